@@ -1,0 +1,3 @@
+//! The reference service binary.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Plan → measurement: processes, load (goose), benches (criterion), probes.

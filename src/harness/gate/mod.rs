@@ -1,0 +1,1 @@
+//! Comparison and policy → verdict with reasons.

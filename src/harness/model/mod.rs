@@ -1,0 +1,1 @@
+//! The vocabulary: metric, unit, direction, histogram series, run, fingerprint.

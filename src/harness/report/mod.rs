@@ -1,0 +1,1 @@
+//! Verdict → terminal, JSON and HTML.

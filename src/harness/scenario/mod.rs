@@ -1,0 +1,1 @@
+//! TOML text → validated plan, or every problem with its span.

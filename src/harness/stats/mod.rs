@@ -1,0 +1,1 @@
+//! Statistics: slices in, numbers out; no I/O, seeded.

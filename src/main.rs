@@ -1,0 +1,3 @@
+//! The harness binary: parse, call, exit code.
+
+fn main() {}

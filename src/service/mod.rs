@@ -1,0 +1,1 @@
+//! The HTTP service over the data layer: one module a resource.
