@@ -1,3 +1,10 @@
 //! The harness binary: parse, call, exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match std::env::args().nth(1).as_deref() {
+        Some("supervise") => plimsoll::harness::engine::process::supervise_main(),
+        _ => ExitCode::from(2),
+    }
+}
