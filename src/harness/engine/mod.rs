@@ -1,6 +1,7 @@
 //! Plan → measurement: processes, load (goose), benches (criterion), probes.
 
 mod progress;
+mod secrets;
 mod redact;
 mod http;
 pub mod probe;
@@ -8,6 +9,7 @@ pub mod process;
 
 pub use self::progress::{LoadTick, Progress, Tick};
 pub use self::redact::Redactor;
+pub use self::secrets::secret_names;
 
 use std::future::Future;
 
