@@ -1,9 +1,11 @@
 //! Processes for the scenarios of the tests, and plans that start them.
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use plimsoll::harness::engine::process::{Exit, ProcessError, Processes, Surroundings};
@@ -38,6 +40,7 @@ fn a_process_of_a_scenario() {
             }
             serve(port_from_environment());
         }
+        "metered server" => serve_metered(port_from_environment()),
         "plimsoll" => {
             let plan = std::fs::read(std::env::var("PLAN").unwrap()).unwrap();
             let plan: Plan = serde_json::from_slice(&plan).unwrap();
@@ -74,6 +77,55 @@ pub(crate) fn serve(port: u16) {
             let head =
                 format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
             let _ = stream.write_all(head.as_bytes());
+        }
+    }
+}
+
+/// Answers 200 to every request, one thread a connection, and counts those for `/hello`: three
+/// hits in four. Tells so at `/metrics`, and ends by itself after `DIE_AFTER_MS`.
+fn serve_metered(port: u16) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
+    if let Ok(after_ms) = std::env::var("DIE_AFTER_MS") {
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(after_ms.parse().unwrap()));
+            std::io::stderr().write_all(b"out of luck\n").unwrap();
+            std::process::exit(7);
+        });
+    }
+    let requests = Arc::new(AtomicU64::new(0));
+    for stream in listener.incoming() {
+        let requests = Arc::clone(&requests);
+        std::thread::spawn(move || answer_metered(stream.unwrap(), &requests));
+    }
+}
+
+fn answer_metered(stream: TcpStream, requests: &AtomicU64) {
+    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+    let mut stream = stream;
+    while let Some(Ok(first)) = lines.next() {
+        // A request without a body ends with an empty line.
+        while lines
+            .next()
+            .is_some_and(|line| line.is_ok_and(|line| !line.is_empty()))
+        {}
+        let body = match first.starts_with("GET /metrics ") {
+            true => {
+                let count = requests.load(Ordering::Relaxed);
+                let hits = count * 3 / 4;
+                format!(
+                    "# TYPE requests counter\nrequests_total {count}\n\
+                     hits_total{{route=\"/hello/{{id}}\"}} {hits}\nhits_total{{route=\"/\"}} 5\n\
+                     size 7\n# EOF\n"
+                )
+            }
+            false => {
+                requests.fetch_add(1, Ordering::Relaxed);
+                "hello".to_owned()
+            }
+        };
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+        if stream.write_all((head + &body).as_bytes()).is_err() {
+            return;
         }
     }
 }

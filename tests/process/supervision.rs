@@ -8,7 +8,9 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use plimsoll::harness::engine::Progress;
-use plimsoll::harness::engine::process::{Ending, ProcessError, Processes, Root, Sampler, build};
+use plimsoll::harness::engine::process::{
+    Ending, ProcessError, Processes, Root, Sampler, build, spawn_under_supervisor,
+};
 use plimsoll::harness::model::ProcessSample;
 use plimsoll::harness::scenario::{FaultAction, Part, Ready, Template};
 
@@ -286,6 +288,51 @@ async fn what_a_build_left_running_is_ended() {
     build(&surroundings(folder.path()), &plan, &|_| ())
         .await
         .unwrap();
+    assert!(is_gone(pid(&folder, "daemon")));
+}
+
+#[tokio::test]
+async fn a_transparent_supervisor_looks_like_its_command_and_leaves_nothing() {
+    let folder = folder();
+    let exe = Path::new(env!("CARGO_BIN_EXE_plimsoll"));
+    let command = |script: &str| {
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", script]).current_dir(folder.path());
+        command.env("GREETING", "hello").env_remove("HOME");
+        command
+    };
+    for (script, status, stdout, stderr) in [
+        (
+            "echo $GREETING$HOME; echo oh >&2; exit 5",
+            5,
+            "hello\n",
+            "oh\n",
+        ),
+        ("kill -9 $$", 128 + 9, "", ""),
+    ] {
+        let (child, _kept) = spawn_under_supervisor(exe, &command(script)).await.unwrap();
+        let output = child.wait_with_output().await.unwrap();
+        assert_eq!(output.status.code(), Some(status));
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), stdout);
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), stderr);
+    }
+    let nothing = std::process::Command::new("/no/such/program");
+    let (child, _kept) = spawn_under_supervisor(exe, &nothing).await.unwrap();
+    let output = child.wait_with_output().await.unwrap();
+    assert_eq!(output.status.code(), Some(127));
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .contains("No such file")
+    );
+
+    let script = format!("{DAEMON}; sleep 60");
+    let (mut child, kept) = spawn_under_supervisor(exe, &command(&script))
+        .await
+        .unwrap();
+    wait_for("the daemon runs", || folder.path().join("daemon").exists()).await;
+    drop(kept);
+    child.wait().await.unwrap();
     assert!(is_gone(pid(&folder, "daemon")));
 }
 

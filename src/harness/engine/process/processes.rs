@@ -497,6 +497,7 @@ fn job(
         cwd,
         grace_ns: 0,
         scratch: None,
+        transparent: false,
     })
 }
 
