@@ -1,1 +1,5 @@
 //! Runs against runs → comparison.
+
+mod comparison;
+
+pub use self::comparison::*;

@@ -1,1 +1,5 @@
 //! Comparison and policy → verdict with reasons.
+
+mod verdict;
+
+pub use self::verdict::*;
