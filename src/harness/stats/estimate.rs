@@ -22,6 +22,8 @@ pub struct Estimate {
     pub effect: f64,
     /// Its standard error.
     pub se: f64,
+    /// The standard deviation of one difference between the arms (one pair of runs).
+    pub sd: f64,
     /// Degrees of freedom of `se`; infinite where the normal distribution is used.
     pub df: f64,
     /// Lower one-sided bound at the level that was asked for; may be minus infinity.
@@ -37,7 +39,7 @@ pub struct Estimate {
 impl Estimate {
     /// θ ± t(1−α, ν)·SE. Without any spread (`se` = 0) the bounds are the effect itself and the
     /// p-values are 0 or 1, or one half for no effect at all.
-    pub(super) fn from_t(effect: f64, se: f64, df: f64, alpha: f64) -> Self {
+    pub(super) fn from_t(effect: f64, se: f64, sd: f64, df: f64, alpha: f64) -> Self {
         let half_width = if se > 0.0 {
             t_quantile(1.0 - alpha, df) * se
         } else {
@@ -55,6 +57,7 @@ impl Estimate {
         Self {
             effect,
             se,
+            sd,
             df,
             lower: effect - half_width,
             upper: effect + half_width,
@@ -92,7 +95,7 @@ mod tests {
     #[test]
     fn no_spread_decides_by_sign() {
         for (effect, p_worse, p_better) in [(0.1, 0.0, 1.0), (0.0, 0.5, 0.5), (-0.1, 1.0, 0.0)] {
-            let e = Estimate::from_t(effect, 0.0, 4.0, ALPHA);
+            let e = Estimate::from_t(effect, 0.0, 0.0, 4.0, ALPHA);
             assert_eq!((e.lower, e.upper), (effect, effect));
             assert_eq!(
                 (e.p_worse, e.p_better, e.mde(ALPHA)),
@@ -104,7 +107,7 @@ mod tests {
     /// Student's t with 4 degrees of freedom: t(.95) = 2.131847 and t(.8) = 0.940965 (tables).
     #[test]
     fn mde_is_both_quantiles_times_the_standard_error() {
-        let e = Estimate::from_t(0.0, 0.01, 4.0, 0.05);
+        let e = Estimate::from_t(0.0, 0.01, 0.02, 4.0, 0.05);
         assert!((e.mde(0.05) - (0.021_318_47 + 0.009_409_65)).abs() < 1e-8);
     }
 

@@ -77,7 +77,8 @@ pub fn moderated_t(differences: &[f64], prior: Option<Prior>, alpha: f64) -> Opt
         return None;
     }
     let moderated = (d0 * s0.powi(2) + sum_of_squares(differences)) / df;
-    Some(Estimate::from_t(effect, (moderated / n).sqrt(), df, alpha))
+    let sd = moderated.sqrt();
+    Some(Estimate::from_t(effect, sd / n.sqrt(), sd, df, alpha))
 }
 
 #[cfg(test)]

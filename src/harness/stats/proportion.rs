@@ -24,6 +24,7 @@ pub struct Trials {
 /// bounds imply, (U − L)/(2z).
 pub fn newcombe(base: &[Trials], head: &[Trials], alpha: f64) -> Option<Estimate> {
     let scale = dispersion(base, head);
+    let runs = base.len().min(head.len()) as f64;
     let (base, head) = (Arm::of(base, scale)?, Arm::of(head, scale)?);
     let effect = head.p - base.p;
     let bounds = |z: f64| {
@@ -40,9 +41,11 @@ pub fn newcombe(base: &[Trials], head: &[Trials], alpha: f64) -> Option<Estimate
     } else {
         1.0 - level_where(|z| bounds(z).1 < 0.0)
     };
+    let se = (upper - lower) / (2.0 * z);
     Some(Estimate {
         effect,
-        se: (upper - lower) / (2.0 * z),
+        se,
+        sd: se * runs.sqrt(),
         df: f64::INFINITY,
         lower,
         upper,

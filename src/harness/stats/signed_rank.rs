@@ -41,9 +41,11 @@ pub fn hodges_lehmann(differences: &[f64], alpha: f64) -> Option<Estimate> {
     let not_positive = walsh.count_at_most(0.0);
     let negative = walsh.count_at_most(0.0f64.next_down());
     let df = (n - 1) as f64;
+    let se = (upper - lower) / (2.0 * t_quantile(1.0 - alpha, df));
     Some(Estimate {
         effect,
-        se: (upper - lower) / (2.0 * t_quantile(1.0 - alpha, df)),
+        se,
+        sd: se * (n as f64).sqrt(),
         df,
         lower,
         upper,

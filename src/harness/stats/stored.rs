@@ -54,8 +54,9 @@ pub fn stored(
     } else {
         1.0
     };
+    let sd = (base.s2 + head.s2).sqrt();
     let effect = middle(&Differences::new(base.runs, head.runs));
-    Some(Estimate::from_t(effect, se2.sqrt(), df, alpha))
+    Some(Estimate::from_t(effect, se2.sqrt(), sd, df, alpha))
 }
 
 struct Arm {
