@@ -16,7 +16,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
     version,
     propagate_version = true,
     max_term_width = 100,
-    after_help = "Example:\n  plimsoll run scenarios/quickstart.toml\n\nStart with your own service: docs/GETTING_STARTED.md"
+    after_help = "Example:\n  plimsoll run scenarios/quickstart.toml\n\nFrom your own service to a gate: README.md; every key of a scenario: docs/SCENARIO.md"
 )]
 pub struct Cli {
     /// What every command understands.

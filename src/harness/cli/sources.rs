@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::harness::model::{Run, RunId};
-use crate::harness::store::{Baseline, BaselineError, History, Query, files};
+use crate::harness::store::{Baseline, BaselineError, DecodeError, FormatError, History, Query, files};
 
 use super::failure::Failure;
 
@@ -60,27 +60,18 @@ impl Places<'_> {
     /// The baseline under which `head` may be compared; `None` where there is none for the machine
     /// and the scenario.
     pub fn baseline_for(&self, head: &Run) -> Result<Option<Source>, Failure> {
-        let path = Baseline::path(self.baselines, &head.fingerprint.machine_id(), &head.scenario)
-            .map_err(|error| Failure::tool("naming the baseline", &error))?;
-        match Baseline::load(&path) {
-            Ok(baseline) => Ok(Some(from_baseline(baseline, &path))),
-            Err(error) if error.is_absent() => Ok(None),
-            Err(error) => Err(Failure::tool("reading the baseline", &error)),
-        }
+        let found = Baseline::find(self.baselines, &head.fingerprint, &head.scenario)
+            .map_err(|error| Failure::tool("reading the baseline", &error))?;
+        let path = Baseline::path(self.baselines, &head.fingerprint, &head.scenario);
+        Ok(found.map(|baseline| from_baseline(baseline, &path)))
     }
 }
 
-/// The folder in which a scenario's baselines of *any* machine lie, for saying that there are some.
-pub fn machines_with_baseline(folder: &Path, scenario: &str) -> Vec<PathBuf> {
-    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
-    let mut found: Vec<PathBuf> = entries
-        .filter_map(|entry| {
-            let path = Baseline::path(folder, entry.ok()?.file_name().to_str()?, scenario).ok()?;
-            path.exists().then_some(path)
-        })
-        .collect();
-    found.sort();
-    found
+/// The baseline files of a scenario, of whichever machine.
+pub fn baselines_of(folder: &Path, scenario: &str) -> Vec<PathBuf> {
+    let paths = Baseline::list(folder).unwrap_or_default();
+    let of_scenario = |path: &PathBuf| Baseline::load(path).is_ok_and(|found| found.scenario == scenario);
+    paths.into_iter().filter(of_scenario).collect()
 }
 
 /// A run file, a folder of run files, or a baseline file.
@@ -88,7 +79,8 @@ fn read(path: &Path) -> Result<Source, Failure> {
     if path.is_file() {
         match Baseline::load(path) {
             Ok(baseline) => return Ok(from_baseline(baseline, path)),
-            Err(BaselineError::OtherFormat { .. }) => {}
+            // Runs, then; or something that `read_runs` has the better words for.
+            Err(BaselineError::Decode { source: DecodeError::Format(FormatError::Foreign { .. }) | DecodeError::Json(_), .. }) => {}
             Err(error) => return Err(Failure::tool("reading", &error)),
         }
     }

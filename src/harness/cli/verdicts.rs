@@ -12,7 +12,7 @@ use crate::harness::store::{Baseline, files};
 
 use super::failure::Failure;
 use super::output::Output;
-use super::sources::{Source, machines_with_baseline};
+use super::sources::{Source, baselines_of};
 
 /// Two arms, or one, with what judges them.
 pub struct Case<'a> {
@@ -73,7 +73,7 @@ impl Judged<'_> {
     pub fn write_page(&self, path: &Path) -> Result<(), Failure> {
         let page = html::render(&self.input())
             .map_err(|error| Failure::tool("rendering the report", &error))?;
-        files::write_atomically(path, page.as_bytes())
+        files::write_text(path, &page)
             .map_err(|error| Failure::tool("writing the report", &error))
     }
 
@@ -107,14 +107,16 @@ impl Judged<'_> {
 
 /// Where the page of a session lies.
 pub fn page_path(reports: &Path, run: &Run) -> PathBuf {
-    reports.join(files::file_name(&run.scenario)).join(format!("{}.html", files::file_name(&run.session)))
+    reports
+        .join(files::component(&run.scenario))
+        .join(format!("{}.html", files::component(&run.session)))
 }
 
 /// The baseline that `head` can be compared with. One that was measured under other conditions is
 /// no baseline here: it is named in the notes, and the gate goes on without it.
 pub fn comparable(base: Option<Source>, head: &Run, folder: &Path) -> (Option<Source>, Vec<String>) {
     let Some(base) = base else {
-        let others = machines_with_baseline(folder, &head.scenario);
+        let others = baselines_of(folder, &head.scenario);
         let notes = others
             .first()
             .map(|path| {

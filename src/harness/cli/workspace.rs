@@ -31,7 +31,7 @@ pub fn choose(named: &[PathBuf], output: &Output) -> Result<Chosen, Failure> {
         return Ok(Chosen { files: named.to_vec(), named: true });
     }
     let remedy = format!(
-        "name a scenario file, or put one into {SCENARIOS}/; docs/GETTING_STARTED.md shows the shortest one"
+        "name a scenario file, or put one into {SCENARIOS}/; the README shows the shortest one"
     );
     let entries = std::fs::read_dir(SCENARIOS)
         .map_err(|_| Failure::usage(format!("there is no folder {SCENARIOS}/ here"), remedy.clone()))?;

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+
 
 use super::files::{self, FileError};
 use super::format::{self, DecodeError};
@@ -28,8 +28,6 @@ pub const BASELINE_FORMAT: &str = "plimsoll.baseline/1";
 const MAX_FILE_BYTES: u64 = 64 << 20;
 /// Values are kept to so many significant digits: far below any noise, and short to read.
 const SIGNIFICANT_DIGITS: usize = 6;
-/// The longest file name that is used as it stands; common file systems take 255 bytes.
-const MAX_NAME_BYTES: usize = 100;
 
 /// What a scenario gave before, on one kind of machine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -352,7 +350,7 @@ impl Baseline {
     /// per machine, a file per scenario. A scenario's name never leads out of that folder.
     pub fn path(root: &Path, fingerprint: &Fingerprint, scenario: &str) -> PathBuf {
         root.join(fingerprint.machine_id())
-            .join(file_name(scenario))
+            .join(format!("{}.json", files::component(scenario)))
     }
 
     /// The baseline of `scenario` for this machine, or `None` where there is none. The rest of its
@@ -565,28 +563,6 @@ fn merged_loads(runs: &[&Run]) -> Vec<BaselineLoad> {
 fn shorten(value: f64) -> f64 {
     let digits = SIGNIFICANT_DIGITS - 1;
     format!("{value:.digits$e}").parse().unwrap_or(value)
-}
-
-/// A file name for `scenario`. Whatever is not a letter, a digit or one of `-_.@`, a dot in front
-/// and an excessive length are replaced, and a hash keeps apart what would then fall together.
-fn file_name(scenario: &str) -> String {
-    let harmless = |c: char| c.is_ascii_alphanumeric() || "-_.@".contains(c);
-    let mut name: String = scenario
-        .chars()
-        .map(|c| if harmless(c) { c } else { '_' })
-        .collect();
-    name.truncate(MAX_NAME_BYTES);
-    if name.is_empty() || name.starts_with('.') {
-        name.insert(0, '_');
-    }
-    if name != scenario {
-        name.push('-');
-        for byte in &Sha256::digest(scenario.as_bytes())[..4] {
-            name.push_str(&format!("{byte:02x}"));
-        }
-    }
-    name.push_str(".json");
-    name
 }
 
 fn folder(path: &Path) -> Result<Vec<PathBuf>, BaselineError> {

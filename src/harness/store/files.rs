@@ -6,9 +6,13 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest as _, Sha256};
+
 use super::format::{self, DecodeError};
 use crate::harness::model::{Run, RunId};
 
+/// The longest file name that is used as it stands; common file systems take 255 bytes.
+const MAX_NAME_BYTES: usize = 100;
 /// A larger file is refused. An hour of two flows at a second's resolution is about 10 MB.
 const MAX_FILE_BYTES: u64 = 256 << 20;
 /// A folder whose files are larger together is refused.
@@ -155,7 +159,7 @@ pub(super) fn read_text(path: &Path, limit_bytes: u64) -> Result<String, FileErr
 }
 
 /// Puts `text` at `path` in one step, making its folder where it is missing.
-pub(super) fn write_text(path: &Path, text: &str) -> Result<(), FileError> {
+pub fn write_text(path: &Path, text: &str) -> Result<(), FileError> {
     let writing = |source| FileError::Write {
         path: path.to_owned(),
         source,
@@ -175,6 +179,25 @@ pub(super) fn write_text(path: &Path, text: &str) -> Result<(), FileError> {
     file.as_file().sync_all().map_err(writing)?;
     file.persist(path).map_err(|error| writing(error.error))?;
     Ok(())
+}
+
+/// A file or folder name for any text, such as a scenario's id. Whatever is not a letter, a digit or
+/// one of `-_.@`, a dot in front and an excessive length are replaced, and a hash keeps apart what
+/// would then fall together. It never leads out of its folder.
+pub fn component(text: &str) -> String {
+    let harmless = |c: char| c.is_ascii_alphanumeric() || "-_.@".contains(c);
+    let mut name: String = text.chars().map(|c| if harmless(c) { c } else { '_' }).collect();
+    name.truncate(MAX_NAME_BYTES);
+    if name.is_empty() || name.starts_with('.') {
+        name.insert(0, '_');
+    }
+    if name != text {
+        name.push('-');
+        for byte in &Sha256::digest(text.as_bytes())[..4] {
+            name.push_str(&format!("{byte:02x}"));
+        }
+    }
+    name
 }
 
 #[derive(Clone, Copy)]
