@@ -104,6 +104,12 @@ impl<'a> Problems<'a> {
     /// All problems in the order of the file, each once: what is wrong in every variant is said once.
     pub(crate) fn into_sorted(self) -> Vec<Problem> {
         let mut found = self.found;
+        for problem in &mut found {
+            // Names and patterns of a hostile file are quoted in these.
+            problem.message = printable(&problem.message);
+            problem.label = printable(&problem.label);
+            problem.help = problem.help.as_deref().map(printable);
+        }
         found.sort_by(|a, b| {
             (a.span.start, a.span.end, a.code, &a.message).cmp(&(
                 b.span.start,
@@ -115,6 +121,17 @@ impl<'a> Problems<'a> {
         found.dedup_by(|a, b| (a.code, &a.span, &a.label) == (b.code, &b.span, &b.label));
         found
     }
+}
+
+/// The text with control characters escaped, so that it can be shown on one line of a terminal.
+fn printable(text: &str) -> String {
+    text.chars()
+        .flat_map(|char| {
+            let escaped = char.is_control().then(|| char.escape_default());
+            let plain = (!char.is_control()).then_some(char);
+            escaped.into_iter().flatten().chain(plain)
+        })
+        .collect()
 }
 
 /// Line and column (in characters), both from 1, of a byte offset.

@@ -321,7 +321,7 @@ fn check_name(name: &str, span: Range<usize>, problems: &mut Problems<'_>) {
             .report(
                 Code::BadName,
                 span,
-                format!("`{}` can't be a name", name.escape_debug()),
+                format!("`{}` can't be a name", name),
                 "not a name",
             )
             .help(format!(
@@ -342,7 +342,7 @@ fn quantity_problem<T>(
             .report(
                 Code::WrongUnit,
                 span,
-                format!("`{key}` can't be `{}`", text.escape_debug()),
+                format!("`{key}` can't be `{}`", text),
                 "not understood",
             )
             .help(expected);

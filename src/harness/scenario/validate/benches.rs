@@ -35,7 +35,7 @@ fn bench(table: &DeTable<'_>, problems: &mut Problems<'_>) -> BenchPlan {
             problems.report(
                 Code::BadName,
                 feature.span.clone(),
-                format!("`{}` can't be a feature", feature.text.escape_debug()),
+                format!("`{}` can't be a feature", feature.text),
                 "not a feature",
             );
         }

@@ -103,7 +103,7 @@ fn bytes(
                 .report(
                     Code::MissingFile,
                     file.span.clone(),
-                    format!("can't read the feed's file `{}`", file.text.escape_debug()),
+                    format!("can't read the feed's file `{}`", file.text),
                     reason(&error),
                 )
                 .help("the path is relative to the scenario's folder");
@@ -127,7 +127,7 @@ fn columns(bytes: &[u8], file: &Text<'_>, problems: &mut Problems<'_>) -> Option
     };
     let mut seen = BTreeSet::new();
     if let Some(twice) = columns.iter().find(|column| !seen.insert(*column)) {
-        let twice = twice.escape_debug();
+        let twice = twice;
         return report(
             format!("the feed has two columns named `{twice}`"),
             "ambiguous columns".into(),

@@ -458,7 +458,7 @@ fn check_header_name(name: &Text<'_>, problems: &mut Problems<'_>) {
         problems.report(
             Code::BadHeader,
             name.span.clone(),
-            format!("`{}` can't be a header's name", name.text.escape_debug()),
+            format!("`{}` can't be a header's name", name.text),
             "not a header's name",
         );
     }

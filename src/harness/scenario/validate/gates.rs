@@ -114,10 +114,7 @@ fn gate(
             let report = problems.report(
                 Code::UnknownMetric,
                 metric.span.clone(),
-                format!(
-                    "this scenario produces no metric `{}`",
-                    metric.text.escape_debug()
-                ),
+                format!("this scenario produces no metric `{}`", metric.text),
                 "no such metric",
             );
             report.help(match unknown.nearest {
@@ -188,7 +185,7 @@ fn limit(
                 .report(
                     Code::LimitUnit,
                     value.span(),
-                    format!("`{}` is no limit for this metric", text.escape_debug()),
+                    format!("`{}` is no limit for this metric", text),
                     format!("the metric is in {}", unit_name(unit)),
                 )
                 .help(help);

@@ -128,7 +128,7 @@ fn flow(
         let report = problems.report(
             Code::UnknownFlow,
             flow.span,
-            format!("there is no flow `{}`", flow.text.escape_debug()),
+            format!("there is no flow `{}`", flow.text),
             "no such flow",
         );
         report.suggest(flow.text, known);

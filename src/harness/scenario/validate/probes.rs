@@ -153,7 +153,7 @@ fn checked_selector(text: &Text<'_>, problems: &mut Problems<'_>) -> Selector {
             .report(
                 Code::BadSelector,
                 text.span.clone(),
-                format!("`{}` selects no metric", text.text.escape_debug()),
+                format!("`{}` selects no metric", text.text),
                 "can't be read",
             )
             .help("write `name` or `name{label=\"value\"}`");

@@ -83,7 +83,7 @@ fn process<'a>(
         let report = problems.report(
             Code::UnknownVariant,
             variant.span.clone(),
-            format!("there is no variant `{}`", variant.text.escape_debug()),
+            format!("there is no variant `{}`", variant.text),
             "no such variant",
         );
         if variants.is_empty() {
@@ -243,7 +243,7 @@ pub(super) fn unknown(
         .report(
             Code::UnknownProcess,
             span.clone(),
-            format!("there is no process `{}`{place}", name.escape_debug()),
+            format!("there is no process `{}`{place}", name),
             "no such process",
         )
         .suggest(name, names.iter().copied());
@@ -344,7 +344,7 @@ fn env(
             problems.report(
                 Code::BadName,
                 name.span(),
-                format!("`{}` can't be put into an environment", key.escape_debug()),
+                format!("`{}` can't be put into an environment", key),
                 "not an environment variable",
             );
         }
