@@ -1,6 +1,6 @@
 //! Comparison and policy → verdict: precedence, exit codes, limits, warnings, the saved form.
 
-use plimsoll::harness::compare::Design;
+use plimsoll::harness::compare::{Between, Design, Noise, Settings, compare};
 use plimsoll::harness::gate::{MetricOutcome, Outcome, Policy, Reason, Verdict, Warning, exit};
 use plimsoll::harness::model::{Direction, Fingerprint, InvalidReason, Metric, Run, Unit};
 use plimsoll::harness::scenario::GatePlan;
@@ -268,6 +268,32 @@ fn a_limit_on_nothing_is_no_pass() {
     }
 }
 
+/// No errors in N requests mean at most 3/N: a smaller cap has not been shown to hold.
+#[test]
+fn a_cap_on_errors_needs_enough_requests() {
+    let cap = policy(vec![limit("load.a.error_rate", None, Some(0.001))]);
+    let check = |errors, requests: u64, warned| {
+        let half = || {
+            run(
+                "s",
+                None,
+                vec![error_rate("load.a.error_rate", errors, requests / 2)],
+            )
+        };
+        let verdict = judged(&cap, &[], &[half(), half()], None);
+        assert_eq!(verdict.verdict, Outcome::Pass);
+        assert_eq!(
+            !verdict.warnings.is_empty(),
+            warned,
+            "{:?}",
+            verdict.warnings
+        );
+    };
+    check(0, 2_998, true);
+    check(0, 3_000, false);
+    check(1, 2_998, false); // there is an error to judge by
+}
+
 /// The rate of an open load follows what is offered; that it can't any more shows in the share.
 #[test]
 fn throughput_of_an_open_load_is_its_achieved_share() {
@@ -398,6 +424,46 @@ fn many_metrics_share_one_false_discovery_rate() {
     let among = gate(&policy, &(arm(false, 19), arm(true, 19)));
     assert_eq!(among.metrics[0].verdict, MetricOutcome::Inconclusive);
     assert_eq!(among.metrics[0].p, alone.metrics[0].p);
+}
+
+/// What can't fail the gate doesn't make it harder for what can.
+#[test]
+fn advisory_metrics_take_no_share_of_the_false_discovery_rate() {
+    let arm = |centre: f64, sessions: &[&str]| -> Vec<Run> {
+        let noise = [0.99, 1.0, 1.01];
+        let runs = sessions.iter().flat_map(|session| {
+            noise.map(|noise| {
+                let others = (0..20).map(|i| lower(&format!("other{i}"), noise));
+                let metrics = others.chain([lower("m", centre * noise)]).collect();
+                run(session, None, metrics)
+            })
+        });
+        runs.collect()
+    };
+    let (base, head) = (arm(100.0, &["then"]), arm(106.0, &["now"]));
+    let mut settings = Settings::new(Design::Stored);
+    let between = Some(Between {
+        tau: 0.018,
+        sessions: 30,
+    });
+    settings.noise.insert(
+        "m".into(),
+        Noise {
+            prior: None,
+            between,
+        },
+    );
+    let comparison = compare(&base, &head, &settings);
+    let policy = policy(vec![margin("*", 0.05)]);
+    let verdict = judged(&policy, &base, &head, Some(&comparison));
+    let metric = verdict
+        .metrics
+        .iter()
+        .find(|metric| metric.name == "m")
+        .expect("m");
+    assert!(metric.p.is_some_and(|p| p > 0.05 / 21.0), "{metric:?}");
+    assert_eq!(metric.verdict, MetricOutcome::Regressed);
+    assert_eq!(verdict.reasons, [Reason::Regressed { metric: "m".into() }]);
 }
 
 #[test]
