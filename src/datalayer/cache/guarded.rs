@@ -1,0 +1,227 @@
+//! The second tier as the cache sees it: never slow, never an error.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::circuit::Circuit;
+use super::second::{Claim, SecondTier, Stored, TierError};
+use super::stats::Counters;
+use crate::datalayer::config::CacheSettings;
+
+/// A second tier behind a time limit and a circuit. `None` from any of its calls means that the tier
+/// has no say: it is away, refused, or there is none.
+#[derive(Debug)]
+pub(super) struct Guarded {
+    tier: Option<Arc<dyn SecondTier>>,
+    circuit: Circuit,
+    counters: Arc<Counters>,
+    limit: Duration,
+    max_value_bytes: usize,
+    lease: Duration,
+    lease_wait: Duration,
+    poll_min: Duration,
+    poll_max: Duration,
+}
+
+/// The right to load a key. Dropped without [`Lease::publish`], it is given back in the background,
+/// so that a load which failed or was cancelled does not keep others waiting.
+#[derive(Debug)]
+pub(super) struct Lease {
+    key: Arc<str>,
+    token: String,
+    // There until it is used up.
+    guarded: Option<Arc<Guarded>>,
+}
+
+/// What is known before a load.
+#[derive(Debug)]
+pub(super) enum Before {
+    /// The second tier has the value.
+    Found(Stored),
+    /// It has not, and the caller has the right to load.
+    Leased(Lease),
+    /// The second tier has no say, or another process took too long.
+    Alone,
+}
+
+impl Guarded {
+    pub(super) fn new(
+        tier: Option<Arc<dyn SecondTier>>,
+        settings: &CacheSettings,
+        counters: Arc<Counters>,
+    ) -> Self {
+        let ms = Duration::from_millis;
+        Self {
+            tier,
+            circuit: Circuit::new(ms(settings.l2_retry_min_ms), ms(settings.l2_retry_max_ms)),
+            counters,
+            limit: ms(settings.l2_timeout_ms),
+            max_value_bytes: settings.l2_max_value_bytes,
+            lease: ms(settings.lease_ms),
+            lease_wait: ms(settings.lease_wait_ms),
+            poll_min: ms(settings.lease_poll_min_ms),
+            poll_max: ms(settings.lease_poll_max_ms.max(settings.lease_poll_min_ms)),
+        }
+    }
+
+    pub(super) fn outages(&self) -> u64 {
+        self.circuit.outages()
+    }
+
+    pub(super) fn is_available(&self) -> bool {
+        self.tier.is_some() && self.circuit.is_closed()
+    }
+
+    /// The value, if the tier has it.
+    pub(super) async fn get(&self, key: &str) -> Option<Stored> {
+        let tier = self.tier.as_deref()?;
+        let stored = self.call(tier.get(key)).await.flatten();
+        self.count(stored.is_some());
+        stored
+    }
+
+    /// The value, or the right to load it, for which other processes are waited for.
+    pub(super) async fn before_load(self: &Arc<Self>, key: &Arc<str>) -> Before {
+        let Some(tier) = self.tier.as_deref() else {
+            return Before::Alone;
+        };
+        let token = uuid::Uuid::new_v4().to_string();
+        let give_up = Instant::now() + self.lease_wait;
+        let mut pause = self.poll_min;
+        let before = loop {
+            match self.call(tier.claim(key, &token, self.lease)).await {
+                Some(Claim::Found(stored)) => break Before::Found(stored),
+                Some(Claim::Leased) => {
+                    let guarded = Some(Arc::clone(self));
+                    break Before::Leased(Lease {
+                        key: Arc::clone(key),
+                        token,
+                        guarded,
+                    });
+                }
+                Some(Claim::Busy) if Instant::now() + pause < give_up => sleep(pause).await,
+                Some(Claim::Busy) | None => break Before::Alone,
+            }
+            pause = (pause * 2).min(self.poll_max);
+        };
+        self.count(matches!(before, Before::Found(_)));
+        before
+    }
+
+    /// Stores a value and voids the key's lease.
+    pub(super) async fn put(&self, key: &str, value: &Bytes, ttl: Duration) {
+        let Some(tier) = self.tier.as_deref() else {
+            return;
+        };
+        if value.len() <= self.max_value_bytes {
+            self.call(tier.put(key, value, ttl)).await;
+        } else {
+            self.call(tier.invalidate(key)).await;
+        }
+    }
+
+    /// Removes a value and voids the key's lease.
+    pub(super) async fn invalidate(&self, key: &str) {
+        let Some(tier) = self.tier.as_deref() else {
+            return;
+        };
+        self.call(tier.invalidate(key)).await;
+    }
+
+    /// Removes everything.
+    pub(super) async fn clear(&self) {
+        let Some(tier) = self.tier.as_deref() else {
+            return;
+        };
+        self.call(tier.clear()).await;
+    }
+
+    fn count(&self, hit: bool) {
+        let l2 = &self.counters.l2;
+        if hit {
+            l2.hits.add_one()
+        } else {
+            l2.misses.add_one()
+        }
+    }
+
+    /// One call of the tier, if the circuit allows it, within the limit.
+    async fn call<T>(&self, answer: impl Future<Output = Result<T, TierError>>) -> Option<T> {
+        let Some(attempt) = self.circuit.attempt(Instant::now()) else {
+            self.counters.l2_skipped.add_one();
+            return None;
+        };
+        let started = Instant::now();
+        let away = || TierError::Away {
+            reason: format!("no answer within {:?}", self.limit),
+        };
+        let result = timeout(self.limit, answer)
+            .await
+            .unwrap_or_else(|_| Err(away()));
+        let error = match result {
+            Ok(value) => {
+                self.counters.l2.latency.record(started.elapsed());
+                self.answered();
+                return Some(value);
+            }
+            Err(error) => error,
+        };
+        self.counters.l2_errors.add_one();
+        if !matches!(error, TierError::Away { .. }) {
+            self.answered();
+            tracing::warn!(%error, "the cache goes on without it this time");
+        } else if self.circuit.failed(attempt, Instant::now()) {
+            tracing::warn!(%error, "the cache goes on without it until it is back");
+        }
+        None
+    }
+
+    fn answered(&self) {
+        if self.circuit.succeeded() {
+            tracing::info!("the second cache tier is back");
+        }
+    }
+}
+
+impl Lease {
+    /// Stores what was loaded; `false` when the key was changed meanwhile, so that the value must
+    /// not be kept anywhere.
+    pub(super) async fn publish(mut self, value: &Bytes, ttl: Duration) -> bool {
+        let Some(guarded) = self.guarded.clone() else {
+            return true;
+        };
+        let Some(tier) = guarded.tier.as_deref() else {
+            return true;
+        };
+        if value.len() > guarded.max_value_bytes {
+            // The drop gives the lease back.
+            return true;
+        }
+        let published = guarded
+            .call(tier.publish(&self.key, &self.token, value, ttl))
+            .await;
+        self.guarded = None;
+        published.unwrap_or(true)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let Some(guarded) = self.guarded.take() else {
+            return;
+        };
+        // Without a runtime the lease runs out by itself.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        let (key, token) = (Arc::clone(&self.key), std::mem::take(&mut self.token));
+        runtime.spawn(async move {
+            if let Some(tier) = guarded.tier.as_deref() {
+                guarded.call(tier.release(&key, &token)).await;
+            }
+        });
+    }
+}
