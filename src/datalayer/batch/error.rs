@@ -26,6 +26,15 @@ pub enum BatchError {
         /// Its place in the batch, from 0.
         row: usize,
     },
+    /// A stream ended before its rows did.
+    #[error(
+        "the stream of table {table} was cut off; its consumer took nothing for longer than \
+         batch.consumer_limit_ms"
+    )]
+    Cut {
+        /// The table.
+        table: &'static str,
+    },
     /// Memory stayed above the pause line for as long as the operation may wait.
     #[error(
         "the process uses {resident_bytes} bytes and stayed above {pause_bytes} for {waited_ms} ms; \

@@ -2,10 +2,11 @@
 //! as the memory allows.
 //!
 //! The reader is a task that holds one connection and hands batches over one at a time; it waits
-//! while the consumer is busy, and ends, with its cursor, when the consumer goes away. So at most
-//! three batches exist at once: one being read, one waiting, one being used.
+//! while the consumer is busy, though not for ever, and ends, with its cursor, when the consumer
+//! goes away. So at most three batches exist at once: one being read, one waiting, one being used.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, stream};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
@@ -32,6 +33,23 @@ pub struct Select {
 
 type Batch = Result<Vec<Row>, BatchError>;
 
+/// What the reader hands over. A channel that closes without an end was cut off: whoever takes
+/// that for the end of the rows would take a part for the whole.
+enum Item {
+    Rows(Vec<Row>),
+    Failed(BatchError),
+    End,
+}
+
+/// The reader's side of the channel.
+struct Outlet {
+    items: mpsc::Sender<Item>,
+    patience: Duration,
+}
+
+/// The consumer is gone, or takes nothing.
+struct Gone;
+
 /// Streams what `select` asks for, in batches that are never empty. An error is the last item.
 ///
 /// Must be called within a Tokio runtime.
@@ -41,16 +59,28 @@ pub fn stream_batches(
     settings: &BatchSettings,
     memory: Arc<dyn MemorySource>,
 ) -> impl Stream<Item = Batch> + Send + 'static {
-    let (sender, receiver) = mpsc::channel(1);
+    let (items, receiver) = mpsc::channel(1);
     let pace = Pace::new(settings, memory);
+    let patience = Duration::from_millis(settings.consumer_limit_ms);
+    let outlet = Outlet { items, patience };
+    let table = select.table.name;
     tokio::spawn(async move {
-        if let Err(error) = read(&pool, &select, pace, &sender).await {
-            // Nobody listening any more is the consumer's good right.
-            let _ = sender.send(Err(error)).await;
-        }
+        let last = match read(&pool, &select, pace, &outlet).await {
+            Ok(Ok(())) => Item::End,
+            Ok(Err(Gone)) => return,
+            Err(error) => Item::Failed(error),
+        };
+        // A consumer that is gone by now misses nothing.
+        let _ = outlet.put(last).await;
     });
-    stream::unfold(receiver, |mut receiver| async {
-        receiver.recv().await.map(|batch| (batch, receiver))
+    stream::unfold(Some(receiver), move |receiver| async move {
+        let mut receiver = receiver?;
+        match receiver.recv().await {
+            Some(Item::Rows(rows)) => Some((Ok(rows), Some(receiver))),
+            Some(Item::Failed(error)) => Some((Err(error), None)),
+            Some(Item::End) => None,
+            None => Some((Err(BatchError::Cut { table }), None)),
+        }
     })
 }
 
@@ -58,14 +88,14 @@ async fn read(
     pool: &Pool,
     select: &Select,
     mut pace: Pace,
-    sender: &mpsc::Sender<Batch>,
-) -> Result<(), BatchError> {
+    outlet: &Outlet,
+) -> Result<Result<(), Gone>, BatchError> {
     let mut checkout = pool.acquire().await?;
     match checkout.connection() {
         Connection::Postgres(connection) => {
-            read_postgres(connection, select, &mut pace, sender).await
+            read_postgres(connection, select, &mut pace, outlet).await
         }
-        Connection::Sqlite(connection) => read_sqlite(connection, select, &mut pace, sender).await,
+        Connection::Sqlite(connection) => read_sqlite(connection, select, &mut pace, outlet).await,
     }
 }
 
@@ -74,8 +104,8 @@ async fn read_postgres(
     connection: &mut PgConnection,
     select: &Select,
     pace: &mut Pace,
-    sender: &mpsc::Sender<Batch>,
-) -> Result<(), BatchError> {
+    outlet: &Outlet,
+) -> Result<Result<(), Gone>, BatchError> {
     let failed = |source| select.failed(source);
     let mut transaction = connection.begin().await.map_err(failed)?;
     let declare = format!("DECLARE batch NO SCROLL CURSOR FOR {}", select.sql());
@@ -92,15 +122,16 @@ async fn read_postgres(
             .await
             .map_err(failed)?;
         if rows.is_empty() {
-            return transaction.commit().await.map_err(failed);
+            transaction.commit().await.map_err(failed)?;
+            return Ok(Ok(()));
         }
         let batch: sqlx::Result<Vec<Row>> = rows
             .iter()
             .map(|row| read_row(row, &select.columns))
             .collect();
         drop(rows);
-        if sender.send(Ok(batch.map_err(failed)?)).await.is_err() {
-            return Ok(());
+        if let Err(gone) = outlet.put(Item::Rows(batch.map_err(failed)?)).await {
+            return Ok(Err(gone));
         }
         pace.step().await?;
     }
@@ -111,8 +142,8 @@ async fn read_sqlite(
     connection: &mut SqliteConnection,
     select: &Select,
     pace: &mut Pace,
-    sender: &mpsc::Sender<Batch>,
-) -> Result<(), BatchError> {
+    outlet: &Outlet,
+) -> Result<Result<(), Gone>, BatchError> {
     let failed = |source| select.failed(source);
     let query = bind_all(sqlx::query(AssertSqlSafe(select.sql())), select.values());
     let mut rows = query.fetch(connection);
@@ -124,17 +155,26 @@ async fn read_sqlite(
         );
         if batch.len() >= pace.rows() {
             let full = std::mem::take(&mut batch);
-            if sender.send(Ok(full)).await.is_err() {
-                return Ok(());
+            if let Err(gone) = outlet.put(Item::Rows(full)).await {
+                return Ok(Err(gone));
             }
             pace.step().await?;
             batch.reserve(pace.rows());
         }
     }
     if !batch.is_empty() {
-        let _ = sender.send(Ok(batch)).await;
+        return Ok(outlet.put(Item::Rows(batch)).await);
     }
-    Ok(())
+    Ok(Ok(()))
+}
+
+impl Outlet {
+    async fn put(&self, item: Item) -> Result<(), Gone> {
+        self.items
+            .send_timeout(item, self.patience)
+            .await
+            .map_err(|_| Gone)
+    }
 }
 
 impl Select {
