@@ -6,9 +6,11 @@
 use std::sync::Arc;
 
 use futures_util::StreamExt;
-use plimsoll::datalayer::batch::{MemorySource, ProcessMemory, Row, Select, stream_batches};
+use plimsoll::datalayer::batch::{
+    Loader, MemorySource, ProcessMemory, Row, Select, stream_batches,
+};
 use plimsoll::datalayer::config::{BatchSettings, PoolSettings};
-use plimsoll::datalayer::dataset::{DatasetId, RECORDS, ensure};
+use plimsoll::datalayer::dataset::{DatasetId, Generator, RECORDS, ensure};
 use plimsoll::datalayer::pool::Pool;
 
 const ROWS: u64 = 200_000;
@@ -28,13 +30,14 @@ async fn a_stream_of_200_000_rows_takes_a_fraction_of_what_they_take() {
     let pool = Pool::connect(&url, settings).await.unwrap();
     let settings = BatchSettings::default();
     let memory: Arc<dyn MemorySource> = Arc::new(ProcessMemory);
-    let id = DatasetId {
-        seed: 42,
-        records: ROWS,
-    };
-    ensure(&pool, id, &settings, Arc::clone(&memory))
-        .await
-        .unwrap();
+    let id = DatasetId { seed: 42, records: 0 };
+    ensure(&pool, id, &settings, Arc::clone(&memory)).await.unwrap();
+    let columns = RECORDS.unkeyed();
+    let mut loader = Loader::new(pool.clone(), &RECORDS, columns, &settings, Arc::clone(&memory));
+    for row in Generator::new(42, 0).records_from(0).take(ROWS as usize) {
+        loader.push(row).await.unwrap();
+    }
+    loader.finish().await.unwrap();
 
     let before = memory.resident_bytes();
     assert!(before > 0, "the system tells what the process uses");
