@@ -7,9 +7,13 @@ use bytes::Bytes;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::circuit::Circuit;
+use super::missed::{Change, Missed, ToTell};
 use super::second::{Claim, SecondTier, Stored, TierError};
 use super::stats::Counters;
 use crate::datalayer::config::CacheSettings;
+
+/// Clearing walks over all keys; it may take so many times the limit of one answer.
+const CLEAR_LIMIT_FACTOR: u32 = 100;
 
 /// A second tier behind a time limit and a circuit. `None` from any of its calls means that the tier
 /// has no say: it is away, refused, or there is none.
@@ -17,6 +21,7 @@ use crate::datalayer::config::CacheSettings;
 pub(super) struct Guarded {
     tier: Option<Arc<dyn SecondTier>>,
     circuit: Circuit,
+    missed: Missed,
     counters: Arc<Counters>,
     limit: Duration,
     max_value_bytes: usize,
@@ -57,6 +62,7 @@ impl Guarded {
         Self {
             tier,
             circuit: Circuit::new(ms(settings.l2_retry_min_ms), ms(settings.l2_retry_max_ms)),
+            missed: Missed::default(),
             counters,
             limit: ms(settings.l2_timeout_ms),
             max_value_bytes: settings.l2_max_value_bytes,
@@ -78,7 +84,10 @@ impl Guarded {
     /// The value, if the tier has it.
     pub(super) async fn get(&self, key: &str) -> Option<Stored> {
         let tier = self.tier.as_deref()?;
-        let stored = self.call(tier.get(key)).await.flatten();
+        let stored = match self.caught_up(tier).await {
+            true => self.call(tier.get(key)).await.flatten(),
+            false => None,
+        };
         self.count(stored.is_some());
         stored
     }
@@ -92,6 +101,9 @@ impl Guarded {
         let give_up = Instant::now() + self.lease_wait;
         let mut pause = self.poll_min;
         let before = loop {
+            if !self.caught_up(tier).await {
+                break Before::Alone;
+            }
             match self.call(tier.claim(key, &token, self.lease)).await {
                 Some(Claim::Found(stored)) => break Before::Found(stored),
                 Some(Claim::Leased) => {
@@ -116,10 +128,11 @@ impl Guarded {
         let Some(tier) = self.tier.as_deref() else {
             return;
         };
-        if value.len() <= self.max_value_bytes {
-            self.call(tier.put(key, value, ttl)).await;
-        } else {
-            self.call(tier.invalidate(key)).await;
+        if value.len() > self.max_value_bytes {
+            return self.invalidate(key).await;
+        }
+        if self.call(tier.put(key, value, ttl)).await.is_none() {
+            self.missed.note(Change::Key(key.to_owned())).await;
         }
     }
 
@@ -128,7 +141,9 @@ impl Guarded {
         let Some(tier) = self.tier.as_deref() else {
             return;
         };
-        self.call(tier.invalidate(key)).await;
+        if self.call(tier.invalidate(key)).await.is_none() {
+            self.missed.note(Change::Key(key.to_owned())).await;
+        }
     }
 
     /// Removes everything.
@@ -136,7 +151,29 @@ impl Guarded {
         let Some(tier) = self.tier.as_deref() else {
             return;
         };
-        self.call(tier.clear()).await;
+        if self.clear_tier(tier).await.is_none() {
+            self.missed.note(Change::All).await;
+        }
+    }
+
+    /// Whether the tier knows of every change; where it does not, it is told first.
+    async fn caught_up(&self, tier: &dyn SecondTier) -> bool {
+        let mut telling = match self.missed.to_tell() {
+            ToTell::Nothing => return true,
+            ToTell::Busy => return false,
+            ToTell::Changes(telling) => telling,
+        };
+        while let Some(change) = telling.next() {
+            let confirmed = match &change {
+                Change::Key(key) => self.call(tier.invalidate(key)).await,
+                Change::All => self.clear_tier(tier).await,
+            };
+            if confirmed.is_none() {
+                return false;
+            }
+            telling.confirmed(&change);
+        }
+        true
     }
 
     fn count(&self, hit: bool) {
@@ -148,19 +185,30 @@ impl Guarded {
         }
     }
 
-    /// One call of the tier, if the circuit allows it, within the limit.
+    async fn clear_tier(&self, tier: &dyn SecondTier) -> Option<()> {
+        self.call_within(self.limit * CLEAR_LIMIT_FACTOR, tier.clear())
+            .await
+    }
+
     async fn call<T>(&self, answer: impl Future<Output = Result<T, TierError>>) -> Option<T> {
+        self.call_within(self.limit, answer).await
+    }
+
+    /// One call of the tier, if the circuit allows it, within a limit.
+    async fn call_within<T>(
+        &self,
+        limit: Duration,
+        answer: impl Future<Output = Result<T, TierError>>,
+    ) -> Option<T> {
         let Some(attempt) = self.circuit.attempt(Instant::now()) else {
             self.counters.l2_skipped.add_one();
             return None;
         };
         let started = Instant::now();
         let away = || TierError::Away {
-            reason: format!("no answer within {:?}", self.limit),
+            reason: format!("no answer within {limit:?}"),
         };
-        let result = timeout(self.limit, answer)
-            .await
-            .unwrap_or_else(|_| Err(away()));
+        let result = timeout(limit, answer).await.unwrap_or_else(|_| Err(away()));
         let error = match result {
             Ok(value) => {
                 self.counters.l2.latency.record(started.elapsed());

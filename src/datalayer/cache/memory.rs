@@ -98,12 +98,14 @@ impl SecondTier for MemoryTier {
         ttl: Duration,
     ) -> Result<bool, TierError> {
         let mut leases = self.leases.lock().await;
-        let held = leases
-            .remove(key)
-            .filter(|lease| lease.token == token && Instant::now() < lease.ends_at);
-        if held.is_none() {
+        let now = Instant::now();
+        if !leases
+            .get(key)
+            .is_some_and(|lease| lease.token == token && now < lease.ends_at)
+        {
             return Ok(false);
         }
+        leases.remove(key);
         self.store(key, value, ttl).await;
         Ok(true)
     }

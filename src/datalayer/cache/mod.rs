@@ -11,6 +11,7 @@ mod in_flight;
 mod second;
 mod guarded;
 mod circuit;
+mod missed;
 mod memory;
 mod redis;
 mod stats;

@@ -162,7 +162,7 @@ impl TieredCache {
     /// The figures of this moment. Walks over the first tier.
     pub async fn stats(&self) -> CacheStats {
         let shared = &self.shared;
-        // Evictions and expiries are counted when moka gets round to them.
+        // moka counts evictions when it gets round to them, and expiries about a second later.
         shared.l1.run_pending_tasks().await;
         let mut keys = Vec::new();
         let mut estimated_bytes = 0;
@@ -311,4 +311,358 @@ fn ranked<R: Ord>(keys: &mut [Hits], count: usize, rank: impl Fn(&Hits) -> R) ->
             hits: *hits,
         })
         .collect()
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+mod tests {
+    use std::convert::Infallible;
+    use std::future::pending;
+
+    use tokio::sync::oneshot;
+    use tokio::task::JoinSet;
+    use tokio::time::sleep;
+
+    use super::*;
+    use crate::datalayer::cache::{Claim, MemoryTier};
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn settings() -> CacheSettings {
+        CacheSettings::default()
+    }
+
+    fn memory() -> Option<Arc<dyn SecondTier>> {
+        Some(Arc::new(MemoryTier::new(&settings())))
+    }
+
+    async fn load(cache: &TieredCache, key: &str, value: &'static str) -> (Bytes, Tier) {
+        let loader = async || Ok::<_, Infallible>(Bytes::from_static(value.as_bytes()));
+        cache.get_or_load(Kind::Detail, key, loader).await.unwrap()
+    }
+
+    fn from(tier: Tier, value: &'static str) -> (Bytes, Tier) {
+        (Bytes::from_static(value.as_bytes()), tier)
+    }
+
+    #[tokio::test]
+    async fn a_value_moves_from_the_loader_through_the_second_tier_to_the_first() {
+        let second = memory();
+        let one = TieredCache::new(&settings(), second.clone());
+        assert_eq!(load(&one, "k", "v").await, from(Tier::Loader, "v"));
+        assert_eq!(load(&one, "k", "not asked").await, from(Tier::L1, "v"));
+        let other = TieredCache::new(&settings(), second.clone());
+        assert_eq!(load(&other, "k", "not asked").await, from(Tier::L2, "v"));
+        assert_eq!(other.get("k").await, Some(from(Tier::L1, "v")));
+        let third = TieredCache::new(&settings(), second);
+        assert_eq!(third.get("k").await, Some(from(Tier::L2, "v")));
+        assert_eq!(third.get("k").await, Some(from(Tier::L1, "v")));
+        assert_eq!(third.get("nothing").await, None);
+
+        let stats = one.stats().await;
+        assert_eq!((stats.l1.hits, stats.l1.misses), (1, 1));
+        assert_eq!((stats.l2.hits, stats.l2.misses, stats.loads), (0, 1, 1));
+        assert_eq!(stats.hit_ratio(), Some(0.5));
+        assert_eq!((stats.l1.latency.count, stats.load_latency.count), (1, 1));
+        let stats = other.stats().await;
+        assert_eq!((stats.l1.hits, stats.l2.hits, stats.loads), (1, 1, 0));
+        assert_eq!(stats.hit_ratio(), Some(1.0));
+    }
+
+    #[tokio::test]
+    async fn a_promoted_value_lives_for_the_rest_of_its_time_only() {
+        let hour = 3600 * 1000 * MS;
+        let second = memory();
+        second
+            .as_ref()
+            .unwrap()
+            .put("k", &Bytes::from_static(b"v"), hour)
+            .await
+            .unwrap();
+        let cache = TieredCache::new(&settings(), second);
+        sleep(20 * MS).await;
+        assert_eq!(cache.get("k").await, Some(from(Tier::L2, "v")));
+        let entry = cache.shared.l1.get("k").await.unwrap();
+        assert!(
+            entry.ttl <= hour - 20 * MS && entry.ttl > hour / 2,
+            "{:?}",
+            entry.ttl
+        );
+    }
+
+    #[tokio::test]
+    async fn the_kind_decides_how_long_a_value_lives() {
+        let mut settings = settings();
+        settings.ttl.other_s = 0;
+        let cache = TieredCache::new(&settings, None);
+        cache
+            .put(Kind::Other, "other", Bytes::from_static(b"v"))
+            .await;
+        cache
+            .put(Kind::Detail, "detail", Bytes::from_static(b"v"))
+            .await;
+        assert_eq!(cache.get("other").await, None);
+        assert_eq!(cache.get("detail").await, Some(from(Tier::L1, "v")));
+        cache
+            .put(Kind::Other, "detail", Bytes::from_static(b"v"))
+            .await;
+        assert_eq!(
+            cache.get("detail").await,
+            None,
+            "a new value has a lifetime of its own"
+        );
+    }
+
+    #[tokio::test]
+    async fn sixty_four_tasks_that_miss_together_load_once() {
+        for second in [None, memory()] {
+            let cache = TieredCache::new(&settings(), second);
+            let mut tasks = JoinSet::new();
+            for _ in 0..64 {
+                let cache = cache.clone();
+                tasks.spawn(async move {
+                    let loader = async || {
+                        sleep(20 * MS).await;
+                        Ok::<_, Infallible>(Bytes::from_static(b"v"))
+                    };
+                    cache.get_or_load(Kind::List, "k", loader).await.unwrap()
+                });
+            }
+            for answer in tasks.join_all().await {
+                assert_eq!(answer, from(Tier::Loader, "v"));
+            }
+            let stats = cache.stats().await;
+            assert_eq!((stats.loads, stats.l1.misses, stats.coalesced), (1, 64, 63));
+        }
+    }
+
+    #[tokio::test]
+    async fn two_caches_on_one_second_tier_load_once() {
+        let second = memory();
+        let mut tasks = JoinSet::new();
+        let caches =
+            [&second, &second].map(|second| TieredCache::new(&settings(), (*second).clone()));
+        for cache in caches.iter().cycle().take(64) {
+            let cache = cache.clone();
+            tasks.spawn(async move {
+                let loader = async || {
+                    sleep(20 * MS).await;
+                    Ok::<_, Infallible>(Bytes::from_static(b"v"))
+                };
+                cache.get_or_load(Kind::List, "k", loader).await.unwrap()
+            });
+        }
+        tasks.join_all().await;
+        let mut loads = 0;
+        for cache in &caches {
+            loads += cache.stats().await.loads;
+        }
+        assert_eq!(loads, 1);
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("no such row")]
+    struct NoSuchRow;
+
+    #[tokio::test]
+    async fn a_failed_load_is_everybodys_error_and_the_next_one_tries_again() {
+        let cache = TieredCache::new(&settings(), memory());
+        let mut tasks = JoinSet::new();
+        for _ in 0..8 {
+            let cache = cache.clone();
+            tasks.spawn(async move {
+                let loader = async || {
+                    sleep(20 * MS).await;
+                    Err::<Bytes, _>(NoSuchRow)
+                };
+                cache
+                    .get_or_load(Kind::Detail, "k", loader)
+                    .await
+                    .unwrap_err()
+            });
+        }
+        for CacheError::Load { key, source } in tasks.join_all().await {
+            assert_eq!(&*key, "k");
+            assert!(source.downcast_ref::<NoSuchRow>().is_some(), "{source:?}");
+        }
+        let stats = cache.stats().await;
+        assert_eq!((stats.loads, stats.load_failures), (0, 1));
+        assert_eq!(load(&cache, "k", "v").await, from(Tier::Loader, "v"));
+    }
+
+    /// A load of `k` that has begun and gives `old` when the sender says so.
+    async fn begun(
+        cache: &TieredCache,
+    ) -> (oneshot::Sender<()>, tokio::task::JoinHandle<(Bytes, Tier)>) {
+        let (go, wait) = oneshot::channel();
+        let (began, beginning) = oneshot::channel();
+        let cache = cache.clone();
+        let task = tokio::spawn(async move {
+            let loader = async move || {
+                began.send(()).unwrap();
+                wait.await.unwrap();
+                Ok::<_, Infallible>(Bytes::from_static(b"old"))
+            };
+            cache.get_or_load(Kind::Detail, "k", loader).await.unwrap()
+        });
+        beginning.await.unwrap();
+        (go, task)
+    }
+
+    #[tokio::test]
+    async fn what_was_being_loaded_while_its_key_changed_is_not_kept() {
+        for second in [None, memory()] {
+            let cache = TieredCache::new(&settings(), second);
+            let (go, task) = begun(&cache).await;
+            cache.invalidate("k").await;
+            go.send(()).unwrap();
+            assert_eq!(task.await.unwrap(), from(Tier::Loader, "old"));
+            assert_eq!(cache.get("k").await, None, "invalidated");
+
+            let (go, task) = begun(&cache).await;
+            cache
+                .put(Kind::Detail, "k", Bytes::from_static(b"new"))
+                .await;
+            go.send(()).unwrap();
+            task.await.unwrap();
+            assert_eq!(load(&cache, "k", "new").await.0, "new", "replaced");
+
+            cache.clear().await;
+            let (go, task) = begun(&cache).await;
+            cache.clear().await;
+            go.send(()).unwrap();
+            task.await.unwrap();
+            assert_eq!(cache.get("k").await, None, "cleared");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_change_in_one_cache_voids_the_load_of_another() {
+        let second = memory();
+        let one = TieredCache::new(&settings(), second.clone());
+        let other = TieredCache::new(&settings(), second);
+        let (go, task) = begun(&one).await;
+        other.invalidate("k").await;
+        go.send(()).unwrap();
+        task.await.unwrap();
+        assert_eq!(one.get("k").await, None);
+        assert_eq!(other.get("k").await, None);
+    }
+
+    #[tokio::test]
+    async fn a_load_that_is_cancelled_is_taken_over() {
+        let second = memory();
+        let one = TieredCache::new(&settings(), second.clone());
+        let other = TieredCache::new(&settings(), second);
+        let (_go, cancelled) = begun(&one).await;
+        let mut waiting = JoinSet::new();
+        for cache in [&one, &other] {
+            let cache = cache.clone();
+            waiting.spawn(async move { load(&cache, "k", "new").await.0 });
+        }
+        cancelled.abort();
+        assert_eq!(waiting.join_all().await, ["new", "new"]);
+        assert!(one.shared.in_flight.is_empty() && other.shared.in_flight.is_empty());
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_ever_for_the_load_of_another_process() {
+        let second = memory();
+        let settings = CacheSettings {
+            lease_wait_ms: 50,
+            ..settings()
+        };
+        let slow = TieredCache::new(&settings, second.clone());
+        let task = tokio::spawn(async move {
+            let loader = async || pending::<Result<Bytes, Infallible>>().await;
+            slow.get_or_load(Kind::Detail, "k", loader).await
+        });
+        let other = TieredCache::new(&settings, second.clone());
+        let second = second.unwrap();
+        while second.claim("k", "somebody else", MS).await.unwrap() != Claim::Busy {
+            second.release("k", "somebody else").await.unwrap();
+            sleep(MS).await;
+        }
+        assert_eq!(load(&other, "k", "v").await, from(Tier::Loader, "v"));
+        task.abort();
+    }
+
+    #[tokio::test]
+    async fn a_value_too_large_for_the_second_tier_stays_in_the_first() {
+        let second = memory();
+        let settings = CacheSettings {
+            l2_max_value_bytes: 3,
+            ..settings()
+        };
+        let cache = TieredCache::new(&settings, second.clone());
+        load(&cache, "k", "large").await;
+        cache
+            .put(Kind::Detail, "p", Bytes::from_static(b"large"))
+            .await;
+        for key in ["k", "p"] {
+            assert_eq!(cache.get(key).await.unwrap().1, Tier::L1);
+            assert_eq!(second.as_ref().unwrap().get(key).await.unwrap(), None);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_first_tier_evicts_and_the_second_still_serves() {
+        let settings = CacheSettings {
+            l1_entries: 10,
+            ..settings()
+        };
+        let cache = TieredCache::new(&settings, memory());
+        for key in 0..100 {
+            load(&cache, &key.to_string(), "v").await;
+        }
+        let stats = cache.stats().await;
+        assert_eq!((stats.entries, stats.evictions), (10, 90));
+        assert_eq!(
+            stats.estimated_bytes,
+            10 * (2 + 1 + ENTRY_OVERHEAD_BYTES) - short_keys(&cache)
+        );
+        for key in 0..100 {
+            assert_ne!(
+                load(&cache, &key.to_string(), "not asked").await.1,
+                Tier::Loader
+            );
+        }
+    }
+
+    /// How many keys of one digit there are.
+    fn short_keys(cache: &TieredCache) -> u64 {
+        cache
+            .shared
+            .l1
+            .iter()
+            .filter(|(key, _)| key.len() == 1)
+            .count() as u64
+    }
+
+    #[tokio::test]
+    async fn the_statistics_name_the_hottest_and_the_coldest_keys() {
+        let settings = CacheSettings {
+            ranked_keys: 2,
+            ..settings()
+        };
+        let cache = TieredCache::new(&settings, None);
+        for (key, hits) in [("a", 3), ("b", 0), ("c", 7), ("d", 0), ("e", 1)] {
+            for _ in 0..=hits {
+                load(&cache, key, "v").await;
+            }
+        }
+        let stats = cache.stats().await;
+        let named = |keys: &[KeyHits]| {
+            keys.iter()
+                .map(|key| format!("{}{}", key.key, key.hits))
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        assert_eq!(named(&stats.hottest), "c7 a3");
+        assert_eq!(named(&stats.coldest), "b0 d0");
+        cache.clear().await;
+        let stats = cache.stats().await;
+        assert_eq!((stats.entries, stats.estimated_bytes), (0, 0));
+        assert!(stats.hottest.is_empty() && stats.coldest.is_empty());
+    }
 }
