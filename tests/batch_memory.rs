@@ -30,10 +30,21 @@ async fn a_stream_of_200_000_rows_takes_a_fraction_of_what_they_take() {
     let pool = Pool::connect(&url, settings).await.unwrap();
     let settings = BatchSettings::default();
     let memory: Arc<dyn MemorySource> = Arc::new(ProcessMemory);
-    let id = DatasetId { seed: 42, records: 0 };
-    ensure(&pool, id, &settings, Arc::clone(&memory)).await.unwrap();
+    let id = DatasetId {
+        seed: 42,
+        records: 0,
+    };
+    ensure(&pool, id, &settings, Arc::clone(&memory))
+        .await
+        .unwrap();
     let columns = RECORDS.unkeyed();
-    let mut loader = Loader::new(pool.clone(), &RECORDS, columns, &settings, Arc::clone(&memory));
+    let mut loader = Loader::new(
+        pool.clone(),
+        &RECORDS,
+        columns,
+        &settings,
+        Arc::clone(&memory),
+    );
     for row in Generator::new(42, 0).records_from(0).take(ROWS as usize) {
         loader.push(row).await.unwrap();
     }

@@ -46,7 +46,8 @@ pub(super) async fn dashboard(
         Some(text) => Some(whole_number("tenant", text, 1..=app.tenants() as u64)? as i64),
         None => None,
     };
-    app.cached(Kind::Dashboard, &key(tenant), || load(&app, tenant)).await
+    app.cached(Kind::Dashboard, &key(tenant), || load(&app, tenant))
+        .await
 }
 
 /// Forgets the dashboards of some tenants, and the one of all.
@@ -58,7 +59,10 @@ pub(super) async fn forget(app: &App, tenants: impl IntoIterator<Item = i64>) {
 }
 
 fn key(tenant: Option<i64>) -> String {
-    tenant.map_or_else(|| "dashboard:all".to_owned(), |tenant| format!("dashboard:{tenant}"))
+    tenant.map_or_else(
+        || "dashboard:all".to_owned(),
+        |tenant| format!("dashboard:{tenant}"),
+    )
 }
 
 /// One pass over the records groups by all three keys at once; the few thousand groups are then
@@ -77,7 +81,10 @@ async fn load(app: &App, tenant: Option<i64>) -> Result<Bytes, LoadError> {
             read_groups(app, sql, &[]).await?
         }
     };
-    let mut dashboard = Dashboard { tenant, ..Dashboard::default() };
+    let mut dashboard = Dashboard {
+        tenant,
+        ..Dashboard::default()
+    };
     let mut sums: [BTreeMap<String, (i64, i64)>; 3] = Default::default();
     for (keys, records, cost_cents) in groups {
         dashboard.records += records;
@@ -88,14 +95,23 @@ async fn load(app: &App, tenant: Option<i64>) -> Result<Bytes, LoadError> {
             group.1 += cost_cents;
         }
     }
-    dashboard.mean_cost_cents = dashboard.cost_cents.checked_div(dashboard.records).unwrap_or(0);
+    dashboard.mean_cost_cents = dashboard
+        .cost_cents
+        .checked_div(dashboard.records)
+        .unwrap_or(0);
     let [codes, stages, years] = sums.map(|sum| {
         sum.into_iter()
-            .map(|(key, (records, cost_cents))| Group { key, records, cost_cents })
+            .map(|(key, (records, cost_cents))| Group {
+                key,
+                records,
+                cost_cents,
+            })
             .collect::<Vec<_>>()
     });
     dashboard.top_codes = codes;
-    dashboard.top_codes.sort_by_key(|group| std::cmp::Reverse(group.records));
+    dashboard
+        .top_codes
+        .sort_by_key(|group| std::cmp::Reverse(group.records));
     dashboard.top_codes.truncate(TOP_CODES);
     dashboard.by_stage = stages;
     dashboard.by_year = years;
@@ -125,7 +141,11 @@ async fn read_groups(
                 Value::Text(year),
                 Value::Integer(records),
                 Value::Integer(cost_cents),
-            ] => Some(([code, stage, year].map(|key| key.into_owned()), records, cost_cents)),
+            ] => Some((
+                [code, stage, year].map(|key| key.into_owned()),
+                records,
+                cost_cents,
+            )),
             _ => None,
         })
         .collect())

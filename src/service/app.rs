@@ -102,6 +102,13 @@ impl App {
             Tier::L2 => "hit-l2",
             Tier::Loader => "miss",
         };
-        Ok(([(CONTENT_TYPE.as_str(), "application/json"), ("x-cache", from)], body).into_response())
+        Ok((
+            [
+                (CONTENT_TYPE.as_str(), "application/json"),
+                ("x-cache", from),
+            ],
+            body,
+        )
+            .into_response())
     }
 }

@@ -51,8 +51,15 @@ pub(super) async fn list(
     State(app): State<Arc<App>>,
     Params(params): Params,
 ) -> Result<Json<serde_json::Value>, ApiError> {
-    let page = LISTING.query(&params, &app.settings.batch)?.fetch(&app.pool).await?;
-    let items: Vec<_> = page.rows.iter().map(|row| object(&page.fields, row)).collect();
+    let page = LISTING
+        .query(&params, &app.settings.batch)?
+        .fetch(&app.pool)
+        .await?;
+    let items: Vec<_> = page
+        .rows
+        .iter()
+        .map(|row| object(&page.fields, row))
+        .collect();
     Ok(Json(json!({ "items": items, "next": page.next })))
 }
 
@@ -63,7 +70,11 @@ pub(super) async fn search(
 ) -> Result<Json<serde_json::Value>, ApiError> {
     if !params.0.iter().any(|(name, _)| name == "q") {
         let message = "a search needs `q`, the beginning of a name or an address";
-        return Err(ApiError::client(StatusCode::BAD_REQUEST, "missing_parameter", message));
+        return Err(ApiError::client(
+            StatusCode::BAD_REQUEST,
+            "missing_parameter",
+            message,
+        ));
     }
     list(state, params).await
 }
@@ -74,7 +85,8 @@ pub(super) async fn detail(
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
     let id = parse_id(&id)?;
-    app.cached(Kind::Detail, &detail_key(id), || load_detail(&app, id)).await
+    app.cached(Kind::Detail, &detail_key(id), || load_detail(&app, id))
+        .await
 }
 
 /// `POST /clients`: a new client.
@@ -89,8 +101,17 @@ pub(super) async fn create(
                birth_date, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
                RETURNING id, tenant_id, given_name, family_name, email, city, status, birth_date, \
                created_at, updated_at";
-    let rows = fetch_rows(&app.pool, ("insert into", "clients"), sql, &values, CLIENTS.columns);
-    let row = rows.await?.pop().ok_or_else(|| ApiError::internal("no row was returned"))?;
+    let rows = fetch_rows(
+        &app.pool,
+        ("insert into", "clients"),
+        sql,
+        &values,
+        CLIENTS.columns,
+    );
+    let row = rows
+        .await?
+        .pop()
+        .ok_or_else(|| ApiError::internal("no row was returned"))?;
     // Somebody may have asked for this id before it was there; such answers are not kept, but a
     // load may be under way.
     let Some(Value::Integer(id)) = row.first() else {
@@ -98,7 +119,12 @@ pub(super) async fn create(
     };
     app.cache.invalidate(&detail_key(*id)).await;
     let location = [(LOCATION, format!("/api/v1/clients/{id}"))];
-    Ok((StatusCode::CREATED, location, Json(object(CLIENTS.columns, &row))).into_response())
+    Ok((
+        StatusCode::CREATED,
+        location,
+        Json(object(CLIENTS.columns, &row)),
+    )
+        .into_response())
 }
 
 /// `PUT /clients/{id}`: all of a client anew.
@@ -114,14 +140,26 @@ pub(super) async fn update(
                city = $5, status = $6, birth_date = $7, updated_at = $8 WHERE id = $9 \
                RETURNING id, tenant_id, given_name, family_name, email, city, status, birth_date, \
                created_at, updated_at";
-    let rows = fetch_rows(&app.pool, ("update", "clients"), sql, &values, CLIENTS.columns);
-    let row = rows.await?.pop().ok_or_else(|| ApiError::not_found("client"))?;
+    let rows = fetch_rows(
+        &app.pool,
+        ("update", "clients"),
+        sql,
+        &values,
+        CLIENTS.columns,
+    );
+    let row = rows
+        .await?
+        .pop()
+        .ok_or_else(|| ApiError::not_found("client"))?;
     app.cache.invalidate(&detail_key(id)).await;
     Ok(Json(object(CLIENTS.columns, &row)))
 }
 
 async fn load_detail(app: &App, id: i64) -> Result<Bytes, LoadError> {
-    let extra = [Column::integer("appointments"), Column::integer("paid_cents")];
+    let extra = [
+        Column::integer("appointments"),
+        Column::integer("paid_cents"),
+    ];
     let columns = [CLIENTS.columns, &extra].concat();
     let sql = "SELECT id, tenant_id, given_name, family_name, email, city, status, birth_date, \
                created_at, updated_at, \
@@ -135,7 +173,9 @@ async fn load_detail(app: &App, id: i64) -> Result<Bytes, LoadError> {
 
 fn object(columns: &[Column], row: &Row) -> serde_json::Value {
     let pairs = columns.iter().zip(row);
-    let map: Map<_, _> = pairs.map(|(column, value)| (column.name.to_owned(), value.into())).collect();
+    let map: Map<_, _> = pairs
+        .map(|(column, value)| (column.name.to_owned(), value.into()))
+        .collect();
     map.into()
 }
 
@@ -198,6 +238,8 @@ impl ClientInput {
             self.status,
             self.birth_date,
         ];
-        std::iter::once(self.tenant_id.into()).chain(texts.map(Value::from)).collect()
+        std::iter::once(self.tenant_id.into())
+            .chain(texts.map(Value::from))
+            .collect()
     }
 }

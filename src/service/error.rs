@@ -16,7 +16,7 @@ use crate::datalayer::pool::PoolError;
 /// A request that failed: `{"error": {"code", "message"}}` to the client. What the service knows
 /// beyond that goes to the log.
 #[derive(Debug)]
-pub struct ApiError {
+pub(super) struct ApiError {
     status: StatusCode,
     code: &'static str,
     message: String,
@@ -47,11 +47,21 @@ impl ApiError {
         code: &'static str,
         message: impl Into<String>,
     ) -> Self {
-        Self { status, code, message: message.into(), busy: false, internal: None }
+        Self {
+            status,
+            code,
+            message: message.into(),
+            busy: false,
+            internal: None,
+        }
     }
 
     pub(super) fn not_found(what: &str) -> Self {
-        Self::client(StatusCode::NOT_FOUND, "not_found", format!("there is no such {what}"))
+        Self::client(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            format!("there is no such {what}"),
+        )
     }
 
     pub(super) fn invalid_body(message: impl Into<String>) -> Self {
@@ -66,7 +76,10 @@ impl ApiError {
     /// Not the client's fault and perhaps over soon.
     pub(super) fn unavailable(code: &'static str, message: impl Into<String>) -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;
-        Self { busy: true, ..Self::client(status, code, message) }
+        Self {
+            busy: true,
+            ..Self::client(status, code, message)
+        }
     }
 
     pub(super) fn timed_out() -> Self {
@@ -77,16 +90,25 @@ impl ApiError {
     pub(super) fn internal(error: impl Into<String>) -> Self {
         let status = StatusCode::INTERNAL_SERVER_ERROR;
         let answer = Self::client(status, "internal", "the service failed; its log says why");
-        Self { internal: Some(error.into()), ..answer }
+        Self {
+            internal: Some(error.into()),
+            ..answer
+        }
     }
 
     /// Says how much of a load is in already when it fails.
     pub(super) fn after_rows(self, rows: u64) -> Self {
-        Self { message: format!("{}; {rows} rows before that were loaded", self.message), ..self }
+        Self {
+            message: format!("{}; {rows} rows before that were loaded", self.message),
+            ..self
+        }
     }
 
     fn caused_by(self, error: &dyn Error) -> Self {
-        Self { internal: Some(chain(error)), ..self }
+        Self {
+            internal: Some(chain(error)),
+            ..self
+        }
     }
 
     pub(super) fn from_batch(error: &BatchError) -> Self {
@@ -146,7 +168,13 @@ impl From<PageError> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let Self { status, code, message, busy, internal } = self;
+        let Self {
+            status,
+            code,
+            message,
+            busy,
+            internal,
+        } = self;
         match internal {
             Some(internal) if status == StatusCode::INTERNAL_SERVER_ERROR => {
                 tracing::error!(code, internal, "a request failed");
@@ -166,7 +194,9 @@ impl IntoResponse for ApiError {
 /// Tells the client of a [`Busy`] answer when to come back.
 pub(super) fn add_retry_after(mut response: Response, seconds: u64) -> Response {
     if response.extensions().get::<Busy>().is_some() {
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
 }
@@ -177,20 +207,23 @@ fn is_gone(error: &sqlx::Error) -> bool {
         sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => true,
         // Class 57 is "operator intervention", 08 "connection exception" (PostgreSQL manual,
         // appendix A).
-        sqlx::Error::Database(error) => {
-            error.code().is_some_and(|code| code.starts_with("57P") || code.starts_with("08"))
-        }
+        sqlx::Error::Database(error) => error
+            .code()
+            .is_some_and(|code| code.starts_with("57P") || code.starts_with("08")),
         _ => false,
     }
 }
 
-/// An error with its causes.
-pub(super) fn chain(error: &dyn Error) -> String {
+/// An error with its causes, of which some repeat the next one in their own text.
+pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        // Writing into a string cannot fail.
-        let _ = write!(text, ": {error}");
+        let reason = error.to_string();
+        if !text.ends_with(&reason) {
+            // Writing into a string cannot fail.
+            let _ = write!(text, ": {reason}");
+        }
         cause = error.source();
     }
     text

@@ -22,9 +22,14 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> Result<Json<Value>, Ap
         return Err(not_ready());
     }
     let probe = fetch_rows(&app.pool, ("probe", "database"), "SELECT 1", &[], &[]);
-    timeout(app.settings.service.ready_timeout(), probe).await.map_err(|_| {
-        ApiError::unavailable("database_unavailable", "the database does not answer in time")
-    })??;
+    timeout(app.settings.service.ready_timeout(), probe)
+        .await
+        .map_err(|_| {
+            ApiError::unavailable(
+                "database_unavailable",
+                "the database does not answer in time",
+            )
+        })??;
     Ok(Json(json!({ "status": "ready" })))
 }
 

@@ -56,17 +56,28 @@ pub(super) async fn count(State(app): State<Arc<App>>, request: Request, next: N
     let matched = request.extensions().get::<MatchedPath>();
     let route = matched.map_or("none", MatchedPath::as_str).to_owned();
     let response = next.run(request).await;
-    let labels = RequestLabels { method, route, status: response.status().as_u16() };
+    let labels = RequestLabels {
+        method,
+        route,
+        status: response.status().as_u16(),
+    };
     app.metrics.http_requests.get_or_create(&labels).inc();
     response
 }
 
 /// `GET /metrics`.
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
-    let snapshot = Snapshot { cache: app.cache.stats().await, pool: app.pool.stats() };
+    let snapshot = Snapshot {
+        cache: app.cache.stats().await,
+        pool: app.pool.stats(),
+    };
     let mut registry = Registry::default();
     let requests = app.metrics.http_requests.clone();
-    registry.register("http_requests", "Requests by method, route and status", requests);
+    registry.register(
+        "http_requests",
+        "Requests by method, route and status",
+        requests,
+    );
     registry.register_collector(Box::new(snapshot));
     let mut text = String::new();
     encode_registry(&mut text, &registry)
@@ -81,32 +92,92 @@ impl Collector for Snapshot {
         // The encoder appends "_total" to counters.
         let counters = [
             ("cache_requests", "Cached reads", cache.requests()),
-            ("cache_hits", "Cached reads that a tier answered", cache.hits()),
-            ("cache_l1_hits", "Reads that the first tier answered", cache.l1.hits),
-            ("cache_l1_misses", "Reads that the first tier did not answer", cache.l1.misses),
-            ("cache_l2_hits", "Reads that the second tier answered", cache.l2.hits),
-            ("cache_l2_misses", "Reads that the second tier did not answer", cache.l2.misses),
+            (
+                "cache_hits",
+                "Cached reads that a tier answered",
+                cache.hits(),
+            ),
+            (
+                "cache_l1_hits",
+                "Reads that the first tier answered",
+                cache.l1.hits,
+            ),
+            (
+                "cache_l1_misses",
+                "Reads that the first tier did not answer",
+                cache.l1.misses,
+            ),
+            (
+                "cache_l2_hits",
+                "Reads that the second tier answered",
+                cache.l2.hits,
+            ),
+            (
+                "cache_l2_misses",
+                "Reads that the second tier did not answer",
+                cache.l2.misses,
+            ),
             ("cache_loads", "Loads that gave a value", cache.loads),
-            ("cache_load_failures", "Loads that failed", cache.load_failures),
-            ("cache_coalesced", "Reads that waited for the load of another", cache.coalesced),
-            ("cache_evictions", "Entries that left the full first tier", cache.evictions),
-            ("cache_l2_outages", "Times that the second tier went away", cache.l2_outages),
+            (
+                "cache_load_failures",
+                "Loads that failed",
+                cache.load_failures,
+            ),
+            (
+                "cache_coalesced",
+                "Reads that waited for the load of another",
+                cache.coalesced,
+            ),
+            (
+                "cache_evictions",
+                "Entries that left the full first tier",
+                cache.evictions,
+            ),
+            (
+                "cache_l2_outages",
+                "Times that the second tier went away",
+                cache.l2_outages,
+            ),
             ("pool_checkouts", "Connections handed out", pool.checkouts),
-            ("pool_timeouts", "Callers that got no connection in time", pool.timeouts),
-            ("pool_lost_peers", "Connections whose peer did not answer", pool.lost_peers),
+            (
+                "pool_timeouts",
+                "Callers that got no connection in time",
+                pool.timeouts,
+            ),
+            (
+                "pool_lost_peers",
+                "Connections whose peer did not answer",
+                pool.lost_peers,
+            ),
         ];
         for (name, help, value) in counters {
             metric(&mut encoder, name, help, &ConstCounter::new(value))?;
         }
         let gauges = [
-            ("cache_entries", "Entries in the first tier", cache.entries as f64),
-            ("cache_l2_available", "Whether the second tier answers", cache.l2_available.into()),
+            (
+                "cache_entries",
+                "Entries in the first tier",
+                cache.entries as f64,
+            ),
+            (
+                "cache_l2_available",
+                "Whether the second tier answers",
+                cache.l2_available.into(),
+            ),
             ("pool_max", "Most connections at once", pool.max.into()),
             ("pool_open", "Connections open", pool.open.into()),
             ("pool_active", "Connections in use", pool.active.into()),
             ("pool_idle", "Connections open and free", pool.idle.into()),
-            ("pool_waiting", "Callers that wait for a connection", pool.waiting.into()),
-            ("pool_utilisation", "Share of connections in use, from 0 to 1", pool.utilisation),
+            (
+                "pool_waiting",
+                "Callers that wait for a connection",
+                pool.waiting.into(),
+            ),
+            (
+                "pool_utilisation",
+                "Share of connections in use, from 0 to 1",
+                pool.utilisation,
+            ),
         ];
         for (name, help, value) in gauges {
             metric(&mut encoder, name, help, &ConstGauge::new(value))?;

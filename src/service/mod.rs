@@ -17,5 +17,6 @@ mod records;
 mod health;
 mod metrics;
 
+pub use error::chain;
 pub use server::{Options, Server, ServerError};
 pub use settings::{ServiceSettings, Settings};

@@ -50,12 +50,15 @@ pub(super) fn whole_number(
     text: &str,
     range: std::ops::RangeInclusive<u64>,
 ) -> Result<u64, ApiError> {
-    text.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| {
-        let message = format!(
-            "`{name}` must be a whole number from {} to {}",
-            range.start(),
-            range.end()
-        );
-        ApiError::client(StatusCode::BAD_REQUEST, "invalid_value", message)
-    })
+    text.parse()
+        .ok()
+        .filter(|number| range.contains(number))
+        .ok_or_else(|| {
+            let message = format!(
+                "`{name}` must be a whole number from {} to {}",
+                range.start(),
+                range.end()
+            );
+            ApiError::client(StatusCode::BAD_REQUEST, "invalid_value", message)
+        })
 }

@@ -66,8 +66,16 @@ pub(super) async fn bulk(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<serde_json::Value>, ApiError> {
-    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let kind = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let kind = kind
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
     let mut load = BulkLoad::new(&app).await?;
     let body = body.into_data_stream();
     let read = match kind.as_str() {
@@ -79,7 +87,9 @@ pub(super) async fn bulk(
             return Err(ApiError::client(status, "unsupported_media_type", message));
         }
     };
-    let BulkLoad { loader, tenants, .. } = load;
+    let BulkLoad {
+        loader, tenants, ..
+    } = load;
     let done = match read {
         Ok(()) => loader.finish().await.map_err(ApiError::from),
         Err(error) => Err(error.after_rows(loader.rows())),
@@ -121,7 +131,11 @@ pub(super) async fn export(
         "ndjson" => Format::Ndjson,
         _ => {
             let message = "`format` must be csv or ndjson";
-            return Err(ApiError::client(StatusCode::BAD_REQUEST, "invalid_value", message));
+            return Err(ApiError::client(
+                StatusCode::BAD_REQUEST,
+                "invalid_value",
+                message,
+            ));
         }
     };
     let mut filters: Vec<(Column, Value)> = Vec::new();
@@ -135,10 +149,17 @@ pub(super) async fn export(
         })?;
         filters.push((Column::text("code"), code.to_owned().into()));
     }
-    let select = Select { filters, ..Select::all(&RECORDS) };
+    let select = Select {
+        filters,
+        ..Select::all(&RECORDS)
+    };
     let memory = Arc::clone(&app.memory);
-    let mut batches =
-        Box::pin(stream_batches(app.pool.clone(), select, &app.settings.batch, memory));
+    let mut batches = Box::pin(stream_batches(
+        app.pool.clone(),
+        select,
+        &app.settings.batch,
+        memory,
+    ));
     // The first batch decides the status: once the answer has begun, an error can only cut it off.
     let first = match batches.next().await {
         Some(batch) => Some(Ok(batch?)),
@@ -156,7 +177,13 @@ pub(super) async fn export(
 
 fn loader(app: &App) -> Loader {
     let memory = Arc::clone(&app.memory);
-    Loader::new(app.pool.clone(), &RECORDS, RECORDS.unkeyed(), &app.settings.batch, memory)
+    Loader::new(
+        app.pool.clone(),
+        &RECORDS,
+        RECORDS.unkeyed(),
+        &app.settings.batch,
+        memory,
+    )
 }
 
 fn summary(loaded: &Loaded) -> serde_json::Value {
@@ -181,7 +208,13 @@ impl<'a> BulkLoad<'a> {
             Some(Value::Integer(id)) => *id,
             _ => 0,
         };
-        Ok(Self { app, loader: loader(app), clients, tenants: BTreeSet::new(), rows: 0 })
+        Ok(Self {
+            app,
+            loader: loader(app),
+            clients,
+            tenants: BTreeSet::new(),
+            rows: 0,
+        })
     }
 
     async fn read_lines<E>(
@@ -244,7 +277,9 @@ impl<'a> BulkLoad<'a> {
     }
 
     async fn take(&mut self, record: RecordInput) -> Result<(), ApiError> {
-        record.check(self.app, self.clients).map_err(|why| self.invalid(&why))?;
+        record
+            .check(self.app, self.clients)
+            .map_err(|why| self.invalid(&why))?;
         self.tenants.insert(record.tenant_id);
         self.loader.push(record.into()).await?;
         self.rows += 1;
@@ -363,7 +398,11 @@ fn check_code(code: &str) -> Result<(), String> {
     let known = matches!(category, [b'A'..=b'Z', b'0'..=b'9', b'0'..=b'9'])
         && (1..=2).contains(&detail.len())
         && digits(detail);
-    if known { Ok(()) } else { Err("`code` must be an ICD-10 code such as C50.9".to_owned()) }
+    if known {
+        Ok(())
+    } else {
+        Err("`code` must be an ICD-10 code such as C50.9".to_owned())
+    }
 }
 
 fn log_cut(error: BatchError) -> std::io::Error {

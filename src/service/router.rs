@@ -4,12 +4,12 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::Router;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::SizeAbove;
@@ -33,7 +33,9 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/records/generate", post(records::generate))
         .route("/records/export", get(records::export))
         .layer(from_fn_with_state(settings.bulk_timeout(), within));
-    let api = ordinary.merge(bulk).layer(from_fn_with_state(Arc::clone(&app), gate));
+    let api = ordinary
+        .merge(bulk)
+        .layer(from_fn_with_state(Arc::clone(&app), gate));
     Router::new()
         .nest("/api/v1", api)
         .route("/metrics", get(metrics::metrics))
@@ -42,7 +44,11 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .fallback(|| async { ApiError::not_found("path") })
         .method_not_allowed_fallback(|| async {
             let message = "the path does not know this method";
-            ApiError::client(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+            ApiError::client(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                message,
+            )
         })
         .layer(CatchPanicLayer::custom(panicked))
         .layer(

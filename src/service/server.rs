@@ -71,7 +71,14 @@ impl Server {
     /// # Errors
     /// [`ServerError::Database`], [`ServerError::Redis`], [`ServerError::Listen`].
     pub async fn bind(options: Options) -> Result<Self, ServerError> {
-        let Options { listen, database, redis, dataset, settings, inject_delay } = options;
+        let Options {
+            listen,
+            database,
+            redis,
+            dataset,
+            settings,
+            inject_delay,
+        } = options;
         let pool = Pool::connect(&database, settings.pool.clone());
         let pool = pool.await.map_err(ServerError::Database)?;
         let second: Arc<dyn SecondTier> = match redis {
@@ -81,11 +88,18 @@ impl Server {
             None => Arc::new(MemoryTier::new(&settings.cache)),
         };
         let cache = TieredCache::new(&settings.cache, Some(second));
-        let failed = |source| ServerError::Listen { address: listen, source };
+        let failed = |source| ServerError::Listen {
+            address: listen,
+            source,
+        };
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let app = Arc::new(App::new(pool, cache, settings, dataset, inject_delay));
-        Ok(Self { app, listener, address })
+        Ok(Self {
+            app,
+            listener,
+            address,
+        })
     }
 
     /// Where the service listens.

@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::datalayer::config::{
-    self, BatchSettings, CacheSettings, PoolSettings, SettingsError,
-};
+use crate::datalayer::config::{self, BatchSettings, CacheSettings, PoolSettings, SettingsError};
 
 /// Everything that a settings file of the service can hold, section by section.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -119,7 +117,10 @@ mod tests {
     #[test]
     fn one_file_holds_all_sections() {
         let text = "[service]\nbody_max_bytes = 10\n[pool]\nmax_connections = 7\n";
-        let env = [("REFSERVICE__SERVICE__RETRY_AFTER_S".to_owned(), "9".to_owned())];
+        let env = [(
+            "REFSERVICE__SERVICE__RETRY_AFTER_S".to_owned(),
+            "9".to_owned(),
+        )];
         let settings = Settings::load(text, env).unwrap();
         assert_eq!(settings.service.body_max_bytes, 10);
         assert_eq!(settings.service.retry_after_s, 9);
@@ -131,7 +132,10 @@ mod tests {
     fn what_is_wrong_is_named() {
         let check = |text: &str, expected: &str| {
             let error = Settings::load(text, []).unwrap_err().to_string();
-            assert!(error.contains(expected), "{error:?} does not name {expected:?}");
+            assert!(
+                error.contains(expected),
+                "{error:?} does not name {expected:?}"
+            );
         };
         check("[service]\nbody = 10", "unknown field `body`");
         check("[server]\n", "unknown field `server`");

@@ -7,7 +7,9 @@ const LINE_MAX_BYTES: usize = 200;
 pub(super) fn check_line(name: &str, text: &str) -> Result<(), String> {
     // PostgreSQL's text cannot hold a NUL, and no name has a use for the other control characters.
     if text.trim().is_empty() || text.len() > LINE_MAX_BYTES || text.chars().any(char::is_control) {
-        return Err(format!("`{name}` must be one line of 1 to {LINE_MAX_BYTES} bytes"));
+        return Err(format!(
+            "`{name}` must be one line of 1 to {LINE_MAX_BYTES} bytes"
+        ));
     }
     Ok(())
 }
