@@ -73,7 +73,8 @@ pub enum DatasetError {
 }
 
 /// Makes the store behind `pool` hold the dataset `id`, and nothing else in its tables. What the
-/// service has written since into a store of this dataset stays. Needs two connections of the pool.
+/// service has written since into a store of this dataset stays. On PostgreSQL this needs two
+/// connections of the pool.
 ///
 /// Of several processes on one PostgreSQL database, one generates and the others wait for it.
 ///
@@ -87,22 +88,21 @@ pub async fn ensure(
     memory: Arc<dyn MemorySource>,
 ) -> Result<Ensured, DatasetError> {
     let mut checkout = pool.acquire().await?;
-    match checkout.connection() {
-        Connection::Postgres(connection) => {
-            // A lock of the transaction goes with it, however this ends.
-            let begun = connection.begin().await;
-            let mut lock = begun.map_err(schema("begin the generation"))?;
-            sqlx::query("SELECT pg_advisory_xact_lock($1)")
-                .bind(LOCK)
-                .execute(&mut *lock)
-                .await
-                .map_err(schema("wait for another process that generates"))?;
-            let ensured = ensure_alone(pool, id, settings, memory).await;
-            lock.commit().await.map_err(schema("end the generation"))?;
-            ensured
-        }
-        Connection::Sqlite(_) => ensure_alone(pool, id, settings, memory).await,
-    }
+    let Connection::Postgres(connection) = checkout.connection() else {
+        drop(checkout);
+        return ensure_alone(pool, id, settings, memory).await;
+    };
+    // A lock of the transaction goes with it, however this ends.
+    let begun = connection.begin().await;
+    let mut lock = begun.map_err(schema("begin the generation"))?;
+    sqlx::query("SELECT pg_advisory_xact_lock($1)")
+        .bind(LOCK)
+        .execute(&mut *lock)
+        .await
+        .map_err(schema("wait for another process that generates"))?;
+    let ensured = ensure_alone(pool, id, settings, memory).await;
+    let ended = lock.rollback().await.map_err(schema("end the generation"));
+    ensured.and_then(|ensured| ended.map(|()| ensured))
 }
 
 async fn ensure_alone(
