@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::cache::Kind;
@@ -120,6 +121,12 @@ pub struct BatchSettings {
     pub shrink_above_bytes: u64,
     /// Work pauses above this share of the ceiling.
     pub pause_above_ratio: f64,
+    /// How often a paused operation asks for the memory again.
+    pub pause_poll_ms: u64,
+    /// How long an operation may be paused in one go before it is given up.
+    pub pause_limit_ms: u64,
+    /// How long a stream waits for a consumer that takes nothing before it gives its connection back.
+    pub consumer_limit_ms: u64,
     /// Rows in a page when the caller names no limit.
     pub page_rows: u32,
     /// Most rows in a page.
@@ -216,6 +223,9 @@ impl Default for BatchSettings {
             grow_below_bytes: 50 * MIB,
             shrink_above_bytes: 200 * MIB,
             pause_above_ratio: 0.85,
+            pause_poll_ms: 100,
+            pause_limit_ms: 30_000,
+            consumer_limit_ms: 60_000,
             page_rows: 20,
             page_max_rows: 100,
             retry: RetrySettings::default(),
@@ -260,21 +270,7 @@ impl Settings {
         text: &str,
         env: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, SettingsError> {
-        let mut settings: Self = toml::from_str(text).map_err(|error| SettingsError::Text {
-            reason: error.to_string(),
-        })?;
-        let mut table: toml::Table = toml::from_str(text).map_err(|error| SettingsError::Text {
-            reason: error.to_string(),
-        })?;
-        for (variable, value) in env {
-            let Some(path) = variable.strip_prefix(ENV_PREFIX) else {
-                continue;
-            };
-            // One at a time, so that a refusal is known to be about this variable.
-            settings = set(&mut table, &path.to_ascii_lowercase(), &value)
-                .and_then(|()| table.clone().try_into().map_err(|error| error.to_string()))
-                .map_err(|reason| SettingsError::Variable { variable, reason })?;
-        }
+        let settings: Self = read(text, env)?;
         settings.validate()?;
         Ok(settings)
     }
@@ -401,6 +397,32 @@ pub enum SettingsError {
         /// The rule that it breaks.
         reason: &'static str,
     },
+}
+
+/// Settings of any shape from a TOML text and then from the variables among `env` that start with
+/// [`ENV_PREFIX`], not validated: for whoever has sections of their own beside these.
+///
+/// # Errors
+/// A text that is no TOML, an unknown key, a value of the wrong type.
+pub fn read<T: DeserializeOwned>(
+    text: &str,
+    env: impl IntoIterator<Item = (String, String)>,
+) -> Result<T, SettingsError> {
+    let text_error = |error: toml::de::Error| SettingsError::Text {
+        reason: error.to_string(),
+    };
+    let mut settings: T = toml::from_str(text).map_err(text_error)?;
+    let mut table: toml::Table = toml::from_str(text).map_err(text_error)?;
+    for (variable, value) in env {
+        let Some(path) = variable.strip_prefix(ENV_PREFIX) else {
+            continue;
+        };
+        // One at a time, so that a refusal is known to be about this variable.
+        settings = set(&mut table, &path.to_ascii_lowercase(), &value)
+            .and_then(|()| table.clone().try_into().map_err(|error| error.to_string()))
+            .map_err(|reason| SettingsError::Variable { variable, reason })?;
+    }
+    Ok(settings)
 }
 
 /// Sets the value at a path such as `cache__l1_entries`, making the tables on the way.
