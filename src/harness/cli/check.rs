@@ -3,7 +3,7 @@
 use crate::harness::gate::exit;
 use crate::harness::model::Run;
 use crate::harness::report::json;
-use crate::harness::scenario;
+use crate::harness::scenario::{self, ScenarioError};
 
 use super::args::{CheckArgs, SchemaArgs, SchemaOf};
 use super::diagnostics;
@@ -14,29 +14,33 @@ use super::workspace;
 /// Shows every problem of every file, in every variant.
 pub fn run(output: &Output, args: &CheckArgs) -> Result<u8, Failure> {
     let chosen = workspace::choose(&args.files, output)?;
-    let mut reports = Vec::new();
+    let mut all = Vec::new();
+    let mut in_order = true;
     for file in &chosen.files {
-        match scenario::check(file) {
-            Ok(plans) => output.say(&format!(
+        match scenario::load(file) {
+            Ok(scenario) => output.say(&format!(
                 "{}: in order{}",
                 file.display(),
-                match plans.len() {
-                    0 | 1 => String::new(),
+                match scenario.plans().len() {
+                    1 => String::new(),
                     n => format!(", in each of its {n} variants"),
                 }
             )),
-            Err(report) => reports.push(report),
+            Err(ScenarioError::Invalid { path, text, problems }) => {
+                in_order = false;
+                if output.is_json() {
+                    all.extend(diagnostics::to_json(&path, &problems).as_array().cloned().unwrap_or_default());
+                } else {
+                    output.answer(&diagnostics::render(&path, &text, &problems, output.colour, output.width))?;
+                }
+            }
+            Err(error) => return Err(Failure::usage(error.to_string(), "name a scenario file: a TOML file with `schema = 1`")),
         }
     }
     if output.is_json() {
-        let problems: Vec<_> = reports.iter().flat_map(diagnostics::to_json).collect();
-        output.answer_json(&problems)?;
-    } else {
-        for report in &reports {
-            output.answer(&diagnostics::render(report, output.colour, output.width))?;
-        }
+        output.answer_json(&all)?;
     }
-    Ok(if reports.is_empty() { exit::PASS } else { exit::USAGE })
+    Ok(if in_order { exit::PASS } else { exit::USAGE })
 }
 
 /// Prints a JSON Schema.

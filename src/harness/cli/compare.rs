@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::harness::compare::Design;
 use crate::harness::gate::Policy;
 use crate::harness::model::Run;
-use crate::harness::scenario::{GatePlan, Plan, parse_percent};
+use crate::harness::scenario::{self, GatePlan, Plan};
 
 use super::args::{CompareArgs, Global, ReportArgs};
 use super::failure::Failure;
@@ -147,20 +147,19 @@ fn plan_of(named: Option<&Path>, run: &Run, output: &Output) -> Result<Option<Pl
         None => (run.scenario.as_str(), None),
     };
     if let Some(file) = named {
-        return Ok(workspace::plans(&[file.to_owned()], variant, output)?.pop());
+        let chosen = workspace::Chosen { files: vec![file.to_owned()], named: true };
+        return Ok(workspace::plans(&chosen, variant, output)?.pop());
     }
     let quiet = Output { quiet: true, ..*output };
     let Ok(chosen) = workspace::choose(&[], &quiet) else { return Ok(None) };
     // A file with mistakes can't be the one, and is none of this call's business.
-    let plans = chosen.files.iter().filter_map(|file| {
-        workspace::plans(std::slice::from_ref(file), variant, &quiet).ok()?.pop()
-    });
-    Ok(plans.into_iter().find(|plan| plan.name == name))
+    let found = chosen.files.iter().filter_map(|file| scenario::load(file).ok()).find(|found| found.name() == name);
+    Ok(found.and_then(|found| found.plan(variant).ok().cloned()))
 }
 
 fn gates(globs: &[String], regress: Option<&str>) -> Result<Vec<GatePlan>, Failure> {
     let text = regress.unwrap_or_default();
-    let margin = parse_percent(text).map_err(|problem| {
+    let margin = scenario::share(text).map_err(|problem| {
         Failure::usage(format!("--regress {text}: {problem}"), "write a percentage: --regress 5%")
     })?;
     let gate = |glob: &String| GatePlan {

@@ -50,7 +50,7 @@ pub async fn execute(
     label: &Label,
 ) -> Result<u8, Failure> {
     let chosen = workspace::choose(&selection.scenarios, output)?;
-    let mut plans = workspace::plans(&chosen.files, selection.variant.as_deref(), output)?;
+    let mut plans = workspace::plans(&chosen, selection.variant.as_deref(), output)?;
     let mut missing = Vec::new();
     plans.retain(|plan| match missing_program(plan) {
         Some(text) => {
@@ -140,7 +140,7 @@ impl Session<'_> {
             arm: self.label.arm,
             pair: self.label.pair,
             revision,
-            fingerprint: machine::fingerprint(plan).await,
+            fingerprint: machine::of_plan(plan),
         };
         let runs = self.selection.runs.unwrap_or(match self.asked {
             Asked::Limits => 1,

@@ -26,7 +26,15 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match &cli.command {
         // Processes of our own, which speak a protocol and are no commands for people.
-        Command::Worker => return worker_main(),
+        Command::Worker => {
+            return match worker_main() {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => ExitCode::from(explain(
+                    &Failure::tool("generating load", &error),
+                    &Output::new(&cli.global),
+                )),
+            };
+        }
         Command::Supervise => return supervise_main(),
         _ => {}
     }

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::harness::scenario::{self, Plan};
+use regex::Regex;
+
+use crate::harness::scenario::{self, Plan, Scenario, ScenarioError};
 use crate::harness::store::History;
 
 use super::args::Global;
@@ -40,8 +42,10 @@ pub fn choose(named: &[PathBuf], output: &Output) -> Result<Chosen, Failure> {
         .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
         .collect();
     found.sort();
+    let mark = Regex::new(r"(?m)^\s*schema\s*=").expect("BUG: a constant pattern");
     found.retain(|path| {
-        let scenario = scenario::looks_like_one(path);
+        // A file that can't be read is no reason to pass over it: the reading says why.
+        let scenario = std::fs::read_to_string(path).map_or(true, |text| mark.is_match(&text));
         if !scenario {
             output.say(&format!("skipping {}: it has no `schema = 1`, so it is no scenario", path.display()));
         }
@@ -53,19 +57,47 @@ pub fn choose(named: &[PathBuf], output: &Output) -> Result<Chosen, Failure> {
     Ok(Chosen { files: found, named: false })
 }
 
-/// The plans of all files, or the problems of all files at once.
-pub fn plans(files: &[PathBuf], variant: Option<&str>, output: &Output) -> Result<Vec<Plan>, Failure> {
-    let mut plans = Vec::new();
+/// The scenarios of all files, or the problems of all files at once.
+pub fn scenarios(files: &[PathBuf], output: &Output) -> Result<Vec<Scenario>, Failure> {
+    let mut scenarios = Vec::new();
     let mut problems = String::new();
     for file in files {
-        match scenario::load(file, variant) {
-            Ok(plan) => plans.push(plan),
-            Err(report) => {
-                problems.push_str(&diagnostics::render(&report, output.colour_err, output.width));
-            }
+        match scenario::load(file) {
+            Ok(scenario) => scenarios.push(scenario),
+            Err(ScenarioError::Invalid { path, text, problems: found }) => problems.push_str(
+                &diagnostics::render(&path, &text, &found, output.colour_err, output.width),
+            ),
+            Err(error) => problems.push_str(&format!("error: {error}\n")),
         }
     }
-    if problems.is_empty() { Ok(plans) } else { Err(Failure::Scenario(problems)) }
+    if problems.is_empty() { Ok(scenarios) } else { Err(Failure::Scenario(problems)) }
+}
+
+/// The plans of what was chosen, in the variant that is wanted. A scenario that was found and not
+/// named is passed over where it has no such variant; other variants than the one that is taken are
+/// said.
+pub fn plans(chosen: &Chosen, variant: Option<&str>, output: &Output) -> Result<Vec<Plan>, Failure> {
+    let mut plans = Vec::new();
+    for scenario in scenarios(&chosen.files, output)? {
+        match scenario.plan(variant) {
+            Ok(plan) => {
+                if variant.is_none() && scenario.variants.len() > 1 && !chosen.named {
+                    output.say(&format!(
+                        "skipping the variant{} {} of {}: name one with --variant",
+                        if scenario.variants.len() > 2 { "s" } else { "" },
+                        scenario.variants[1..].join(", "),
+                        scenario.name(),
+                    ));
+                }
+                plans.push(plan.clone());
+            }
+            Err(error) if chosen.named => {
+                return Err(Failure::usage(error.to_string(), "see what there is: plimsoll list"));
+            }
+            Err(error) => output.say(&format!("skipping {}: {error}", scenario.name())),
+        }
+    }
+    Ok(plans)
 }
 
 /// Opens the history, which is made where it doesn't exist yet.

@@ -23,4 +23,5 @@ mod schema;
 pub use self::file::{MAX_SCENARIO_BYTES, Scenario, ScenarioError, UnknownVariant, load, parse};
 pub use self::plan::*;
 pub use self::problem::{Code, Problem};
+pub(crate) use self::quantity::share;
 pub use self::schema::schema;
