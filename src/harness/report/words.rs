@@ -12,10 +12,31 @@ use crate::harness::model::{
 use super::format;
 use super::text::{self, MAX_SHOWN_CHARS};
 
-/// What the bounds of every effect are, for captions.
-pub const INTERVAL_NAME: &str = "90 % interval";
-/// The same, explained: VERDICTS.md takes one-sided bounds at α = .05.
-pub const INTERVAL_EXPLAINED: &str = "Each end is a one-sided 95 % bound, so the two together are a 90 % interval. Positive is worse.";
+/// What the bounds of the effects are: a one-sided level α at either end makes an interval of
+/// 1 − 2α, 90 % at the usual α of .05.
+pub fn interval_name(verdict: &Verdict) -> String {
+    let alpha = verdict.comparison.as_ref().map_or(0.05, |comparison| comparison.alpha);
+    format!("{} interval", format::margin(1.0 - 2.0 * alpha))
+}
+
+/// The effect of a metric: a change in percent, or a difference in percentage points for an error
+/// rate, whose effects are differences because zero has no ratio.
+pub fn effect_of(metric: &MetricVerdict, fraction: f64) -> String {
+    in_points(metric, format::effect(fraction))
+}
+
+/// The bounds of a metric's effect, as [`effect_of`]; a dash where there are none.
+pub fn interval_of(metric: &MetricVerdict) -> String {
+    match (metric.lower, metric.upper) {
+        (Some(lower), Some(upper)) => in_points(metric, format::interval(lower, upper)),
+        _ => "–".to_owned(),
+    }
+}
+
+/// Whether a metric's effects are differences in percentage points.
+pub fn is_difference(metric: &MetricVerdict) -> bool {
+    metric.unit == Unit::Ratio && metric.better == Direction::Lower && metric.name.ends_with("error_rate")
+}
 
 /// Something said to the reader.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,10 +104,10 @@ pub fn reason(reason: &Reason, verdict: &Verdict) -> Spoken {
     match reason {
         Reason::InvalidRun { run, reason } => {
             let said = invalid(reason);
-            Spoken { what: format!("run {} is invalid: {}", text::shown(run, 40), said.what), ..said }
+            Spoken { what: format!("{} is invalid: {}", text::shown(run, 40), said.what), ..said }
         }
         Reason::PartialRun { run } => Spoken::new(
-            format!("run {} was stopped before its time", text::shown(run, 40)),
+            format!("{} was stopped before its time", text::shown(run, 40)),
             "Run it again to its end",
         ),
         Reason::NotComparable { differences } => conditions(differences),
@@ -298,11 +319,11 @@ fn decides(reason: &Reason, outcome: Outcome) -> bool {
         Reason::InvalidRun { .. } | Reason::PartialRun { .. } | Reason::NotComparable { .. } => {
             outcome == Outcome::Invalid
         }
-        Reason::LimitBroken { .. }
-        | Reason::Regressed { .. }
-        | Reason::NotMeasurable { .. }
-        | Reason::OneArmOnly { .. } => outcome == Outcome::Fail,
-        Reason::Inconclusive { .. } => outcome == Outcome::Inconclusive,
+        Reason::LimitBroken { .. } | Reason::Regressed { .. } => outcome == Outcome::Fail,
+        Reason::NotMeasurable { .. } | Reason::Inconclusive { .. } => {
+            outcome == Outcome::Inconclusive
+        }
+        Reason::OneArmOnly { arm, .. } => *arm == Arm::Base && outcome == Outcome::Inconclusive,
         Reason::NoBaseline => outcome == Outcome::NoBaseline,
         Reason::Improved { .. } => false,
     }
@@ -324,21 +345,21 @@ fn broken_limit(metric: &str, verdict: &Verdict) -> Spoken {
 
 fn regressed(metric: &str, verdict: &Verdict) -> Spoken {
     let next = "Find the change that did it; if it is intended, save a new baseline with `plimsoll baseline save`";
-    let Some((judged, effect, lower, upper)) = known(metric, verdict) else {
+    let Some((judged, effect)) = known(metric, verdict) else {
         return Spoken::new(format!("{} got worse", name(metric)), next);
     };
     Spoken::new(
         format!(
-            "{} is {} {} than the base ({INTERVAL_NAME} {}; margin {})",
-            name(metric), format::margin(effect), worse(judged),
-            format::interval(lower, upper), margin(judged),
+            "{} is {} {} than the base ({} {}; margin {})",
+            name(metric), unsigned(judged, effect), worse(judged),
+            interval_name(verdict), interval_of(judged), margin(judged),
         ),
         next,
     )
 }
 
 fn inconclusive(metric: &str, verdict: &Verdict) -> Spoken {
-    let Some((judged, _, lower, upper)) = known(metric, verdict) else {
+    let Some((judged, _)) = known(metric, verdict) else {
         return Spoken::new(
             format!("whether {} got worse can't be told", name(metric)),
             "Make more runs with `--runs`",
@@ -351,7 +372,7 @@ fn inconclusive(metric: &str, verdict: &Verdict) -> Spoken {
     Spoken::new(
         format!(
             "whether {} got worse can't be told: the change lies within {}, and the margin is {}",
-            name(metric), format::interval(lower, upper), margin(judged),
+            name(metric), interval_of(judged), margin(judged),
         ),
         needed,
     )
@@ -359,23 +380,36 @@ fn inconclusive(metric: &str, verdict: &Verdict) -> Spoken {
 
 fn improved(metric: &str, verdict: &Verdict) -> Spoken {
     let what = match known(metric, verdict) {
-        Some((_, effect, lower, upper)) => format!(
-            "{} got better by {} ({INTERVAL_NAME} {})",
-            name(metric), format::effect(effect).trim_start_matches(['+', '\u{2212}']),
-            format::interval(lower, upper),
+        Some((judged, effect)) => format!(
+            "{} got better by {} ({} {})",
+            name(metric), unsigned(judged, effect), interval_name(verdict), interval_of(judged),
         ),
         None => format!("{} got better", name(metric)),
     };
     Spoken::new(what, "Save a new baseline with `plimsoll baseline save`, or the gain can be lost again unnoticed")
 }
 
-fn known<'v>(metric: &str, verdict: &'v Verdict) -> Option<(&'v MetricVerdict, f64, f64, f64)> {
+/// The metric's verdict and its effect, where it has one with bounds.
+fn known<'v>(metric: &str, verdict: &'v Verdict) -> Option<(&'v MetricVerdict, f64)> {
     let judged = verdict.metrics.iter().find(|judged| judged.name == metric)?;
-    Some((judged, judged.effect?, judged.lower?, judged.upper?))
+    judged.lower.and(judged.upper)?;
+    Some((judged, judged.effect?))
+}
+
+fn unsigned(metric: &MetricVerdict, effect: f64) -> String {
+    effect_of(metric, effect).trim_start_matches(['+', '\u{2212}']).to_owned()
+}
+
+fn in_points(metric: &MetricVerdict, percent: String) -> String {
+    match is_difference(metric) {
+        true => percent.replace('%', "points"),
+        false => percent,
+    }
 }
 
 fn worse(metric: &MetricVerdict) -> &'static str {
     match (&metric.unit, metric.better) {
+        _ if is_difference(metric) => "higher",
         (Unit::Nanoseconds, Direction::Lower) => "slower",
         (Unit::Bytes, Direction::Lower) => "larger",
         _ => "worse",
@@ -383,7 +417,7 @@ fn worse(metric: &MetricVerdict) -> &'static str {
 }
 
 fn margin(metric: &MetricVerdict) -> String {
-    metric.margin.map_or_else(|| "none".to_owned(), format::margin)
+    metric.margin.map_or_else(|| "none".to_owned(), |margin| in_points(metric, format::margin(margin)))
 }
 
 fn conditions(differences: &[FingerprintDifference]) -> Spoken {

@@ -12,14 +12,14 @@ use crate::harness::report::text;
 pub struct TerminalStyle {
     /// Whether ANSI colours are written.
     pub colour: bool,
-    /// Columns; anything below [`MIN_WIDTH`] is taken as that.
+    /// Columns; anything below 30 is taken as 30.
     pub width: usize,
     /// Whether only ASCII is written, for terminals that show nothing else.
     pub ascii: bool,
 }
 
 /// Narrower than this nothing is legible.
-pub const MIN_WIDTH: usize = 30;
+const MIN_WIDTH: usize = 30;
 /// Wider than this, lines are hard to read.
 const MAX_PROSE_WIDTH: usize = 100;
 /// Between two columns of a table.

@@ -6,7 +6,7 @@ use crate::harness::report::format::{self, value};
 use crate::harness::report::input::ReportInput;
 use crate::harness::report::load::summarise;
 use crate::harness::report::text;
-use crate::harness::report::words::{self, INTERVAL_NAME};
+use crate::harness::report::words;
 
 use super::sheet::{Cell, Sheet, TerminalStyle, Tone, plain, toned};
 
@@ -108,7 +108,8 @@ fn margins(input: &ReportInput<'_>, sheet: &mut Sheet) {
     }
     if !told.is_empty() {
         let rows: Vec<Vec<Cell>> = told.iter().map(|metric| metric_row(metric)).collect();
-        let heads = ["metric", "base", "head", "effect", INTERVAL_NAME, "margin", "MDE", "verdict"];
+        let interval = words::interval_name(input.verdict);
+        let heads = ["metric", "base", "head", "effect", &interval, "margin", "MDE", "verdict"];
         sheet.table(&heads, &rows);
     }
     let silent = (all.len() - told.len()) as u64;
@@ -128,10 +129,6 @@ fn worth_a_line(metric: &MetricVerdict) -> bool {
 fn metric_row(metric: &MetricVerdict) -> Vec<Cell> {
     let shown = |v: Option<f64>| v.map_or_else(|| "–".to_owned(), |v| value(&metric.unit, v));
     let tone = metric_tone(metric);
-    let interval = match (metric.lower, metric.upper) {
-        (Some(lower), Some(upper)) => format::interval(lower, upper),
-        _ => "–".to_owned(),
-    };
     let word = match (metric.gating, metric.advisory) {
         (true, _) => words::metric_outcome(metric.verdict).to_owned(),
         (false, true) => format!("({}, advisory)", words::metric_outcome(metric.verdict)),
@@ -141,8 +138,8 @@ fn metric_row(metric: &MetricVerdict) -> Vec<Cell> {
         plain(text::shown(&metric.name, 80)),
         plain(shown(metric.base)),
         plain(shown(metric.head)),
-        toned(metric.effect.map_or_else(|| "–".to_owned(), format::effect), tone),
-        plain(interval),
+        toned(metric.effect.map_or_else(|| "–".to_owned(), |effect| words::effect_of(metric, effect)), tone),
+        plain(words::interval_of(metric)),
         plain(metric.margin.map_or_else(|| "–".to_owned(), format::margin)),
         plain(metric.mde.map_or_else(|| "–".to_owned(), format::margin)),
         toned(word, tone),
