@@ -1,8 +1,13 @@
 //! Plan → measurement: processes, load (goose), benches (criterion), probes.
 
 mod progress;
+mod redact;
+mod http;
+pub mod probe;
+pub mod process;
 
 pub use self::progress::{LoadTick, Progress, Tick};
+pub use self::redact::Redactor;
 
 use std::future::Future;
 
