@@ -1,1 +1,48 @@
 //! Plan → measurement: processes, load (goose), benches (criterion), probes.
+
+mod progress;
+
+pub use self::progress::{LoadTick, Progress, Tick};
+
+use std::future::Future;
+
+use crate::harness::model::{InvalidReason, Measurement, Metric};
+use crate::harness::scenario::Plan;
+
+/// What executes a plan. The pipe is tested with a scripted one.
+pub trait Engine {
+    /// Why it couldn't.
+    type Error: std::error::Error + Send + Sync + 'static;
+
+    /// Builds what the plan's processes and benches need: once in a session.
+    fn build(
+        &mut self,
+        plan: &Plan,
+        observe: &(dyn Fn(Progress) + Send + Sync),
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// Executes the plan once: processes up, load or benches, processes down. When `stop` becomes
+    /// true, ends early and returns what was measured, marked partial. A target that dies is a
+    /// result (an invalid one), not an error.
+    fn run(
+        &mut self,
+        plan: &Plan,
+        stop: tokio::sync::watch::Receiver<bool>,
+        observe: &(dyn Fn(Progress) + Send + Sync),
+    ) -> impl Future<Output = Result<Executed, Self::Error>> + Send;
+}
+
+/// What one execution gave.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Executed {
+    /// What was measured.
+    pub measurement: Measurement,
+    /// The metrics that follow from it, sorted by name.
+    pub metrics: Vec<Metric>,
+    /// Why it must not be judged; empty for a valid one.
+    pub invalid: Vec<InvalidReason>,
+    /// Whether it was stopped before its time.
+    pub partial: bool,
+    /// From the start of the first process to the end of the last, in ns.
+    pub duration_ns: u64,
+}

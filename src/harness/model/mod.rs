@@ -1,1 +1,27 @@
-//! The vocabulary: metric, unit, direction, histogram series, run, fingerprint.
+//! The vocabulary of the pipe: what a metric, a histogram, a measurement and a run are.
+//!
+//! Plain values only: everything here can be saved as JSON, read back and continued from. Nothing
+//! here does I/O, and nothing here looks at another module of ours. Durations are integer
+//! nanoseconds; a format that leaves the process carries a version.
+
+mod metric;
+mod histogram;
+mod load;
+mod subject;
+mod bench;
+mod fingerprint;
+mod run;
+
+pub use self::bench::{BenchInvocation, BenchMeasurement, Sampling};
+pub use self::fingerprint::{Fingerprint, FingerprintDifference};
+pub use self::histogram::{HistogramError, LatencyHistogram, MAX_LATENCY_NS, MIN_LATENCY_NS};
+pub use self::load::{
+    ArrivalModel, Counts, ErrorKind, ErrorTally, GeneratorHealth, GeneratorSample, LoadMeasurement,
+    LoadWindow, Outcome, Phase, RequestSeries, RequestWindow,
+};
+pub use self::metric::{Direction, Metric, Reading, Unit};
+pub use self::run::{
+    Arm, InvalidReason, MEASUREMENT_VERSION, Measurement, PhaseSpan, RUN_FORMAT, Run, RunId,
+    TimelineEvent,
+};
+pub use self::subject::{ProbePoint, ProbeSeries, ProcessSample, ProcessSeries};

@@ -1,0 +1,98 @@
+//! What an engine says while it works, for a person who watches. Nothing is computed from it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::harness::model::{Phase, ProcessSample};
+
+/// A step forward.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Progress {
+    /// A build began; `what` is the process or the bench target.
+    Building {
+        /// For which process or bench.
+        what: String,
+        /// The command line.
+        command: String,
+    },
+    /// A process is being started.
+    Starting {
+        /// Which.
+        process: String,
+    },
+    /// A process is ready.
+    Ready {
+        /// Which.
+        process: String,
+        /// How long it took, in ns.
+        after_ns: u64,
+    },
+    /// A phase of the load began.
+    Phase {
+        /// Which.
+        phase: Phase,
+        /// How long it will take, in ns.
+        length_ns: u64,
+    },
+    /// A second of the load passed.
+    Tick(Tick),
+    /// A bench executable was invoked.
+    Bench {
+        /// The bench target.
+        target: String,
+        /// Which invocation, counted from 1.
+        invocation: u32,
+        /// Of how many.
+        of: u32,
+    },
+    /// A fault of the scenario was carried out.
+    Fault {
+        /// What, such as `stop redis`.
+        what: String,
+    },
+    /// Processes are being stopped.
+    Stopping,
+    /// A line worth showing.
+    Note(String),
+}
+
+/// The last second of the load.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tick {
+    /// Time since the start of the load, in ns.
+    pub at_ns: u64,
+    /// The length of the whole load, in ns.
+    pub of_ns: u64,
+    /// The phase.
+    pub phase: Phase,
+    /// One per load.
+    pub loads: Vec<LoadTick>,
+    /// The newest sample of each process, by name.
+    pub processes: Vec<(String, ProcessSample)>,
+}
+
+/// The last second of one load. A worker sends one a second as a line of JSON.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LoadTick {
+    /// The load.
+    pub load: String,
+    /// Time since the start of the load, in ns.
+    pub at_ns: u64,
+    /// Requests completed in the last second, per second.
+    pub rate: f64,
+    /// The rate of iterations that the plan asks for now; `None` in a closed model.
+    pub target_rate: Option<f64>,
+    /// Response time in the last second, in ns; `None` where nothing completed.
+    pub p50_ns: Option<u64>,
+    /// As above.
+    pub p95_ns: Option<u64>,
+    /// As above.
+    pub p99_ns: Option<u64>,
+    /// Failed requests since the start of the load.
+    pub failed: u64,
+    /// Dropped arrivals since the start of the load.
+    pub dropped: u64,
+    /// Iterations in flight now.
+    pub in_flight: u64,
+    /// Cores that the worker kept busy in the last second.
+    pub cpu_cores: f64,
+}

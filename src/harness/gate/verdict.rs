@@ -1,0 +1,221 @@
+//! A verdict: what the gate says, and why. Serialised, it is `plimsoll.verdict/1`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::harness::compare::Comparison;
+use crate::harness::model::{Direction, InvalidReason, Unit};
+
+/// The format of a serialised verdict.
+pub const VERDICT_FORMAT: &str = "plimsoll.verdict/1";
+
+/// What the gate says of one scenario.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Verdict {
+    /// [`VERDICT_FORMAT`].
+    pub schema: String,
+    /// The scenario's id; empty for numbers that come from no scenario.
+    pub scenario: String,
+    /// In one word.
+    pub verdict: Outcome,
+    /// The exit code that follows from it and from the options of the call.
+    pub exit_code: u8,
+    /// The reasons, the weightiest first; empty only for a pass without remarks.
+    pub reasons: Vec<Reason>,
+    /// What the reader should know although it doesn't decide.
+    pub warnings: Vec<Warning>,
+    /// Metrics that were compared: gating ones first, then by name.
+    pub metrics: Vec<MetricVerdict>,
+    /// Absolute limits, in the order of the scenario.
+    pub limits: Vec<LimitVerdict>,
+    /// What the metrics were judged from; `None` where there was no base.
+    pub comparison: Option<Comparison>,
+}
+
+/// The verdict in one word. The order is that of precedence: the worst decides.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Nothing that is judged got worse, every limit holds.
+    Pass,
+    /// No comparable base although one was required.
+    NoBaseline,
+    /// A gating metric is inconclusive.
+    Inconclusive,
+    /// A limit is broken or a gating metric regressed.
+    Fail,
+    /// The runs are no measurement.
+    Invalid,
+}
+
+/// Why the verdict is what it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Reason {
+    /// A run is invalid.
+    InvalidRun {
+        /// Which run, counted from 1 in its arm, for the reader.
+        run: String,
+        /// Why.
+        reason: InvalidReason,
+    },
+    /// A run was stopped before its time.
+    PartialRun {
+        /// Which run, for the reader.
+        run: String,
+    },
+    /// The arms were measured under different conditions.
+    NotComparable {
+        /// What differs: field, base, head.
+        differences: Vec<crate::harness::model::FingerprintDifference>,
+    },
+    /// An absolute limit is broken; details in `limits`.
+    LimitBroken {
+        /// The metric.
+        metric: String,
+    },
+    /// A gating metric regressed; details in `metrics`.
+    Regressed {
+        /// The metric.
+        metric: String,
+    },
+    /// A gating metric is inconclusive; details in `metrics`.
+    Inconclusive {
+        /// The metric.
+        metric: String,
+    },
+    /// A gating metric or a limit's metric could not be measured.
+    NotMeasurable {
+        /// The metric.
+        metric: String,
+        /// Why.
+        reason: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// A gating metric exists in one arm only.
+    OneArmOnly {
+        /// The metric.
+        metric: String,
+        /// The arm that has it.
+        arm: crate::harness::model::Arm,
+    },
+    /// There is no base to compare with.
+    NoBaseline,
+    /// A gating metric improved beyond its margin: said, because it makes the baseline stale.
+    Improved {
+        /// The metric.
+        metric: String,
+    },
+}
+
+/// What the reader should know although it doesn't decide.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Warning {
+    /// A margin that this comparison can't hold: what it can detect is larger.
+    Underpowered {
+        /// The metric.
+        metric: String,
+        /// The minimal detectable effect as a fraction.
+        mde: f64,
+        /// The margin as a fraction.
+        margin: f64,
+        /// Pairs (or runs an arm) that the margin would need.
+        pairs_needed: u32,
+    },
+    /// Stored comparison without an estimate of the between-session spread: can't fail the gate.
+    Advisory {
+        /// The metric.
+        metric: String,
+    },
+    /// Anything else worth a line.
+    Note {
+        /// A sentence.
+        text: String,
+    },
+}
+
+/// The verdict on one compared metric. Effects are fractions: .05 is 5 % worse.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct MetricVerdict {
+    /// The metric's path.
+    pub name: String,
+    /// In one word.
+    pub verdict: MetricOutcome,
+    /// Whether it can decide the gate: the scenario names it, and the comparison is not advisory.
+    pub gating: bool,
+    /// Whether it is shown without being able to fail the gate, although the scenario names it.
+    pub advisory: bool,
+    /// The unit of `base` and `head`.
+    pub unit: Unit,
+    /// Which way is better.
+    pub better: Direction,
+    /// The median of the base's values.
+    pub base: Option<f64>,
+    /// The median of the head's values.
+    pub head: Option<f64>,
+    /// The margin as a fraction, where the scenario gives one.
+    pub margin: Option<f64>,
+    /// The estimated effect as a fraction.
+    pub effect: Option<f64>,
+    /// Its lower bound.
+    pub lower: Option<f64>,
+    /// Its upper bound.
+    pub upper: Option<f64>,
+    /// One-sided p-value of "not worse".
+    pub p: Option<f64>,
+    /// The minimal detectable effect as a fraction.
+    pub mde: Option<f64>,
+    /// Pairs (or runs an arm) that the margin would need.
+    pub pairs_needed: Option<u32>,
+    /// Replicates of the base.
+    pub n_base: u32,
+    /// Replicates of the head.
+    pub n_head: u32,
+    /// Why there is no verdict, where there is none.
+    pub note: Option<String>,
+}
+
+/// The verdict on one metric in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MetricOutcome {
+    /// Worse, by at least the margin, and not by chance.
+    Regressed,
+    /// Better, by at least the margin, and not by chance.
+    Improved,
+    /// Within the margin on both sides.
+    Unchanged,
+    /// None of these can be said.
+    Inconclusive,
+    /// The metric could not be measured, or has no ratio.
+    NotMeasurable,
+    /// A regression that a waiver allows.
+    Waived,
+}
+
+/// The verdict on one absolute limit, judged on the median of the head's runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct LimitVerdict {
+    /// The metric's path.
+    pub metric: String,
+    /// The unit of all values.
+    pub unit: Unit,
+    /// The largest allowed value.
+    pub max: Option<f64>,
+    /// The smallest allowed value.
+    pub min: Option<f64>,
+    /// The median of the runs, `None` where it was not measurable.
+    pub median: Option<f64>,
+    /// The smallest of the runs.
+    pub low: Option<f64>,
+    /// The largest of the runs.
+    pub high: Option<f64>,
+    /// How many runs.
+    pub n: u32,
+    /// Whether it holds; `None` where it could not be measured.
+    pub holds: Option<bool>,
+}

@@ -1,0 +1,146 @@
+//! What must be equal before two runs may be compared.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// The machine, the toolchain and the measured part of the scenario. A stored baseline means
+/// something only under the same fingerprint: half of all steps between consecutive runs on one
+/// CI runner label exceed 10 %.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Fingerprint {
+    /// The processor's model name.
+    pub cpu_model: String,
+    /// Logical CPUs that this process may use.
+    pub logical_cpus: u32,
+    /// Memory in GiB, rounded to the next power of two or half of one, so that a few reserved
+    /// megabytes do not make another machine.
+    pub memory_class_gib: u32,
+    /// The hypervisor or container, or `none`.
+    pub virtualisation: String,
+    /// Operating system and architecture, such as `linux x86_64`.
+    pub os: String,
+    /// The kernel release.
+    pub kernel: String,
+    /// What built the subject, such as `rustc 1.95.0`; `external` where Plimsoll didn't build it.
+    pub toolchain: String,
+    /// The build profile, such as `release`; `external` where Plimsoll didn't build it.
+    pub profile: String,
+    /// Plimsoll's [`MEASUREMENT_VERSION`](super::MEASUREMENT_VERSION).
+    pub measurement_version: u32,
+    /// SHA-256 of the measured part of the scenario, as hexadecimal text.
+    pub scenario_hash: String,
+}
+
+/// A field in which two fingerprints differ.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FingerprintDifference {
+    /// The field's name.
+    pub field: String,
+    /// Its value in the base.
+    pub base: String,
+    /// Its value in the head.
+    pub head: String,
+}
+
+impl Fingerprint {
+    /// Sixteen hexadecimal digits for the machine part (all but the scenario), used as the folder
+    /// of a baseline: a machine's baselines then lie side by side, whatever the scenario.
+    pub fn machine_id(&self) -> String {
+        self.digest(false)
+    }
+
+    /// Sixteen hexadecimal digits for all of it: equal exactly where two runs are comparable.
+    pub fn id(&self) -> String {
+        self.digest(true)
+    }
+
+    /// The fields in which `self` (the base) and `head` differ; empty where they are comparable.
+    pub fn differences(&self, head: &Self) -> Vec<FingerprintDifference> {
+        self.fields()
+            .into_iter()
+            .zip(head.fields())
+            .filter(|((_, base), (_, head))| base != head)
+            .map(|((field, base), (_, head))| FingerprintDifference {
+                field: field.to_owned(),
+                base,
+                head,
+            })
+            .collect()
+    }
+
+    /// Every field by its name, in the order of declaration, the scenario last.
+    pub fn fields(&self) -> [(&'static str, String); 10] {
+        [
+            ("cpu_model", self.cpu_model.clone()),
+            ("logical_cpus", self.logical_cpus.to_string()),
+            ("memory_class_gib", self.memory_class_gib.to_string()),
+            ("virtualisation", self.virtualisation.clone()),
+            ("os", self.os.clone()),
+            ("kernel", self.kernel.clone()),
+            ("toolchain", self.toolchain.clone()),
+            ("profile", self.profile.clone()),
+            ("measurement_version", self.measurement_version.to_string()),
+            ("scenario_hash", self.scenario_hash.clone()),
+        ]
+    }
+
+    fn digest(&self, with_scenario: bool) -> String {
+        let mut hasher = Sha256::new();
+        for (name, value) in self.fields() {
+            if with_scenario || name != "scenario_hash" {
+                // A length before each value: `ab` + `c` must not hash as `a` + `bc`.
+                hasher.update((value.len() as u64).to_le_bytes());
+                hasher.update(value.as_bytes());
+            }
+        }
+        hasher.finalize()[..8]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fingerprint() -> Fingerprint {
+        Fingerprint {
+            cpu_model: "cpu".into(),
+            logical_cpus: 2,
+            memory_class_gib: 24,
+            virtualisation: "kvm".into(),
+            os: "linux x86_64".into(),
+            kernel: "6.1".into(),
+            toolchain: "rustc 1.95.0".into(),
+            profile: "release".into(),
+            measurement_version: 1,
+            scenario_hash: "aa".into(),
+        }
+    }
+
+    #[test]
+    fn another_scenario_is_the_same_machine() {
+        let base = fingerprint();
+        let head = Fingerprint {
+            scenario_hash: "bb".into(),
+            ..base.clone()
+        };
+        assert_eq!(base.machine_id(), head.machine_id());
+        assert_ne!(base.id(), head.id());
+        assert_eq!(base.differences(&head).len(), 1);
+    }
+
+    #[test]
+    fn every_field_counts() {
+        let base = fingerprint();
+        let moved = Fingerprint {
+            cpu_model: "cp".into(),
+            kernel: "u6.1".into(),
+            ..base.clone()
+        };
+        assert_ne!(base.id(), moved.id());
+        assert_eq!(base.differences(&base.clone()), []);
+    }
+}

@@ -1,0 +1,372 @@
+//! A latency histogram: HDR, 1 µs to 1 h, three significant digits, mergeable.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::{Deserializer as HdrDeserializer, Serializer as _, V2Serializer};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// The smallest latency that is told apart from zero: 1 µs.
+pub const MIN_LATENCY_NS: u64 = 1_000;
+/// The largest latency that is recorded as it is: 1 h. Larger ones are counted there.
+pub const MAX_LATENCY_NS: u64 = 3_600_000_000_000;
+/// The number of significant decimal digits that are kept.
+const SIGNIFICANT_DIGITS: u8 = 3;
+/// A serialised histogram larger than this is refused before it is decoded. The dense form of our
+/// bounds is about 250 KB; the V2 encoding of it can't be larger than ten bytes a slot.
+const MAX_ENCODED_BYTES: usize = 1 << 20;
+
+/// Latencies in nanoseconds. Any two can be merged, so a worker's file merges with any other's.
+///
+/// Serialised as the base64 text of the HDR "V2" encoding, which every HDR library reads.
+///
+/// A histogram that is written to is about 200 KB of counters. A long run holds thousands of them,
+/// one per request and second, which nobody writes to any more; so an empty one has no counters,
+/// and one that was read back or [packed](Self::pack) keeps its encoding (about 1 KB) until it is
+/// written to again.
+#[derive(Clone)]
+pub struct LatencyHistogram(Form);
+
+#[derive(Clone)]
+enum Form {
+    Empty,
+    Open(Histogram<u64>),
+    /// The V2 encoding of a histogram with our bounds, and its count.
+    Packed(Box<[u8]>, u64),
+}
+
+/// Why a serialised histogram was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum HistogramError {
+    /// The text is larger than any histogram of ours.
+    #[error("a histogram of {0} bytes is larger than the {MAX_ENCODED_BYTES} that one can have")]
+    TooLarge(usize),
+    /// The text is not base64.
+    #[error("not base64: {0}")]
+    Base64(#[from] base64::DecodeError),
+    /// The bytes are not an HDR V2 histogram.
+    #[error("not an HDR V2 histogram: {0}")]
+    Hdr(#[from] hdrhistogram::serialization::DeserializeError),
+    /// The bounds differ from ours, so merging would lose digits.
+    #[error(
+        "a histogram with the bounds {low_ns}–{high_ns} ns at {digits} digits; expected {MIN_LATENCY_NS}–{MAX_LATENCY_NS} at {SIGNIFICANT_DIGITS}"
+    )]
+    Bounds {
+        /// Its lowest discernible value.
+        low_ns: u64,
+        /// Its highest trackable value.
+        high_ns: u64,
+        /// Its significant digits.
+        digits: u8,
+    },
+}
+
+impl Default for LatencyHistogram {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl LatencyHistogram {
+    /// An empty histogram.
+    pub fn new() -> Self {
+        Self(Form::Empty)
+    }
+
+    /// Counts one latency; one beyond [`MAX_LATENCY_NS`] is counted at that bound.
+    pub fn record(&mut self, latency_ns: u64) {
+        self.open().saturating_record(latency_ns);
+    }
+
+    /// Adds all of `other`'s latencies.
+    pub fn merge(&mut self, other: &Self) {
+        if other.is_empty() {
+            return;
+        }
+        self.open()
+            .add(&*other.counters())
+            .expect("BUG: all our histograms have the same bounds");
+    }
+
+    /// Forgets everything and keeps the memory.
+    pub fn reset(&mut self) {
+        match &mut self.0 {
+            Form::Open(histogram) => histogram.reset(),
+            form => *form = Form::Empty,
+        }
+    }
+
+    /// Gives up the memory of the counters until the next [`record`](Self::record) or
+    /// [`merge`](Self::merge). Reading stays possible, but decodes each time.
+    pub fn pack(&mut self) {
+        if let Form::Open(histogram) = &self.0 {
+            self.0 = match histogram.len() {
+                0 => Form::Empty,
+                count => Form::Packed(to_v2(histogram).into(), count),
+            };
+        }
+    }
+
+    /// How many latencies were counted.
+    pub fn count(&self) -> u64 {
+        match &self.0 {
+            Form::Empty => 0,
+            Form::Open(histogram) => histogram.len(),
+            Form::Packed(_, count) => *count,
+        }
+    }
+
+    /// Whether nothing was counted.
+    pub fn is_empty(&self) -> bool {
+        self.count() == 0
+    }
+
+    /// The latency in ns at `quantile` (0 to 1), or `None` for an empty histogram.
+    pub fn quantile_ns(&self, quantile: f64) -> Option<u64> {
+        (!self.is_empty()).then(|| {
+            let counters = self.counters();
+            counters.value_at_quantile(quantile).min(counters.max())
+        })
+    }
+
+    /// How many latencies are expected beyond `quantile`: the number on which a quantile rests.
+    pub fn beyond(&self, quantile: f64) -> f64 {
+        self.count() as f64 * (1.0 - quantile)
+    }
+
+    /// The mean in ns, or `None` for an empty histogram.
+    pub fn mean_ns(&self) -> Option<f64> {
+        (!self.is_empty()).then(|| self.counters().mean())
+    }
+
+    /// The smallest latency in ns (to three digits), or `None` for an empty histogram.
+    pub fn min_ns(&self) -> Option<u64> {
+        (!self.is_empty()).then(|| self.counters().min())
+    }
+
+    /// The largest latency in ns (to three digits), or `None` for an empty histogram.
+    pub fn max_ns(&self) -> Option<u64> {
+        (!self.is_empty()).then(|| self.counters().max())
+    }
+
+    /// How many latencies are at most `latency_ns` (to three digits).
+    pub fn count_at_or_below(&self, latency_ns: u64) -> u64 {
+        (self.counters().quantile_below(latency_ns) * self.count() as f64).round() as u64
+    }
+
+    /// The recorded latencies in rising order, as (highest equivalent latency in ns, count).
+    pub fn buckets(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.counters()
+            .iter_recorded()
+            .map(|step| (step.value_iterated_to(), step.count_at_value()))
+            .collect::<Vec<_>>()
+            .into_iter()
+    }
+
+    /// The HDR V2 encoding in base64.
+    pub fn encode(&self) -> String {
+        match &self.0 {
+            Form::Packed(bytes, _) => STANDARD.encode(bytes),
+            _ => STANDARD.encode(to_v2(&self.counters())),
+        }
+    }
+
+    /// Reads what [`encode`](Self::encode) wrote. The text is hostile until this has checked it.
+    pub fn decode(text: &str) -> Result<Self, HistogramError> {
+        if text.len() > MAX_ENCODED_BYTES {
+            return Err(HistogramError::TooLarge(text.len()));
+        }
+        let bytes = STANDARD.decode(text)?;
+        let histogram: Histogram<u64> =
+            HdrDeserializer::new().deserialize(&mut bytes.as_slice())?;
+        let bounds = (histogram.low(), histogram.high(), histogram.sigfig());
+        if bounds != (MIN_LATENCY_NS, MAX_LATENCY_NS, SIGNIFICANT_DIGITS) {
+            return Err(HistogramError::Bounds {
+                low_ns: histogram.low(),
+                high_ns: histogram.high(),
+                digits: histogram.sigfig(),
+            });
+        }
+        Ok(Self(match histogram.len() {
+            0 => Form::Empty,
+            count => Form::Packed(bytes.into(), count),
+        }))
+    }
+
+    /// The counters, to read.
+    fn counters(&self) -> Cow<'_, Histogram<u64>> {
+        match &self.0 {
+            Form::Empty => Cow::Owned(empty()),
+            Form::Open(histogram) => Cow::Borrowed(histogram),
+            Form::Packed(bytes, _) => Cow::Owned(from_v2(bytes)),
+        }
+    }
+
+    /// The counters, to write.
+    fn open(&mut self) -> &mut Histogram<u64> {
+        if !matches!(self.0, Form::Open(_)) {
+            self.0 = Form::Open(self.counters().into_owned());
+        }
+        match &mut self.0 {
+            Form::Open(histogram) => histogram,
+            Form::Empty | Form::Packed(..) => unreachable!("BUG: it was opened just above"),
+        }
+    }
+}
+
+fn empty() -> Histogram<u64> {
+    Histogram::new_with_bounds(MIN_LATENCY_NS, MAX_LATENCY_NS, SIGNIFICANT_DIGITS)
+        .expect("BUG: the constant bounds are valid")
+}
+
+fn to_v2(histogram: &Histogram<u64>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    V2Serializer::new()
+        .serialize(histogram, &mut bytes)
+        .expect("BUG: writing to a Vec doesn't fail");
+    bytes
+}
+
+fn from_v2(mut bytes: &[u8]) -> Histogram<u64> {
+    HdrDeserializer::new()
+        .deserialize(&mut bytes)
+        .expect("BUG: only what was encoded or decoded once is kept packed")
+}
+
+impl PartialEq for LatencyHistogram {
+    fn eq(&self, other: &Self) -> bool {
+        self.count() == other.count() && self.counters() == other.counters()
+    }
+}
+
+impl fmt::Debug for LatencyHistogram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LatencyHistogram")
+            .field("count", &self.count())
+            .field("p50_ns", &self.quantile_ns(0.5))
+            .field("max_ns", &self.max_ns())
+            .finish()
+    }
+}
+
+impl Serialize for LatencyHistogram {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.encode())
+    }
+}
+
+impl<'de> Deserialize<'de> for LatencyHistogram {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        Self::decode(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+impl JsonSchema for LatencyHistogram {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "LatencyHistogram".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "contentEncoding": "base64",
+            "description": "HDR histogram, V2 encoding, nanoseconds, 1 µs to 1 h at three digits"
+        })
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_quantile_is_right_to_three_digits() {
+        let mut histogram = LatencyHistogram::new();
+        for ms in 1..=1000_u64 {
+            histogram.record(ms * 1_000_000);
+        }
+        let p95 = histogram.quantile_ns(0.95).unwrap() as f64;
+        assert!((p95 / 950e6 - 1.0).abs() < 1e-3, "{p95}");
+        assert_eq!(histogram.count_at_or_below(500_000_000), 500);
+    }
+
+    #[test]
+    fn beyond_the_bound_is_counted_at_the_bound() {
+        let mut histogram = LatencyHistogram::new();
+        histogram.record(u64::MAX);
+        assert_eq!(histogram.count(), 1);
+        assert!(histogram.max_ns().unwrap() >= MAX_LATENCY_NS);
+    }
+
+    #[test]
+    fn foreign_bounds_are_refused() {
+        let foreign = Histogram::<u64>::new_with_bounds(1, 1_000_000, 2).unwrap();
+        let mut bytes = Vec::new();
+        V2Serializer::new().serialize(&foreign, &mut bytes).unwrap();
+        let error = LatencyHistogram::decode(&STANDARD.encode(bytes)).unwrap_err();
+        assert!(matches!(error, HistogramError::Bounds { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_packed_histogram_is_the_same_histogram() {
+        let mut open = LatencyHistogram::new();
+        for ns in [3_000_000, 137_000_000, 137_000_000] {
+            open.record(ns);
+        }
+        let mut packed = open.clone();
+        packed.pack();
+        assert!(matches!(packed.0, Form::Packed(_, 3)));
+        assert_eq!(packed, open);
+        assert_eq!(packed.encode(), open.encode());
+        assert_eq!(packed.quantile_ns(0.5), open.quantile_ns(0.5));
+        packed.record(1_000_000);
+        open.record(1_000_000);
+        assert_eq!(packed, open);
+        assert_eq!(packed.count(), 4);
+    }
+
+    #[test]
+    fn an_empty_histogram_has_no_counters_and_merges_like_any_other() {
+        let mut empty = LatencyHistogram::new();
+        empty.merge(&LatencyHistogram::new());
+        assert!(matches!(empty.0, Form::Empty));
+        assert_eq!(LatencyHistogram::decode(&empty.encode()).unwrap(), empty);
+        let mut one = LatencyHistogram::new();
+        one.record(5_000_000);
+        empty.merge(&one);
+        assert_eq!(empty, one);
+    }
+
+    proptest! {
+        #[test]
+        fn a_round_trip_keeps_everything(values in prop::collection::vec(0..MAX_LATENCY_NS, 0..200)) {
+            let mut histogram = LatencyHistogram::new();
+            values.iter().for_each(|value| histogram.record(*value));
+            prop_assert_eq!(LatencyHistogram::decode(&histogram.encode()).unwrap(), histogram);
+        }
+
+        #[test]
+        fn merging_is_recording_both(a in prop::collection::vec(0..MAX_LATENCY_NS, 0..100),
+                                     b in prop::collection::vec(0..MAX_LATENCY_NS, 0..100)) {
+            let mut left = LatencyHistogram::new();
+            let mut right = LatencyHistogram::new();
+            let mut both = LatencyHistogram::new();
+            for value in &a { left.record(*value); both.record(*value); }
+            for value in &b { right.record(*value); both.record(*value); }
+            left.merge(&right);
+            prop_assert_eq!(left, both);
+        }
+
+        #[test]
+        fn hostile_text_is_an_error_and_never_a_panic(text in ".{0,400}") {
+            let _ = LatencyHistogram::decode(&text);
+        }
+    }
+}

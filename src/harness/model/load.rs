@@ -1,0 +1,256 @@
+//! What the load engine measured: counts that add up, two latencies per request, per second.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::LatencyHistogram;
+
+/// The part of a run to which an instant belongs. Only `Measure` counts towards metrics.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Before measuring: caches fill, connections open.
+    Warmup,
+    /// The part that counts.
+    Measure,
+    /// After measuring, under the same load, so that the end of the measure phase is undisturbed.
+    Cooldown,
+}
+
+/// How arrivals come about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ArrivalModel {
+    /// Arrivals at a rate, whatever the responses do; latencies count from the intended start.
+    Open,
+    /// A number of users that wait for their answers.
+    Closed,
+}
+
+/// How a request ended. Latencies are kept apart by outcome, because a fast error is no fast answer.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Answered, and every check held.
+    Ok,
+    /// Answered or not, but not as the scenario demands.
+    Failed,
+}
+
+/// Why a request failed.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorKind {
+    /// No connection: refused, unreachable, name not resolved.
+    Connect,
+    /// The connection was closed or reset before the answer was whole.
+    Closed,
+    /// The step's timeout passed.
+    Timeout,
+    /// What came back is not HTTP, or the body could not be read or is too large.
+    Protocol,
+    /// TLS failed.
+    Tls,
+    /// The status is not what the check allows.
+    Status,
+    /// Another check of the step failed.
+    Check,
+    /// A value could not be extracted, so that later steps could not be performed.
+    Extract,
+    /// The request could not be built from its template.
+    Template,
+    /// The run ended while the request was in flight.
+    Cancelled,
+}
+
+/// The failures of one kind, with an example to look at.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ErrorTally {
+    /// How many.
+    pub count: u64,
+    /// The first one's message, cut short; hostile text, secrets already redacted.
+    pub example: String,
+}
+
+/// The arithmetic of a load. At the end of a load,
+/// `offered = started + dropped` and `started = completed + failed + cancelled`, where
+/// `timed_out` and `late` are parts of `failed` and of `started`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Counts {
+    /// Iterations that were due (open model), or that a user began (closed model).
+    pub offered: u64,
+    /// Iterations that a user took up.
+    pub started: u64,
+    /// Arrivals for which no user was idle.
+    pub dropped: u64,
+    /// Iterations whose every step was in order.
+    pub completed: u64,
+    /// Iterations in which a step failed.
+    pub failed: u64,
+    /// Those of the failed whose step ran into its timeout.
+    pub timed_out: u64,
+    /// Iterations that were in flight when the run ended.
+    pub cancelled: u64,
+    /// Iterations that were handed out later than the scenario tolerates after their due time.
+    pub late: u64,
+}
+
+impl Counts {
+    /// Adds `other` to this.
+    pub fn add(&mut self, other: &Self) {
+        self.offered += other.offered;
+        self.started += other.started;
+        self.dropped += other.dropped;
+        self.completed += other.completed;
+        self.failed += other.failed;
+        self.timed_out += other.timed_out;
+        self.cancelled += other.cancelled;
+        self.late += other.late;
+    }
+
+    /// Whether the arithmetic holds; a run in which it doesn't is a bug of ours.
+    pub fn adds_up(&self) -> bool {
+        self.offered == self.started + self.dropped
+            && self.started == self.completed + self.failed + self.cancelled
+    }
+}
+
+/// What one load (`[load.NAME]`) did in one run. Two of the same load merge (`merge`), so that
+/// workers and shards can be put together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct LoadMeasurement {
+    /// The name in the scenario.
+    pub name: String,
+    /// The flow it drives.
+    pub flow: String,
+    /// Open or closed.
+    pub model: ArrivalModel,
+    /// Counts of iterations in the measure phase.
+    pub counts: Counts,
+    /// Iterations of the load over time, in windows of equal length, oldest first.
+    pub windows: Vec<LoadWindow>,
+    /// Whole iterations in the measure phase that completed, from the intended start, in ns.
+    pub iteration: LatencyHistogram,
+    /// One entry per request name, in the order of the flow.
+    pub requests: Vec<RequestSeries>,
+    /// How the generator itself fared.
+    pub generator: GeneratorHealth,
+}
+
+/// One stretch of time of one load. Windows start as seconds; a long run doubles their length
+/// instead of adding to their number, so that memory is bounded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct LoadWindow {
+    /// Its start, in ns from the start of the load.
+    pub start_ns: u64,
+    /// Its length in ns.
+    pub length_ns: u64,
+    /// The phase in which it starts.
+    pub phase: Phase,
+    /// What happened to the iterations whose intended start is in it.
+    pub counts: Counts,
+    /// Users in flight at its end.
+    pub in_flight: u64,
+    /// The rate at which iterations were to arrive, per second; `None` in a closed model.
+    pub target_rate: Option<f64>,
+}
+
+/// One request name of one load.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RequestSeries {
+    /// The name, from the scenario; shown, so escaped wherever it is shown.
+    pub name: String,
+    /// Response times (from the intended start) in the measure phase, per outcome, in ns.
+    pub response: BTreeMap<Outcome, LatencyHistogram>,
+    /// Service times (from the actual send) in the measure phase, per outcome, in ns.
+    pub service: BTreeMap<Outcome, LatencyHistogram>,
+    /// Failures in the measure phase by kind.
+    pub errors: BTreeMap<ErrorKind, ErrorTally>,
+    /// Answers in the measure phase by HTTP status.
+    pub statuses: BTreeMap<u16, u64>,
+    /// Bytes of request bodies sent in the measure phase.
+    pub bytes_sent: u64,
+    /// Bytes of response bodies received in the measure phase, as they came over the wire.
+    pub bytes_received: u64,
+    /// Over time, in the same windows as the load; windows in which nothing ended are left out.
+    pub windows: Vec<RequestWindow>,
+}
+
+/// One request name in one window: the requests that ended in it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RequestWindow {
+    /// Its start, in ns from the start of the load.
+    pub start_ns: u64,
+    /// Response times of the requests in order, in ns.
+    pub response: LatencyHistogram,
+    /// Service times of the requests in order, in ns.
+    pub service: LatencyHistogram,
+    /// How many failed.
+    pub failed: u64,
+    /// Bytes of response bodies received.
+    pub bytes_received: u64,
+}
+
+/// The generator's own condition: a load generator that lies makes every verdict worthless.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct GeneratorHealth {
+    /// How late the tickets of the open model were handed out after their due time in the measure
+    /// phase, in ns. Empty in a closed model.
+    pub ticket_lateness: LatencyHistogram,
+    /// The worker's own use of the machine over time.
+    pub samples: Vec<GeneratorSample>,
+    /// Processors that this worker may use; with fewer cores busy than this it is not saturated.
+    pub cores: f64,
+}
+
+/// One look at the worker process.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct GeneratorSample {
+    /// When, in ns from the start of the load.
+    pub at_ns: u64,
+    /// Cores that it kept busy since the last look.
+    pub cpu_cores: f64,
+    /// Resident memory in bytes.
+    pub rss_bytes: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_that_lose_one_do_not_add_up() {
+        let whole = Counts {
+            offered: 10,
+            started: 8,
+            dropped: 2,
+            completed: 5,
+            failed: 2,
+            cancelled: 1,
+            ..Counts::default()
+        };
+        assert!(whole.adds_up());
+        assert!(
+            !Counts {
+                dropped: 1,
+                ..whole
+            }
+            .adds_up()
+        );
+        assert!(
+            !Counts {
+                completed: 4,
+                ..whole
+            }
+            .adds_up()
+        );
+    }
+}

@@ -1,0 +1,132 @@
+//! One number of a run, with its unit and the direction in which it gets better.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// One metric of one run, named by its path, such as `load.reads.p95` or `bench.cache/get_hot`.
+///
+/// The unit of replication is the run, so a metric usually holds a single value. A bench metric
+/// holds one value per process invocation, because an invocation is a replicate of its own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Metric {
+    /// The path, unique in its run.
+    pub name: String,
+    /// The unit of every value of this metric.
+    pub unit: Unit,
+    /// Which way is better; never inferred from the name or the unit.
+    pub better: Direction,
+    /// What was measured, or why it could not be.
+    pub reading: Reading,
+    /// How many observations (requests, samples) the values rest on.
+    pub observations: u64,
+}
+
+impl Metric {
+    /// A metric with one value, `observations` observations behind it.
+    pub fn single(
+        name: impl Into<String>,
+        unit: Unit,
+        better: Direction,
+        value: f64,
+        observations: u64,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            unit,
+            better,
+            reading: Reading::Measured {
+                values: vec![value],
+            },
+            observations,
+        }
+    }
+
+    /// The value that stands for the run: the median of its replicates, or `None` where the metric
+    /// was not measurable.
+    pub fn value(&self) -> Option<f64> {
+        let values = self.values();
+        let mut sorted = values.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        match sorted.len() {
+            0 => None,
+            n if n % 2 == 1 => Some(sorted[n / 2]),
+            n => Some((sorted[n / 2 - 1] + sorted[n / 2]) / 2.0),
+        }
+    }
+
+    /// The replicates: one for a load, process or probe metric, one per invocation for a bench;
+    /// empty where the metric was not measurable.
+    pub fn values(&self) -> &[f64] {
+        match &self.reading {
+            Reading::Measured { values } => values,
+            Reading::NotMeasurable { .. } => &[],
+        }
+    }
+}
+
+/// What a run knows of a metric. "Not enough data" is a result, not an error.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum Reading {
+    /// Measured: at least one finite value, in the unit of the metric.
+    Measured {
+        /// One value per replicate, in the order in which they were taken.
+        values: Vec<f64>,
+    },
+    /// Not measurable in this run.
+    NotMeasurable {
+        /// Why, as a clause: `only 12 requests lie beyond p99; 100 are needed`.
+        reason: String,
+        /// What would make it measurable: `run for at least 84s`.
+        remedy: String,
+    },
+}
+
+/// Which way a metric gets better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// Lower is better: latencies, memory, errors.
+    Lower,
+    /// Higher is better: throughput, hit ratios.
+    Higher,
+}
+
+/// The unit of a metric's values. Values are kept in this unit and formatted only at the edge.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// Nanoseconds.
+    Nanoseconds,
+    /// Bytes.
+    Bytes,
+    /// Events (requests, iterations) per second.
+    PerSecond,
+    /// Bytes per second.
+    BytesPerSecond,
+    /// A fraction; 1 is the whole.
+    Ratio,
+    /// A number of things.
+    Count,
+    /// Processor cores kept busy; 1.5 is one and a half.
+    Cores,
+    /// A unit that another tool gave; shown as it stands.
+    Other(String),
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nanoseconds => "ns",
+            Self::Bytes => "B",
+            Self::PerSecond => "/s",
+            Self::BytesPerSecond => "B/s",
+            Self::Ratio => "ratio",
+            Self::Count => "count",
+            Self::Cores => "cores",
+            Self::Other(name) => name,
+        })
+    }
+}

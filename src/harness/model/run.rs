@@ -1,0 +1,195 @@
+//! A run: one execution of one scenario on one build, the unit of replication.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{
+    BenchMeasurement, Fingerprint, LoadMeasurement, Metric, Phase, ProbeSeries, ProcessSeries,
+};
+
+/// The format in which a run is saved.
+pub const RUN_FORMAT: &str = "plimsoll.run/1";
+/// Raised whenever the way of measuring changes so that old and new values can't be compared.
+pub const MEASUREMENT_VERSION: u32 = 1;
+
+/// The identity of a run: a UUID version 7, so that ids sort by time.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(transparent)]
+pub struct RunId(pub Uuid);
+
+impl RunId {
+    /// A new id for a run that starts now.
+    pub fn now() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
+impl std::fmt::Display for RunId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Which side of a comparison a run was made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Arm {
+    /// What is compared against.
+    Base,
+    /// What is judged.
+    Head,
+}
+
+/// One execution of one scenario on one build.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Run {
+    /// [`RUN_FORMAT`].
+    pub schema: String,
+    /// Its identity.
+    pub id: RunId,
+    /// The scenario's name; a variant other than the first is part of it: `mixed@servers`.
+    pub scenario: String,
+    /// The sitting in which it was made.
+    pub session: String,
+    /// The side of a comparison for which it was made, if any.
+    pub arm: Option<Arm>,
+    /// The pair to which it belongs, if any, counted from 1.
+    pub pair: Option<u32>,
+    /// When it started.
+    #[schemars(with = "String")]
+    pub started_at: Timestamp,
+    /// How long it took from the start of the first process to the end of the last, in ns.
+    pub duration_ns: u64,
+    /// What was measured: a git revision with `+dirty` where the tree had changes, or what the
+    /// user said.
+    pub revision: Option<String>,
+    /// The version of Plimsoll that made it.
+    pub plimsoll_version: String,
+    /// Machine, toolchain and measured part of the scenario.
+    pub fingerprint: Fingerprint,
+    /// Why the run must not be judged; empty for a valid run.
+    pub invalid: Vec<InvalidReason>,
+    /// Whether it was stopped before its time; what was measured until then is kept.
+    pub partial: bool,
+    /// Every metric of the run, sorted by name.
+    pub metrics: Vec<Metric>,
+    /// What the metrics were computed from, for display and for going on from it.
+    pub measurement: Measurement,
+}
+
+impl Run {
+    /// The metric of that name.
+    pub fn metric(&self, name: &str) -> Option<&Metric> {
+        self.metrics.iter().find(|metric| metric.name == name)
+    }
+
+    /// Whether the run may be judged.
+    pub fn is_valid(&self) -> bool {
+        self.invalid.is_empty() && !self.partial
+    }
+}
+
+/// Why a run is no measurement. Invalid beats everything: such a run is never a pass and never a
+/// regression.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum InvalidReason {
+    /// More arrivals were dropped than the scenario allows.
+    Dropped {
+        /// The load.
+        load: String,
+        /// Dropped arrivals in the measure phase.
+        dropped: u64,
+        /// Offered arrivals in the measure phase.
+        offered: u64,
+        /// The allowed share.
+        allowed: f64,
+    },
+    /// The generator could not keep up: its tickets were late.
+    GeneratorLate {
+        /// The load.
+        load: String,
+        /// The 99th percentile of the lateness, in ns.
+        lateness_ns_p99: u64,
+        /// The tolerated lateness, in ns.
+        tolerance_ns: u64,
+    },
+    /// The generator had no processor left.
+    GeneratorSaturated {
+        /// The load.
+        load: String,
+        /// Cores that it kept busy in the measure phase.
+        cpu_cores: f64,
+        /// Cores that it may use.
+        cores: f64,
+    },
+    /// The generator ended before its time.
+    GeneratorFailed {
+        /// The load.
+        load: String,
+        /// What it said last.
+        message: String,
+    },
+    /// A process of the scenario ended although no fault of the scenario stopped it.
+    ProcessExited {
+        /// The process.
+        process: String,
+        /// How it ended: `exit status 1` or `signal 9`.
+        status: String,
+        /// When, in ns from the start of the load; negative before it.
+        at_ns: i64,
+        /// The last lines of its output.
+        output: String,
+    },
+    /// The two arms were measured under different conditions.
+    FingerprintsDiffer {
+        /// What differs, as text.
+        differences: Vec<super::FingerprintDifference>,
+    },
+    /// The loads ended without one iteration in the measure phase.
+    NothingMeasured {
+        /// The load.
+        load: String,
+    },
+}
+
+/// What the engine measured in one run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Measurement {
+    /// The phases as they were, in ns from the start of the load.
+    pub phases: Vec<PhaseSpan>,
+    /// One per load of the scenario.
+    pub loads: Vec<LoadMeasurement>,
+    /// One per process of the scenario.
+    pub processes: Vec<ProcessSeries>,
+    /// One per probe of the scenario.
+    pub probes: Vec<ProbeSeries>,
+    /// One per benchmark.
+    pub benches: Vec<BenchMeasurement>,
+    /// Faults and other happenings, oldest first.
+    pub events: Vec<TimelineEvent>,
+}
+
+/// A phase as it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PhaseSpan {
+    /// Which.
+    pub phase: Phase,
+    /// Its start in ns from the start of the load.
+    pub start_ns: u64,
+    /// Its end in ns from the start of the load.
+    pub end_ns: u64,
+}
+
+/// Something that happened during a run and belongs on its time axis.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TimelineEvent {
+    /// When, in ns from the start of the load; negative before it.
+    pub at_ns: i64,
+    /// What, such as `stop redis`.
+    pub what: String,
+}
