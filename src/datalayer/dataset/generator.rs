@@ -178,7 +178,7 @@ impl Generator {
             self.client_place(client).0.into(),
             (client as i64 + 1).into(),
             day(date(2021, 1, 1), draw.rising(1734)).to_string().into(),
-            log_normal(&mut draw, 80_00).into(),
+            log_normal(&mut draw, 8_000).into(),
             (*draw.pick(&self.methods)).into(),
         ]
     }
@@ -194,7 +194,7 @@ impl Generator {
             (*draw.pick(&self.codes)).into(),
             (*draw.pick(&self.stages)).into(),
             city.into(),
-            log_normal(&mut draw, 2_400_00).into(),
+            log_normal(&mut draw, 240_000).into(),
         ]
     }
 
