@@ -46,7 +46,7 @@ pub async fn run(global: &Global, output: &Output, args: &CompareArgs) -> Result
     let paired = if args.paired { " --paired" } else { "" };
     let judged = Case {
         policy,
-        description: plan.as_ref().map_or("", |plan| &plan.description),
+        plan: plan.as_ref(),
         head: &head,
         base: Some(&base),
         design,
@@ -96,7 +96,7 @@ pub async fn report(global: &Global, output: &Output, args: &ReportArgs) -> Resu
     let page: PathBuf = args.html.clone().unwrap_or_else(|| page_path(Path::new("reports"), &first));
     let judged = Case {
         policy,
-        description: plan.as_ref().map_or("", |plan| &plan.description),
+        plan: plan.as_ref(),
         head: &head,
         base: base.as_ref(),
         design,

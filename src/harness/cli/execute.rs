@@ -117,7 +117,7 @@ impl Session<'_> {
         };
         let judged = Case {
             policy,
-            description: &plan.description,
+            plan: Some(plan),
             head: &head,
             base: base.as_ref(),
             design: Design::Stored,
