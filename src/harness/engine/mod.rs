@@ -1,5 +1,6 @@
 //! Plan → measurement: processes, load (goose), benches (criterion), probes.
 
+pub mod load;
 mod progress;
 mod redact;
 mod http;
