@@ -35,7 +35,7 @@ pub async fn run(global: &Global, output: &Output, args: &CompareArgs) -> Result
         },
     };
     policy.strict = args.strictness.strict;
-    policy.beyond_margin = args.strictness.strict;
+    policy.beyond_margin = args.strictness.beyond_margin;
     policy.require_baseline = args.strictness.require_baseline;
     let notes = match policy.gates.is_empty() {
         true => vec![

@@ -110,7 +110,7 @@ impl Session<'_> {
             }
             Asked::Baseline(strictness) => {
                 policy.strict = strictness.strict;
-                policy.beyond_margin = strictness.strict;
+                policy.beyond_margin = strictness.beyond_margin;
                 policy.require_baseline = strictness.require_baseline;
                 notes
             }

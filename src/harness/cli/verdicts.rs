@@ -83,11 +83,8 @@ impl Judged<'_> {
             return output.answer_json(&self.verdict);
         }
         let style = TerminalStyle { colour: output.colour, width: output.width, ascii: false };
-        let mut text = terminal::render(&self.input(), style);
-        if let Some(page) = page {
-            text.push_str(&format!("\nreport: {}\n", page.display()));
-        }
-        output.answer(&text)
+        let page = page.map(|page| page.display().to_string());
+        output.answer(&terminal::render(&self.input(page.as_deref()), style))
     }
 
     fn input<'s>(&'s self, page: Option<&'s str>) -> ReportInput<'s> {
