@@ -22,15 +22,43 @@ pub fn interval_name(verdict: &Verdict) -> String {
 /// The effect of a metric: a change in percent, or a difference in percentage points for an error
 /// rate, whose effects are differences because zero has no ratio.
 pub fn effect_of(metric: &MetricVerdict, fraction: f64) -> String {
-    in_points(metric, format::effect(fraction))
+    match is_difference(metric) {
+        true => format::points(fraction),
+        false => format::effect(fraction),
+    }
 }
 
 /// The bounds of a metric's effect, as [`effect_of`]; a dash where there are none.
 pub fn interval_of(metric: &MetricVerdict) -> String {
     match (metric.lower, metric.upper) {
-        (Some(lower), Some(upper)) => in_points(metric, format::interval(lower, upper)),
+        (Some(lower), Some(upper)) if is_difference(metric) => {
+            format!("{} … {}", format::points(lower).trim_end_matches("\u{202f}pp"), format::points(upper))
+        }
+        (Some(lower), Some(upper)) => format::interval(lower, upper),
         _ => "–".to_owned(),
     }
+}
+
+/// A margin or a minimal detectable effect of a metric, as [`effect_of`] without a sign.
+pub fn margin_of(metric: &MetricVerdict, fraction: f64) -> String {
+    match is_difference(metric) {
+        true => format::unsigned_points(fraction),
+        false => format::margin(fraction),
+    }
+}
+
+/// The order in which metrics are read: those that can decide first, what needs a look before what
+/// doesn't, and then by name.
+pub fn reading_order(metric: &MetricVerdict) -> (bool, bool, u8, &str) {
+    let concern = match metric.verdict {
+        MetricOutcome::Regressed => 0,
+        MetricOutcome::Inconclusive => 1,
+        MetricOutcome::NotMeasurable => 2,
+        MetricOutcome::Waived => 3,
+        MetricOutcome::Improved => 4,
+        MetricOutcome::Unchanged => 5,
+    };
+    (!metric.gating, !metric.advisory, concern, &metric.name)
 }
 
 /// Whether a metric's effects are differences in percentage points.
@@ -53,6 +81,17 @@ impl Spoken {
     fn new(what: impl Into<String>, next: impl Into<String>) -> Self {
         Self { what: what.into(), next: next.into(), detail: String::new() }
     }
+}
+
+/// What a reason has to do with the verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Weight {
+    /// The verdict follows from it.
+    Decides,
+    /// It would count if nothing weightier were there.
+    Counts,
+    /// It is good news.
+    Good,
 }
 
 /// The verdict in capitals, for a badge.
@@ -80,10 +119,11 @@ pub fn metric_outcome(outcome: MetricOutcome) -> &'static str {
 
 /// The verdict in a sentence that needs no statistics to be understood.
 pub fn headline(verdict: &Verdict) -> String {
-    let weightiest = verdict.reasons.first().map(|first| reason(first, verdict).what);
-    let more = match verdict.reasons.iter().filter(|r| decides(r, verdict.verdict)).count() {
+    let all = reasons(verdict);
+    let weightiest = all.first().map(|(_, said)| said.what.clone());
+    let more = match all.iter().filter(|(weight, _)| *weight == Weight::Decides).count() {
         0 | 1 => String::new(),
-        n => format!(", and {} more", format::counted(n as u64 - 1, "reason")),
+        n => format!(", and {}", format::counted(n as u64 - 1, "other reason")),
     };
     match (verdict.verdict, weightiest) {
         (Outcome::Pass, _) => passed(verdict),
@@ -97,6 +137,19 @@ pub fn headline(verdict: &Verdict) -> String {
         (Outcome::Fail, None) => "A gate failed".to_owned(),
         (Outcome::Invalid, None) => "Nothing is judged: the measurement is invalid".to_owned(),
     }
+}
+
+/// The reasons in their order, each once: a metric with a limit and a margin that can't be measured
+/// is one reason for its reader.
+pub fn reasons(verdict: &Verdict) -> Vec<(Weight, Spoken)> {
+    let mut said: Vec<(Weight, Spoken)> = Vec::new();
+    for given in &verdict.reasons {
+        let spoken = reason(given, verdict);
+        if !said.iter().any(|(_, known)| *known == spoken) {
+            said.push((weight(given, verdict.verdict), spoken));
+        }
+    }
+    said
 }
 
 /// A reason and what to do about it.
@@ -313,9 +366,8 @@ fn passed(verdict: &Verdict) -> String {
     }
 }
 
-/// Whether a reason is one of those from which the verdict follows, for counting "and n more".
-fn decides(reason: &Reason, outcome: Outcome) -> bool {
-    match reason {
+fn weight(reason: &Reason, outcome: Outcome) -> Weight {
+    let decides = match reason {
         Reason::InvalidRun { .. } | Reason::PartialRun { .. } | Reason::NotComparable { .. } => {
             outcome == Outcome::Invalid
         }
@@ -325,8 +377,9 @@ fn decides(reason: &Reason, outcome: Outcome) -> bool {
         }
         Reason::OneArmOnly { arm, .. } => *arm == Arm::Base && outcome == Outcome::Inconclusive,
         Reason::NoBaseline => outcome == Outcome::NoBaseline,
-        Reason::Improved { .. } => false,
-    }
+        Reason::Improved { .. } => return Weight::Good,
+    };
+    if decides { Weight::Decides } else { Weight::Counts }
 }
 
 fn broken_limit(metric: &str, verdict: &Verdict) -> Spoken {
@@ -400,13 +453,6 @@ fn unsigned(metric: &MetricVerdict, effect: f64) -> String {
     effect_of(metric, effect).trim_start_matches(['+', '\u{2212}']).to_owned()
 }
 
-fn in_points(metric: &MetricVerdict, percent: String) -> String {
-    match is_difference(metric) {
-        true => percent.replace('%', "points"),
-        false => percent,
-    }
-}
-
 fn worse(metric: &MetricVerdict) -> &'static str {
     match (&metric.unit, metric.better) {
         _ if is_difference(metric) => "higher",
@@ -417,7 +463,7 @@ fn worse(metric: &MetricVerdict) -> &'static str {
 }
 
 fn margin(metric: &MetricVerdict) -> String {
-    metric.margin.map_or_else(|| "none".to_owned(), |margin| in_points(metric, format::margin(margin)))
+    metric.margin.map_or_else(|| "none".to_owned(), |margin| margin_of(metric, margin))
 }
 
 fn conditions(differences: &[FingerprintDifference]) -> Spoken {

@@ -118,9 +118,7 @@ fn row(compared: &Compared, both: bool) -> Vec<Cell> {
     let ns = |v: Option<f64>| num(v.map_or_else(|| "–".to_owned(), |v| value(&Unit::Nanoseconds, v)));
     let head = sorted(&compared.head.points_ns);
     let spread = match (head.first(), head.last()) {
-        (Some(low), Some(high)) => format!(
-            "{} … {}", value(&Unit::Nanoseconds, *low), value(&Unit::Nanoseconds, *high)
-        ),
+        (Some(low), Some(high)) => format::range(&Unit::Nanoseconds, *low, *high),
         _ => "–".to_owned(),
     };
     let base = compared.base.as_ref();

@@ -58,15 +58,19 @@ impl Judged {
 /// What deserves to be seen at once, and the rest.
 fn split(metrics: &[MetricVerdict]) -> (Vec<&MetricVerdict>, Vec<&MetricVerdict>) {
     let (mut first, mut rest): (Vec<&MetricVerdict>, Vec<&MetricVerdict>) =
-        metrics.iter().partition(|metric| {
-            metric.gating
-                || metric.advisory
-                || matches!(metric.verdict, MetricOutcome::Regressed | MetricOutcome::Improved)
-        });
+        metrics.iter().partition(|metric| worth_a_row(metric));
     if first.is_empty() && rest.len() <= MAX_OPEN_ROWS {
         std::mem::swap(&mut first, &mut rest);
     }
+    first.sort_by_key(|metric| words::reading_order(metric));
+    rest.sort_by_key(|metric| words::reading_order(metric));
     (first, rest)
+}
+
+fn worth_a_row(metric: &MetricVerdict) -> bool {
+    metric.gating
+        || metric.advisory
+        || matches!(metric.verdict, MetricOutcome::Regressed | MetricOutcome::Improved)
 }
 
 fn design(verdict: &Verdict) -> String {
@@ -84,7 +88,7 @@ fn forest_figure(verdict: &Verdict) -> Option<Figure> {
     let mut rows: Vec<(&MetricVerdict, ForestRow)> = verdict
         .metrics
         .iter()
-        .filter(|metric| !words::is_difference(metric))
+        .filter(|metric| worth_a_row(metric) && !words::is_difference(metric))
         .filter_map(|metric| {
             let row = ForestRow {
                 name: metric.name.clone(),
@@ -153,8 +157,8 @@ fn margin_row(metric: &MetricVerdict, comparison: Option<&Comparison>) -> Vec<Ce
         shown(metric.head),
         num(metric.effect.map_or_else(dash, |effect| words::effect_of(metric, effect))),
         num(words::interval_of(metric)),
-        num(metric.margin.map_or_else(dash, format::margin)),
-        num(metric.mde.map_or_else(dash, format::margin)),
+        num(metric.margin.map_or_else(dash, |margin| words::margin_of(metric, margin))),
+        num(metric.mde.map_or_else(dash, |mde| words::margin_of(metric, mde))),
         num(format!("{} / {}", metric.n_base, metric.n_head)),
         last,
     ]
@@ -197,7 +201,7 @@ fn limits(all: &[LimitVerdict]) -> Table {
             };
             let spread = match (limit.low, limit.high) {
                 (Some(low), Some(high)) if limit.n > 1 => {
-                    format!("{} … {}", value(&limit.unit, low), value(&limit.unit, high))
+                    format::range(&limit.unit, low, high)
                 }
                 _ => dash(),
             };

@@ -2,12 +2,12 @@
 
 use serde::Serialize;
 
-use crate::harness::model::{ArrivalModel, LatencyHistogram, Run, Unit};
+use crate::harness::model::{ArrivalModel, LatencyHistogram, LoadMeasurement, Run, Unit};
 use crate::harness::report::format::{self, value};
 use crate::harness::report::input::ReportInput;
 use crate::harness::report::load::{LoadSummary, RequestSummary};
 use crate::harness::report::plots::{
-    Role, SpectrumLine, Timeline, latency_over_time, rate_over_time, spectrum,
+    Curve, HEIGHT_PX, Role, SpectrumLine, Timeline, curves, latency_over_time, rate_over_time, spectrum,
 };
 use crate::harness::report::text;
 use crate::harness::report::words;
@@ -136,6 +136,7 @@ fn figures(
         }
         if !measured.windows.is_empty() {
             figures.push(rate_figure(&timeline, load, measured));
+            figures.extend(in_flight_figure(&timeline, measured));
         }
     }
     figures.extend(spectrum_figure(load, base, input));
@@ -145,7 +146,7 @@ fn figures(
 fn rate_figure(
     timeline: &Timeline<'_>,
     load: &LoadSummary,
-    measured: &crate::harness::model::LoadMeasurement,
+    measured: &LoadMeasurement,
 ) -> Figure {
     let mut keys = vec![key(Role::Head, "completed")];
     if measured.windows.iter().any(|window| window.target_rate.is_some()) {
@@ -168,6 +169,23 @@ fn rate_figure(
         svg: rate_over_time(timeline, measured),
         keys,
     }
+}
+
+fn in_flight_figure(timeline: &Timeline<'_>, measured: &LoadMeasurement) -> Option<Figure> {
+    let points: Vec<(f64, f64)> = measured
+        .windows
+        .iter()
+        .map(|window| ((window.start_ns + window.length_ns) as f64 / 1e9, window.in_flight as f64))
+        .collect();
+    let most = measured.windows.iter().map(|window| window.in_flight).max()?;
+    let curve = Curve { points, role: Role::Head, keep_peaks: true };
+    Some(Figure {
+        title: "Users in flight".to_owned(),
+        note: "At the end of each window. When the target gets slower than arrivals come, this grows.".to_owned(),
+        alt: format!("Users in flight over the run, at most {}.", format::count(most)),
+        svg: curves(timeline, HEIGHT_PX, &Unit::Count, &[curve]),
+        keys: Vec::new(),
+    })
 }
 
 fn spectrum_figure(load: &LoadSummary, base: &[LoadSummary], input: &ReportInput<'_>) -> Option<Figure> {

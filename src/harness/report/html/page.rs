@@ -2,13 +2,13 @@
 
 use serde::Serialize;
 
-use crate::harness::gate::{Outcome, Reason};
+use crate::harness::gate::Outcome;
 use crate::harness::model::{Run, Unit};
 use crate::harness::report::format::{self, value};
 use crate::harness::report::input::ReportInput;
 use crate::harness::report::load::{LoadSummary, summarise};
 use crate::harness::report::text;
-use crate::harness::report::words::{self, Spoken};
+use crate::harness::report::words::{self, Spoken, Weight};
 
 use super::benches::Benches;
 use super::conditions::{self, Validity};
@@ -78,11 +78,19 @@ struct Section {
 /// A [`Spoken`] as sentences.
 #[derive(Debug, Serialize)]
 struct Said {
-    what: String,
-    next: String,
+    what: Vec<Piece>,
+    next: Vec<Piece>,
     detail: String,
-    /// Whether it is good news.
-    good: bool,
+    /// `decides`, `counts` or `good`.
+    weight: &'static str,
+}
+
+/// A piece of a sentence.
+#[derive(Debug, Serialize)]
+struct Piece {
+    text: String,
+    /// Whether it is something to type.
+    code: bool,
 }
 
 /// Loads with a tile each; more are in their section.
@@ -104,12 +112,12 @@ impl Page {
             facts: facts(input),
             tiles: tiles(&summaries),
             sections: Vec::new(),
-            reasons: verdict
-                .reasons
+            reasons: words::reasons(verdict).into_iter().map(|(weight, spoken)| said(spoken, weight)).collect(),
+            warnings: verdict
+                .warnings
                 .iter()
-                .map(|reason| said(words::reason(reason, verdict), matches!(reason, Reason::Improved { .. })))
+                .map(|warning| said(words::warning(warning), Weight::Counts))
                 .collect(),
-            warnings: verdict.warnings.iter().map(|warning| said(words::warning(warning), false)).collect(),
             validity: conditions::validity(input),
             judged: Judged::new(verdict),
             loads: summaries
@@ -250,13 +258,32 @@ fn tiles(loads: &[LoadSummary]) -> Vec<Tile> {
     tiles
 }
 
-fn said(spoken: Spoken, good: bool) -> Said {
+fn said(spoken: Spoken, weight: Weight) -> Said {
     let sentence = |text: &str| match text {
-        "" => String::new(),
-        text if text.ends_with('.') => words::capitalised(text),
-        text => format!("{}.", words::capitalised(text)),
+        "" => Vec::new(),
+        text if text.ends_with('.') => pieces(&words::capitalised(text)),
+        text => pieces(&format!("{}.", words::capitalised(text))),
     };
-    Said { what: sentence(&spoken.what), next: sentence(&spoken.next), detail: spoken.detail, good }
+    Said {
+        what: sentence(&spoken.what),
+        next: sentence(&spoken.next),
+        detail: spoken.detail,
+        weight: match weight {
+            Weight::Decides => "decides",
+            Weight::Counts => "counts",
+            Weight::Good => "good",
+        },
+    }
+}
+
+/// Our sentences put what is to be typed between backticks; every second piece is that.
+fn pieces(sentence: &str) -> Vec<Piece> {
+    sentence
+        .split('`')
+        .enumerate()
+        .map(|(at, text)| Piece { text: text.to_owned(), code: at % 2 == 1 })
+        .filter(|piece| !piece.text.is_empty())
+        .collect()
 }
 
 fn class(outcome: Outcome) -> &'static str {

@@ -14,6 +14,9 @@ use super::table::{Figure, Table, name, num};
 /// Processes and probes with curves; a page isn't a monitor.
 const MAX_CURVES: usize = 24;
 
+/// The height of a curve in pixels: there are many.
+const LOW_PX: u32 = 165;
+
 /// Curves that belong together.
 #[derive(Debug, Serialize)]
 pub(super) struct Curves {
@@ -166,7 +169,7 @@ fn figure(
             }
             _ => format!("{title}: nothing was seen."),
         },
-        svg: curves(timeline, unit, &[Curve { points, role: Role::Head, keep_peaks }]),
+        svg: curves(timeline, LOW_PX, unit, &[Curve { points, role: Role::Head, keep_peaks }]),
         keys: Vec::new(),
     }
 }
