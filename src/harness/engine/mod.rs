@@ -1,6 +1,8 @@
 //! Plan → measurement: processes, load (goose), benches (criterion), probes.
 
 mod progress;
+pub mod machine;
+pub mod bench;
 
 pub use self::progress::{LoadTick, Progress, Tick};
 
