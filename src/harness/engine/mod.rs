@@ -7,6 +7,8 @@ mod redact;
 mod http;
 pub mod probe;
 pub mod process;
+pub mod machine;
+pub mod bench;
 
 pub use self::progress::{LoadTick, Progress, Tick};
 pub use self::redact::Redactor;
