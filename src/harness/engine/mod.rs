@@ -9,10 +9,12 @@ pub mod probe;
 pub mod process;
 pub mod machine;
 pub mod bench;
+pub mod metrics;
+mod execute;
 
+pub use self::execute::{ExecuteError, SubjectEngine};
 pub use self::progress::{LoadTick, Progress, Tick};
 pub use self::redact::Redactor;
-pub use self::secrets::secret_names;
 
 use std::future::Future;
 
