@@ -191,17 +191,15 @@ fn check_value(shape: &'static Shape, key: &str, value: &Value<'_>, problems: &m
             let text = number_text(value).unwrap_or_default();
             quantity_problem(quantity::share(&text), key, &text, span, problems);
         }
-        (Shape::StatusText, DeValue::String(text)) => {
-            if status_range(text).is_none() {
-                problems
-                    .report(
-                        Code::BadStatus,
-                        span,
-                        format!("`{text}` is no status"),
-                        "not a status",
-                    )
-                    .help("write `200`, `\"2xx\"`, `\"200-299\"` or a list of them");
-            }
+        (Shape::StatusText, DeValue::String(text)) if status_range(text).is_none() => {
+            problems
+                .report(
+                    Code::BadStatus,
+                    span,
+                    format!("`{text}` is no status"),
+                    "not a status",
+                )
+                .help("write `200`, `\"2xx\"`, `\"200-299\"` or a list of them");
         }
         (Shape::Integer(low, high), DeValue::Integer(_)) => {
             let number = integer(value.get_ref());
@@ -219,17 +217,15 @@ fn check_value(shape: &'static Shape, key: &str, value: &Value<'_>, problems: &m
                 );
             }
         }
-        (Shape::Choice(words), DeValue::String(text)) => {
-            if !words.contains(&text.as_ref()) {
-                problems
-                    .report(
-                        Code::OutOfRange,
-                        span,
-                        format!("`{key}` can't be `{text}`"),
-                        format!("expected {}", list(words)),
-                    )
-                    .suggest(text, words.iter().copied());
-            }
+        (Shape::Choice(words), DeValue::String(text)) if !words.contains(&text.as_ref()) => {
+            problems
+                .report(
+                    Code::OutOfRange,
+                    span,
+                    format!("`{key}` can't be `{text}`"),
+                    format!("expected {}", list(words)),
+                )
+                .suggest(text, words.iter().copied());
         }
         (Shape::List(item, least, most), DeValue::Array(array)) => {
             if !(*least..=*most).contains(&array.len()) {

@@ -152,7 +152,7 @@ fn gate(
 fn regress(table: &DeTable<'_>, problems: &mut Problems<'_>) -> Option<f64> {
     let share = raw::share(table, "regress")?;
     if let Some(value) = table.get("regress")
-        && !(share > 0.0 && share <= 10.0)
+        && !(share > 0.0 && share <= quantity::MAX_MARGIN)
     {
         problems.report(
             Code::OutOfRange,
@@ -277,13 +277,8 @@ fn latency(key: &MetricKey) -> Option<(&str, Of<'_>, LatencyStat)> {
         MetricKey::Request {
             load,
             request,
-            what,
-        } => match *what {
-            RequestMetric::Response(stat) | RequestMetric::Service(stat) => {
-                Some((load, Of::Requests(request), stat))
-            }
-            _ => None,
-        },
+            what: RequestMetric::Response(stat) | RequestMetric::Service(stat),
+        } => Some((load, Of::Requests(request), *stat)),
         _ => None,
     }
 }
