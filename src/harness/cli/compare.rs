@@ -142,10 +142,7 @@ fn design(paired: bool, base: &mut Source, head: &mut Source) -> Result<Design, 
 /// The scenario whose gates judge: the one that is named, or the one in scenarios/ that has the
 /// runs' id. Runs of which no scenario is left are shown without being judged.
 fn plan_of(named: Option<&Path>, run: &Run, output: &Output) -> Result<Option<Plan>, Failure> {
-    let (name, variant) = match run.scenario.split_once('@') {
-        Some((name, variant)) => (name, Some(variant)),
-        None => (run.scenario.as_str(), None),
-    };
+    let variant = run.scenario.split_once('@').map(|(_, variant)| variant);
     if let Some(file) = named {
         let chosen = workspace::Chosen { files: vec![file.to_owned()], named: true };
         return Ok(workspace::plans(&chosen, variant, output)?.pop());
@@ -153,13 +150,13 @@ fn plan_of(named: Option<&Path>, run: &Run, output: &Output) -> Result<Option<Pl
     let quiet = Output { quiet: true, ..*output };
     let Ok(chosen) = workspace::choose(&[], &quiet) else { return Ok(None) };
     // A file with mistakes can't be the one, and is none of this call's business.
-    let found = chosen.files.iter().filter_map(|file| scenario::load(file).ok()).find(|found| found.name() == name);
-    Ok(found.and_then(|found| found.plan(variant).ok().cloned()))
+    let found = chosen.files.iter().filter_map(|file| scenario::check(file).ok()).flatten();
+    Ok(found.into_iter().find(|plan| plan.id() == run.scenario))
 }
 
 fn gates(globs: &[String], regress: Option<&str>) -> Result<Vec<GatePlan>, Failure> {
     let text = regress.unwrap_or_default();
-    let margin = scenario::share(text).map_err(|problem| {
+    let margin = scenario::parse_percent(text).map_err(|problem| {
         Failure::usage(format!("--regress {text}: {problem}"), "write a percentage: --regress 5%")
     })?;
     let gate = |glob: &String| GatePlan {

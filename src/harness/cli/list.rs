@@ -18,10 +18,7 @@ pub async fn run(global: &Global, output: &Output, args: &ListArgs) -> Result<u8
         return sessions(global, output).await;
     }
     let chosen = workspace::choose(&args.files, output)?;
-    let plans: Vec<Plan> = workspace::scenarios(&chosen.files, output)?
-        .iter()
-        .flat_map(|scenario| scenario.plans().to_vec())
-        .collect();
+    let plans: Vec<Plan> = workspace::all_variants(&chosen.files, output)?.into_iter().flatten().collect();
     if output.is_json() {
         let all: Vec<_> = plans.iter().map(|plan| to_json(plan, args.metrics)).collect();
         output.answer_json(&all)?;
