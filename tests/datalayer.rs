@@ -722,6 +722,17 @@ async fn a_connection_may_be_dropped_on_any_thread() -> Outcome {
     Ok(())
 }
 
+#[test]
+fn a_connection_may_outlive_its_runtime() -> Outcome {
+    let runtime = tokio::runtime::Runtime::new()?;
+    let pool = runtime.block_on(Pool::connect("sqlite::memory:", pool_settings(1)))?;
+    let checkout = runtime.block_on(pool.acquire())?;
+    drop(runtime);
+    drop(checkout);
+    assert_eq!(pool.stats().active, 0);
+    Ok(())
+}
+
 #[tokio::test]
 async fn an_address_is_refused_without_being_repeated() -> Outcome {
     let check = async |url: &str, expected: &str| -> Outcome {

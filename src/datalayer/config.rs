@@ -15,6 +15,10 @@ use super::cache::Kind;
 pub const ENV_PREFIX: &str = "REFSERVICE__";
 
 const MIB: u64 = 1024 * 1024;
+/// Beyond any use, and short enough to be added to any clock.
+const TTL_MAX_S: u64 = 10 * 366 * 24 * 60 * 60;
+/// Beyond what a database takes, and few enough to make room for.
+const CONNECTIONS_MAX: u32 = 10_000;
 
 /// Every figure of the data layer.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -258,6 +262,28 @@ impl TtlSettings {
             Kind::Other => self.other_s,
         })
     }
+
+    fn longest_s(&self) -> u64 {
+        let Self {
+            list_s,
+            detail_s,
+            user_s,
+            analytics_s,
+            dashboard_s,
+            reference_s,
+            other_s,
+        } = *self;
+        let all = [
+            list_s,
+            detail_s,
+            user_s,
+            analytics_s,
+            dashboard_s,
+            reference_s,
+            other_s,
+        ];
+        all.into_iter().max().unwrap_or(0)
+    }
 }
 
 impl Settings {
@@ -314,9 +340,14 @@ impl Settings {
                 "must be at least 1",
             ),
             (
-                pool.max_connections > 0,
+                cache.ttl.longest_s() <= TTL_MAX_S,
+                "cache.ttl",
+                "must not be above ten years",
+            ),
+            (
+                (1..=CONNECTIONS_MAX).contains(&pool.max_connections),
                 "pool.max_connections",
-                "must be at least 1",
+                "must be between 1 and 10000",
             ),
             (
                 pool.min_connections <= pool.max_connections,
@@ -561,6 +592,16 @@ mod tests {
             "",
             &[("REFSERVICE__POOL__MAX_CONNECTIONS__X", "5")],
             "MAX_CONNECTIONS__X: ",
+        );
+        check(
+            "[pool]\nmax_connections = 4000000000",
+            &[],
+            "pool.max_connections must be",
+        );
+        check(
+            "[cache.ttl]\nuser_s = 9000000000000000000",
+            &[],
+            "cache.ttl must not",
         );
         check(
             "[batch]\npause_above_ratio = nan",

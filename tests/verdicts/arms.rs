@@ -51,6 +51,18 @@ fn pairs_find_each_other() {
     assert_eq!(comparison.head_runs, [head[2].id, head[1].id, head[0].id]);
 }
 
+/// A label that somebody gave each arm does not part what the numbers join.
+#[test]
+fn the_session_of_a_pair_is_only_a_label() {
+    let base = paired("m", &[1.0, 2.0]);
+    let mut head = paired("m", &[1.1, 2.2]);
+    for run in &mut head {
+        run.session = "another".into();
+    }
+    let comparison = compared(&base, &head, Design::Paired);
+    assert_eq!(only_metric(&comparison).head, [1.1, 2.2]);
+}
+
 #[test]
 fn the_same_numbers_of_two_sessions_are_other_pairs() {
     let arm = |values: [f64; 4]| -> Vec<Run> {

@@ -3,5 +3,6 @@
 
 mod runs;
 mod nightly;
+mod power;
 mod arms;
 mod gate;

@@ -166,9 +166,12 @@ pub enum ArmArg {
 /// How strictly a verdict becomes an exit code.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct Strictness {
-    /// Inconclusive is exit code 11, and a regression needs its whole interval beyond the margin.
+    /// Inconclusive is exit code 11.
     #[arg(long)]
     pub strict: bool,
+    /// Call a metric regressed only where its whole interval lies beyond the margin.
+    #[arg(long)]
+    pub beyond_margin: bool,
     /// No comparable baseline is exit code 12.
     #[arg(long)]
     pub require_baseline: bool,

@@ -35,7 +35,7 @@ pub async fn run(global: &Global, output: &Output, args: &CompareArgs) -> Result
         },
     };
     policy.strict = args.strictness.strict;
-    policy.beyond_margin = args.strictness.strict;
+    policy.beyond_margin = args.strictness.beyond_margin;
     policy.require_baseline = args.strictness.require_baseline;
     let notes = match policy.gates.is_empty() {
         true => vec![
@@ -46,7 +46,7 @@ pub async fn run(global: &Global, output: &Output, args: &CompareArgs) -> Result
     let paired = if args.paired { " --paired" } else { "" };
     let judged = Case {
         policy,
-        description: plan.as_ref().map_or("", |plan| &plan.description),
+        plan: plan.as_ref(),
         head: &head,
         base: Some(&base),
         design,
@@ -96,7 +96,7 @@ pub async fn report(global: &Global, output: &Output, args: &ReportArgs) -> Resu
     let page: PathBuf = args.html.clone().unwrap_or_else(|| page_path(Path::new("reports"), &first));
     let judged = Case {
         policy,
-        description: plan.as_ref().map_or("", |plan| &plan.description),
+        plan: plan.as_ref(),
         head: &head,
         base: base.as_ref(),
         design,

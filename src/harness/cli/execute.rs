@@ -110,14 +110,14 @@ impl Session<'_> {
             }
             Asked::Baseline(strictness) => {
                 policy.strict = strictness.strict;
-                policy.beyond_margin = strictness.strict;
+                policy.beyond_margin = strictness.beyond_margin;
                 policy.require_baseline = strictness.require_baseline;
                 notes
             }
         };
         let judged = Case {
             policy,
-            description: &plan.description,
+            plan: Some(plan),
             head: &head,
             base: base.as_ref(),
             design: Design::Stored,

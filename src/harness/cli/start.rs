@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use tracing_subscriber::EnvFilter;
 
-use crate::harness::engine::{supervise_main, worker_main};
+use crate::harness::engine::load::worker_main;
+use crate::harness::engine::process::supervise_main;
 use crate::harness::gate::exit;
 
 use super::args::{Cli, Command};

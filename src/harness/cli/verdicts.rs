@@ -6,9 +6,11 @@ use jiff::Timestamp;
 
 use crate::harness::compare::{Comparison, Design, Settings, compare};
 use crate::harness::gate::{Evidence, Policy, Verdict, Warning, judge};
-use crate::harness::model::{FingerprintDifference, Run};
-use crate::harness::report::{BaseLatency, ReportInput, TerminalStyle, html, terminal};
-use crate::harness::store::{Baseline, files};
+use crate::harness::model::{FingerprintDifference, LatencyHistogram, Run};
+use crate::harness::report::terminal::{self, TerminalStyle};
+use crate::harness::report::{BaseLatency, ReportInput, html};
+use crate::harness::scenario::Plan;
+use crate::harness::store::{Baseline, BaselineLoad, files};
 
 use super::failure::Failure;
 use super::output::Output;
@@ -18,8 +20,8 @@ use super::sources::{Source, baselines_of};
 pub struct Case<'a> {
     /// What judges.
     pub policy: Policy,
-    /// The scenario's description.
-    pub description: &'a str,
+    /// The scenario, where there is one.
+    pub plan: Option<&'a Plan>,
     /// What is judged.
     pub head: &'a Source,
     /// What it is compared with.
@@ -71,9 +73,7 @@ impl<'a> Case<'a> {
 impl Judged<'_> {
     /// The HTML page, written as a whole or not at all.
     pub fn write_page(&self, path: &Path) -> Result<(), Failure> {
-        let page = html::render(&self.input())
-            .map_err(|error| Failure::tool("rendering the report", &error))?;
-        files::write_text(path, &page)
+        files::write_text(path, &html::render(&self.input(None)))
             .map_err(|error| Failure::tool("writing the report", &error))
     }
 
@@ -83,22 +83,20 @@ impl Judged<'_> {
             return output.answer_json(&self.verdict);
         }
         let style = TerminalStyle { colour: output.colour, width: output.width, ascii: false };
-        let mut text = terminal::render(&self.input(), style);
-        if let Some(page) = page {
-            text.push_str(&format!("\nreport: {}\n", page.display()));
-        }
-        output.answer(&text)
+        let page = page.map(|page| page.display().to_string());
+        output.answer(&terminal::render(&self.input(page.as_deref()), style))
     }
 
-    fn input(&self) -> ReportInput<'_> {
+    fn input<'s>(&'s self, page: Option<&'s str>) -> ReportInput<'s> {
         let base = self.case.base.filter(|base| base.baseline.is_none());
         ReportInput {
             verdict: &self.verdict,
-            description: self.case.description,
+            plan: self.case.plan,
             head: &self.case.head.runs,
             base: base.map_or(&[], |base| &base.runs),
             base_latency: &self.base_latency,
             commands: &self.case.commands,
+            page,
             generated_at: Timestamp::now(),
             version: env!("CARGO_PKG_VERSION"),
         }
@@ -151,14 +149,14 @@ fn difference(difference: &FingerprintDifference) -> String {
     }
 }
 
+/// The latencies of a baseline file, a load at a time. It keeps no service times.
 fn base_latency(baseline: &Baseline) -> Vec<BaseLatency> {
-    baseline
-        .loads
-        .iter()
-        .map(|load| BaseLatency {
-            load: load.name.clone(),
-            response: load.response.clone(),
-            service: load.service.clone(),
-        })
-        .collect()
+    let of_load = |load: &BaselineLoad| {
+        let mut response = LatencyHistogram::new();
+        for request in &load.requests {
+            response.merge(&request.response);
+        }
+        BaseLatency { load: load.name.clone(), response, service: LatencyHistogram::new() }
+    };
+    baseline.loads.iter().map(of_load).collect()
 }

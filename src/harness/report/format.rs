@@ -23,6 +23,18 @@ pub fn value(unit: &Unit, value: f64) -> String {
     with_digits(unit, value, DIGITS)
 }
 
+/// The smallest and the largest of some values: `53.6 … 58.9 ms`; the unit once where both have it.
+pub fn range(unit: &Unit, low: f64, high: f64) -> String {
+    let (first, last) = (value(unit, low), value(unit, high));
+    let unit_of = |text: &str| text.rfind(SPACE).map(|at| text[at..].to_owned());
+    match unit_of(&last) {
+        Some(shared) if unit_of(&first).as_ref() == Some(&shared) => {
+            format!("{} … {last}", first.trim_end_matches(shared.as_str()))
+        }
+        _ => format!("{first} … {last}"),
+    }
+}
+
 /// A value beside the limit that it is held against: as [`value`], with more digits where both
 /// would otherwise look the same although they differ.
 pub fn value_against(unit: &Unit, measured: f64, limit: f64) -> String {
@@ -96,6 +108,27 @@ pub fn effect(fraction: f64) -> String {
 /// The bounds of an effect: `+1.1 … +7.4 %`.
 pub fn interval(lower: f64, upper: f64) -> String {
     format!("{} … {}", effect(lower).trim_end_matches(['%', SPACE]), effect(upper))
+}
+
+/// A signed difference of two shares in percentage points: `+0.35 pp`, `0 pp`.
+pub fn points(fraction: f64) -> String {
+    let text = unsigned_points(fraction.abs());
+    match text.as_str() {
+        "–" => text,
+        zero if zero.starts_with("0\u{202f}") => text,
+        _ if fraction < 0.0 => format!("{MINUS}{text}"),
+        _ => format!("+{text}"),
+    }
+}
+
+/// A difference of two shares without its sign: `0.35 pp`.
+pub fn unsigned_points(fraction: f64) -> String {
+    if !fraction.is_finite() {
+        return "–".to_owned();
+    }
+    // Hundredths: error rates are small, and their intervals with them.
+    let text = format!("{:.2}", fraction * 100.0);
+    format!("{}{SPACE}pp", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
 /// A share that is not signed, such as a margin or a minimal detectable effect: `5 %`, `2.4 %`.
@@ -317,6 +350,15 @@ mod tests {
     }
 
     #[test]
+    fn ranges_share_their_unit() {
+        check(range(&Unit::Nanoseconds, 53.6e6, 58.9e6), "53.6 … 58.9 ms");
+        check(range(&Unit::Nanoseconds, 900e3, 1.2e6), "900 µs … 1.20 ms");
+        check(range(&Unit::Ratio, 0.8, 0.9), "80 … 90 %");
+        check(range(&Unit::PerSecond, 10.0, 11.0), "10.0/s … 11.0/s");
+        check(range(&Unit::Nanoseconds, 61e9, 125e9), "61.0 s … 2 min 05 s");
+    }
+
+    #[test]
     fn effects() {
         check(effect(0.042), "+4.2 %");
         check(effect(-0.013), "-1.3 %");
@@ -326,6 +368,12 @@ mod tests {
         check(effect(12.0), "+1,200 %");
         check(effect(f64::INFINITY), "–");
         check(interval(0.011, 0.074), "+1.1 … +7.4 %");
+        check(points(0.003_5), "+0.35 pp");
+        check(points(-0.000_25), "-0.03 pp");
+        check(points(-0.000_01), "0 pp");
+        check(points(0.02), "+2 pp");
+        check(points(1.0), "+100 pp");
+        check(points(f64::NAN), "–");
         check(margin(0.05), "5 %");
         check(margin(0.024_4), "2.4 %");
     }

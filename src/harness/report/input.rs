@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use crate::harness::gate::Verdict;
 use crate::harness::model::{LatencyHistogram, Run};
+use crate::harness::scenario::Plan;
 
 /// A verdict with the runs behind it. Whoever has saved runs can make one again at any time; clock
 /// and version are handed in, so that the same input gives the same report.
@@ -11,8 +12,9 @@ use crate::harness::model::{LatencyHistogram, Run};
 pub struct ReportInput<'a> {
     /// What the gate says.
     pub verdict: &'a Verdict,
-    /// The scenario's description; empty where there is none.
-    pub description: &'a str,
+    /// The plan of the head's runs: for its description and what it asked for. `None` where only
+    /// the runs are left, or where there never was one.
+    pub plan: Option<&'a Plan>,
     /// The runs that were judged, in the order in which they were made.
     pub head: &'a [Run],
     /// The runs that they were compared with; empty where there is no base, or where the base is a
@@ -31,6 +33,11 @@ pub struct ReportInput<'a> {
 }
 
 impl<'a> ReportInput<'a> {
+    /// The scenario's description; empty where there is none.
+    pub fn description(&self) -> &'a str {
+        self.plan.map_or("", |plan| plan.description.as_str())
+    }
+
     /// The head's valid runs, or all of them where none is valid: an invalid run is shown too, since
     /// its reader wants to know why.
     pub fn shown_head(&self) -> Vec<&'a Run> {

@@ -154,7 +154,7 @@ impl Report {
             schema: REPORT_FORMAT.to_owned(),
             generated_at: input.generated_at,
             plimsoll_version: input.version.to_owned(),
-            description: input.description.to_owned(),
+            description: input.description().to_owned(),
             headline: words::headline(input.verdict),
             verdict: input.verdict.clone(),
             head: input.head.iter().map(run).collect(),

@@ -12,10 +12,59 @@ use crate::harness::model::{
 use super::format;
 use super::text::{self, MAX_SHOWN_CHARS};
 
-/// What the bounds of every effect are, for captions.
-pub const INTERVAL_NAME: &str = "90 % interval";
-/// The same, explained: VERDICTS.md takes one-sided bounds at α = .05.
-pub const INTERVAL_EXPLAINED: &str = "Each end is a one-sided 95 % bound, so the two together are a 90 % interval. Positive is worse.";
+/// What the bounds of the effects are: a one-sided level α at either end makes an interval of
+/// 1 − 2α, 90 % at the usual α of .05.
+pub fn interval_name(verdict: &Verdict) -> String {
+    let alpha = verdict.comparison.as_ref().map_or(0.05, |comparison| comparison.alpha);
+    format!("{} interval", format::margin(1.0 - 2.0 * alpha))
+}
+
+/// The effect of a metric: a change in percent, or a difference in percentage points for an error
+/// rate, whose effects are differences because zero has no ratio.
+pub fn effect_of(metric: &MetricVerdict, fraction: f64) -> String {
+    match is_difference(metric) {
+        true => format::points(fraction),
+        false => format::effect(fraction),
+    }
+}
+
+/// The bounds of a metric's effect, as [`effect_of`]; a dash where there are none.
+pub fn interval_of(metric: &MetricVerdict) -> String {
+    match (metric.lower, metric.upper) {
+        (Some(lower), Some(upper)) if is_difference(metric) => {
+            format!("{} … {}", format::points(lower).trim_end_matches("\u{202f}pp"), format::points(upper))
+        }
+        (Some(lower), Some(upper)) => format::interval(lower, upper),
+        _ => "–".to_owned(),
+    }
+}
+
+/// A margin or a minimal detectable effect of a metric, as [`effect_of`] without a sign.
+pub fn margin_of(metric: &MetricVerdict, fraction: f64) -> String {
+    match is_difference(metric) {
+        true => format::unsigned_points(fraction),
+        false => format::margin(fraction),
+    }
+}
+
+/// The order in which metrics are read: those that can decide first, what needs a look before what
+/// doesn't, and then by name.
+pub fn reading_order(metric: &MetricVerdict) -> (bool, bool, u8, &str) {
+    let concern = match metric.verdict {
+        MetricOutcome::Regressed => 0,
+        MetricOutcome::Inconclusive => 1,
+        MetricOutcome::NotMeasurable => 2,
+        MetricOutcome::Waived => 3,
+        MetricOutcome::Improved => 4,
+        MetricOutcome::Unchanged => 5,
+    };
+    (!metric.gating, !metric.advisory, concern, &metric.name)
+}
+
+/// Whether a metric's effects are differences in percentage points.
+pub fn is_difference(metric: &MetricVerdict) -> bool {
+    metric.unit == Unit::Ratio && metric.better == Direction::Lower && metric.name.ends_with("error_rate")
+}
 
 /// Something said to the reader.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +81,17 @@ impl Spoken {
     fn new(what: impl Into<String>, next: impl Into<String>) -> Self {
         Self { what: what.into(), next: next.into(), detail: String::new() }
     }
+}
+
+/// What a reason has to do with the verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Weight {
+    /// The verdict follows from it.
+    Decides,
+    /// It would count if nothing weightier were there.
+    Counts,
+    /// It is good news.
+    Good,
 }
 
 /// The verdict in capitals, for a badge.
@@ -59,10 +119,11 @@ pub fn metric_outcome(outcome: MetricOutcome) -> &'static str {
 
 /// The verdict in a sentence that needs no statistics to be understood.
 pub fn headline(verdict: &Verdict) -> String {
-    let weightiest = verdict.reasons.first().map(|first| reason(first, verdict).what);
-    let more = match verdict.reasons.iter().filter(|r| decides(r, verdict.verdict)).count() {
+    let all = reasons(verdict);
+    let weightiest = all.first().map(|(_, said)| said.what.clone());
+    let more = match all.iter().filter(|(weight, _)| *weight == Weight::Decides).count() {
         0 | 1 => String::new(),
-        n => format!(", and {} more", format::counted(n as u64 - 1, "reason")),
+        n => format!(", and {}", format::counted(n as u64 - 1, "other reason")),
     };
     match (verdict.verdict, weightiest) {
         (Outcome::Pass, _) => passed(verdict),
@@ -78,15 +139,28 @@ pub fn headline(verdict: &Verdict) -> String {
     }
 }
 
+/// The reasons in their order, each once: a metric with a limit and a margin that can't be measured
+/// is one reason for its reader.
+pub fn reasons(verdict: &Verdict) -> Vec<(Weight, Spoken)> {
+    let mut said: Vec<(Weight, Spoken)> = Vec::new();
+    for given in &verdict.reasons {
+        let spoken = reason(given, verdict);
+        if !said.iter().any(|(_, known)| *known == spoken) {
+            said.push((weight(given, verdict.verdict), spoken));
+        }
+    }
+    said
+}
+
 /// A reason and what to do about it.
 pub fn reason(reason: &Reason, verdict: &Verdict) -> Spoken {
     match reason {
         Reason::InvalidRun { run, reason } => {
             let said = invalid(reason);
-            Spoken { what: format!("run {} is invalid: {}", text::shown(run, 40), said.what), ..said }
+            Spoken { what: format!("{} is invalid: {}", text::shown(run, 40), said.what), ..said }
         }
         Reason::PartialRun { run } => Spoken::new(
-            format!("run {} was stopped before its time", text::shown(run, 40)),
+            format!("{} was stopped before its time", text::shown(run, 40)),
             "Run it again to its end",
         ),
         Reason::NotComparable { differences } => conditions(differences),
@@ -292,20 +366,20 @@ fn passed(verdict: &Verdict) -> String {
     }
 }
 
-/// Whether a reason is one of those from which the verdict follows, for counting "and n more".
-fn decides(reason: &Reason, outcome: Outcome) -> bool {
-    match reason {
+fn weight(reason: &Reason, outcome: Outcome) -> Weight {
+    let decides = match reason {
         Reason::InvalidRun { .. } | Reason::PartialRun { .. } | Reason::NotComparable { .. } => {
             outcome == Outcome::Invalid
         }
-        Reason::LimitBroken { .. }
-        | Reason::Regressed { .. }
-        | Reason::NotMeasurable { .. }
-        | Reason::OneArmOnly { .. } => outcome == Outcome::Fail,
-        Reason::Inconclusive { .. } => outcome == Outcome::Inconclusive,
+        Reason::LimitBroken { .. } | Reason::Regressed { .. } => outcome == Outcome::Fail,
+        Reason::NotMeasurable { .. } | Reason::Inconclusive { .. } => {
+            outcome == Outcome::Inconclusive
+        }
+        Reason::OneArmOnly { arm, .. } => *arm == Arm::Base && outcome == Outcome::Inconclusive,
         Reason::NoBaseline => outcome == Outcome::NoBaseline,
-        Reason::Improved { .. } => false,
-    }
+        Reason::Improved { .. } => return Weight::Good,
+    };
+    if decides { Weight::Decides } else { Weight::Counts }
 }
 
 fn broken_limit(metric: &str, verdict: &Verdict) -> Spoken {
@@ -324,21 +398,21 @@ fn broken_limit(metric: &str, verdict: &Verdict) -> Spoken {
 
 fn regressed(metric: &str, verdict: &Verdict) -> Spoken {
     let next = "Find the change that did it; if it is intended, save a new baseline with `plimsoll baseline save`";
-    let Some((judged, effect, lower, upper)) = known(metric, verdict) else {
+    let Some((judged, effect)) = known(metric, verdict) else {
         return Spoken::new(format!("{} got worse", name(metric)), next);
     };
     Spoken::new(
         format!(
-            "{} is {} {} than the base ({INTERVAL_NAME} {}; margin {})",
-            name(metric), format::margin(effect), worse(judged),
-            format::interval(lower, upper), margin(judged),
+            "{} is {} {} than the base ({} {}; margin {})",
+            name(metric), unsigned(judged, effect), worse(judged),
+            interval_name(verdict), interval_of(judged), margin(judged),
         ),
         next,
     )
 }
 
 fn inconclusive(metric: &str, verdict: &Verdict) -> Spoken {
-    let Some((judged, _, lower, upper)) = known(metric, verdict) else {
+    let Some((judged, _)) = known(metric, verdict) else {
         return Spoken::new(
             format!("whether {} got worse can't be told", name(metric)),
             "Make more runs with `--runs`",
@@ -351,7 +425,7 @@ fn inconclusive(metric: &str, verdict: &Verdict) -> Spoken {
     Spoken::new(
         format!(
             "whether {} got worse can't be told: the change lies within {}, and the margin is {}",
-            name(metric), format::interval(lower, upper), margin(judged),
+            name(metric), interval_of(judged), margin(judged),
         ),
         needed,
     )
@@ -359,23 +433,29 @@ fn inconclusive(metric: &str, verdict: &Verdict) -> Spoken {
 
 fn improved(metric: &str, verdict: &Verdict) -> Spoken {
     let what = match known(metric, verdict) {
-        Some((_, effect, lower, upper)) => format!(
-            "{} got better by {} ({INTERVAL_NAME} {})",
-            name(metric), format::effect(effect).trim_start_matches(['+', '\u{2212}']),
-            format::interval(lower, upper),
+        Some((judged, effect)) => format!(
+            "{} got better by {} ({} {})",
+            name(metric), unsigned(judged, effect), interval_name(verdict), interval_of(judged),
         ),
         None => format!("{} got better", name(metric)),
     };
     Spoken::new(what, "Save a new baseline with `plimsoll baseline save`, or the gain can be lost again unnoticed")
 }
 
-fn known<'v>(metric: &str, verdict: &'v Verdict) -> Option<(&'v MetricVerdict, f64, f64, f64)> {
+/// The metric's verdict and its effect, where it has one with bounds.
+fn known<'v>(metric: &str, verdict: &'v Verdict) -> Option<(&'v MetricVerdict, f64)> {
     let judged = verdict.metrics.iter().find(|judged| judged.name == metric)?;
-    Some((judged, judged.effect?, judged.lower?, judged.upper?))
+    judged.lower.and(judged.upper)?;
+    Some((judged, judged.effect?))
+}
+
+fn unsigned(metric: &MetricVerdict, effect: f64) -> String {
+    effect_of(metric, effect).trim_start_matches(['+', '\u{2212}']).to_owned()
 }
 
 fn worse(metric: &MetricVerdict) -> &'static str {
     match (&metric.unit, metric.better) {
+        _ if is_difference(metric) => "higher",
         (Unit::Nanoseconds, Direction::Lower) => "slower",
         (Unit::Bytes, Direction::Lower) => "larger",
         _ => "worse",
@@ -383,7 +463,7 @@ fn worse(metric: &MetricVerdict) -> &'static str {
 }
 
 fn margin(metric: &MetricVerdict) -> String {
-    metric.margin.map_or_else(|| "none".to_owned(), format::margin)
+    metric.margin.map_or_else(|| "none".to_owned(), |margin| margin_of(metric, margin))
 }
 
 fn conditions(differences: &[FingerprintDifference]) -> Spoken {

@@ -8,7 +8,7 @@ use super::axis;
 use super::role::Role;
 use super::scene::Mark;
 use super::series::{lines, stride};
-use super::timeline::{Timeline, seconds, usual_step};
+use super::timeline::{HEIGHT_PX, Timeline, seconds, usual_step};
 
 /// The percentiles that are drawn.
 const QUANTILES: [(f64, Role); 3] = [(0.5, Role::P50), (0.95, Role::P95), (0.99, Role::P99)];
@@ -45,7 +45,7 @@ pub(crate) fn latency_over_time(timeline: &Timeline<'_>, load: &LoadMeasurement)
         let drawn = lines(&log(&points), gap);
         marks.extend(drawn.into_iter().map(|points| Mark::Line { points, role }));
     }
-    Some(timeline.scene(axis::log(&Unit::Nanoseconds, low, high), marks).svg())
+    Some(timeline.scene(HEIGHT_PX, axis::log(&Unit::Nanoseconds, low, high), marks).svg())
 }
 
 /// All request names together, by window (the middle of it in s), neighbours merged where there

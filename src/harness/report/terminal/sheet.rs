@@ -12,20 +12,20 @@ use crate::harness::report::text;
 pub struct TerminalStyle {
     /// Whether ANSI colours are written.
     pub colour: bool,
-    /// Columns; anything below [`MIN_WIDTH`] is taken as that.
+    /// Columns; anything below 30 is taken as 30.
     pub width: usize,
     /// Whether only ASCII is written, for terminals that show nothing else.
     pub ascii: bool,
 }
 
 /// Narrower than this nothing is legible.
-pub const MIN_WIDTH: usize = 30;
+const MIN_WIDTH: usize = 30;
 /// Wider than this, lines are hard to read.
 const MAX_PROSE_WIDTH: usize = 100;
 /// Between two columns of a table.
 const GAP: &str = "  ";
-/// The narrowest first column of a table before it becomes a list.
-const MIN_NAME_WIDTH: usize = 14;
+/// Names are cut to this width before a table gives them a line of their own.
+const MIN_NAME_WIDTH: usize = 26;
 
 /// What a text means, from which its colour follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,33 +134,58 @@ impl Sheet {
         }
     }
 
-    /// A table; where it doesn't fit, a list with a paragraph a row. The first column is aligned to
-    /// the left and gives way when it must, the others are aligned to the right.
+    /// A table. The first column, the name, is aligned to the left and the others to the right.
+    /// Where it doesn't fit, a name gets a line of its own with the last cell, the numbers below it
+    /// stay columns; where these don't fit either, every cell gets a line.
     pub(super) fn table(&mut self, heads: &[&str], rows: &[Vec<Cell>]) {
-        let heads: Vec<String> = heads.iter().map(|head| self.legible(head)).collect();
+        let heads: Vec<Cell> = heads.iter().map(|head| toned(self.legible(head), Tone::Dim)).collect();
         let rows: Vec<Vec<Cell>> = rows
             .iter()
             .map(|row| row.iter().map(|c| toned(self.legible(&c.text), c.tone)).collect())
             .collect();
-        let mut widths: Vec<usize> = heads.iter().map(|head| display_width(head)).collect();
+        let mut widths: Vec<usize> = heads.iter().map(|head| display_width(&head.text)).collect();
         for row in &rows {
             for (width, cell) in widths.iter_mut().zip(row) {
                 *width = (*width).max(display_width(&cell.text));
             }
         }
-        let Some((name_width, others)) = widths.split_first_mut() else {
+        let [name_width, numbers @ ..] = widths.as_mut_slice() else {
             return;
         };
-        let taken: usize = others.iter().map(|width| width + GAP.len()).sum::<usize>() + GAP.len();
-        let room = self.style.width.saturating_sub(taken);
-        if room < MIN_NAME_WIDTH.min(*name_width) {
+        let taken = |columns: &[usize]| columns.iter().map(|width| width + GAP.len()).sum::<usize>();
+        let room = self.style.width.saturating_sub(taken(numbers) + GAP.len());
+        if room >= MIN_NAME_WIDTH.min(*name_width) {
+            *name_width = (*name_width).min(room);
+            for row in std::iter::once(&heads).chain(&rows) {
+                self.row(row, &widths);
+            }
+        } else if let [numbers @ .., _] = numbers
+            && 2 * GAP.len() + taken(numbers) <= self.style.width
+        {
+            // An empty name keeps the numbers under each other and apart from the names.
+            let widths: Vec<usize> = std::iter::once(GAP.len()).chain(numbers.iter().copied()).collect();
+            self.split(&heads, &rows, &widths);
+        } else {
             self.list(&heads, &rows);
-            return;
         }
-        *name_width = (*name_width).min(room);
-        let head_row: Vec<Cell> = heads.iter().map(|head| toned(head.clone(), Tone::Dim)).collect();
-        for row in std::iter::once(&head_row).chain(&rows) {
-            self.row(row, &widths);
+    }
+
+    fn split(&mut self, heads: &[Cell], rows: &[Vec<Cell>], widths: &[usize]) {
+        let numbers = |row: &[Cell]| -> Vec<Cell> {
+            let middle = row.iter().skip(1).take(widths.len() - 1).cloned();
+            std::iter::once(plain("")).chain(middle).collect()
+        };
+        self.row(&numbers(heads), widths);
+        for row in rows {
+            let (Some(name), Some(last)) = (row.first(), row.last()) else {
+                continue;
+            };
+            // The verdict ends where the numbers end.
+            let line: usize = widths.iter().map(|width| width + GAP.len()).sum();
+            let verdict = display_width(&last.text);
+            let width = line.saturating_sub(2 * GAP.len() + verdict);
+            self.row(&[name.clone(), last.clone()], &[width, verdict]);
+            self.row(&numbers(row), widths);
         }
     }
 
@@ -180,7 +205,7 @@ impl Sheet {
         self.out.push('\n');
     }
 
-    fn list(&mut self, heads: &[String], rows: &[Vec<Cell>]) {
+    fn list(&mut self, heads: &[Cell], rows: &[Vec<Cell>]) {
         for row in rows {
             let Some((name, cells)) = row.split_first() else {
                 continue;
@@ -188,7 +213,10 @@ impl Sheet {
             self.paragraph(GAP, GAP, &name.text, name.tone);
             for (head, cell) in heads.iter().skip(1).zip(cells) {
                 if !cell.text.is_empty() {
-                    let text = format!("{head}: {}", cell.text);
+                    let text = match head.text.as_str() {
+                        "" => cell.text.clone(),
+                        head => format!("{head}: {}", cell.text),
+                    };
                     self.paragraph("    ", "      ", &text, cell.tone);
                 }
             }

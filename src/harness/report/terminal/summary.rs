@@ -6,7 +6,7 @@ use crate::harness::report::format::{self, value};
 use crate::harness::report::input::ReportInput;
 use crate::harness::report::load::summarise;
 use crate::harness::report::text;
-use crate::harness::report::words::{self, INTERVAL_NAME};
+use crate::harness::report::words;
 
 use super::sheet::{Cell, Sheet, TerminalStyle, Tone, plain, toned};
 
@@ -40,18 +40,21 @@ fn verdict(input: &ReportInput<'_>, sheet: &mut Sheet) {
 }
 
 fn reasons(input: &ReportInput<'_>, sheet: &mut Sheet) {
-    let all = &input.verdict.reasons;
+    let all = words::reasons(input.verdict);
     if all.is_empty() {
         return;
     }
     sheet.heading("Why, and what to do");
-    for reason in all.iter().take(MAX_REASONS) {
-        let said = words::reason(reason, input.verdict);
+    for (at, (_, said)) in all.iter().enumerate().take(MAX_REASONS) {
         sheet.paragraph("  · ", "    ", &words::capitalised(&said.what), Tone::Plain);
         let lines: Vec<&str> = said.detail.lines().collect();
         let last = &lines[lines.len().saturating_sub(MAX_DETAIL_LINES)..];
         sheet.block("      | ", &last.join("\n"));
-        sheet.paragraph("    → ", "      ", &said.next, Tone::Dim);
+        // What is to be done about several in a row is said once, after the last.
+        let again = all.get(at + 1).is_some_and(|(_, after)| after.next == said.next);
+        if !again || at + 1 == MAX_REASONS {
+            sheet.paragraph("    → ", "      ", &said.next, Tone::Dim);
+        }
     }
     let more = all.len().saturating_sub(MAX_REASONS);
     if more > 0 {
@@ -66,14 +69,14 @@ fn limits(input: &ReportInput<'_>, sheet: &mut Sheet) {
     }
     sheet.heading("Limits");
     let rows: Vec<Vec<Cell>> = limits.iter().map(limit_row).collect();
-    sheet.table(&["metric", "measured", "must be", "spread of the runs", ""], &rows);
+    sheet.table(&["metric", "measured", "must be", "spread", ""], &rows);
 }
 
 fn limit_row(limit: &LimitVerdict) -> Vec<Cell> {
     let (word, tone) = match limit.holds {
         Some(true) => ("holds", Tone::Good),
         Some(false) => ("BROKEN", Tone::Bad),
-        None => ("not measured", Tone::Caution),
+        None => ("unknown", Tone::Caution),
     };
     vec![
         plain(text::shown(&limit.metric, 80)),
@@ -87,7 +90,7 @@ fn limit_row(limit: &LimitVerdict) -> Vec<Cell> {
 fn spread(limit: &LimitVerdict) -> String {
     match (limit.low, limit.high, limit.n) {
         (Some(low), Some(high), n) if n > 1 => {
-            format!("{} … {}", value(&limit.unit, low), value(&limit.unit, high))
+            format::range(&limit.unit, low, high)
         }
         _ => format::counted(u64::from(limit.n), "run"),
     }
@@ -98,7 +101,8 @@ fn margins(input: &ReportInput<'_>, sheet: &mut Sheet) {
     if all.is_empty() {
         return;
     }
-    let told: Vec<&MetricVerdict> = all.iter().filter(|metric| worth_a_line(metric)).collect();
+    let mut told: Vec<&MetricVerdict> = all.iter().filter(|metric| worth_a_line(metric)).collect();
+    told.sort_by_key(|metric| words::reading_order(metric));
     match &input.verdict.comparison {
         Some(comparison) => sheet.heading(&format!(
             "Against {} (+ is worse)",
@@ -108,7 +112,8 @@ fn margins(input: &ReportInput<'_>, sheet: &mut Sheet) {
     }
     if !told.is_empty() {
         let rows: Vec<Vec<Cell>> = told.iter().map(|metric| metric_row(metric)).collect();
-        let heads = ["metric", "base", "head", "effect", INTERVAL_NAME, "margin", "MDE", "verdict"];
+        let interval = words::interval_name(input.verdict);
+        let heads = ["metric", "base", "head", "effect", &interval, "margin", "MDE", "verdict"];
         sheet.table(&heads, &rows);
     }
     let silent = (all.len() - told.len()) as u64;
@@ -128,10 +133,6 @@ fn worth_a_line(metric: &MetricVerdict) -> bool {
 fn metric_row(metric: &MetricVerdict) -> Vec<Cell> {
     let shown = |v: Option<f64>| v.map_or_else(|| "–".to_owned(), |v| value(&metric.unit, v));
     let tone = metric_tone(metric);
-    let interval = match (metric.lower, metric.upper) {
-        (Some(lower), Some(upper)) => format::interval(lower, upper),
-        _ => "–".to_owned(),
-    };
     let word = match (metric.gating, metric.advisory) {
         (true, _) => words::metric_outcome(metric.verdict).to_owned(),
         (false, true) => format!("({}, advisory)", words::metric_outcome(metric.verdict)),
@@ -141,10 +142,10 @@ fn metric_row(metric: &MetricVerdict) -> Vec<Cell> {
         plain(text::shown(&metric.name, 80)),
         plain(shown(metric.base)),
         plain(shown(metric.head)),
-        toned(metric.effect.map_or_else(|| "–".to_owned(), format::effect), tone),
-        plain(interval),
-        plain(metric.margin.map_or_else(|| "–".to_owned(), format::margin)),
-        plain(metric.mde.map_or_else(|| "–".to_owned(), format::margin)),
+        toned(metric.effect.map_or_else(|| "–".to_owned(), |effect| words::effect_of(metric, effect)), tone),
+        plain(words::interval_of(metric)),
+        plain(metric.margin.map_or_else(|| "–".to_owned(), |margin| words::margin_of(metric, margin))),
+        plain(metric.mde.map_or_else(|| "–".to_owned(), |mde| words::margin_of(metric, mde))),
         toned(word, tone),
     ]
 }
