@@ -31,7 +31,11 @@ pub fn run(output: &Output, args: &CheckArgs) -> Result<u8, Failure> {
                 if output.is_json() {
                     all.extend(diagnostics::to_json(&rejection));
                 } else {
-                    output.answer(&diagnostics::render(&rejection, output.colour, output.width))?;
+                    output.answer(&diagnostics::render(
+                        &rejection,
+                        output.colour,
+                        output.width,
+                    ))?;
                 }
             }
         }

@@ -17,17 +17,25 @@ use super::workspace;
 /// `compare`: two arms, judged.
 pub async fn run(global: &Global, output: &Output, args: &CompareArgs) -> Result<u8, Failure> {
     let history = workspace::existing_history(global).await?;
-    let places = Places { history: history.as_ref(), baselines: &args.baselines };
+    let places = Places {
+        history: history.as_ref(),
+        baselines: &args.baselines,
+    };
     let mut head = places.find(&args.head).await?;
     let mut base = match args.base.as_str() {
-        "baseline" => places.baseline_for(&head.runs[0])?.ok_or_else(|| no_baseline(&head.runs[0]))?,
+        "baseline" => places
+            .baseline_for(&head.runs[0])?
+            .ok_or_else(|| no_baseline(&head.runs[0]))?,
         name => places.find(name).await?,
     };
     let design = design(args.paired, &mut base, &mut head)?;
     let plan = plan_of(args.scenario.as_deref(), &head.runs[0], output)?;
     let mut policy = match (&plan, args.gate.as_slice()) {
         (Some(plan), []) => Policy::of(plan),
-        (None, []) => Policy { scenario: head.runs[0].scenario.clone(), ..Policy::default() },
+        (None, []) => Policy {
+            scenario: head.runs[0].scenario.clone(),
+            ..Policy::default()
+        },
         (_, globs) => Policy {
             scenario: head.runs[0].scenario.clone(),
             gates: gates(globs, args.regress.as_deref())?,
@@ -69,11 +77,16 @@ pub async fn run(global: &Global, output: &Output, args: &CompareArgs) -> Result
 /// says only whether it could be.
 pub async fn report(global: &Global, output: &Output, args: &ReportArgs) -> Result<u8, Failure> {
     let history = workspace::existing_history(global).await?;
-    let places = Places { history: history.as_ref(), baselines: &args.baselines };
+    let places = Places {
+        history: history.as_ref(),
+        baselines: &args.baselines,
+    };
     let mut head = places.find(&args.runs).await?;
     let first = head.runs[0].clone();
     let (mut base, notes) = match args.base.as_deref() {
-        None | Some("baseline") => comparable(places.baseline_for(&first)?, &first, &args.baselines),
+        None | Some("baseline") => {
+            comparable(places.baseline_for(&first)?, &first, &args.baselines)
+        }
         Some(name) => (Some(places.find(name).await?), Vec::new()),
     };
     if args.base.as_deref() == Some("baseline") && base.is_none() {
@@ -86,22 +99,35 @@ pub async fn report(global: &Global, output: &Output, args: &ReportArgs) -> Resu
     let plan = plan_of(args.scenario.as_deref(), &first, output)?;
     let mut policy = match &plan {
         Some(plan) => Policy::of(plan),
-        None => Policy { scenario: first.scenario.clone(), ..Policy::default() },
+        None => Policy {
+            scenario: first.scenario.clone(),
+            ..Policy::default()
+        },
     };
     if base.is_none() {
         for gate in &mut policy.gates {
             gate.regress = None;
         }
     }
-    let page: PathBuf = args.html.clone().unwrap_or_else(|| page_path(Path::new("reports"), &first));
+    let page: PathBuf = args
+        .html
+        .clone()
+        .unwrap_or_else(|| page_path(Path::new("reports"), &first));
     let judged = Case {
         policy,
         plan: plan.as_ref(),
         head: &head,
         base: base.as_ref(),
         design,
-        notes: if args.base.is_some() { notes } else { Vec::new() },
-        commands: vec![format!("plimsoll report {}", shell_words::quote(&args.runs))],
+        notes: if args.base.is_some() {
+            notes
+        } else {
+            Vec::new()
+        },
+        commands: vec![format!(
+            "plimsoll report {}",
+            shell_words::quote(&args.runs)
+        )],
     }
     .judge();
     judged.write_page(&page)?;
@@ -144,20 +170,35 @@ fn design(paired: bool, base: &mut Source, head: &mut Source) -> Result<Design, 
 fn plan_of(named: Option<&Path>, run: &Run, output: &Output) -> Result<Option<Plan>, Failure> {
     let variant = run.scenario.split_once('@').map(|(_, variant)| variant);
     if let Some(file) = named {
-        let chosen = workspace::Chosen { files: vec![file.to_owned()], named: true };
+        let chosen = workspace::Chosen {
+            files: vec![file.to_owned()],
+            named: true,
+        };
         return Ok(workspace::plans(&chosen, variant, output)?.pop());
     }
-    let quiet = Output { quiet: true, ..*output };
-    let Ok(chosen) = workspace::choose(&[], &quiet) else { return Ok(None) };
+    let quiet = Output {
+        quiet: true,
+        ..*output
+    };
+    let Ok(chosen) = workspace::choose(&[], &quiet) else {
+        return Ok(None);
+    };
     // A file with mistakes can't be the one, and is none of this call's business.
-    let found = chosen.files.iter().filter_map(|file| scenario::check(file).ok()).flatten();
+    let found = chosen
+        .files
+        .iter()
+        .filter_map(|file| scenario::check(file).ok())
+        .flatten();
     Ok(found.into_iter().find(|plan| plan.id() == run.scenario))
 }
 
 fn gates(globs: &[String], regress: Option<&str>) -> Result<Vec<GatePlan>, Failure> {
     let text = regress.unwrap_or_default();
     let margin = scenario::parse_percent(text).map_err(|problem| {
-        Failure::usage(format!("--regress {text}: {problem}"), "write a percentage: --regress 5%")
+        Failure::usage(
+            format!("--regress {text}: {problem}"),
+            "write a percentage: --regress 5%",
+        )
     })?;
     let gate = |glob: &String| GatePlan {
         metric: glob.clone(),

@@ -27,7 +27,10 @@ pub async fn run(output: &Output) -> Result<u8, Failure> {
     }
     for finding in &findings {
         let severity = name(finding.severity);
-        output.answer(&format!("{severity}: {}\n  help: {}", finding.what, finding.remedy))?;
+        output.answer(&format!(
+            "{severity}: {}\n  help: {}",
+            finding.what, finding.remedy
+        ))?;
     }
     Ok(exit::PASS)
 }

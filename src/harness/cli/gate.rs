@@ -7,5 +7,12 @@ use super::output::Output;
 
 /// Runs and answers.
 pub async fn run(global: &Global, output: &Output, args: &GateArgs) -> Result<u8, Failure> {
-    execute(global, output, &args.selection, Asked::Baseline(args.strictness), &Label::default()).await
+    execute(
+        global,
+        output,
+        &args.selection,
+        Asked::Baseline(args.strictness),
+        &Label::default(),
+    )
+    .await
 }

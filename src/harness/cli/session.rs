@@ -6,9 +6,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::harness::engine::{Engine, Executed};
-use crate::harness::model::{
-    Arm, Fingerprint, InvalidReason, RUN_FORMAT, Run, RunId,
-};
+use crate::harness::model::{Arm, Fingerprint, InvalidReason, RUN_FORMAT, Run, RunId};
 use crate::harness::scenario::Plan;
 
 use super::failure::Failure;
@@ -116,11 +114,18 @@ pub async fn git_revision(root: &Path) -> Option<String> {
             .output()
             .await
             .ok()?;
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        output
+            .status
+            .success()
+            .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
     let revision = git(&["rev-parse", "--short=12", "HEAD"]).await?;
     let changes = git(&["status", "--porcelain", "--untracked-files=no"]).await?;
-    Some(if changes.is_empty() { revision } else { format!("{revision}+dirty") })
+    Some(if changes.is_empty() {
+        revision
+    } else {
+        format!("{revision}+dirty")
+    })
 }
 
 #[cfg(test)]
@@ -148,7 +153,11 @@ mod tests {
     impl Engine for Scripted {
         type Error = Over;
 
-        async fn build(&mut self, _: &Plan, _: &(dyn Fn(Progress) + Send + Sync)) -> Result<(), Over> {
+        async fn build(
+            &mut self,
+            _: &Plan,
+            _: &(dyn Fn(Progress) + Send + Sync),
+        ) -> Result<(), Over> {
             self.log.lock().unwrap().push("build".into());
             Ok(())
         }
@@ -160,12 +169,22 @@ mod tests {
             _: &(dyn Fn(Progress) + Send + Sync),
         ) -> Result<Executed, Over> {
             self.log.lock().unwrap().push("run".into());
-            if self.script.is_empty() { Err(Over) } else { Ok(self.script.remove(0)) }
+            if self.script.is_empty() {
+                Err(Over)
+            } else {
+                Ok(self.script.remove(0))
+            }
         }
     }
 
     fn executed(value: f64, invalid: Vec<InvalidReason>) -> Executed {
-        let metric = Metric::single("load.a.p95", Unit::Nanoseconds, Direction::Lower, value, 10_000);
+        let metric = Metric::single(
+            "load.a.p95",
+            Unit::Nanoseconds,
+            Direction::Lower,
+            value,
+            10_000,
+        );
         Executed {
             measurement: Measurement::default(),
             metrics: vec![metric],
@@ -221,14 +240,28 @@ mod tests {
             width: 80,
         };
         let log = Arc::new(Mutex::new(Vec::new()));
-        let mut engine = Scripted { script, log: log.clone() };
+        let mut engine = Scripted {
+            script,
+            log: log.clone(),
+        };
         let (_sender, stop) = watch::channel(stopped);
         let live = Live::new(output);
         let saves = log.clone();
-        let result = measure(&mut engine, plan, runs, &labels, &stop, &live, async |run: &Run| {
-            saves.lock().unwrap().push(format!("save {}", run.pair.unwrap()));
-            Ok(())
-        })
+        let result = measure(
+            &mut engine,
+            plan,
+            runs,
+            &labels,
+            &stop,
+            &live,
+            async |run: &Run| {
+                saves
+                    .lock()
+                    .unwrap()
+                    .push(format!("save {}", run.pair.unwrap()));
+                Ok(())
+            },
+        )
         .await;
         let log = log.lock().unwrap().clone();
         (log, result)
@@ -241,7 +274,10 @@ mod tests {
         assert_eq!(log, ["build", "run", "save 4", "run", "save 5"]);
         let runs = runs.unwrap();
         assert_eq!(runs[1].metric("load.a.p95").unwrap().value(), Some(2.0));
-        assert_eq!((runs[1].session.as_str(), runs[1].arm), ("today", Some(Arm::Head)));
+        assert_eq!(
+            (runs[1].session.as_str(), runs[1].arm),
+            ("today", Some(Arm::Head))
+        );
         assert!(runs[0].id < runs[1].id);
     }
 

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use crate::harness::model::{Run, RunId};
-use crate::harness::store::{Baseline, BaselineError, DecodeError, FormatError, History, Query, files};
+use crate::harness::store::{
+    Baseline, BaselineError, DecodeError, FormatError, History, Query, files,
+};
 
 use super::failure::Failure;
 
@@ -54,7 +56,11 @@ impl Places<'_> {
             Some(run) => format!("session {}", run.session),
             None => return Err(nothing(name)),
         };
-        Ok(Source { label, runs, baseline: None })
+        Ok(Source {
+            label,
+            runs,
+            baseline: None,
+        })
     }
 
     /// The baseline under which `head` may be compared; `None` where there is none for the machine
@@ -70,7 +76,8 @@ impl Places<'_> {
 /// The baseline files of a scenario, of whichever machine.
 pub fn baselines_of(folder: &Path, scenario: &str) -> Vec<PathBuf> {
     let paths = Baseline::list(folder).unwrap_or_default();
-    let of_scenario = |path: &PathBuf| Baseline::load(path).is_ok_and(|found| found.scenario == scenario);
+    let of_scenario =
+        |path: &PathBuf| Baseline::load(path).is_ok_and(|found| found.scenario == scenario);
     paths.into_iter().filter(of_scenario).collect()
 }
 
@@ -80,26 +87,39 @@ fn read(path: &Path) -> Result<Source, Failure> {
         match Baseline::load(path) {
             Ok(baseline) => return Ok(from_baseline(baseline, path)),
             // Runs, then; or something that `read_runs` has the better words for.
-            Err(BaselineError::Decode { source: DecodeError::Format(FormatError::Foreign { .. }) | DecodeError::Json(_), .. }) => {}
+            Err(BaselineError::Decode {
+                source: DecodeError::Format(FormatError::Foreign { .. }) | DecodeError::Json(_),
+                ..
+            }) => {}
             Err(error) => return Err(Failure::tool("reading", &error)),
         }
     }
-    let mut runs =
-        files::read_runs(path).map_err(|error| Failure::tool("reading runs", &error))?;
+    let mut runs = files::read_runs(path).map_err(|error| Failure::tool("reading runs", &error))?;
     if runs.is_empty() {
         return Err(nothing(&path.display().to_string()));
     }
     runs.sort_by_key(|run| (run.started_at, run.id));
-    Ok(Source { label: path.display().to_string(), runs, baseline: None })
+    Ok(Source {
+        label: path.display().to_string(),
+        runs,
+        baseline: None,
+    })
 }
 
 fn from_baseline(baseline: Baseline, path: &Path) -> Source {
-    Source { label: format!("baseline {}", path.display()), runs: baseline.to_runs(), baseline: Some(baseline) }
+    Source {
+        label: format!("baseline {}", path.display()),
+        runs: baseline.to_runs(),
+        baseline: Some(baseline),
+    }
 }
 
 async fn latest(history: &History) -> Result<Vec<RunId>, Failure> {
     let runs = history
-        .find(&Query { limit: Some(1), ..Query::default() })
+        .find(&Query {
+            limit: Some(1),
+            ..Query::default()
+        })
         .await
         .map_err(|error| Failure::tool("reading the history", &error))?;
     let newest = runs.first().ok_or_else(|| nothing("latest"))?;
@@ -138,7 +158,10 @@ async fn in_session(
     runs.sort_by_key(|run| (run.started_at, run.id));
     if let Some(other) = runs.iter().find(|run| run.scenario != runs[0].scenario) {
         return Err(Failure::usage(
-            format!("session {session} has runs of {} and of {}", runs[0].scenario, other.scenario),
+            format!(
+                "session {session} has runs of {} and of {}",
+                runs[0].scenario, other.scenario
+            ),
             "name a run of the scenario that you mean: plimsoll list --sessions",
         ));
     }

@@ -52,11 +52,18 @@ impl<'a> Case<'a> {
             comparison: comparison.as_ref(),
         };
         let mut verdict = judge(&self.policy, &evidence);
-        let notes = self.notes.iter().map(|text| Warning::Note { text: text.clone() });
+        let notes = self
+            .notes
+            .iter()
+            .map(|text| Warning::Note { text: text.clone() });
         verdict.warnings.extend(notes);
         let baseline = self.base.and_then(|base| base.baseline.as_ref());
         let base_latency = baseline.map_or_else(Vec::new, base_latency);
-        Judged { case: self, verdict, base_latency }
+        Judged {
+            case: self,
+            verdict,
+            base_latency,
+        }
     }
 
     fn comparison(&self) -> Option<Comparison> {
@@ -82,7 +89,11 @@ impl Judged<'_> {
         if output.is_json() {
             return output.answer_json(&self.verdict);
         }
-        let style = TerminalStyle { colour: output.colour, width: output.width, ascii: false };
+        let style = TerminalStyle {
+            colour: output.colour,
+            width: output.width,
+            ascii: false,
+        };
         let page = page.map(|page| page.display().to_string());
         output.answer(&terminal::render(&self.input(page.as_deref()), style))
     }
@@ -112,7 +123,11 @@ pub fn page_path(reports: &Path, run: &Run) -> PathBuf {
 
 /// The baseline that `head` can be compared with. One that was measured under other conditions is
 /// no baseline here: it is named in the notes, and the gate goes on without it.
-pub fn comparable(base: Option<Source>, head: &Run, folder: &Path) -> (Option<Source>, Vec<String>) {
+pub fn comparable(
+    base: Option<Source>,
+    head: &Run,
+    folder: &Path,
+) -> (Option<Source>, Vec<String>) {
     let Some(base) = base else {
         let others = baselines_of(folder, &head.scenario);
         let notes = others
@@ -129,14 +144,20 @@ pub fn comparable(base: Option<Source>, head: &Run, folder: &Path) -> (Option<So
             .collect();
         return (None, notes);
     };
-    let differences = base.runs.first().map_or_else(Vec::new, |run| run.fingerprint.differences(&head.fingerprint));
+    let differences = base.runs.first().map_or_else(Vec::new, |run| {
+        run.fingerprint.differences(&head.fingerprint)
+    });
     if differences.is_empty() {
         return (Some(base), Vec::new());
     }
     let note = format!(
         "the {} can't be compared with: {}; save a new one: plimsoll baseline save {}",
         base.label,
-        differences.iter().map(difference).collect::<Vec<_>>().join("; "),
+        differences
+            .iter()
+            .map(difference)
+            .collect::<Vec<_>>()
+            .join("; "),
         head.scenario
     );
     (None, vec![note])
@@ -156,7 +177,11 @@ fn base_latency(baseline: &Baseline) -> Vec<BaseLatency> {
         for request in &load.requests {
             response.merge(&request.response);
         }
-        BaseLatency { load: load.name.clone(), response, service: LatencyHistogram::new() }
+        BaseLatency {
+            load: load.name.clone(),
+            response,
+            service: LatencyHistogram::new(),
+        }
     };
     baseline.loads.iter().map(of_load).collect()
 }

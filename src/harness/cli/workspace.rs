@@ -28,29 +28,48 @@ pub struct Chosen {
 /// over is said, with the reason.
 pub fn choose(named: &[PathBuf], output: &Output) -> Result<Chosen, Failure> {
     if !named.is_empty() {
-        return Ok(Chosen { files: named.to_vec(), named: true });
+        return Ok(Chosen {
+            files: named.to_vec(),
+            named: true,
+        });
     }
     let remedy = format!(
         "name a scenario file, or put one into {SCENARIOS}/; the README shows the shortest one"
     );
-    let entries = std::fs::read_dir(SCENARIOS)
-        .map_err(|_| Failure::usage(format!("there is no folder {SCENARIOS}/ here"), remedy.clone()))?;
+    let entries = std::fs::read_dir(SCENARIOS).map_err(|_| {
+        Failure::usage(
+            format!("there is no folder {SCENARIOS}/ here"),
+            remedy.clone(),
+        )
+    })?;
     let mut found: Vec<PathBuf> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "toml")
+        })
         .collect();
     found.sort();
     found.retain(|path| {
         let scenario = scenario::looks_like_one(path);
         if !scenario {
-            output.say(&format!("skipping {}: it has no `schema = 1`, so it is no scenario", path.display()));
+            output.say(&format!(
+                "skipping {}: it has no `schema = 1`, so it is no scenario",
+                path.display()
+            ));
         }
         scenario
     });
     if found.is_empty() {
-        return Err(Failure::usage(format!("there is no scenario in {SCENARIOS}/"), remedy));
+        return Err(Failure::usage(
+            format!("there is no scenario in {SCENARIOS}/"),
+            remedy,
+        ));
     }
-    Ok(Chosen { files: found, named: false })
+    Ok(Chosen {
+        files: found,
+        named: false,
+    })
 }
 
 /// The plans of every file in all of its variants, the default one first in each, or the problems of
@@ -62,7 +81,11 @@ pub fn all_variants(files: &[PathBuf], output: &Output) -> Result<Vec<Vec<Plan>>
 /// The plans of what was chosen, in the variant that is wanted, or the problems of all files at once.
 /// A scenario that was found and not named is passed over where it has no such variant; variants that
 /// are not taken are said.
-pub fn plans(chosen: &Chosen, variant: Option<&str>, output: &Output) -> Result<Vec<Plan>, Failure> {
+pub fn plans(
+    chosen: &Chosen,
+    variant: Option<&str>,
+    output: &Output,
+) -> Result<Vec<Plan>, Failure> {
     let Some(variant) = variant else {
         let plans = all_variants(&chosen.files, output)?;
         let default = plans.into_iter().filter_map(|plans| {
@@ -79,18 +102,27 @@ pub fn plans(chosen: &Chosen, variant: Option<&str>, output: &Output) -> Result<
         });
         return Ok(default.collect());
     };
-    let plans = chosen.files.iter().map(|file| match scenario::load(file, Some(variant)) {
-        Err(rejection) if !chosen.named && lacks_variant(&rejection) => {
-            output.say(&format!("skipping {}: it has no variant {variant}", file.display()));
-            Ok(None)
-        }
-        other => other.map(Some),
-    });
+    let plans = chosen
+        .files
+        .iter()
+        .map(|file| match scenario::load(file, Some(variant)) {
+            Err(rejection) if !chosen.named && lacks_variant(&rejection) => {
+                output.say(&format!(
+                    "skipping {}: it has no variant {variant}",
+                    file.display()
+                ));
+                Ok(None)
+            }
+            other => other.map(Some),
+        });
     Ok(every(plans, output)?.into_iter().flatten().collect())
 }
 
 fn lacks_variant(rejection: &Rejection) -> bool {
-    rejection.problems.iter().all(|problem| problem.code == Code::UnknownVariant)
+    rejection
+        .problems
+        .iter()
+        .all(|problem| problem.code == Code::UnknownVariant)
 }
 
 /// All of them, or what is wrong with all that are wrong.
@@ -103,17 +135,27 @@ fn every<T>(
         match result {
             Ok(one) => good.push(one),
             Err(rejection) => {
-                problems.push_str(&diagnostics::render(&rejection, output.colour_err, output.width));
+                problems.push_str(&diagnostics::render(
+                    &rejection,
+                    output.colour_err,
+                    output.width,
+                ));
             }
         }
     }
-    if problems.is_empty() { Ok(good) } else { Err(Failure::Scenario(problems)) }
+    if problems.is_empty() {
+        Ok(good)
+    } else {
+        Err(Failure::Scenario(problems))
+    }
 }
 
 /// Opens the history, which is made where it doesn't exist yet.
 pub async fn history(global: &Global) -> Result<History, Failure> {
     let place = global.store.clone().unwrap_or_else(|| HISTORY.to_owned());
-    History::open(&place).await.map_err(|error| Failure::tool("opening the history", &error))
+    History::open(&place)
+        .await
+        .map_err(|error| Failure::tool("opening the history", &error))
 }
 
 /// Opens the history where there is one; looking at what is there makes nothing.

@@ -13,7 +13,6 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-
 use super::files::{self, FileError};
 use super::format::{self, DecodeError};
 use super::review;
