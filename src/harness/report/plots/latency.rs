@@ -20,8 +20,10 @@ const MIN_BEYOND: f64 = 1.0;
 /// nothing was answered.
 pub(crate) fn latency_over_time(timeline: &Timeline<'_>, load: &LoadMeasurement) -> Option<String> {
     let merged = merged_windows(load);
-    let mut curves: Vec<(Role, Vec<(f64, f64)>)> =
-        QUANTILES.iter().map(|(_, role)| (*role, Vec::new())).collect();
+    let mut curves: Vec<(Role, Vec<(f64, f64)>)> = QUANTILES
+        .iter()
+        .map(|(_, role)| (*role, Vec::new()))
+        .collect();
     let mut largest = Vec::new();
     for (at_s, histogram) in &merged {
         for ((quantile, _), (_, points)) in QUANTILES.iter().zip(&mut curves) {
@@ -33,19 +35,38 @@ pub(crate) fn latency_over_time(timeline: &Timeline<'_>, load: &LoadMeasurement)
         }
         largest.extend(histogram.max_ns().map(|ns| (*at_s, ns.max(1) as f64)));
     }
-    let all = || curves.iter().flat_map(|(_, points)| points).chain(&largest).map(|(_, ns)| *ns);
+    let all = || {
+        curves
+            .iter()
+            .flat_map(|(_, points)| points)
+            .chain(&largest)
+            .map(|(_, ns)| *ns)
+    };
     let (low, high) = (all().reduce(f64::min)?, all().reduce(f64::max)?);
-    let log = |points: &[(f64, f64)]| points.iter().map(|(x, ns)| (*x, ns.log10())).collect::<Vec<_>>();
+    let log = |points: &[(f64, f64)]| {
+        points
+            .iter()
+            .map(|(x, ns)| (*x, ns.log10()))
+            .collect::<Vec<_>>()
+    };
     let mut marks: Vec<Mark> = log(&largest)
         .into_iter()
-        .map(|at| Mark::Dot { at, radius: 1.5, role: Role::Max })
+        .map(|at| Mark::Dot {
+            at,
+            radius: 1.5,
+            role: Role::Max,
+        })
         .collect();
     for (role, points) in curves {
         let gap = usual_step(&points) * 3.5;
         let drawn = lines(&log(&points), gap);
         marks.extend(drawn.into_iter().map(|points| Mark::Line { points, role }));
     }
-    Some(timeline.scene(HEIGHT_PX, axis::log(&Unit::Nanoseconds, low, high), marks).svg())
+    Some(
+        timeline
+            .scene(HEIGHT_PX, axis::log(&Unit::Nanoseconds, low, high), marks)
+            .svg(),
+    )
 }
 
 /// All request names together, by window (the middle of it in s), neighbours merged where there
