@@ -26,7 +26,12 @@ pub fn value(unit: &Unit, value: f64) -> String {
 /// The smallest and the largest of some values: `53.6 … 58.9 ms`; the unit once where both have it.
 pub fn range(unit: &Unit, low: f64, high: f64) -> String {
     let (first, last) = (value(unit, low), value(unit, high));
-    let unit_of = |text: &str| text.rfind(SPACE).map(|at| text[at..].to_owned());
+    // `2 min 05 s` has two units and shares neither.
+    let single = |text: &str| text.matches(SPACE).count() == 1;
+    let unit_of = |text: &str| {
+        let at = text.find(SPACE).filter(|_| single(text))?;
+        Some(text[at..].to_owned())
+    };
     match unit_of(&last) {
         Some(shared) if unit_of(&first).as_ref() == Some(&shared) => {
             format!("{} … {last}", first.trim_end_matches(shared.as_str()))
@@ -346,7 +351,7 @@ mod tests {
         check(value(&Unit::Bytes, 0.0), "0 B");
         check(value(&Unit::Bytes, 512.0), "512 B");
         check(value(&Unit::Bytes, 1_048_576.0), "1.00 MiB");
-        check(value(&Unit::Bytes, 1023.0 * 1024.0), "1.00 MiB");
+        check(value(&Unit::Bytes, 1023.0 * 1024.0), "0.999 MiB");
         check(value(&Unit::BytesPerSecond, 2048.0), "2.00 KiB/s");
         check(value(&Unit::PerSecond, 499.96), "500/s");
         check(value(&Unit::PerSecond, 12_345.6), "12,300/s");

@@ -624,3 +624,105 @@ fn moment(at_ns: i64) -> String {
 fn name(hostile: &str) -> String {
     text::shown(hostile, MAX_SHOWN_CHARS)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::harness::gate::VERDICT_FORMAT;
+
+    fn verdict(outcome: Outcome, reasons: Vec<Reason>) -> Verdict {
+        Verdict {
+            schema: VERDICT_FORMAT.into(),
+            scenario: "s".into(),
+            verdict: outcome,
+            exit_code: 0,
+            reasons,
+            warnings: Vec::new(),
+            metrics: Vec::new(),
+            limits: Vec::new(),
+            comparison: None,
+        }
+    }
+
+    fn check(outcome: Outcome, reasons: Vec<Reason>, expected: &str) {
+        let said = headline(&verdict(outcome, reasons));
+        assert_eq!(said.replace('\u{202f}', " "), expected);
+    }
+
+    fn broken(metric: &str) -> Reason {
+        Reason::LimitBroken {
+            metric: metric.into(),
+        }
+    }
+
+    #[test]
+    fn the_headline_says_what_is_weightiest() {
+        check(
+            Outcome::Pass,
+            vec![],
+            "Measured; nothing was judged, because the scenario has no gates that apply",
+        );
+        check(
+            Outcome::Fail,
+            vec![broken("a.p95")],
+            "a.p95 breaks its limit",
+        );
+        check(
+            Outcome::Fail,
+            vec![
+                broken("a.p95"),
+                broken("b.p95"),
+                broken("b.p95"),
+                Reason::NoBaseline,
+            ],
+            "a.p95 breaks its limit, and 1 other reason",
+        );
+        check(
+            Outcome::Inconclusive,
+            vec![Reason::Inconclusive {
+                metric: "a.p95".into(),
+            }],
+            "No answer yet: whether a.p95 got worse can't be told",
+        );
+        check(
+            Outcome::Invalid,
+            vec![Reason::InvalidRun {
+                run: "head run 2".into(),
+                reason: InvalidReason::NothingMeasured {
+                    load: "reads".into(),
+                },
+            }],
+            "Nothing is judged: head run 2 is invalid: load reads ended without one iteration in the measure phase",
+        );
+    }
+
+    #[test]
+    fn a_limit_tells_both_sides() {
+        let mut judged = verdict(Outcome::Fail, vec![broken("a.p95")]);
+        judged.limits.push(LimitVerdict {
+            metric: "a.p95".into(),
+            unit: Unit::Nanoseconds,
+            max: Some(200e6),
+            min: None,
+            median: Some(200_040_000.0),
+            low: None,
+            high: None,
+            n: 1,
+            holds: Some(false),
+        });
+        assert_eq!(
+            headline(&judged).replace('\u{202f}', " "),
+            "a.p95 is 200.04 ms; it must be at most 200 ms"
+        );
+    }
+
+    #[test]
+    fn a_sentence_begins_with_a_capital_and_a_path_does_not() {
+        assert_eq!(capitalised("only the head has it"), "Only the head has it");
+        assert_eq!(
+            capitalised("load.reads.p95 is slow"),
+            "load.reads.p95 is slow"
+        );
+        assert_eq!(capitalised(""), "");
+    }
+}

@@ -6,6 +6,7 @@ use crate::harness::compare::{Comparison, Estimate};
 use crate::harness::gate::{LimitVerdict, MetricOutcome, MetricVerdict, Verdict};
 use crate::harness::report::format::{self, value};
 use crate::harness::report::plots::{ForestRow, Role, forest};
+use crate::harness::report::text;
 use crate::harness::report::words;
 
 use super::table::{Cell, Figure, Table, judged, key, name, num, prose};
@@ -126,7 +127,7 @@ fn forest_figure(verdict: &Verdict) -> Option<Figure> {
         .map(|(metric, row)| {
             format!(
                 "{}: {}, {}, {}",
-                row.name,
+                text::shown(&row.name, 80),
                 words::effect_of(metric, row.effect),
                 words::interval_of(metric),
                 words::metric_outcome(metric.verdict),
@@ -168,23 +169,24 @@ fn margins(caption: &str, metrics: &[&MetricVerdict], verdict: &Verdict) -> Tabl
         .iter()
         .map(|metric| margin_row(metric, verdict.comparison.as_ref()))
         .collect();
-    table.note = "MDE: the smallest true change that this comparison would notice four times out of five. Base and head are medians of the runs.".to_owned();
+    table.note = "MDE: the smallest true change that this comparison would notice four times out of five. Base and head are medians of the runs. In brackets: what can’t fail the gate.".to_owned();
     table
 }
 
 fn margin_row(metric: &MetricVerdict, comparison: Option<&Comparison>) -> Vec<Cell> {
     let shown = |v: Option<f64>| num(v.map_or_else(dash, |v| value(&metric.unit, v)));
     let word = match (metric.advisory, metric.gating) {
-        (true, _) => format!("{} (advisory)", words::metric_outcome(metric.verdict)),
+        (true, _) => format!("({}, advisory)", words::metric_outcome(metric.verdict)),
         (false, true) => words::metric_outcome(metric.verdict).to_owned(),
-        (false, false) => format!("{} (not judged)", words::metric_outcome(metric.verdict)),
+        (false, false) => format!("({})", words::metric_outcome(metric.verdict)),
     };
     let mut last = judged(word, outcome_class(metric));
-    last.title = metric
+    let how = metric
         .note
         .clone()
         .or_else(|| how(&metric.name, comparison))
         .unwrap_or_default();
+    last.title = text::shown(&how, 300);
     vec![
         name(&metric.name),
         shown(metric.base),

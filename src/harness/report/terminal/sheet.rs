@@ -133,7 +133,7 @@ impl Sheet {
     pub(super) fn block(&mut self, indent: &str, lines: &str) {
         for line in lines.lines() {
             let room = self.style.width.saturating_sub(indent.len());
-            let line = self.legible(&text::shown(line, room.max(10)));
+            let line = self.fitted(line, room);
             self.out.push_str(indent);
             self.painted(&line, Tone::Dim);
             self.out.push('\n');
@@ -208,7 +208,7 @@ impl Sheet {
     fn row(&mut self, row: &[Cell], widths: &[usize]) {
         let mut line = String::new();
         for (i, (cell, &width)) in row.iter().zip(widths).enumerate() {
-            let text = self.legible(&fitted(&cell.text, width));
+            let text = self.fitted(&cell.text, width);
             let pad = " ".repeat(width.saturating_sub(display_width(&text)));
             let painted = self.paint(&text, cell.tone);
             line.push_str(GAP);
@@ -252,6 +252,17 @@ impl Sheet {
         format!("{style}{text}{style:#}")
     }
 
+    /// The text cut to `width` columns. A character may take two of them, so it is cut until it fits.
+    fn fitted(&self, text: &str, width: usize) -> String {
+        let mut cut = self.legible(text);
+        let mut chars = cut.chars().count();
+        while display_width(&cut) > width && chars > 1 {
+            chars = (chars - 1).min(width);
+            cut = self.legible(&text::shown(text, chars));
+        }
+        cut
+    }
+
     /// What this terminal can show of a text, on one line and without control characters.
     fn legible(&self, hostile: &str) -> String {
         let line = text::one_line(hostile);
@@ -274,15 +285,4 @@ fn style_of(tone: Tone) -> Style {
         Tone::Bad => coloured(AnsiColor::Red),
         Tone::Void => coloured(AnsiColor::Magenta),
     }
-}
-
-/// `text` cut to `width` columns. Characters may be two columns wide, so cut until it fits.
-fn fitted(text: &str, width: usize) -> String {
-    let mut chars = text.chars().count();
-    let mut cut = text.to_owned();
-    while display_width(&cut) > width && chars > 1 {
-        chars -= 1;
-        cut = text::shown(text, chars);
-    }
-    cut
 }
