@@ -15,7 +15,11 @@ use super::verdicts::{Case, comparable, page_path};
 use super::workspace;
 
 /// `compare`: two arms, judged.
-pub async fn run(global: &Global, output: &Output, args: &CompareArgs) -> Result<u8, Failure> {
+pub(super) async fn run(
+    global: &Global,
+    output: &Output,
+    args: &CompareArgs,
+) -> Result<u8, Failure> {
     let history = workspace::existing_history(global).await?;
     let places = Places {
         history: history.as_ref(),
@@ -75,7 +79,11 @@ pub async fn run(global: &Global, output: &Output, args: &CompareArgs) -> Result
 
 /// `report`: the page and the summary of saved runs, once more. The verdict is shown; the exit code
 /// says only whether it could be.
-pub async fn report(global: &Global, output: &Output, args: &ReportArgs) -> Result<u8, Failure> {
+pub(super) async fn report(
+    global: &Global,
+    output: &Output,
+    args: &ReportArgs,
+) -> Result<u8, Failure> {
     let history = workspace::existing_history(global).await?;
     let places = Places {
         history: history.as_ref(),
