@@ -1,12 +1,14 @@
 //! Plan → measurement: processes, load (goose), benches (criterion), probes.
 
 pub mod load;
+mod metrics;
 mod progress;
 mod redact;
 mod http;
 pub mod probe;
 pub mod process;
 
+pub use self::metrics::metrics;
 pub use self::progress::{LoadTick, Progress, Tick};
 pub use self::redact::Redactor;
 
