@@ -1,1 +1,11 @@
 //! The layer under test: cache, pool, batch and the data they stand on.
+//!
+//! Everything here takes its figures from [`config::Settings`]; a lifetime, a size or a threshold
+//! is a default there and a literal nowhere.
+
+pub mod cache;
+pub mod config;
+pub mod latency;
+pub mod pool;
+pub mod batch;
+pub mod dataset;

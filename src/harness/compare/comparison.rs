@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::harness::model::{Direction, FingerprintDifference, RunId, Unit};
+use crate::harness::model::{Direction, FingerprintDifference, Run, RunId, Unit};
+use crate::harness::stats::pairs_needed;
 
 /// How the arms were measured, which decides the statistics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -20,13 +21,16 @@ pub enum Design {
 pub struct Comparison {
     /// How the arms were measured.
     pub design: Design,
+    /// The one-sided level of every bound: .05, or a third of it for each of three planned looks.
+    pub alpha: f64,
     /// What the base is, for the reader: `baseline of 2026-11-01 at 1a2b3c4` or a path.
     pub base_label: String,
     /// What the head is, for the reader.
     pub head_label: String,
-    /// The runs of the base.
+    /// The runs of the base that were compared; paired: in the order of the pairs. A run that has no
+    /// partner is not among them.
     pub base_runs: Vec<RunId>,
-    /// The runs of the head.
+    /// The runs of the head that were compared; paired: in the order of the pairs.
     pub head_runs: Vec<RunId>,
     /// What differs in the conditions; not empty makes the verdict invalid.
     pub fingerprint_differences: Vec<FingerprintDifference>,
@@ -70,7 +74,12 @@ pub enum Estimate {
     },
 }
 
-/// An effect as log ratio, signed so that positive is worse, with its one-sided 95 % bounds.
+/// An effect as log ratio, signed so that positive is worse, with its one-sided bounds at the
+/// comparison's `alpha`.
+///
+/// For error rates, which are often zero and have no ratio, the effect is the difference of the
+/// proportions, head minus base, kept as ln(1 + difference): the fraction that it stands for is the
+/// difference itself, and .01 is one more failed request in a hundred.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Effect {
     /// θ, the estimate of ln(head / base), positive where worse.
@@ -98,7 +107,35 @@ pub struct Effect {
     pub method: String,
 }
 
+impl Design {
+    /// Paired where every run of both arms says to which pair it belongs, else stored.
+    pub fn of(base: &[Run], head: &[Run]) -> Self {
+        let paired = |runs: &[Run]| !runs.is_empty() && runs.iter().all(|run| run.pair.is_some());
+        if paired(base) && paired(head) {
+            Self::Paired
+        } else {
+            Self::Stored
+        }
+    }
+}
+
+impl MetricComparison {
+    /// The effect, where there is one.
+    pub fn effect(&self) -> Option<&Effect> {
+        match &self.estimate {
+            Estimate::Known(effect) => Some(effect),
+            Estimate::Unknown { .. } => None,
+        }
+    }
+}
+
 impl Effect {
+    /// Pairs of runs that the margin `delta` (a log ratio, positive) would need: (2.49·s/δ)². `None`
+    /// for a margin that is not positive.
+    pub fn pairs_needed(&self, delta: f64) -> Option<u32> {
+        pairs_needed(self.sd, delta).map(|pairs| u32::try_from(pairs).unwrap_or(u32::MAX))
+    }
+
     /// A log ratio as a fraction: e^x − 1.
     pub fn as_fraction(log_ratio: f64) -> f64 {
         log_ratio.exp_m1()

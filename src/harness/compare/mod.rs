@@ -1,5 +1,18 @@
-//! Runs against runs → comparison.
+//! Runs against runs → comparison: per metric an effect with its bounds, or why there is none.
+//!
+//! Nothing here knows what is allowed: margins, limits and what gates are the gate's. The main type
+//! is [`Comparison`], the main function [`compare`].
 
 mod comparison;
+mod settings;
+mod arms;
+mod metric;
+mod run;
+mod many;
 
 pub use self::comparison::*;
+pub use self::many::{Adjusted, adjust};
+pub use self::metric::ERROR_RATE;
+pub use self::run::compare;
+pub use self::settings::{Noise, Settings};
+pub use crate::harness::stats::{ALPHA, Between, PRIOR_DF, Prior, rule_of_three};

@@ -1,8 +1,18 @@
 //! Plan → measurement: processes, load (goose), benches (criterion), probes.
 
+pub mod load;
 mod progress;
+mod secrets;
+mod redact;
+mod http;
+pub mod probe;
+pub mod process;
+pub mod machine;
+pub mod bench;
 
 pub use self::progress::{LoadTick, Progress, Tick};
+pub use self::redact::Redactor;
+pub use self::secrets::secret_names;
 
 use std::future::Future;
 

@@ -1,5 +1,19 @@
 //! Comparison and policy → verdict with reasons.
+//!
+//! The rule, with L and U the bounds of an effect θ at one-sided level α = .05 and δ = ln(1 + margin):
+//! a metric has `regressed` if L > 0 and θ ≥ δ and Benjamini–Hochberg over all gating metrics agrees,
+//! `improved` in the mirror image, is `unchanged` if both bounds lie within δ, and is `inconclusive`
+//! otherwise. A true change of exactly δ is therefore flagged about half of the time.
+//!
+//! Invalid beats everything. The main function is [`judge`]; the exit codes are in [`exit`].
 
 mod verdict;
+mod policy;
+mod metric;
+mod limit;
+mod judge;
+pub mod exit;
 
+pub use self::judge::{Evidence, judge};
+pub use self::policy::{DEFAULT_MARGIN, Policy};
 pub use self::verdict::*;

@@ -1,1 +1,41 @@
-//! Statistics: slices in, numbers out; no I/O, seeded.
+//! Statistics: slices in, numbers out. No I/O, no clock; what is random takes a seed.
+//!
+//! Every value is one number of one run: requests inside a run are no replicates. Effects are
+//! differences of `y = ln(metric)`, signed so that positive is worse; the caller takes the
+//! logarithm and the sign. Levels (`alpha`) are one-sided throughout.
+//!
+//! Too few values to say anything is an answer, `None`, and never an error or a panic. Inputs are
+//! finite numbers; a NaN gives NaN, or no answer.
+//!
+//! The main type is [`Estimate`]: an effect with its bounds, its p-values and its power. It comes
+//! from [`paired`], [`stored`] or [`newcombe`]. All routines are held to `tests/data/statistics-scipy.json`,
+//! vectors from SciPy, to 1e-9.
+
+mod estimate;
+mod bisect;
+mod student;
+mod order;
+mod paired;
+mod signed_rank;
+mod select;
+mod sessions;
+mod stored;
+mod proportion;
+mod multiple;
+
+#[cfg(test)]
+mod vectors;
+#[cfg(test)]
+mod null;
+
+pub use estimate::{ALPHA, Estimate, POWER, pairs_needed};
+pub use multiple::{FDR, benjamini_hochberg};
+pub use order::{mean, median, quantile, variance};
+pub use paired::{PRIOR_DF, Prior, SIGNED_RANK_FROM, moderated_t, paired};
+pub use proportion::{
+    Trials, clopper_pearson_lower, clopper_pearson_upper, dispersion, newcombe, rule_of_three,
+};
+pub use sessions::{Between, between_sessions};
+pub use signed_rank::hodges_lehmann;
+pub use stored::stored;
+pub use student::{t_cdf, t_quantile};

@@ -1,0 +1,25 @@
+//! A cache of two tiers in front of a loader: memory, then Redis or its embedded stand-in.
+//!
+//! [`TieredCache`] is the main type. Its invariants: a second tier that is slow, away or wrong never
+//! fails a request; one key is loaded once at a time, in this process and across processes; a value
+//! that was loaded before its key was invalidated is not kept after it.
+
+mod tiered;
+mod kind;
+mod error;
+mod in_flight;
+mod second;
+mod guarded;
+mod circuit;
+mod missed;
+mod memory;
+mod redis;
+mod stats;
+
+pub use error::CacheError;
+pub use kind::{Kind, Tier};
+pub use memory::MemoryTier;
+pub use redis::RedisTier;
+pub use second::{Claim, SecondTier, Stored, TierError};
+pub use stats::{CacheStats, KeyHits, TierStats};
+pub use tiered::TieredCache;

@@ -1,0 +1,304 @@
+//! Redis as the second tier.
+//!
+//! A value is the string `PREFIXv1:KEY`, a lease the string `PREFIXlease:KEY` that holds its token. What has
+//! to be one step is a script: the server runs scripts one at a time.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::io::tcp::TcpSettings;
+use redis::{Client, IntoConnectionInfo, RedisError, Script};
+
+use super::second::{Claim, SecondTier, Stored, TierError};
+use crate::datalayer::config::CacheSettings;
+
+/// A second tier in Redis, shared by every process that uses the same server and prefix.
+#[derive(Debug)]
+pub struct RedisTier {
+    connection: ConnectionManager,
+    prefix: String,
+    max_value_bytes: usize,
+}
+
+/// Keys scanned in one step of [`RedisTier::clear`].
+const SCAN_STEP: usize = 1000;
+
+/// The value and its remaining milliseconds, or nothing. Larger values than allowed are not sent.
+static GET: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+        local value = redis.call('GET', KEYS[1])
+        if value and #value <= tonumber(ARGV[1]) then
+            return {value, redis.call('PTTL', KEYS[1])}
+        end
+        return false
+        ",
+    )
+});
+
+/// 2 with the value and its remaining milliseconds, 1 when the lease was free, else 0.
+static CLAIM: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+        local value = redis.call('GET', KEYS[1])
+        if value and #value <= tonumber(ARGV[1]) then
+            return {2, value, redis.call('PTTL', KEYS[1])}
+        end
+        if redis.call('SET', KEYS[2], ARGV[2], 'NX', 'PX', ARGV[3]) then
+            return {1, '', 0}
+        end
+        return {0, '', 0}
+        ",
+    )
+});
+
+/// 1 when the token held the lease and the value was stored, else 0.
+static PUBLISH: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+        if redis.call('GET', KEYS[2]) ~= ARGV[1] then
+            return 0
+        end
+        redis.call('DEL', KEYS[2])
+        redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+        return 1
+        ",
+    )
+});
+
+/// Deletes the lease if the token holds it.
+static RELEASE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+        if redis.call('GET', KEYS[1]) == ARGV[1] then
+            return redis.call('DEL', KEYS[1])
+        end
+        return 0
+        ",
+    )
+});
+
+impl RedisTier {
+    /// Prepares a connection; it is made with the first call and made again whenever it breaks, so
+    /// that a service can start before its Redis does.
+    ///
+    /// # Errors
+    /// An address that is not understood.
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime.
+    pub fn connect(url: &str, settings: &CacheSettings) -> Result<Self, TierError> {
+        let info = url.into_connection_info().map_err(|_| TierError::Address)?;
+        // Without this, small commands wait for the acknowledgement of the ones before.
+        let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
+        let client = Client::open(info).map_err(|_| TierError::Address)?;
+        let limit = Some(Duration::from_millis(settings.l2_timeout_ms));
+        let config = ConnectionManagerConfig::new()
+            .set_connection_timeout(limit)
+            .set_response_timeout(limit)
+            .set_min_delay(Duration::from_millis(settings.l2_retry_min_ms))
+            .set_max_delay(Duration::from_millis(settings.l2_retry_max_ms));
+        Ok(Self {
+            connection: ConnectionManager::new_lazy_with_config(client, config)
+                .map_err(|_| TierError::Address)?,
+            prefix: settings.l2_key_prefix.clone(),
+            max_value_bytes: settings.l2_max_value_bytes,
+        })
+    }
+
+    /// A handle on the one connection: commands of all tasks travel on it side by side.
+    fn connection(&self) -> ConnectionManager {
+        self.connection.clone()
+    }
+
+    fn value_key(&self, key: &str) -> String {
+        format!("{}v1:{key}", self.prefix)
+    }
+
+    fn lease_key(&self, key: &str) -> String {
+        format!("{}lease:{key}", self.prefix)
+    }
+}
+
+#[async_trait]
+impl SecondTier for RedisTier {
+    async fn get(&self, key: &str) -> Result<Option<Stored>, TierError> {
+        let found: Option<(Vec<u8>, i64)> = GET
+            .key(self.value_key(key))
+            .arg(self.max_value_bytes)
+            .invoke_async(&mut self.connection())
+            .await?;
+        Ok(found.map(stored))
+    }
+
+    async fn claim(&self, key: &str, token: &str, lease: Duration) -> Result<Claim, TierError> {
+        let (state, value, ttl_ms): (u8, Vec<u8>, i64) = CLAIM
+            .key(self.value_key(key))
+            .key(self.lease_key(key))
+            .arg(self.max_value_bytes)
+            .arg(token)
+            .arg(whole_ms(lease))
+            .invoke_async(&mut self.connection())
+            .await?;
+        Ok(match state {
+            2 => Claim::Found(stored((value, ttl_ms))),
+            1 => Claim::Leased,
+            _ => Claim::Busy,
+        })
+    }
+
+    async fn publish(
+        &self,
+        key: &str,
+        token: &str,
+        value: &Bytes,
+        ttl: Duration,
+    ) -> Result<bool, TierError> {
+        let published: u8 = PUBLISH
+            .key(self.value_key(key))
+            .key(self.lease_key(key))
+            .arg(token)
+            .arg(&value[..])
+            .arg(whole_ms(ttl))
+            .invoke_async(&mut self.connection())
+            .await?;
+        Ok(published == 1)
+    }
+
+    async fn release(&self, key: &str, token: &str) -> Result<(), TierError> {
+        let _: u8 = RELEASE
+            .key(self.lease_key(key))
+            .arg(token)
+            .invoke_async(&mut self.connection())
+            .await?;
+        Ok(())
+    }
+
+    async fn put(&self, key: &str, value: &Bytes, ttl: Duration) -> Result<(), TierError> {
+        redis::pipe()
+            .atomic()
+            .cmd("SET")
+            .arg(self.value_key(key))
+            .arg(&value[..])
+            .arg("PX")
+            .arg(whole_ms(ttl))
+            .ignore()
+            .cmd("DEL")
+            .arg(self.lease_key(key))
+            .ignore()
+            .query_async(&mut self.connection())
+            .await
+            .map_err(TierError::from)
+    }
+
+    async fn invalidate(&self, key: &str) -> Result<(), TierError> {
+        redis::cmd("UNLINK")
+            .arg(self.value_key(key))
+            .arg(self.lease_key(key))
+            .query_async(&mut self.connection())
+            .await
+            .map_err(TierError::from)
+    }
+
+    async fn clear(&self) -> Result<(), TierError> {
+        let mut connection = self.connection();
+        let pattern = format!("{}*", escape_glob(&self.prefix));
+        let mut cursor = 0_u64;
+        loop {
+            let mut scan = redis::cmd("SCAN");
+            scan.arg(cursor)
+                .arg("MATCH")
+                .arg(&pattern)
+                .arg("COUNT")
+                .arg(SCAN_STEP);
+            let (next, keys): (u64, Vec<Vec<u8>>) = scan.query_async(&mut connection).await?;
+            if !keys.is_empty() {
+                let mut unlink = redis::cmd("UNLINK");
+                unlink.arg(keys).exec_async(&mut connection).await?;
+            }
+            if next == 0 {
+                return Ok(());
+            }
+            cursor = next;
+        }
+    }
+}
+
+impl From<RedisError> for TierError {
+    fn from(error: RedisError) -> Self {
+        // The category and the server's own code, and no detail: that may repeat a value.
+        let reason = match error.code() {
+            Some(code) => format!("{}: {code}", error.category()),
+            None => error.category().to_owned(),
+        };
+        if error.is_io_error() || error.is_unrecoverable_error() || error.is_timeout() {
+            Self::Away { reason }
+        } else {
+            Self::Refused { reason }
+        }
+    }
+}
+
+/// A negative lifetime means that the key has none or has just gone; such a value is used once and
+/// not promoted.
+fn stored((value, ttl_ms): (Vec<u8>, i64)) -> Stored {
+    let ttl = Duration::from_millis(u64::try_from(ttl_ms).unwrap_or(0));
+    Stored {
+        value: value.into(),
+        ttl,
+    }
+}
+
+/// Redis counts in milliseconds and refuses 0.
+fn whole_ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis())
+        .unwrap_or(u64::MAX)
+        .clamp(1, i64::MAX as u64 / 2)
+}
+
+/// The pattern that matches this text and nothing else.
+fn escape_glob(text: &str) -> String {
+    let special = |character| matches!(character, '*' | '?' | '[' | ']' | '\\' | '^' | '-');
+    let mut pattern = String::with_capacity(text.len());
+    for character in text.chars() {
+        if special(character) {
+            pattern.push('\\');
+        }
+        pattern.push(character);
+    }
+    pattern
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_matches_its_text_literally() {
+        let check = |text, expected| assert_eq!(escape_glob(text), expected);
+        check("refservice:", "refservice:");
+        check("a*b?[c]\\", r"a\*b\?\[c\]\\");
+    }
+
+    #[test]
+    fn lifetimes_are_what_redis_accepts() {
+        let check = |duration, expected| assert_eq!(whole_ms(duration), expected);
+        check(Duration::ZERO, 1);
+        check(Duration::from_micros(1500), 1);
+        check(Duration::from_secs(2), 2000);
+        check(Duration::MAX, i64::MAX as u64 / 2);
+    }
+
+    #[tokio::test]
+    async fn a_wrong_address_is_not_repeated() {
+        let error = RedisTier::connect("mysql://u:secret@host/", &CacheSettings::default());
+        let text = error
+            .map(|_| String::new())
+            .unwrap_or_else(|error| error.to_string());
+        assert!(text.contains("redis://"), "{text:?} names no remedy");
+        assert!(!text.contains("secret"), "{text:?}");
+    }
+}

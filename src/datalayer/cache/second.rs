@@ -1,0 +1,84 @@
+//! What a second tier has to do.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+/// A value in a second tier.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// The value.
+    pub value: Bytes,
+    /// How long it still lives there.
+    pub ttl: Duration,
+}
+
+/// The answer to [`SecondTier::claim`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claim {
+    /// The value is there.
+    Found(Stored),
+    /// It is not, and the caller now holds the lease to load it.
+    Leased,
+    /// It is not, and somebody else holds the lease.
+    Busy,
+}
+
+/// Why a second tier gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum TierError {
+    /// It cannot be reached or does not answer in time.
+    #[error("the second cache tier is away: {reason}")]
+    Away {
+        /// What the connection says.
+        reason: String,
+    },
+    /// It answered, and the answer was a refusal or made no sense.
+    #[error("the second cache tier refused: {reason}")]
+    Refused {
+        /// What it says.
+        reason: String,
+    },
+    /// The address of the tier is not well formed. It is not repeated: it may hold a password.
+    #[error("the address of the second cache tier was not understood: use redis://HOST:PORT/")]
+    Address,
+}
+
+/// A tier behind the first one, shared between processes or at least between caches.
+///
+/// It keeps values, and for each key at most one lease: the right to load it. Whatever changes a
+/// key (`put`, `invalidate`, `clear`) also voids its lease, so that a value which was being loaded
+/// at that moment can no longer be published.
+#[async_trait]
+pub trait SecondTier: Debug + Send + Sync {
+    /// The value of a key, if it is there.
+    async fn get(&self, key: &str) -> Result<Option<Stored>, TierError>;
+
+    /// In one step: the value of a key, or else the lease on it, held under `token` for at most
+    /// `lease`.
+    async fn claim(&self, key: &str, token: &str, lease: Duration) -> Result<Claim, TierError>;
+
+    /// In one step: stores a value and ends the lease, if `token` still holds it. `false` if not:
+    /// the lease ran out, or the key has been changed since.
+    async fn publish(
+        &self,
+        key: &str,
+        token: &str,
+        value: &Bytes,
+        ttl: Duration,
+    ) -> Result<bool, TierError>;
+
+    /// Ends the lease if `token` still holds it.
+    async fn release(&self, key: &str, token: &str) -> Result<(), TierError>;
+
+    /// Stores a value and voids the key's lease.
+    async fn put(&self, key: &str, value: &Bytes, ttl: Duration) -> Result<(), TierError>;
+
+    /// Removes a value and voids the key's lease.
+    async fn invalidate(&self, key: &str) -> Result<(), TierError>;
+
+    /// Removes every value and voids every lease of this cache.
+    async fn clear(&self) -> Result<(), TierError>;
+}

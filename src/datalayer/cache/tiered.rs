@@ -1,0 +1,677 @@
+//! The two tiers and the loader behind one face.
+
+use std::cmp::Reverse;
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use moka::Expiry;
+use moka::future::Cache;
+use moka::notification::RemovalCause;
+
+use super::guarded::{Before, Guarded};
+use super::in_flight::{InFlight, Load};
+use super::stats::Counters;
+use super::{CacheError, CacheStats, KeyHits, Kind, SecondTier, Tier};
+use crate::datalayer::config::{CacheSettings, TtlSettings};
+
+/// What an entry costs beyond its key and its value: the table slot, the policy's nodes, the timer
+/// and the counts. Measured as growth of resident memory over 100,000 and 400,000 entries on
+/// moka 0.12 (493 and 496), and rounded.
+const ENTRY_OVERHEAD_BYTES: u64 = 500;
+
+/// A cache of two tiers in front of a loader. Clones share it.
+#[derive(Clone)]
+pub struct TieredCache {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    l1: Cache<Arc<str>, Entry>,
+    l2: Arc<Guarded>,
+    in_flight: InFlight,
+    counters: Arc<Counters>,
+    ttl: TtlSettings,
+    ranked_keys: usize,
+}
+
+/// A value in the first tier.
+#[derive(Debug, Clone)]
+struct Entry {
+    value: Bytes,
+    ttl: Duration,
+    origin: Tier,
+    hits: Arc<AtomicU64>,
+}
+
+/// Every write starts a lifetime of its own.
+struct PerEntry;
+
+impl TieredCache {
+    /// An empty first tier in front of `second`, or of the loader alone.
+    pub fn new(settings: &CacheSettings, second: Option<Arc<dyn SecondTier>>) -> Self {
+        let counters = Arc::new(Counters::default());
+        let counted = Arc::clone(&counters);
+        let l1 = Cache::builder()
+            .max_capacity(settings.l1_entries)
+            .expire_after(PerEntry)
+            .eviction_listener(move |_, _, cause| match cause {
+                RemovalCause::Size => counted.evictions.add_one(),
+                RemovalCause::Expired => counted.expirations.add_one(),
+                RemovalCause::Explicit | RemovalCause::Replaced => {}
+            })
+            .build();
+        Self {
+            shared: Arc::new(Shared {
+                l1,
+                l2: Arc::new(Guarded::new(second, settings, Arc::clone(&counters))),
+                in_flight: InFlight::default(),
+                counters,
+                ttl: settings.ttl.clone(),
+                ranked_keys: settings.ranked_keys,
+            }),
+        }
+    }
+
+    /// The value of a key from either tier, and which one had it. What the second tier has comes to
+    /// the first for the rest of its lifetime.
+    pub async fn get(&self, key: &str) -> Option<(Bytes, Tier)> {
+        let shared = &self.shared;
+        if let Some(value) = shared.first(key).await {
+            return Some((value, Tier::L1));
+        }
+        let key = Arc::<str>::from(key);
+        let load = shared.in_flight.begin(Arc::clone(&key));
+        let stored = shared.l2.get(&key).await?;
+        let entry = Entry::new(stored.value, stored.ttl, Tier::L2);
+        let value = entry.value.clone();
+        shared.l1.insert(Arc::clone(&key), entry).await;
+        shared.settle(load, &key).await;
+        Some((value, Tier::L2))
+    }
+
+    /// The value of a key from the first tier, the second, or `loader`, and which one gave it. All who
+    /// ask for a missing key at once share one load, here and in other processes; those who waited
+    /// are told where the value that they waited for came from.
+    ///
+    /// # Errors
+    /// [`CacheError::Load`] when the loader fails; nothing is kept then, and the next one tries again.
+    pub async fn get_or_load<F, L, E>(
+        &self,
+        kind: Kind,
+        key: &str,
+        loader: F,
+    ) -> Result<(Bytes, Tier), CacheError>
+    where
+        F: FnOnce() -> L + Send,
+        L: Future<Output = Result<Bytes, E>> + Send,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let shared = &self.shared;
+        if let Some(value) = shared.first(key).await {
+            return Ok((value, Tier::L1));
+        }
+        let key = Arc::<str>::from(key);
+        let mut load = None;
+        let result = shared
+            .l1
+            .try_get_with(Arc::clone(&key), async {
+                let load = load.insert(shared.in_flight.begin(Arc::clone(&key)));
+                shared.fetch(kind, &key, loader, load).await
+            })
+            .await;
+        match load {
+            Some(load) => shared.settle(load, &key).await,
+            None => shared.counters.coalesced.add_one(),
+        }
+        let entry = result.map_err(Arc::unwrap_or_clone)?;
+        Ok((entry.value, entry.origin))
+    }
+
+    /// Stores a value in both tiers. A load of the key that is under way will not replace it.
+    pub async fn put(&self, kind: Kind, key: &str, value: Bytes) {
+        let shared = &self.shared;
+        let ttl = shared.ttl.of(kind);
+        shared.l2.put(key, &value, ttl).await;
+        shared.in_flight.void(key);
+        shared
+            .l1
+            .insert(key.into(), Entry::new(value, ttl, Tier::L1))
+            .await;
+    }
+
+    /// Removes a key from both tiers. A load of the key that is under way will not bring it back.
+    pub async fn invalidate(&self, key: &str) {
+        let shared = &self.shared;
+        // The second tier first: what another task promotes from it meanwhile is then removed too.
+        shared.l2.invalidate(key).await;
+        shared.in_flight.void(key);
+        shared.l1.invalidate(key).await;
+    }
+
+    /// Removes everything from both tiers.
+    pub async fn clear(&self) {
+        let shared = &self.shared;
+        shared.l2.clear().await;
+        shared.in_flight.void_all();
+        shared.l1.invalidate_all();
+    }
+
+    /// The figures of this moment. Walks over the first tier.
+    pub async fn stats(&self) -> CacheStats {
+        let shared = &self.shared;
+        // moka counts evictions when it gets round to them, and expiries about a second later.
+        shared.l1.run_pending_tasks().await;
+        let mut keys = Vec::new();
+        let mut estimated_bytes = 0;
+        for (key, entry) in &shared.l1 {
+            estimated_bytes += (key.len() + entry.value.len()) as u64 + ENTRY_OVERHEAD_BYTES;
+            keys.push((entry.hits.load(Ordering::Relaxed), key));
+        }
+        let counters = &shared.counters;
+        CacheStats {
+            l1: counters.l1.stats(),
+            l2: counters.l2.stats(),
+            loads: counters.loads.get(),
+            load_failures: counters.load_failures.get(),
+            load_latency: counters.load_latency.summary(),
+            coalesced: counters.coalesced.get(),
+            evictions: counters.evictions.get(),
+            expirations: counters.expirations.get(),
+            l2_outages: shared.l2.outages(),
+            l2_errors: counters.l2_errors.get(),
+            l2_skipped: counters.l2_skipped.get(),
+            l2_available: shared.l2.is_available(),
+            entries: keys.len() as u64,
+            estimated_bytes,
+            hottest: ranked(&mut keys, shared.ranked_keys, |(hits, key)| {
+                (Reverse(*hits), Arc::clone(key))
+            }),
+            coldest: ranked(&mut keys, shared.ranked_keys, |(hits, key)| {
+                (*hits, Arc::clone(key))
+            }),
+        }
+    }
+}
+
+impl Shared {
+    /// The first tier's answer, counted.
+    async fn first(&self, key: &str) -> Option<Bytes> {
+        let started = Instant::now();
+        let Some(entry) = self.l1.get(key).await else {
+            self.counters.l1.misses.add_one();
+            return None;
+        };
+        entry.hits.fetch_add(1, Ordering::Relaxed);
+        self.counters.l1.hits.add_one();
+        self.counters.l1.latency.record(started.elapsed());
+        Some(entry.value)
+    }
+
+    /// The second tier's value or a loaded one. One task a key is here at a time.
+    async fn fetch<F, L, E>(
+        &self,
+        kind: Kind,
+        key: &Arc<str>,
+        loader: F,
+        load: &Load<'_>,
+    ) -> Result<Entry, CacheError>
+    where
+        F: FnOnce() -> L + Send,
+        L: Future<Output = Result<Bytes, E>> + Send,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let lease = match self.l2.before_load(key).await {
+            Before::Found(stored) => return Ok(Entry::new(stored.value, stored.ttl, Tier::L2)),
+            Before::Leased(lease) => Some(lease),
+            Before::Alone => None,
+        };
+        let started = Instant::now();
+        let loaded = loader().await;
+        self.counters.load_latency.record(started.elapsed());
+        let value = loaded.map_err(|error| {
+            self.counters.load_failures.add_one();
+            CacheError::Load {
+                key: Arc::clone(key),
+                source: error.into().into(),
+            }
+        })?;
+        self.counters.loads.add_one();
+        let ttl = self.ttl.of(kind);
+        if let Some(lease) = lease
+            && !lease.publish(&value, ttl).await
+        {
+            load.void();
+        }
+        Ok(Entry::new(value, ttl, Tier::Loader))
+    }
+
+    /// Ends a load whose value the first tier has stored, and removes the value if the key was
+    /// changed while it was under way.
+    async fn settle(&self, load: Load<'_>, key: &str) {
+        if load.end() {
+            self.l1.invalidate(key).await;
+        }
+    }
+}
+
+impl Entry {
+    fn new(value: Bytes, ttl: Duration, origin: Tier) -> Self {
+        Self {
+            value,
+            ttl,
+            origin,
+            hits: Arc::default(),
+        }
+    }
+}
+
+impl Expiry<Arc<str>, Entry> for PerEntry {
+    fn expire_after_create(&self, _: &Arc<str>, entry: &Entry, _: Instant) -> Option<Duration> {
+        Some(entry.ttl)
+    }
+
+    fn expire_after_update(
+        &self,
+        _: &Arc<str>,
+        entry: &Entry,
+        _: Instant,
+        _: Option<Duration>,
+    ) -> Option<Duration> {
+        Some(entry.ttl)
+    }
+}
+
+impl fmt::Debug for TieredCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TieredCache")
+            .field("l2", &self.shared.l2)
+            .finish_non_exhaustive()
+    }
+}
+
+type Hits = (u64, Arc<Arc<str>>);
+
+/// The first `count` keys in the order of `rank`.
+fn ranked<R: Ord>(keys: &mut [Hits], count: usize, rank: impl Fn(&Hits) -> R) -> Vec<KeyHits> {
+    let count = count.min(keys.len());
+    if count == 0 {
+        return Vec::new();
+    }
+    // Only the named ones are sorted: a first tier may hold a million keys.
+    keys.select_nth_unstable_by_key(count - 1, &rank);
+    let named = &mut keys[..count];
+    named.sort_by_key(&rank);
+    named
+        .iter()
+        .map(|(hits, key)| KeyHits {
+            key: key.to_string(),
+            hits: *hits,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+mod tests {
+    use std::convert::Infallible;
+    use std::future::pending;
+
+    use tokio::sync::oneshot;
+    use tokio::task::JoinSet;
+    use tokio::time::{sleep, timeout};
+
+    use super::*;
+    use crate::datalayer::cache::{Claim, MemoryTier};
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn settings() -> CacheSettings {
+        CacheSettings::default()
+    }
+
+    fn memory() -> Option<Arc<dyn SecondTier>> {
+        Some(Arc::new(MemoryTier::new(&settings())))
+    }
+
+    async fn load(cache: &TieredCache, key: &str, value: &'static str) -> (Bytes, Tier) {
+        let loader = async || Ok::<_, Infallible>(Bytes::from_static(value.as_bytes()));
+        cache.get_or_load(Kind::Detail, key, loader).await.unwrap()
+    }
+
+    fn from(tier: Tier, value: &'static str) -> (Bytes, Tier) {
+        (Bytes::from_static(value.as_bytes()), tier)
+    }
+
+    #[tokio::test]
+    async fn a_value_moves_from_the_loader_through_the_second_tier_to_the_first() {
+        let second = memory();
+        let one = TieredCache::new(&settings(), second.clone());
+        assert_eq!(load(&one, "k", "v").await, from(Tier::Loader, "v"));
+        assert_eq!(load(&one, "k", "not asked").await, from(Tier::L1, "v"));
+        let other = TieredCache::new(&settings(), second.clone());
+        assert_eq!(load(&other, "k", "not asked").await, from(Tier::L2, "v"));
+        assert_eq!(other.get("k").await, Some(from(Tier::L1, "v")));
+        let third = TieredCache::new(&settings(), second);
+        assert_eq!(third.get("k").await, Some(from(Tier::L2, "v")));
+        assert_eq!(third.get("k").await, Some(from(Tier::L1, "v")));
+        assert_eq!(third.get("nothing").await, None);
+
+        let stats = one.stats().await;
+        assert_eq!((stats.l1.hits, stats.l1.misses), (1, 1));
+        assert_eq!((stats.l2.hits, stats.l2.misses, stats.loads), (0, 1, 1));
+        assert_eq!(stats.hit_ratio(), Some(0.5));
+        assert_eq!((stats.l1.latency.count, stats.load_latency.count), (1, 1));
+        let stats = other.stats().await;
+        assert_eq!((stats.l1.hits, stats.l2.hits, stats.loads), (1, 1, 0));
+        assert_eq!(stats.hit_ratio(), Some(1.0));
+    }
+
+    #[tokio::test]
+    async fn a_promoted_value_lives_for_the_rest_of_its_time_only() {
+        let hour = 3600 * 1000 * MS;
+        let second = memory();
+        second
+            .as_ref()
+            .unwrap()
+            .put("k", &Bytes::from_static(b"v"), hour)
+            .await
+            .unwrap();
+        let cache = TieredCache::new(&settings(), second);
+        sleep(20 * MS).await;
+        assert_eq!(cache.get("k").await, Some(from(Tier::L2, "v")));
+        let entry = cache.shared.l1.get("k").await.unwrap();
+        assert!(
+            entry.ttl <= hour - 20 * MS && entry.ttl > hour / 2,
+            "{:?}",
+            entry.ttl
+        );
+    }
+
+    #[tokio::test]
+    async fn the_kind_decides_how_long_a_value_lives() {
+        let mut settings = settings();
+        settings.ttl.other_s = 0;
+        let cache = TieredCache::new(&settings, None);
+        cache
+            .put(Kind::Other, "other", Bytes::from_static(b"v"))
+            .await;
+        cache
+            .put(Kind::Detail, "detail", Bytes::from_static(b"v"))
+            .await;
+        assert_eq!(cache.get("other").await, None);
+        assert_eq!(cache.get("detail").await, Some(from(Tier::L1, "v")));
+        cache
+            .put(Kind::Other, "detail", Bytes::from_static(b"v"))
+            .await;
+        assert_eq!(
+            cache.get("detail").await,
+            None,
+            "a new value has a lifetime of its own"
+        );
+    }
+
+    #[tokio::test]
+    async fn sixty_four_tasks_that_miss_together_load_once() {
+        for second in [None, memory()] {
+            let cache = TieredCache::new(&settings(), second);
+            let mut tasks = JoinSet::new();
+            for _ in 0..64 {
+                let cache = cache.clone();
+                tasks.spawn(async move {
+                    let loader = async || {
+                        sleep(20 * MS).await;
+                        Ok::<_, Infallible>(Bytes::from_static(b"v"))
+                    };
+                    cache.get_or_load(Kind::List, "k", loader).await.unwrap()
+                });
+            }
+            for answer in tasks.join_all().await {
+                assert_eq!(answer, from(Tier::Loader, "v"));
+            }
+            let stats = cache.stats().await;
+            assert_eq!((stats.loads, stats.l1.misses, stats.coalesced), (1, 64, 63));
+        }
+    }
+
+    #[tokio::test]
+    async fn two_caches_on_one_second_tier_load_once() {
+        let second = memory();
+        let mut tasks = JoinSet::new();
+        let caches =
+            [&second, &second].map(|second| TieredCache::new(&settings(), (*second).clone()));
+        for cache in caches.iter().cycle().take(64) {
+            let cache = cache.clone();
+            tasks.spawn(async move {
+                let loader = async || {
+                    sleep(20 * MS).await;
+                    Ok::<_, Infallible>(Bytes::from_static(b"v"))
+                };
+                cache.get_or_load(Kind::List, "k", loader).await.unwrap()
+            });
+        }
+        tasks.join_all().await;
+        let mut loads = 0;
+        for cache in &caches {
+            loads += cache.stats().await.loads;
+        }
+        assert_eq!(loads, 1);
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("no such row")]
+    struct NoSuchRow;
+
+    #[tokio::test]
+    async fn a_failed_load_is_everybodys_error_and_the_next_one_tries_again() {
+        let cache = TieredCache::new(&settings(), memory());
+        let mut tasks = JoinSet::new();
+        for _ in 0..8 {
+            let cache = cache.clone();
+            tasks.spawn(async move {
+                let loader = async || {
+                    sleep(20 * MS).await;
+                    Err::<Bytes, _>(NoSuchRow)
+                };
+                cache
+                    .get_or_load(Kind::Detail, "k", loader)
+                    .await
+                    .unwrap_err()
+            });
+        }
+        for CacheError::Load { key, source } in tasks.join_all().await {
+            assert_eq!(&*key, "k");
+            assert!(source.downcast_ref::<NoSuchRow>().is_some(), "{source:?}");
+        }
+        let stats = cache.stats().await;
+        assert_eq!((stats.loads, stats.load_failures), (0, 1));
+        assert_eq!(load(&cache, "k", "v").await, from(Tier::Loader, "v"));
+    }
+
+    /// A load of `k` that has begun and gives `old` when the sender says so.
+    async fn begun(
+        cache: &TieredCache,
+    ) -> (oneshot::Sender<()>, tokio::task::JoinHandle<(Bytes, Tier)>) {
+        let (go, wait) = oneshot::channel();
+        let (began, beginning) = oneshot::channel();
+        let cache = cache.clone();
+        let task = tokio::spawn(async move {
+            let loader = async move || {
+                began.send(()).unwrap();
+                wait.await.unwrap();
+                Ok::<_, Infallible>(Bytes::from_static(b"old"))
+            };
+            cache.get_or_load(Kind::Detail, "k", loader).await.unwrap()
+        });
+        beginning.await.unwrap();
+        (go, task)
+    }
+
+    #[tokio::test]
+    async fn what_was_being_loaded_while_its_key_changed_is_not_kept() {
+        for second in [None, memory()] {
+            let cache = TieredCache::new(&settings(), second);
+            let (go, task) = begun(&cache).await;
+            cache.invalidate("k").await;
+            go.send(()).unwrap();
+            assert_eq!(task.await.unwrap(), from(Tier::Loader, "old"));
+            assert_eq!(cache.get("k").await, None, "invalidated");
+
+            let (go, task) = begun(&cache).await;
+            cache
+                .put(Kind::Detail, "k", Bytes::from_static(b"new"))
+                .await;
+            go.send(()).unwrap();
+            task.await.unwrap();
+            assert_eq!(load(&cache, "k", "new").await.0, "new", "replaced");
+
+            cache.clear().await;
+            let (go, task) = begun(&cache).await;
+            cache.clear().await;
+            go.send(()).unwrap();
+            task.await.unwrap();
+            assert_eq!(cache.get("k").await, None, "cleared");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_change_in_one_cache_voids_the_load_of_another() {
+        let second = memory();
+        let one = TieredCache::new(&settings(), second.clone());
+        let other = TieredCache::new(&settings(), second);
+        let (go, task) = begun(&one).await;
+        other.invalidate("k").await;
+        go.send(()).unwrap();
+        task.await.unwrap();
+        assert_eq!(one.get("k").await, None);
+        assert_eq!(other.get("k").await, None);
+    }
+
+    #[tokio::test]
+    async fn a_load_that_is_cancelled_is_taken_over() {
+        let second = memory();
+        let patient = CacheSettings {
+            lease_wait_ms: 60_000,
+            ..settings()
+        };
+        let one = TieredCache::new(&patient, second.clone());
+        let other = TieredCache::new(&patient, second);
+        let (_go, cancelled) = begun(&one).await;
+        let mut waiting = JoinSet::new();
+        for cache in [&one, &other] {
+            let cache = cache.clone();
+            waiting.spawn(async move { load(&cache, "k", "new").await.0 });
+        }
+        cancelled.abort();
+        let answers = timeout(5000 * MS, waiting.join_all()).await;
+        assert_eq!(
+            answers.expect("the lease was not given back"),
+            ["new", "new"]
+        );
+        assert!(one.shared.in_flight.is_empty() && other.shared.in_flight.is_empty());
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_ever_for_the_load_of_another_process() {
+        let second = memory();
+        let settings = CacheSettings {
+            lease_wait_ms: 50,
+            ..settings()
+        };
+        let slow = TieredCache::new(&settings, second.clone());
+        let task = tokio::spawn(async move {
+            let loader = async || pending::<Result<Bytes, Infallible>>().await;
+            slow.get_or_load(Kind::Detail, "k", loader).await
+        });
+        let other = TieredCache::new(&settings, second.clone());
+        let second = second.unwrap();
+        while second.claim("k", "somebody else", MS).await.unwrap() != Claim::Busy {
+            second.release("k", "somebody else").await.unwrap();
+            sleep(MS).await;
+        }
+        assert_eq!(load(&other, "k", "v").await, from(Tier::Loader, "v"));
+        task.abort();
+    }
+
+    #[tokio::test]
+    async fn a_value_too_large_for_the_second_tier_stays_in_the_first() {
+        let second = memory();
+        let settings = CacheSettings {
+            l2_max_value_bytes: 3,
+            ..settings()
+        };
+        let cache = TieredCache::new(&settings, second.clone());
+        load(&cache, "k", "large").await;
+        cache
+            .put(Kind::Detail, "p", Bytes::from_static(b"large"))
+            .await;
+        for key in ["k", "p"] {
+            assert_eq!(cache.get(key).await.unwrap().1, Tier::L1);
+            assert_eq!(second.as_ref().unwrap().get(key).await.unwrap(), None);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_first_tier_evicts_and_the_second_still_serves() {
+        let settings = CacheSettings {
+            l1_entries: 10,
+            ..settings()
+        };
+        let cache = TieredCache::new(&settings, memory());
+        for key in 0..100 {
+            load(&cache, &key.to_string(), "v").await;
+        }
+        let stats = cache.stats().await;
+        assert_eq!((stats.entries, stats.evictions), (10, 90));
+        assert_eq!(
+            stats.estimated_bytes,
+            10 * (2 + 1 + ENTRY_OVERHEAD_BYTES) - short_keys(&cache)
+        );
+        for key in 0..100 {
+            assert_ne!(
+                load(&cache, &key.to_string(), "not asked").await.1,
+                Tier::Loader
+            );
+        }
+    }
+
+    /// How many keys of one digit there are.
+    fn short_keys(cache: &TieredCache) -> u64 {
+        cache
+            .shared
+            .l1
+            .iter()
+            .filter(|(key, _)| key.len() == 1)
+            .count() as u64
+    }
+
+    #[tokio::test]
+    async fn the_statistics_name_the_hottest_and_the_coldest_keys() {
+        let settings = CacheSettings {
+            ranked_keys: 2,
+            ..settings()
+        };
+        let cache = TieredCache::new(&settings, None);
+        for (key, hits) in [("a", 3), ("b", 0), ("c", 7), ("d", 0), ("e", 1)] {
+            for _ in 0..=hits {
+                load(&cache, key, "v").await;
+            }
+        }
+        let stats = cache.stats().await;
+        let named = |keys: &[KeyHits]| {
+            keys.iter()
+                .map(|key| format!("{}{}", key.key, key.hits))
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        assert_eq!(named(&stats.hottest), "c7 a3");
+        assert_eq!(named(&stats.coldest), "b0 d0");
+        cache.clear().await;
+        let stats = cache.stats().await;
+        assert_eq!((stats.entries, stats.estimated_bytes), (0, 0));
+        assert!(stats.hottest.is_empty() && stats.coldest.is_empty());
+    }
+}

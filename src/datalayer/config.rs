@@ -1,0 +1,612 @@
+//! The one place where the figures of the data layer stand: lifetimes, sizes, thresholds.
+//!
+//! [`Settings::default`] is what FEATURES.md asks for; a TOML file changes any of them, and an
+//! environment variable (`REFSERVICE__CACHE__L1_ENTRIES=2000`) changes one on top of that. Addresses
+//! of servers are not settings: they carry passwords and are given where a server is opened.
+
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::cache::Kind;
+
+/// Names of environment variables that override a setting start with this; `__` separates levels.
+pub const ENV_PREFIX: &str = "REFSERVICE__";
+
+const MIB: u64 = 1024 * 1024;
+/// Beyond any use, and short enough to be added to any clock.
+const TTL_MAX_S: u64 = 10 * 366 * 24 * 60 * 60;
+/// Beyond what a database takes, and few enough to make room for.
+const CONNECTIONS_MAX: u32 = 10_000;
+
+/// Every figure of the data layer.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// The two-tier cache.
+    pub cache: CacheSettings,
+    /// The database pool.
+    pub pool: PoolSettings,
+    /// Batches and streams.
+    pub batch: BatchSettings,
+}
+
+/// Figures of the two-tier cache.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CacheSettings {
+    /// Most entries in the first tier, in this process.
+    pub l1_entries: u64,
+    /// Most entries in the embedded second tier; Redis has its own limit.
+    pub l2_memory_entries: u64,
+    /// Larger values are kept in the first tier only.
+    pub l2_max_value_bytes: usize,
+    /// What every key in Redis starts with; `clear` removes these keys and no others.
+    pub l2_key_prefix: String,
+    /// Longest wait for one answer of the second tier, connecting included.
+    pub l2_timeout_ms: u64,
+    /// First pause before a second tier that went away is asked again.
+    pub l2_retry_min_ms: u64,
+    /// The pause doubles with each failure up to this.
+    pub l2_retry_max_ms: u64,
+    /// How long one process may load a key before another one may try. It has to be longer than
+    /// the slowest load: what comes later is answered but not kept.
+    pub lease_ms: u64,
+    /// How long a process waits for another one's load before it loads by itself.
+    pub lease_wait_ms: u64,
+    /// First pause between two looks at another process's load; doubles each time.
+    pub lease_poll_min_ms: u64,
+    /// Longest pause between two such looks.
+    pub lease_poll_max_ms: u64,
+    /// How many of the hottest and of the coldest keys the statistics name.
+    pub ranked_keys: usize,
+    /// Lifetimes by kind of data.
+    pub ttl: TtlSettings,
+}
+
+/// How long a cached value lives, by kind of data.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TtlSettings {
+    /// A page of a listing.
+    pub list_s: u64,
+    /// One object.
+    pub detail_s: u64,
+    /// A user and their rights.
+    pub user_s: u64,
+    /// Aggregates over many rows.
+    pub analytics_s: u64,
+    /// A dashboard.
+    pub dashboard_s: u64,
+    /// Reference data that hardly ever change.
+    pub reference_s: u64,
+    /// Everything else.
+    pub other_s: u64,
+}
+
+/// Figures of the database pool.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PoolSettings {
+    /// Connections kept open while nobody needs them.
+    pub min_connections: u32,
+    /// Most connections open at once.
+    pub max_connections: u32,
+    /// A connection above the minimum that was not needed for this long is closed.
+    pub idle_timeout_ms: u64,
+    /// Longest wait for a connection.
+    pub acquire_timeout_ms: u64,
+    /// A connection that rested longer is tested before it is handed out. Testing each one would
+    /// cost every checkout a round trip; testing none would hand out what a restart has broken.
+    pub test_after_idle_ms: u64,
+    /// Longest wait for a peer when a connection is tested, returned or closed; a peer that has not
+    /// answered by then is taken for dead and its connection is dropped.
+    pub peer_timeout_ms: u64,
+    /// How long SQLite waits for a lock held by another connection.
+    pub sqlite_busy_timeout_ms: u64,
+}
+
+/// Figures of batches and streams.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BatchSettings {
+    /// Memory that a stream may take in all.
+    pub memory_ceiling_bytes: u64,
+    /// Rows in the first batch.
+    pub start_rows: u32,
+    /// Fewest rows in a batch.
+    pub min_rows: u32,
+    /// Most rows in a batch.
+    pub max_rows: u32,
+    /// Batches grow while memory rose by less than this.
+    pub grow_below_bytes: u64,
+    /// Batches shrink when memory rose by more than this.
+    pub shrink_above_bytes: u64,
+    /// Work pauses above this share of the ceiling.
+    pub pause_above_ratio: f64,
+    /// How often a paused operation asks for the memory again.
+    pub pause_poll_ms: u64,
+    /// How long an operation may be paused in one go before it is given up.
+    pub pause_limit_ms: u64,
+    /// How long a stream waits for a consumer that takes nothing before it gives its connection back.
+    pub consumer_limit_ms: u64,
+    /// Rows in a page when the caller names no limit.
+    pub page_rows: u32,
+    /// Most rows in a page.
+    pub page_max_rows: u32,
+    /// How a failed batch is tried again.
+    pub retry: RetrySettings,
+}
+
+/// How a failed batch is tried again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RetrySettings {
+    /// How the pauses grow.
+    pub strategy: RetryStrategy,
+    /// Tries in all, the first included.
+    pub attempts: u32,
+    /// The first pause.
+    pub base_delay_ms: u64,
+    /// No pause is longer.
+    pub max_delay_ms: u64,
+    /// Whether each pause is drawn at random below its length.
+    pub jitter: bool,
+}
+
+/// How the pauses between tries grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RetryStrategy {
+    /// Doubling.
+    Exponential,
+    /// By the base each time.
+    Linear,
+    /// Not at all.
+    Fixed,
+    /// Along the Fibonacci numbers.
+    Fibonacci,
+}
+
+impl Default for CacheSettings {
+    fn default() -> Self {
+        Self {
+            l1_entries: 1000,
+            l2_memory_entries: 100_000,
+            l2_max_value_bytes: 16 * 1024 * 1024,
+            l2_key_prefix: "refservice:".to_owned(),
+            l2_timeout_ms: 500,
+            l2_retry_min_ms: 100,
+            l2_retry_max_ms: 2000,
+            lease_ms: 30_000,
+            lease_wait_ms: 5000,
+            lease_poll_min_ms: 2,
+            lease_poll_max_ms: 100,
+            ranked_keys: 10,
+            ttl: TtlSettings::default(),
+        }
+    }
+}
+
+impl Default for TtlSettings {
+    fn default() -> Self {
+        Self {
+            list_s: 30 * 60,
+            detail_s: 60 * 60,
+            user_s: 15 * 60,
+            analytics_s: 2 * 60 * 60,
+            dashboard_s: 5 * 60,
+            reference_s: 24 * 60 * 60,
+            other_s: 300,
+        }
+    }
+}
+
+impl Default for PoolSettings {
+    fn default() -> Self {
+        Self {
+            min_connections: 5,
+            max_connections: 20,
+            idle_timeout_ms: 10_000,
+            acquire_timeout_ms: 30_000,
+            test_after_idle_ms: 1000,
+            peer_timeout_ms: 5000,
+            sqlite_busy_timeout_ms: 5000,
+        }
+    }
+}
+
+impl Default for BatchSettings {
+    fn default() -> Self {
+        Self {
+            memory_ceiling_bytes: 512 * MIB,
+            start_rows: 1000,
+            min_rows: 100,
+            max_rows: 5000,
+            grow_below_bytes: 50 * MIB,
+            shrink_above_bytes: 200 * MIB,
+            pause_above_ratio: 0.85,
+            pause_poll_ms: 100,
+            pause_limit_ms: 30_000,
+            consumer_limit_ms: 60_000,
+            page_rows: 20,
+            page_max_rows: 100,
+            retry: RetrySettings::default(),
+        }
+    }
+}
+
+impl Default for RetrySettings {
+    fn default() -> Self {
+        Self {
+            strategy: RetryStrategy::Exponential,
+            attempts: 3,
+            base_delay_ms: 100,
+            max_delay_ms: 10_000,
+            jitter: true,
+        }
+    }
+}
+
+impl TtlSettings {
+    /// The lifetime of a value of this kind.
+    pub fn of(&self, kind: Kind) -> Duration {
+        Duration::from_secs(match kind {
+            Kind::List => self.list_s,
+            Kind::Detail => self.detail_s,
+            Kind::User => self.user_s,
+            Kind::Analytics => self.analytics_s,
+            Kind::Dashboard => self.dashboard_s,
+            Kind::Reference => self.reference_s,
+            Kind::Other => self.other_s,
+        })
+    }
+
+    fn longest_s(&self) -> u64 {
+        let Self {
+            list_s,
+            detail_s,
+            user_s,
+            analytics_s,
+            dashboard_s,
+            reference_s,
+            other_s,
+        } = *self;
+        let all = [
+            list_s,
+            detail_s,
+            user_s,
+            analytics_s,
+            dashboard_s,
+            reference_s,
+            other_s,
+        ];
+        all.into_iter().max().unwrap_or(0)
+    }
+}
+
+impl Settings {
+    /// The defaults, changed by a TOML text and then by the variables among `env` that start with
+    /// [`ENV_PREFIX`]. Pass an empty text where there is no file, and `std::env::vars()` as `env`.
+    ///
+    /// # Errors
+    /// A text that is no TOML, an unknown key, a value of the wrong type or out of its range.
+    pub fn load(
+        text: &str,
+        env: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, SettingsError> {
+        let settings: Self = read(text, env)?;
+        settings.validate()?;
+        Ok(settings)
+    }
+
+    /// Checks what the types cannot say.
+    ///
+    /// # Errors
+    /// The first figure that contradicts another one or that nothing can work with.
+    pub fn validate(&self) -> Result<(), SettingsError> {
+        let Self { cache, pool, batch } = self;
+        let rules = [
+            (
+                cache.l1_entries > 0,
+                "cache.l1_entries",
+                "must be at least 1",
+            ),
+            (
+                cache.l2_timeout_ms > 0,
+                "cache.l2_timeout_ms",
+                "must be at least 1",
+            ),
+            (
+                cache.l2_retry_min_ms > 0,
+                "cache.l2_retry_min_ms",
+                "must be at least 1",
+            ),
+            (
+                cache.l2_retry_min_ms <= cache.l2_retry_max_ms,
+                "cache.l2_retry_max_ms",
+                "must not be below cache.l2_retry_min_ms",
+            ),
+            (
+                !cache.l2_key_prefix.is_empty(),
+                "cache.l2_key_prefix",
+                "must not be empty",
+            ),
+            (cache.lease_ms > 0, "cache.lease_ms", "must be at least 1"),
+            (
+                cache.lease_poll_min_ms > 0,
+                "cache.lease_poll_min_ms",
+                "must be at least 1",
+            ),
+            (
+                cache.ttl.longest_s() <= TTL_MAX_S,
+                "cache.ttl",
+                "must not be above ten years",
+            ),
+            (
+                (1..=CONNECTIONS_MAX).contains(&pool.max_connections),
+                "pool.max_connections",
+                "must be between 1 and 10000",
+            ),
+            (
+                pool.min_connections <= pool.max_connections,
+                "pool.min_connections",
+                "must not be above pool.max_connections",
+            ),
+            (
+                pool.idle_timeout_ms > 0,
+                "pool.idle_timeout_ms",
+                "must be at least 1",
+            ),
+            (
+                pool.acquire_timeout_ms > 0,
+                "pool.acquire_timeout_ms",
+                "must be at least 1",
+            ),
+            (
+                pool.peer_timeout_ms > 0,
+                "pool.peer_timeout_ms",
+                "must be at least 1",
+            ),
+            (batch.min_rows > 0, "batch.min_rows", "must be at least 1"),
+            (
+                (batch.min_rows..=batch.max_rows).contains(&batch.start_rows),
+                "batch.start_rows",
+                "must be between batch.min_rows and batch.max_rows",
+            ),
+            (
+                batch.grow_below_bytes <= batch.shrink_above_bytes,
+                "batch.shrink_above_bytes",
+                "must not be below batch.grow_below_bytes",
+            ),
+            (
+                batch.pause_above_ratio > 0.0 && batch.pause_above_ratio <= 1.0,
+                "batch.pause_above_ratio",
+                "must be above 0 and at most 1",
+            ),
+            (
+                (1..=batch.page_max_rows).contains(&batch.page_rows),
+                "batch.page_rows",
+                "must be between 1 and batch.page_max_rows",
+            ),
+            (
+                batch.retry.attempts > 0,
+                "batch.retry.attempts",
+                "must be at least 1",
+            ),
+        ];
+        match rules.into_iter().find(|(holds, ..)| !holds) {
+            Some((_, key, reason)) => Err(SettingsError::Figure { key, reason }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Why settings were refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// The file is no TOML, or has a key or a value that is not known.
+    #[error("the settings file was not understood: {reason}")]
+    Text {
+        /// Line, column and cause, as the TOML parser says them.
+        reason: String,
+    },
+    /// A variable names no setting or has a value of the wrong type.
+    #[error("environment variable {variable}: {reason}")]
+    Variable {
+        /// The variable's name.
+        variable: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A figure that nothing can work with.
+    #[error("setting {key} {reason}")]
+    Figure {
+        /// The setting's path.
+        key: &'static str,
+        /// The rule that it breaks.
+        reason: &'static str,
+    },
+}
+
+/// Settings of any shape from a TOML text and then from the variables among `env` that start with
+/// [`ENV_PREFIX`], not validated: for whoever has sections of their own beside these.
+///
+/// # Errors
+/// A text that is no TOML, an unknown key, a value of the wrong type.
+pub fn read<T: DeserializeOwned>(
+    text: &str,
+    env: impl IntoIterator<Item = (String, String)>,
+) -> Result<T, SettingsError> {
+    let text_error = |error: toml::de::Error| SettingsError::Text {
+        reason: error.to_string(),
+    };
+    let mut settings: T = toml::from_str(text).map_err(text_error)?;
+    let mut table: toml::Table = toml::from_str(text).map_err(text_error)?;
+    for (variable, value) in env {
+        let Some(path) = variable.strip_prefix(ENV_PREFIX) else {
+            continue;
+        };
+        // One at a time, so that a refusal is known to be about this variable.
+        settings = set(&mut table, &path.to_ascii_lowercase(), &value)
+            .and_then(|()| table.clone().try_into().map_err(|error| error.to_string()))
+            .map_err(|reason| SettingsError::Variable { variable, reason })?;
+    }
+    Ok(settings)
+}
+
+/// Sets the value at a path such as `cache__l1_entries`, making the tables on the way.
+fn set(table: &mut toml::Table, path: &str, value: &str) -> Result<(), String> {
+    let (sections, key) = path
+        .rsplit_once("__")
+        .ok_or("names a section and no setting")?;
+    let mut table = table;
+    for section in sections.split("__") {
+        let entry = table
+            .entry(section)
+            .or_insert_with(|| toml::Table::new().into());
+        table = entry
+            .as_table_mut()
+            .ok_or_else(|| format!("{section} is not a section"))?;
+    }
+    table.insert(key.to_owned(), scalar(value));
+    Ok(())
+}
+
+/// A number or a boolean where the text is one, else the text.
+fn scalar(text: &str) -> toml::Value {
+    let number = text.parse().map(toml::Value::Integer);
+    number
+        .or_else(|_| text.parse().map(toml::Value::Boolean))
+        .ok()
+        .or_else(|| text.parse().ok().map(toml::Value::Float))
+        .unwrap_or_else(|| toml::Value::String(text.to_owned()))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+mod tests {
+    use super::*;
+
+    fn env(variables: &[(&str, &str)]) -> Vec<(String, String)> {
+        variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn nothing_given_is_the_defaults() {
+        assert_eq!(
+            Settings::load("", env(&[("PATH", "/bin")])),
+            Ok(Settings::default())
+        );
+    }
+
+    #[test]
+    fn the_defaults_are_the_figures_asked_for() {
+        let settings = Settings::default();
+        let pool = &settings.pool;
+        assert_eq!((pool.min_connections, pool.max_connections), (5, 20));
+        assert_eq!(
+            (pool.idle_timeout_ms, pool.acquire_timeout_ms),
+            (10_000, 30_000)
+        );
+        let ttl = &settings.cache.ttl;
+        let check = |kind, expected_s| assert_eq!(ttl.of(kind).as_secs(), expected_s, "{kind:?}");
+        check(Kind::List, 1800);
+        check(Kind::Detail, 3600);
+        check(Kind::User, 900);
+        check(Kind::Analytics, 7200);
+        check(Kind::Dashboard, 300);
+        check(Kind::Reference, 86_400);
+        check(Kind::Other, 300);
+        settings.validate().unwrap();
+    }
+
+    #[test]
+    fn the_environment_goes_over_the_file_and_the_file_over_the_defaults() {
+        let text = "[cache]\nl1_entries = 7\n[cache.ttl]\nlist_s = 1\n";
+        let variables = env(&[
+            ("REFSERVICE__CACHE__L1_ENTRIES", "9"),
+            ("REFSERVICE__CACHE__L2_KEY_PREFIX", "mine:"),
+            ("REFSERVICE__BATCH__PAUSE_ABOVE_RATIO", "0.5"),
+            ("REFSERVICE__BATCH__RETRY__JITTER", "false"),
+            ("REFSERVICE__BATCH__RETRY__STRATEGY", "fibonacci"),
+        ]);
+        let settings = Settings::load(text, variables).unwrap();
+        assert_eq!(settings.cache.l1_entries, 9);
+        assert_eq!(settings.cache.l2_key_prefix, "mine:");
+        assert_eq!(settings.cache.ttl.list_s, 1);
+        assert_eq!(settings.cache.ttl.detail_s, 3600);
+        assert_eq!(settings.batch.pause_above_ratio, 0.5);
+        assert!(!settings.batch.retry.jitter);
+        assert_eq!(settings.batch.retry.strategy, RetryStrategy::Fibonacci);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let check = |text: &str, variables: &[(&str, &str)], expected: &str| {
+            let error = Settings::load(text, env(variables))
+                .unwrap_err()
+                .to_string();
+            assert!(
+                error.contains(expected),
+                "{error:?} does not name {expected:?}"
+            );
+        };
+        check("[cache", &[], "line 1");
+        check("[cache]\nl1_entry = 5", &[], "unknown field `l1_entry`");
+        check(
+            "[pool]\nmin_connections = 50",
+            &[],
+            "pool.min_connections must not be above",
+        );
+        check(
+            "",
+            &[("REFSERVICE__CACHE__L1_ENTRY", "5")],
+            "REFSERVICE__CACHE__L1_ENTRY: ",
+        );
+        check(
+            "",
+            &[("REFSERVICE__CACHE__L1_ENTRIES", "many")],
+            "REFSERVICE__CACHE__L1_ENTRIES: ",
+        );
+        check(
+            "",
+            &[("REFSERVICE__CACHE__L1_ENTRIES", "-1")],
+            "REFSERVICE__CACHE__L1_ENTRIES: ",
+        );
+        check(
+            "",
+            &[("REFSERVICE__CACHE__L1_ENTRIES", "0")],
+            "cache.l1_entries must be",
+        );
+        check(
+            "",
+            &[("REFSERVICE__CACHE", "5")],
+            "names a section and no setting",
+        );
+        check(
+            "",
+            &[("REFSERVICE__POOL__MAX_CONNECTIONS__X", "5")],
+            "MAX_CONNECTIONS__X: ",
+        );
+        check(
+            "[pool]\nmax_connections = 4000000000",
+            &[],
+            "pool.max_connections must be",
+        );
+        check(
+            "[cache.ttl]\nuser_s = 9000000000000000000",
+            &[],
+            "cache.ttl must not",
+        );
+        check(
+            "[batch]\npause_above_ratio = nan",
+            &[],
+            "batch.pause_above_ratio",
+        );
+    }
+}

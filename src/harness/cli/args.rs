@@ -1,0 +1,353 @@
+//! The command line as it is typed. Nothing is decided here.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+/// Load tests and benchmark regressions with verdicts whose error rates are known.
+///
+/// A scenario file starts processes, drives load or microbenchmarks, and names what is judged;
+/// the exit code gates a pull request: 0 pass, 1 the tool failed, 2 wrong usage or scenario,
+/// 10 regression or broken limit, 11 inconclusive (--strict), 12 no comparable baseline
+/// (--require-baseline), 13 invalid measurement.
+#[derive(Debug, Parser)]
+#[command(
+    name = "plimsoll",
+    version,
+    propagate_version = true,
+    max_term_width = 100,
+    after_help = "Example:\n  plimsoll run scenarios/quickstart.toml\n\nFrom your own service to a gate: README.md; every key of a scenario: docs/SCENARIO.md"
+)]
+pub struct Cli {
+    /// What every command understands.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Output for people or for programs (stdout holds nothing else).
+    #[arg(long, global = true, value_enum, default_value_t = Format::Human, help_heading = "Output")]
+    pub format: Format,
+    /// When to colour; `auto` asks the terminal and NO_COLOR.
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, help_heading = "Output")]
+    pub color: Color,
+    /// Only the verdict; no progress.
+    #[arg(
+        long,
+        short,
+        global = true,
+        help_heading = "Output",
+        conflicts_with = "verbose"
+    )]
+    pub quiet: bool,
+    /// More of what happens inside (-vv: everything).
+    #[arg(long, short, global = true, action = ArgAction::Count, help_heading = "Output")]
+    pub verbose: u8,
+    /// Where runs are kept: a SQLite file, or postgres://… [default: .plimsoll/history.db]
+    #[arg(
+        long,
+        global = true,
+        env = "PLIMSOLL_STORE",
+        hide_env_values = true,
+        value_name = "FILE|URL",
+        help_heading = "Output"
+    )]
+    pub store: Option<String>,
+}
+
+/// The form of the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Text.
+    Human,
+    /// JSON with a committed schema.
+    Json,
+}
+
+/// When to colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// Where the stream is a terminal and NO_COLOR is not set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The commands, in the order in which a person meets them.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run scenarios and judge their limits.
+    #[command(
+        after_help = "Examples:\n  plimsoll run                                   everything in scenarios/\n  plimsoll run scenarios/mixed-workload.toml --runs 5\n  plimsoll run scenarios/mixed-workload.toml --variant servers"
+    )]
+    Run(RunArgs),
+    /// Run scenarios and judge them against the stored baseline.
+    #[command(
+        after_help = "Examples:\n  plimsoll gate scenarios/quickstart.toml\n  plimsoll gate --strict --require-baseline      everything in scenarios/"
+    )]
+    Gate(GateArgs),
+    /// Compare runs that were saved before.
+    #[command(
+        after_help = "Examples:\n  plimsoll compare base/ head/\n  plimsoll compare SESSION1 SESSION2 --paired\n  plimsoll compare baseline latest --scenario scenarios/quickstart.toml"
+    )]
+    Compare(CompareArgs),
+    /// Render the report of saved runs again.
+    #[command(
+        after_help = "Examples:\n  plimsoll report                                the newest session\n  plimsoll report latest --html page.html"
+    )]
+    Report(ReportArgs),
+    /// Show, save and compare baselines.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  plimsoll run scenarios/quickstart.toml --runs 5 && plimsoll baseline save"
+    )]
+    Baseline(BaselineCommand),
+    /// Show every problem of scenario files at once.
+    #[command(after_help = "Example:\n  plimsoll check scenarios/*.toml")]
+    Check(CheckArgs),
+    /// Print a JSON Schema.
+    #[command(
+        after_help = "Example:\n  plimsoll schema > scenario.schema.json       for your editor"
+    )]
+    Schema(SchemaArgs),
+    /// List scenarios with what they do, or the sessions in the store.
+    #[command(after_help = "Examples:\n  plimsoll list\n  plimsoll list --sessions")]
+    List(ListArgs),
+    /// Say what makes measurements on this machine noisy.
+    #[command(after_help = "Example:\n  plimsoll doctor")]
+    Doctor,
+    /// Print the completion script of a shell.
+    #[command(
+        after_help = "Example:\n  plimsoll completions bash > /etc/bash_completion.d/plimsoll"
+    )]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// One load generator; speaks JSON on stdin and stdout.
+    #[command(hide = true)]
+    Worker,
+    /// The parent of one process of a scenario; speaks JSON on stdin and stdout.
+    #[command(hide = true)]
+    Supervise,
+}
+
+/// Which scenarios, and how.
+#[derive(Debug, Clone, Args)]
+pub struct Selection {
+    /// Scenario files; without any, everything in scenarios/.
+    #[arg(value_name = "SCENARIO")]
+    pub scenarios: Vec<PathBuf>,
+    /// The variant to run [default: the scenario's first].
+    #[arg(long, value_name = "NAME")]
+    pub variant: Option<String>,
+    /// Runs of each scenario.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub runs: Option<u32>,
+    /// What is measured, for the record [default: the git revision].
+    #[arg(long, value_name = "TEXT")]
+    pub revision: Option<String>,
+    /// Also write every run into this folder, as one JSON file each.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// The folder of HTML reports.
+    #[arg(long, value_name = "DIR", default_value = "reports")]
+    pub reports: PathBuf,
+    /// The folder of baselines.
+    #[arg(long, value_name = "DIR", default_value = "baselines")]
+    pub baselines: PathBuf,
+}
+
+/// Options of `run`.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// Which scenarios.
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Label the runs as one arm of a comparison to come.
+    #[arg(long, value_enum)]
+    pub arm: Option<ArmArg>,
+    /// Label the run with its pair, counted from 1; needs --arm.
+    #[arg(long, value_name = "N", requires = "arm", value_parser = clap::value_parser!(u32).range(1..))]
+    pub pair: Option<u32>,
+    /// Add the runs to this session instead of a new one.
+    #[arg(long, value_name = "ID")]
+    pub session: Option<String>,
+}
+
+/// One side of a comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ArmArg {
+    /// What is compared against.
+    Base,
+    /// What is judged.
+    Head,
+}
+
+/// How strictly a verdict becomes an exit code.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Strictness {
+    /// Inconclusive is exit code 11.
+    #[arg(long)]
+    pub strict: bool,
+    /// Call a metric regressed only where its whole interval lies beyond the margin.
+    #[arg(long)]
+    pub beyond_margin: bool,
+    /// No comparable baseline is exit code 12.
+    #[arg(long)]
+    pub require_baseline: bool,
+}
+
+/// Options of `gate`.
+#[derive(Debug, Clone, Args)]
+pub struct GateArgs {
+    /// Which scenarios.
+    #[command(flatten)]
+    pub selection: Selection,
+    /// How strictly.
+    #[command(flatten)]
+    pub strictness: Strictness,
+}
+
+/// Options of `compare`.
+#[derive(Debug, Clone, Args)]
+pub struct CompareArgs {
+    /// A run file, a folder of them, a session, a run id, `latest`, or `baseline`.
+    pub base: String,
+    /// As for the base.
+    pub head: String,
+    /// The runs are pairs, made in alternation on one machine.
+    #[arg(long)]
+    pub paired: bool,
+    /// The scenario whose gates judge [default: the one of that name in scenarios/].
+    #[arg(long, value_name = "FILE")]
+    pub scenario: Option<PathBuf>,
+    /// Judge metrics that match this instead of the scenario's gates; `*` is any text.
+    #[arg(long, value_name = "GLOB", requires = "regress")]
+    pub gate: Vec<String>,
+    /// The margin of --gate: 5%.
+    #[arg(long, value_name = "PERCENT")]
+    pub regress: Option<String>,
+    /// How strictly.
+    #[command(flatten)]
+    pub strictness: Strictness,
+    /// Write the HTML report here.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// The folder of baselines.
+    #[arg(long, value_name = "DIR", default_value = "baselines")]
+    pub baselines: PathBuf,
+}
+
+/// Options of `report`.
+#[derive(Debug, Clone, Args)]
+pub struct ReportArgs {
+    /// A run file, a folder, a session, a run id, or `latest`.
+    #[arg(default_value = "latest")]
+    pub runs: String,
+    /// What to compare with: as above, or `baseline`.
+    #[arg(long, value_name = "RUNS")]
+    pub base: Option<String>,
+    /// The runs are pairs.
+    #[arg(long, requires = "base")]
+    pub paired: bool,
+    /// The scenario whose gates judge [default: the one of that name in scenarios/].
+    #[arg(long, value_name = "FILE")]
+    pub scenario: Option<PathBuf>,
+    /// Write the HTML page here [default: reports/SCENARIO/SESSION.html].
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// The folder of baselines.
+    #[arg(long, value_name = "DIR", default_value = "baselines")]
+    pub baselines: PathBuf,
+}
+
+/// What to do with baselines.
+#[derive(Debug, Clone, Subcommand)]
+pub enum BaselineCommand {
+    /// Show the baselines of this machine, or one of them.
+    #[command(after_help = "Example:\n  plimsoll baseline show quickstart")]
+    Show {
+        /// A scenario's name or a baseline file; without any, a list.
+        scenario: Option<String>,
+        /// The folder of baselines.
+        #[arg(long, value_name = "DIR", default_value = "baselines")]
+        baselines: PathBuf,
+    },
+    /// Save sessions from the store as the baseline of their scenario on this machine.
+    #[command(
+        after_help = "Examples:\n  plimsoll baseline save                         the newest session of each scenario\n  plimsoll baseline save quickstart --sessions 3"
+    )]
+    Save {
+        /// Scenario names; without any, the scenarios of the newest session.
+        scenarios: Vec<String>,
+        /// How many of the newest sessions; three or more let margins fail the gate, because
+        /// they show how much sessions differ.
+        #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+        sessions: u32,
+        /// The folder of baselines.
+        #[arg(long, value_name = "DIR", default_value = "baselines")]
+        baselines: PathBuf,
+    },
+    /// Show what changed between two baseline files, or between the baseline and the newest session.
+    #[command(
+        after_help = "Examples:\n  plimsoll baseline diff quickstart              baseline against the newest session\n  plimsoll baseline diff old.json new.json"
+    )]
+    Diff {
+        /// A scenario's name or a baseline file.
+        old: String,
+        /// A baseline file [default: the newest session in the store].
+        new: Option<String>,
+        /// The folder of baselines.
+        #[arg(long, value_name = "DIR", default_value = "baselines")]
+        baselines: PathBuf,
+    },
+}
+
+/// Options of `check`.
+#[derive(Debug, Clone, Args)]
+pub struct CheckArgs {
+    /// Scenario files; without any, everything in scenarios/.
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+}
+
+/// Options of `schema`.
+#[derive(Debug, Clone, Args)]
+pub struct SchemaArgs {
+    /// Of what.
+    #[arg(value_enum, default_value_t = SchemaOf::Scenario)]
+    pub of: SchemaOf,
+}
+
+/// What has a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SchemaOf {
+    /// Scenario files.
+    Scenario,
+    /// The verdict that `--format json` prints.
+    Verdict,
+    /// A saved run.
+    Run,
+}
+
+/// Options of `list`.
+#[derive(Debug, Clone, Args)]
+pub struct ListArgs {
+    /// Scenario files; without any, everything in scenarios/.
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// The sessions in the store instead.
+    #[arg(long, conflicts_with = "files")]
+    pub sessions: bool,
+    /// With each scenario, every metric that a gate can name.
+    #[arg(long)]
+    pub metrics: bool,
+}

@@ -1,0 +1,48 @@
+//! Expected failures, each with its exit code. A panic is a bug and says so.
+
+use std::fmt;
+
+/// Why a command ended without an answer.
+#[derive(Debug)]
+pub enum Failure {
+    /// Wrong usage: exit code 2. The second text says what to do.
+    Usage(String, String),
+    /// A scenario with problems, already rendered: exit code 2.
+    Scenario(String),
+    /// The tool failed: exit code 1.
+    Tool(String),
+    /// Whoever read our output went away: success.
+    BrokenPipe,
+}
+
+impl Failure {
+    /// A failure of the tool, from an error and its causes.
+    pub fn tool(doing: impl fmt::Display, error: &dyn std::error::Error) -> Self {
+        let mut text = format!("{doing}: {error}");
+        let mut source = error.source();
+        while let Some(cause) = source {
+            let cause_text = cause.to_string();
+            // Many errors already print their cause.
+            if !text.contains(&cause_text) {
+                text.push_str(": ");
+                text.push_str(&cause_text);
+            }
+            source = cause.source();
+        }
+        Self::Tool(text)
+    }
+
+    /// Wrong usage with a remedy.
+    pub fn usage(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::Usage(what.into(), remedy.into())
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::BrokenPipe => Self::BrokenPipe,
+            _ => Self::tool("writing the answer", &error),
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! What a person sees while it works: a live view on a terminal, a line now and then elsewhere.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use crate::harness::engine::{LoadTick, Progress, Tick};
+use crate::harness::model::Phase;
+use crate::harness::report::{format, text};
+
+use super::output::Output;
+
+/// Without a terminal, a line this often.
+const PLAIN_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The view of one session. Shared with the engine, which reports from several tasks.
+pub struct Live {
+    output: Output,
+    bars: MultiProgress,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The line of what is going on; the load's progress while one runs.
+    main: Option<ProgressBar>,
+    /// One line a load.
+    loads: Vec<ProgressBar>,
+    /// The rates of the last seconds of each load, for its sparkline.
+    rates: Vec<Vec<f64>>,
+    last_line: Option<Instant>,
+    /// `run 2/5`, in front of everything that belongs to a run.
+    run: String,
+}
+
+/// Seconds that a sparkline shows.
+const SPARK_SECONDS: usize = 20;
+
+impl Live {
+    /// A view that shows nothing yet.
+    pub fn new(output: Output) -> Self {
+        Self {
+            output,
+            bars: MultiProgress::new(),
+            state: Mutex::default(),
+        }
+    }
+
+    /// Says that run `number` of `of` of `scenario` begins.
+    pub fn begin_run(&self, scenario: &str, number: u32, of: u32) {
+        let Ok(mut state) = self.state.lock() else {
+            return;
+        };
+        state.run = if of > 1 {
+            format!("{scenario} run {number}/{of}")
+        } else {
+            scenario.to_owned()
+        };
+        state.rates.clear();
+        let text = state.run.clone();
+        self.step(&mut state, text);
+    }
+
+    /// Takes everything off the terminal.
+    pub fn finish(&self) {
+        if let Ok(mut state) = self.state.lock() {
+            for bar in state.loads.drain(..) {
+                bar.finish_and_clear();
+            }
+            if let Some(bar) = state.main.take() {
+                bar.finish_and_clear();
+            }
+        }
+    }
+
+    /// A step forward of the engine.
+    pub fn observe(&self, progress: Progress) {
+        let Ok(mut state) = self.state.lock() else {
+            return;
+        };
+        let run = state.run.clone();
+        match progress {
+            Progress::Building { what, command } => {
+                self.step(&mut state, format!("building {what}: {command}"));
+            }
+            Progress::Starting { process } => {
+                self.step(&mut state, format!("{run}: starting {process}"))
+            }
+            Progress::Ready { process, after_ns } => self.step(
+                &mut state,
+                format!(
+                    "{run}: {process} is ready after {}",
+                    format::duration_ns(after_ns)
+                ),
+            ),
+            Progress::Phase { phase, length_ns } => {
+                if !self.output.live {
+                    self.output.say(&format!(
+                        "{run}: {} for {}",
+                        phase_name(phase),
+                        format::duration_ns(length_ns)
+                    ));
+                }
+            }
+            Progress::Tick(tick) => self.tick(&mut state, &tick),
+            Progress::Bench {
+                target,
+                invocation,
+                of,
+            } => {
+                self.step(
+                    &mut state,
+                    format!("{run}: bench {target}, invocation {invocation}/{of}"),
+                );
+            }
+            Progress::Fault { what } => self.line(&format!("{run}: fault: {what}")),
+            Progress::Stopping => {
+                for bar in state.loads.drain(..) {
+                    bar.finish_and_clear();
+                }
+                self.step(&mut state, format!("{run}: stopping processes"));
+            }
+            Progress::Note(text) => self.line(&text),
+        }
+    }
+
+    /// Shows what is going on now.
+    fn step(&self, state: &mut State, text: String) {
+        if self.output.quiet {
+            return;
+        }
+        let text = text::one_line(&text);
+        if !self.output.live {
+            self.output.say(&text);
+            return;
+        }
+        let bar = self.main_bar(state);
+        bar.set_style(spinner_style());
+        bar.set_message(text);
+    }
+
+    /// A line that stays.
+    fn line(&self, text: &str) {
+        if self.output.quiet {
+            return;
+        }
+        let text = text::one_line(text);
+        if self.output.live {
+            // A terminal that went away is nobody's loss.
+            let _ = self.bars.println(text);
+        } else {
+            self.output.say(&text);
+        }
+    }
+
+    fn tick(&self, state: &mut State, tick: &Tick) {
+        if self.output.quiet {
+            return;
+        }
+        if !self.output.live {
+            if state
+                .last_line
+                .is_none_or(|last| last.elapsed() >= PLAIN_INTERVAL)
+            {
+                state.last_line = Some(Instant::now());
+                let left = tick.of_ns.saturating_sub(tick.at_ns);
+                let loads: Vec<_> = tick.loads.iter().map(load_text).collect();
+                self.output.say(&format!(
+                    "{}: {} {}/{}, {} left | {}",
+                    state.run,
+                    phase_name(tick.phase),
+                    format::duration_ns(tick.at_ns),
+                    format::duration_ns(tick.of_ns),
+                    format::duration_ns(left),
+                    loads.join(" | ")
+                ));
+            }
+            return;
+        }
+        let bar = self.main_bar(state);
+        bar.set_style(bar_style());
+        bar.set_length(tick.of_ns / 1_000_000);
+        bar.set_position(tick.at_ns / 1_000_000);
+        let left = tick.of_ns.saturating_sub(tick.at_ns) / 1_000_000_000;
+        bar.set_message(format!("{left} s left"));
+        bar.set_prefix(format!("{} {}", state.run, phase_name(tick.phase)));
+        for (at, load) in tick.loads.iter().enumerate() {
+            if state.loads.len() <= at {
+                let line = self.bars.add(ProgressBar::no_length());
+                line.set_style(line_style());
+                state.loads.push(line);
+                state.rates.push(Vec::new());
+            }
+            let Some(rates) = state.rates.get_mut(at) else {
+                continue;
+            };
+            rates.push(load.rate);
+            let surplus = rates.len().saturating_sub(SPARK_SECONDS);
+            rates.drain(..surplus);
+            state.loads[at].set_message(format!("{} {}", load_text(load), sparkline(rates)));
+        }
+    }
+
+    fn main_bar(&self, state: &mut State) -> ProgressBar {
+        state
+            .main
+            .get_or_insert_with(|| {
+                let bar = self.bars.add(ProgressBar::new_spinner());
+                bar.enable_steady_tick(Duration::from_millis(120));
+                bar
+            })
+            .clone()
+    }
+}
+
+fn spinner_style() -> ProgressStyle {
+    ProgressStyle::with_template("{spinner} {wide_msg}").expect("BUG: a constant template")
+}
+
+fn bar_style() -> ProgressStyle {
+    ProgressStyle::with_template("{spinner} {prefix} [{bar:24}] {wide_msg}")
+        .expect("BUG: a constant template")
+        .progress_chars("=> ")
+}
+
+fn line_style() -> ProgressStyle {
+    ProgressStyle::with_template("  {wide_msg}").expect("BUG: a constant template")
+}
+
+fn phase_name(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Warmup => "warm-up",
+        Phase::Measure => "measure",
+        Phase::Cooldown => "cool-down",
+    }
+}
+
+fn load_text(load: &LoadTick) -> String {
+    let latency =
+        |value: Option<u64>| value.map_or_else(|| "–".to_owned(), |ns| format::duration_ns(ns));
+    let target = load
+        .target_rate
+        .map_or_else(String::new, |target| format!(" of {target:.0}"));
+    let mut text = format!(
+        "{}: {:.0}{target}/s, p50 {}, p95 {}, p99 {}, {} in flight",
+        load.load,
+        load.rate,
+        latency(load.p50_ns),
+        latency(load.p95_ns),
+        latency(load.p99_ns),
+        load.in_flight,
+    );
+    for (count, what) in [(load.failed, "failed"), (load.dropped, "dropped")] {
+        if count > 0 {
+            text.push_str(&format!(", {count} {what}"));
+        }
+    }
+    text::one_line(&text)
+}
+
+/// Eight heights a value, scaled to the largest.
+fn sparkline(values: &[f64]) -> String {
+    const HEIGHTS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let largest = values.iter().copied().fold(0.0, f64::max);
+    if largest <= 0.0 {
+        return String::new();
+    }
+    values
+        .iter()
+        .map(|value| HEIGHTS[((value / largest * 7.0).round() as usize).min(7)])
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sparkline_scales_to_its_largest() {
+        assert_eq!(sparkline(&[0.0, 50.0, 100.0]), "▁▅█");
+        assert_eq!(sparkline(&[0.0, 0.0]), "");
+        assert_eq!(sparkline(&[]), "");
+    }
+}

@@ -1,0 +1,96 @@
+//! Streams: stdout is the answer, stderr has progress, warnings and logs.
+
+use std::io::{IsTerminal, Write};
+
+use serde::Serialize;
+
+use super::args::{Color, Format, Global};
+use super::failure::Failure;
+
+/// How this call speaks.
+#[derive(Debug, Clone, Copy)]
+pub struct Output {
+    /// For people or for programs.
+    pub format: Format,
+    /// Whether only the verdict is wanted.
+    pub quiet: bool,
+    /// Whether stdout takes colour.
+    pub colour: bool,
+    /// Whether stderr takes colour.
+    pub colour_err: bool,
+    /// Whether a live view makes sense.
+    pub live: bool,
+    /// Columns of the terminal.
+    pub width: usize,
+}
+
+/// Columns where there is no terminal to ask.
+const DEFAULT_WIDTH: usize = 100;
+
+impl Output {
+    /// Asks the options, the environment and the streams.
+    pub fn new(global: &Global) -> Self {
+        let wanted = |is_terminal: bool| match global.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => {
+                let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+                let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+                is_terminal && !refused && !dumb
+            }
+        };
+        let stdout = std::io::stdout().is_terminal();
+        let stderr = std::io::stderr().is_terminal();
+        let width = terminal_width().unwrap_or(DEFAULT_WIDTH);
+        Self {
+            format: global.format,
+            quiet: global.quiet,
+            colour: wanted(stdout),
+            colour_err: wanted(stderr),
+            live: stderr && !global.quiet,
+            width,
+        }
+    }
+
+    /// Whether the answer is JSON.
+    pub fn is_json(&self) -> bool {
+        self.format == Format::Json
+    }
+
+    /// Writes text to stdout as it is.
+    pub fn answer(&self, text: &str) -> Result<(), Failure> {
+        let mut stdout = std::io::stdout().lock();
+        stdout.write_all(text.as_bytes())?;
+        if !text.ends_with('\n') {
+            stdout.write_all(b"\n")?;
+        }
+        stdout.flush()?;
+        Ok(())
+    }
+
+    /// Writes a value to stdout as one line of JSON.
+    pub fn answer_json(&self, value: &impl Serialize) -> Result<(), Failure> {
+        let text = serde_json::to_string(value)
+            .map_err(|error| Failure::tool("writing the answer as JSON", &error))?;
+        self.answer(&text)
+    }
+
+    /// Says something on stderr, unless only the verdict is wanted.
+    pub fn say(&self, text: &str) {
+        if !self.quiet {
+            // stderr that went away is nobody's loss.
+            let _ = writeln!(std::io::stderr().lock(), "{text}");
+        }
+    }
+}
+
+/// The width of the terminal; COLUMNS beats it.
+fn terminal_width() -> Option<usize> {
+    let columns = std::env::var("COLUMNS")
+        .ok()
+        .and_then(|text| text.parse().ok());
+    columns.or_else(|| {
+        let (width, _) = terminal_size::terminal_size()?;
+        Some(usize::from(width.0))
+    })
+}

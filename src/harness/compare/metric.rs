@@ -1,0 +1,330 @@
+//! One metric in both arms → its estimate.
+
+use super::arms::sessions;
+use super::comparison::{Design, Effect, Estimate, MetricComparison};
+use super::settings::{Noise, Settings};
+use crate::harness::model::{Direction, Metric, Reading, Run, Unit};
+use crate::harness::stats::{self, Between, Prior, SIGNED_RANK_FROM, Trials};
+
+/// Metrics of microbenchmarks, whose replicates are the invocations of a process.
+const BENCH: &str = "bench.";
+/// Fewer invocations than this of a benchmark say nothing.
+const INVOCATIONS_NEEDED: usize = 5;
+/// Metrics that are shares of failed requests. Their value times their observations is a count.
+pub const ERROR_RATE: &str = ".error_rate";
+
+/// The runs of both arms, and those of them that are pairs.
+pub(super) struct Compared<'a> {
+    pub(super) base: &'a [Run],
+    pub(super) head: &'a [Run],
+    pub(super) pairs: &'a [(&'a Run, &'a Run)],
+}
+
+/// Compares the metric `name`, which at least one run of each arm has.
+pub(super) fn compare_metric(
+    name: &str,
+    arms: &Compared<'_>,
+    settings: &Settings,
+) -> MetricComparison {
+    let first = |runs: &[Run]| {
+        let metric = runs.iter().find_map(|run| run.metric(name));
+        metric.map_or((Unit::Count, Direction::Lower), |metric| {
+            (metric.unit.clone(), metric.better)
+        })
+    };
+    let (unit, better) = first(arms.head);
+    let (base, head) = match settings.design {
+        Design::Paired => paired_values(name, arms.pairs),
+        Design::Stored => (
+            session_values(name, arms.base).concat(),
+            session_values(name, arms.head).concat(),
+        ),
+    };
+    let estimate = match trouble(name, arms, &base, &head) {
+        Some(unknown) => unknown,
+        None => estimate(name, better, arms, (&base, &head), settings),
+    };
+    MetricComparison {
+        name: name.to_owned(),
+        unit,
+        better,
+        base,
+        head,
+        estimate,
+    }
+}
+
+/// Why the values can't be compared at all, if so.
+fn trouble(name: &str, arms: &Compared<'_>, base: &[f64], head: &[f64]) -> Option<Estimate> {
+    let readings = || {
+        arms.base
+            .iter()
+            .chain(arms.head)
+            .filter_map(|run| run.metric(name))
+    };
+    let mut kinds = readings().map(|metric| (&metric.unit, metric.better));
+    if let Some(first) = kinds.next()
+        && let Some(other) = kinds.find(|kind| *kind != first)
+    {
+        let text = |(unit, better): (&Unit, Direction)| match better {
+            Direction::Lower => format!("{unit} (lower is better)"),
+            Direction::Higher => format!("{unit} (higher is better)"),
+        };
+        return Some(unknown(
+            format!(
+                "some runs have it in {}, others in {}",
+                text(first),
+                text(other)
+            ),
+            "measure both arms with the same version of the scenario",
+        ));
+    }
+    if base.is_empty() || head.is_empty() {
+        let why = readings().find_map(|metric| match &metric.reading {
+            Reading::NotMeasurable { reason, remedy } => Some((reason, remedy)),
+            Reading::Measured { .. } => None,
+        });
+        return Some(match why {
+            Some((reason, remedy)) => unknown(reason, remedy),
+            None => unknown(
+                "no run of one arm has a partner in the other",
+                "number the pairs alike in both arms, or compare them as stored",
+            ),
+        });
+    }
+    if base.iter().chain(head).any(|value| !value.is_finite()) {
+        return Some(unknown(
+            "a value is not a finite number",
+            "mend whatever wrote it",
+        ));
+    }
+    let fewest = base.len().min(head.len());
+    if name.starts_with(BENCH) && fewest < INVOCATIONS_NEEDED {
+        return Some(unknown(
+            format!("only {fewest} invocations in an arm; {INVOCATIONS_NEEDED} are needed"),
+            format!("set `invocations` to at least {INVOCATIONS_NEEDED}"),
+        ));
+    }
+    None
+}
+
+fn estimate(
+    name: &str,
+    better: Direction,
+    arms: &Compared<'_>,
+    (base, head): (&[f64], &[f64]),
+    settings: &Settings,
+) -> Estimate {
+    if let Some((base, head)) = error_trials(name, arms, settings.design) {
+        return match stats::newcombe(&base, &head, settings.alpha) {
+            Some(estimate) => known_difference(estimate, settings),
+            None => unknown("an arm made no request", "run for longer"),
+        };
+    }
+    // Nothing to take a logarithm of, and nothing that changed.
+    let all_zero = base.iter().chain(head).all(|value| *value == 0.0);
+    if !all_zero && base.iter().chain(head).any(|value| *value <= 0.0) {
+        return unknown(
+            "a value of zero or less has no ratio",
+            "judge it by a limit (`max` or `min`) instead of a margin",
+        );
+    }
+    // y = ln(metric), signed so that positive is worse.
+    let y = |value: f64| match better {
+        _ if all_zero => 0.0,
+        Direction::Lower => value.ln(),
+        Direction::Higher => -value.ln(),
+    };
+    let noise = settings.noise.get(name).copied().unwrap_or_default();
+    match settings.design {
+        Design::Paired => {
+            let differences: Vec<f64> = base
+                .iter()
+                .zip(head)
+                .map(|(base, head)| y(*head) - y(*base))
+                .collect();
+            paired(&differences, noise, settings.alpha)
+        }
+        Design::Stored => {
+            let logs = |runs: &[Run]| -> Vec<Vec<f64>> {
+                let sessions = session_values(name, runs).into_iter();
+                sessions
+                    .map(|values| values.into_iter().map(y).collect())
+                    .collect()
+            };
+            stored(&logs(arms.base), &logs(arms.head), noise, settings.alpha)
+        }
+    }
+}
+
+fn paired(differences: &[f64], noise: Noise, alpha: f64) -> Estimate {
+    let n = differences.len();
+    let ranked = n >= SIGNED_RANK_FROM;
+    let method = match noise.prior {
+        _ if ranked => format!("Hodges–Lehmann with signed-rank bounds, {n} pairs"),
+        Some(Prior { d0, .. }) => format!("paired t, moderated (d0 = {d0}), {n} pairs"),
+        None => format!("paired t, {n} pairs"),
+    };
+    match stats::paired(differences, noise.prior, alpha) {
+        Some(estimate) => known(
+            estimate,
+            alpha,
+            None,
+            (!ranked).then_some(estimate.df),
+            method,
+        ),
+        None => unknown(
+            "one pair has no spread",
+            "measure at least two pairs, better five",
+        ),
+    }
+}
+
+fn stored(base: &[Vec<f64>], head: &[Vec<f64>], noise: Noise, alpha: f64) -> Estimate {
+    let between = noise
+        .between
+        .or_else(|| stats::between_sessions(base))
+        .or_else(|| stats::between_sessions(head));
+    let method = match between {
+        Some(Between { sessions, .. }) => {
+            format!("stored arms, spread between sessions from {sessions} sessions")
+        }
+        None => "stored arms, spread between sessions unknown".into(),
+    };
+    match stats::stored(base, head, between, alpha) {
+        Some(estimate) => known(
+            estimate,
+            alpha,
+            between.map(|b| b.tau),
+            Some(estimate.df),
+            method,
+        ),
+        None => unknown(
+            "an arm with one run has no spread",
+            "measure at least two runs an arm",
+        ),
+    }
+}
+
+fn known(
+    estimate: stats::Estimate,
+    alpha: f64,
+    tau: Option<f64>,
+    df: Option<f64>,
+    method: String,
+) -> Estimate {
+    let stats::Estimate {
+        effect,
+        se,
+        sd,
+        lower,
+        upper,
+        p_worse,
+        p_better,
+        ..
+    } = estimate;
+    if ![effect, se, sd, lower, upper, p_worse, p_better]
+        .iter()
+        .all(|x| x.is_finite())
+    {
+        return unknown("too few runs for bounds at this level", "measure more runs");
+    }
+    Estimate::Known(Effect {
+        theta: effect,
+        lower,
+        upper,
+        p: p_worse,
+        p_improved: p_better,
+        se,
+        sd,
+        df: df.filter(|df| df.is_finite()),
+        mde: Effect::as_fraction(estimate.mde(alpha)),
+        tau,
+        method,
+    })
+}
+
+/// A difference of proportions, kept as ln(1 + difference): see [`Effect`].
+fn known_difference(mut estimate: stats::Estimate, settings: &Settings) -> Estimate {
+    // Only an arm that failed throughout against one without any error would be ln 0.
+    let scale = |difference: f64| difference.max(-1.0 + f64::EPSILON).ln_1p();
+    estimate.effect = scale(estimate.effect);
+    estimate.lower = scale(estimate.lower);
+    estimate.upper = scale(estimate.upper);
+    let mde = estimate.mde(settings.alpha);
+    // Errors are counted, not drawn from a distribution between sessions: τ does not apply, and the
+    // dispersion over the runs has widened the bounds already.
+    let method = "difference of error rates, Newcombe".into();
+    match known(estimate, settings.alpha, Some(0.0), None, method) {
+        Estimate::Known(effect) => Estimate::Known(Effect { mde, ..effect }),
+        unknown => unknown,
+    }
+}
+
+/// Errors and requests per run, where `name` is an error rate and every run says how many requests
+/// it rests on.
+fn error_trials(
+    name: &str,
+    arms: &Compared<'_>,
+    design: Design,
+) -> Option<(Vec<Trials>, Vec<Trials>)> {
+    if !name.ends_with(ERROR_RATE) {
+        return None;
+    }
+    let trials = |run: &Run| {
+        let metric = run.metric(name)?;
+        let value = metric.value()?;
+        let counted = metric.unit == Unit::Ratio
+            && metric.better == Direction::Lower
+            && metric.observations > 1
+            && (0.0..=1.0).contains(&value);
+        counted.then(|| Trials {
+            errors: (value * metric.observations as f64).round() as u64,
+            requests: metric.observations,
+        })
+    };
+    match design {
+        Design::Paired => arms
+            .pairs
+            .iter()
+            .map(|(base, head)| Some((trials(base)?, trials(head)?)))
+            .collect::<Option<Vec<_>>>()
+            .map(|pairs| pairs.into_iter().unzip()),
+        Design::Stored => {
+            let all = |runs: &[Run]| runs.iter().map(trials).collect::<Option<Vec<_>>>();
+            Some((all(arms.base)?, all(arms.head)?))
+        }
+    }
+}
+
+/// Values of pairs in which both runs have the metric. The replicates of a benchmark are paired in
+/// the order of their invocations.
+fn paired_values(name: &str, pairs: &[(&Run, &Run)]) -> (Vec<f64>, Vec<f64>) {
+    pairs
+        .iter()
+        .filter_map(|(base, head)| Some((base.metric(name)?, head.metric(name)?)))
+        .flat_map(|(base, head)| base.values().iter().zip(head.values()))
+        .unzip()
+}
+
+/// Values per session; a session without any is left out.
+fn session_values(name: &str, runs: &[Run]) -> Vec<Vec<f64>> {
+    sessions(runs)
+        .into_iter()
+        .map(|runs| {
+            let metrics = runs.into_iter().filter_map(|run| run.metric(name));
+            metrics
+                .flat_map(Metric::values)
+                .copied()
+                .collect::<Vec<f64>>()
+        })
+        .filter(|values| !values.is_empty())
+        .collect()
+}
+
+fn unknown(reason: impl Into<String>, remedy: impl Into<String>) -> Estimate {
+    Estimate::Unknown {
+        reason: reason.into(),
+        remedy: remedy.into(),
+    }
+}

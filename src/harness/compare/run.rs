@@ -1,0 +1,82 @@
+//! Two arms → their comparison.
+
+use std::collections::BTreeSet;
+
+use super::arms::{fingerprint_differences, pair_up};
+use super::comparison::{Comparison, Design};
+use super::metric::{Compared, compare_metric};
+use super::settings::Settings;
+use crate::harness::model::{Reading, Run};
+
+/// Compares every metric that both arms have. A metric that only one arm has, or that is measurable
+/// in no run of the other, is named in `only_in_base` or `only_in_head`; one that is measurable in
+/// neither is compared with an unknown estimate that says why. Nothing is left out silently.
+///
+/// Runs are taken as they are: whether they may be judged (`invalid`, `partial`, the fingerprint
+/// differences found here) is for the gate to say.
+pub fn compare(base: &[Run], head: &[Run], settings: &Settings) -> Comparison {
+    let pairs = pair_up(base, head);
+    let (base_runs, head_runs) = match settings.design {
+        Design::Paired => pairs.iter().map(|(base, head)| (base.id, head.id)).unzip(),
+        Design::Stored => (
+            base.iter().map(|run| run.id).collect(),
+            head.iter().map(|run| run.id).collect(),
+        ),
+    };
+    let mut comparison = Comparison {
+        design: settings.design,
+        alpha: settings.alpha,
+        base_label: settings.base_label.clone(),
+        head_label: settings.head_label.clone(),
+        base_runs,
+        head_runs,
+        fingerprint_differences: fingerprint_differences(base, head),
+        metrics: Vec::new(),
+        only_in_base: Vec::new(),
+        only_in_head: Vec::new(),
+    };
+    for name in names(base).union(&names(head)) {
+        match (presence(base, name), presence(head, name)) {
+            (Presence::Measured, Presence::Measured)
+            | (Presence::Unmeasurable, Presence::Unmeasurable) => {
+                let arms = Compared {
+                    base,
+                    head,
+                    pairs: &pairs,
+                };
+                comparison
+                    .metrics
+                    .push(compare_metric(name, &arms, settings));
+            }
+            (base, head) if base > head => comparison.only_in_base.push((*name).to_owned()),
+            _ => comparison.only_in_head.push((*name).to_owned()),
+        }
+    }
+    comparison
+}
+
+/// What an arm knows of a metric.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Presence {
+    Absent,
+    Unmeasurable,
+    Measured,
+}
+
+fn presence(runs: &[Run], name: &str) -> Presence {
+    runs.iter()
+        .filter_map(|run| run.metric(name))
+        .map(|metric| match metric.reading {
+            Reading::Measured { .. } => Presence::Measured,
+            Reading::NotMeasurable { .. } => Presence::Unmeasurable,
+        })
+        .max()
+        .unwrap_or(Presence::Absent)
+}
+
+fn names(runs: &[Run]) -> BTreeSet<&str> {
+    runs.iter()
+        .flat_map(|run| &run.metrics)
+        .map(|metric| metric.name.as_str())
+        .collect()
+}

@@ -1,0 +1,284 @@
+//! Everything that is known → the verdict.
+
+use super::exit;
+use super::limit::{Judged, limits};
+use super::metric::metrics;
+use super::policy::Policy;
+use super::verdict::{
+    LimitVerdict, MetricOutcome, MetricVerdict, Outcome, Reason, VERDICT_FORMAT, Verdict, Warning,
+};
+use crate::harness::compare::{Comparison, ERROR_RATE, Estimate, rule_of_three};
+use crate::harness::model::{Arm, Run};
+
+/// What a verdict is reached from.
+#[derive(Debug, Clone, Copy)]
+pub struct Evidence<'a> {
+    /// The runs of the base; empty where there is none.
+    pub base: &'a [Run],
+    /// The runs that are judged.
+    pub head: &'a [Run],
+    /// The comparison of the two; `None` where there is no comparable base.
+    pub comparison: Option<&'a Comparison>,
+}
+
+/// The verdict on one scenario. Pure: the same evidence and policy always give the same verdict.
+pub fn judge(policy: &Policy, evidence: &Evidence<'_>) -> Verdict {
+    let limits = limits(policy, evidence.head);
+    let metrics = evidence
+        .comparison
+        .map_or_else(Vec::new, |comparison| metrics(policy, comparison));
+
+    let invalid = invalid(evidence);
+    if !invalid.is_empty() {
+        return verdict(
+            policy,
+            evidence,
+            invalid
+                .into_iter()
+                .map(|reason| (Outcome::Invalid, reason))
+                .collect(),
+            Vec::new(),
+            metrics.into_iter().map(withheld).collect(),
+            limits
+                .into_iter()
+                .map(|judged| LimitVerdict {
+                    holds: None,
+                    ..judged.limit
+                })
+                .collect(),
+        );
+    }
+
+    let mut findings: Vec<(Outcome, Reason)> = Vec::new();
+    findings.extend(limits.iter().filter_map(of_limit));
+    findings.extend(
+        metrics
+            .iter()
+            .filter_map(|metric| of_metric(metric, evidence)),
+    );
+    if let Some(comparison) = evidence.comparison {
+        findings.extend(one_arm_only(policy, comparison));
+    } else if policy.has_margins() {
+        let outcome = if policy.require_baseline {
+            Outcome::NoBaseline
+        } else {
+            Outcome::Pass
+        };
+        findings.push((outcome, Reason::NoBaseline));
+    }
+    let mut warnings = warnings(policy, evidence, &metrics);
+    warnings.extend(limits.iter().filter_map(silence));
+    let limits = limits.into_iter().map(|judged| judged.limit).collect();
+    verdict(policy, evidence, findings, warnings, metrics, limits)
+}
+
+/// Puts the findings in order, the weightiest first, and lets them decide.
+fn verdict(
+    policy: &Policy,
+    evidence: &Evidence<'_>,
+    mut findings: Vec<(Outcome, Reason)>,
+    warnings: Vec<Warning>,
+    metrics: Vec<MetricVerdict>,
+    limits: Vec<LimitVerdict>,
+) -> Verdict {
+    findings.sort_by_key(|(outcome, _)| std::cmp::Reverse(*outcome));
+    let outcomes = || findings.iter().map(|(outcome, _)| *outcome);
+    Verdict {
+        schema: VERDICT_FORMAT.to_owned(),
+        scenario: policy.scenario.clone(),
+        verdict: outcomes().max().unwrap_or(Outcome::Pass),
+        exit_code: exit::worst(outcomes().map(|outcome| exit::code(outcome, policy))),
+        reasons: findings.into_iter().map(|(_, reason)| reason).collect(),
+        warnings,
+        metrics,
+        limits,
+        comparison: evidence.comparison.cloned(),
+    }
+}
+
+/// Why nothing may be judged, if so.
+fn invalid(evidence: &Evidence<'_>) -> Vec<Reason> {
+    let mut reasons = Vec::new();
+    for (arm, runs) in [("base", evidence.base), ("head", evidence.head)] {
+        for (number, run) in (1..).zip(runs) {
+            let label = format!("{arm} run {number}");
+            reasons.extend(run.invalid.iter().map(|reason| Reason::InvalidRun {
+                run: label.clone(),
+                reason: reason.clone(),
+            }));
+            if run.partial {
+                reasons.push(Reason::PartialRun { run: label });
+            }
+        }
+    }
+    if let Some(comparison) = evidence.comparison
+        && !comparison.fingerprint_differences.is_empty()
+    {
+        let differences = comparison.fingerprint_differences.clone();
+        reasons.push(Reason::NotComparable { differences });
+    }
+    reasons
+}
+
+/// A metric of an invalid measurement: its numbers stay to be looked at, its verdict does not.
+fn withheld(metric: MetricVerdict) -> MetricVerdict {
+    MetricVerdict {
+        verdict: MetricOutcome::NotMeasurable,
+        note: Some("not judged: the measurement is invalid".into()),
+        ..metric
+    }
+}
+
+/// A cap on errors that holds because too few requests were made to break it.
+fn silence(judged: &Judged) -> Option<Warning> {
+    let LimitVerdict {
+        metric, max, high, ..
+    } = &judged.limit;
+    let max = max.filter(|max| *max > 0.0)?;
+    let shown = rule_of_three(judged.observations);
+    let silent = metric.ends_with(ERROR_RATE) && *high == Some(0.0) && shown > max;
+    silent.then(|| Warning::Note {
+        text: format!(
+            "{metric}: no error in {} requests shows a rate of at most {:.3} %; the limit of {:.3} % needs {:.0} requests",
+            judged.observations,
+            100.0 * shown,
+            100.0 * max,
+            (3.0 / max).ceil(),
+        ),
+    })
+}
+
+fn of_limit(judged: &Judged) -> Option<(Outcome, Reason)> {
+    let metric = judged.limit.metric.clone();
+    match (&judged.unknown, judged.limit.holds) {
+        (Some(unknown), _) => Some((
+            Outcome::Inconclusive,
+            Reason::NotMeasurable {
+                metric,
+                reason: unknown.reason.clone(),
+                remedy: unknown.remedy.clone(),
+            },
+        )),
+        (None, Some(false)) => Some((Outcome::Fail, Reason::LimitBroken { metric })),
+        (None, _) => None,
+    }
+}
+
+fn of_metric(verdict: &MetricVerdict, evidence: &Evidence<'_>) -> Option<(Outcome, Reason)> {
+    if !verdict.gating {
+        return None;
+    }
+    let metric = verdict.name.clone();
+    Some(match verdict.verdict {
+        MetricOutcome::Regressed => (Outcome::Fail, Reason::Regressed { metric }),
+        MetricOutcome::Inconclusive => (Outcome::Inconclusive, Reason::Inconclusive { metric }),
+        MetricOutcome::Improved => (Outcome::Pass, Reason::Improved { metric }),
+        MetricOutcome::NotMeasurable => {
+            let (reason, remedy) = why(evidence, &metric);
+            (
+                Outcome::Inconclusive,
+                Reason::NotMeasurable {
+                    metric,
+                    reason,
+                    remedy,
+                },
+            )
+        }
+        MetricOutcome::Unchanged | MetricOutcome::Waived => return None,
+    })
+}
+
+fn why(evidence: &Evidence<'_>, name: &str) -> (String, String) {
+    evidence
+        .comparison
+        .and_then(|comparison| comparison.metrics.iter().find(|metric| metric.name == name))
+        .and_then(|metric| match &metric.estimate {
+            Estimate::Unknown { reason, remedy } => Some((reason.clone(), remedy.clone())),
+            Estimate::Known(_) => None,
+        })
+        .unwrap_or_default()
+}
+
+/// Gating metrics that only one arm has. A metric that is gone can't be judged any more; a new one
+/// has nothing that it could be worse than.
+fn one_arm_only(policy: &Policy, comparison: &Comparison) -> Vec<(Outcome, Reason)> {
+    [
+        (Arm::Base, Outcome::Inconclusive, &comparison.only_in_base),
+        (Arm::Head, Outcome::Pass, &comparison.only_in_head),
+    ]
+    .into_iter()
+    .flat_map(|(arm, outcome, names)| {
+        let gating = names.iter().filter(|name| policy.margin(name).is_some());
+        gating.map(move |metric| {
+            (
+                outcome,
+                Reason::OneArmOnly {
+                    metric: metric.clone(),
+                    arm,
+                },
+            )
+        })
+    })
+    .collect()
+}
+
+fn warnings(policy: &Policy, evidence: &Evidence<'_>, metrics: &[MetricVerdict]) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    for metric in metrics {
+        if metric.advisory {
+            warnings.push(Warning::Advisory {
+                metric: metric.name.clone(),
+            });
+        }
+        if let (true, Some(mde), Some(margin), Some(pairs_needed)) = (
+            metric.gating,
+            metric.mde,
+            metric.margin,
+            metric.pairs_needed,
+        ) && mde > margin
+        {
+            let metric = metric.name.clone();
+            warnings.push(Warning::Underpowered {
+                metric,
+                mde,
+                margin,
+                pairs_needed,
+            });
+        }
+    }
+    let Some(comparison) = evidence.comparison else {
+        return warnings;
+    };
+    for (arm, runs, compared) in [
+        ("base", evidence.base, &comparison.base_runs),
+        ("head", evidence.head, &comparison.head_runs),
+    ] {
+        let left_out = runs
+            .iter()
+            .filter(|run| !compared.contains(&run.id))
+            .count();
+        if left_out > 0 {
+            let text = format!(
+                "{left_out} of {} runs of the {arm} have no partner in the other arm and were not compared",
+                runs.len()
+            );
+            warnings.push(Warning::Note { text });
+        }
+    }
+    for (arm, names) in [
+        ("base", &comparison.only_in_base),
+        ("head", &comparison.only_in_head),
+    ] {
+        // Gating ones are reasons already.
+        let names: Vec<&str> = names
+            .iter()
+            .map(String::as_str)
+            .filter(|name| policy.margin(name).is_none())
+            .collect();
+        if !names.is_empty() {
+            let text = format!("only the {arm} has {}: not compared", names.join(", "));
+            warnings.push(Warning::Note { text });
+        }
+    }
+    warnings
+}

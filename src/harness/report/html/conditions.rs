@@ -1,0 +1,234 @@
+//! Under which conditions it was measured: every run, whether it is valid, and where it ran.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::harness::model::{Metric, Reading, Run};
+use crate::harness::report::format::{self, value};
+use crate::harness::report::input::ReportInput;
+use crate::harness::report::text;
+use crate::harness::report::words;
+
+use super::table::{Cell, Table, judged, name, num, prose};
+
+/// Rows of the table of all metrics.
+const MAX_METRICS: usize = 1000;
+
+/// The section on validity.
+#[derive(Debug, Serialize)]
+pub(super) struct Validity {
+    /// Whether every run may be judged.
+    valid: bool,
+    /// That in a sentence.
+    sentence: String,
+    runs: Table,
+}
+
+/// Every run and whether it may be judged.
+pub(super) fn validity(input: &ReportInput<'_>) -> Validity {
+    let mut table = Table::new(
+        "The runs",
+        &[
+            "Run", "Pair", "Revision", "Started", "Took", "Valid", "Why not",
+        ],
+    );
+    let arms = [("base", input.base), ("head", input.head)];
+    for (arm, runs) in arms {
+        for (number, run) in (1..).zip(runs) {
+            table.rows.push(run_row(&format!("{arm} {number}"), run));
+        }
+    }
+    let all = || input.base.iter().chain(input.head);
+    let invalid = all().filter(|run| !run.is_valid()).count() as u64;
+    let total = all().count() as u64;
+    let differ = input
+        .verdict
+        .comparison
+        .as_ref()
+        .is_some_and(|comparison| !comparison.fingerprint_differences.is_empty());
+    let sentence = match (total, invalid) {
+        (0, _) => "No runs were handed in; the numbers come from elsewhere.".to_owned(),
+        (1, 0) => "The run is valid: the generator kept up, nothing beyond the allowance was dropped, and no process ended by itself.".to_owned(),
+        (n, 0) => format!("All {n} runs are valid: the generator kept up, nothing beyond the allowance was dropped, and no process ended by itself."),
+        (n, bad) => format!("{bad} of {n} runs must not be judged, so the whole measurement isn't."),
+    };
+    let sentence = match differ {
+        true => format!(
+            "{sentence} But the two arms were measured under different conditions; see “Environment”."
+        ),
+        false => sentence,
+    };
+    Validity {
+        valid: invalid == 0 && !differ,
+        sentence,
+        runs: table,
+    }
+}
+
+fn run_row(label: &str, run: &Run) -> Vec<Cell> {
+    let mut why: Vec<String> = run
+        .invalid
+        .iter()
+        .map(|reason| words::capitalised(&words::invalid(reason).what))
+        .collect();
+    if run.partial {
+        why.push("Stopped before its time".to_owned());
+    }
+    let (word, class) = if run.is_valid() {
+        ("yes", "good")
+    } else {
+        ("no", "bad")
+    };
+    let mut row_name = name(label);
+    row_name.title = format!("run {}", run.id);
+    vec![
+        row_name,
+        num(run
+            .pair
+            .map_or_else(|| "–".to_owned(), |pair| pair.to_string())),
+        prose(run.revision.as_deref().unwrap_or("–")),
+        num(run.started_at.strftime("%Y-%m-%d %H:%M:%S").to_string()),
+        num(format::duration_ns(run.duration_ns)),
+        judged(word, class),
+        Cell {
+            text: why.join(". "),
+            title: String::new(),
+            class: "text",
+        },
+    ]
+}
+
+/// Machine, toolchain and scenario of both arms. Where runs of one arm differ, each value once.
+pub(super) fn environment(input: &ReportInput<'_>) -> Table {
+    let base = fields(input.base);
+    let head = fields(input.head);
+    let stored: BTreeMap<&str, &str> = input
+        .verdict
+        .comparison
+        .iter()
+        .flat_map(|comparison| &comparison.fingerprint_differences)
+        .map(|difference| (difference.field.as_str(), difference.base.as_str()))
+        .collect();
+    let both = !base.is_empty() || !stored.is_empty();
+    let heads: &[&str] = if both {
+        &["Condition", "Base", "Head", ""]
+    } else {
+        &["Condition", "Value"]
+    };
+    let mut table = Table::new("Under which conditions it was measured", heads);
+    for (field, value) in &head {
+        let label = text::one_line(&field.replace('_', " "));
+        let mut row = vec![name(&label)];
+        if both {
+            // A baseline file keeps no fingerprint of a run; where it doesn't differ it is the same.
+            let of_base = base
+                .iter()
+                .find(|(other, _)| other == field)
+                .map(|(_, value)| value.as_str())
+                .or_else(|| stored.get(field.as_str()).copied())
+                .unwrap_or(value);
+            row.push(prose(of_base));
+            row.push(prose(value));
+            row.push(match of_base == value {
+                true => judged("same", "plain"),
+                false => judged("different", "bad"),
+            });
+        } else {
+            row.push(prose(value));
+        }
+        table.rows.push(row);
+    }
+    let versions: std::collections::BTreeSet<&str> = input
+        .head
+        .iter()
+        .chain(input.base)
+        .map(|run| run.plimsoll_version.as_str())
+        .collect();
+    if !versions.is_empty() {
+        let versions: Vec<String> = versions.into_iter().map(|v| text::shown(v, 40)).collect();
+        table.note = format!("Measured by Plimsoll {}.", versions.join(" and "));
+    }
+    table
+}
+
+fn fields(runs: &[Run]) -> Vec<(String, String)> {
+    let mut fields: Vec<(String, Vec<String>)> = Vec::new();
+    for run in runs {
+        for (field, value) in run.fingerprint.fields() {
+            match fields.iter_mut().find(|(known, _)| known == field) {
+                Some((_, values)) if !values.contains(&value) => values.push(value),
+                Some(_) => {}
+                None => fields.push((field.to_owned(), vec![value])),
+            }
+        }
+    }
+    fields
+        .into_iter()
+        .map(|(field, values)| (field, values.join(" / ")))
+        .collect()
+}
+
+/// Every metric of every run of the head: the numbers themselves.
+pub(super) fn raw_metrics(input: &ReportInput<'_>) -> Table {
+    let mut table = Table::new(
+        "Every metric of the head, one value a run (a bench: one an invocation)",
+        &["Metric", "Median", "Values", "Better", "Rests on"],
+    );
+    let mut by_name: BTreeMap<&str, Vec<&Metric>> = BTreeMap::new();
+    for metric in input.shown_head().into_iter().flat_map(|run| &run.metrics) {
+        by_name.entry(&metric.name).or_default().push(metric);
+    }
+    let more = by_name.len().saturating_sub(MAX_METRICS);
+    if more > 0 {
+        table.note = format!("{more} more are in the JSON report.");
+    }
+    table.rows = by_name
+        .into_iter()
+        .take(MAX_METRICS)
+        .map(|(path, metrics)| metric_row(path, &metrics))
+        .collect();
+    table
+}
+
+fn metric_row(path: &str, metrics: &[&Metric]) -> Vec<Cell> {
+    let Some(first) = metrics.first() else {
+        return Vec::new();
+    };
+    let shown = |v: f64| value(&first.unit, v);
+    let mut values: Vec<f64> = metrics
+        .iter()
+        .flat_map(|metric| metric.values())
+        .copied()
+        .collect();
+    let listed: Vec<String> = values.iter().take(12).map(|v| shown(*v)).collect();
+    let more = values.len().saturating_sub(listed.len());
+    let mut list = listed.join("  ");
+    if more > 0 {
+        list.push_str(&format!(" … and {more} more"));
+    }
+    if let Reading::NotMeasurable { reason, remedy } = &first.reading
+        && values.is_empty()
+    {
+        list = text::shown(&format!("not measurable: {reason}; {remedy}"), 300);
+    }
+    values.sort_by(f64::total_cmp);
+    let n = values.len();
+    let median = (n > 0).then(|| (values[(n - 1) / 2] + values[n / 2]) / 2.0);
+    vec![
+        name(path),
+        num(median.map_or_else(|| "–".to_owned(), shown)),
+        Cell {
+            text: list,
+            title: String::new(),
+            class: "text",
+        },
+        prose(match first.better {
+            crate::harness::model::Direction::Lower => "lower",
+            crate::harness::model::Direction::Higher => "higher",
+        }),
+        num(format::count(
+            metrics.iter().map(|metric| metric.observations).sum(),
+        )),
+    ]
+}

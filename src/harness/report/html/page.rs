@@ -1,0 +1,338 @@
+//! The page as a value: what stands where, in the order in which it is read.
+
+use serde::Serialize;
+
+use crate::harness::gate::Outcome;
+use crate::harness::model::{Run, Unit};
+use crate::harness::report::format::{self, value};
+use crate::harness::report::input::ReportInput;
+use crate::harness::report::load::{LoadSummary, summarise};
+use crate::harness::report::text;
+use crate::harness::report::words::{self, Spoken, Weight};
+
+use super::benches::Benches;
+use super::conditions::{self, Validity};
+use super::judged::Judged;
+use super::loads::LoadSection;
+use super::subject::{self, Curves};
+use super::table::Table;
+
+/// Everything that the templates need, formatted.
+#[derive(Debug, Serialize)]
+pub(super) struct Page {
+    /// For the title of the window.
+    scenario: String,
+    description: String,
+    /// `pass`, `fail`, …
+    outcome: &'static str,
+    badge: &'static str,
+    headline: String,
+    /// Revision, machine, time: what the reader needs to know which measurement this is.
+    facts: Vec<Fact>,
+    /// The few numbers that matter.
+    tiles: Vec<Tile>,
+    sections: Vec<Section>,
+    reasons: Vec<Said>,
+    warnings: Vec<Said>,
+    validity: Validity,
+    judged: Judged,
+    loads: Vec<LoadSection>,
+    /// Which run the curves are from, in a sentence; empty without curves.
+    curves_of: String,
+    processes: Vec<Curves>,
+    probes: Vec<Curves>,
+    generator: Vec<Curves>,
+    generator_table: Option<Table>,
+    benches: Benches,
+    environment: Table,
+    commands: Vec<String>,
+    raw: Table,
+    generated_at: String,
+    version: String,
+}
+
+/// A line of the head of the page.
+#[derive(Debug, Serialize)]
+struct Fact {
+    label: &'static str,
+    value: String,
+}
+
+/// A number in large letters.
+#[derive(Debug, Serialize)]
+struct Tile {
+    label: String,
+    value: String,
+    note: String,
+    /// Whether it is something to look at.
+    alarming: bool,
+}
+
+/// An entry of the contents.
+#[derive(Debug, Serialize)]
+struct Section {
+    id: &'static str,
+    title: &'static str,
+}
+
+/// A [`Spoken`] as sentences.
+#[derive(Debug, Serialize)]
+struct Said {
+    what: Vec<Piece>,
+    next: Vec<Piece>,
+    detail: String,
+    /// `decides`, `counts` or `good`.
+    weight: &'static str,
+}
+
+/// A piece of a sentence.
+#[derive(Debug, Serialize)]
+struct Piece {
+    text: String,
+    /// Whether it is something to type.
+    code: bool,
+}
+
+/// Loads with a tile each; more are in their section.
+const MAX_TILED_LOADS: usize = 3;
+
+impl Page {
+    pub(super) fn new(input: &ReportInput<'_>) -> Self {
+        let verdict = input.verdict;
+        let head = input.shown_head();
+        let shown = typical(&head);
+        let summaries = summarise(&head);
+        let base = summarise(&input.shown_base());
+        let mut page = Self {
+            scenario: text::shown(&verdict.scenario, 120),
+            description: text::shown(input.description(), 600),
+            outcome: class(verdict.verdict),
+            badge: words::badge(verdict.verdict),
+            headline: format!("{}.", words::headline(verdict)),
+            facts: facts(input),
+            tiles: tiles(&summaries),
+            sections: Vec::new(),
+            reasons: words::reasons(verdict)
+                .into_iter()
+                .map(|(weight, spoken)| said(spoken, weight))
+                .collect(),
+            warnings: verdict
+                .warnings
+                .iter()
+                .map(|warning| said(words::warning(warning), Weight::Counts))
+                .collect(),
+            validity: conditions::validity(input),
+            judged: Judged::new(verdict),
+            loads: summaries
+                .iter()
+                .enumerate()
+                .map(|(at, load)| LoadSection::new(at, load, shown, &base, input))
+                .collect(),
+            curves_of: curves_of(shown, &head),
+            processes: shown.map(subject::processes).unwrap_or_default(),
+            probes: shown
+                .map(|run| subject::probes(run, input.plan))
+                .unwrap_or_default(),
+            generator: shown.map(subject::generator).unwrap_or_default(),
+            generator_table: subject::generator_table(&summaries, shown),
+            benches: Benches::new(input),
+            environment: conditions::environment(input),
+            commands: input
+                .commands
+                .iter()
+                .map(|command| text::block(command))
+                .collect(),
+            raw: conditions::raw_metrics(input),
+            generated_at: input
+                .generated_at
+                .strftime("%Y-%m-%d %H:%M UTC")
+                .to_string(),
+            version: text::shown(input.version, 60),
+        };
+        page.sections = page.contents();
+        page
+    }
+
+    /// Only what is there.
+    fn contents(&self) -> Vec<Section> {
+        [
+            (
+                "why",
+                "Why",
+                !self.reasons.is_empty() || !self.warnings.is_empty(),
+            ),
+            ("validity", "Validity", true),
+            ("changes", "Changes", self.judged.has_comparison()),
+            ("limits", "Limits", self.judged.has_limits()),
+            ("load", "Load", !self.loads.is_empty()),
+            ("processes", "Processes", !self.processes.is_empty()),
+            ("probes", "Probes", !self.probes.is_empty()),
+            ("generator", "Generator", self.generator_table.is_some()),
+            ("benches", "Benches", self.benches.any()),
+            ("environment", "Environment", true),
+            ("reproduce", "Reproduce", !self.commands.is_empty()),
+            ("metrics", "All metrics", true),
+        ]
+        .into_iter()
+        .filter(|(.., there)| *there)
+        .map(|(id, title, _)| Section { id, title })
+        .collect()
+    }
+}
+
+/// The run whose curves are shown: the one whose first load has the median 95th percentile, since
+/// curves put together from several runs would show what never happened; without loads the last.
+fn typical<'a>(runs: &[&'a Run]) -> Option<&'a Run> {
+    let mut by_p95: Vec<(u64, &Run)> = runs
+        .iter()
+        .filter_map(|run| {
+            let one = summarise(&[run]);
+            Some((one.first()?.response.quantile_ns(0.95)?, *run))
+        })
+        .collect();
+    by_p95.sort_by_key(|(p95, _)| *p95);
+    let middle = by_p95.len().saturating_sub(1) / 2;
+    by_p95
+        .get(middle)
+        .map(|(_, run)| *run)
+        .or_else(|| runs.last().copied())
+}
+
+fn curves_of(shown: Option<&Run>, head: &[&Run]) -> String {
+    let Some(shown) = shown else {
+        return String::new();
+    };
+    match head.iter().position(|run| run.id == shown.id) {
+        Some(at) if head.len() > 1 => format!(
+            "Curves over time are those of head run {} of {}, the one with the median p95. Tables and distributions hold all valid runs.",
+            at + 1,
+            head.len()
+        ),
+        _ => String::new(),
+    }
+}
+
+fn facts(input: &ReportInput<'_>) -> Vec<Fact> {
+    let mut facts = Vec::new();
+    let mut add = |label, value: String| {
+        if !value.is_empty() {
+            facts.push(Fact { label, value });
+        }
+    };
+    let first = input.head.first();
+    let head = match &input.verdict.comparison {
+        Some(comparison) => text::shown(&comparison.head_label, 80),
+        None => first
+            .and_then(|run| run.revision.as_deref())
+            .map_or_else(String::new, |r| text::shown(r, 80)),
+    };
+    add("Head", head);
+    if let Some(comparison) = &input.verdict.comparison {
+        add("Base", text::shown(&comparison.base_label, 80));
+    }
+    let runs = match (input.head.len(), input.base.len()) {
+        (0, 0) => String::new(),
+        (head, 0) => format::counted(head as u64, "run"),
+        (head, base) => format!("{head} of the head, {base} of the base"),
+    };
+    add("Runs", runs);
+    if let Some(run) = first {
+        add(
+            "Measured",
+            run.started_at.strftime("%Y-%m-%d %H:%M UTC").to_string(),
+        );
+        add(
+            "Machine",
+            text::shown(
+                &format!(
+                    "{}, {}",
+                    run.fingerprint.cpu_model,
+                    format::counted(u64::from(run.fingerprint.logical_cpus), "CPU")
+                ),
+                80,
+            ),
+        );
+    }
+    facts
+}
+
+fn tiles(loads: &[LoadSummary]) -> Vec<Tile> {
+    let mut tiles = Vec::new();
+    for load in loads.iter().take(MAX_TILED_LOADS) {
+        let name = text::shown(&load.name, 24);
+        let (ok, failed) = load.requests_ok_failed();
+        if let (Some(p95), Some(p50)) = (
+            load.response.quantile_ns(0.95),
+            load.response.quantile_ns(0.5),
+        ) {
+            tiles.push(Tile {
+                label: format!("{name}: p95"),
+                value: format::duration_ns(p95),
+                note: format!("median {}", format::duration_ns(p50)),
+                alarming: false,
+            });
+        }
+        let rate = value(&Unit::PerSecond, load.per_second(load.counts.completed));
+        tiles.push(Tile {
+            label: format!("{name}: rate"),
+            value: rate,
+            note: match load.counts.dropped {
+                0 => format!("{} iterations", format::count(load.counts.completed)),
+                dropped => format!("{} dropped", format::share(dropped, load.counts.offered)),
+            },
+            alarming: load.counts.dropped > 0,
+        });
+        tiles.push(Tile {
+            label: format!("{name}: errors"),
+            value: format::share(failed, ok + failed),
+            note: format!(
+                "{} of {}",
+                format::count(failed),
+                format::counted(ok + failed, "request")
+            ),
+            alarming: failed > 0,
+        });
+    }
+    tiles
+}
+
+fn said(spoken: Spoken, weight: Weight) -> Said {
+    let sentence = |text: &str| match text {
+        "" => Vec::new(),
+        text if text.ends_with('.') => pieces(&words::capitalised(text)),
+        text => pieces(&format!("{}.", words::capitalised(text))),
+    };
+    Said {
+        what: sentence(&spoken.what),
+        next: sentence(&spoken.next),
+        detail: spoken.detail,
+        weight: match weight {
+            Weight::Decides => "decides",
+            Weight::Counts => "counts",
+            Weight::Good => "good",
+        },
+    }
+}
+
+/// Our sentences put what is to be typed between backticks; every second piece is that.
+fn pieces(sentence: &str) -> Vec<Piece> {
+    sentence
+        .split('`')
+        .enumerate()
+        .map(|(at, text)| Piece {
+            text: text.to_owned(),
+            code: at % 2 == 1,
+        })
+        .filter(|piece| !piece.text.is_empty())
+        .collect()
+}
+
+fn class(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Pass => "pass",
+        Outcome::NoBaseline => "no-baseline",
+        Outcome::Inconclusive => "inconclusive",
+        Outcome::Fail => "fail",
+        Outcome::Invalid => "invalid",
+    }
+}

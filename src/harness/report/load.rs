@@ -1,0 +1,161 @@
+//! A load over several runs of one arm: counts added up, histograms merged. For display only; the
+//! verdict rests on one number a run.
+
+use std::collections::BTreeMap;
+
+use crate::harness::model::{
+    ArrivalModel, Counts, ErrorKind, ErrorTally, LatencyHistogram, LoadMeasurement, Outcome, Phase,
+    Run,
+};
+
+/// One load over the runs of an arm.
+#[derive(Debug, Clone)]
+pub(crate) struct LoadSummary {
+    /// The name in the scenario.
+    pub(crate) name: String,
+    /// The flow it drives.
+    pub(crate) flow: String,
+    /// Open or closed.
+    pub(crate) model: ArrivalModel,
+    /// Added up over the runs.
+    pub(crate) counts: Counts,
+    /// The length of the measure phases together, in ns.
+    pub(crate) measured_ns: u64,
+    /// In how many runs it ran.
+    pub(crate) runs: usize,
+    /// Response times of all requests in order, in ns.
+    pub(crate) response: LatencyHistogram,
+    /// Service times of all requests in order, in ns.
+    pub(crate) service: LatencyHistogram,
+    /// Lateness of the generator's tickets, in ns; empty in a closed model.
+    pub(crate) lateness: LatencyHistogram,
+    /// In the order of the flow.
+    pub(crate) requests: Vec<RequestSummary>,
+}
+
+/// One request name over the runs of an arm.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestSummary {
+    /// The name; hostile.
+    pub(crate) name: String,
+    /// Response times of the requests in order, in ns.
+    pub(crate) response: LatencyHistogram,
+    /// Service times of the requests in order, in ns.
+    pub(crate) service: LatencyHistogram,
+    /// How many failed.
+    pub(crate) failed: u64,
+    /// By kind, with an example.
+    pub(crate) errors: BTreeMap<ErrorKind, ErrorTally>,
+    /// By HTTP status.
+    pub(crate) statuses: BTreeMap<u16, u64>,
+    /// Bytes of response bodies.
+    pub(crate) bytes_received: u64,
+}
+
+impl LoadSummary {
+    /// `count` events over the measure phases, per second; 0 where nothing was measured.
+    pub(crate) fn per_second(&self, count: u64) -> f64 {
+        match self.measured_ns {
+            0 => 0.0,
+            ns => count as f64 * 1e9 / ns as f64,
+        }
+    }
+
+    /// Requests that were answered in order, and that failed.
+    pub(crate) fn requests_ok_failed(&self) -> (u64, u64) {
+        let failed = self.requests.iter().map(|request| request.failed).sum();
+        (self.response.count(), failed)
+    }
+}
+
+/// Every load of the runs, in the order in which the first run that has it has them.
+pub(crate) fn summarise(runs: &[&Run]) -> Vec<LoadSummary> {
+    let mut summaries: Vec<LoadSummary> = Vec::new();
+    for run in runs {
+        let measured_ns = measured_ns(run);
+        for load in &run.measurement.loads {
+            let known = summaries
+                .iter()
+                .position(|summary| summary.name == load.name);
+            let at = known.unwrap_or_else(|| {
+                summaries.push(empty(load));
+                summaries.len() - 1
+            });
+            add(&mut summaries[at], load, measured_ns);
+        }
+    }
+    summaries
+}
+
+fn measured_ns(run: &Run) -> u64 {
+    run.measurement
+        .phases
+        .iter()
+        .filter(|span| span.phase == Phase::Measure)
+        .map(|span| span.end_ns.saturating_sub(span.start_ns))
+        .sum()
+}
+
+fn empty(load: &LoadMeasurement) -> LoadSummary {
+    LoadSummary {
+        name: load.name.clone(),
+        flow: load.flow.clone(),
+        model: load.model,
+        counts: Counts::default(),
+        measured_ns: 0,
+        runs: 0,
+        response: LatencyHistogram::new(),
+        service: LatencyHistogram::new(),
+        lateness: LatencyHistogram::new(),
+        requests: Vec::new(),
+    }
+}
+
+fn add(summary: &mut LoadSummary, load: &LoadMeasurement, measured_ns: u64) {
+    summary.counts.add(&load.counts);
+    summary.measured_ns += measured_ns;
+    summary.runs += 1;
+    summary.lateness.merge(&load.generator.ticket_lateness);
+    // By name in a map: a scenario may have thousands of request names.
+    let mut known: BTreeMap<String, usize> = summary
+        .requests
+        .iter()
+        .enumerate()
+        .map(|(at, request)| (request.name.clone(), at))
+        .collect();
+    for series in &load.requests {
+        let at = *known.entry(series.name.clone()).or_insert_with(|| {
+            summary.requests.push(RequestSummary {
+                name: series.name.clone(),
+                response: LatencyHistogram::new(),
+                service: LatencyHistogram::new(),
+                failed: 0,
+                errors: BTreeMap::new(),
+                statuses: BTreeMap::new(),
+                bytes_received: 0,
+            });
+            summary.requests.len() - 1
+        });
+        let request = &mut summary.requests[at];
+        if let Some(response) = series.response.get(&Outcome::Ok) {
+            request.response.merge(response);
+            summary.response.merge(response);
+        }
+        if let Some(service) = series.service.get(&Outcome::Ok) {
+            request.service.merge(service);
+            summary.service.merge(service);
+        }
+        request.bytes_received += series.bytes_received;
+        for (kind, tally) in &series.errors {
+            request.failed += tally.count;
+            let known = request.errors.entry(*kind).or_default();
+            known.count += tally.count;
+            if known.example.is_empty() {
+                known.example.clone_from(&tally.example);
+            }
+        }
+        for (status, count) in &series.statuses {
+            *request.statuses.entry(*status).or_default() += count;
+        }
+    }
+}

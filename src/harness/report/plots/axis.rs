@@ -1,0 +1,198 @@
+//! Axes: where they begin and end, and where they carry a label.
+
+use crate::harness::model::Unit;
+use crate::harness::report::format;
+
+/// An axis in the coordinates of its plot, from `from` to `to` (`from` < `to`, both finite).
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Axis {
+    /// Where it begins.
+    pub(super) from: f64,
+    /// Where it ends.
+    pub(super) to: f64,
+    /// Positions with their labels.
+    pub(super) ticks: Vec<(f64, String)>,
+}
+
+/// Labels that a time axis can hold.
+const TIME_TICKS: f64 = 7.0;
+/// Labels that a value axis can hold.
+const VALUE_TICKS: f64 = 5.0;
+/// Head room above the largest value.
+const HEAD_ROOM: f64 = 1.06;
+
+/// A time axis in seconds.
+pub(super) fn time(from_s: f64, to_s: f64) -> Axis {
+    const STEPS_S: [f64; 16] = [
+        0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0,
+        7200.0,
+    ];
+    let to_s = if to_s > from_s { to_s } else { from_s + 1.0 };
+    let span = to_s - from_s;
+    let step = STEPS_S
+        .into_iter()
+        .find(|step| span / step <= TIME_TICKS)
+        .unwrap_or_else(|| nice_step(span, TIME_TICKS));
+    let label = |s: f64| format::clock_ns((s * 1e9).round() as i64);
+    Axis {
+        from: from_s,
+        to: to_s,
+        ticks: labelled(multiples(from_s, to_s, step), label),
+    }
+}
+
+/// A linear axis from 0 to somewhat above `max`.
+pub(super) fn from_zero(unit: &Unit, max: f64) -> Axis {
+    let max = if max.is_finite() && max > 0.0 {
+        max
+    } else {
+        1.0
+    };
+    // A ratio that fills its axis ends at the whole, not at 106 %.
+    let to = match unit {
+        Unit::Ratio if max <= 1.0 && max > 0.9 => 1.02,
+        _ => max * HEAD_ROOM,
+    };
+    linear(unit, 0.0, to)
+}
+
+/// A linear axis that holds `from` to `to`.
+pub(super) fn linear(unit: &Unit, from: f64, to: f64) -> Axis {
+    let to = if to > from { to } else { from + 1.0 };
+    // Steps in bytes are round in the unit that is shown.
+    let scale = match unit {
+        Unit::Bytes | Unit::BytesPerSecond => 1024_f64.powf((to.max(1.0).log2() / 10.0).floor()),
+        _ => 1.0,
+    };
+    let mut step = nice_step((to - from) / scale, VALUE_TICKS) * scale;
+    // Half a thread is no label.
+    if *unit == Unit::Count {
+        step = step.max(1.0);
+    }
+    let label = |v: f64| match unit {
+        Unit::Ratio => format::margin(v),
+        unit => format::tick(unit, v),
+    };
+    Axis {
+        from,
+        to,
+        ticks: labelled(multiples(from, to, step), label),
+    }
+}
+
+/// A logarithmic axis for values of `low` to `high` (both above 0): positions are log10 of the value.
+pub(super) fn log(unit: &Unit, low: f64, high: f64) -> Axis {
+    let low = if low.is_finite() && low > 0.0 {
+        low
+    } else {
+        1.0
+    };
+    let high = if high.is_finite() && high > low {
+        high
+    } else {
+        low * 10.0
+    };
+    let (from, to) = ((low / 1.12).log10(), (high * 1.12).log10());
+    let mantissas: &[f64] = match to - from {
+        d if d < 1.0 => &[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0],
+        d if d < 2.2 => &[1.0, 2.0, 5.0],
+        _ => &[1.0],
+    };
+    let decades = from.floor() as i32..=to.ceil() as i32;
+    let positions = decades
+        .flat_map(|decade| mantissas.iter().map(move |m| m * 10_f64.powi(decade)))
+        .map(f64::log10)
+        .filter(|at| (from..=to).contains(at));
+    let label = |at: f64| format::tick(unit, 10_f64.powf(at));
+    Axis {
+        from,
+        to,
+        ticks: labelled(positions.collect(), label),
+    }
+}
+
+fn labelled(positions: Vec<f64>, label: impl Fn(f64) -> String) -> Vec<(f64, String)> {
+    positions.into_iter().map(|at| (at, label(at))).collect()
+}
+
+fn multiples(from: f64, to: f64, step: f64) -> Vec<f64> {
+    let first = (from / step).ceil() as i64;
+    let last = (to / step).floor() as i64;
+    // The cap keeps a senseless range from becoming a page of labels.
+    (first..=last.min(first + 40))
+        .map(|i| i as f64 * step)
+        .collect()
+}
+
+/// A step of 1, 2 or 5 times a power of ten that gives at most `ticks` labels.
+fn nice_step(span: f64, ticks: f64) -> f64 {
+    let raw = span / ticks;
+    let decade = 10_f64.powf(raw.log10().floor());
+    [1.0, 2.0, 5.0, 10.0]
+        .into_iter()
+        .map(|m| m * decade)
+        .find(|step| *step >= raw * (1.0 - 1e-9))
+        .unwrap_or(10.0 * decade)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(axis: &Axis, expected: &[&str]) {
+        let labels: Vec<String> = axis
+            .ticks
+            .iter()
+            .map(|(_, label)| label.replace('\u{202f}', " "))
+            .collect();
+        assert_eq!(labels, expected);
+        assert!(axis.from < axis.to);
+        for (at, _) in &axis.ticks {
+            assert!((axis.from..=axis.to).contains(at), "{at} in {axis:?}");
+        }
+    }
+
+    #[test]
+    fn labels_are_round() {
+        check(
+            &time(0.0, 35.0),
+            &["0", "5 s", "10 s", "15 s", "20 s", "25 s", "30 s", "35 s"],
+        );
+        check(
+            &time(0.0, 3600.0),
+            &["0", "10 min", "20 min", "30 min", "40 min", "50 min", "1 h"],
+        );
+        check(
+            &from_zero(&Unit::PerSecond, 512.0),
+            &["0/s", "200/s", "400/s"],
+        );
+        check(
+            &from_zero(&Unit::Bytes, 300.0 * 1048576.0),
+            &["0 B", "100 MiB", "200 MiB", "300 MiB"],
+        );
+        check(&from_zero(&Unit::Count, 2.0), &["0", "1", "2"]);
+        check(&from_zero(&Unit::Ratio, 0.97), &["0 %", "50 %", "100 %"]);
+        check(
+            &log(&Unit::Nanoseconds, 1e6, 1e9),
+            &["1 ms", "10 ms", "100 ms", "1 s"],
+        );
+        check(
+            &log(&Unit::Nanoseconds, 1e6, 5e6),
+            &["1 ms", "1.5 ms", "2 ms", "3 ms", "4 ms", "5 ms"],
+        );
+    }
+
+    #[test]
+    fn senseless_ranges_give_an_axis() {
+        for axis in [
+            time(5.0, 5.0),
+            from_zero(&Unit::Count, f64::NAN),
+            from_zero(&Unit::Count, 0.0),
+            log(&Unit::Nanoseconds, 0.0, 0.0),
+            log(&Unit::Nanoseconds, f64::NAN, f64::INFINITY),
+        ] {
+            assert!(axis.from < axis.to, "{axis:?}");
+            assert!(axis.ticks.len() < 50, "{axis:?}");
+        }
+    }
+}

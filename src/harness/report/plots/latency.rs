@@ -1,0 +1,99 @@
+//! Latency percentiles over time.
+
+use std::collections::BTreeMap;
+
+use crate::harness::model::{LatencyHistogram, LoadMeasurement, Unit};
+
+use super::axis;
+use super::role::Role;
+use super::scene::Mark;
+use super::series::{lines, stride};
+use super::timeline::{HEIGHT_PX, Timeline, seconds, usual_step};
+
+/// The percentiles that are drawn.
+const QUANTILES: [(f64, Role); 3] = [(0.5, Role::P50), (0.95, Role::P95), (0.99, Role::P99)];
+/// Requests that must lie beyond a quantile in a window before a point is drawn for it. One run's
+/// windows are small: this is for the eye and not for a verdict.
+const MIN_BEYOND: f64 = 1.0;
+
+/// Response times of a load's requests in order over time, on a logarithmic axis; `None` where
+/// nothing was answered.
+pub(crate) fn latency_over_time(timeline: &Timeline<'_>, load: &LoadMeasurement) -> Option<String> {
+    let merged = merged_windows(load);
+    let mut curves: Vec<(Role, Vec<(f64, f64)>)> = QUANTILES
+        .iter()
+        .map(|(_, role)| (*role, Vec::new()))
+        .collect();
+    let mut largest = Vec::new();
+    for (at_s, histogram) in &merged {
+        for ((quantile, _), (_, points)) in QUANTILES.iter().zip(&mut curves) {
+            if histogram.beyond(*quantile) >= MIN_BEYOND
+                && let Some(ns) = histogram.quantile_ns(*quantile)
+            {
+                points.push((*at_s, ns.max(1) as f64));
+            }
+        }
+        largest.extend(histogram.max_ns().map(|ns| (*at_s, ns.max(1) as f64)));
+    }
+    let all = || {
+        curves
+            .iter()
+            .flat_map(|(_, points)| points)
+            .chain(&largest)
+            .map(|(_, ns)| *ns)
+    };
+    let (low, high) = (all().reduce(f64::min)?, all().reduce(f64::max)?);
+    let log = |points: &[(f64, f64)]| {
+        points
+            .iter()
+            .map(|(x, ns)| (*x, ns.log10()))
+            .collect::<Vec<_>>()
+    };
+    let mut marks: Vec<Mark> = log(&largest)
+        .into_iter()
+        .map(|at| Mark::Dot {
+            at,
+            radius: 1.5,
+            role: Role::Max,
+        })
+        .collect();
+    for (role, points) in curves {
+        let gap = usual_step(&points) * 3.5;
+        let drawn = lines(&log(&points), gap);
+        marks.extend(drawn.into_iter().map(|points| Mark::Line { points, role }));
+    }
+    Some(
+        timeline
+            .scene(HEIGHT_PX, axis::log(&Unit::Nanoseconds, low, high), marks)
+            .svg(),
+    )
+}
+
+/// All request names together, by window (the middle of it in s), neighbours merged where there
+/// are more than can be drawn. Histograms add up exactly, so the percentiles stay right.
+fn merged_windows(load: &LoadMeasurement) -> Vec<(f64, LatencyHistogram)> {
+    let stride = stride(load.windows.len());
+    // From a window's start to the bin that it is drawn in.
+    let mut bins: Vec<f64> = Vec::new();
+    let mut bin_of: BTreeMap<u64, usize> = BTreeMap::new();
+    for windows in load.windows.chunks(stride) {
+        let length: u64 = windows.iter().map(|window| window.length_ns).sum();
+        for window in windows {
+            bin_of.insert(window.start_ns, bins.len());
+        }
+        bins.push(seconds((windows[0].start_ns + length / 2) as i64));
+    }
+    let mut merged: BTreeMap<usize, LatencyHistogram> = BTreeMap::new();
+    for window in load.requests.iter().flat_map(|request| &request.windows) {
+        // A window of the requests that the load doesn't have would be a bug of the engine; it is
+        // drawn in the nearest one before it rather than lost.
+        if let Some((_, bin)) = bin_of.range(..=window.start_ns).next_back() {
+            merged.entry(*bin).or_default().merge(&window.response);
+        }
+    }
+    merged
+        .into_iter()
+        .filter(|(_, histogram)| !histogram.is_empty())
+        .map(|(bin, histogram)| (bins[bin], histogram))
+        .collect()
+}

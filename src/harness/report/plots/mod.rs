@@ -1,0 +1,22 @@
+//! Plots: values in, SVG text out, drawn by plotters.
+//!
+//! A plot is a [`Scene`](scene::Scene): axes and marks as plain values, each mark with a
+//! [`Role`](role::Role) instead of a colour. The page's style sheet gives roles their colours, so
+//! that the same plot is right in the light, in the dark and on paper.
+
+mod role;
+mod axis;
+mod scene;
+mod series;
+mod timeline;
+mod latency;
+mod spectrum;
+mod forest;
+mod bench;
+
+pub(crate) use self::bench::{BenchArm, bench};
+pub(crate) use self::forest::{ForestRow, forest};
+pub(crate) use self::latency::latency_over_time;
+pub(crate) use self::role::Role;
+pub(crate) use self::spectrum::{SpectrumLine, spectrum};
+pub(crate) use self::timeline::{Curve, HEIGHT_PX, Timeline, curves, rate_over_time};

@@ -1,0 +1,279 @@
+//! A plot as a value, and the one function that draws it.
+
+use std::ops::Range;
+
+use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+use super::axis::Axis;
+use super::role::{Role, classed};
+
+/// Units of a plot's view box per pixel at its usual size: plotters rounds to whole units.
+const UNITS_PER_PIXEL: u32 = 2;
+/// The usual size of a label in pixels; the style sheet may say otherwise.
+const LABEL_PX: f64 = 11.5;
+/// Room for the labels of the y axis, in pixels.
+const Y_LABELS_PX: u32 = 66;
+/// Room for the labels of the x axis, in pixels.
+const X_LABELS_PX: u32 = 22;
+/// plotters sizes a font by its box, 1.24 times what SVG calls its size.
+const FONT_BOX: f64 = 1.24;
+
+/// Axes with marks in their coordinates. Later marks lie above earlier ones.
+#[derive(Debug, Clone)]
+pub(super) struct Scene {
+    /// Usual width and height in pixels; the page scales it.
+    pub(super) size_px: (u32, u32),
+    /// The x axis.
+    pub(super) x: Axis,
+    /// The y axis.
+    pub(super) y: Axis,
+    /// What is drawn.
+    pub(super) marks: Vec<Mark>,
+}
+
+/// Something drawn. Whatever isn't finite or lies outside is cut off at the axes.
+#[derive(Debug, Clone)]
+pub(super) enum Mark {
+    /// A line through points.
+    Line { points: Vec<(f64, f64)>, role: Role },
+    /// An area with a closed outline.
+    Area {
+        outline: Vec<(f64, f64)>,
+        role: Role,
+    },
+    /// A rectangle between two corners.
+    Band {
+        corners: [(f64, f64); 2],
+        role: Role,
+    },
+    /// A point, `radius` in pixels.
+    Dot {
+        at: (f64, f64),
+        radius: f64,
+        role: Role,
+    },
+    /// A text.
+    Text {
+        at: (f64, f64),
+        text: String,
+        role: Role,
+        side: Side,
+    },
+}
+
+/// Where a text stands in relation to its point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    /// It begins there.
+    Right,
+    /// It ends there.
+    Left,
+}
+
+impl Scene {
+    /// The SVG element, without width and height, for a place in a page.
+    pub(super) fn svg(&self) -> String {
+        let size = (
+            self.size_px.0 * UNITS_PER_PIXEL,
+            self.size_px.1 * UNITS_PER_PIXEL,
+        );
+        let mut svg = String::new();
+        self.draw(&mut svg, size)
+            .expect("BUG: writing to a String doesn't fail");
+        let body = svg.find('>').map_or("", |end| &svg[end + 1..]);
+        // The figure around it carries the description; the drawing itself has no words to read out.
+        let open = format!(
+            "<svg viewBox=\"0 0 {} {}\" aria-hidden=\"true\">",
+            size.0, size.1
+        );
+        classed(&format!("{open}{body}"))
+    }
+
+    fn draw(
+        &self,
+        svg: &mut String,
+        size: (u32, u32),
+    ) -> Result<(), DrawingAreaErrorKind<std::io::Error>> {
+        let root = SVGBackend::with_string(svg, size).into_drawing_area();
+        let mut chart = ChartBuilder::on(&root)
+            .margin_top(8 * UNITS_PER_PIXEL)
+            .margin_right(12 * UNITS_PER_PIXEL)
+            .x_label_area_size(X_LABELS_PX * UNITS_PER_PIXEL)
+            .y_label_area_size(self.y_labels_px() * UNITS_PER_PIXEL)
+            .build_cartesian_2d(self.x.clone(), self.y.clone())?;
+        let none = TRANSPARENT.stroke_width(0);
+        chart
+            .configure_mesh()
+            .axis_style(none)
+            .light_line_style(none)
+            .bold_line_style(line(Role::Grid))
+            .label_style(text(Role::Label))
+            .set_all_tick_mark_size(3 * UNITS_PER_PIXEL)
+            .draw()?;
+        for mark in &self.marks {
+            match mark {
+                Mark::Line { points, role } => {
+                    let points = points.iter().filter_map(|point| self.within(*point));
+                    chart.draw_series(LineSeries::new(points, line(*role)))?;
+                }
+                Mark::Area { outline, role } => {
+                    let outline: Vec<_> = outline
+                        .iter()
+                        .filter_map(|point| self.within(*point))
+                        .collect();
+                    chart.draw_series([Polygon::new(outline, role.code())])?;
+                }
+                Mark::Band { corners, role } => {
+                    if let [Some(a), Some(b)] = corners.map(|corner| self.within(corner)) {
+                        let band = Rectangle::new([a, b], role.code().filled());
+                        chart.draw_series([band])?;
+                    }
+                }
+                Mark::Dot { at, radius, role } => {
+                    if let Some(at) = self.within(*at) {
+                        let radius = (radius * f64::from(UNITS_PER_PIXEL)).round() as i32;
+                        chart.draw_series([Circle::new(at, radius, role.code().filled())])?;
+                    }
+                }
+                Mark::Text {
+                    at,
+                    text: words,
+                    role,
+                    side,
+                } => {
+                    if let Some(at) = self.within(*at) {
+                        let h_pos = match side {
+                            Side::Right => HPos::Left,
+                            Side::Left => HPos::Right,
+                        };
+                        let style = text(*role).pos(Pos::new(h_pos, VPos::Center));
+                        chart.draw_series([Text::new(words.clone(), at, style)])?;
+                    }
+                }
+            }
+        }
+        drop(chart);
+        root.present()
+    }
+
+    /// A plot whose y axis has no labels needs no room for them.
+    fn y_labels_px(&self) -> u32 {
+        if self.y.ticks.is_empty() {
+            12
+        } else {
+            Y_LABELS_PX
+        }
+    }
+
+    /// The point, moved to the nearest place within the axes; `None` where it isn't finite.
+    fn within(&self, (x, y): (f64, f64)) -> Option<(f64, f64)> {
+        (x.is_finite() && y.is_finite()).then(|| {
+            (
+                x.clamp(self.x.from, self.x.to),
+                y.clamp(self.y.from, self.y.to),
+            )
+        })
+    }
+}
+
+impl Ranged for Axis {
+    type FormatOption = NoDefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, value: &f64, (begin, end): (i32, i32)) -> i32 {
+        let share = (value - self.from) / (self.to - self.from);
+        begin + (share * f64::from(end - begin)).round() as i32
+    }
+
+    fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
+        // Labels and the lines of the grid are at the same places; there are no lighter ones.
+        match hint.weight().allow_light_points() {
+            true => Vec::new(),
+            false => self.ticks.iter().map(|(at, _)| *at).collect(),
+        }
+    }
+
+    fn range(&self) -> Range<f64> {
+        self.from..self.to
+    }
+}
+
+impl ValueFormatter<f64> for Axis {
+    fn format_ext(&self, value: &f64) -> String {
+        let tick = self.ticks.iter().find(|(at, _)| at == value);
+        tick.map(|(_, label)| label.clone()).unwrap_or_default()
+    }
+}
+
+fn line(role: Role) -> ShapeStyle {
+    role.code().stroke_width(UNITS_PER_PIXEL)
+}
+
+fn text<'a>(role: Role) -> TextStyle<'a> {
+    let size = LABEL_PX * f64::from(UNITS_PER_PIXEL) * FONT_BOX;
+    ("sans-serif", size).into_font().color(&role.code())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::axis;
+    use super::*;
+    use crate::harness::model::Unit;
+
+    fn scene(marks: Vec<Mark>) -> Scene {
+        Scene {
+            size_px: (400, 200),
+            x: axis::time(0.0, 30.0),
+            y: axis::from_zero(&Unit::Count, 10.0),
+            marks,
+        }
+    }
+
+    #[test]
+    fn hostile_text_is_escaped() {
+        let hostile = r##"</text><script>alert(1)</script> fill="#A15E00" & 'q' 🚀"##;
+        let svg = scene(vec![Mark::Text {
+            at: (1.0, 1.0),
+            text: hostile.to_owned(),
+            role: Role::Caption,
+            side: Side::Right,
+        }])
+        .svg();
+        assert!(!svg.contains("<script"), "{svg}");
+        assert!(svg.contains("fill=&quot;#A15E00&quot;"), "{svg}");
+        assert!(svg.contains("🚀"), "{svg}");
+    }
+
+    #[test]
+    fn colours_are_left_to_the_page() {
+        let svg = scene(vec![Mark::Line {
+            points: vec![(0.0, 1.0), (9.0, 2.0)],
+            role: Role::P95,
+        }])
+        .svg();
+        assert!(svg.contains("class=\"s-p95\""), "{svg}");
+        assert!(svg.contains("class=\"f-label\""), "{svg}");
+        assert!(!svg.contains('#'), "{svg}");
+        assert!(!svg.contains("http"), "{svg}");
+    }
+
+    #[test]
+    fn what_is_not_finite_is_left_out() {
+        let svg = scene(vec![
+            Mark::Dot {
+                at: (f64::NAN, 1.0),
+                radius: 2.0,
+                role: Role::Head,
+            },
+            Mark::Line {
+                points: vec![(f64::INFINITY, 1.0), (1.0, 1e300)],
+                role: Role::Head,
+            },
+        ])
+        .svg();
+        assert!(!svg.contains("<circle"), "{svg}");
+        assert!(!svg.contains("NaN"), "{svg}");
+    }
+}

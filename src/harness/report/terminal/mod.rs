@@ -1,0 +1,10 @@
+//! The summary at the end of a command: verdict first, then reasons, then tables.
+//!
+//! Eighty columns are enough; with fewer, tables become lists. Nothing that came from outside
+//! reaches the terminal with a control character in it.
+
+mod summary;
+mod sheet;
+
+pub use self::sheet::TerminalStyle;
+pub use self::summary::render;

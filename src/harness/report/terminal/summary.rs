@@ -1,0 +1,320 @@
+//! What the summary says, from top to bottom.
+
+use crate::harness::gate::{LimitVerdict, MetricOutcome, MetricVerdict, Outcome};
+use crate::harness::model::{ArrivalModel, Unit};
+use crate::harness::report::format::{self, value};
+use crate::harness::report::input::ReportInput;
+use crate::harness::report::load::summarise;
+use crate::harness::report::text;
+use crate::harness::report::words;
+
+use super::sheet::{Cell, Sheet, TerminalStyle, Tone, plain, toned};
+
+/// More reasons than this are counted; the page has all of them.
+const MAX_REASONS: usize = 12;
+/// More benches than this are counted; the page has all of them.
+const MAX_BENCHES: usize = 20;
+/// A process's last lines that are repeated here.
+const MAX_DETAIL_LINES: usize = 8;
+
+/// The summary as text that ends with a line break, with ANSI colours if the style asks for them.
+pub fn render(input: &ReportInput<'_>, style: TerminalStyle) -> String {
+    let mut sheet = Sheet::new(style);
+    verdict(input, &mut sheet);
+    reasons(input, &mut sheet);
+    limits(input, &mut sheet);
+    margins(input, &mut sheet);
+    loads(input, &mut sheet);
+    benches(input, &mut sheet);
+    warnings(input, &mut sheet);
+    place(input, &mut sheet);
+    sheet.finish()
+}
+
+fn verdict(input: &ReportInput<'_>, sheet: &mut Sheet) {
+    let outcome = input.verdict.verdict;
+    let name = text::shown(&input.verdict.scenario, 60);
+    sheet.badge(words::badge(outcome), outcome_tone(outcome), &name);
+    let sentence = format!("{}.", words::headline(input.verdict));
+    sheet.paragraph("", "", &sentence, Tone::Strong);
+}
+
+fn reasons(input: &ReportInput<'_>, sheet: &mut Sheet) {
+    let all = words::reasons(input.verdict);
+    if all.is_empty() {
+        return;
+    }
+    sheet.heading("Why, and what to do");
+    for (at, (_, said)) in all.iter().enumerate().take(MAX_REASONS) {
+        sheet.paragraph("  · ", "    ", &words::capitalised(&said.what), Tone::Plain);
+        let lines: Vec<&str> = said.detail.lines().collect();
+        let last = &lines[lines.len().saturating_sub(MAX_DETAIL_LINES)..];
+        sheet.block("      | ", &last.join("\n"));
+        // What is to be done about several in a row is said once, after the last.
+        let again = all
+            .get(at + 1)
+            .is_some_and(|(_, after)| after.next == said.next);
+        if !again || at + 1 == MAX_REASONS {
+            sheet.paragraph("    → ", "      ", &said.next, Tone::Dim);
+        }
+    }
+    let more = all.len().saturating_sub(MAX_REASONS);
+    if more > 0 {
+        sheet.paragraph("  · ", "    ", &format!("… and {more} more"), Tone::Dim);
+    }
+}
+
+fn limits(input: &ReportInput<'_>, sheet: &mut Sheet) {
+    let limits = &input.verdict.limits;
+    if limits.is_empty() {
+        return;
+    }
+    sheet.heading("Limits");
+    let rows: Vec<Vec<Cell>> = limits.iter().map(limit_row).collect();
+    sheet.table(&["metric", "measured", "must be", "spread", ""], &rows);
+}
+
+fn limit_row(limit: &LimitVerdict) -> Vec<Cell> {
+    let (word, tone) = match limit.holds {
+        Some(true) => ("holds", Tone::Good),
+        Some(false) => ("BROKEN", Tone::Bad),
+        None => ("unknown", Tone::Caution),
+    };
+    vec![
+        plain(text::shown(&limit.metric, 80)),
+        toned(
+            words::against_limit(limit),
+            if limit.holds == Some(false) {
+                tone
+            } else {
+                Tone::Plain
+            },
+        ),
+        plain(words::demand(limit)),
+        plain(spread(limit)),
+        toned(word, tone),
+    ]
+}
+
+fn spread(limit: &LimitVerdict) -> String {
+    match (limit.low, limit.high, limit.n) {
+        (Some(low), Some(high), n) if n > 1 => format::range(&limit.unit, low, high),
+        _ => format::counted(u64::from(limit.n), "run"),
+    }
+}
+
+fn margins(input: &ReportInput<'_>, sheet: &mut Sheet) {
+    let all = &input.verdict.metrics;
+    if all.is_empty() {
+        return;
+    }
+    let mut told: Vec<&MetricVerdict> = all.iter().filter(|metric| worth_a_line(metric)).collect();
+    told.sort_by_key(|metric| words::reading_order(metric));
+    match &input.verdict.comparison {
+        Some(comparison) => sheet.heading(&format!(
+            "Against {} (+ is worse)",
+            text::shown(&comparison.base_label, 60)
+        )),
+        None => sheet.heading("Against the base (+ is worse)"),
+    }
+    if !told.is_empty() {
+        let rows: Vec<Vec<Cell>> = told.iter().map(|metric| metric_row(metric)).collect();
+        let interval = words::interval_name(input.verdict);
+        let heads = [
+            "metric", "base", "head", "effect", &interval, "margin", "MDE", "verdict",
+        ];
+        sheet.table(&heads, &rows);
+    }
+    let silent = (all.len() - told.len()) as u64;
+    if silent > 0 {
+        let text = format!(
+            "{} without a margin, in the report",
+            format::counted(silent, "other metric")
+        );
+        sheet.paragraph(GAP, GAP, &text, Tone::Dim);
+    }
+}
+
+/// Everything that the scenario names, and what moved without being named.
+fn worth_a_line(metric: &MetricVerdict) -> bool {
+    metric.gating
+        || metric.advisory
+        || matches!(
+            metric.verdict,
+            MetricOutcome::Regressed | MetricOutcome::Improved
+        )
+}
+
+fn metric_row(metric: &MetricVerdict) -> Vec<Cell> {
+    let shown = |v: Option<f64>| v.map_or_else(|| "–".to_owned(), |v| value(&metric.unit, v));
+    let tone = metric_tone(metric);
+    let word = match (metric.gating, metric.advisory) {
+        (true, _) => words::metric_outcome(metric.verdict).to_owned(),
+        (false, true) => format!("({}, advisory)", words::metric_outcome(metric.verdict)),
+        (false, false) => format!("({})", words::metric_outcome(metric.verdict)),
+    };
+    vec![
+        plain(text::shown(&metric.name, 80)),
+        plain(shown(metric.base)),
+        plain(shown(metric.head)),
+        toned(
+            metric
+                .effect
+                .map_or_else(|| "–".to_owned(), |effect| words::effect_of(metric, effect)),
+            tone,
+        ),
+        plain(words::interval_of(metric)),
+        plain(
+            metric
+                .margin
+                .map_or_else(|| "–".to_owned(), |margin| words::margin_of(metric, margin)),
+        ),
+        plain(
+            metric
+                .mde
+                .map_or_else(|| "–".to_owned(), |mde| words::margin_of(metric, mde)),
+        ),
+        toned(word, tone),
+    ]
+}
+
+fn loads(input: &ReportInput<'_>, sheet: &mut Sheet) {
+    let runs = input.shown_head();
+    let loads = summarise(&runs);
+    if loads.is_empty() {
+        return;
+    }
+    sheet.heading(&format!(
+        "Load, {} together",
+        format::counted(runs.len() as u64, "run")
+    ));
+    let latency = |ns: Option<u64>| ns.map_or_else(|| "–".to_owned(), format::duration_ns);
+    let rows: Vec<Vec<Cell>> = loads
+        .iter()
+        .map(|load| {
+            let rate = |count| value(&Unit::PerSecond, load.per_second(count));
+            let (ok, failed) = load.requests_ok_failed();
+            vec![
+                plain(text::shown(&load.name, 40)),
+                plain(match load.model {
+                    ArrivalModel::Open => rate(load.counts.offered),
+                    ArrivalModel::Closed => "–".to_owned(),
+                }),
+                plain(rate(load.counts.completed)),
+                plain(latency(load.response.quantile_ns(0.5))),
+                plain(latency(load.response.quantile_ns(0.95))),
+                plain(latency(load.response.quantile_ns(0.99))),
+                toned(format::share(failed, ok + failed), bad_if(failed > 0)),
+                toned(
+                    format::share(load.counts.dropped, load.counts.offered),
+                    bad_if(load.counts.dropped > 0),
+                ),
+            ]
+        })
+        .collect();
+    let heads = [
+        "load", "offered", "achieved", "p50", "p95", "p99", "errors", "dropped",
+    ];
+    sheet.table(&heads, &rows);
+}
+
+fn benches(input: &ReportInput<'_>, sheet: &mut Sheet) {
+    let runs = input.shown_head();
+    let Some(first) = runs.first() else {
+        return;
+    };
+    let benches = &first.measurement.benches;
+    if benches.is_empty() {
+        return;
+    }
+    sheet.heading("Benches");
+    let rows: Vec<Vec<Cell>> = benches
+        .iter()
+        .take(MAX_BENCHES)
+        .map(|bench| {
+            let mut points: Vec<f64> = runs
+                .iter()
+                .flat_map(|run| &run.measurement.benches)
+                .filter(|other| other.id == bench.id)
+                .flat_map(|other| {
+                    other
+                        .invocations
+                        .iter()
+                        .map(|invocation| invocation.point_ns)
+                })
+                .filter(|point| point.is_finite())
+                .collect();
+            points.sort_by(f64::total_cmp);
+            let ns = |at: Option<&f64>| {
+                at.map_or_else(|| "–".to_owned(), |v| value(&Unit::Nanoseconds, *v))
+            };
+            vec![
+                plain(text::shown(&bench.id, 80)),
+                plain(ns(points.get(points.len() / 2))),
+                plain(ns(points.first())),
+                plain(ns(points.last())),
+                plain(format::count(points.len() as u64)),
+            ]
+        })
+        .collect();
+    sheet.table(
+        &["bench", "median", "fastest", "slowest", "invocations"],
+        &rows,
+    );
+    let more = benches.len().saturating_sub(MAX_BENCHES);
+    if more > 0 {
+        sheet.paragraph(GAP, GAP, &format!("{more} more in the report"), Tone::Dim);
+    }
+}
+
+fn warnings(input: &ReportInput<'_>, sheet: &mut Sheet) {
+    if input.verdict.warnings.is_empty() {
+        return;
+    }
+    sheet.heading("Warnings");
+    for warning in &input.verdict.warnings {
+        let said = words::warning(warning);
+        sheet.paragraph(
+            "  ! ",
+            "    ",
+            &words::capitalised(&said.what),
+            Tone::Caution,
+        );
+        if !said.next.is_empty() {
+            sheet.paragraph("    → ", "      ", &said.next, Tone::Dim);
+        }
+    }
+}
+
+fn place(input: &ReportInput<'_>, sheet: &mut Sheet) {
+    if let Some(page) = input.page {
+        sheet.gap();
+        sheet.paragraph("", "", &format!("Report: {page}"), Tone::Plain);
+    }
+}
+
+const GAP: &str = "  ";
+
+fn outcome_tone(outcome: Outcome) -> Tone {
+    match outcome {
+        Outcome::Pass => Tone::Good,
+        Outcome::NoBaseline | Outcome::Inconclusive => Tone::Caution,
+        Outcome::Fail => Tone::Bad,
+        Outcome::Invalid => Tone::Void,
+    }
+}
+
+fn metric_tone(metric: &MetricVerdict) -> Tone {
+    match metric.verdict {
+        MetricOutcome::Regressed if metric.gating => Tone::Bad,
+        MetricOutcome::Regressed | MetricOutcome::Inconclusive | MetricOutcome::NotMeasurable => {
+            Tone::Caution
+        }
+        MetricOutcome::Improved => Tone::Good,
+        MetricOutcome::Unchanged | MetricOutcome::Waived => Tone::Plain,
+    }
+}
+
+fn bad_if(bad: bool) -> Tone {
+    if bad { Tone::Caution } else { Tone::Plain }
+}

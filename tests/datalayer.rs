@@ -1,0 +1,755 @@
+//! The data layer against real servers, and against what happens to servers.
+
+mod support;
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use plimsoll::datalayer::cache::{
+    Claim, Kind, MemoryTier, RedisTier, SecondTier, Tier, TierError, TieredCache,
+};
+use plimsoll::datalayer::config::{CacheSettings, PoolSettings};
+use plimsoll::datalayer::pool::{Checkout, Connection, DatabaseKind, Pool, PoolError};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{sleep, timeout};
+
+use support::servers::{Postgres, Redis};
+
+type Outcome = Result<(), Box<dyn Error>>;
+
+const MS: Duration = Duration::from_millis(1);
+/// What has to happen by itself has so long for it.
+const SOON: Duration = Duration::from_secs(10);
+
+/// Waits until `condition` holds.
+async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) -> Outcome {
+    let started = Instant::now();
+    while !condition().await {
+        if started.elapsed() > SOON {
+            return Err(format!("{what}: not within {SOON:?}").into());
+        }
+        sleep(10 * MS).await;
+    }
+    Ok(())
+}
+
+// The cache.
+
+fn cache_settings() -> CacheSettings {
+    CacheSettings {
+        l2_timeout_ms: 200,
+        l2_retry_max_ms: 400,
+        ..CacheSettings::default()
+    }
+}
+
+fn cache_on(redis: &Redis) -> Result<TieredCache, TierError> {
+    let tier = RedisTier::connect(&redis.url(), &cache_settings())?;
+    Ok(TieredCache::new(&cache_settings(), Some(Arc::new(tier))))
+}
+
+async fn load(cache: &TieredCache, key: &str, value: &'static str) -> (Bytes, Tier) {
+    let loader = async || Ok::<_, Infallible>(Bytes::from_static(value.as_bytes()));
+    match cache.get_or_load(Kind::Detail, key, loader).await {
+        Ok(answer) => answer,
+        Err(error) => panic!("a request failed: {error}"),
+    }
+}
+
+async fn raw(redis: &Redis, command: &[&str]) -> redis::RedisResult<redis::Value> {
+    let client = redis::Client::open(redis.url())?;
+    let mut connection = client.get_multiplexed_async_connection().await?;
+    let (name, arguments) = command.split_first().expect("a command has a name");
+    redis::cmd(name)
+        .arg(arguments)
+        .query_async(&mut connection)
+        .await
+}
+
+/// What [`SecondTier`] promises, whichever it is.
+async fn keeps_its_promises(tier: &dyn SecondTier) -> Outcome {
+    let (one, two) = (
+        Bytes::from_static(b"one"),
+        Bytes::from_static(b"two \0\xff"),
+    );
+    let (minute, lease) = (60_000 * MS, 10_000 * MS);
+    let value = async |key| {
+        tier.get(key)
+            .await
+            .map(|stored| stored.map(|stored| stored.value))
+    };
+
+    assert_eq!(tier.get("k").await?, None);
+    tier.put("k", &two, minute).await?;
+    let stored = tier
+        .get("k")
+        .await?
+        .ok_or("a value that was put is not there")?;
+    assert_eq!(stored.value, two);
+    assert!(
+        stored.ttl <= minute && stored.ttl > minute / 2,
+        "{:?}",
+        stored.ttl
+    );
+    assert!(
+        matches!(tier.claim("k", "t", lease).await?, Claim::Found(found) if found.value == two)
+    );
+    tier.put("k", &one, minute).await?;
+    assert_eq!(value("k").await?, Some(one.clone()));
+    tier.invalidate("k").await?;
+    assert_eq!(value("k").await?, None);
+
+    // One holder at a time; only the holder ends a lease or publishes.
+    assert_eq!(tier.claim("k", "holder", lease).await?, Claim::Leased);
+    assert_eq!(tier.claim("k", "other", lease).await?, Claim::Busy);
+    tier.release("k", "other").await?;
+    assert_eq!(tier.claim("k", "other", lease).await?, Claim::Busy);
+    assert!(!tier.publish("k", "other", &two, minute).await?);
+    assert!(tier.publish("k", "holder", &one, minute).await?);
+    assert_eq!(value("k").await?, Some(one.clone()));
+    assert!(
+        !tier.publish("k", "holder", &two, minute).await?,
+        "published twice"
+    );
+    tier.invalidate("k").await?;
+
+    // A lease ends by itself, and its late holder no longer publishes.
+    assert_eq!(tier.claim("k", "slow", 20 * MS).await?, Claim::Leased);
+    sleep(40 * MS).await;
+    assert!(!tier.publish("k", "slow", &one, minute).await?);
+    assert_eq!(tier.claim("k", "next", lease).await?, Claim::Leased);
+    tier.release("k", "next").await?;
+
+    // Whatever changes the key voids the lease.
+    assert_eq!(tier.claim("k", "loader", lease).await?, Claim::Leased);
+    tier.invalidate("k").await?;
+    assert!(!tier.publish("k", "loader", &one, minute).await?);
+    assert_eq!(tier.claim("k", "loader", lease).await?, Claim::Leased);
+    tier.put("k", &two, minute).await?;
+    assert!(!tier.publish("k", "loader", &one, minute).await?);
+    assert_eq!(value("k").await?, Some(two.clone()));
+    assert_eq!(tier.claim("l", "loader", lease).await?, Claim::Leased);
+    tier.clear().await?;
+    assert!(!tier.publish("l", "loader", &one, minute).await?);
+    assert_eq!(value("k").await?, None);
+    Ok(())
+}
+
+#[tokio::test]
+async fn both_second_tiers_keep_the_same_promises() -> Outcome {
+    keeps_its_promises(&MemoryTier::new(&cache_settings())).await?;
+    let redis = Redis::start()?;
+    keeps_its_promises(&RedisTier::connect(&redis.url(), &cache_settings())?).await
+}
+
+#[tokio::test]
+async fn redis_stopped_and_started_fails_no_request_and_comes_back_by_itself() -> Outcome {
+    let mut redis = Redis::start()?;
+    let cache = cache_on(&redis)?;
+    assert_eq!(load(&cache, "before", "v").await.1, Tier::Loader);
+    redis.stop()?;
+    // Long enough for the cache to look several times whether its second tier is back.
+    let mut longest = Duration::ZERO;
+    for number in 0..50 {
+        let started = Instant::now();
+        assert_eq!(load(&cache, "before", "v").await.1, Tier::L1);
+        assert_eq!(
+            load(&cache, &format!("during {number}"), "v").await.1,
+            Tier::Loader
+        );
+        longest = longest.max(started.elapsed());
+        sleep(15 * MS).await;
+    }
+    assert!(
+        longest < 800 * MS,
+        "a request waited {longest:?} for a tier that is away"
+    );
+    let stats = cache.stats().await;
+    assert_eq!((stats.l2_outages, stats.l2_available), (1, false));
+    assert!(
+        stats.l2_skipped > 0,
+        "the circuit spared no call: {stats:?}"
+    );
+    assert_eq!((stats.loads, stats.load_failures), (51, 0));
+
+    redis.start_again()?;
+    let mut number = 0;
+    eventually("the second tier is used again", async || {
+        number += 1;
+        load(&cache, &format!("after {number}"), "v").await;
+        cache.stats().await.l2_available
+    })
+    .await?;
+    load(&cache, "shared", "v").await;
+    let other = cache_on(&redis)?;
+    assert_eq!(load(&other, "shared", "not asked").await.1, Tier::L2);
+    assert_eq!(cache.stats().await.l2_outages, 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_service_starts_before_its_redis() -> Outcome {
+    let mut redis = Redis::start()?;
+    redis.stop()?;
+    let cache = cache_on(&redis)?;
+    assert_eq!(load(&cache, "k", "v").await.1, Tier::Loader);
+    redis.start_again()?;
+    let mut number = 0;
+    eventually("the second tier is used", async || {
+        number += 1;
+        load(&cache, &number.to_string(), "v").await;
+        cache.stats().await.l2_available
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_redis_that_hangs_costs_one_time_limit() -> Outcome {
+    let redis = Redis::start()?;
+    let cache = cache_on(&redis)?;
+    load(&cache, "k", "v").await;
+    redis.pause()?;
+    let started = Instant::now();
+    for number in 0..20 {
+        load(&cache, &number.to_string(), "v").await;
+    }
+    let took = started.elapsed();
+    assert!(took < 2000 * MS, "20 requests took {took:?}");
+    assert_eq!(cache.stats().await.l2_outages, 1);
+    redis.resume()?;
+    let mut number = 20;
+    eventually("the second tier is used again", async || {
+        number += 1;
+        load(&cache, &number.to_string(), "v").await;
+        cache.stats().await.l2_available
+    })
+    .await
+}
+
+/// The way to a server, which can be cut.
+struct Way {
+    address: SocketAddr,
+    target: SocketAddr,
+    traffic: Option<JoinHandle<()>>,
+}
+
+impl Way {
+    async fn to(target: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        Ok(Self {
+            address,
+            target,
+            traffic: Some(tokio::spawn(forward(listener, target))),
+        })
+    }
+
+    async fn cut(&mut self) {
+        if let Some(traffic) = self.traffic.take() {
+            traffic.abort();
+            // Cancelled is what it is meant to be.
+            let _ = traffic.await;
+        }
+    }
+
+    async fn mend(&mut self) -> io::Result<()> {
+        let listener = TcpListener::bind(self.address).await?;
+        self.traffic = Some(tokio::spawn(forward(listener, self.target)));
+        Ok(())
+    }
+}
+
+async fn forward(listener: TcpListener, target: SocketAddr) {
+    // Aborted together with the task that holds it.
+    let mut connections = JoinSet::new();
+    while let Ok((mut near, _)) = listener.accept().await {
+        connections.spawn(async move {
+            let mut far = TcpStream::connect(target).await?;
+            tokio::io::copy_bidirectional(&mut near, &mut far).await
+        });
+    }
+}
+
+#[tokio::test]
+async fn a_redis_that_was_cut_off_is_told_what_it_missed() -> Outcome {
+    let redis = Redis::start()?;
+    let target = redis
+        .url()
+        .trim_start_matches("redis://")
+        .trim_end_matches('/')
+        .parse()?;
+    let mut way = Way::to(target).await?;
+    let tier = RedisTier::connect(&format!("redis://{}/", way.address), &cache_settings())?;
+    let cache = TieredCache::new(&cache_settings(), Some(Arc::new(tier)));
+    for key in ["invalidated", "replaced", "untouched"] {
+        load(&cache, key, "old").await;
+    }
+    way.cut().await;
+    cache.invalidate("invalidated").await;
+    cache
+        .put(Kind::Detail, "replaced", Bytes::from_static(b"new"))
+        .await;
+    assert_eq!(cache.stats().await.l2_outages, 1);
+    way.mend().await?;
+    eventually("the second tier is used again", async || {
+        assert_eq!(
+            cache.get("invalidated").await,
+            None,
+            "a value from before its invalidation"
+        );
+        cache.stats().await.l2_available
+    })
+    .await?;
+    let elsewhere = cache_on(&redis)?;
+    assert_eq!(elsewhere.get("invalidated").await, None);
+    assert_eq!(elsewhere.get("replaced").await, None);
+    assert_eq!(
+        elsewhere.get("untouched").await.map(|found| found.0),
+        Some("old".into())
+    );
+
+    way.cut().await;
+    cache.clear().await;
+    way.mend().await?;
+    eventually("what was cleared is gone", async || {
+        assert_eq!(
+            cache.get("untouched").await,
+            None,
+            "a value from before the clearing"
+        );
+        raw(&redis, &["DBSIZE"])
+            .await
+            .is_ok_and(|size| size == redis::Value::Int(0))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn two_processes_load_a_key_once() -> Outcome {
+    let redis = Redis::start()?;
+    let caches = [cache_on(&redis)?, cache_on(&redis)?];
+    let loads = Arc::new(AtomicU64::new(0));
+    for round in 0..20 {
+        let mut tasks = JoinSet::new();
+        for cache in caches.iter().cycle().take(64) {
+            let (cache, loads) = (cache.clone(), Arc::clone(&loads));
+            tasks.spawn(async move {
+                let loader = async || {
+                    loads.fetch_add(1, Ordering::Relaxed);
+                    sleep(5 * MS).await;
+                    Ok::<_, Infallible>(Bytes::from_static(b"v"))
+                };
+                cache
+                    .get_or_load(Kind::List, &round.to_string(), loader)
+                    .await
+                    .map(|found| found.0)
+            });
+        }
+        for value in tasks.join_all().await {
+            assert_eq!(value?, "v");
+        }
+        assert_eq!(loads.load(Ordering::Relaxed), round + 1);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn clearing_leaves_what_others_keep_in_the_same_redis() -> Outcome {
+    let redis = Redis::start()?;
+    let settings = CacheSettings {
+        l2_key_prefix: "a*:".to_owned(),
+        ..cache_settings()
+    };
+    let tier = RedisTier::connect(&redis.url(), &settings)?;
+    for number in 0..3000 {
+        tier.put(&number.to_string(), &Bytes::from_static(b"v"), 60_000 * MS)
+            .await?;
+    }
+    raw(&redis, &["SET", "abc:v1:k", "another's"]).await?;
+    tier.clear().await?;
+    assert_eq!(raw(&redis, &["DBSIZE"]).await?, redis::Value::Int(1));
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_stranger_wrote_is_refused_and_is_no_outage() -> Outcome {
+    let redis = Redis::start()?;
+    let settings = CacheSettings {
+        l2_max_value_bytes: 100,
+        ..cache_settings()
+    };
+    let tier = RedisTier::connect(&redis.url(), &settings)?;
+    let cache = TieredCache::new(&settings, Some(Arc::new(tier)));
+    raw(&redis, &["RPUSH", "refservice:v1:list", "no string"]).await?;
+    raw(&redis, &["SET", "refservice:v1:large", &"x".repeat(101)]).await?;
+    raw(&redis, &["SET", "refservice:v1:ageless", "no lifetime"]).await?;
+    assert_eq!(
+        load(&cache, "list", "v").await,
+        (Bytes::from_static(b"v"), Tier::Loader)
+    );
+    assert_eq!(
+        load(&cache, "large", "v").await,
+        (Bytes::from_static(b"v"), Tier::Loader)
+    );
+    assert_eq!(load(&cache, "ageless", "v").await.1, Tier::L2);
+    assert_eq!(
+        load(&cache, "ageless", "v").await.1,
+        Tier::L2,
+        "kept without a lifetime"
+    );
+    let stats = cache.stats().await;
+    assert_eq!(
+        (stats.l2_outages, stats.l2_errors, stats.l2_available),
+        (0, 1, true)
+    );
+    Ok(())
+}
+
+// The pool.
+
+fn pool_settings(max: u32) -> PoolSettings {
+    PoolSettings {
+        min_connections: 1,
+        max_connections: max,
+        acquire_timeout_ms: 300,
+        test_after_idle_ms: 50,
+        peer_timeout_ms: 300,
+        ..PoolSettings::default()
+    }
+}
+
+async fn one(checkout: &mut Checkout, sql: &'static str) -> Result<i64, sqlx::Error> {
+    match checkout.connection() {
+        Connection::Postgres(connection) => sqlx::query_scalar(sql).fetch_one(connection).await,
+        Connection::Sqlite(connection) => sqlx::query_scalar(sql).fetch_one(connection).await,
+    }
+}
+
+/// The processes that serve these connections.
+async fn backends(checkouts: &mut [Checkout]) -> Result<Vec<i64>, sqlx::Error> {
+    let mut pids = Vec::new();
+    for checkout in checkouts {
+        pids.push(one(checkout, "SELECT pg_backend_pid()::BIGINT").await?);
+    }
+    Ok(pids)
+}
+
+async fn take(pool: &Pool, count: usize) -> Result<Vec<Checkout>, PoolError> {
+    let mut checkouts = Vec::new();
+    for _ in 0..count {
+        checkouts.push(pool.acquire().await?);
+    }
+    Ok(checkouts)
+}
+
+async fn all_back(pool: &Pool) -> Outcome {
+    eventually("every permit is back", async || pool.stats().active == 0).await
+}
+
+async fn exhaustion_is_typed_and_timely(url: &str) -> Outcome {
+    let pool = Pool::connect(url, pool_settings(3)).await?;
+    let mut held = take(&pool, 3).await?;
+    let stats = pool.stats();
+    assert_eq!(
+        (stats.active, stats.open, stats.idle, stats.waiting),
+        (3, 3, 0, 0)
+    );
+    assert_eq!(stats.utilisation, 1.0);
+
+    let started = Instant::now();
+    match pool.acquire().await {
+        Err(PoolError::Exhausted { waited, max: 3 }) => assert!(waited >= 300 * MS, "{waited:?}"),
+        other => return Err(format!("not exhausted: {other:?}").into()),
+    }
+    assert!(started.elapsed() < 2000 * MS, "{:?}", started.elapsed());
+    assert_eq!(pool.stats().timeouts, 1);
+
+    // Who waits is counted, also when it gives up.
+    let mut waiting = JoinSet::new();
+    for _ in 0..5 {
+        let pool = pool.clone();
+        waiting.spawn(async move { pool.acquire().await.is_ok() });
+    }
+    eventually("five wait", async || pool.stats().waiting == 5).await?;
+    waiting.abort_all();
+    eventually("nobody waits", async || pool.stats().waiting == 0).await?;
+
+    // Who waits gets what comes back.
+    let waiter = tokio::spawn({
+        let pool = pool.clone();
+        async move { pool.acquire().await.map(drop) }
+    });
+    eventually("one waits", async || pool.stats().waiting == 1).await?;
+    held.pop();
+    waiter.await??;
+    for checkout in &mut held {
+        assert_eq!(one(checkout, "SELECT CAST(7 AS BIGINT)").await?, 7);
+    }
+    drop(held);
+    all_back(&pool).await?;
+    let stats = pool.stats();
+    assert_eq!(
+        (stats.checkouts, stats.timeouts, stats.lost_peers),
+        (4, 1, 0)
+    );
+    assert_eq!((stats.wait.count, stats.idle), (4, 3));
+    pool.close().await;
+    assert!(matches!(pool.acquire().await, Err(PoolError::Closed)));
+    Ok(())
+}
+
+#[tokio::test]
+async fn exhaustion_is_a_typed_error_on_postgres() -> Outcome {
+    exhaustion_is_typed_and_timely(&Postgres::start()?.url()).await
+}
+
+#[tokio::test]
+async fn exhaustion_is_a_typed_error_on_sqlite() -> Outcome {
+    exhaustion_is_typed_and_timely("sqlite::memory:").await
+}
+
+#[tokio::test]
+async fn peers_that_are_terminated_take_no_permit_with_them() -> Outcome {
+    let postgres = Postgres::start()?;
+    let pool = Pool::connect(&postgres.url(), pool_settings(4)).await?;
+    let admin = Pool::connect(&postgres.url(), pool_settings(1)).await?;
+    let terminate = async || {
+        let sql = "SELECT COUNT(pg_terminate_backend(pid)) FROM pg_stat_activity \
+                   WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
+        one(&mut admin.acquire().await?, sql)
+            .await
+            .map_err(Box::<dyn Error>::from)
+    };
+    // In use, while they are terminated.
+    let mut held = take(&pool, 4).await?;
+    assert_eq!(terminate().await?, 4);
+    assert!(one(&mut held[0], "SELECT 7::BIGINT").await.is_err());
+    drop(held);
+    all_back(&pool).await?;
+    let mut held = take(&pool, 4).await?;
+    for checkout in &mut held {
+        assert_eq!(one(checkout, "SELECT 7::BIGINT").await?, 7);
+    }
+    drop(held);
+    all_back(&pool).await?;
+    // At rest: who comes next is not handed a dead one.
+    assert_eq!(terminate().await?, 4);
+    sleep(60 * MS).await;
+    let mut held = take(&pool, 4).await?;
+    for checkout in &mut held {
+        assert_eq!(one(checkout, "SELECT 7::BIGINT").await?, 7);
+    }
+    Ok(())
+}
+
+/// Processes that are stopped until this is dropped.
+struct Frozen(Vec<Pid>);
+
+impl Frozen {
+    fn freeze(pids: &[i64]) -> Result<Self, Box<dyn Error>> {
+        let pids = pids
+            .iter()
+            .map(|pid| i32::try_from(*pid).map(Pid::from_raw));
+        let frozen = Self(pids.collect::<Result<_, _>>()?);
+        for pid in &frozen.0 {
+            kill(*pid, Signal::SIGSTOP)?;
+        }
+        Ok(frozen)
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        for pid in &self.0 {
+            // One that is gone needs nothing more.
+            let _ = kill(*pid, Signal::SIGCONT);
+        }
+    }
+}
+
+/// sqlx waits for a silent peer without a limit when a connection comes back, so that its permit is
+/// lost for good (sqlx issue 4349).
+#[tokio::test]
+async fn peers_that_fall_silent_take_no_permit_with_them() -> Outcome {
+    let postgres = Postgres::start()?;
+    let pool = Pool::connect(&postgres.url(), pool_settings(4)).await?;
+    let mut held = take(&pool, 4).await?;
+    let _frozen = Frozen::freeze(&backends(&mut held).await?)?;
+    drop(held);
+    all_back(&pool).await?;
+    assert_eq!(pool.stats().lost_peers, 4);
+    assert_eq!(pool.stats().open, 0);
+    let mut held = take(&pool, 4).await?;
+    for checkout in &mut held {
+        assert_eq!(one(checkout, "SELECT 7::BIGINT").await?, 7);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_database_that_stops_is_a_typed_error_and_is_used_again_when_it_is_back() -> Outcome {
+    let mut postgres = Postgres::start()?;
+    let pool = Pool::connect(&postgres.url(), pool_settings(2)).await?;
+    drop(take(&pool, 2).await?);
+    all_back(&pool).await?;
+    postgres.stop()?;
+    sleep(60 * MS).await;
+    let error = timeout(SOON, pool.acquire())
+        .await?
+        .err()
+        .ok_or("a connection to nothing")?;
+    assert!(
+        matches!(
+            error,
+            PoolError::Unreachable { .. } | PoolError::Refused { .. }
+        ),
+        "{error:?}"
+    );
+    assert_eq!(pool.stats().active, 0);
+    postgres.start_again()?;
+    let mut held = take(&pool, 2).await?;
+    for checkout in &mut held {
+        assert_eq!(one(checkout, "SELECT 7::BIGINT").await?, 7);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_nobody_needs_is_closed_and_the_minimum_is_kept() -> Outcome {
+    let postgres = Postgres::start()?;
+    let settings = PoolSettings {
+        min_connections: 2,
+        idle_timeout_ms: 100,
+        ..pool_settings(6)
+    };
+    let pool = Pool::connect(&postgres.url(), settings).await?;
+    assert_eq!(pool.stats().open, 2, "the minimum is open from the start");
+    let mut held = take(&pool, 6).await?;
+    let all = backends(&mut held).await?;
+    drop(held);
+    eventually("four are closed", async || pool.stats().open == 2).await?;
+    // Several idle periods later these are still the same two: they were not opened anew.
+    let kept = backends(&mut take(&pool, 2).await?).await?;
+    assert!(
+        kept.iter().all(|pid| all.contains(pid)),
+        "{kept:?} are not among {all:?}"
+    );
+    sleep(500 * MS).await;
+    let mut later = backends(&mut take(&pool, 2).await?).await?;
+    let mut kept = kept;
+    later.sort_unstable();
+    kept.sort_unstable();
+    assert_eq!(later, kept);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_lost_minimum_is_opened_again_without_a_caller() -> Outcome {
+    let postgres = Postgres::start()?;
+    let settings = PoolSettings {
+        min_connections: 3,
+        idle_timeout_ms: 100,
+        ..pool_settings(4)
+    };
+    let pool = Pool::connect(&postgres.url(), settings).await?;
+    let mut held = take(&pool, 3).await?;
+    let _frozen = Frozen::freeze(&backends(&mut held).await?)?;
+    drop(held);
+    eventually("three are lost", async || pool.stats().lost_peers == 3).await?;
+    eventually("three are open", async || pool.stats().idle == 3).await
+}
+
+#[tokio::test]
+async fn sqlite_is_opened_for_many_readers_and_a_waiting_writer() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("data.db");
+    let url = format!("sqlite:{}?mode=rwc", file.display());
+    let pool = Pool::connect(&url, pool_settings(2)).await?;
+    assert_eq!(pool.kind(), DatabaseKind::Sqlite);
+    let mut checkout = pool.acquire().await?;
+    assert_eq!(one(&mut checkout, "PRAGMA busy_timeout").await?, 5000);
+    assert_eq!(one(&mut checkout, "PRAGMA foreign_keys").await?, 1);
+    let Connection::Sqlite(connection) = checkout.connection() else {
+        return Err("not an SQLite connection".into());
+    };
+    let journal: String = sqlx::query_scalar("PRAGMA journal_mode")
+        .fetch_one(connection)
+        .await?;
+    assert_eq!(journal, "wal");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_database_in_memory_is_shared_and_outlives_idle_connections() -> Outcome {
+    let settings = PoolSettings {
+        min_connections: 0,
+        idle_timeout_ms: 50,
+        ..pool_settings(3)
+    };
+    let pool = Pool::connect("sqlite::memory:", settings).await?;
+    let mut held = take(&pool, 3).await?;
+    let Connection::Sqlite(connection) = held[0].connection() else {
+        return Err("not an SQLite connection".into());
+    };
+    sqlx::raw_sql("CREATE TABLE t (x BIGINT); INSERT INTO t VALUES (7)")
+        .execute(connection)
+        .await?;
+    assert_eq!(one(&mut held[2], "SELECT x FROM t").await?, 7);
+    drop(held);
+    eventually("two are closed", async || pool.stats().open == 1).await?;
+    sleep(150 * MS).await;
+    assert_eq!(one(&mut pool.acquire().await?, "SELECT x FROM t").await?, 7);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_may_be_dropped_on_any_thread() -> Outcome {
+    let pool = Pool::connect("sqlite::memory:", pool_settings(1)).await?;
+    let checkout = pool.acquire().await?;
+    std::thread::spawn(move || drop(checkout))
+        .join()
+        .map_err(|_| "the drop panicked")?;
+    pool.acquire().await?;
+    Ok(())
+}
+
+#[test]
+fn a_connection_may_outlive_its_runtime() -> Outcome {
+    let runtime = tokio::runtime::Runtime::new()?;
+    let pool = runtime.block_on(Pool::connect("sqlite::memory:", pool_settings(1)))?;
+    let checkout = runtime.block_on(pool.acquire())?;
+    drop(runtime);
+    drop(checkout);
+    assert_eq!(pool.stats().active, 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_address_is_refused_without_being_repeated() -> Outcome {
+    let check = async |url: &str, expected: &str| -> Outcome {
+        let error = Pool::connect(url, pool_settings(1))
+            .await
+            .err()
+            .ok_or("it was accepted")?;
+        let text = format!("{error} {error:?}");
+        assert!(
+            text.contains(expected),
+            "{text:?} does not say {expected:?}"
+        );
+        assert!(!text.contains("secret"), "{text:?}");
+        Ok(())
+    };
+    check("mysql://u:secret@127.0.0.1/", "postgres://").await?;
+    check("postgres://u:secret@127.0.0.1:port/", "not understood").await?;
+    check("nothing", "postgres://").await?;
+    check("sqlite:/no/such/folder/data.db", "refused").await
+}

@@ -1,0 +1,459 @@
+//! The whole pipe from outside: the binary, real servers, real signals.
+
+mod support;
+
+use std::error::Error;
+use std::fs;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use support::project::{Project, PythonServer, processes_mentioning, wait_until};
+
+type Tested = Result<(), Box<dyn Error>>;
+
+/// A scenario of ten lines against a server that is not ours, written in another language.
+#[test]
+fn ten_lines_against_a_server_in_another_language() -> Tested {
+    let server = PythonServer::start("ok")?;
+    let project = Project::new()?;
+    project.write(
+        "shop.toml",
+        &format!(
+            r#"schema = 1
+name = "shop"
+url = "{}"
+[[flow.browse.step]]
+get = "/products"
+[load.browse]
+open = {{ rate = "100/s", max_in_flight = 50 }}
+[phases]
+warmup = "500ms"
+measure = "3s"
+[[gate]]
+metric = "load.browse.p50"
+max = "5s"
+"#,
+            server.url
+        ),
+    )?;
+    let verdict = project.json(&["run", "shop.toml"], 0)?;
+    assert_eq!(verdict["verdict"], "pass");
+    assert_eq!(verdict["limits"][0]["holds"], true);
+
+    let sessions = project.json(&["list", "--sessions"], 0)?;
+    assert_eq!(sessions[0]["scenario"], "shop");
+    assert_eq!(sessions[0]["valid_runs"], 1);
+    let pages = project.files("reports", "html")?;
+    assert_eq!(pages.len(), 1, "{pages:?}");
+    let page = fs::read_to_string(&pages[0])?;
+    assert!(
+        page.contains("shop") && page.contains("<svg"),
+        "no plots in {:?}",
+        pages[0]
+    );
+
+    // Every stage can be done again from what was saved.
+    fs::remove_file(&pages[0])?;
+    project.json(&["report", "latest"], 0)?;
+    assert_eq!(project.files("reports", "html")?.len(), 1);
+    Ok(())
+}
+
+#[test]
+fn a_broken_limit_is_exit_10_and_named() -> Tested {
+    let server = PythonServer::start("ok")?;
+    let project = Project::new()?;
+    project.write("slow.toml", &quick("slow", &server.url, "max = \"1us\""))?;
+    let verdict = project.json(&["run", "slow.toml"], 10)?;
+    assert_eq!(verdict["verdict"], "fail");
+    assert_eq!(verdict["reasons"][0]["kind"], "limit_broken");
+    assert_eq!(verdict["reasons"][0]["metric"], "load.browse.p50");
+    let (_, human, _) = project.output(&["run", "slow.toml"], 10)?;
+    assert!(human.contains("load.browse.p50"), "{human}");
+    Ok(())
+}
+
+/// The target is killed in the middle of a run: invalid, the reason named, earlier runs kept.
+#[test]
+fn a_target_that_is_killed_makes_the_run_invalid() -> Tested {
+    let project = Project::new()?;
+    let marker = project.marker();
+    project.write_server(&marker)?;
+    let scenario = |measure: &str| {
+        format!(
+            r#"schema = 1
+name = "fragile"
+[[process]]
+name = "web"
+start = "python3 {marker}.py {{port}}"
+ready = {{ http = "/" }}
+target = true
+[[flow.browse.step]]
+get = "/"
+[load.browse]
+closed = {{ users = 4 }}
+[phases]
+warmup = "500ms"
+measure = "{measure}"
+"#
+        )
+    };
+    project.write("fragile.toml", &scenario("2s"))?;
+    project.json(&["run", "fragile.toml"], 0)?;
+
+    project.write("fragile.toml", &scenario("30s"))?;
+    let mut running = project.spawn(&["run", "fragile.toml", "--format", "json"])?;
+    // Long enough to be in the middle of the load, whatever the machine.
+    wait_until(Duration::from_secs(20), || project.says("measure"))?;
+    for pid in subject_pids(&format!("{marker}.py")) {
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL)?;
+    }
+    let began = Instant::now();
+    let (code, stdout) = running.finish(Duration::from_secs(20))?;
+    assert_eq!(code, Some(13), "{stdout}");
+    assert!(
+        began.elapsed() < Duration::from_secs(15),
+        "it went on without a target"
+    );
+    let verdict: Value = serde_json::from_str(&stdout)?;
+    assert_eq!(verdict["verdict"], "invalid");
+    assert_eq!(verdict["reasons"][0]["reason"]["kind"], "process_exited");
+    assert_eq!(verdict["reasons"][0]["reason"]["process"], "web");
+    let sessions = project.json(&["list", "--sessions"], 0)?;
+    let valid: u64 = sessions
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|s| s["valid_runs"].as_u64())
+        .sum();
+    assert_eq!(valid, 1, "the earlier run is gone: {sessions}");
+    assert_eq!(processes_mentioning(&marker), Vec::<i32>::new());
+    Ok(())
+}
+
+/// `kill -9` of plimsoll during a run: nothing is left behind, the store opens, the runs are there.
+#[test]
+fn kill_9_of_plimsoll_leaves_nothing_behind() -> Tested {
+    let project = Project::new()?;
+    let marker = project.marker();
+    project.write_server(&marker)?;
+    project.write(
+        "long.toml",
+        &format!(
+            r#"schema = 1
+name = "long"
+[[process]]
+name = "web"
+start = "python3 {marker}.py {{port}}"
+ready = {{ http = "/" }}
+target = true
+[[flow.browse.step]]
+get = "/"
+[load.browse]
+closed = {{ users = 2 }}
+[phases]
+warmup = "200ms"
+measure = "2s"
+"#
+        ),
+    )?;
+    let mut running = project.spawn(&["run", "long.toml", "--runs", "50"])?;
+    wait_until(Duration::from_secs(30), || {
+        let runs = project.json(&["list", "--sessions"], 0).ok()?;
+        (runs[0]["runs"].as_u64()? >= 1).then_some(())
+    })?;
+    wait_until(Duration::from_secs(10), || {
+        (!processes_mentioning(&marker).is_empty()).then_some(())
+    })?;
+    let worker_marker = project.path().display().to_string();
+    running.kill()?;
+    wait_until(Duration::from_secs(8), || {
+        (processes_mentioning(&marker).is_empty()
+            && processes_mentioning(&worker_marker).is_empty())
+        .then_some(())
+    })?;
+    let sessions = project.json(&["list", "--sessions"], 0)?;
+    assert!(sessions[0]["runs"].as_u64() >= Some(1), "{sessions}");
+    Ok(())
+}
+
+/// Ctrl-C keeps what was measured, marks it partial and leaves nothing behind.
+#[test]
+fn ctrl_c_keeps_what_was_measured() -> Tested {
+    let project = Project::new()?;
+    let marker = project.marker();
+    project.write_server(&marker)?;
+    project.write(
+        "long.toml",
+        &format!(
+            r#"schema = 1
+name = "long"
+[[process]]
+name = "web"
+start = "python3 {marker}.py {{port}}"
+ready = {{ http = "/" }}
+target = true
+[[flow.browse.step]]
+get = "/"
+[load.browse]
+closed = {{ users = 2 }}
+[phases]
+warmup = "0s"
+measure = "60s"
+"#
+        ),
+    )?;
+    let mut running = project.spawn(&["run", "long.toml", "--format", "json"])?;
+    wait_until(Duration::from_secs(20), || project.says("measure"))?;
+    std::thread::sleep(Duration::from_secs(2));
+    running.interrupt()?;
+    let (code, stdout) = running.finish(Duration::from_secs(15))?;
+    assert_eq!(code, Some(13), "{stdout}");
+    let verdict: Value = serde_json::from_str(&stdout)?;
+    assert_eq!(verdict["reasons"][0]["kind"], "partial_run");
+    assert_eq!(processes_mentioning(&marker), Vec::<i32>::new());
+    let sessions = project.json(&["list", "--sessions"], 0)?;
+    assert_eq!(sessions[0]["runs"], 1);
+    assert_eq!(sessions[0]["valid_runs"], 0);
+    Ok(())
+}
+
+/// Baseline saved, the service slowed by an injected delay: exit 10 and the metric named;
+/// unchanged: exit 0 on repeated tries.
+#[cfg(feature = "reference")]
+#[test]
+fn a_slower_service_fails_the_gate_and_the_same_one_passes() -> Tested {
+    let project = Project::new()?;
+    project.write(
+        "service.toml",
+        &format!(
+            r#"schema = 1
+name = "service"
+[[process]]
+name = "service"
+start = "{} --listen 127.0.0.1:{{port}} --records 1000"
+ready = {{ http = "/ready" }}
+metrics = "/metrics"
+target = true
+[[flow.read.step]]
+get = "/api/v1/clients?limit=5"
+[load.reads]
+open = {{ rate = "300/s", max_in_flight = 100 }}
+[phases]
+warmup = "500ms"
+measure = "2s"
+[[gate]]
+metric = "load.reads.p50"
+regress = "50%"
+"#,
+            env!("CARGO_BIN_EXE_refservice")
+        ),
+    )?;
+    for _ in 0..3 {
+        project.json(&["run", "service.toml", "--runs", "3"], 0)?;
+    }
+    project.output(&["baseline", "save", "service"], 0)?;
+    assert_eq!(project.files("baselines", "json")?.len(), 1);
+    for _ in 0..3 {
+        let verdict = project.json(&["gate", "service.toml", "--runs", "3"], 0)?;
+        assert_eq!(verdict["verdict"], "pass", "{verdict}");
+        assert_eq!(verdict["metrics"][0]["gating"], true, "{verdict}");
+    }
+    let slowed = project.with_env("REFSERVICE_INJECT_DELAY", "20ms");
+    let verdict = slowed.json(&["gate", "service.toml", "--runs", "3"], 10)?;
+    assert_eq!(verdict["reasons"][0]["kind"], "regressed", "{verdict}");
+    assert_eq!(verdict["reasons"][0]["metric"], "load.reads.p50");
+    Ok(())
+}
+
+#[test]
+fn without_a_baseline_the_gate_says_how_to_save_one() -> Tested {
+    let server = PythonServer::start("ok")?;
+    let project = Project::new()?;
+    project.write("shop.toml", &quick("shop", &server.url, "regress = \"5%\""))?;
+    let (_, human, _) = project.output(&["gate", "shop.toml", "--runs", "1"], 0)?;
+    assert!(human.contains("plimsoll baseline save"), "{human}");
+    project.output(
+        &["gate", "shop.toml", "--runs", "1", "--require-baseline"],
+        12,
+    )?;
+    Ok(())
+}
+
+/// Request names and URLs full of HTML are text in the report, and a server can't colour our output.
+#[test]
+fn hostile_names_and_answers_are_text() -> Tested {
+    let server = PythonServer::start("<script>alert('body')</script>\u{1b}[31m")?;
+    let project = Project::new()?;
+    let name = "<img src=x onerror=alert(1)>'\\\"&amp;";
+    project.write(
+        "hostile.toml",
+        &format!(
+            r#"schema = 1
+name = "hostile"
+url = "{}"
+[[flow.browse.step]]
+name = "{name}"
+get = "/%3Cscript%3E?q=<script>alert(2)</script>"
+check = {{ body_contains = "never <b>there</b>" }}
+[load.browse]
+closed = {{ users = 2 }}
+[phases]
+warmup = "0s"
+measure = "1s"
+"#,
+            server.url
+        ),
+    )?;
+    let (_, human, _) = project.output(&["run", "hostile.toml", "--color", "never"], 0)?;
+    assert!(!human.contains('\u{1b}'), "an escape reached the terminal");
+    let page = fs::read_to_string(&project.files("reports", "html")?[0])?;
+    for forbidden in [
+        "<img src=x",
+        "<script>alert",
+        "<b>there",
+        "onerror=alert(1)>",
+    ] {
+        assert!(
+            !page.contains(forbidden),
+            "{forbidden} stands in the page as HTML"
+        );
+    }
+    assert!(page.contains("&lt;img src=x"), "the name is not shown");
+    Ok(())
+}
+
+/// `plimsoll run` without arguments runs what is in scenarios/ and says what it skips and why.
+#[test]
+fn without_arguments_what_is_in_scenarios_is_run() -> Tested {
+    let server = PythonServer::start("ok")?;
+    let project = Project::new()?;
+    project.write(
+        "scenarios/one.toml",
+        &quick("one", &server.url, "max = \"5s\""),
+    )?;
+    project.write("scenarios/notes.toml", "title = \"not a scenario\"\n")?;
+    project.write(
+        "scenarios/absent.toml",
+        r#"schema = 1
+name = "absent"
+[[process]]
+name = "web"
+start = "a-program-that-nobody-has --port {port}"
+target = true
+[[flow.browse.step]]
+get = "/"
+[load.browse]
+closed = { users = 1 }
+"#,
+    )?;
+    let (_, _, stderr) = project.output(&["run"], 0)?;
+    assert!(
+        stderr.contains("notes.toml") && stderr.contains("absent"),
+        "{stderr}"
+    );
+    assert!(stderr.contains("a-program-that-nobody-has"), "{stderr}");
+    // Named, the same is an error with a remedy and not a skip.
+    let (_, _, stderr) = project.output(&["run", "scenarios/absent.toml"], 1)?;
+    assert!(stderr.contains("a-program-that-nobody-has"), "{stderr}");
+    Ok(())
+}
+
+#[test]
+fn fifteen_mistakes_are_shown_in_one_go() -> Tested {
+    let project = Project::new()?;
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scenarios/fifteen.toml");
+    let problems = project.json(&["check", file], 2)?;
+    assert_eq!(problems.as_array().map(Vec::len), Some(15), "{problems:#}");
+    let (_, _, stderr) = project.output(&["run", file], 2)?;
+    for problem in problems.as_array().into_iter().flatten() {
+        let code = problem["code"].as_str().ok_or("a problem without a code")?;
+        assert!(stderr.contains(code), "{code} is not shown:\n{stderr}");
+    }
+    Ok(())
+}
+
+#[test]
+fn every_command_has_help_with_an_example() -> Tested {
+    let project = Project::new()?;
+    let commands: [&[&str]; 13] = [
+        &["run"],
+        &["gate"],
+        &["compare"],
+        &["report"],
+        &["baseline"],
+        &["baseline", "show"],
+        &["baseline", "save"],
+        &["baseline", "diff"],
+        &["check"],
+        &["schema"],
+        &["list"],
+        &["doctor"],
+        &["completions"],
+    ];
+    for command in commands {
+        let (_, help, _) = project.output(&[command, &["--help"][..]].concat(), 0)?;
+        assert!(
+            help.contains("Example"),
+            "{command:?} has no example:\n{help}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() -> Tested {
+    let project = Project::new()?;
+    let status = std::process::Command::new("sh")
+        .arg("-c")
+        .arg(format!(
+            "{} schema; echo $? >status",
+            env!("CARGO_BIN_EXE_plimsoll")
+        ))
+        .current_dir(project.path())
+        .stdout({
+            // A pipe whose reading end is closed before anything is written.
+            let (reader, writer) = std::io::pipe()?;
+            drop(reader);
+            writer
+        })
+        .status()?;
+    assert!(status.success());
+    assert_eq!(
+        fs::read_to_string(project.path().join("status"))?.trim(),
+        "0"
+    );
+    Ok(())
+}
+
+fn quick(name: &str, url: &str, gate: &str) -> String {
+    format!(
+        r#"schema = 1
+name = "{name}"
+url = "{url}"
+[[flow.browse.step]]
+get = "/"
+[load.browse]
+closed = {{ users = 2 }}
+[phases]
+warmup = "0s"
+measure = "2s"
+[[gate]]
+metric = "load.browse.p50"
+{gate}
+"#
+    )
+}
+
+/// The subject itself, not the supervisor that has its command line among its arguments.
+fn subject_pids(marker: &str) -> Vec<nix::unistd::Pid> {
+    processes_mentioning(marker)
+        .into_iter()
+        .filter(|pid| {
+            fs::read_to_string(format!("/proc/{pid}/comm"))
+                .is_ok_and(|name| name.starts_with("python"))
+        })
+        .map(nix::unistd::Pid::from_raw)
+        .collect()
+}

@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# The test command of the README: installs by name what the tests need and what is missing, then
+# checks formatting, lints and documentation and runs every test. The tests start their own
+# servers on free ports in temporary folders and stop them.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+packages=()
+ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || packages+=(postgresql)
+command -v redis-server >/dev/null || packages+=(redis-server)
+command -v chromium >/dev/null || command -v google-chrome >/dev/null || packages+=(chromium)
+command -v python3 >/dev/null || packages+=(python3)
+command -v cc >/dev/null || packages+=(build-essential)
+if [ ${#packages[@]} -gt 0 ]; then
+  sudo=""
+  [ "$(id -u)" = 0 ] || sudo=sudo
+  echo "installing ${packages[*]}"
+  $sudo apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
+fi
+
+step() { echo; echo "== $* (${SECONDS} s)"; "$@"; }
+
+step cargo fmt --all --check
+step cargo clippy --quiet --all-targets --locked -- -D warnings
+step cargo test --locked
+step env RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps --locked
+# Who installs the harness alone compiles no Redis, no moka and no axum.
+step cargo check --quiet --locked --no-default-features --bin plimsoll
+echo
+echo "all passed after ${SECONDS} s"

@@ -1,0 +1,7 @@
+//! What the test executables share. Each one takes what it needs with `mod support;`.
+#![allow(
+    dead_code,
+    reason = "every test executable compiles this folder and uses its own part of it"
+)]
+
+pub(crate) mod servers;

@@ -1,0 +1,237 @@
+//! A project in a temporary folder, and the binary called from it as a person would.
+
+use std::error::Error;
+use std::fs;
+use std::io::Read;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// A folder with scenarios, removed in the end.
+pub struct Project {
+    folder: std::rc::Rc<tempfile::TempDir>,
+    env: Vec<(String, String)>,
+}
+
+impl Project {
+    /// An empty project.
+    pub fn new() -> Result<Self, Box<dyn Error>> {
+        Ok(Self { folder: std::rc::Rc::new(tempfile::tempdir()?), env: Vec::new() })
+    }
+
+    /// The same project with one more variable in the environment of its calls.
+    pub fn with_env(&self, name: &str, value: &str) -> Self {
+        Self { folder: self.folder.clone(), env: vec![(name.to_owned(), value.to_owned())] }
+    }
+
+    /// Its folder.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A name that only this project has, to find its processes by.
+    pub fn marker(&self) -> String {
+        format!("server-{}", uuid::Uuid::new_v4().simple())
+    }
+
+    /// Writes a file, with its folders.
+    pub fn write(&self, name: &str, text: &str) -> Result<(), Box<dyn Error>> {
+        let path = self.path().join(name);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        Ok(fs::write(path, text)?)
+    }
+
+    /// Writes a small HTTP server in Python that takes its port as an argument.
+    pub fn write_server(&self, name: &str) -> Result<(), Box<dyn Error>> {
+        self.write(&format!("{name}.py"), PYTHON_SERVER)
+    }
+
+    /// Calls plimsoll, demands an exit code, and gives code, stdout and stderr.
+    pub fn output(&self, args: &[&str], expected: i32) -> Result<(i32, String, String), Box<dyn Error>> {
+        let output = self.command(args).output()?;
+        let stdout = String::from_utf8(output.stdout)?;
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        let code = output.status.code();
+        if code != Some(expected) {
+            return Err(format!("{args:?} gave {code:?}, not {expected}\n{stdout}\n{stderr}").into());
+        }
+        Ok((expected, stdout, stderr))
+    }
+
+    /// As [`output`](Self::output) with `--format json`, and stdout read as one JSON value.
+    pub fn json(&self, args: &[&str], expected: i32) -> Result<Value, Box<dyn Error>> {
+        let (_, stdout, _) = self.output(&[args, &["--format", "json"]].concat(), expected)?;
+        serde_json::from_str(&stdout).map_err(|error| format!("{error} in {stdout}").into())
+    }
+
+    /// Starts plimsoll and goes on; its stderr goes to a file that [`says`](Self::says) reads.
+    pub fn spawn(&self, args: &[&str]) -> Result<Running, Box<dyn Error>> {
+        let mut command = self.command(args);
+        let stderr = fs::File::create(self.path().join("stderr"))?;
+        // A group of its own, so that an interrupt reaches it and not the tests.
+        command.process_group(0).stdout(Stdio::piped()).stderr(stderr);
+        Ok(Running(command.spawn()?))
+    }
+
+    /// Whether the call that was spawned last has said `text`.
+    pub fn says(&self, text: &str) -> Option<()> {
+        let said = fs::read_to_string(self.path().join("stderr")).unwrap_or_default();
+        said.contains(text).then_some(())
+    }
+
+    /// The files with that extension anywhere below a folder of the project, sorted.
+    pub fn files(&self, folder: &str, extension: &str) -> Result<Vec<PathBuf>, Box<dyn Error>> {
+        let mut found = Vec::new();
+        let mut folders = vec![self.path().join(folder)];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder)? {
+                let path = entry?.path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path.extension().is_some_and(|found| found == extension) {
+                    found.push(path);
+                }
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_plimsoll"));
+        command
+            .args(args)
+            .current_dir(self.path())
+            .env_remove("PLIMSOLL_STORE")
+            .env("NO_COLOR", "1")
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null());
+        command
+    }
+}
+
+/// A call that goes on.
+pub struct Running(Child);
+
+impl Running {
+    /// SIGKILL to plimsoll alone.
+    pub fn kill(&mut self) -> Result<(), Box<dyn Error>> {
+        self.0.kill()?;
+        self.0.wait()?;
+        Ok(())
+    }
+
+    /// SIGINT to plimsoll's group, as Ctrl-C does.
+    pub fn interrupt(&self) -> Result<(), Box<dyn Error>> {
+        let group = nix::unistd::Pid::from_raw(i32::try_from(self.0.id())?);
+        Ok(nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGINT)?)
+    }
+
+    /// Waits for its end: the exit code and stdout.
+    pub fn finish(&mut self, within: Duration) -> Result<(Option<i32>, String), Box<dyn Error>> {
+        let status = wait_until(within, || self.0.try_wait().ok().flatten())?;
+        let mut stdout = String::new();
+        if let Some(pipe) = self.0.stdout.as_mut() {
+            pipe.read_to_string(&mut stdout)?;
+        }
+        Ok((status.code(), stdout))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Already ended is fine.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// An HTTP/1.1 server in Python that answers every request with the same body.
+pub struct PythonServer {
+    child: Child,
+    /// `http://127.0.0.1:PORT`.
+    pub url: String,
+}
+
+impl PythonServer {
+    /// Starts it on a free port.
+    pub fn start(body: &str) -> Result<Self, Box<dyn Error>> {
+        let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let child = Command::new("python3")
+            .args(["-c", PYTHON_SERVER, &port.to_string(), body])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let server = Self { child, url: format!("http://127.0.0.1:{port}") };
+        wait_until(Duration::from_secs(10), || {
+            std::net::TcpStream::connect(("127.0.0.1", port)).ok().map(drop)
+        })?;
+        Ok(server)
+    }
+}
+
+impl Drop for PythonServer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+const PYTHON_SERVER: &str = r#"
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+body = (sys.argv[2] if len(sys.argv) > 2 else "ok").encode()
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *args):
+        pass
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+Server(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"#;
+
+/// The processes that have `text` in their command line or that work in a folder of that name.
+pub fn processes_mentioning(text: &str) -> Vec<i32> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let own = i32::try_from(std::process::id()).unwrap_or_default();
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok())
+        .filter(|pid| *pid != own)
+        .filter(|pid| {
+            let cmdline = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let cwd = fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
+            String::from_utf8_lossy(&cmdline).contains(text) || cwd.to_string_lossy().contains(text)
+        })
+        .collect()
+}
+
+/// Asks again and again, for so long at most.
+pub fn wait_until<T>(within: Duration, mut ask: impl FnMut() -> Option<T>) -> Result<T, Box<dyn Error>> {
+    let began = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return Ok(answer);
+        }
+        if began.elapsed() > within {
+            return Err(format!("it did not come true within {within:?}").into());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
