@@ -1,3 +1,7 @@
 //! The harness binary: parse, call, exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    plimsoll::harness::cli::main()
+}

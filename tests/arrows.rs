@@ -22,7 +22,9 @@ const HARNESS: [(&str, &[&str]); 9] = [
     ("report", &["model", "scenario", "compare", "gate"]),
     (
         "cli",
-        &["model", "stats", "scenario", "store", "engine", "compare", "gate", "report"],
+        &[
+            "model", "stats", "scenario", "store", "engine", "compare", "gate", "report",
+        ],
     ),
 ];
 
@@ -32,7 +34,11 @@ fn harness_rooms_look_only_where_they_may() {
     let mut wrong = Vec::new();
     for (room, file, text) in sources("src/harness") {
         let Some(may) = allowed.get(room.as_str()) else {
-            assert_eq!(file.file_name().and_then(|name| name.to_str()), Some("mod.rs"), "{file:?} is in no room");
+            assert_eq!(
+                file.file_name().and_then(|name| name.to_str()),
+                Some("mod.rs"),
+                "{file:?} is in no room"
+            );
             continue;
         };
         for seen in looked_at(&text, "crate::harness::") {
@@ -177,5 +183,8 @@ fn without_comments(text: &str) -> String {
 
 /// A file up to its test module: tests may print and read what they like.
 fn without_tests(text: &str) -> String {
-    text.split("#[cfg(test)]").next().unwrap_or_default().to_owned()
+    text.split("#[cfg(test)]")
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }

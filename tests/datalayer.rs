@@ -4,6 +4,8 @@ mod support;
 
 use std::convert::Infallible;
 use std::error::Error;
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -16,7 +18,8 @@ use plimsoll::datalayer::cache::{
 };
 use plimsoll::datalayer::config::{CacheSettings, PoolSettings};
 use plimsoll::datalayer::pool::{Checkout, Connection, DatabaseKind, Pool, PoolError};
-use tokio::task::JoinSet;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use support::servers::{Postgres, Redis};
@@ -154,13 +157,22 @@ async fn redis_stopped_and_started_fails_no_request_and_comes_back_by_itself() -
     let cache = cache_on(&redis)?;
     assert_eq!(load(&cache, "before", "v").await.1, Tier::Loader);
     redis.stop()?;
+    // Long enough for the cache to look several times whether its second tier is back.
+    let mut longest = Duration::ZERO;
     for number in 0..50 {
+        let started = Instant::now();
         assert_eq!(load(&cache, "before", "v").await.1, Tier::L1);
         assert_eq!(
             load(&cache, &format!("during {number}"), "v").await.1,
             Tier::Loader
         );
+        longest = longest.max(started.elapsed());
+        sleep(15 * MS).await;
     }
+    assert!(
+        longest < 800 * MS,
+        "a request waited {longest:?} for a tier that is away"
+    );
     let stats = cache.stats().await;
     assert_eq!((stats.l2_outages, stats.l2_available), (1, false));
     assert!(
@@ -201,13 +213,12 @@ async fn a_service_starts_before_its_redis() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_redis_that_hangs_costs_one_time_limit_and_is_told_what_it_missed() -> Outcome {
+async fn a_redis_that_hangs_costs_one_time_limit() -> Outcome {
     let redis = Redis::start()?;
     let cache = cache_on(&redis)?;
-    load(&cache, "k", "old").await;
+    load(&cache, "k", "v").await;
     redis.pause()?;
     let started = Instant::now();
-    cache.invalidate("k").await;
     for number in 0..20 {
         load(&cache, &number.to_string(), "v").await;
     }
@@ -215,22 +226,111 @@ async fn a_redis_that_hangs_costs_one_time_limit_and_is_told_what_it_missed() ->
     assert!(took < 2000 * MS, "20 requests took {took:?}");
     assert_eq!(cache.stats().await.l2_outages, 1);
     redis.resume()?;
+    let mut number = 20;
+    eventually("the second tier is used again", async || {
+        number += 1;
+        load(&cache, &number.to_string(), "v").await;
+        cache.stats().await.l2_available
+    })
+    .await
+}
+
+/// The way to a server, which can be cut.
+struct Way {
+    address: SocketAddr,
+    target: SocketAddr,
+    traffic: Option<JoinHandle<()>>,
+}
+
+impl Way {
+    async fn to(target: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        Ok(Self {
+            address,
+            target,
+            traffic: Some(tokio::spawn(forward(listener, target))),
+        })
+    }
+
+    async fn cut(&mut self) {
+        if let Some(traffic) = self.traffic.take() {
+            traffic.abort();
+            // Cancelled is what it is meant to be.
+            let _ = traffic.await;
+        }
+    }
+
+    async fn mend(&mut self) -> io::Result<()> {
+        let listener = TcpListener::bind(self.address).await?;
+        self.traffic = Some(tokio::spawn(forward(listener, self.target)));
+        Ok(())
+    }
+}
+
+async fn forward(listener: TcpListener, target: SocketAddr) {
+    // Aborted together with the task that holds it.
+    let mut connections = JoinSet::new();
+    while let Ok((mut near, _)) = listener.accept().await {
+        connections.spawn(async move {
+            let mut far = TcpStream::connect(target).await?;
+            tokio::io::copy_bidirectional(&mut near, &mut far).await
+        });
+    }
+}
+
+#[tokio::test]
+async fn a_redis_that_was_cut_off_is_told_what_it_missed() -> Outcome {
+    let redis = Redis::start()?;
+    let target = redis
+        .url()
+        .trim_start_matches("redis://")
+        .trim_end_matches('/')
+        .parse()?;
+    let mut way = Way::to(target).await?;
+    let tier = RedisTier::connect(&format!("redis://{}/", way.address), &cache_settings())?;
+    let cache = TieredCache::new(&cache_settings(), Some(Arc::new(tier)));
+    for key in ["invalidated", "replaced", "untouched"] {
+        load(&cache, key, "old").await;
+    }
+    way.cut().await;
+    cache.invalidate("invalidated").await;
+    cache
+        .put(Kind::Detail, "replaced", Bytes::from_static(b"new"))
+        .await;
+    assert_eq!(cache.stats().await.l2_outages, 1);
+    way.mend().await?;
     eventually("the second tier is used again", async || {
         assert_eq!(
-            cache.get("k").await,
+            cache.get("invalidated").await,
             None,
             "a value from before its invalidation"
         );
         cache.stats().await.l2_available
     })
     .await?;
-    assert_eq!(cache.get("k").await, None);
+    let elsewhere = cache_on(&redis)?;
+    assert_eq!(elsewhere.get("invalidated").await, None);
+    assert_eq!(elsewhere.get("replaced").await, None);
     assert_eq!(
-        cache_on(&redis)?.get("k").await,
-        None,
-        "the tier was not told"
+        elsewhere.get("untouched").await.map(|found| found.0),
+        Some("old".into())
     );
-    Ok(())
+
+    way.cut().await;
+    cache.clear().await;
+    way.mend().await?;
+    eventually("what was cleared is gone", async || {
+        assert_eq!(
+            cache.get("untouched").await,
+            None,
+            "a value from before the clearing"
+        );
+        raw(&redis, &["DBSIZE"])
+            .await
+            .is_ok_and(|size| size == redis::Value::Int(0))
+    })
+    .await
 }
 
 #[tokio::test]
@@ -619,6 +719,17 @@ async fn a_connection_may_be_dropped_on_any_thread() -> Outcome {
         .join()
         .map_err(|_| "the drop panicked")?;
     pool.acquire().await?;
+    Ok(())
+}
+
+#[test]
+fn a_connection_may_outlive_its_runtime() -> Outcome {
+    let runtime = tokio::runtime::Runtime::new()?;
+    let pool = runtime.block_on(Pool::connect("sqlite::memory:", pool_settings(1)))?;
+    let checkout = runtime.block_on(pool.acquire())?;
+    drop(runtime);
+    drop(checkout);
+    assert_eq!(pool.stats().active, 0);
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use support::project::{PythonServer, Project, processes_mentioning, wait_until};
+use support::project::{Project, PythonServer, processes_mentioning, wait_until};
 
 type Tested = Result<(), Box<dyn Error>>;
 
@@ -47,7 +47,11 @@ max = "5s"
     let pages = project.files("reports", "html")?;
     assert_eq!(pages.len(), 1, "{pages:?}");
     let page = fs::read_to_string(&pages[0])?;
-    assert!(page.contains("shop") && page.contains("<svg"), "no plots in {:?}", pages[0]);
+    assert!(
+        page.contains("shop") && page.contains("<svg"),
+        "no plots in {:?}",
+        pages[0]
+    );
 
     // Every stage can be done again from what was saved.
     fs::remove_file(&pages[0])?;
@@ -108,13 +112,21 @@ measure = "{measure}"
     let began = Instant::now();
     let (code, stdout) = running.finish(Duration::from_secs(20))?;
     assert_eq!(code, Some(13), "{stdout}");
-    assert!(began.elapsed() < Duration::from_secs(15), "it went on without a target");
+    assert!(
+        began.elapsed() < Duration::from_secs(15),
+        "it went on without a target"
+    );
     let verdict: Value = serde_json::from_str(&stdout)?;
     assert_eq!(verdict["verdict"], "invalid");
     assert_eq!(verdict["reasons"][0]["reason"]["kind"], "process_exited");
     assert_eq!(verdict["reasons"][0]["reason"]["process"], "web");
     let sessions = project.json(&["list", "--sessions"], 0)?;
-    let valid: u64 = sessions.as_array().into_iter().flatten().filter_map(|s| s["valid_runs"].as_u64()).sum();
+    let valid: u64 = sessions
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|s| s["valid_runs"].as_u64())
+        .sum();
     assert_eq!(valid, 1, "the earlier run is gone: {sessions}");
     assert_eq!(processes_mentioning(&marker), Vec::<i32>::new());
     Ok(())
@@ -157,8 +169,9 @@ measure = "2s"
     let worker_marker = project.path().display().to_string();
     running.kill()?;
     wait_until(Duration::from_secs(8), || {
-        (processes_mentioning(&marker).is_empty() && processes_mentioning(&worker_marker).is_empty())
-            .then_some(())
+        (processes_mentioning(&marker).is_empty()
+            && processes_mentioning(&worker_marker).is_empty())
+        .then_some(())
     })?;
     let sessions = project.json(&["list", "--sessions"], 0)?;
     assert!(sessions[0]["runs"].as_u64() >= Some(1), "{sessions}");
@@ -261,7 +274,10 @@ fn without_a_baseline_the_gate_says_how_to_save_one() -> Tested {
     project.write("shop.toml", &quick("shop", &server.url, "regress = \"5%\""))?;
     let (_, human, _) = project.output(&["gate", "shop.toml", "--runs", "1"], 0)?;
     assert!(human.contains("plimsoll baseline save"), "{human}");
-    project.output(&["gate", "shop.toml", "--runs", "1", "--require-baseline"], 12)?;
+    project.output(
+        &["gate", "shop.toml", "--runs", "1", "--require-baseline"],
+        12,
+    )?;
     Ok(())
 }
 
@@ -293,8 +309,16 @@ measure = "1s"
     let (_, human, _) = project.output(&["run", "hostile.toml", "--color", "never"], 0)?;
     assert!(!human.contains('\u{1b}'), "an escape reached the terminal");
     let page = fs::read_to_string(&project.files("reports", "html")?[0])?;
-    for forbidden in ["<img src=x", "<script>alert", "<b>there", "onerror=alert(1)>"] {
-        assert!(!page.contains(forbidden), "{forbidden} stands in the page as HTML");
+    for forbidden in [
+        "<img src=x",
+        "<script>alert",
+        "<b>there",
+        "onerror=alert(1)>",
+    ] {
+        assert!(
+            !page.contains(forbidden),
+            "{forbidden} stands in the page as HTML"
+        );
     }
     assert!(page.contains("&lt;img src=x"), "the name is not shown");
     Ok(())
@@ -305,7 +329,10 @@ measure = "1s"
 fn without_arguments_what_is_in_scenarios_is_run() -> Tested {
     let server = PythonServer::start("ok")?;
     let project = Project::new()?;
-    project.write("scenarios/one.toml", &quick("one", &server.url, "max = \"5s\""))?;
+    project.write(
+        "scenarios/one.toml",
+        &quick("one", &server.url, "max = \"5s\""),
+    )?;
     project.write("scenarios/notes.toml", "title = \"not a scenario\"\n")?;
     project.write(
         "scenarios/absent.toml",
@@ -322,7 +349,10 @@ closed = { users = 1 }
 "#,
     )?;
     let (_, _, stderr) = project.output(&["run"], 0)?;
-    assert!(stderr.contains("notes.toml") && stderr.contains("absent"), "{stderr}");
+    assert!(
+        stderr.contains("notes.toml") && stderr.contains("absent"),
+        "{stderr}"
+    );
     assert!(stderr.contains("a-program-that-nobody-has"), "{stderr}");
     // Named, the same is an error with a remedy and not a skip.
     let (_, _, stderr) = project.output(&["run", "scenarios/absent.toml"], 1)?;
@@ -364,7 +394,10 @@ fn every_command_has_help_with_an_example() -> Tested {
     ];
     for command in commands {
         let (_, help, _) = project.output(&[command, &["--help"][..]].concat(), 0)?;
-        assert!(help.contains("Example"), "{command:?} has no example:\n{help}");
+        assert!(
+            help.contains("Example"),
+            "{command:?} has no example:\n{help}"
+        );
     }
     Ok(())
 }
@@ -374,7 +407,10 @@ fn a_reader_that_goes_away_is_no_failure() -> Tested {
     let project = Project::new()?;
     let status = std::process::Command::new("sh")
         .arg("-c")
-        .arg(format!("{} schema; echo $? >status", env!("CARGO_BIN_EXE_plimsoll")))
+        .arg(format!(
+            "{} schema; echo $? >status",
+            env!("CARGO_BIN_EXE_plimsoll")
+        ))
         .current_dir(project.path())
         .stdout({
             // A pipe whose reading end is closed before anything is written.
@@ -384,7 +420,10 @@ fn a_reader_that_goes_away_is_no_failure() -> Tested {
         })
         .status()?;
     assert!(status.success());
-    assert_eq!(fs::read_to_string(project.path().join("status"))?.trim(), "0");
+    assert_eq!(
+        fs::read_to_string(project.path().join("status"))?.trim(),
+        "0"
+    );
     Ok(())
 }
 
@@ -412,7 +451,8 @@ fn subject_pids(marker: &str) -> Vec<nix::unistd::Pid> {
     processes_mentioning(marker)
         .into_iter()
         .filter(|pid| {
-            fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.starts_with("python"))
+            fs::read_to_string(format!("/proc/{pid}/comm"))
+                .is_ok_and(|name| name.starts_with("python"))
         })
         .map(nix::unistd::Pid::from_raw)
         .collect()

@@ -1,3 +1,190 @@
-//! The reference service binary.
+//! The reference service binary: parse, serve until told to stop, exit code.
+//!
+//! Options can also be given in the environment; nothing of an address is ever logged.
 
-fn main() {}
+use std::error::Error;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use jiff::SignedDuration;
+use plimsoll::datalayer::dataset::DatasetId;
+use plimsoll::service::{Options, Server, Settings, chain};
+use tempfile::TempDir;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// The service that Plimsoll measures first: a cached HTTP API over a generated dataset.
+///
+/// Without options it is embedded: an SQLite file in a temporary folder, and a second cache tier in
+/// the process. Every figure (lifetimes, sizes, limits) can be set in a file, and on top of that in
+/// the environment, for example REFSERVICE__POOL__MAX_CONNECTIONS=40.
+#[derive(Parser)]
+#[command(
+    name = "refservice",
+    version,
+    after_help = "Example:
+  refservice --listen 127.0.0.1:8080 --records 100000
+  refservice --database postgres://user:password@127.0.0.1/app --redis redis://127.0.0.1/"
+)]
+struct Arguments {
+    /// Where to listen; port 0 takes a free one. The address is printed to stdout
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+
+    /// The database: postgres://… or sqlite:FILE?mode=rwc. Its tables must be the service's own
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "REFSERVICE_DATABASE",
+        hide_env_values = true
+    )]
+    database: Option<String>,
+
+    /// The folder of the embedded database; without it a temporary one, removed at the end
+    #[arg(long, value_name = "DIR", conflicts_with = "database")]
+    data: Option<PathBuf>,
+
+    /// Redis as the second cache tier: redis://…
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "REFSERVICE_REDIS",
+        hide_env_values = true
+    )]
+    redis: Option<String>,
+
+    /// The same seed makes the same data
+    #[arg(long, value_name = "N", default_value_t = 42)]
+    seed: u64,
+
+    /// How many records; clients, appointments and payments follow from it
+    #[arg(long, value_name = "N", default_value_t = 10_000,
+          value_parser = clap::value_parser!(u64).range(1000..=5_000_000))]
+    records: u64,
+
+    /// A TOML file with [service], [cache], [pool] and [batch]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Adds a delay, such as 20ms, to every request under /api: how the harness's own tests plant a
+    /// regression
+    #[arg(long, value_name = "DURATION", hide = true, value_parser = duration, default_value = "0ms")]
+    inject_delay: Duration,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    // sqlx repeats at level INFO what PostgreSQL remarks.
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("info,sqlx::postgres::notice=warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .init();
+    match run(arguments).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nobody is left to tell when stderr is closed.
+            let _ = writeln!(io::stderr(), "refservice: {}", chain(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
+    let settings = settings(arguments.config.as_deref())?;
+    // Before anything is made that a signal would leave behind.
+    let (terminate, interrupt) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
+    // Removed when it goes out of scope, after the service.
+    let (database, _temporary) = match (arguments.database, arguments.data) {
+        (Some(url), _) => (url, None),
+        (None, Some(folder)) => {
+            std::fs::create_dir_all(&folder)
+                .map_err(|error| format!("cannot make the folder {}: {error}", folder.display()))?;
+            (sqlite_url(&folder), None)
+        }
+        (None, None) => {
+            let folder = TempDir::with_prefix("refservice-")?;
+            (sqlite_url(folder.path()), Some(folder))
+        }
+    };
+    let options = Options {
+        listen: arguments.listen,
+        database,
+        redis: arguments.redis,
+        dataset: DatasetId {
+            seed: arguments.seed,
+            records: arguments.records,
+        },
+        settings,
+        inject_delay: arguments.inject_delay,
+    };
+    let server = Server::bind(options).await?;
+    let mut stdout = io::stdout();
+    writeln!(stdout, "listening on http://{}", server.address())?;
+    stdout.flush()?;
+    server.serve(first_of(terminate, interrupt)).await?;
+    Ok(())
+}
+
+fn settings(file: Option<&Path>) -> Result<Settings, Box<dyn Error>> {
+    let text = match file {
+        Some(file) => std::fs::read_to_string(file)
+            .map_err(|error| format!("cannot read the settings in {}: {error}", file.display()))?,
+        None => String::new(),
+    };
+    Ok(Settings::load(&text, std::env::vars())?)
+}
+
+async fn first_of(mut terminate: Signal, mut interrupt: Signal) {
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("stopping: told to terminate"),
+        _ = interrupt.recv() => tracing::info!("stopping: interrupted"),
+    }
+}
+
+/// The address of the database file in a folder. In an address, `?` begins the options and `%` an
+/// escape.
+fn sqlite_url(folder: &Path) -> String {
+    let file = folder.join("reference.db");
+    let path = file
+        .to_string_lossy()
+        .replace('%', "%25")
+        .replace('?', "%3F");
+    format!("sqlite:{path}?mode=rwc")
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration: SignedDuration = text.parse().map_err(|error| format!("{error}"))?;
+    duration
+        .try_into()
+        .map_err(|_| "a delay cannot be negative".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_are_read() {
+        assert_eq!(duration("20ms"), Ok(Duration::from_millis(20)));
+        assert_eq!(duration("1s"), Ok(Duration::from_secs(1)));
+        assert!(duration("-1s").is_err());
+        assert!(duration("20").is_err());
+    }
+
+    #[test]
+    fn odd_folders_have_addresses() {
+        let url = sqlite_url(Path::new("/tmp/a?b%20"));
+        assert_eq!(url, "sqlite:/tmp/a%3Fb%2520/reference.db?mode=rwc");
+    }
+}

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::cache::Kind;
@@ -14,6 +15,10 @@ use super::cache::Kind;
 pub const ENV_PREFIX: &str = "REFSERVICE__";
 
 const MIB: u64 = 1024 * 1024;
+/// Beyond any use, and short enough to be added to any clock.
+const TTL_MAX_S: u64 = 10 * 366 * 24 * 60 * 60;
+/// Beyond what a database takes, and few enough to make room for.
+const CONNECTIONS_MAX: u32 = 10_000;
 
 /// Every figure of the data layer.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -120,6 +125,12 @@ pub struct BatchSettings {
     pub shrink_above_bytes: u64,
     /// Work pauses above this share of the ceiling.
     pub pause_above_ratio: f64,
+    /// How often a paused operation asks for the memory again.
+    pub pause_poll_ms: u64,
+    /// How long an operation may be paused in one go before it is given up.
+    pub pause_limit_ms: u64,
+    /// How long a stream waits for a consumer that takes nothing before it gives its connection back.
+    pub consumer_limit_ms: u64,
     /// Rows in a page when the caller names no limit.
     pub page_rows: u32,
     /// Most rows in a page.
@@ -216,6 +227,9 @@ impl Default for BatchSettings {
             grow_below_bytes: 50 * MIB,
             shrink_above_bytes: 200 * MIB,
             pause_above_ratio: 0.85,
+            pause_poll_ms: 100,
+            pause_limit_ms: 30_000,
+            consumer_limit_ms: 60_000,
             page_rows: 20,
             page_max_rows: 100,
             retry: RetrySettings::default(),
@@ -248,6 +262,28 @@ impl TtlSettings {
             Kind::Other => self.other_s,
         })
     }
+
+    fn longest_s(&self) -> u64 {
+        let Self {
+            list_s,
+            detail_s,
+            user_s,
+            analytics_s,
+            dashboard_s,
+            reference_s,
+            other_s,
+        } = *self;
+        let all = [
+            list_s,
+            detail_s,
+            user_s,
+            analytics_s,
+            dashboard_s,
+            reference_s,
+            other_s,
+        ];
+        all.into_iter().max().unwrap_or(0)
+    }
 }
 
 impl Settings {
@@ -260,21 +296,7 @@ impl Settings {
         text: &str,
         env: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, SettingsError> {
-        let mut settings: Self = toml::from_str(text).map_err(|error| SettingsError::Text {
-            reason: error.to_string(),
-        })?;
-        let mut table: toml::Table = toml::from_str(text).map_err(|error| SettingsError::Text {
-            reason: error.to_string(),
-        })?;
-        for (variable, value) in env {
-            let Some(path) = variable.strip_prefix(ENV_PREFIX) else {
-                continue;
-            };
-            // One at a time, so that a refusal is known to be about this variable.
-            settings = set(&mut table, &path.to_ascii_lowercase(), &value)
-                .and_then(|()| table.clone().try_into().map_err(|error| error.to_string()))
-                .map_err(|reason| SettingsError::Variable { variable, reason })?;
-        }
+        let settings: Self = read(text, env)?;
         settings.validate()?;
         Ok(settings)
     }
@@ -318,9 +340,14 @@ impl Settings {
                 "must be at least 1",
             ),
             (
-                pool.max_connections > 0,
+                cache.ttl.longest_s() <= TTL_MAX_S,
+                "cache.ttl",
+                "must not be above ten years",
+            ),
+            (
+                (1..=CONNECTIONS_MAX).contains(&pool.max_connections),
                 "pool.max_connections",
-                "must be at least 1",
+                "must be between 1 and 10000",
             ),
             (
                 pool.min_connections <= pool.max_connections,
@@ -401,6 +428,32 @@ pub enum SettingsError {
         /// The rule that it breaks.
         reason: &'static str,
     },
+}
+
+/// Settings of any shape from a TOML text and then from the variables among `env` that start with
+/// [`ENV_PREFIX`], not validated: for whoever has sections of their own beside these.
+///
+/// # Errors
+/// A text that is no TOML, an unknown key, a value of the wrong type.
+pub fn read<T: DeserializeOwned>(
+    text: &str,
+    env: impl IntoIterator<Item = (String, String)>,
+) -> Result<T, SettingsError> {
+    let text_error = |error: toml::de::Error| SettingsError::Text {
+        reason: error.to_string(),
+    };
+    let mut settings: T = toml::from_str(text).map_err(text_error)?;
+    let mut table: toml::Table = toml::from_str(text).map_err(text_error)?;
+    for (variable, value) in env {
+        let Some(path) = variable.strip_prefix(ENV_PREFIX) else {
+            continue;
+        };
+        // One at a time, so that a refusal is known to be about this variable.
+        settings = set(&mut table, &path.to_ascii_lowercase(), &value)
+            .and_then(|()| table.clone().try_into().map_err(|error| error.to_string()))
+            .map_err(|reason| SettingsError::Variable { variable, reason })?;
+    }
+    Ok(settings)
 }
 
 /// Sets the value at a path such as `cache__l1_entries`, making the tables on the way.
@@ -539,6 +592,16 @@ mod tests {
             "",
             &[("REFSERVICE__POOL__MAX_CONNECTIONS__X", "5")],
             "MAX_CONNECTIONS__X: ",
+        );
+        check(
+            "[pool]\nmax_connections = 4000000000",
+            &[],
+            "pool.max_connections must be",
+        );
+        check(
+            "[cache.ttl]\nuser_s = 9000000000000000000",
+            &[],
+            "cache.ttl must not",
         );
         check(
             "[batch]\npause_above_ratio = nan",

@@ -7,3 +7,5 @@ pub mod cache;
 pub mod config;
 pub mod latency;
 pub mod pool;
+pub mod batch;
+pub mod dataset;

@@ -31,8 +31,8 @@ pub(super) struct Guarded {
     poll_max: Duration,
 }
 
-/// The right to load a key. Dropped without [`Lease::publish`], it is given back in the background,
-/// so that a load which failed or was cancelled does not keep others waiting.
+/// The right to load a key. Dropped before it was used to publish, it is given back in the
+/// background, so that a load which failed or was cancelled does not keep others waiting.
 #[derive(Debug)]
 pub(super) struct Lease {
     key: Arc<str>,
@@ -97,30 +97,32 @@ impl Guarded {
         let Some(tier) = self.tier.as_deref() else {
             return Before::Alone;
         };
-        let token = uuid::Uuid::new_v4().to_string();
+        // Made before it is asked for: a caller that is cancelled in the middle gives it back.
+        let mut lease = Lease {
+            key: Arc::clone(key),
+            token: uuid::Uuid::new_v4().to_string(),
+            guarded: Some(Arc::clone(self)),
+        };
         let give_up = Instant::now() + self.lease_wait;
         let mut pause = self.poll_min;
-        let before = loop {
+        let found = loop {
             if !self.caught_up(tier).await {
-                break Before::Alone;
+                break None;
             }
-            match self.call(tier.claim(key, &token, self.lease)).await {
-                Some(Claim::Found(stored)) => break Before::Found(stored),
+            match self.call(tier.claim(key, &lease.token, self.lease)).await {
                 Some(Claim::Leased) => {
-                    let guarded = Some(Arc::clone(self));
-                    break Before::Leased(Lease {
-                        key: Arc::clone(key),
-                        token,
-                        guarded,
-                    });
+                    self.count(false);
+                    return Before::Leased(lease);
                 }
+                Some(Claim::Found(stored)) => break Some(stored),
                 Some(Claim::Busy) if Instant::now() + pause < give_up => sleep(pause).await,
-                Some(Claim::Busy) | None => break Before::Alone,
+                Some(Claim::Busy) | None => break None,
             }
             pause = (pause * 2).min(self.poll_max);
         };
-        self.count(matches!(before, Before::Found(_)));
-        before
+        lease.guarded = None;
+        self.count(found.is_some());
+        found.map_or(Before::Alone, Before::Found)
     }
 
     /// Stores a value and voids the key's lease.
@@ -251,7 +253,9 @@ impl Lease {
         let published = guarded
             .call(tier.publish(&self.key, &self.token, value, ttl))
             .await;
-        self.guarded = None;
+        if published.is_some() {
+            self.guarded = None;
+        }
         published.unwrap_or(true)
     }
 }

@@ -9,8 +9,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::bounded::Shared;
 use super::database::Handle;
 
-/// A connection in somebody's hands; dropping it gives it back. Open transactions are rolled back
-/// and a broken connection is replaced by the pool.
+/// A connection in somebody's hands; dropping it gives it back. A transaction of sqlx that is still
+/// open is rolled back, and a broken connection is not used again.
 #[derive(Debug)]
 pub struct Checkout {
     // Both are there until the drop takes them.
@@ -54,9 +54,11 @@ impl Drop for Checkout {
             return;
         };
         let shared = Arc::clone(&self.shared);
+        // Taken out of sqlx's hands first: a runtime that is gone drops what it is given unpolled.
+        let returned = handle.give_back(shared.peer_timeout);
         // On the pool's own runtime: the drop may happen on a thread that has none.
         self.shared.runtime.spawn(async move {
-            if !handle.give_back(shared.peer_timeout).await {
+            if !returned.await {
                 shared.lost_peers.fetch_add(1, Ordering::Relaxed);
                 tracing::warn!("a database peer did not answer; connection dropped");
             }

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use futures_util::future::Either;
 use sqlx::Connection as _;
 use sqlx::pool::{PoolConnection, PoolOptions};
 use sqlx::postgres::{PgConnectOptions, PgPool, Postgres};
@@ -123,12 +124,13 @@ impl Handle {
     ///
     /// sqlx tests a returned connection without a limit, so that the permit of a peer which went
     /// silent is lost for good (<https://github.com/launchbadge/sqlx/issues/4349>). Dropping the
-    /// future here closes the socket and gives the permit back.
-    pub(super) async fn give_back(self, limit: Duration) -> bool {
-        match self {
-            Self::Postgres(connection) => give_back(connection, limit).await,
-            Self::Sqlite(connection) => give_back(connection, limit).await,
-        }
+    /// future here, polled or not, closes the socket and gives the permit back.
+    pub(super) fn give_back(mut self, limit: Duration) -> impl Future<Output = bool> + use<> {
+        let returned = match &mut self {
+            Self::Postgres(connection) => Either::Left(connection.return_to_pool()),
+            Self::Sqlite(connection) => Either::Right(connection.return_to_pool()),
+        };
+        async move { timeout(limit, returned).await.is_ok() }
     }
 
     /// Closes the connection, politely if the peer answers within `limit`.
@@ -145,14 +147,6 @@ impl Handle {
             Err(_) => tracing::debug!("a peer did not answer while its connection was closed"),
         }
     }
-}
-
-async fn give_back<DB: sqlx::Database>(
-    mut connection: PoolConnection<DB>,
-    limit: Duration,
-) -> bool {
-    // The future owns the connection; what is left in `connection` afterwards is an empty shell.
-    timeout(limit, connection.return_to_pool()).await.is_ok()
 }
 
 fn options_for<DB: sqlx::Database>(settings: &PoolSettings) -> PoolOptions<DB> {

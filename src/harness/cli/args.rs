@@ -16,7 +16,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
     version,
     propagate_version = true,
     max_term_width = 100,
-    after_help = "Example:\n  plimsoll run scenarios/quickstart.toml\n\nStart with your own service: docs/GETTING_STARTED.md"
+    after_help = "Example:\n  plimsoll run scenarios/quickstart.toml\n\nFrom your own service to a gate: README.md; every key of a scenario: docs/SCENARIO.md"
 )]
 pub struct Cli {
     /// What every command understands.
@@ -37,13 +37,26 @@ pub struct Global {
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto, help_heading = "Output")]
     pub color: Color,
     /// Only the verdict; no progress.
-    #[arg(long, short, global = true, help_heading = "Output", conflicts_with = "verbose")]
+    #[arg(
+        long,
+        short,
+        global = true,
+        help_heading = "Output",
+        conflicts_with = "verbose"
+    )]
     pub quiet: bool,
     /// More of what happens inside (-vv: everything).
     #[arg(long, short, global = true, action = ArgAction::Count, help_heading = "Output")]
     pub verbose: u8,
     /// Where runs are kept: a SQLite file, or postgres://… [default: .plimsoll/history.db]
-    #[arg(long, global = true, env = "PLIMSOLL_STORE", hide_env_values = true, value_name = "FILE|URL", help_heading = "Output")]
+    #[arg(
+        long,
+        global = true,
+        env = "PLIMSOLL_STORE",
+        hide_env_values = true,
+        value_name = "FILE|URL",
+        help_heading = "Output"
+    )]
     pub store: Option<String>,
 }
 
@@ -71,25 +84,38 @@ pub enum Color {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run scenarios and judge their limits.
-    #[command(after_help = "Examples:\n  plimsoll run                                   everything in scenarios/\n  plimsoll run scenarios/mixed-workload.toml --runs 5\n  plimsoll run scenarios/mixed-workload.toml --variant servers")]
+    #[command(
+        after_help = "Examples:\n  plimsoll run                                   everything in scenarios/\n  plimsoll run scenarios/mixed-workload.toml --runs 5\n  plimsoll run scenarios/mixed-workload.toml --variant servers"
+    )]
     Run(RunArgs),
     /// Run scenarios and judge them against the stored baseline.
-    #[command(after_help = "Examples:\n  plimsoll gate scenarios/quickstart.toml\n  plimsoll gate --strict --require-baseline      everything in scenarios/")]
+    #[command(
+        after_help = "Examples:\n  plimsoll gate scenarios/quickstart.toml\n  plimsoll gate --strict --require-baseline      everything in scenarios/"
+    )]
     Gate(GateArgs),
     /// Compare runs that were saved before.
-    #[command(after_help = "Examples:\n  plimsoll compare base/ head/\n  plimsoll compare SESSION1 SESSION2 --paired\n  plimsoll compare baseline latest --scenario scenarios/quickstart.toml")]
+    #[command(
+        after_help = "Examples:\n  plimsoll compare base/ head/\n  plimsoll compare SESSION1 SESSION2 --paired\n  plimsoll compare baseline latest --scenario scenarios/quickstart.toml"
+    )]
     Compare(CompareArgs),
     /// Render the report of saved runs again.
-    #[command(after_help = "Examples:\n  plimsoll report                                the newest session\n  plimsoll report latest --html page.html")]
+    #[command(
+        after_help = "Examples:\n  plimsoll report                                the newest session\n  plimsoll report latest --html page.html"
+    )]
     Report(ReportArgs),
     /// Show, save and compare baselines.
-    #[command(subcommand, after_help = "Example:\n  plimsoll run scenarios/quickstart.toml --runs 5 && plimsoll baseline save")]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  plimsoll run scenarios/quickstart.toml --runs 5 && plimsoll baseline save"
+    )]
     Baseline(BaselineCommand),
     /// Show every problem of scenario files at once.
     #[command(after_help = "Example:\n  plimsoll check scenarios/*.toml")]
     Check(CheckArgs),
     /// Print a JSON Schema.
-    #[command(after_help = "Example:\n  plimsoll schema > scenario.schema.json       for your editor")]
+    #[command(
+        after_help = "Example:\n  plimsoll schema > scenario.schema.json       for your editor"
+    )]
     Schema(SchemaArgs),
     /// List scenarios with what they do, or the sessions in the store.
     #[command(after_help = "Examples:\n  plimsoll list\n  plimsoll list --sessions")]
@@ -98,7 +124,9 @@ pub enum Command {
     #[command(after_help = "Example:\n  plimsoll doctor")]
     Doctor,
     /// Print the completion script of a shell.
-    #[command(after_help = "Example:\n  plimsoll completions bash > /etc/bash_completion.d/plimsoll")]
+    #[command(
+        after_help = "Example:\n  plimsoll completions bash > /etc/bash_completion.d/plimsoll"
+    )]
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
@@ -166,9 +194,12 @@ pub enum ArmArg {
 /// How strictly a verdict becomes an exit code.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct Strictness {
-    /// Inconclusive is exit code 11, and a regression needs its whole interval beyond the margin.
+    /// Inconclusive is exit code 11.
     #[arg(long)]
     pub strict: bool,
+    /// Call a metric regressed only where its whole interval lies beyond the margin.
+    #[arg(long)]
+    pub beyond_margin: bool,
     /// No comparable baseline is exit code 12.
     #[arg(long)]
     pub require_baseline: bool,
@@ -251,7 +282,9 @@ pub enum BaselineCommand {
         baselines: PathBuf,
     },
     /// Save sessions from the store as the baseline of their scenario on this machine.
-    #[command(after_help = "Examples:\n  plimsoll baseline save                         the newest session of each scenario\n  plimsoll baseline save quickstart --sessions 3")]
+    #[command(
+        after_help = "Examples:\n  plimsoll baseline save                         the newest session of each scenario\n  plimsoll baseline save quickstart --sessions 3"
+    )]
     Save {
         /// Scenario names; without any, the scenarios of the newest session.
         scenarios: Vec<String>,
@@ -264,7 +297,9 @@ pub enum BaselineCommand {
         baselines: PathBuf,
     },
     /// Show what changed between two baseline files, or between the baseline and the newest session.
-    #[command(after_help = "Examples:\n  plimsoll baseline diff quickstart              baseline against the newest session\n  plimsoll baseline diff old.json new.json")]
+    #[command(
+        after_help = "Examples:\n  plimsoll baseline diff quickstart              baseline against the newest session\n  plimsoll baseline diff old.json new.json"
+    )]
     Diff {
         /// A scenario's name or a baseline file.
         old: String,

@@ -1,1 +1,25 @@
 //! The commands: the only place that prints, reads the environment and exits.
+//!
+//! [`main`] parses the command line, calls one file a command, and turns what comes back into an
+//! exit code. An expected failure is a `Failure` with its exit code; a panic is a bug.
+
+mod args;
+mod failure;
+mod output;
+mod diagnostics;
+mod workspace;
+mod sources;
+mod live;
+mod session;
+mod verdicts;
+mod execute;
+mod run;
+mod gate;
+mod compare;
+mod baseline;
+mod check;
+mod list;
+mod doctor;
+mod start;
+
+pub use self::start::main;

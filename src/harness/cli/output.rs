@@ -86,7 +86,9 @@ impl Output {
 
 /// The width of the terminal; COLUMNS beats it.
 fn terminal_width() -> Option<usize> {
-    let columns = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
+    let columns = std::env::var("COLUMNS")
+        .ok()
+        .and_then(|text| text.parse().ok());
     columns.or_else(|| {
         let (width, _) = terminal_size::terminal_size()?;
         Some(usize::from(width.0))

@@ -11,7 +11,7 @@ const BENCH: &str = "bench.";
 /// Fewer invocations than this of a benchmark say nothing.
 const INVOCATIONS_NEEDED: usize = 5;
 /// Metrics that are shares of failed requests. Their value times their observations is a count.
-const ERROR_RATE: &str = ".error_rate";
+pub const ERROR_RATE: &str = ".error_rate";
 
 /// The runs of both arms, and those of them that are pairs.
 pub(super) struct Compared<'a> {
@@ -181,7 +181,10 @@ fn paired(differences: &[f64], noise: Noise, alpha: f64) -> Estimate {
 }
 
 fn stored(base: &[Vec<f64>], head: &[Vec<f64>], noise: Noise, alpha: f64) -> Estimate {
-    let between = noise.between.or_else(|| stats::between_sessions(base));
+    let between = noise
+        .between
+        .or_else(|| stats::between_sessions(base))
+        .or_else(|| stats::between_sessions(head));
     let method = match between {
         Some(Between { sessions, .. }) => {
             format!("stored arms, spread between sessions from {sessions} sessions")

@@ -42,6 +42,6 @@ pub struct Noise {
     /// The spread of paired differences (of logarithms), for the paired design.
     pub prior: Option<Prior>,
     /// The spread between sessions (of logarithms), for the stored design. Without it, it is
-    /// estimated from the base where that holds at least three sessions.
+    /// estimated from the base, or else the head, where that holds at least three sessions.
     pub between: Option<Between>,
 }

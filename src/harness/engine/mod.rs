@@ -1,8 +1,16 @@
 //! Plan → measurement: processes, load (goose), benches (criterion), probes.
 
+pub mod load;
 mod progress;
+mod redact;
+mod http;
+pub mod probe;
+pub mod process;
+pub mod machine;
+pub mod bench;
 
 pub use self::progress::{LoadTick, Progress, Tick};
+pub use self::redact::Redactor;
 
 use std::future::Future;
 

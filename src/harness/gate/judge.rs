@@ -7,7 +7,7 @@ use super::policy::Policy;
 use super::verdict::{
     LimitVerdict, MetricOutcome, MetricVerdict, Outcome, Reason, VERDICT_FORMAT, Verdict, Warning,
 };
-use crate::harness::compare::{Comparison, Estimate};
+use crate::harness::compare::{Comparison, ERROR_RATE, Estimate, rule_of_three};
 use crate::harness::model::{Arm, Run};
 
 /// What a verdict is reached from.
@@ -66,7 +66,8 @@ pub fn judge(policy: &Policy, evidence: &Evidence<'_>) -> Verdict {
         };
         findings.push((outcome, Reason::NoBaseline));
     }
-    let warnings = warnings(policy, evidence, &metrics);
+    let mut warnings = warnings(policy, evidence, &metrics);
+    warnings.extend(limits.iter().filter_map(silence));
     let limits = limits.into_iter().map(|judged| judged.limit).collect();
     verdict(policy, evidence, findings, warnings, metrics, limits)
 }
@@ -126,6 +127,25 @@ fn withheld(metric: MetricVerdict) -> MetricVerdict {
         note: Some("not judged: the measurement is invalid".into()),
         ..metric
     }
+}
+
+/// A cap on errors that holds because too few requests were made to break it.
+fn silence(judged: &Judged) -> Option<Warning> {
+    let LimitVerdict {
+        metric, max, high, ..
+    } = &judged.limit;
+    let max = max.filter(|max| *max > 0.0)?;
+    let shown = rule_of_three(judged.observations);
+    let silent = metric.ends_with(ERROR_RATE) && *high == Some(0.0) && shown > max;
+    silent.then(|| Warning::Note {
+        text: format!(
+            "{metric}: no error in {} requests shows a rate of at most {:.3} %; the limit of {:.3} % needs {:.0} requests",
+            judged.observations,
+            100.0 * shown,
+            100.0 * max,
+            (3.0 / max).ceil(),
+        ),
+    })
 }
 
 fn of_limit(judged: &Judged) -> Option<(Outcome, Reason)> {

@@ -14,6 +14,8 @@ const ACHIEVED_MIN: f64 = 0.99;
 pub(super) struct Judged {
     pub(super) limit: LimitVerdict,
     pub(super) unknown: Option<Unknown>,
+    /// Requests (samples) of all runs together.
+    pub(super) observations: u64,
 }
 
 pub(super) struct Unknown {
@@ -95,7 +97,12 @@ fn judge(gate: &GatePlan, name: &str, head: &[Run]) -> Judged {
         }),
     };
     let unknown = median.is_none().then(|| why(&metrics));
-    Judged { limit, unknown }
+    let observations = all.map_or(0, |metric| metric.observations);
+    Judged {
+        limit,
+        unknown,
+        observations,
+    }
 }
 
 /// The values of all runs as one metric.
@@ -107,7 +114,9 @@ fn pooled(metrics: &[&Metric]) -> Option<Metric> {
         .collect();
     metrics.first().map(|first| Metric {
         reading: Reading::Measured { values },
-        observations: metrics.iter().map(|metric| metric.observations).sum(),
+        observations: metrics
+            .iter()
+            .fold(0, |sum, metric| sum.saturating_add(metric.observations)),
         ..(*first).clone()
     })
 }

@@ -1,5 +1,6 @@
 //! A latency histogram: HDR, 1 µs to 1 h, three significant digits, mergeable.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use base64::Engine as _;
@@ -22,8 +23,21 @@ const MAX_ENCODED_BYTES: usize = 1 << 20;
 /// Latencies in nanoseconds. Any two can be merged, so a worker's file merges with any other's.
 ///
 /// Serialised as the base64 text of the HDR "V2" encoding, which every HDR library reads.
-#[derive(Clone, PartialEq)]
-pub struct LatencyHistogram(Histogram<u64>);
+///
+/// A histogram that is written to is about 200 KB of counters. A long run holds thousands of them,
+/// one per request and second, which nobody writes to any more; so an empty one has no counters,
+/// and one that was read back or [packed](Self::pack) keeps its encoding (about 1 KB) until it is
+/// written to again.
+#[derive(Clone)]
+pub struct LatencyHistogram(Form);
+
+#[derive(Clone)]
+enum Form {
+    Empty,
+    Open(Histogram<u64>),
+    /// The V2 encoding of a histogram with our bounds, and its count.
+    Packed(Box<[u8]>, u64),
+}
 
 /// Why a serialised histogram was refused.
 #[derive(Debug, thiserror::Error)]
@@ -60,42 +74,63 @@ impl Default for LatencyHistogram {
 impl LatencyHistogram {
     /// An empty histogram.
     pub fn new() -> Self {
-        let histogram =
-            Histogram::new_with_bounds(MIN_LATENCY_NS, MAX_LATENCY_NS, SIGNIFICANT_DIGITS)
-                .expect("BUG: the constant bounds are valid");
-        Self(histogram)
+        Self(Form::Empty)
     }
 
     /// Counts one latency; one beyond [`MAX_LATENCY_NS`] is counted at that bound.
     pub fn record(&mut self, latency_ns: u64) {
-        self.0.saturating_record(latency_ns);
+        self.open().saturating_record(latency_ns);
     }
 
     /// Adds all of `other`'s latencies.
     pub fn merge(&mut self, other: &Self) {
-        self.0
-            .add(&other.0)
+        if other.is_empty() {
+            return;
+        }
+        self.open()
+            .add(&*other.counters())
             .expect("BUG: all our histograms have the same bounds");
     }
 
     /// Forgets everything and keeps the memory.
     pub fn reset(&mut self) {
-        self.0.reset();
+        match &mut self.0 {
+            Form::Open(histogram) => histogram.reset(),
+            form => *form = Form::Empty,
+        }
+    }
+
+    /// Gives up the memory of the counters until the next [`record`](Self::record) or
+    /// [`merge`](Self::merge). Reading stays possible, but decodes each time.
+    pub fn pack(&mut self) {
+        if let Form::Open(histogram) = &self.0 {
+            self.0 = match histogram.len() {
+                0 => Form::Empty,
+                count => Form::Packed(to_v2(histogram).into(), count),
+            };
+        }
     }
 
     /// How many latencies were counted.
     pub fn count(&self) -> u64 {
-        self.0.len()
+        match &self.0 {
+            Form::Empty => 0,
+            Form::Open(histogram) => histogram.len(),
+            Form::Packed(_, count) => *count,
+        }
     }
 
     /// Whether nothing was counted.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.count() == 0
     }
 
     /// The latency in ns at `quantile` (0 to 1), or `None` for an empty histogram.
     pub fn quantile_ns(&self, quantile: f64) -> Option<u64> {
-        (!self.is_empty()).then(|| self.0.value_at_quantile(quantile).min(self.0.max()))
+        (!self.is_empty()).then(|| {
+            let counters = self.counters();
+            counters.value_at_quantile(quantile).min(counters.max())
+        })
     }
 
     /// How many latencies are expected beyond `quantile`: the number on which a quantile rests.
@@ -105,38 +140,39 @@ impl LatencyHistogram {
 
     /// The mean in ns, or `None` for an empty histogram.
     pub fn mean_ns(&self) -> Option<f64> {
-        (!self.is_empty()).then(|| self.0.mean())
+        (!self.is_empty()).then(|| self.counters().mean())
     }
 
     /// The smallest latency in ns (to three digits), or `None` for an empty histogram.
     pub fn min_ns(&self) -> Option<u64> {
-        (!self.is_empty()).then(|| self.0.min())
+        (!self.is_empty()).then(|| self.counters().min())
     }
 
     /// The largest latency in ns (to three digits), or `None` for an empty histogram.
     pub fn max_ns(&self) -> Option<u64> {
-        (!self.is_empty()).then(|| self.0.max())
+        (!self.is_empty()).then(|| self.counters().max())
     }
 
     /// How many latencies are at most `latency_ns` (to three digits).
     pub fn count_at_or_below(&self, latency_ns: u64) -> u64 {
-        (self.0.quantile_below(latency_ns) * self.count() as f64).round() as u64
+        (self.counters().quantile_below(latency_ns) * self.count() as f64).round() as u64
     }
 
     /// The recorded latencies in rising order, as (highest equivalent latency in ns, count).
     pub fn buckets(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
-        self.0
+        self.counters()
             .iter_recorded()
             .map(|step| (step.value_iterated_to(), step.count_at_value()))
+            .collect::<Vec<_>>()
+            .into_iter()
     }
 
     /// The HDR V2 encoding in base64.
     pub fn encode(&self) -> String {
-        let mut bytes = Vec::new();
-        V2Serializer::new()
-            .serialize(&self.0, &mut bytes)
-            .expect("BUG: writing to a Vec doesn't fail");
-        STANDARD.encode(bytes)
+        match &self.0 {
+            Form::Packed(bytes, _) => STANDARD.encode(bytes),
+            _ => STANDARD.encode(to_v2(&self.counters())),
+        }
     }
 
     /// Reads what [`encode`](Self::encode) wrote. The text is hostile until this has checked it.
@@ -147,17 +183,63 @@ impl LatencyHistogram {
         let bytes = STANDARD.decode(text)?;
         let histogram: Histogram<u64> =
             HdrDeserializer::new().deserialize(&mut bytes.as_slice())?;
-        let ours = Self::new();
-        if (histogram.low(), histogram.high(), histogram.sigfig())
-            != (ours.0.low(), ours.0.high(), ours.0.sigfig())
-        {
+        let bounds = (histogram.low(), histogram.high(), histogram.sigfig());
+        if bounds != (MIN_LATENCY_NS, MAX_LATENCY_NS, SIGNIFICANT_DIGITS) {
             return Err(HistogramError::Bounds {
                 low_ns: histogram.low(),
                 high_ns: histogram.high(),
                 digits: histogram.sigfig(),
             });
         }
-        Ok(Self(histogram))
+        Ok(Self(match histogram.len() {
+            0 => Form::Empty,
+            count => Form::Packed(bytes.into(), count),
+        }))
+    }
+
+    /// The counters, to read.
+    fn counters(&self) -> Cow<'_, Histogram<u64>> {
+        match &self.0 {
+            Form::Empty => Cow::Owned(empty()),
+            Form::Open(histogram) => Cow::Borrowed(histogram),
+            Form::Packed(bytes, _) => Cow::Owned(from_v2(bytes)),
+        }
+    }
+
+    /// The counters, to write.
+    fn open(&mut self) -> &mut Histogram<u64> {
+        if !matches!(self.0, Form::Open(_)) {
+            self.0 = Form::Open(self.counters().into_owned());
+        }
+        match &mut self.0 {
+            Form::Open(histogram) => histogram,
+            Form::Empty | Form::Packed(..) => unreachable!("BUG: it was opened just above"),
+        }
+    }
+}
+
+fn empty() -> Histogram<u64> {
+    Histogram::new_with_bounds(MIN_LATENCY_NS, MAX_LATENCY_NS, SIGNIFICANT_DIGITS)
+        .expect("BUG: the constant bounds are valid")
+}
+
+fn to_v2(histogram: &Histogram<u64>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    V2Serializer::new()
+        .serialize(histogram, &mut bytes)
+        .expect("BUG: writing to a Vec doesn't fail");
+    bytes
+}
+
+fn from_v2(mut bytes: &[u8]) -> Histogram<u64> {
+    HdrDeserializer::new()
+        .deserialize(&mut bytes)
+        .expect("BUG: only what was encoded or decoded once is kept packed")
+}
+
+impl PartialEq for LatencyHistogram {
+    fn eq(&self, other: &Self) -> bool {
+        self.count() == other.count() && self.counters() == other.counters()
     }
 }
 
@@ -230,6 +312,36 @@ mod tests {
         V2Serializer::new().serialize(&foreign, &mut bytes).unwrap();
         let error = LatencyHistogram::decode(&STANDARD.encode(bytes)).unwrap_err();
         assert!(matches!(error, HistogramError::Bounds { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_packed_histogram_is_the_same_histogram() {
+        let mut open = LatencyHistogram::new();
+        for ns in [3_000_000, 137_000_000, 137_000_000] {
+            open.record(ns);
+        }
+        let mut packed = open.clone();
+        packed.pack();
+        assert!(matches!(packed.0, Form::Packed(_, 3)));
+        assert_eq!(packed, open);
+        assert_eq!(packed.encode(), open.encode());
+        assert_eq!(packed.quantile_ns(0.5), open.quantile_ns(0.5));
+        packed.record(1_000_000);
+        open.record(1_000_000);
+        assert_eq!(packed, open);
+        assert_eq!(packed.count(), 4);
+    }
+
+    #[test]
+    fn an_empty_histogram_has_no_counters_and_merges_like_any_other() {
+        let mut empty = LatencyHistogram::new();
+        empty.merge(&LatencyHistogram::new());
+        assert!(matches!(empty.0, Form::Empty));
+        assert_eq!(LatencyHistogram::decode(&empty.encode()).unwrap(), empty);
+        let mut one = LatencyHistogram::new();
+        one.record(5_000_000);
+        empty.merge(&one);
+        assert_eq!(empty, one);
     }
 
     proptest! {

@@ -7,15 +7,16 @@
 use super::estimate::Estimate;
 use super::order::{sum_of_squares, variance};
 use super::select::{Differences, middle};
-use super::sessions::Between;
+use super::sessions::{Between, SESSIONS_NEEDED};
 
 /// θ = median over all pairs of head − base;
 ///
 /// SE² = s_b²/m + s_h²/n + τ²(1/S_b + 1/S_h),
 ///
 /// for m and n runs in S_b and S_h sessions. s² is the variance within sessions, pooled over the
-/// sessions of the arm (over all its runs where every session holds one run: then it contains τ²
-/// too, and errs to the careful side).
+/// sessions of the arm. Where each of at least three sessions of an arm holds one run, the variance of
+/// its runs is s² + τ² already; that arm then has no τ²/S of its own. (With two such sessions s² is
+/// that variance too and τ²/S is added nevertheless, which errs to the careful side.)
 ///
 /// The degrees of freedom are Satterthwaite's ("An approximate distribution of estimates of variance
 /// components", Biometrics Bulletin 2, 1946), as in Welch's test: ν = SE⁴/Σ(cₖ²/νₖ) over the terms
@@ -33,21 +34,19 @@ pub fn stored(
 ) -> Option<Estimate> {
     let (base, head) = (Arm::of(base)?, Arm::of(head)?);
     let within = [(base.term(), base.df), (head.term(), head.df)];
-    let between = between.filter(|b| b.sessions >= 2).map(|b| {
-        (
-            b.tau.powi(2) * (1.0 / base.sessions + 1.0 / head.sessions),
-            b.sessions - 1,
-        )
-    });
+    let share = base.between + head.between;
+    let between = between
+        .filter(|b| b.sessions >= 2 && share > 0.0)
+        .map(|b| (b.tau.powi(2) * share, (b.sessions - 1) as f64));
 
     let se2 = within.iter().map(|(c, _)| c).sum::<f64>() + between.map_or(0.0, |(c, _)| c);
     let spread: f64 = within
         .iter()
         .copied()
-        .chain(between.map(|(c, df)| (c, df as f64)))
+        .chain(between)
         .map(|(c, df)| c.powi(2) / df)
         .sum();
-    let cap = between.map_or(f64::INFINITY, |(_, df)| df as f64);
+    let cap = between.map_or(f64::INFINITY, |(_, df)| df);
     // No spread at all: any degrees of freedom would do, the standard error being zero.
     let df = if spread > 0.0 {
         (se2.powi(2) / spread).min(cap)
@@ -61,7 +60,8 @@ pub fn stored(
 
 struct Arm {
     runs: Vec<f64>,
-    sessions: f64,
+    /// 1/S, by how much τ² counts; zero where `s2` holds it already.
+    between: f64,
     /// s² within sessions and its degrees of freedom.
     s2: f64,
     df: f64,
@@ -76,17 +76,16 @@ impl Arm {
         let total = variance(&runs)?;
         let count = sessions.iter().filter(|s| !s.is_empty()).count();
         let df = (runs.len() - count) as f64;
-        let (s2, df) = if df > 0.0 {
-            (
-                sessions.iter().map(|s| sum_of_squares(s)).sum::<f64>() / df,
-                df,
-            )
+        let (s2, df, has_between) = if df > 0.0 {
+            let within: f64 = sessions.iter().map(|s| sum_of_squares(s)).sum();
+            (within / df, df, false)
         } else {
-            (total, (runs.len() - 1) as f64)
+            (total, (runs.len() - 1) as f64, count >= SESSIONS_NEEDED)
         };
+        let between = if has_between { 0.0 } else { 1.0 / count as f64 };
         Some(Self {
             runs,
-            sessions: count as f64,
+            between,
             s2,
             df,
         })
@@ -136,6 +135,22 @@ mod tests {
             (e.effect, e.lower, e.upper, e.p_worse),
             (0.5, 0.5, 0.5, 0.0)
         );
+    }
+
+    /// Sessions of one run each are plain replicates: Welch's test, whatever is said of τ.
+    #[test]
+    fn one_run_a_session_has_it_all() {
+        let arm = |values: &[f64]| -> Vec<Vec<f64>> { values.iter().map(|v| vec![*v]).collect() };
+        let (base, head) = (arm(&[1.0, 2.0, 3.0]), arm(&[2.0, 4.0, 6.0, 8.0]));
+        let between = Some(Between {
+            tau: 5.0,
+            sessions: 3,
+        });
+        let e = stored(&base, &head, between, 0.05).unwrap();
+        assert!((e.se - (1.0f64 / 3.0 + 20.0 / 3.0 / 4.0).sqrt()).abs() < 1e-12);
+        assert_eq!(stored(&base, &head, None, 0.05), Some(e));
+        // Two of them are too few to know.
+        assert!(stored(&base[..2], &head, between, 0.05).unwrap().se > 3.0);
     }
 
     proptest::proptest! {

@@ -1,1 +1,22 @@
-//! The history of runs (SQLite or PostgreSQL) and the baseline files.
+//! Where runs are kept: the history of runs (SQLite or PostgreSQL), run files, and the baseline
+//! files that a repository holds.
+//!
+//! [`History`] is the main type. What is kept here is read back as hostile text: sizes are capped,
+//! format versions are checked, and an error names the place. Every format carries a version.
+
+mod format;
+mod location;
+mod history;
+mod summary;
+pub mod files;
+mod baseline;
+mod review;
+
+pub use self::baseline::{
+    BASELINE_FORMAT, Baseline, BaselineChange, BaselineDiff, BaselineError, BaselineLoad,
+    BaselineMetric, BaselineRequest, BaselineRun, BaselineSession,
+};
+pub use self::files::FileError;
+pub use self::format::{DecodeError, FormatError};
+pub use self::history::{History, Saved, StoreError};
+pub use self::summary::{Query, RunSummary, SeriesPoint, SessionSummary};

@@ -1,0 +1,112 @@
+//! The cache: a hit in either tier, and many who miss together.
+//!
+//! `cache/get_hot_moka` is the first tier's crate alone, so that the difference to `cache/get_hot` is
+//! what this layer costs.
+
+use std::convert::Infallible;
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use criterion::{Criterion, criterion_group, criterion_main};
+use futures_util::future::join_all;
+use plimsoll::datalayer::cache::{Kind, MemoryTier, SecondTier, TieredCache};
+use plimsoll::datalayer::config::CacheSettings;
+use tokio::runtime::{Builder, Runtime};
+
+/// The size of a JSON object with a dozen fields.
+const VALUE_BYTES: usize = 512;
+/// Keys in turn: more than the first tier keeps, where it has to miss.
+const KEYS: usize = 1024;
+/// Tasks that miss one key together.
+const TASKS: usize = 32;
+
+fn benches(criterion: &mut Criterion) {
+    let runtime = runtime();
+    let mut group = criterion.benchmark_group("cache");
+    let value = Bytes::from(vec![b'x'; VALUE_BYTES]);
+    let keys: Vec<String> = (0..KEYS)
+        .map(|key| format!("tenant:7:client:{key}"))
+        .collect();
+    let hot = keys[0].as_str();
+
+    let settings = CacheSettings::default();
+    let cache = TieredCache::new(&settings, Some(Arc::new(MemoryTier::new(&settings))));
+    runtime.block_on(cache.put(Kind::Detail, hot, value.clone()));
+    group.bench_function("get_hot", |bencher| {
+        bencher.to_async(&runtime).iter(async || {
+            let loader = async || Ok::<_, Infallible>(value.clone());
+            black_box(
+                cache
+                    .get_or_load(Kind::Detail, black_box(hot), loader)
+                    .await,
+            )
+        });
+    });
+
+    let moka = moka::future::Cache::<Arc<str>, Bytes>::new(settings.l1_entries);
+    runtime.block_on(moka.insert(hot.into(), value.clone()));
+    group.bench_function("get_hot_moka", |bencher| {
+        bencher
+            .to_async(&runtime)
+            .iter(async || black_box(moka.get(black_box(hot)).await));
+    });
+
+    let tier = Arc::new(MemoryTier::new(&settings));
+    for key in &keys {
+        let ttl = Duration::from_secs(3600);
+        runtime
+            .block_on(tier.put(key, &value, ttl))
+            .expect("the embedded tier is never away");
+    }
+    let no_room = CacheSettings {
+        l1_entries: 1,
+        ..CacheSettings::default()
+    };
+    let cache = TieredCache::new(&no_room, Some(tier));
+    group.bench_function("l2_hit", |bencher| {
+        let mut next = keys.iter().cycle();
+        bencher.to_async(&runtime).iter(|| {
+            let key = next.next().expect("a cycle has no end");
+            let cache = &cache;
+            async move { black_box(cache.get(key).await) }
+        });
+    });
+
+    let cache = TieredCache::new(&settings, Some(Arc::new(MemoryTier::new(&settings))));
+    group.bench_function("miss_single_flight", |bencher| {
+        bencher.to_async(&runtime).iter(async || {
+            let loader = async || {
+                // One turn of the runtime is enough for all others to arrive.
+                tokio::task::yield_now().await;
+                Ok::<_, Infallible>(value.clone())
+            };
+            let all = join_all((0..TASKS).map(|_| cache.get_or_load(Kind::List, hot, loader)));
+            black_box(all.await);
+            cache.invalidate(hot).await;
+        });
+    });
+    group.finish();
+}
+
+/// One thread: what is measured is work, not the scheduling of a busy machine.
+fn runtime() -> Runtime {
+    Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime can be built")
+}
+
+criterion_group! {
+    name = cache;
+    config = Criterion::default()
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1))
+        .sample_size(20)
+        // Plimsoll reads the samples and draws its own pictures; this keeps the executable quick.
+        .nresamples(10_000)
+        .without_plots();
+    targets = benches
+}
+criterion_main!(cache);

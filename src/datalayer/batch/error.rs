@@ -1,0 +1,51 @@
+//! What can go wrong in a batch operation.
+
+use crate::datalayer::pool::PoolError;
+
+/// An operation on many rows failed; which rows are in the database is said by the operation.
+#[derive(Debug, thiserror::Error)]
+pub enum BatchError {
+    /// No connection could be had.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+    /// The database refused or went away.
+    #[error("could not {action} table {table}")]
+    Database {
+        /// What was being done, as a verb.
+        action: &'static str,
+        /// The table.
+        table: &'static str,
+        /// What the driver says; may name internals, so it belongs in the log.
+        source: sqlx::Error,
+    },
+    /// A row does not have the columns or the kinds of values that the insert names.
+    #[error("row {row} of the batch does not fit the columns of table {table}")]
+    RowShape {
+        /// The table.
+        table: &'static str,
+        /// Its place in the batch, from 0.
+        row: usize,
+    },
+    /// A stream ended before its rows did.
+    #[error(
+        "the stream of table {table} was cut off; its consumer took nothing for longer than \
+         batch.consumer_limit_ms"
+    )]
+    Cut {
+        /// The table.
+        table: &'static str,
+    },
+    /// Memory stayed above the pause line for as long as the operation may wait.
+    #[error(
+        "the process uses {resident_bytes} bytes and stayed above {pause_bytes} for {waited_ms} ms; \
+         raise batch.memory_ceiling_bytes or run fewer operations at once"
+    )]
+    MemoryCeiling {
+        /// What the process uses.
+        resident_bytes: u64,
+        /// Above this nothing new is begun.
+        pause_bytes: u64,
+        /// How long the operation waited.
+        waited_ms: u64,
+    },
+}

@@ -1,0 +1,215 @@
+//! Streaming a table in constant memory (BA1): a cursor, read batch by batch, each batch as large
+//! as the memory allows.
+//!
+//! The reader is a task that holds one connection and hands batches over one at a time; it waits
+//! while the consumer is busy, though not for ever, and ends, with its cursor, when the consumer
+//! goes away. So at most three batches exist at once: one being read, one waiting, one being used.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt, stream};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
+use tokio::sync::mpsc;
+
+use super::BatchError;
+use super::memory::MemorySource;
+use super::pace::Pace;
+use super::rows::{bind_all, read_row};
+use super::table::{Column, Row, Table, Value, name_list};
+use crate::datalayer::config::BatchSettings;
+use crate::datalayer::pool::{Connection, Pool};
+
+/// What to stream: some columns of the rows that match, in the order of their ids.
+#[derive(Debug, Clone)]
+pub struct Select {
+    /// The table.
+    pub table: &'static Table,
+    /// The columns of the rows that come.
+    pub columns: Vec<Column>,
+    /// Columns that must have these values.
+    pub filters: Vec<(Column, Value)>,
+}
+
+type Batch = Result<Vec<Row>, BatchError>;
+
+/// What the reader hands over. A channel that closes without an end was cut off: whoever takes
+/// that for the end of the rows would take a part for the whole.
+enum Item {
+    Rows(Vec<Row>),
+    Failed(BatchError),
+    End,
+}
+
+/// The reader's side of the channel.
+struct Outlet {
+    items: mpsc::Sender<Item>,
+    patience: Duration,
+}
+
+/// The consumer is gone, or takes nothing.
+struct Gone;
+
+/// Streams what `select` asks for, in batches that are never empty. An error is the last item.
+///
+/// Must be called within a Tokio runtime.
+pub fn stream_batches(
+    pool: Pool,
+    select: Select,
+    settings: &BatchSettings,
+    memory: Arc<dyn MemorySource>,
+) -> impl Stream<Item = Batch> + Send + 'static {
+    let (items, receiver) = mpsc::channel(1);
+    let pace = Pace::new(settings, memory);
+    let patience = Duration::from_millis(settings.consumer_limit_ms);
+    let outlet = Outlet { items, patience };
+    let table = select.table.name;
+    tokio::spawn(async move {
+        let last = match read(&pool, &select, pace, &outlet).await {
+            Ok(Ok(())) => Item::End,
+            Ok(Err(Gone)) => return,
+            Err(error) => Item::Failed(error),
+        };
+        // A consumer that is gone by now misses nothing.
+        let _ = outlet.put(last).await;
+    });
+    stream::unfold(Some(receiver), move |receiver| async move {
+        let mut receiver = receiver?;
+        match receiver.recv().await {
+            Some(Item::Rows(rows)) => Some((Ok(rows), Some(receiver))),
+            Some(Item::Failed(error)) => Some((Err(error), None)),
+            Some(Item::End) => None,
+            None => Some((Err(BatchError::Cut { table }), None)),
+        }
+    })
+}
+
+async fn read(
+    pool: &Pool,
+    select: &Select,
+    mut pace: Pace,
+    outlet: &Outlet,
+) -> Result<Result<(), Gone>, BatchError> {
+    let mut checkout = pool.acquire().await?;
+    match checkout.connection() {
+        Connection::Postgres(connection) => {
+            read_postgres(connection, select, &mut pace, outlet).await
+        }
+        Connection::Sqlite(connection) => read_sqlite(connection, select, &mut pace, outlet).await,
+    }
+}
+
+/// A cursor lives in a transaction; dropping that, however the reading ends, closes it.
+async fn read_postgres(
+    connection: &mut PgConnection,
+    select: &Select,
+    pace: &mut Pace,
+    outlet: &Outlet,
+) -> Result<Result<(), Gone>, BatchError> {
+    let failed = |source| select.failed(source);
+    let mut transaction = connection.begin().await.map_err(failed)?;
+    let declare = format!("DECLARE batch NO SCROLL CURSOR FOR {}", select.sql());
+    let declare = sqlx::query(AssertSqlSafe(declare)).persistent(false);
+    bind_all(declare, select.values())
+        .execute(&mut *transaction)
+        .await
+        .map_err(failed)?;
+    loop {
+        let fetch = format!("FETCH FORWARD {} FROM batch", pace.rows());
+        let rows = sqlx::query(AssertSqlSafe(fetch))
+            .persistent(false)
+            .fetch_all(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        if rows.is_empty() {
+            transaction.commit().await.map_err(failed)?;
+            return Ok(Ok(()));
+        }
+        let batch: sqlx::Result<Vec<Row>> = rows
+            .iter()
+            .map(|row| read_row(row, &select.columns))
+            .collect();
+        drop(rows);
+        if let Err(gone) = outlet.put(Item::Rows(batch.map_err(failed)?)).await {
+            return Ok(Err(gone));
+        }
+        pace.step().await?;
+    }
+}
+
+/// SQLite steps through a statement row by row; the driver reads at most a few rows ahead.
+async fn read_sqlite(
+    connection: &mut SqliteConnection,
+    select: &Select,
+    pace: &mut Pace,
+    outlet: &Outlet,
+) -> Result<Result<(), Gone>, BatchError> {
+    let failed = |source| select.failed(source);
+    let query = bind_all(sqlx::query(AssertSqlSafe(select.sql())), select.values());
+    let mut rows = query.fetch(connection);
+    let mut batch = Vec::with_capacity(pace.rows());
+    while let Some(row) = rows.next().await {
+        batch.push(
+            row.and_then(|row| read_row(&row, &select.columns))
+                .map_err(failed)?,
+        );
+        if batch.len() >= pace.rows() {
+            let full = std::mem::take(&mut batch);
+            if let Err(gone) = outlet.put(Item::Rows(full)).await {
+                return Ok(Err(gone));
+            }
+            pace.step().await?;
+            batch.reserve(pace.rows());
+        }
+    }
+    if !batch.is_empty() {
+        return Ok(outlet.put(Item::Rows(batch)).await);
+    }
+    Ok(Ok(()))
+}
+
+impl Outlet {
+    async fn put(&self, item: Item) -> Result<(), Gone> {
+        self.items
+            .send_timeout(item, self.patience)
+            .await
+            .map_err(|_| Gone)
+    }
+}
+
+impl Select {
+    /// All columns of all rows of `table`.
+    pub fn all(table: &'static Table) -> Self {
+        Self {
+            table,
+            columns: table.columns.to_vec(),
+            filters: Vec::new(),
+        }
+    }
+
+    fn sql(&self) -> String {
+        let mut sql = format!(
+            "SELECT {} FROM {}",
+            name_list(&self.columns),
+            self.table.name
+        );
+        for (index, (column, _)) in self.filters.iter().enumerate() {
+            let glue = if index == 0 { "WHERE" } else { "AND" };
+            sql.push_str(&format!(" {glue} {} = ${}", column.name, index + 1));
+        }
+        sql.push_str(" ORDER BY id");
+        sql
+    }
+
+    fn values(&self) -> impl Iterator<Item = &Value> {
+        self.filters.iter().map(|(_, value)| value)
+    }
+
+    fn failed(&self, source: sqlx::Error) -> BatchError {
+        BatchError::Database {
+            action: "read from",
+            table: self.table.name,
+            source,
+        }
+    }
+}

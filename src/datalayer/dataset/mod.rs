@@ -1,0 +1,12 @@
+//! The data that the reference service serves: a schema for both databases, and a seeded
+//! generator. [`ensure`] makes a store hold exactly the dataset that a [`DatasetId`] names.
+
+mod schema;
+mod words;
+mod draw;
+mod generator;
+mod store;
+
+pub use generator::{Generator, Shape};
+pub use schema::{APPOINTMENTS, CLIENTS, PAYMENTS, RECORDS, TABLES, TENANTS};
+pub use store::{DatasetError, DatasetId, Ensured, ensure};

@@ -1,0 +1,81 @@
+//! The tables, as SQL for both databases and as the batch layer sees them.
+//!
+//! `records` has no foreign keys: bulk loads of millions of rows check them once, in the reader
+//! that takes the rows in, not once a row in the database.
+
+use crate::datalayer::batch::{Column, Table};
+
+/// The tables and their columns; idempotent.
+pub(super) const POSTGRES_TABLES: &str = include_str!("postgres.sql");
+/// The same on SQLite.
+pub(super) const SQLITE_TABLES: &str = include_str!("sqlite.sql");
+/// The indexes that the API needs, in SQL that both databases read; idempotent. Made after a load,
+/// since an index built at once costs a fraction of one kept up row by row.
+pub(super) const INDEXES: &str = include_str!("indexes.sql");
+
+/// Organisations; everything else belongs to one.
+pub static TENANTS: Table = Table {
+    name: "tenants",
+    columns: &[Column::integer("id"), Column::text("name")],
+};
+
+/// The people whom a tenant serves.
+pub static CLIENTS: Table = Table {
+    name: "clients",
+    columns: &[
+        Column::integer("id"),
+        Column::integer("tenant_id"),
+        Column::text("given_name"),
+        Column::text("family_name"),
+        Column::text("email"),
+        Column::text("city"),
+        Column::text("status"),
+        Column::text("birth_date"),
+        Column::text("created_at"),
+        Column::text("updated_at"),
+    ],
+};
+
+/// When a client comes, or came.
+pub static APPOINTMENTS: Table = Table {
+    name: "appointments",
+    columns: &[
+        Column::integer("id"),
+        Column::integer("tenant_id"),
+        Column::integer("client_id"),
+        Column::text("starts_at"),
+        Column::integer("duration_minutes"),
+        Column::text("status"),
+    ],
+};
+
+/// What a client paid, in whole cents.
+pub static PAYMENTS: Table = Table {
+    name: "payments",
+    columns: &[
+        Column::integer("id"),
+        Column::integer("tenant_id"),
+        Column::integer("client_id"),
+        Column::text("paid_on"),
+        Column::integer("amount_cents"),
+        Column::text("method"),
+    ],
+};
+
+/// Diagnoses: the large table, over which the dashboard aggregates.
+pub static RECORDS: Table = Table {
+    name: "records",
+    columns: &[
+        Column::integer("id"),
+        Column::integer("tenant_id"),
+        Column::integer("client_id"),
+        Column::text("diagnosed_on"),
+        Column::text("code"),
+        Column::text("stage"),
+        Column::text("city"),
+        Column::integer("cost_cents"),
+    ],
+};
+
+/// All tables that hold generated rows, parents first.
+pub static TABLES: [&Table; 5] = [&TENANTS, &CLIENTS, &APPOINTMENTS, &PAYMENTS, &RECORDS];

@@ -1,0 +1,232 @@
+//! A store brought to hold one dataset: schema, rows, indexes, and last a row that says so.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use sqlx::{AssertSqlSafe, Connection as _, SqlSafeStr};
+
+use super::generator::Generator;
+use super::schema::{INDEXES, POSTGRES_TABLES, SQLITE_TABLES, TABLES};
+use crate::datalayer::batch::{BatchError, Column, Loader, MemorySource, Row, Value, fetch_rows};
+use crate::datalayer::config::BatchSettings;
+use crate::datalayer::pool::{Connection, DatabaseKind, Pool, PoolError};
+
+/// Raised with every change of the schema or of what the generator makes of a seed.
+const VERSION: i64 = 1;
+
+/// The table whose one row names the dataset that the store holds. Where it is, the other tables
+/// are ours to replace.
+const MARKER: &str = "refservice_dataset";
+
+/// A number of our own for PostgreSQL's advisory locks ("plim" in ASCII).
+const LOCK: i64 = 0x706c_696d;
+
+/// The name of a dataset: the same name is the same rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DatasetId {
+    /// Where the generator starts.
+    pub seed: u64,
+    /// How many records; the other tables follow from it.
+    pub records: u64,
+}
+
+/// What [`ensure`] found or did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ensured {
+    /// The store held this dataset already.
+    Present,
+    /// It was generated.
+    Generated {
+        /// Rows in all tables.
+        rows: u64,
+        /// From the empty store to the last index.
+        elapsed_ns: u64,
+    },
+}
+
+/// Why a store could not be brought to hold a dataset.
+#[derive(Debug, thiserror::Error)]
+pub enum DatasetError {
+    /// No connection could be had.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+    /// Rows could not be written.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    /// A table of ours was not made by us.
+    #[error(
+        "the database has a table {table} that is not the reference service's; nothing was changed: \
+         give the service a database of its own"
+    )]
+    Foreign {
+        /// The table.
+        table: &'static str,
+    },
+    /// The schema could not be made.
+    #[error("could not {action}")]
+    Schema {
+        /// What was being done.
+        action: &'static str,
+        /// What the driver says.
+        source: sqlx::Error,
+    },
+}
+
+/// Makes the store behind `pool` hold the dataset `id`, and nothing else in its tables. What the
+/// service has written since into a store of this dataset stays. On PostgreSQL this needs two
+/// connections of the pool.
+///
+/// Of several processes on one PostgreSQL database, one generates and the others wait for it.
+///
+/// # Errors
+/// [`DatasetError::Foreign`] before anything is changed; after any other error the store holds no
+/// dataset, and the next call begins again.
+pub async fn ensure(
+    pool: &Pool,
+    id: DatasetId,
+    settings: &BatchSettings,
+    memory: Arc<dyn MemorySource>,
+) -> Result<Ensured, DatasetError> {
+    let mut checkout = pool.acquire().await?;
+    let Connection::Postgres(connection) = checkout.connection() else {
+        drop(checkout);
+        return ensure_alone(pool, id, settings, memory).await;
+    };
+    // A lock of the transaction goes with it, however this ends.
+    let begun = connection.begin().await;
+    let mut lock = begun.map_err(schema("begin the generation"))?;
+    sqlx::query("SELECT pg_advisory_xact_lock($1)")
+        .bind(LOCK)
+        .execute(&mut *lock)
+        .await
+        .map_err(schema("wait for another process that generates"))?;
+    let ensured = ensure_alone(pool, id, settings, memory).await;
+    let ended = lock.rollback().await.map_err(schema("end the generation"));
+    ensured.and_then(|ensured| ended.map(|()| ensured))
+}
+
+async fn ensure_alone(
+    pool: &Pool,
+    id: DatasetId,
+    settings: &BatchSettings,
+    memory: Arc<dyn MemorySource>,
+) -> Result<Ensured, DatasetError> {
+    let wanted: Row = vec![
+        VERSION.into(),
+        id.seed.to_string().into(),
+        (id.records as i64).into(),
+    ];
+    let tables = table_names(pool).await?;
+    if tables.iter().any(|name| name == MARKER) {
+        if marker(pool).await? == Some(wanted.clone()) {
+            return Ok(Ensured::Present);
+        }
+    } else if let Some(table) = TABLES
+        .iter()
+        .find(|table| tables.iter().any(|t| t == table.name))
+    {
+        return Err(DatasetError::Foreign { table: table.name });
+    }
+
+    let begun = Instant::now();
+    // The marker's table comes before all others and its row after them: a generation that is cut
+    // off leaves tables that are known to be ours, and known to be incomplete.
+    let replace = format!(
+        "CREATE TABLE IF NOT EXISTS {MARKER} \
+         (version BIGINT NOT NULL, seed TEXT NOT NULL, records BIGINT NOT NULL); \
+         DELETE FROM {MARKER};"
+    );
+    run(pool, "mark the database", AssertSqlSafe(replace)).await?;
+    for table in TABLES.iter().rev() {
+        let drop = AssertSqlSafe(format!("DROP TABLE IF EXISTS {}", table.name));
+        run(pool, "drop the tables of another dataset", drop).await?;
+    }
+    let postgres = pool.kind() == DatabaseKind::Postgres;
+    let tables = if postgres {
+        POSTGRES_TABLES
+    } else {
+        SQLITE_TABLES
+    };
+    run(pool, "make the tables", tables).await?;
+
+    let generator = Generator::new(id.seed, id.records);
+    let mut rows = 0;
+    for table in TABLES {
+        let mut loader = Loader::new(
+            pool.clone(),
+            table,
+            table.columns,
+            settings,
+            Arc::clone(&memory),
+        );
+        for row in generator.rows(table) {
+            loader.push(row).await?;
+        }
+        rows += loader.finish().await?.rows;
+        if postgres {
+            // The ids were given; the sequences have to be told.
+            let name = table.name;
+            let restart = AssertSqlSafe(format!(
+                "SELECT setval(pg_get_serial_sequence('{name}', 'id'), max(id)) FROM {name}"
+            ));
+            run(pool, "set the sequences", restart).await?;
+        }
+    }
+    run(pool, "make the indexes", INDEXES).await?;
+    run(pool, "analyse the tables", "ANALYZE").await?;
+    let insert = AssertSqlSafe(format!("INSERT INTO {MARKER} VALUES ($1, $2, $3)"));
+    fetch_rows(pool, ("write", MARKER), insert, &wanted, &[]).await?;
+    Ok(Ensured::Generated {
+        rows,
+        elapsed_ns: begun.elapsed().as_nanos() as u64,
+    })
+}
+
+async fn table_names(pool: &Pool) -> Result<Vec<String>, BatchError> {
+    let (sql, catalogue) = match pool.kind() {
+        DatabaseKind::Postgres => (
+            "SELECT tablename::text FROM pg_tables WHERE schemaname = current_schema()",
+            "pg_tables",
+        ),
+        DatabaseKind::Sqlite => (
+            "SELECT name FROM sqlite_schema WHERE type = 'table'",
+            "sqlite_schema",
+        ),
+    };
+    let rows = fetch_rows(pool, ("read", catalogue), sql, &[], &[Column::text("name")]).await?;
+    Ok(rows
+        .into_iter()
+        .flatten()
+        .filter_map(|value| match value {
+            Value::Text(name) => Some(name.into_owned()),
+            Value::Integer(_) => None,
+        })
+        .collect())
+}
+
+async fn marker(pool: &Pool) -> Result<Option<Row>, BatchError> {
+    let columns = [
+        Column::integer("version"),
+        Column::text("seed"),
+        Column::integer("records"),
+    ];
+    let sql = AssertSqlSafe(format!("SELECT version, seed, records FROM {MARKER}"));
+    Ok(fetch_rows(pool, ("read", MARKER), sql, &[], &columns)
+        .await?
+        .pop())
+}
+
+/// Runs statements without parameters.
+async fn run(pool: &Pool, action: &'static str, sql: impl SqlSafeStr) -> Result<(), DatasetError> {
+    let sql = sqlx::raw_sql(sql);
+    let mut checkout = pool.acquire().await?;
+    match checkout.connection() {
+        Connection::Postgres(connection) => sql.execute(connection).await.map(drop),
+        Connection::Sqlite(connection) => sql.execute(connection).await.map(drop),
+    }
+    .map_err(schema(action))
+}
+
+fn schema(action: &'static str) -> impl Fn(sqlx::Error) -> DatasetError {
+    move |source| DatasetError::Schema { action, source }
+}

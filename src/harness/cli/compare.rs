@@ -1,0 +1,222 @@
+//! `plimsoll compare` and `plimsoll report`: verdicts over runs that were saved before.
+
+use std::path::{Path, PathBuf};
+
+use crate::harness::compare::Design;
+use crate::harness::gate::Policy;
+use crate::harness::model::Run;
+use crate::harness::scenario::{self, GatePlan, Plan};
+
+use super::args::{CompareArgs, Global, ReportArgs};
+use super::failure::Failure;
+use super::output::Output;
+use super::sources::{Places, Source};
+use super::verdicts::{Case, comparable, page_path};
+use super::workspace;
+
+/// `compare`: two arms, judged.
+pub async fn run(global: &Global, output: &Output, args: &CompareArgs) -> Result<u8, Failure> {
+    let history = workspace::existing_history(global).await?;
+    let places = Places {
+        history: history.as_ref(),
+        baselines: &args.baselines,
+    };
+    let mut head = places.find(&args.head).await?;
+    let mut base = match args.base.as_str() {
+        "baseline" => places
+            .baseline_for(&head.runs[0])?
+            .ok_or_else(|| no_baseline(&head.runs[0]))?,
+        name => places.find(name).await?,
+    };
+    let design = design(args.paired, &mut base, &mut head)?;
+    let plan = plan_of(args.scenario.as_deref(), &head.runs[0], output)?;
+    let mut policy = match (&plan, args.gate.as_slice()) {
+        (Some(plan), []) => Policy::of(plan),
+        (None, []) => Policy {
+            scenario: head.runs[0].scenario.clone(),
+            ..Policy::default()
+        },
+        (_, globs) => Policy {
+            scenario: head.runs[0].scenario.clone(),
+            gates: gates(globs, args.regress.as_deref())?,
+            ..Policy::default()
+        },
+    };
+    policy.strict = args.strictness.strict;
+    policy.beyond_margin = args.strictness.beyond_margin;
+    policy.require_baseline = args.strictness.require_baseline;
+    let notes = match policy.gates.is_empty() {
+        true => vec![
+            "no gate judges these runs: name a scenario with --scenario, or metrics with --gate and --regress".to_owned(),
+        ],
+        false => Vec::new(),
+    };
+    let paired = if args.paired { " --paired" } else { "" };
+    let judged = Case {
+        policy,
+        plan: plan.as_ref(),
+        head: &head,
+        base: Some(&base),
+        design,
+        notes,
+        commands: vec![format!(
+            "plimsoll compare {} {}{paired}",
+            shell_words::quote(&args.base),
+            shell_words::quote(&args.head)
+        )],
+    }
+    .judge();
+    if let Some(page) = &args.html {
+        judged.write_page(page)?;
+    }
+    judged.answer(output, args.html.as_deref())?;
+    Ok(judged.verdict.exit_code)
+}
+
+/// `report`: the page and the summary of saved runs, once more. The verdict is shown; the exit code
+/// says only whether it could be.
+pub async fn report(global: &Global, output: &Output, args: &ReportArgs) -> Result<u8, Failure> {
+    let history = workspace::existing_history(global).await?;
+    let places = Places {
+        history: history.as_ref(),
+        baselines: &args.baselines,
+    };
+    let mut head = places.find(&args.runs).await?;
+    let first = head.runs[0].clone();
+    let (mut base, notes) = match args.base.as_deref() {
+        None | Some("baseline") => {
+            comparable(places.baseline_for(&first)?, &first, &args.baselines)
+        }
+        Some(name) => (Some(places.find(name).await?), Vec::new()),
+    };
+    if args.base.as_deref() == Some("baseline") && base.is_none() {
+        return Err(no_baseline(&first));
+    }
+    let design = match &mut base {
+        Some(base) => design(args.paired, base, &mut head)?,
+        None => Design::Stored,
+    };
+    let plan = plan_of(args.scenario.as_deref(), &first, output)?;
+    let mut policy = match &plan {
+        Some(plan) => Policy::of(plan),
+        None => Policy {
+            scenario: first.scenario.clone(),
+            ..Policy::default()
+        },
+    };
+    if base.is_none() {
+        for gate in &mut policy.gates {
+            gate.regress = None;
+        }
+    }
+    let page: PathBuf = args
+        .html
+        .clone()
+        .unwrap_or_else(|| page_path(Path::new("reports"), &first));
+    let judged = Case {
+        policy,
+        plan: plan.as_ref(),
+        head: &head,
+        base: base.as_ref(),
+        design,
+        notes: if args.base.is_some() {
+            notes
+        } else {
+            Vec::new()
+        },
+        commands: vec![format!(
+            "plimsoll report {}",
+            shell_words::quote(&args.runs)
+        )],
+    }
+    .judge();
+    judged.write_page(&page)?;
+    judged.answer(output, Some(&page))?;
+    Ok(0)
+}
+
+/// The design that was asked for. Paired runs without pair numbers are paired in their order, which
+/// needs as many on each side.
+fn design(paired: bool, base: &mut Source, head: &mut Source) -> Result<Design, Failure> {
+    if !paired {
+        return Ok(Design::Stored);
+    }
+    let numbered = |source: &Source| source.runs.iter().all(|run| run.pair.is_some());
+    if numbered(base) && numbered(head) {
+        return Ok(Design::Paired);
+    }
+    if base.runs.len() != head.runs.len() {
+        return Err(Failure::usage(
+            format!(
+                "{} has {} runs and {} has {}: runs without pair numbers can only be paired one to one",
+                base.label,
+                base.runs.len(),
+                head.label,
+                head.runs.len()
+            ),
+            "give them numbers when they are made: plimsoll run --arm base --pair 1",
+        ));
+    }
+    for source in [base, head] {
+        for (number, run) in (1..).zip(&mut source.runs) {
+            run.pair = Some(number);
+        }
+    }
+    Ok(Design::Paired)
+}
+
+/// The scenario whose gates judge: the one that is named, or the one in scenarios/ that has the
+/// runs' id. Runs of which no scenario is left are shown without being judged.
+fn plan_of(named: Option<&Path>, run: &Run, output: &Output) -> Result<Option<Plan>, Failure> {
+    let variant = run.scenario.split_once('@').map(|(_, variant)| variant);
+    if let Some(file) = named {
+        let chosen = workspace::Chosen {
+            files: vec![file.to_owned()],
+            named: true,
+        };
+        return Ok(workspace::plans(&chosen, variant, output)?.pop());
+    }
+    let quiet = Output {
+        quiet: true,
+        ..*output
+    };
+    let Ok(chosen) = workspace::choose(&[], &quiet) else {
+        return Ok(None);
+    };
+    // A file with mistakes can't be the one, and is none of this call's business.
+    let found = chosen
+        .files
+        .iter()
+        .filter_map(|file| scenario::check(file).ok())
+        .flatten();
+    Ok(found.into_iter().find(|plan| plan.id() == run.scenario))
+}
+
+fn gates(globs: &[String], regress: Option<&str>) -> Result<Vec<GatePlan>, Failure> {
+    let text = regress.unwrap_or_default();
+    let margin = scenario::parse_percent(text).map_err(|problem| {
+        Failure::usage(
+            format!("--regress {text}: {problem}"),
+            "write a percentage: --regress 5%",
+        )
+    })?;
+    let gate = |glob: &String| GatePlan {
+        metric: glob.clone(),
+        max: None,
+        min: None,
+        regress: Some(margin),
+        unit: None,
+    };
+    Ok(globs.iter().map(gate).collect())
+}
+
+fn no_baseline(run: &Run) -> Failure {
+    Failure::usage(
+        format!(
+            "there is no comparable baseline of {} for this machine ({})",
+            run.scenario,
+            run.fingerprint.machine_id()
+        ),
+        format!("save one: plimsoll baseline save {}", run.scenario),
+    )
+}

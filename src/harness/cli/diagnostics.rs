@@ -1,0 +1,150 @@
+//! The problems of a scenario file as a person reads them, and as an editor does.
+
+use std::fmt;
+
+use miette::{
+    Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode,
+    ThemeCharacters, ThemeStyles,
+};
+use serde_json::{Value, json};
+
+use crate::harness::scenario::{Problem, Rejection};
+
+/// Draws each problem with its lines of the file, and how many there are. `width` is that of the
+/// terminal in columns.
+pub fn render(rejection: &Rejection, colour: bool, width: usize) -> String {
+    let Rejection {
+        file,
+        text,
+        problems,
+    } = rejection;
+    let styles = if colour {
+        ThemeStyles::ansi()
+    } else {
+        ThemeStyles::none()
+    };
+    let theme = GraphicalTheme {
+        characters: ThemeCharacters::unicode(),
+        styles,
+    };
+    let handler = GraphicalReportHandler::new_themed(theme)
+        .with_links(false)
+        .without_syntax_highlighting()
+        .with_width(width)
+        .with_context_lines(1);
+    let name = file.display().to_string();
+    let source = NamedSource::new(printable(&name), printable(text));
+    let mut drawn = String::new();
+    for problem in problems {
+        let shown = Shown {
+            problem,
+            source: &source,
+        };
+        handler
+            .render_report(&mut drawn, &shown)
+            .expect("BUG: writing to a String doesn't fail");
+        drawn.push('\n');
+    }
+    let plural = if problems.len() == 1 { "" } else { "s" };
+    drawn.push_str(&format!(
+        "{}: {} problem{plural}\n",
+        printable(&name),
+        problems.len()
+    ));
+    drawn
+}
+
+/// The problems for `--format json`: objects with file, line, column, code, message, label and help
+/// (or null). Lines and columns count from 1, columns in characters.
+pub fn to_json(rejection: &Rejection) -> Vec<Value> {
+    let file = rejection.file.display().to_string();
+    let problems = rejection.problems.iter().map(|problem| {
+        json!({
+            "file": file,
+            "line": problem.line,
+            "column": problem.column,
+            "code": problem.code,
+            "message": problem.message,
+            "label": problem.label,
+            "help": problem.help,
+        })
+    });
+    problems.collect()
+}
+
+/// A file is drawn on a terminal: what would steer it, or turn the direction of text, is drawn as
+/// question marks, one a byte, so that every place stays where it was.
+fn printable(text: &str) -> String {
+    let mut chars = text.chars().peekable();
+    let mut printable = String::with_capacity(text.len());
+    while let Some(char) = chars.next() {
+        let is_line_end = char == '\n' || (char == '\r' && chars.peek() == Some(&'\n'));
+        let turns = matches!(char, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
+        if (char.is_control() && char != '\t' && !is_line_end) || turns {
+            printable.extend(std::iter::repeat_n('?', char.len_utf8()));
+        } else {
+            printable.push(char);
+        }
+    }
+    printable
+}
+
+/// A problem as miette draws it.
+#[derive(Debug)]
+struct Shown<'a> {
+    problem: &'a Problem,
+    source: &'a NamedSource<String>,
+}
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.problem.message)
+    }
+}
+
+impl std::error::Error for Shown<'_> {}
+
+impl Diagnostic for Shown<'_> {
+    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        Some(Box::new(self.problem.code))
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        let help = self.problem.help.as_ref()?;
+        Some(Box::new(help))
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        // Of a file that couldn't be read there is nothing to show.
+        (!self.source.inner().is_empty()).then_some(self.source as &dyn SourceCode)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        let problem = self.problem;
+        let here =
+            LabeledSpan::new_primary_with_span(Some(problem.label.clone()), problem.span.clone());
+        let there = problem
+            .related
+            .iter()
+            .map(|(span, label)| LabeledSpan::new_with_span(Some(label.clone()), span.clone()));
+        Some(Box::new(std::iter::once(here).chain(there)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_steers_a_terminal_is_not_drawn() {
+        let check = |text: &str, expected: &str| {
+            assert_eq!(printable(text), expected);
+            assert_eq!(printable(text).len(), text.len());
+        };
+        check("a\tb\r\nc\n", "a\tb\r\nc\n");
+        check("\u{1b}[31m", "?[31m");
+        check("a\rb", "a?b");
+        check("\u{202E}x", "???x");
+        check("é", "é");
+    }
+}

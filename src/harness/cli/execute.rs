@@ -1,0 +1,286 @@
+//! What `run` and `gate` have in common: choose scenarios, measure each in a session, judge, report.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use crate::harness::compare::Design;
+use crate::harness::engine::{SubjectEngine, machine};
+use crate::harness::gate::{Policy, exit};
+use crate::harness::model::{Arm, Run};
+use crate::harness::scenario::Plan;
+use crate::harness::store::{History, files};
+
+use super::args::{Global, Selection, Strictness};
+use super::failure::Failure;
+use super::live::Live;
+use super::output::Output;
+use super::session::{Labels, git_revision, measure};
+use super::sources::{Places, Source};
+use super::verdicts::{Case, comparable, page_path};
+use super::workspace;
+
+/// What is asked of the runs.
+#[derive(Debug, Clone, Copy)]
+pub enum Asked {
+    /// Whether the limits hold.
+    Limits,
+    /// That, and whether anything got worse than the baseline.
+    Baseline(Strictness),
+}
+
+/// How the runs are labelled.
+#[derive(Debug, Clone, Default)]
+pub struct Label {
+    /// The arm of a comparison to come.
+    pub arm: Option<Arm>,
+    /// The pair of the first run.
+    pub pair: Option<u32>,
+    /// The session to add to.
+    pub session: Option<String>,
+}
+
+/// Runs what is selected and answers; the exit code is that of the weightiest verdict.
+pub async fn execute(
+    global: &Global,
+    output: &Output,
+    selection: &Selection,
+    asked: Asked,
+    label: &Label,
+) -> Result<u8, Failure> {
+    let chosen = workspace::choose(&selection.scenarios, output)?;
+    let mut plans = workspace::plans(&chosen, selection.variant.as_deref(), output)?;
+    let mut missing = Vec::new();
+    plans.retain(|plan| match missing_program(plan) {
+        Some(text) => {
+            missing.push(text);
+            false
+        }
+        None => true,
+    });
+    if chosen.named
+        && let Some(text) = missing.first()
+    {
+        return Err(Failure::Tool(text.clone()));
+    }
+    for text in &missing {
+        output.say(&format!("skipping {text}"));
+    }
+    let history = workspace::history(global).await?;
+    let stop = stop_on_signal()?;
+    let session = label.session.clone().unwrap_or_else(new_session);
+    let mut codes = Vec::new();
+    for plan in &plans {
+        let case = Session {
+            output,
+            selection,
+            asked,
+            label,
+            history: &history,
+            session: &session,
+        };
+        codes.push(case.run(plan, &stop).await?);
+        if *stop.borrow() {
+            break;
+        }
+    }
+    history.close().await;
+    Ok(exit::worst(codes))
+}
+
+struct Session<'a> {
+    output: &'a Output,
+    selection: &'a Selection,
+    asked: Asked,
+    label: &'a Label,
+    history: &'a History,
+    session: &'a str,
+}
+
+impl Session<'_> {
+    async fn run(&self, plan: &Plan, stop: &watch::Receiver<bool>) -> Result<u8, Failure> {
+        let head = self.measured(plan, stop).await?;
+        let Some(first) = head.runs.first() else {
+            // Stopped before the first run had begun.
+            return Ok(exit::INVALID);
+        };
+        let page = page_path(&self.selection.reports, first);
+        let places = Places {
+            history: Some(self.history),
+            baselines: &self.selection.baselines,
+        };
+        let stored = places.baseline_for(first)?;
+        let (base, notes) = comparable(stored, first, &self.selection.baselines);
+        let mut policy = Policy::of(plan);
+        let notes = match self.asked {
+            Asked::Limits => {
+                for gate in &mut policy.gates {
+                    gate.regress = None;
+                }
+                Vec::new()
+            }
+            Asked::Baseline(strictness) => {
+                policy.strict = strictness.strict;
+                policy.beyond_margin = strictness.beyond_margin;
+                policy.require_baseline = strictness.require_baseline;
+                notes
+            }
+        };
+        let judged = Case {
+            policy,
+            plan: Some(plan),
+            head: &head,
+            base: base.as_ref(),
+            design: Design::Stored,
+            notes,
+            commands: self.commands(plan, first),
+        }
+        .judge();
+        judged.write_page(&page)?;
+        judged.answer(self.output, Some(&page))?;
+        Ok(judged.verdict.exit_code)
+    }
+
+    async fn measured(&self, plan: &Plan, stop: &watch::Receiver<bool>) -> Result<Source, Failure> {
+        let revision = match &self.selection.revision {
+            Some(revision) => Some(revision.clone()),
+            None => git_revision(&plan.root).await,
+        };
+        let labels = Labels {
+            session: self.session.to_owned(),
+            arm: self.label.arm,
+            pair: self.label.pair,
+            revision,
+            fingerprint: machine::of_plan(plan),
+        };
+        let runs = self.selection.runs.unwrap_or(match self.asked {
+            Asked::Limits => 1,
+            Asked::Baseline(_) => plan.runs,
+        });
+        let executable = std::env::current_exe()
+            .map_err(|error| Failure::tool("finding this program's own file", &error))?;
+        let mut engine = SubjectEngine::new(executable, std::env::vars().collect());
+        let live = Live::new(*self.output);
+        let runs = measure(&mut engine, plan, runs, &labels, stop, &live, async |run| {
+            self.save(run).await
+        })
+        .await;
+        live.finish();
+        Ok(Source {
+            label: format!("session {}", self.session),
+            runs: runs?,
+            baseline: None,
+        })
+    }
+
+    async fn save(&self, run: &Run) -> Result<(), Failure> {
+        self.history
+            .save(run)
+            .await
+            .map_err(|error| Failure::tool("saving the run", &error))?;
+        if let Some(folder) = &self.selection.out {
+            files::write_run(&folder.join(format!("{}.json", run.id)), run)
+                .map_err(|error| Failure::tool("writing the run", &error))?;
+        }
+        Ok(())
+    }
+
+    fn commands(&self, plan: &Plan, run: &Run) -> Vec<String> {
+        let mut commands = Vec::new();
+        if let Some(revision) = run
+            .revision
+            .as_deref()
+            .filter(|text| !text.ends_with("+dirty"))
+        {
+            commands.push(format!("git checkout {}", shell_words::quote(revision)));
+        }
+        let command = match self.asked {
+            Asked::Limits => "run",
+            Asked::Baseline(_) => "gate",
+        };
+        let file = plan.file.to_string_lossy();
+        let mut line = format!("plimsoll {command} {}", shell_words::quote(&file));
+        if let Some(variant) = &plan.variant {
+            line.push_str(&format!(" --variant {}", shell_words::quote(variant)));
+        }
+        if let Some(runs) = self.selection.runs {
+            line.push_str(&format!(" --runs {runs}"));
+        }
+        commands.push(line);
+        commands.push(format!(
+            "plimsoll report {}",
+            shell_words::quote(&run.session)
+        ));
+        commands
+    }
+}
+
+/// A session's id: readable, sorted by time, unlike any other.
+fn new_session() -> String {
+    let now = Timestamp::now().strftime("%Y%m%d-%H%M%S").to_string();
+    let random = uuid::Uuid::new_v4().simple().to_string();
+    format!("{now}-{}", &random[..4])
+}
+
+/// Ctrl-C and SIGTERM end the run early and keep what was measured; a second Ctrl-C ends us at once,
+/// and the supervisors take everything down.
+fn stop_on_signal() -> Result<watch::Receiver<bool>, Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let listen = |kind| signal(kind).map_err(|error| Failure::tool("listening to signals", &error));
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut terminate = listen(SignalKind::terminate())?;
+    let (sender, receiver) = watch::channel(false);
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if sender.send_replace(true) {
+                std::process::exit(130);
+            }
+        }
+    });
+    Ok(receiver)
+}
+
+/// A program that the plan starts and that is not on this machine, as a sentence with a remedy.
+/// What a build makes is not looked for.
+fn missing_program(plan: &Plan) -> Option<String> {
+    let commands = plan.processes.iter().flat_map(|process| {
+        let start = process.build.is_none().then_some(&process.start);
+        process
+            .build
+            .iter()
+            .chain(&process.prepare)
+            .chain(start)
+            .map(move |command| (process, command))
+    });
+    for (process, command) in commands {
+        // A program whose name is filled in can't be looked for before that.
+        let Some(program) = command.words.first().and_then(|word| word.as_literal()) else {
+            continue;
+        };
+        let folder = process
+            .cwd
+            .as_ref()
+            .map_or_else(|| plan.root.clone(), |cwd| plan.root.join(cwd));
+        if !is_there(program, &folder) {
+            return Some(format!(
+                "{}: the program `{program}` of process `{}` is not on this machine; install it or put it on PATH",
+                plan.file.display(),
+                process.name
+            ));
+        }
+    }
+    None
+}
+
+fn is_there(program: &str, folder: &Path) -> bool {
+    if program.contains('/') {
+        return folder.join(program).exists();
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}

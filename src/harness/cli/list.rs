@@ -1,0 +1,174 @@
+//! `plimsoll list`: the scenarios with what they do, or the sessions in the store.
+
+use serde_json::json;
+
+use crate::harness::gate::exit;
+use crate::harness::report::{format, text};
+use crate::harness::scenario::{Arrivals, Plan, catalogue};
+use crate::harness::store::SessionSummary;
+
+use super::args::{Global, ListArgs};
+use super::failure::Failure;
+use super::output::Output;
+use super::workspace;
+
+/// Lists.
+pub async fn run(global: &Global, output: &Output, args: &ListArgs) -> Result<u8, Failure> {
+    if args.sessions {
+        return sessions(global, output).await;
+    }
+    let chosen = workspace::choose(&args.files, output)?;
+    let plans: Vec<Plan> = workspace::all_variants(&chosen.files, output)?
+        .into_iter()
+        .flatten()
+        .collect();
+    if output.is_json() {
+        let all: Vec<_> = plans
+            .iter()
+            .map(|plan| to_json(plan, args.metrics))
+            .collect();
+        output.answer_json(&all)?;
+        return Ok(exit::PASS);
+    }
+    for plan in &plans {
+        output.answer(&describe(plan, args.metrics))?;
+    }
+    Ok(exit::PASS)
+}
+
+async fn sessions(global: &Global, output: &Output) -> Result<u8, Failure> {
+    let sessions = match workspace::existing_history(global).await? {
+        Some(history) => history
+            .sessions()
+            .await
+            .map_err(|error| Failure::tool("reading the history", &error))?,
+        None => Vec::new(),
+    };
+    if output.is_json() {
+        let all: Vec<_> = sessions.iter().map(session_to_json).collect();
+        output.answer_json(&all)?;
+    } else if sessions.is_empty() {
+        output.say("no sessions yet; make one: plimsoll run");
+    } else {
+        let mut table = format!(
+            "{:<22} {:<28} {:<20} {:>5} {:>5}\n",
+            "session", "scenario", "started (UTC)", "runs", "valid"
+        );
+        for session in &sessions {
+            table.push_str(&format!(
+                "{:<22} {:<28} {:<20} {:>5} {:>5}\n",
+                text::shown(&session.session, 22),
+                text::shown(&session.scenario, 28),
+                session
+                    .first_started_at
+                    .strftime("%Y-%m-%d %H:%M:%S")
+                    .to_string(),
+                session.runs,
+                session.valid_runs,
+            ));
+        }
+        output.answer(&table)?;
+    }
+    Ok(exit::PASS)
+}
+
+fn session_to_json(session: &SessionSummary) -> serde_json::Value {
+    json!({
+        "session": session.session,
+        "scenario": session.scenario,
+        "fingerprint": session.fingerprint_id,
+        "first_started_at": session.first_started_at,
+        "last_started_at": session.last_started_at,
+        "runs": session.runs,
+        "valid_runs": session.valid_runs,
+    })
+}
+
+fn to_json(plan: &Plan, metrics: bool) -> serde_json::Value {
+    let mut value = json!({
+        "scenario": plan.id(),
+        "file": plan.file,
+        "description": plan.description,
+        "processes": plan.processes.iter().map(|process| &process.name).collect::<Vec<_>>(),
+        "loads": plan.loads.iter().map(|load| &load.name).collect::<Vec<_>>(),
+        "gates": plan.gates.iter().map(|gate| &gate.metric).collect::<Vec<_>>(),
+    });
+    if metrics {
+        value["metrics"] = catalogue::all(plan)
+            .iter()
+            .map(|spec| json!({ "name": spec.path(), "unit": spec.unit, "better": spec.better }))
+            .collect();
+    }
+    value
+}
+
+fn describe(plan: &Plan, metrics: bool) -> String {
+    let mut lines = vec![format!("{}  {}", plan.id(), plan.file.display())];
+    if !plan.description.is_empty() {
+        lines.push(format!("  {}", text::one_line(&plan.description)));
+    }
+    let names: Vec<_> = plan
+        .processes
+        .iter()
+        .map(|process| process.name.as_str())
+        .collect();
+    if !names.is_empty() {
+        lines.push(format!("  starts {}", names.join(", ")));
+    }
+    for load in &plan.loads {
+        let arrivals = match &load.arrivals {
+            Arrivals::Open {
+                stages,
+                max_in_flight,
+            } => format!(
+                "open, up to {:.0}/s, at most {max_in_flight} in flight",
+                stages
+                    .iter()
+                    .map(|stage| stage.from.max(stage.to))
+                    .fold(0.0, f64::max)
+            ),
+            Arrivals::Closed { stages } => format!(
+                "closed, up to {:.0} users",
+                stages
+                    .iter()
+                    .map(|stage| stage.from.max(stage.to))
+                    .fold(0.0, f64::max)
+            ),
+        };
+        lines.push(format!(
+            "  load {}: flow {}, {arrivals}",
+            load.name, load.flow
+        ));
+    }
+    if !plan.loads.is_empty() {
+        lines.push(format!(
+            "  takes {} a run",
+            format::duration_ns(plan.phases.total_ns())
+        ));
+    }
+    for bench in &plan.benches {
+        let targets = if bench.targets.is_empty() {
+            "all".to_owned()
+        } else {
+            bench.targets.join(", ")
+        };
+        lines.push(format!(
+            "  benches {targets}, {} invocations",
+            bench.invocations
+        ));
+    }
+    let gates: Vec<_> = plan.gates.iter().map(|gate| gate.metric.as_str()).collect();
+    if !gates.is_empty() {
+        lines.push(format!("  judges {}", gates.join(", ")));
+    }
+    if metrics {
+        lines.push("  metrics that a gate can name:".to_owned());
+        lines.extend(
+            catalogue::all(plan)
+                .iter()
+                .map(|spec| format!("    {} ({})", spec.path(), spec.unit)),
+        );
+    }
+    lines.push(String::new());
+    lines.join("\n")
+}

@@ -1,0 +1,176 @@
+//! What a person names when they mean runs: files, folders, sessions, run ids, `latest`, `baseline`.
+
+use std::path::{Path, PathBuf};
+
+use crate::harness::model::{Run, RunId};
+use crate::harness::store::{
+    Baseline, BaselineError, DecodeError, FormatError, History, Query, files,
+};
+
+use super::failure::Failure;
+
+/// Runs with a name for the reader.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// What it is, for the reader.
+    pub label: String,
+    /// The runs, oldest first; at least one.
+    pub runs: Vec<Run>,
+    /// The baseline file that they come from, if so.
+    pub baseline: Option<Baseline>,
+}
+
+/// Where to look.
+#[derive(Debug)]
+pub struct Places<'a> {
+    /// The history, where it exists already.
+    pub history: Option<&'a History>,
+    /// The folder of baselines.
+    pub baselines: &'a Path,
+}
+
+impl Places<'_> {
+    /// The runs that `name` means, other than `baseline`, which only means something beside a head.
+    pub async fn find(&self, name: &str) -> Result<Source, Failure> {
+        let path = Path::new(name);
+        if path.exists() {
+            return read(path);
+        }
+        let Some(history) = self.history else {
+            return Err(Failure::usage(
+                format!("`{name}` is no file or folder, and there is no history here"),
+                "name run files, or run a scenario first: plimsoll run",
+            ));
+        };
+        let ids = if name == "latest" {
+            latest(history).await?
+        } else {
+            named(history, name).await?
+        };
+        let runs = history
+            .load(&ids)
+            .await
+            .map_err(|error| Failure::tool("reading the history", &error))?;
+        let label = match runs.first() {
+            Some(run) if runs.len() == 1 => format!("run {}", run.id),
+            Some(run) => format!("session {}", run.session),
+            None => return Err(nothing(name)),
+        };
+        Ok(Source {
+            label,
+            runs,
+            baseline: None,
+        })
+    }
+
+    /// The baseline under which `head` may be compared; `None` where there is none for the machine
+    /// and the scenario.
+    pub fn baseline_for(&self, head: &Run) -> Result<Option<Source>, Failure> {
+        let found = Baseline::find(self.baselines, &head.fingerprint, &head.scenario)
+            .map_err(|error| Failure::tool("reading the baseline", &error))?;
+        let path = Baseline::path(self.baselines, &head.fingerprint, &head.scenario);
+        Ok(found.map(|baseline| from_baseline(baseline, &path)))
+    }
+}
+
+/// The baseline files of a scenario, of whichever machine.
+pub fn baselines_of(folder: &Path, scenario: &str) -> Vec<PathBuf> {
+    let paths = Baseline::list(folder).unwrap_or_default();
+    let of_scenario =
+        |path: &PathBuf| Baseline::load(path).is_ok_and(|found| found.scenario == scenario);
+    paths.into_iter().filter(of_scenario).collect()
+}
+
+/// A run file, a folder of run files, or a baseline file.
+fn read(path: &Path) -> Result<Source, Failure> {
+    if path.is_file() {
+        match Baseline::load(path) {
+            Ok(baseline) => return Ok(from_baseline(baseline, path)),
+            // Runs, then; or something that `read_runs` has the better words for.
+            Err(BaselineError::Decode {
+                source: DecodeError::Format(FormatError::Foreign { .. }) | DecodeError::Json(_),
+                ..
+            }) => {}
+            Err(error) => return Err(Failure::tool("reading", &error)),
+        }
+    }
+    let mut runs = files::read_runs(path).map_err(|error| Failure::tool("reading runs", &error))?;
+    if runs.is_empty() {
+        return Err(nothing(&path.display().to_string()));
+    }
+    runs.sort_by_key(|run| (run.started_at, run.id));
+    Ok(Source {
+        label: path.display().to_string(),
+        runs,
+        baseline: None,
+    })
+}
+
+fn from_baseline(baseline: Baseline, path: &Path) -> Source {
+    Source {
+        label: format!("baseline {}", path.display()),
+        runs: baseline.to_runs(),
+        baseline: Some(baseline),
+    }
+}
+
+async fn latest(history: &History) -> Result<Vec<RunId>, Failure> {
+    let runs = history
+        .find(&Query {
+            limit: Some(1),
+            ..Query::default()
+        })
+        .await
+        .map_err(|error| Failure::tool("reading the history", &error))?;
+    let newest = runs.first().ok_or_else(|| nothing("latest"))?;
+    in_session(history, &newest.session, Some(&newest.scenario)).await
+}
+
+/// A session by its id, or a run by its id or the beginning of it.
+async fn named(history: &History, name: &str) -> Result<Vec<RunId>, Failure> {
+    let ids = in_session(history, name, None).await?;
+    if !ids.is_empty() {
+        return Ok(ids);
+    }
+    let id = history.resolve(name).await.map_err(|error| {
+        Failure::usage(
+            format!("`{name}` is no file, no session and no run: {error}"),
+            "see what there is: plimsoll list --sessions",
+        )
+    })?;
+    Ok(vec![id])
+}
+
+async fn in_session(
+    history: &History,
+    session: &str,
+    scenario: Option<&str>,
+) -> Result<Vec<RunId>, Failure> {
+    let query = Query {
+        session: Some(session.to_owned()),
+        scenario: scenario.map(str::to_owned),
+        ..Query::default()
+    };
+    let mut runs = history
+        .find(&query)
+        .await
+        .map_err(|error| Failure::tool("reading the history", &error))?;
+    runs.sort_by_key(|run| (run.started_at, run.id));
+    if let Some(other) = runs.iter().find(|run| run.scenario != runs[0].scenario) {
+        return Err(Failure::usage(
+            format!(
+                "session {session} has runs of {} and of {}",
+                runs[0].scenario, other.scenario
+            ),
+            "name a run of the scenario that you mean: plimsoll list --sessions",
+        ));
+    }
+    Ok(runs.into_iter().map(|run| run.id).collect())
+}
+
+fn nothing(name: &str) -> Failure {
+    Failure::usage(
+        format!("`{name}` holds no runs"),
+        "see what there is: plimsoll list --sessions; or make some: plimsoll run",
+    )
+}

@@ -1,0 +1,116 @@
+//! From the command line to the exit code.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+use tracing_subscriber::EnvFilter;
+
+use crate::harness::engine::load::worker_main;
+use crate::harness::engine::process::supervise_main;
+use crate::harness::gate::exit;
+
+use super::args::{Cli, Command};
+use super::failure::Failure;
+use super::output::Output;
+use super::{baseline, check, compare, doctor, gate, list, run};
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(|info| {
+        let _ = writeln!(
+            std::io::stderr(),
+            "BUG: {info}\nThis is a mistake in plimsoll {}, not in what you did; please report it with the command line.",
+            env!("CARGO_PKG_VERSION")
+        );
+    }));
+    let cli = Cli::parse();
+    match &cli.command {
+        // Processes of our own, which speak a protocol and are no commands for people.
+        Command::Worker => {
+            return match worker_main() {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => ExitCode::from(explain(
+                    &Failure::tool("generating load", &error),
+                    &Output::new(&cli.global),
+                )),
+            };
+        }
+        Command::Supervise => return supervise_main(),
+        _ => {}
+    }
+    log_to_stderr(cli.global.verbose);
+    let output = Output::new(&cli.global);
+    let code = dispatch(&cli, &output).unwrap_or_else(|failure| explain(&failure, &output));
+    ExitCode::from(code)
+}
+
+fn dispatch(cli: &Cli, output: &Output) -> Result<u8, Failure> {
+    let runtime = tokio::runtime::Runtime::new()
+        .map_err(|error| Failure::tool("starting the runtime", &error))?;
+    let global = &cli.global;
+    runtime.block_on(async {
+        match &cli.command {
+            Command::Run(args) => run::run(global, output, args).await,
+            Command::Gate(args) => gate::run(global, output, args).await,
+            Command::Compare(args) => compare::run(global, output, args).await,
+            Command::Report(args) => compare::report(global, output, args).await,
+            Command::Baseline(command) => baseline::run(global, output, command).await,
+            Command::Check(args) => check::run(output, args),
+            Command::Schema(args) => check::schema(output, args),
+            Command::List(args) => list::run(global, output, args).await,
+            Command::Doctor => doctor::run(output).await,
+            Command::Completions { shell } => {
+                let mut script = Vec::new();
+                clap_complete::generate(*shell, &mut Cli::command(), "plimsoll", &mut script);
+                output.answer(&String::from_utf8_lossy(&script))?;
+                Ok(exit::PASS)
+            }
+            Command::Worker | Command::Supervise => Ok(exit::PASS),
+        }
+    })
+}
+
+fn explain(failure: &Failure, output: &Output) -> u8 {
+    let (open, close) = match output.colour_err {
+        true => (
+            anstyle::AnsiColor::Red
+                .on_default()
+                .bold()
+                .render()
+                .to_string(),
+            anstyle::Reset.render().to_string(),
+        ),
+        false => (String::new(), String::new()),
+    };
+    let mut stderr = std::io::stderr().lock();
+    // Where stderr is gone too, the exit code has to be enough.
+    let _ = match failure {
+        Failure::Usage(what, remedy) => {
+            writeln!(stderr, "{open}error{close}: {what}\n  help: {remedy}")
+        }
+        Failure::Scenario(rendered) => writeln!(stderr, "{rendered}"),
+        Failure::Tool(what) => writeln!(stderr, "{open}error{close}: {what}"),
+        Failure::BrokenPipe => Ok(()),
+    };
+    match failure {
+        Failure::Usage(..) | Failure::Scenario(_) => exit::USAGE,
+        Failure::Tool(_) => exit::FAILURE,
+        Failure::BrokenPipe => exit::PASS,
+    }
+}
+
+/// Logs are for finding out what happens inside: silent unless asked for with -v or PLIMSOLL_LOG.
+fn log_to_stderr(verbose: u8) {
+    let level = match verbose {
+        0 => "error",
+        1 => "plimsoll=info,warn",
+        2 => "plimsoll=debug,info",
+        _ => "trace",
+    };
+    let filter = EnvFilter::try_from_env("PLIMSOLL_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+}

@@ -1,0 +1,187 @@
+//! From runs to an answer: compare, judge, render, and put the page where it belongs.
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use crate::harness::compare::{Comparison, Design, Settings, compare};
+use crate::harness::gate::{Evidence, Policy, Verdict, Warning, judge};
+use crate::harness::model::{FingerprintDifference, LatencyHistogram, Run};
+use crate::harness::report::terminal::{self, TerminalStyle};
+use crate::harness::report::{BaseLatency, ReportInput, html};
+use crate::harness::scenario::Plan;
+use crate::harness::store::{Baseline, BaselineLoad, files};
+
+use super::failure::Failure;
+use super::output::Output;
+use super::sources::{Source, baselines_of};
+
+/// Two arms, or one, with what judges them.
+pub struct Case<'a> {
+    /// What judges.
+    pub policy: Policy,
+    /// The scenario, where there is one.
+    pub plan: Option<&'a Plan>,
+    /// What is judged.
+    pub head: &'a Source,
+    /// What it is compared with.
+    pub base: Option<&'a Source>,
+    /// How the arms were measured.
+    pub design: Design,
+    /// What the reader should know besides.
+    pub notes: Vec<String>,
+    /// Command lines that make this again.
+    pub commands: Vec<String>,
+}
+
+/// A case with its verdict.
+pub struct Judged<'a> {
+    case: Case<'a>,
+    /// What the gate says.
+    pub verdict: Verdict,
+    base_latency: Vec<BaseLatency>,
+}
+
+impl<'a> Case<'a> {
+    /// Compares and judges.
+    pub fn judge(self) -> Judged<'a> {
+        let comparison = self.comparison();
+        let evidence = Evidence {
+            base: self.base.map_or(&[], |base| &base.runs),
+            head: &self.head.runs,
+            comparison: comparison.as_ref(),
+        };
+        let mut verdict = judge(&self.policy, &evidence);
+        let notes = self
+            .notes
+            .iter()
+            .map(|text| Warning::Note { text: text.clone() });
+        verdict.warnings.extend(notes);
+        let baseline = self.base.and_then(|base| base.baseline.as_ref());
+        let base_latency = baseline.map_or_else(Vec::new, base_latency);
+        Judged {
+            case: self,
+            verdict,
+            base_latency,
+        }
+    }
+
+    fn comparison(&self) -> Option<Comparison> {
+        let base = self.base?;
+        let settings = Settings {
+            base_label: base.label.clone(),
+            head_label: self.head.label.clone(),
+            ..Settings::new(self.design)
+        };
+        Some(compare(&base.runs, &self.head.runs, &settings))
+    }
+}
+
+impl Judged<'_> {
+    /// The HTML page, written as a whole or not at all.
+    pub fn write_page(&self, path: &Path) -> Result<(), Failure> {
+        files::write_text(path, &html::render(&self.input(None)))
+            .map_err(|error| Failure::tool("writing the report", &error))
+    }
+
+    /// The answer on stdout: the summary for a person, or the verdict as one line of JSON.
+    pub fn answer(&self, output: &Output, page: Option<&Path>) -> Result<(), Failure> {
+        if output.is_json() {
+            return output.answer_json(&self.verdict);
+        }
+        let style = TerminalStyle {
+            colour: output.colour,
+            width: output.width,
+            ascii: false,
+        };
+        let page = page.map(|page| page.display().to_string());
+        output.answer(&terminal::render(&self.input(page.as_deref()), style))
+    }
+
+    fn input<'s>(&'s self, page: Option<&'s str>) -> ReportInput<'s> {
+        let base = self.case.base.filter(|base| base.baseline.is_none());
+        ReportInput {
+            verdict: &self.verdict,
+            plan: self.case.plan,
+            head: &self.case.head.runs,
+            base: base.map_or(&[], |base| &base.runs),
+            base_latency: &self.base_latency,
+            commands: &self.case.commands,
+            page,
+            generated_at: Timestamp::now(),
+            version: env!("CARGO_PKG_VERSION"),
+        }
+    }
+}
+
+/// Where the page of a session lies.
+pub fn page_path(reports: &Path, run: &Run) -> PathBuf {
+    reports
+        .join(files::component(&run.scenario))
+        .join(format!("{}.html", files::component(&run.session)))
+}
+
+/// The baseline that `head` can be compared with. One that was measured under other conditions is
+/// no baseline here: it is named in the notes, and the gate goes on without it.
+pub fn comparable(
+    base: Option<Source>,
+    head: &Run,
+    folder: &Path,
+) -> (Option<Source>, Vec<String>) {
+    let Some(base) = base else {
+        let others = baselines_of(folder, &head.scenario);
+        let notes = others
+            .first()
+            .map(|path| {
+                format!(
+                    "there is a baseline of another machine ({}), which means nothing here; save one of this machine: \
+                     plimsoll baseline save {}",
+                    path.display(),
+                    head.scenario
+                )
+            })
+            .into_iter()
+            .collect();
+        return (None, notes);
+    };
+    let differences = base.runs.first().map_or_else(Vec::new, |run| {
+        run.fingerprint.differences(&head.fingerprint)
+    });
+    if differences.is_empty() {
+        return (Some(base), Vec::new());
+    }
+    let note = format!(
+        "the {} can't be compared with: {}; save a new one: plimsoll baseline save {}",
+        base.label,
+        differences
+            .iter()
+            .map(difference)
+            .collect::<Vec<_>>()
+            .join("; "),
+        head.scenario
+    );
+    (None, vec![note])
+}
+
+fn difference(difference: &FingerprintDifference) -> String {
+    match difference.field.as_str() {
+        "scenario_hash" => "what the scenario measures has changed since".to_owned(),
+        field => format!("{field} was {}, is {}", difference.base, difference.head),
+    }
+}
+
+/// The latencies of a baseline file, a load at a time. It keeps no service times.
+fn base_latency(baseline: &Baseline) -> Vec<BaseLatency> {
+    let of_load = |load: &BaselineLoad| {
+        let mut response = LatencyHistogram::new();
+        for request in &load.requests {
+            response.merge(&request.response);
+        }
+        BaseLatency {
+            load: load.name.clone(),
+            response,
+            service: LatencyHistogram::new(),
+        }
+    };
+    baseline.loads.iter().map(of_load).collect()
+}

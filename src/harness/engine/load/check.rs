@@ -1,0 +1,322 @@
+//! What must hold of an answer, and what later steps take from it.
+
+use std::borrow::Cow;
+
+use regex::Regex;
+use reqwest::header::{HeaderMap, HeaderName};
+use serde_json::Value;
+use serde_json_path::JsonPath;
+
+use crate::harness::model::ErrorKind;
+use crate::harness::scenario::{CheckPlan, ExtractPlan};
+
+/// Why a check or an extraction could not be compiled. A plan that was validated has none of these.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckError {
+    /// Not a JSONPath.
+    #[error("`{path}` is not a JSONPath: {error}")]
+    JsonPath {
+        /// What was written.
+        path: String,
+        /// What is wrong with it.
+        error: serde_json_path::ParseError,
+    },
+    /// Not a regular expression.
+    #[error("`{pattern}` is not a regular expression: {error}")]
+    Regex {
+        /// What was written.
+        pattern: String,
+        /// What is wrong with it.
+        error: regex::Error,
+    },
+    /// Not the name of a header.
+    #[error("`{0}` is not the name of a header")]
+    Header(String),
+}
+
+/// The compiled checks and extractions of a step.
+#[derive(Debug)]
+pub(super) struct Checks {
+    status: Vec<(u16, u16)>,
+    body_contains: Option<String>,
+    json: Vec<(JsonPath, Value)>,
+    headers: Vec<(HeaderName, Option<String>)>,
+    extract: Vec<(usize, Extract)>,
+}
+
+#[derive(Debug)]
+enum Extract {
+    Json(JsonPath),
+    Header(HeaderName),
+    Regex(Regex),
+}
+
+/// What failed, and a sentence about it with hostile text in it.
+pub(super) type Complaint = (ErrorKind, String);
+
+impl Checks {
+    /// Compiles the checks, and the extractions by the index of the value that each sets.
+    pub(super) fn new<'a>(
+        plan: &CheckPlan,
+        extract: impl Iterator<Item = (usize, &'a ExtractPlan)>,
+    ) -> Result<Self, CheckError> {
+        let json = plan
+            .json
+            .iter()
+            .map(|(path, expected)| Ok((json_path(path)?, expected.clone())));
+        let headers = plan
+            .headers
+            .iter()
+            .map(|(name, expected)| Ok((header_name(name)?, expected.clone())));
+        let extract = extract.map(|(index, plan)| {
+            let extract = match plan {
+                ExtractPlan::Json(path) => Extract::Json(json_path(path)?),
+                ExtractPlan::Header(name) => Extract::Header(header_name(name)?),
+                ExtractPlan::Regex(pattern) => {
+                    Extract::Regex(Regex::new(pattern).map_err(|error| CheckError::Regex {
+                        pattern: pattern.clone(),
+                        error,
+                    })?)
+                }
+            };
+            Ok((index, extract))
+        });
+        Ok(Self {
+            status: plan.status.clone(),
+            body_contains: plan.body_contains.clone(),
+            json: json.collect::<Result<_, _>>()?,
+            headers: headers.collect::<Result<_, _>>()?,
+            extract: extract.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Whether the body is looked at, so that it must be kept.
+    pub(super) fn needs_body(&self) -> bool {
+        let extracts_from_body = |(_, extract): &(usize, Extract)| {
+            matches!(extract, Extract::Json(_) | Extract::Regex(_))
+        };
+        self.body_contains.is_some()
+            || !self.json.is_empty()
+            || self.extract.iter().any(extracts_from_body)
+    }
+
+    /// Checks an answer, then takes values from it into `extracted`.
+    pub(super) fn apply(
+        &self,
+        status: u16,
+        headers: &HeaderMap,
+        body: &[u8],
+        extracted: &mut [Option<String>],
+    ) -> Result<(), Complaint> {
+        let in_order = |&(low, high): &(u16, u16)| (low..=high).contains(&status);
+        if !self.status.iter().any(in_order) {
+            return Err((ErrorKind::Status, format!("status {status}")));
+        }
+        for (name, expected) in &self.headers {
+            let found = headers.get(name).map(|value| value.as_bytes());
+            match (found, expected) {
+                (None, _) => {
+                    return Err((ErrorKind::Check, format!("the header {name} is missing")));
+                }
+                (Some(found), Some(expected)) if found != expected.as_bytes() => {
+                    let found = String::from_utf8_lossy(found);
+                    let message = format!("the header {name} is `{found}`, not `{expected}`");
+                    return Err((ErrorKind::Check, message));
+                }
+                (Some(_), _) => {}
+            }
+        }
+        let body = Body::new(body);
+        if let Some(wanted) = &self.body_contains
+            && !body.text().contains(wanted.as_str())
+        {
+            let message = format!("the body does not contain `{wanted}`");
+            return Err((ErrorKind::Check, message));
+        }
+        let json = self.parse(&body)?;
+        for (path, expected) in &self.json {
+            match path.query(&json).first() {
+                Some(found) if same(found, expected) => {}
+                Some(found) => {
+                    let message = format!("{path} is {found}, not {expected}");
+                    return Err((ErrorKind::Check, message));
+                }
+                None => return Err((ErrorKind::Check, format!("{path} finds nothing"))),
+            }
+        }
+        for (index, extract) in &self.extract {
+            let value = match extract {
+                Extract::Json(path) => path
+                    .query(&json)
+                    .first()
+                    .map(json_text)
+                    .ok_or_else(|| format!("{path} finds nothing")),
+                Extract::Header(name) => headers
+                    .get(name)
+                    .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+                    .ok_or_else(|| format!("the header {name} is missing")),
+                Extract::Regex(regex) => regex
+                    .captures(&body.text())
+                    .and_then(|captures| captures.get(1).or_else(|| captures.get(0)))
+                    .map(|found| found.as_str().to_owned())
+                    .ok_or_else(|| format!("/{regex}/ matches nothing")),
+            };
+            extracted[*index] = Some(value.map_err(|message| (ErrorKind::Extract, message))?);
+        }
+        Ok(())
+    }
+
+    /// The body as JSON where a check or an extraction asks for it.
+    fn parse(&self, body: &Body<'_>) -> Result<Value, Complaint> {
+        let extracts = |(_, extract): &(usize, Extract)| matches!(extract, Extract::Json(_));
+        let kind = if !self.json.is_empty() {
+            ErrorKind::Check
+        } else if self.extract.iter().any(extracts) {
+            ErrorKind::Extract
+        } else {
+            return Ok(Value::Null);
+        };
+        serde_json::from_slice(body.bytes)
+            .map_err(|error| (kind, format!("the body is not JSON: {error}")))
+    }
+}
+
+struct Body<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> Body<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes }
+    }
+
+    fn text(&self) -> Cow<'a, str> {
+        String::from_utf8_lossy(self.bytes)
+    }
+}
+
+fn json_path(path: &str) -> Result<JsonPath, CheckError> {
+    JsonPath::parse(path).map_err(|error| CheckError::JsonPath {
+        path: path.to_owned(),
+        error,
+    })
+}
+
+fn header_name(name: &str) -> Result<HeaderName, CheckError> {
+    HeaderName::from_bytes(name.as_bytes()).map_err(|_| CheckError::Header(name.to_owned()))
+}
+
+/// Whether two JSON values mean the same: for JSON, unlike for serde_json, 1 and 1.0 do.
+fn same(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Number(a), Value::Number(b)) => a == b || a.as_f64() == b.as_f64(),
+        _ => a == b,
+    }
+}
+
+/// A string as it is, anything else as JSON.
+fn json_text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const BODY: &[u8] = br#"{"id": 7, "name": "a", "items": [{"v": 1.5}], "none": null}"#;
+
+    fn plan() -> CheckPlan {
+        CheckPlan {
+            status: vec![(200, 299)],
+            body_contains: None,
+            json: vec![],
+            headers: vec![],
+        }
+    }
+
+    fn apply(plan: &CheckPlan, extract: &[ExtractPlan]) -> Result<Vec<Option<String>>, Complaint> {
+        let checks = Checks::new(plan, extract.iter().enumerate()).unwrap();
+        let mut headers = HeaderMap::new();
+        headers.insert("x-id", "h7".parse().unwrap());
+        let mut extracted = vec![None; extract.len()];
+        checks.apply(201, &headers, BODY, &mut extracted)?;
+        Ok(extracted)
+    }
+
+    #[test]
+    fn a_check_holds_or_says_why_not() {
+        let check = |change: &dyn Fn(&mut CheckPlan), expected: Result<(), (ErrorKind, &str)>| {
+            let mut plan = plan();
+            change(&mut plan);
+            let found = apply(&plan, &[]).map(|_| ());
+            match (&found, &expected) {
+                (Ok(()), Ok(())) => {}
+                (Err((kind, message)), Err((expected, part)))
+                    if kind == expected && message.contains(part) => {}
+                _ => panic!("{found:?}, not {expected:?}"),
+            }
+        };
+        let json = |path: &str, value: Value| {
+            let path = path.to_owned();
+            move |plan: &mut CheckPlan| plan.json = vec![(path.clone(), value.clone())]
+        };
+        let header = |name: &str, value: Option<&str>| {
+            let pair = (name.to_owned(), value.map(str::to_owned));
+            move |plan: &mut CheckPlan| plan.headers = vec![pair.clone()]
+        };
+        let failed = |part| Err((ErrorKind::Check, part));
+        check(&|_| (), Ok(()));
+        check(
+            &|plan| plan.status = vec![(200, 200)],
+            Err((ErrorKind::Status, "201")),
+        );
+        check(&|plan| plan.body_contains = Some("items".into()), Ok(()));
+        check(&|plan| plan.body_contains = Some("x".into()), failed("`x`"));
+        check(&json("$.id", json!(7)), Ok(()));
+        check(&json("$.id", json!(7.0)), Ok(()));
+        check(&json("$.id", json!("7")), failed("is 7, not \"7\""));
+        check(&json("$.items[0].v", json!(1.5)), Ok(()));
+        check(&json("$.nothing", json!(1)), failed("finds nothing"));
+        check(&header("X-Id", None), Ok(()));
+        check(&header("x-id", Some("h7")), Ok(()));
+        check(&header("x-id", Some("h8")), failed("`h7`"));
+        check(&header("etag", None), failed("missing"));
+    }
+
+    #[test]
+    fn a_value_is_extracted_or_the_step_fails() {
+        let check = |extract: ExtractPlan, expected: Result<&str, &str>| {
+            let found = apply(&plan(), &[extract]);
+            match (&found, expected) {
+                (Ok(values), Ok(value)) => assert_eq!(values[0].as_deref(), Some(value)),
+                (Err((ErrorKind::Extract, message)), Err(part)) if message.contains(part) => {}
+                _ => panic!("{found:?}, not {expected:?}"),
+            }
+        };
+        check(ExtractPlan::Json("$.id".into()), Ok("7"));
+        check(ExtractPlan::Json("$.name".into()), Ok("a"));
+        check(ExtractPlan::Json("$.items[0]".into()), Ok(r#"{"v":1.5}"#));
+        check(ExtractPlan::Json("$.x".into()), Err("finds nothing"));
+        check(ExtractPlan::Header("X-ID".into()), Ok("h7"));
+        check(ExtractPlan::Header("etag".into()), Err("missing"));
+        check(ExtractPlan::Regex(r#""id": (\d+)"#.into()), Ok("7"));
+        check(ExtractPlan::Regex("items".into()), Ok("items"));
+        check(ExtractPlan::Regex("x{9}".into()), Err("matches nothing"));
+    }
+
+    #[test]
+    fn a_body_that_is_not_json_fails_only_whoever_needs_json() {
+        let checks = |plan: &CheckPlan, extract: &[ExtractPlan]| {
+            let checks = Checks::new(plan, extract.iter().enumerate()).unwrap();
+            checks.apply(200, &HeaderMap::new(), b"<html>", &mut [None])
+        };
+        assert_eq!(checks(&plan(), &[]), Ok(()));
+        let (kind, _) = checks(&plan(), &[ExtractPlan::Json("$.id".into())]).unwrap_err();
+        assert_eq!(kind, ErrorKind::Extract);
+    }
+}

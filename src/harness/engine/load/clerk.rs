@@ -1,0 +1,232 @@
+//! The worker's bookkeeper: once a second it puts what the recorder noted into windows, looks at the
+//! process itself, and reports. All of it on a thread of its own, so that no user waits for it.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Instant;
+
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike as _;
+use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System};
+
+use super::clock::LoadClock;
+use super::recorder::{Recorder, under_way};
+use super::shape::Shape;
+use super::windows::{MAX_WINDOWS, WINDOW_NS, absorb, pack, window};
+use crate::harness::engine::LoadTick;
+use crate::harness::model::{GeneratorSample, LoadMeasurement, RequestSeries};
+use crate::harness::scenario::PhasePlan;
+
+/// Keeps the books of one load.
+pub(super) struct Clerk {
+    pub(super) recorder: Arc<Recorder>,
+    pub(super) clock: LoadClock,
+    pub(super) phases: PhasePlan,
+    /// The rate of an open model, of this worker's shard.
+    pub(super) rate: Option<Shape>,
+    /// Name, flow and model are set; the rest is filled in.
+    pub(super) load: LoadMeasurement,
+}
+
+impl Clerk {
+    /// Works from the start of the load until `finish` is closed. `report` is called once a second.
+    pub(super) fn work(
+        mut self,
+        finish: &Receiver<()>,
+        mut report: impl FnMut(LoadTick),
+    ) -> LoadMeasurement {
+        let mut own = OwnUse::new();
+        let mut samples = Samples::default();
+        let mut second = 0;
+        while let Err(RecvTimeoutError::Timeout) =
+            finish.recv_timeout(self.clock.until(second * WINDOW_NS))
+        {
+            let sample = own.look(self.clock.now_ns());
+            if second > 0 {
+                let tick = self.close_second(second - 1, &sample);
+                report(tick);
+                samples.push(sample);
+            }
+            // After a long pause of the machine the seconds in between are not made up for.
+            second = (self.clock.now_ns() / WINDOW_NS).max(second) + 1;
+        }
+        self.load.generator.samples = samples.finish();
+        self.finish()
+    }
+
+    fn close_second(&mut self, number: u64, sample: &GeneratorSample) -> LoadTick {
+        // The second that ended just now may still be written to by whoever is just ending a
+        // request, so it is taken a second later.
+        for (number, second) in self.recorder.take_before(number) {
+            let rate = self.rate.as_ref();
+            absorb(&mut self.load, number, second, &self.phases, rate);
+        }
+        let last = self.recorder.look();
+        if number * WINDOW_NS < self.phases.total_ns() {
+            let rate = self.rate.as_ref();
+            window(&mut self.load, number, &self.phases, rate).in_flight = last.in_flight;
+        }
+        LoadTick {
+            load: self.load.name.clone(),
+            at_ns: sample.at_ns,
+            rate: last.ended as f64,
+            target_rate: self
+                .rate
+                .as_ref()
+                .map(|rate| rate.mean(number * WINDOW_NS, (number + 1) * WINDOW_NS)),
+            p50_ns: last.response.quantile_ns(0.5),
+            p95_ns: last.response.quantile_ns(0.95),
+            p99_ns: last.response.quantile_ns(0.99),
+            failed: last.failed,
+            dropped: last.dropped,
+            in_flight: last.in_flight,
+            cpu_cores: sample.cpu_cores,
+        }
+    }
+
+    fn finish(mut self) -> LoadMeasurement {
+        let (measured, seconds) = self.recorder.finish();
+        for (number, second) in seconds {
+            let rate = self.rate.as_ref();
+            absorb(&mut self.load, number, second, &self.phases, rate);
+        }
+        let mut load = self.load;
+        for window in &mut load.windows {
+            window.counts.cancelled = under_way(&window.counts);
+        }
+        for (series, measured) in load.requests.iter_mut().zip(measured.requests) {
+            let mut windows = std::mem::take(&mut series.windows);
+            windows.iter_mut().for_each(pack);
+            *series = RequestSeries {
+                windows,
+                ..measured
+            };
+        }
+        load.counts = measured.counts;
+        load.iteration = measured.iteration;
+        load.generator.ticket_lateness = measured.lateness;
+        load
+    }
+}
+
+/// What this process used since the last look.
+struct OwnUse {
+    /// `None` where the system tells nothing of processes.
+    system: Option<System>,
+    cpu_ns: u64,
+    at: Instant,
+}
+
+impl OwnUse {
+    fn new() -> Self {
+        Self {
+            system: System::new().ok(),
+            cpu_ns: cpu_ns(),
+            at: Instant::now(),
+        }
+    }
+
+    fn look(&mut self, at_ns: u64) -> GeneratorSample {
+        let (cpu_ns, at) = (cpu_ns(), Instant::now());
+        let used_ns = cpu_ns.saturating_sub(std::mem::replace(&mut self.cpu_ns, cpu_ns));
+        let passed = at.duration_since(std::mem::replace(&mut self.at, at));
+        GeneratorSample {
+            at_ns,
+            cpu_cores: used_ns as f64 / (passed.as_nanos() as f64).max(1.0),
+            rss_bytes: self.rss_bytes(),
+        }
+    }
+
+    fn rss_bytes(&mut self) -> u64 {
+        let (Some(system), Ok(own)) = (&mut self.system, sysinfo::get_current_pid()) else {
+            return 0;
+        };
+        let memory = ProcessRefreshKind::nothing().with_memory();
+        let only = ProcessesToUpdate::Some(&[own]);
+        let _ = system.refresh_processes_specifics(only, false, memory);
+        system.process(own).map_or(0, sysinfo::Process::memory)
+    }
+}
+
+/// The processor time of this process, in ns.
+fn cpu_ns() -> u64 {
+    getrusage(UsageWho::RUSAGE_SELF).map_or(0, |usage| {
+        let us = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
+        u64::try_from(us).unwrap_or_default() * 1_000
+    })
+}
+
+/// Looks at the process, at most [`MAX_WINDOWS`] of them: beyond that they become as coarse as the
+/// windows do.
+#[derive(Default)]
+struct Samples {
+    kept: Vec<GeneratorSample>,
+    /// Each kept sample stands for 2 to the power of this many looks.
+    halvings: u32,
+    /// Looks that are not enough for a sample yet.
+    gathered: Vec<GeneratorSample>,
+}
+
+impl Samples {
+    fn finish(mut self) -> Vec<GeneratorSample> {
+        self.kept.extend(mean(&self.gathered));
+        self.kept
+    }
+
+    fn push(&mut self, sample: GeneratorSample) {
+        self.gathered.push(sample);
+        if self.gathered.len() < 1 << self.halvings {
+            return;
+        }
+        self.kept.extend(mean(&self.gathered));
+        self.gathered.clear();
+        if self.kept.len() == MAX_WINDOWS {
+            self.kept = self.kept.chunks(2).filter_map(mean).collect();
+            self.halvings += 1;
+        }
+    }
+}
+
+fn mean(samples: &[GeneratorSample]) -> Option<GeneratorSample> {
+    let cores: f64 = samples.iter().map(|sample| sample.cpu_cores).sum();
+    Some(GeneratorSample {
+        at_ns: samples.last()?.at_ns,
+        cpu_cores: cores / samples.len() as f64,
+        rss_bytes: samples.iter().map(|sample| sample.rss_bytes).max()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_of_ten_hours_stay_few_and_keep_their_mean() {
+        let mut samples = Samples::default();
+        for second in 1..=36_000_u64 {
+            samples.push(GeneratorSample {
+                at_ns: second * WINDOW_NS,
+                cpu_cores: (second % 2) as f64,
+                rss_bytes: second,
+            });
+        }
+        let kept = samples.finish();
+        assert!(kept.len() <= MAX_WINDOWS);
+        assert!(kept.len() > MAX_WINDOWS / 2);
+        assert!(kept.is_sorted_by_key(|sample| sample.at_ns));
+        let odd = |sample: &GeneratorSample| (sample.cpu_cores - 0.5).abs() > 0.01;
+        assert!(!kept.iter().any(odd));
+    }
+
+    #[test]
+    fn the_own_use_of_a_busy_thread_is_seen() {
+        let mut own = OwnUse::new();
+        let until = Instant::now() + std::time::Duration::from_millis(60);
+        while Instant::now() < until {
+            std::hint::spin_loop();
+        }
+        let sample = own.look(0);
+        assert!(sample.cpu_cores > 0.2, "{sample:?}");
+        assert!(sample.rss_bytes > 1 << 20, "{sample:?}");
+    }
+}

@@ -1,0 +1,253 @@
+//! The engine's side of the workers: starts one for each load, listens, and collects their files.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWriteExt as _, BufReader};
+use tokio::process::{Child, ChildStderr, Command};
+use tokio::sync::watch;
+
+use super::clock::LoadClock;
+use super::job::{LoadFile, WorkerEvent, WorkerJob};
+use super::merge::{MergeError, merge};
+use super::validity::validity;
+use crate::harness::engine::LoadTick;
+use crate::harness::model::{InvalidReason, LoadMeasurement};
+use crate::harness::scenario::GeneratorLimits;
+
+/// How long a worker may take beyond its drain to write its file before it is killed.
+const GRACE: Duration = Duration::from_secs(20);
+/// So much of what a failed worker said last is kept.
+const LAST_LINES: usize = 20;
+/// A line of a worker is cut to this many bytes.
+const MAX_LINE_BYTES: usize = 64 << 10;
+
+/// Why workers could not be driven. That one of them fails is no error but a result.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The program could not be started.
+    #[error("could not start the load worker {program}: {error}")]
+    Spawn {
+        /// The program.
+        program: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// Two jobs have the name of one load but are not shards of it.
+    #[error(transparent)]
+    Merge(#[from] MergeError),
+}
+
+/// What became of one load.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LoadResult {
+    /// The load.
+    pub load: String,
+    /// What was measured, of all its workers; `None` where none left a file.
+    pub measurement: Option<LoadMeasurement>,
+    /// Whether a worker was stopped before its time.
+    pub partial: bool,
+    /// When the last arrival could be, in ns from the start of the load; the earliest of all workers.
+    pub ended_ns: u64,
+    /// Why the load must not be judged; empty for a valid one.
+    pub invalid: Vec<InvalidReason>,
+}
+
+/// Executes all jobs at the same time, each in a process of its own (`program worker`), and returns
+/// a result for each load, in the order of the jobs; jobs of one load are put together. When `stop`
+/// becomes true, or when a worker fails, all end early and keep what they measured. Dropping the
+/// future kills them.
+///
+/// A job's start should be a second or so ahead, so that all users are there; what a late worker
+/// missed counts as late or dropped.
+pub async fn drive(
+    program: &Path,
+    jobs: &[WorkerJob],
+    limits: &GeneratorLimits,
+    stop: watch::Receiver<bool>,
+    on_tick: &(dyn Fn(LoadTick) + Send + Sync),
+) -> Result<Vec<LoadResult>, LoadError> {
+    let (all_stop, _) = watch::channel(false);
+    let workers = jobs.iter().map(|job| async {
+        let outcome = attend(program, job, all_stop.subscribe(), on_tick).await;
+        if !matches!(outcome, Ok(Ok(_))) {
+            // One load without the others is not what the scenario describes.
+            let _ = all_stop.send(true);
+        }
+        outcome
+    });
+    let workers = futures_util::future::join_all(workers);
+    tokio::pin!(workers);
+    let outcomes = tokio::select! {
+        outcomes = &mut workers => outcomes,
+        () = became_true(stop) => {
+            let _ = all_stop.send(true);
+            workers.await
+        }
+    };
+    let mut results: Vec<LoadResult> = Vec::new();
+    for (job, outcome) in jobs.iter().zip(outcomes) {
+        let name = &job.load.name;
+        let index = results.iter().position(|result| result.load == *name);
+        let index = index.unwrap_or_else(|| {
+            results.push(LoadResult {
+                load: name.clone(),
+                measurement: None,
+                partial: false,
+                ended_ns: job.phases.total_ns(),
+                invalid: Vec::new(),
+            });
+            results.len() - 1
+        });
+        add(&mut results[index], job, limits, outcome?)?;
+    }
+    Ok(results)
+}
+
+fn add(
+    result: &mut LoadResult,
+    job: &WorkerJob,
+    limits: &GeneratorLimits,
+    outcome: Result<LoadFile, String>,
+) -> Result<(), MergeError> {
+    let file = match outcome {
+        Ok(file) => file,
+        Err(message) => {
+            result.partial = true;
+            result.invalid.push(InvalidReason::GeneratorFailed {
+                load: job.load.name.clone(),
+                message: job.secrets.redact(&message),
+            });
+            return Ok(());
+        }
+    };
+    let reasons = validity(&job.load, &job.phases, limits, &file.measurement);
+    result.invalid.extend(reasons);
+    result.partial |= file.partial;
+    result.ended_ns = result.ended_ns.min(file.ended_ns);
+    match &mut result.measurement {
+        None => result.measurement = Some(file.measurement),
+        Some(measurement) => merge(measurement, file.measurement)?,
+    }
+    Ok(())
+}
+
+/// Starts one worker and stays with it to its end. The inner error is what a failed one said.
+async fn attend(
+    program: &Path,
+    job: &WorkerJob,
+    stop: watch::Receiver<bool>,
+    on_tick: &(dyn Fn(LoadTick) + Send + Sync),
+) -> Result<Result<LoadFile, String>, LoadError> {
+    let mut child = Command::new(program)
+        .arg("worker")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        // A Ctrl-C in the terminal is for the harness, which then stops its workers in order.
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| LoadError::Spawn {
+            program: program.to_owned(),
+            error,
+        })?;
+    let (Some(mut stdin), Some(stdout), Some(stderr)) =
+        (child.stdin.take(), child.stdout.take(), child.stderr.take())
+    else {
+        return Ok(Err("BUG: a pipe to the worker is missing".to_owned()));
+    };
+    let conversation = async {
+        let mut line = serde_json::to_vec(job).map_err(|error| error.to_string())?;
+        line.push(b'\n');
+        // A worker that doesn't take its job says why on its standard error.
+        let _ = stdin.write_all(&line).await;
+        let _ = stdin.flush().await;
+        let listening = listen(stdout, on_tick);
+        let (finished, last_lines) = tokio::join!(listening, last_lines(stderr));
+        Ok::<_, String>((finished, last_lines))
+    };
+    let ended = tokio::select! {
+        ended = conversation => ended,
+        overdue = terminate_when(&child, job, stop) => Err(overdue),
+    };
+    // The pipe stays open until here, because the worker dies with it.
+    drop(stdin);
+    let (finished, last_lines) = match ended {
+        Ok(ended) => ended,
+        Err(message) => {
+            let _ = child.kill().await;
+            return Ok(Err(message));
+        }
+    };
+    let status = child.wait().await;
+    let is_success = status.as_ref().is_ok_and(ExitStatus::success);
+    if !finished || !is_success {
+        let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+        return Ok(Err(format!("{status}: {last_lines}")));
+    }
+    Ok(LoadFile::read(&job.result).map_err(|error| error.to_string()))
+}
+
+/// Hands on what the worker says; whether it said that it finished.
+async fn listen(
+    output: impl AsyncRead + Unpin,
+    on_tick: &(dyn Fn(LoadTick) + Send + Sync),
+) -> bool {
+    let mut lines = BufReader::new(output).lines();
+    let mut finished = false;
+    while let Ok(Some(line)) = lines.next_line().await {
+        match serde_json::from_str(&line) {
+            Ok(WorkerEvent::Tick(tick)) => on_tick(tick),
+            Ok(WorkerEvent::Finished) => finished = true,
+            Err(error) => tracing::debug!(%error, "a worker said something else than an event"),
+        }
+    }
+    finished
+}
+
+/// The last lines of a worker's standard error, once it is closed.
+async fn last_lines(output: ChildStderr) -> String {
+    let mut last = VecDeque::with_capacity(LAST_LINES);
+    let mut lines = BufReader::new(output).lines();
+    while let Ok(Some(mut line)) = lines.next_line().await {
+        line.truncate(line.floor_char_boundary(MAX_LINE_BYTES));
+        if last.len() == LAST_LINES {
+            last.pop_front();
+        }
+        last.push_back(line);
+    }
+    Vec::from(last).join("\n")
+}
+
+/// Asks the worker to end when `stop` becomes true. Returns only when it is overdue, with a message.
+async fn terminate_when(child: &Child, job: &WorkerJob, stop: watch::Receiver<bool>) -> String {
+    let clock = LoadClock::starting_at(job.start_at_ns);
+    let drain = Duration::from_nanos(job.phases.drain_ns);
+    let whole = clock.until(job.phases.total_ns()) + drain + GRACE;
+    let stopped = async {
+        became_true(stop).await;
+        let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
+        if let Some(pid) = pid {
+            // It may have ended by itself just now.
+            let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+        }
+        tokio::time::sleep(drain + GRACE).await;
+    };
+    tokio::select! {
+        () = tokio::time::sleep(whole) => {}
+        () = stopped => {}
+    }
+    "it did not end in time and was killed".to_owned()
+}
+
+/// Waits until the value is true; for ever where nobody can set it any more.
+async fn became_true(mut value: watch::Receiver<bool>) {
+    if value.wait_for(|value| *value).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}

@@ -1,0 +1,120 @@
+//! Rows that a flow draws values from, read whole into memory before the load starts.
+
+use std::path::PathBuf;
+
+use rand::Rng as _;
+use rand_chacha::ChaCha8Rng;
+
+use crate::harness::scenario::{FeedOrder, FeedPlan};
+
+/// A larger feed is refused: each worker holds it in memory.
+const MAX_FEED_BYTES: u64 = 256 << 20;
+
+/// Why a feed could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum FeedError {
+    /// The file system said no.
+    #[error("feed {path}: {error}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What it said.
+        error: std::io::Error,
+    },
+    /// It doesn't fit into memory.
+    #[error("feed {path} is larger than {MAX_FEED_BYTES} bytes; use fewer rows")]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is no CSV file.
+    #[error("feed {path}: {error}")]
+    Csv {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: csv::Error,
+    },
+    /// It has a header and nothing else.
+    #[error("feed {path} has no rows below its header")]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It changed since the scenario was checked.
+    #[error("feed {path} has no column `{column}`; check the scenario again")]
+    Column {
+        /// The file.
+        path: PathBuf,
+        /// The column.
+        column: String,
+    },
+}
+
+/// The rows of one file.
+#[derive(Debug)]
+pub(super) struct Feed {
+    path: PathBuf,
+    header: csv::StringRecord,
+    rows: Vec<csv::StringRecord>,
+    order: FeedOrder,
+}
+
+impl Feed {
+    /// Reads the file.
+    pub(super) fn read(plan: &FeedPlan) -> Result<Self, FeedError> {
+        let path = plan.file.clone();
+        let file = std::fs::File::open(&path).and_then(|file| Ok((file.metadata()?.len(), file)));
+        let (length, file) = file.map_err(|error| FeedError::Io {
+            path: path.clone(),
+            error,
+        })?;
+        if length > MAX_FEED_BYTES {
+            return Err(FeedError::TooLarge { path });
+        }
+        let mut reader = csv::Reader::from_reader(file);
+        let csv_error = |error| FeedError::Csv {
+            path: plan.file.clone(),
+            error,
+        };
+        let header = reader.headers().map_err(csv_error)?.clone();
+        let rows = reader
+            .records()
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(csv_error)?;
+        if rows.is_empty() {
+            return Err(FeedError::Empty { path });
+        }
+        Ok(Self {
+            path,
+            header,
+            rows,
+            order: plan.order,
+        })
+    }
+
+    /// The index of a column.
+    pub(super) fn column(&self, name: &str) -> Result<usize, FeedError> {
+        self.header
+            .iter()
+            .position(|column| column == name)
+            .ok_or_else(|| FeedError::Column {
+                path: self.path.clone(),
+                column: name.to_owned(),
+            })
+    }
+
+    /// The row of the iteration with that number.
+    pub(super) fn draw(&self, iteration: u64, random: &mut ChaCha8Rng) -> usize {
+        match self.order {
+            FeedOrder::Sequential => (iteration % self.rows.len() as u64) as usize,
+            FeedOrder::Random => random.random_range(0..self.rows.len()),
+        }
+    }
+
+    /// One value.
+    pub(super) fn value(&self, row: usize, column: usize) -> &str {
+        // The reader refuses rows of another length than the header.
+        self.rows[row].get(column).unwrap_or_default()
+    }
+}

@@ -1,0 +1,437 @@
+//! A flow compiled for sending: what can be done once is done before the load starts.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Method, Url};
+
+use super::check::{CheckError, Checks};
+use super::feed::{Feed, FeedError};
+use super::job::WorkerJob;
+use super::template::{Compiled, Names, Place, TemplateError, Values, percent_encoded};
+use super::transport::Request;
+use crate::harness::scenario::{BodyPlan, FlowPlan, Part, StepPlan, Template, ThinkPlan};
+
+/// Why a flow could not be compiled. A plan that was validated has almost none of these; a feed can
+/// have changed, and a variable of the environment can be missing.
+#[derive(Debug, thiserror::Error)]
+pub enum FlowError {
+    /// A feed could not be read.
+    #[error(transparent)]
+    Feed(#[from] FeedError),
+    /// A template could not be resolved.
+    #[error("step `{step}`: {error}")]
+    Template {
+        /// The step.
+        step: String,
+        /// What is wrong.
+        error: TemplateError,
+    },
+    /// A check or an extraction could not be compiled.
+    #[error("step `{step}`: {error}")]
+    Check {
+        /// The step.
+        step: String,
+        /// What is wrong.
+        error: CheckError,
+    },
+    /// The step can't become a request.
+    #[error("step `{step}`: {what}; check the scenario again")]
+    Step {
+        /// The step.
+        step: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// The target is not the URL of a server.
+    #[error("the target `{0}` is not an http or https URL")]
+    Target(String),
+}
+
+/// A compiled flow with its feeds.
+#[derive(Debug)]
+pub(super) struct Flow {
+    /// In order.
+    pub(super) steps: Vec<Step>,
+    /// The request names, each once, in the order of the steps.
+    pub(super) requests: Vec<String>,
+    /// Those that the flow names.
+    pub(super) feeds: Vec<(String, Feed)>,
+    /// How many values the steps extract.
+    pub(super) extracted: usize,
+}
+
+/// A compiled step.
+#[derive(Debug)]
+pub(super) struct Step {
+    /// The index of its request name; steps of one name are counted together.
+    pub(super) request: usize,
+    pub(super) checks: Checks,
+    pub(super) think: Option<ThinkPlan>,
+    method: Method,
+    origin: Url,
+    url: Address,
+    fixed_headers: HeaderMap,
+    filled_headers: Vec<(HeaderName, Compiled)>,
+    body: Option<Compiled>,
+    timeout: Duration,
+}
+
+#[derive(Debug)]
+enum Address {
+    Fixed(Url),
+    Filled(Compiled),
+}
+
+impl Flow {
+    /// Compiles the job's flow and reads the feeds that it names.
+    pub(super) fn new(job: &WorkerJob) -> Result<Self, FlowError> {
+        let origin = Url::parse(&job.target)
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+            .ok_or_else(|| FlowError::Target(job.target.clone()))?;
+        let feeds = named_feeds(&job.flow)
+            .into_iter()
+            .filter_map(|name| Some((name.to_owned(), job.feeds.get(name)?)))
+            .map(|(name, plan)| Ok((name, Feed::read(plan)?)))
+            .collect::<Result<Vec<_>, FeedError>>()?;
+        let mut requests: Vec<String> = Vec::new();
+        let mut extracted: Vec<String> = Vec::new();
+        let mut steps = Vec::with_capacity(job.flow.steps.len());
+        for plan in &job.flow.steps {
+            let request = index_of(&mut requests, &plan.name);
+            // A step sees what earlier ones extracted, not what it extracts itself.
+            let names = Names {
+                feeds: &feeds,
+                extracted: &extracted,
+                secrets: &job.secrets,
+            };
+            let step = StepParts::new(plan, &job.target, &origin, &names)?;
+            let extract: Vec<_> = plan
+                .extract
+                .iter()
+                .map(|(name, plan)| (index_of(&mut extracted, name), plan))
+                .collect();
+            let checks = Checks::new(&plan.check, extract.into_iter()).map_err(|error| {
+                FlowError::Check {
+                    step: plan.name.clone(),
+                    error,
+                }
+            })?;
+            steps.push(Step {
+                request,
+                checks,
+                think: plan.think,
+                method: step.method,
+                origin: origin.clone(),
+                url: step.url,
+                fixed_headers: step.fixed_headers,
+                filled_headers: step.filled_headers,
+                body: step.body,
+                timeout: Duration::from_nanos(plan.timeout_ns),
+            });
+        }
+        Ok(Self {
+            steps,
+            requests,
+            feeds,
+            extracted: extracted.len(),
+        })
+    }
+
+    /// Whether an iteration draws any value at all.
+    pub(super) fn has_values(&self) -> bool {
+        let is_filled = |step: &Step| {
+            matches!(step.url, Address::Filled(_))
+                || !step.filled_headers.is_empty()
+                || step
+                    .body
+                    .as_ref()
+                    .is_some_and(|body| body.literal().is_none())
+                || step.think.is_some_and(|think| think.min_ns < think.max_ns)
+        };
+        self.extracted > 0 || self.steps.iter().any(is_filled)
+    }
+}
+
+impl Step {
+    /// The request of one iteration. The error says why it can't be built; it may hold hostile text.
+    pub(super) fn request(
+        &self,
+        values: &mut Values,
+        feeds: &[(String, Feed)],
+    ) -> Result<Request, String> {
+        let url = match &self.url {
+            Address::Fixed(url) => url.clone(),
+            Address::Filled(template) => {
+                let mut text = String::new();
+                template.fill(&mut text, values, feeds)?;
+                let url = Url::parse(&text).map_err(|error| format!("not a URL: {error}"))?;
+                on_origin(url, &self.origin)?
+            }
+        };
+        let mut headers = self.fixed_headers.clone();
+        for (name, template) in &self.filled_headers {
+            let mut text = String::new();
+            template.fill(&mut text, values, feeds)?;
+            let value = HeaderValue::from_str(&text).map_err(|_| {
+                format!("the value for the header {name} holds a control character")
+            })?;
+            headers.append(name, value);
+        }
+        let body = match &self.body {
+            Some(template) => {
+                let mut text = String::new();
+                template.fill(&mut text, values, feeds)?;
+                Some(text)
+            }
+            None => None,
+        };
+        Ok(Request {
+            method: self.method.clone(),
+            url,
+            headers,
+            body,
+            timeout: self.timeout,
+            keep_body: self.checks.needs_body(),
+        })
+    }
+}
+
+/// What a step is made of apart from its checks.
+struct StepParts {
+    method: Method,
+    url: Address,
+    fixed_headers: HeaderMap,
+    filled_headers: Vec<(HeaderName, Compiled)>,
+    body: Option<Compiled>,
+}
+
+impl StepParts {
+    fn new(
+        plan: &StepPlan,
+        target: &str,
+        origin: &Url,
+        names: &Names<'_>,
+    ) -> Result<Self, FlowError> {
+        let wrong = |what: String| FlowError::Step {
+            step: plan.name.clone(),
+            what,
+        };
+        let compile = |template: &Template, place| {
+            Compiled::new(template, place, names).map_err(|error| FlowError::Template {
+                step: plan.name.clone(),
+                error,
+            })
+        };
+        let method = Method::from_bytes(plan.method.as_bytes())
+            .map_err(|_| wrong(format!("`{}` is not an HTTP method", plan.method)))?;
+        let url = compile(&below(target, &plan.path), Place::Url)?;
+        let url = match url.literal() {
+            Some(text) => {
+                let url = Url::parse(&text)
+                    .map_err(|error| wrong(format!("`{text}` is not a URL: {error}")))?;
+                Address::Fixed(on_origin(url, origin).map_err(wrong)?)
+            }
+            None => Address::Filled(url),
+        };
+        let mut fixed_headers = HeaderMap::new();
+        let mut filled_headers = Vec::new();
+        for (name, template) in &plan.headers {
+            let name = HeaderName::from_bytes(name.as_bytes())
+                .map_err(|_| wrong(format!("`{name}` is not the name of a header")))?;
+            let value = compile(template, Place::Plain)?;
+            match value.literal() {
+                Some(text) => {
+                    let value = HeaderValue::from_str(&text).map_err(|_| {
+                        wrong(format!(
+                            "the value of the header {name} holds a control character"
+                        ))
+                    })?;
+                    fixed_headers.append(name, value);
+                }
+                None => filled_headers.push((name, value)),
+            }
+        }
+        let (body, content_type) = match &plan.body {
+            None => (None, None),
+            Some(BodyPlan::Json(text)) => {
+                (Some(compile(text, Place::Json)?), Some("application/json"))
+            }
+            Some(BodyPlan::Text(text)) => (
+                Some(compile(text, Place::Plain)?),
+                Some("text/plain; charset=utf-8"),
+            ),
+            Some(BodyPlan::Form(fields)) => (
+                Some(compile(&form(fields), Place::Url)?),
+                Some("application/x-www-form-urlencoded"),
+            ),
+        };
+        let is_given = fixed_headers.contains_key(CONTENT_TYPE)
+            || filled_headers.iter().any(|(name, _)| name == CONTENT_TYPE);
+        if let Some(content_type) = content_type.filter(|_| !is_given) {
+            fixed_headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        }
+        Ok(Self {
+            method,
+            url,
+            fixed_headers,
+            filled_headers,
+            body,
+        })
+    }
+}
+
+/// The path below the target; a path that is a whole URL stands as it is.
+fn below(target: &str, path: &Template) -> Template {
+    let target = target.trim_end_matches('/');
+    let prefix = match path.parts.first() {
+        Some(Part::Text(text)) if text.starts_with("http://") || text.starts_with("https://") => "",
+        Some(Part::Text(text)) if text.starts_with('/') => target,
+        _ => &format!("{target}/"),
+    };
+    let mut parts = vec![Part::Text(prefix.to_owned())];
+    parts.extend(path.parts.iter().cloned());
+    Template { parts }
+}
+
+/// The fields of a form as one template: names and fixed texts are encoded here, values on filling.
+fn form(fields: &[(String, Template)]) -> Template {
+    let mut parts = Vec::new();
+    for (index, (name, value)) in fields.iter().enumerate() {
+        let separator = if index == 0 { "" } else { "&" };
+        parts.push(Part::Text(format!("{separator}{}=", percent_encoded(name))));
+        parts.extend(value.parts.iter().map(|part| match part {
+            Part::Text(text) => Part::Text(percent_encoded(text)),
+            other => other.clone(),
+        }));
+    }
+    Template { parts }
+}
+
+/// The load goes to the target and nowhere else, whatever the values say.
+fn on_origin(url: Url, origin: &Url) -> Result<Url, String> {
+    let place = |url: &Url| {
+        (
+            url.scheme().to_owned(),
+            url.host_str().map(str::to_owned),
+            url.port_or_known_default(),
+        )
+    };
+    if place(&url) == place(origin) {
+        Ok(url)
+    } else {
+        Err("the URL leads away from the target".to_owned())
+    }
+}
+
+/// The feeds that a flow names, each once.
+fn named_feeds(flow: &FlowPlan) -> Vec<&str> {
+    let templates = flow.steps.iter().flat_map(|step| {
+        let body: Vec<&Template> = match &step.body {
+            None => vec![],
+            Some(BodyPlan::Json(text) | BodyPlan::Text(text)) => vec![text],
+            Some(BodyPlan::Form(fields)) => fields.iter().map(|(_, value)| value).collect(),
+        };
+        let headers = step.headers.iter().map(|(_, value)| value);
+        std::iter::once(&step.path).chain(headers).chain(body)
+    });
+    let names = templates
+        .flat_map(|template| &template.parts)
+        .filter_map(|part| match part {
+            Part::Feed { feed, .. } => Some((feed.as_str(), ())),
+            _ => None,
+        });
+    names.collect::<BTreeMap<_, _>>().into_keys().collect()
+}
+
+/// The index of `name`, which is added where it is new.
+fn index_of(names: &mut Vec<String>, name: &str) -> usize {
+    names
+        .iter()
+        .position(|known| known == name)
+        .unwrap_or_else(|| {
+            names.push(name.to_owned());
+            names.len() - 1
+        })
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use super::super::fixture;
+    use super::*;
+    use crate::harness::scenario::ExtractPlan;
+
+    fn request(change: impl FnOnce(&mut WorkerJob)) -> Result<Request, String> {
+        let mut job = fixture::job("http://127.0.0.1:8080/base");
+        change(&mut job);
+        let flow = Flow::new(&job).map_err(|error| error.to_string())?;
+        let mut values = Values::new(1);
+        values.renew(0, &flow.feeds, flow.extracted);
+        values.extracted.fill(Some("a/..:@b".into()));
+        flow.steps.last().unwrap().request(&mut values, &flow.feeds)
+    }
+
+    #[test]
+    fn a_path_is_below_the_target_or_a_whole_url_on_it() {
+        let check = |path: &str, expected: Result<&str, &str>| {
+            let found = request(|job| job.flow.steps[0].path = Template::literal(path));
+            match (&found, expected) {
+                (Ok(request), Ok(url)) => assert_eq!(request.url.as_str(), url),
+                (Err(message), Err(part)) => assert!(message.contains(part), "{message}"),
+                _ => panic!("{path}: {found:?}"),
+            }
+        };
+        check("/a?b=c", Ok("http://127.0.0.1:8080/base/a?b=c"));
+        check("a", Ok("http://127.0.0.1:8080/base/a"));
+        check("http://127.0.0.1:8080/x", Ok("http://127.0.0.1:8080/x"));
+        check("http://127.0.0.1:8081/x", Err("away from the target"));
+        check("https://127.0.0.1:8080/x", Err("away from the target"));
+    }
+
+    #[test]
+    fn a_value_cannot_lead_away_from_the_target() {
+        let found = request(|job| {
+            let mut first = job.flow.steps[0].clone();
+            first
+                .extract
+                .insert("v".into(), ExtractPlan::Header("x".into()));
+            job.flow.steps.insert(0, first);
+            job.flow.steps[1].path.parts =
+                vec![Part::Text("/x/".into()), Part::Extracted("v".into())];
+        });
+        assert_eq!(
+            found.unwrap().url.as_str(),
+            "http://127.0.0.1:8080/base/x/a%2F..%3A%40b"
+        );
+    }
+
+    #[test]
+    fn a_body_has_its_content_type_unless_a_header_says_otherwise() {
+        let check = |body: BodyPlan, header: Option<&str>, text: &str, content_type: &str| {
+            let found = request(|job| {
+                let step = &mut job.flow.steps[0];
+                step.body = Some(body);
+                step.headers = header
+                    .map(|value| ("Content-Type".into(), Template::literal(value)))
+                    .into_iter()
+                    .collect();
+            })
+            .unwrap();
+            assert_eq!(found.body.as_deref(), Some(text));
+            let types: Vec<_> = found.headers.get_all(CONTENT_TYPE).iter().collect();
+            assert_eq!(types, [content_type]);
+        };
+        let json = || BodyPlan::Json(Template::literal("{}"));
+        check(json(), None, "{}", "application/json");
+        check(json(), Some("text/x"), "{}", "text/x");
+        let form = BodyPlan::Form(vec![
+            ("a b".into(), Template::literal("1&2")),
+            ("c".into(), Template::literal("é")),
+        ]);
+        let encoded = "a%20b=1%262&c=%C3%A9";
+        check(form, None, encoded, "application/x-www-form-urlencoded");
+    }
+}

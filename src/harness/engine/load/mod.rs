@@ -1,0 +1,51 @@
+//! The load engine: a load of a plan → [`LoadMeasurement`](crate::harness::model::LoadMeasurement).
+//!
+//! ```text
+//! drive ──job──▶ worker: dispatcher ──tickets──▶ users ──▶ recorder ──▶ clerk ──▶ file
+//!       ◀─ticks──                                  └──▶ transport
+//! ```
+//!
+//! [`drive`] starts a process for each load and collects what they measured. Inside such a process,
+//! [`worker_main`] lets goose keep the users alive; in an open model a dispatcher hands each arrival
+//! to an idle user at its due time or drops it; the recorder counts; once a second the clerk puts
+//! what was counted into windows that don't grow in number with the duration.
+//!
+//! **What is measured.** An exchange ends with the last byte of its body. Service time is from the
+//! actual send, response time from the intended one. The intended start of an iteration is its due
+//! time in an open model, and the moment at which its user begins it in a closed one. The first
+//! request of an iteration is meant to be sent at that intended start; a later one when the user
+//! comes to it, so that its response time is its service time. The time of an iteration is from its
+//! intended start to the last byte of its last step. The first step that fails ends its iteration.
+//!
+//! **What adds up.** Every arrival is dropped or started; every started iteration completed, failed
+//! or was cut off by the end of the run. Nothing is sampled, rounded or filled in.
+
+mod job;
+mod drive;
+mod worker;
+mod clock;
+mod shape;
+mod dispatcher;
+mod users;
+mod flow;
+mod feed;
+mod template;
+mod check;
+mod transport;
+mod recorder;
+mod windows;
+mod clerk;
+mod merge;
+mod validity;
+#[cfg(test)]
+mod fixture;
+
+pub use self::check::CheckError;
+pub use self::drive::{LoadError, LoadResult, drive};
+pub use self::feed::FeedError;
+pub use self::flow::FlowError;
+pub use self::job::{LOAD_FORMAT, LoadFile, LoadFileError, Secrets, Shard, WorkerEvent, WorkerJob};
+pub use self::merge::{MergeError, merge};
+pub use self::template::TemplateError;
+pub use self::validity::validity;
+pub use self::worker::{WorkerError, worker_main};

@@ -1,0 +1,148 @@
+//! Whether what a load measured may be judged, as far as the generator is concerned.
+
+use crate::harness::model::{ArrivalModel, InvalidReason, LoadMeasurement};
+use crate::harness::scenario::{GeneratorLimits, LoadPlan, PhasePlan};
+
+/// The longest time that a look at the generator looks back.
+const SAMPLE_NS: u64 = 1_000_000_000;
+
+/// Why a load's measurement is none; empty for a valid one. To be asked of each worker before their
+/// measurements are merged: one saturated worker among idle ones is saturated all the same.
+pub fn validity(
+    plan: &LoadPlan,
+    phases: &PhasePlan,
+    limits: &GeneratorLimits,
+    load: &LoadMeasurement,
+) -> Vec<InvalidReason> {
+    let mut reasons = Vec::new();
+    let name = || plan.name.clone();
+    let counts = &load.counts;
+    if counts.completed + counts.failed == 0 {
+        reasons.push(InvalidReason::NothingMeasured { load: name() });
+    }
+    if load.model == ArrivalModel::Open
+        && counts.dropped as f64 > plan.allowed_dropped * counts.offered as f64
+    {
+        reasons.push(InvalidReason::Dropped {
+            load: name(),
+            dropped: counts.dropped,
+            offered: counts.offered,
+            allowed: plan.allowed_dropped,
+        });
+    }
+    let lateness = load.generator.ticket_lateness.quantile_ns(0.99);
+    if let Some(lateness_ns_p99) = lateness.filter(|lateness_ns| *lateness_ns > limits.late_ns) {
+        reasons.push(InvalidReason::GeneratorLate {
+            load: name(),
+            lateness_ns_p99,
+            tolerance_ns: limits.late_ns,
+        });
+    }
+    let cores = load.generator.cores;
+    if let Some(cpu_cores) = mean_cores(phases, load).filter(|mean| *mean > limits.cpu * cores) {
+        reasons.push(InvalidReason::GeneratorSaturated {
+            load: name(),
+            cpu_cores,
+            cores,
+        });
+    }
+    reasons
+}
+
+/// The cores that the generator kept busy on average in the measure phase; `None` where it was not
+/// looked at wholly inside it.
+fn mean_cores(phases: &PhasePlan, load: &LoadMeasurement) -> Option<f64> {
+    let measure = phases.warmup_ns..=phases.warmup_ns + phases.measure_ns;
+    let inside: Vec<f64> = load
+        .generator
+        .samples
+        .iter()
+        .filter(|sample| {
+            // The looks are taken on the second, a little late; half a second of tolerance keeps
+            // those that belong.
+            let middle_ns = sample.at_ns.saturating_sub(SAMPLE_NS / 2);
+            measure.contains(&middle_ns)
+        })
+        .map(|sample| sample.cpu_cores)
+        .collect();
+    (!inside.is_empty()).then(|| inside.iter().sum::<f64>() / inside.len() as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture;
+    use super::*;
+    use crate::harness::model::{Counts, GeneratorSample};
+
+    const S: u64 = 1_000_000_000;
+
+    fn reasons(change: impl FnOnce(&mut LoadMeasurement)) -> Vec<InvalidReason> {
+        let phases = PhasePlan {
+            warmup_ns: 2 * S,
+            measure_ns: 4 * S,
+            cooldown_ns: S,
+            drain_ns: 0,
+        };
+        let limits = GeneratorLimits {
+            late_ns: 1_000_000,
+            cpu: 0.9,
+        };
+        let mut load = fixture::measurement();
+        load.model = ArrivalModel::Open;
+        load.generator.cores = 1.0;
+        load.counts = Counts {
+            offered: 1000,
+            started: 1000,
+            completed: 1000,
+            ..Counts::default()
+        };
+        change(&mut load);
+        let plan = fixture::job("http://127.0.0.1:1").load;
+        validity(&plan, &phases, &limits, &load)
+    }
+
+    fn samples(cores: [f64; 7]) -> Vec<GeneratorSample> {
+        let sample = |(index, cpu_cores)| GeneratorSample {
+            at_ns: (index as u64 + 1) * S + 4_000_000,
+            cpu_cores,
+            rss_bytes: 0,
+        };
+        cores.into_iter().enumerate().map(sample).collect()
+    }
+
+    #[test]
+    fn a_healthy_load_is_valid() {
+        // Busy before and after the measure phase is no matter.
+        let found =
+            reasons(|load| load.generator.samples = samples([1., 1., 0.5, 0.5, 0.5, 0.5, 1.]));
+        assert_eq!(found, []);
+    }
+
+    #[test]
+    fn each_way_to_be_invalid_is_named() {
+        let check = |change: &dyn Fn(&mut LoadMeasurement), expected: &str| {
+            let found = reasons(change);
+            assert_eq!(found.len(), 1, "{found:?}");
+            assert!(format!("{:?}", found[0]).starts_with(expected), "{found:?}");
+        };
+        check(&|load| load.counts.dropped = 2, "Dropped");
+        check(
+            &|load| {
+                for _ in 0..100 {
+                    load.generator.ticket_lateness.record(1_100_000);
+                }
+            },
+            "GeneratorLate",
+        );
+        check(
+            &|load| load.generator.samples = samples([0., 0., 1., 0.9, 0.9, 0.9, 0.]),
+            "GeneratorSaturated",
+        );
+        check(&|load| load.counts = Counts::default(), "NothingMeasured");
+    }
+
+    #[test]
+    fn the_allowance_itself_is_allowed() {
+        assert_eq!(reasons(|load| load.counts.dropped = 1), []);
+    }
+}

@@ -1,0 +1,301 @@
+//! A worker: one process that executes one load, or a shard of it.
+//!
+//! It is a process of its own because goose keeps a global kill switch, takes Ctrl-C and may exit
+//! the process, and because so the generator's CPU can be told from everything else. Its users share
+//! one thread: that is the cheapest way to drive connections, and a saturated generator is then
+//! simply one whose core is full. The dispatcher and the clerk have a thread each and little to do.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{oneshot, watch};
+
+use super::clerk::Clerk;
+use super::clock::LoadClock;
+use super::dispatcher::{Ticket, counter, dispatch};
+use super::flow::{Flow, FlowError};
+use super::job::{LOAD_FORMAT, LoadFile, LoadFileError, WorkerEvent, WorkerJob};
+use super::recorder::Recorder;
+use super::shape::Shape;
+use super::transport::Transport;
+use super::users::{self, Arrivals, Crew};
+use crate::harness::model::{
+    ArrivalModel, Counts, GeneratorHealth, LatencyHistogram, LoadMeasurement, RequestSeries,
+};
+use crate::harness::scenario::{Arrivals as ArrivalPlan, Stage};
+
+/// A longer job is refused before it is parsed.
+const MAX_JOB_BYTES: u64 = 64 << 20;
+/// The users of a worker share one thread.
+const CORES: f64 = 1.0;
+/// The runtime's timers are up to this late.
+const TIMER_TICK_NS: u64 = 2_000_000;
+
+/// Why a worker ended without a file.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The first line of the standard input was no job.
+    #[error(
+        "the first line of the standard input is no job: {0}; workers are started by `plimsoll run`"
+    )]
+    Job(String),
+    /// The flow could not be compiled.
+    #[error(transparent)]
+    Flow(#[from] FlowError),
+    /// No client could be made.
+    #[error("no HTTP client: {0}")]
+    Client(#[from] reqwest::Error),
+    /// A thread or the runtime could not be started.
+    #[error("the worker could not start: {0}")]
+    Start(#[from] std::io::Error),
+    /// goose ended with an error.
+    #[error("goose: {0}")]
+    Goose(#[from] goose::GooseError),
+    /// The bookkeeper's thread is gone.
+    #[error("BUG: the clerk panicked")]
+    Clerk,
+    /// The file could not be written.
+    #[error(transparent)]
+    File(#[from] LoadFileError),
+    /// Whoever started this worker is gone, so nobody wants what it measures.
+    #[error("the standard input was closed, so whoever started this worker is gone")]
+    Abandoned,
+}
+
+/// Reads a job from the standard input, executes it, leaves its file and says so on the standard
+/// output. Ends early at SIGTERM and Ctrl-C, keeping what was measured, and at once when the
+/// standard input is closed.
+pub fn worker_main() -> Result<(), WorkerError> {
+    let mut input = BufReader::new(std::io::stdin());
+    let job = read_job(&mut input)?;
+    let (abandoned_tx, abandoned) = oneshot::channel();
+    thread::Builder::new()
+        .name("parent-watch".to_owned())
+        .spawn(move || {
+            let _ = std::io::copy(&mut input, &mut std::io::sink());
+            let _ = abandoned_tx.send(());
+        })?;
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(async {
+            tokio::select! {
+                done = execute(job) => done,
+                _ = abandoned => Err(WorkerError::Abandoned),
+            }
+        })
+}
+
+fn read_job(input: &mut BufReader<std::io::Stdin>) -> Result<WorkerJob, WorkerError> {
+    let mut line = String::new();
+    input
+        .take(MAX_JOB_BYTES)
+        .read_line(&mut line)
+        .map_err(|error| WorkerError::Job(error.to_string()))?;
+    // serde_json's message quotes at most a value's type, so no secret gets into it.
+    let job: WorkerJob =
+        serde_json::from_str(&line).map_err(|error| WorkerError::Job(error.to_string()))?;
+    if job.flow.steps.is_empty() || job.shard.index >= job.shard.of {
+        let what = "a flow needs a step, and a shard must be one of its number";
+        return Err(WorkerError::Job(what.to_owned()));
+    }
+    Ok(job)
+}
+
+async fn execute(job: WorkerJob) -> Result<(), WorkerError> {
+    let clock = LoadClock::starting_at(job.start_at_ns);
+    let flow = Flow::new(&job)?;
+    let total_ns = job.phases.total_ns();
+    let measure = job.phases.warmup_ns..job.phases.warmup_ns + job.phases.measure_ns;
+    let recorder = Arc::new(Recorder::new(
+        &flow.requests,
+        measure,
+        job.late_ns,
+        job.secrets.clone(),
+    ));
+    let (stop_tx, stop) = watch::channel(false);
+    let Setup {
+        model,
+        users,
+        arrivals,
+        tickets,
+        rate,
+    } = Setup::new(&job, total_ns);
+
+    let load = LoadMeasurement {
+        name: job.load.name.clone(),
+        flow: job.load.flow.clone(),
+        model,
+        counts: Counts::default(),
+        windows: Vec::new(),
+        iteration: LatencyHistogram::new(),
+        requests: flow.requests.iter().map(empty_series).collect(),
+        generator: GeneratorHealth {
+            cores: CORES,
+            ..GeneratorHealth::default()
+        },
+    };
+    let clerk = Clerk {
+        recorder: Arc::clone(&recorder),
+        clock,
+        phases: job.phases,
+        rate,
+        load,
+    };
+    let (finish, finished) = mpsc::channel::<()>();
+    let clerk = thread::Builder::new()
+        .name("clerk".to_owned())
+        .spawn(move || clerk.work(&finished, |tick| say(&WorkerEvent::Tick(tick))))?;
+
+    if let Some((tickets, rate)) = tickets {
+        let (recorder, stop, shard) = (Arc::clone(&recorder), stop.clone(), job.shard);
+        thread::Builder::new()
+            .name("dispatcher".to_owned())
+            .spawn(move || dispatch(&rate, shard, clock, &tickets, &recorder, &stop))?;
+    }
+    let crew = Arc::new(Crew {
+        flow,
+        transport: Transport::new(users)?,
+        recorder,
+        clock,
+        arrivals,
+        shard: job.shard,
+        seed: job.load.seed,
+        end_ns: total_ns,
+        stop,
+        begun: AtomicU64::new(0),
+    });
+
+    // A shard of a load with fewer users than shards has nothing to do but to keep its books.
+    let crew = async {
+        match users {
+            0 => std::future::pending().await,
+            users => users::run(crew, users).await,
+        }
+    };
+    tokio::pin!(crew);
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut left = false;
+    let partial = tokio::select! {
+        () = tokio::time::sleep(clock.until(total_ns)) => false,
+        _ = terminate.recv() => true,
+        () = interrupted() => true,
+        // Users leave only at the end, which they may see a moment before the timer does.
+        gone = &mut crew => {
+            gone?;
+            left = true;
+            clock.now_ns() + TIMER_TICK_NS < total_ns
+        }
+    };
+    let ended_ns = clock.now_ns().min(total_ns);
+    let _ = stop_tx.send(true);
+    if !left {
+        // Whoever has not left at the end of the drain is cut off when the runtime is dropped.
+        let drain = Duration::from_nanos(job.phases.drain_ns);
+        if let Ok(gone) = tokio::time::timeout(drain, &mut crew).await {
+            gone?;
+        }
+    }
+    drop(finish);
+    let measurement = clerk.join().map_err(|_| WorkerError::Clerk)?;
+    let file = LoadFile {
+        schema: LOAD_FORMAT.to_owned(),
+        shard: job.shard,
+        partial,
+        ended_ns,
+        measurement,
+    };
+    file.write(&job.result)?;
+    say(&WorkerEvent::Finished);
+    Ok(())
+}
+
+/// How a job's arrivals come about in this worker.
+struct Setup {
+    model: ArrivalModel,
+    users: usize,
+    arrivals: Arrivals,
+    /// In an open model: where the dispatcher leaves tickets, and the rate of the whole load.
+    tickets: Option<(flume::Sender<Ticket>, Shape)>,
+    /// In an open model: the rate of this shard.
+    rate: Option<Shape>,
+}
+
+impl Setup {
+    fn new(job: &WorkerJob, total_ns: u64) -> Self {
+        let share = |total: u64| usize::try_from(job.shard.share(total)).unwrap_or(usize::MAX);
+        match &job.load.arrivals {
+            ArrivalPlan::Open {
+                stages,
+                max_in_flight,
+            } => {
+                let (sender, receiver) = counter();
+                let of = f64::from(job.shard.of);
+                let own: Vec<Stage> = stages
+                    .iter()
+                    .map(|stage| Stage {
+                        from: stage.from / of,
+                        to: stage.to / of,
+                        ..*stage
+                    })
+                    .collect();
+                Self {
+                    model: ArrivalModel::Open,
+                    users: share(u64::from(*max_in_flight)),
+                    arrivals: Arrivals::Open(receiver),
+                    tickets: Some((sender, Shape::new(stages, total_ns))),
+                    rate: Some(Shape::new(&own, total_ns)),
+                }
+            }
+            ArrivalPlan::Closed { stages } => {
+                let most = stages
+                    .iter()
+                    .map(|stage| stage.from.max(stage.to))
+                    .fold(0.0, f64::max);
+                Self {
+                    model: ArrivalModel::Closed,
+                    users: share(most as u64),
+                    arrivals: Arrivals::Closed(Shape::new(stages, total_ns)),
+                    tickets: None,
+                    rate: None,
+                }
+            }
+        }
+    }
+}
+
+fn empty_series(name: &String) -> RequestSeries {
+    RequestSeries {
+        name: name.clone(),
+        response: Default::default(),
+        service: Default::default(),
+        errors: Default::default(),
+        statuses: Default::default(),
+        bytes_sent: 0,
+        bytes_received: 0,
+        windows: Vec::new(),
+    }
+}
+
+/// Ctrl-C, which goose has taken for itself: its kill switch is all that can be seen of it.
+async fn interrupted() {
+    while !goose::is_killswitch_triggered() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// One line on the standard output. Where nobody reads it any more, the standard input is closed
+/// too, and that ends the worker.
+fn say(event: &WorkerEvent) {
+    if let Ok(mut line) = serde_json::to_string(event) {
+        line.push('\n');
+        let mut output = std::io::stdout().lock();
+        let _ = output
+            .write_all(line.as_bytes())
+            .and_then(|()| output.flush());
+    }
+}

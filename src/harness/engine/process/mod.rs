@@ -1,0 +1,24 @@
+//! The processes of a scenario: built, started, watched, disturbed and ended.
+//!
+//! Nothing is left running, however plimsoll ends: between plimsoll and each process stands a
+//! supervisor ([`supervise_main`]), which ends the process and all of its descendants when it is
+//! told to or when plimsoll is gone.
+
+mod protocol;
+mod supervise;
+mod tree;
+mod supervised;
+mod output;
+mod ports;
+mod fill;
+mod oneshot;
+mod ready;
+mod error;
+mod processes;
+mod sample;
+
+pub use self::error::ProcessError;
+pub use self::processes::{Exit, Processes, Root, Surroundings, build};
+pub use self::protocol::Ending;
+pub use self::sample::Sampler;
+pub use self::supervise::supervise_main;

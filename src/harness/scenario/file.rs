@@ -1,0 +1,209 @@
+//! From a file, or from text that stands for one, to the plans of its variants.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use toml::de::DeTable;
+
+use super::keys;
+use super::plan::Plan;
+use super::problem::{Code, Problem, Problems};
+use super::structure;
+use super::validate::{self, Place};
+
+/// A scenario is written by hand; more than this is something else.
+pub const MAX_SCENARIO_BYTES: usize = 1 << 20;
+/// What marks the root of a project.
+const ROOT_MARKS: [&str; 3] = [".git", "plimsoll.toml", "Cargo.toml"];
+
+/// A scenario without problems.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scenario {
+    /// The variants that it lists, the default one first; empty where it lists none.
+    pub variants: Vec<String>,
+    /// One plan a variant, in the same order; exactly one where it lists none.
+    pub plans: Vec<Plan>,
+}
+
+/// A file that gave no plan, and every reason.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{} has {} problem(s)", .file.display(), .problems.len())]
+pub struct Rejection {
+    /// The file as the user named it.
+    pub file: PathBuf,
+    /// Its text, for showing the problems in it; empty where it couldn't be read.
+    pub text: String,
+    /// All of them, in the order of the file; at least one.
+    pub problems: Vec<Problem>,
+}
+
+/// Reads and validates a scenario file in all of its variants: one plan each, the default one first.
+///
+/// # Errors
+/// Every problem at once; a file that can't be read is one as well.
+pub fn check(file: &Path) -> Result<Vec<Plan>, Rejection> {
+    let (_, scenario) = read_and_parse(file)?;
+    Ok(scenario.plans)
+}
+
+/// Reads and validates a scenario file and gives the plan of a variant, the default one without.
+///
+/// # Errors
+/// As [`check`], and where the scenario doesn't list the variant.
+pub fn load(file: &Path, variant: Option<&str>) -> Result<Plan, Rejection> {
+    let (text, Scenario { variants, plans }) = read_and_parse(file)?;
+    let index = match variant {
+        None => Some(0),
+        Some(variant) => variants.iter().position(|known| known == variant),
+    };
+    if let Some(plan) = index.and_then(|index| plans.into_iter().nth(index)) {
+        return Ok(plan);
+    }
+    let variant = variant.unwrap_or_default();
+    let mut problems = Problems::new(&text);
+    let report = problems.report(
+        Code::UnknownVariant,
+        0..0,
+        format!("the scenario has no variant `{variant}`"),
+        "asked for a variant that it doesn't list",
+    );
+    if variants.is_empty() {
+        report.help("it lists no variants: run it without one");
+    } else {
+        report.suggest(variant, variants.iter().map(String::as_str));
+    }
+    let problems = problems.into_sorted();
+    Err(Rejection {
+        file: file.to_owned(),
+        text,
+        problems,
+    })
+}
+
+/// Whether a TOML file means to be a scenario: it has a key `schema`, however wrong the rest is.
+/// One that can't be read counts as a scenario, so that somebody says why.
+pub fn looks_like_one(file: &Path) -> bool {
+    read(file).map_or(true, |text| {
+        let (table, _) = DeTable::parse_recoverable(&text);
+        table.get_ref().contains_key("schema")
+    })
+}
+
+fn read_and_parse(file: &Path) -> Result<(String, Scenario), Rejection> {
+    let rejection = |text: &str, problems| Rejection {
+        file: file.to_owned(),
+        text: text.to_owned(),
+        problems,
+    };
+    let text = read(file).map_err(|problems| rejection("", problems))?;
+    match parse(&text, file) {
+        Ok(scenario) => Ok((text, scenario)),
+        Err(problems) => Err(rejection(&text, problems)),
+    }
+}
+
+/// The text of a file, or the one problem with it.
+fn read(file: &Path) -> Result<String, Vec<Problem>> {
+    let problem = |code: Code, message: String, help: &str| {
+        let mut problems = Problems::new("");
+        problems.report(code, 0..0, message, "").help(help);
+        problems.into_sorted()
+    };
+    let mut bytes = Vec::new();
+    let read = File::open(file).and_then(|file| {
+        file.take(MAX_SCENARIO_BYTES as u64 + 1)
+            .read_to_end(&mut bytes)
+    });
+    if let Err(error) = read {
+        return Err(problem(
+            Code::Unreadable,
+            format!("the file can't be read: {error}"),
+            "name a scenario file; `plimsoll init` makes one",
+        ));
+    }
+    if bytes.len() > MAX_SCENARIO_BYTES {
+        return Err(problem(
+            Code::TooLarge,
+            "the file is larger than 1 MiB".to_owned(),
+            "a scenario is written by hand; put data into a feed",
+        ));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        problem(
+            Code::NotText,
+            format!(
+                "the file is not UTF-8 text (byte {})",
+                error.utf8_error().valid_up_to()
+            ),
+            "save it as UTF-8",
+        )
+    })
+}
+
+/// Validates the text of a scenario as if it stood in the file `path`: feeds are read from beside
+/// it, and it may be without a name where the file has one.
+///
+/// # Errors
+/// Every problem of the text, in its order; at least one.
+pub fn parse(text: &str, path: &Path) -> Result<Scenario, Vec<Problem>> {
+    let mut problems = Problems::new(text);
+    let (table, errors) = DeTable::parse_recoverable(text);
+    let table = table.get_ref();
+    for error in &errors {
+        let span = error.span().unwrap_or(text.len()..text.len());
+        problems.report(Code::Syntax, span, error.message(), "not TOML");
+    }
+    let is_toml = errors.is_empty();
+    structure::check(&keys::SCENARIO, table, 0..0, &mut problems);
+    let (variants, plans) = validate::validate(table, &place(path), &mut problems);
+    let mut problems = problems.into_sorted();
+    if !is_toml {
+        forget_consequences(text, &mut problems);
+    }
+    if problems.is_empty() {
+        Ok(Scenario { variants, plans })
+    } else {
+        Err(problems)
+    }
+}
+
+/// What the parser couldn't read is missing or odd to the later looks: on the lines of syntax errors
+/// nothing else is said, and nothing is called missing.
+fn forget_consequences(text: &str, problems: &mut Vec<Problem>) {
+    let lines: Vec<(usize, usize)> = problems
+        .iter()
+        .filter(|problem| problem.code == Code::Syntax)
+        .map(|problem| {
+            let newlines = text[problem.span.clone()].matches('\n').count();
+            (problem.line, problem.line + newlines)
+        })
+        .collect();
+    problems.retain(|problem| {
+        let is_beside = lines
+            .iter()
+            .any(|(first, last)| (*first..=*last).contains(&problem.line));
+        let is_absence = matches!(
+            problem.code,
+            Code::MissingKey | Code::NothingToDo | Code::NoTarget | Code::NoPort | Code::NoMetrics
+        );
+        problem.code == Code::Syntax || !(is_beside || is_absence)
+    });
+}
+
+fn place(path: &Path) -> Place {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let folder = absolute.parent().unwrap_or(Path::new("/")).to_owned();
+    // Links are resolved so that a feed's real place can be compared with the root's.
+    let folder = folder.canonicalize().unwrap_or(folder);
+    let root = folder
+        .ancestors()
+        .find(|folder| ROOT_MARKS.iter().any(|mark| folder.join(mark).exists()))
+        .unwrap_or(&folder)
+        .to_owned();
+    Place {
+        file: path.to_owned(),
+        folder,
+        root,
+    }
+}

@@ -1,0 +1,854 @@
+//! Every key of a scenario file, once: its name, what it takes, what it means. The parser checks
+//! files against these tables and the JSON Schema is written from them, so neither can know a key
+//! that the other doesn't.
+
+use self::Presence::{Default, Optional, Required};
+use self::Rule::{AtLeastOne, AtMostOne, ExactlyOne, Together};
+use self::Shape::{
+    Any, Bool, Choice, Duration, Either, Integer, Json, Limit, List, Map, Name, Rate, Share,
+    StatusText, Table, Text, TextMap,
+};
+
+/// A table of the file: what may stand in it.
+#[derive(Debug)]
+pub(crate) struct TableSpec {
+    /// Its name in messages and in the schema's `$defs`.
+    pub(crate) name: &'static str,
+    /// What it is for.
+    pub(crate) description: &'static str,
+    /// Its keys, in the order of the documentation.
+    pub(crate) keys: &'static [Key],
+    /// Which keys go together, and which don't.
+    pub(crate) rules: &'static [Rule],
+}
+
+/// A key of a table.
+#[derive(Debug)]
+pub(crate) struct Key {
+    pub(crate) name: &'static str,
+    pub(crate) shape: Shape,
+    pub(crate) presence: Presence,
+    pub(crate) description: &'static str,
+}
+
+/// Whether a key must be there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Presence {
+    /// It must.
+    Required,
+    /// It may, and its absence means that there is none of it.
+    Optional,
+    /// It may; this is taken otherwise.
+    Default(&'static str),
+}
+
+/// What a key takes.
+#[derive(Debug)]
+pub(crate) enum Shape {
+    /// Any text; templates, references to names and patterns are checked with what they refer to.
+    Text,
+    /// A new name: letters, digits, `_` and `-`.
+    Name,
+    /// `500ms`.
+    Duration,
+    /// `500/s`.
+    Rate,
+    /// `0.1%` or `0.001`.
+    Share,
+    /// `500ms`, `75%`, `512MiB`, `10`: the metric decides.
+    Limit,
+    /// `2xx` or `200-299`.
+    StatusText,
+    /// A whole number, bounds included.
+    Integer(i64, i64),
+    /// `true` or `false`.
+    Bool,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// An array of it, at least this many and at most that many.
+    List(&'static Shape, usize, usize),
+    /// A table of this kind.
+    Table(&'static TableSpec),
+    /// A table whose keys are new names.
+    Map(&'static Shape),
+    /// A table whose keys are any text.
+    TextMap(&'static Shape),
+    /// A table or an array, of anything, or a text.
+    Json,
+    /// Anything.
+    Any,
+    /// Whichever of these has the value's type.
+    Either(&'static [Shape]),
+}
+
+/// Which keys of a table go together.
+#[derive(Debug)]
+pub(crate) enum Rule {
+    /// Exactly one of them.
+    ExactlyOne(&'static [&'static str]),
+    /// None or one of them.
+    AtMostOne(&'static [&'static str]),
+    /// One of them or more.
+    AtLeastOne(&'static [&'static str]),
+    /// All of them or none.
+    Together(&'static str, &'static str),
+}
+
+/// The HTTP methods, as keys of a step.
+pub(crate) const METHODS: [&str; 7] = ["get", "post", "put", "patch", "delete", "head", "options"];
+/// What can be done to a process, as keys of a fault.
+pub(crate) const ACTIONS: [&str; 5] = ["start", "stop", "kill", "pause", "resume"];
+/// How a probe's number can come about, as keys of a probe.
+pub(crate) const SOURCES: [&str; 5] = ["ratio", "rate", "increase", "mean", "max"];
+/// More entries than this in one array are a generated file or a mistake.
+const MANY: usize = 10_000;
+const MAX_USERS: i64 = 100_000;
+
+const fn key(
+    name: &'static str,
+    shape: Shape,
+    presence: Presence,
+    description: &'static str,
+) -> Key {
+    Key {
+        name,
+        shape,
+        presence,
+        description,
+    }
+}
+
+/// The whole file.
+pub(crate) static SCENARIO: TableSpec = TableSpec {
+    name: "scenario",
+    description: "A Plimsoll scenario: what is started, what is done to it, what is judged.",
+    keys: &[
+        key(
+            "schema",
+            Integer(1, i64::MAX),
+            Required,
+            "The version of this format: 1.",
+        ),
+        key(
+            "name",
+            Name,
+            Default("the file's name"),
+            "The name under which runs and baselines are kept.",
+        ),
+        key(
+            "description",
+            Text,
+            Default(""),
+            "One sentence for the report.",
+        ),
+        key(
+            "url",
+            Text,
+            Optional,
+            "A server that is already there, as the target of the loads: `http://127.0.0.1:8000`.",
+        ),
+        key(
+            "variants",
+            List(&Name, 1, MANY),
+            Optional,
+            "Ways to run the scenario, such as `[\"embedded\", \"servers\"]`; the first is the default.",
+        ),
+        key(
+            "process",
+            List(&Table(&PROCESS), 0, MANY),
+            Optional,
+            "What is started before the loads and stopped after them.",
+        ),
+        key(
+            "feed",
+            Map(&Table(&FEED)),
+            Optional,
+            "Rows of values for the flows, by name.",
+        ),
+        key(
+            "flow",
+            Map(&Table(&FLOW)),
+            Optional,
+            "What a virtual user does, by name.",
+        ),
+        key(
+            "load",
+            Map(&Table(&LOAD)),
+            Optional,
+            "How users arrive, by name; all loads run at the same time.",
+        ),
+        key(
+            "phases",
+            Table(&PHASES),
+            Optional,
+            "How long each phase takes.",
+        ),
+        key(
+            "probe",
+            Map(&Table(&PROBE)),
+            Optional,
+            "Numbers derived from a process's Prometheus metrics, by name.",
+        ),
+        key(
+            "fault",
+            List(&Table(&FAULT), 0, MANY),
+            Optional,
+            "What is done to processes during the run.",
+        ),
+        key(
+            "gate",
+            List(&Table(&GATE), 0, MANY),
+            Optional,
+            "What is judged.",
+        ),
+        key(
+            "bench",
+            List(&Table(&BENCH), 0, MANY),
+            Optional,
+            "criterion benchmarks.",
+        ),
+        key(
+            "sampling",
+            Table(&SAMPLING),
+            Optional,
+            "How often the scenario is run.",
+        ),
+        key(
+            "generator",
+            Table(&GENERATOR),
+            Optional,
+            "What still counts as a healthy load generator.",
+        ),
+    ],
+    rules: &[],
+};
+
+static PROCESS: TableSpec = TableSpec {
+    name: "process",
+    description: "A process that is started for each run, on a free port, and stopped after it with all its children.",
+    keys: &[
+        key("name", Name, Required, "Its name; once in each variant."),
+        key(
+            "variant",
+            Text,
+            Optional,
+            "The variant in which it is started; all of them without.",
+        ),
+        key(
+            "build",
+            Text,
+            Optional,
+            "A command that is run once before everything else. Templates: `{$env.NAME}`.",
+        ),
+        key(
+            "prepare",
+            Text,
+            Optional,
+            "A command that is run before each start, such as `initdb`.",
+        ),
+        key(
+            "start",
+            Text,
+            Required,
+            "The command that starts it, without a shell. Templates: `{port}`, `{dir}`, `{NAME.port}`, `{NAME.url}`, `{$env.NAME}`.",
+        ),
+        key(
+            "ready",
+            Table(&READY),
+            Default("tcp with a port, at once without"),
+            "When it counts as ready.",
+        ),
+        key(
+            "ready_timeout",
+            Duration,
+            Default("60s"),
+            "How long it may take to become ready.",
+        ),
+        key(
+            "metrics",
+            Text,
+            Optional,
+            "The path of its Prometheus text, scraped each second.",
+        ),
+        key(
+            "target",
+            Bool,
+            Default("true for the only process"),
+            "Whether the loads are sent to it.",
+        ),
+        key(
+            "env",
+            TextMap(&Text),
+            Optional,
+            "Variables added to its environment; values are templates.",
+        ),
+        key(
+            "cwd",
+            Text,
+            Default("the project's root"),
+            "Its working folder, below the project's root.",
+        ),
+        key(
+            "after",
+            List(&Text, 0, MANY),
+            Optional,
+            "Processes that must be ready before it starts, besides those that its templates name.",
+        ),
+        key(
+            "stop_timeout",
+            Duration,
+            Default("10s"),
+            "How long it has to end after SIGTERM before it is killed.",
+        ),
+    ],
+    rules: &[],
+};
+
+static READY: TableSpec = TableSpec {
+    name: "ready",
+    description: "When a process counts as ready.",
+    keys: &[
+        key(
+            "http",
+            Text,
+            Optional,
+            "A GET of this path on its port answers with a 2xx status.",
+        ),
+        key("tcp", Bool, Optional, "Its port accepts a connection."),
+        key(
+            "log",
+            Text,
+            Optional,
+            "A line of its output matches this regular expression.",
+        ),
+    ],
+    rules: &[ExactlyOne(&["http", "tcp", "log"])],
+};
+
+static FEED: TableSpec = TableSpec {
+    name: "feed",
+    description: "Rows of values; one row is drawn for each iteration.",
+    keys: &[
+        key(
+            "file",
+            Text,
+            Required,
+            "A CSV file with a header line, relative to the scenario's folder.",
+        ),
+        key(
+            "order",
+            Choice(&["sequential", "random"]),
+            Default("sequential"),
+            "How rows are drawn.",
+        ),
+    ],
+    rules: &[],
+};
+
+static FLOW: TableSpec = TableSpec {
+    name: "flow",
+    description: "The steps that one virtual user performs; one pass is an iteration.",
+    keys: &[key(
+        "step",
+        List(&Table(&STEP), 1, MANY),
+        Required,
+        "The steps, in order.",
+    )],
+    rules: &[],
+};
+
+static STEP: TableSpec = TableSpec {
+    name: "step",
+    description: "A request with its checks and extractions. Templates: `{FEED.COLUMN}`, `{EXTRACTED}`, `{$env.NAME}`, `{$uuid}`, `{$counter}`, `{$random(LOW,HIGH)}`, `{$now}`.",
+    keys: &[
+        key("get", Text, Optional, "The path of a GET, with templates."),
+        key(
+            "post",
+            Text,
+            Optional,
+            "The path of a POST, with templates.",
+        ),
+        key("put", Text, Optional, "The path of a PUT, with templates."),
+        key(
+            "patch",
+            Text,
+            Optional,
+            "The path of a PATCH, with templates.",
+        ),
+        key(
+            "delete",
+            Text,
+            Optional,
+            "The path of a DELETE, with templates.",
+        ),
+        key(
+            "head",
+            Text,
+            Optional,
+            "The path of a HEAD, with templates.",
+        ),
+        key(
+            "options",
+            Text,
+            Optional,
+            "The path of an OPTIONS, with templates.",
+        ),
+        key(
+            "name",
+            Text,
+            Default("method and path as written"),
+            "The request name in metrics; steps of one name are counted together.",
+        ),
+        key(
+            "headers",
+            TextMap(&Text),
+            Optional,
+            "Headers; values are templates.",
+        ),
+        key(
+            "json",
+            Json,
+            Optional,
+            "A JSON body: a table or an array whose texts are templates, or a template of JSON text.",
+        ),
+        key("text", Text, Optional, "A text body, a template."),
+        key(
+            "form",
+            TextMap(&Text),
+            Optional,
+            "A form body; values are templates.",
+        ),
+        key(
+            "check",
+            Table(&CHECK),
+            Optional,
+            "What must hold of the answer.",
+        ),
+        key(
+            "extract",
+            Map(&Table(&EXTRACT)),
+            Optional,
+            "Values of the answer for later steps, by name.",
+        ),
+        key(
+            "timeout",
+            Duration,
+            Default("30s"),
+            "How long the answer may take to its last byte.",
+        ),
+        key(
+            "think",
+            Either(&[Duration, Table(&THINK)]),
+            Optional,
+            "How long the user waits after the step.",
+        ),
+    ],
+    rules: &[ExactlyOne(&METHODS), AtMostOne(&["json", "text", "form"])],
+};
+
+static CHECK: TableSpec = TableSpec {
+    name: "check",
+    description: "What must hold of an answer; a request that doesn't is an error.",
+    keys: &[
+        key(
+            "status",
+            Either(&[
+                Integer(100, 599),
+                StatusText,
+                List(&Either(&[Integer(100, 599), StatusText]), 1, MANY),
+            ]),
+            Default("200-399"),
+            "Statuses that are in order: `200`, `[200, 404]`, `\"2xx\"`, `\"200-299\"`.",
+        ),
+        key(
+            "body_contains",
+            Text,
+            Optional,
+            "A text that the body must contain.",
+        ),
+        key(
+            "json",
+            TextMap(&Any),
+            Optional,
+            "JSONPath expressions and the value each must have.",
+        ),
+        key(
+            "headers",
+            TextMap(&Either(&[Text, Bool])),
+            Optional,
+            "Headers and the value each must have; `true`: it must be there.",
+        ),
+    ],
+    rules: &[],
+};
+
+static EXTRACT: TableSpec = TableSpec {
+    name: "extract",
+    description: "Where a value comes from.",
+    keys: &[
+        key(
+            "json",
+            Text,
+            Optional,
+            "The first match of this JSONPath in the body.",
+        ),
+        key("header", Text, Optional, "This header."),
+        key(
+            "regex",
+            Text,
+            Optional,
+            "The first group of this regular expression in the body.",
+        ),
+    ],
+    rules: &[ExactlyOne(&["json", "header", "regex"])],
+};
+
+static THINK: TableSpec = TableSpec {
+    name: "think",
+    description: "A waiting time, uniform between two bounds.",
+    keys: &[
+        key("min", Duration, Required, "At least."),
+        key("max", Duration, Required, "At most."),
+    ],
+    rules: &[],
+};
+
+static LOAD: TableSpec = TableSpec {
+    name: "load",
+    description: "One load: a flow and how it arrives.",
+    keys: &[
+        key(
+            "flow",
+            Text,
+            Default("the only flow"),
+            "The flow that it drives.",
+        ),
+        key(
+            "open",
+            Table(&OPEN),
+            Optional,
+            "Iterations arrive at a rate, whatever the responses do.",
+        ),
+        key(
+            "closed",
+            Table(&CLOSED),
+            Optional,
+            "A number of users that wait for their answers.",
+        ),
+        key(
+            "seed",
+            Integer(0, i64::MAX),
+            Default("derived from the load's name"),
+            "The seed of everything random in it.",
+        ),
+        key(
+            "allowed_dropped",
+            Share,
+            Default("0.1%"),
+            "The share of arrivals that may find no idle user before the run is invalid.",
+        ),
+    ],
+    rules: &[ExactlyOne(&["open", "closed"])],
+};
+
+static OPEN: TableSpec = TableSpec {
+    name: "open",
+    description: "The open model. Latencies count from the intended start.",
+    keys: &[
+        key(
+            "rate",
+            Rate,
+            Optional,
+            "Iterations per time, over all phases: `500/s`, `30/min`.",
+        ),
+        key(
+            "stages",
+            List(&Table(&OPEN_STAGE), 1, MANY),
+            Optional,
+            "The rate over time; the last stage lasts until the end.",
+        ),
+        key(
+            "max_in_flight",
+            Integer(1, MAX_USERS),
+            Default("the arrivals of one second, 10 to 10000"),
+            "Users at most; an arrival that finds none idle is dropped.",
+        ),
+    ],
+    rules: &[ExactlyOne(&["rate", "stages"])],
+};
+
+static OPEN_STAGE: TableSpec = TableSpec {
+    name: "open_stage",
+    description: "A stretch with a rate that is constant or goes evenly from one value to another.",
+    keys: &[
+        key("for", Duration, Required, "How long."),
+        key("rate", Rate, Optional, "The rate, where it is constant."),
+        key("from", Rate, Optional, "The rate at its start."),
+        key("to", Rate, Optional, "The rate at its end."),
+    ],
+    rules: &[ExactlyOne(&["rate", "from"]), Together("from", "to")],
+};
+
+static CLOSED: TableSpec = TableSpec {
+    name: "closed",
+    description: "The closed model.",
+    keys: &[
+        key(
+            "users",
+            Integer(1, MAX_USERS),
+            Optional,
+            "Users, over all phases.",
+        ),
+        key(
+            "stages",
+            List(&Table(&CLOSED_STAGE), 1, MANY),
+            Optional,
+            "The number of users over time; the last stage lasts until the end.",
+        ),
+    ],
+    rules: &[ExactlyOne(&["users", "stages"])],
+};
+
+static CLOSED_STAGE: TableSpec = TableSpec {
+    name: "closed_stage",
+    description: "A stretch with a number of users that is constant or goes evenly from one value to another.",
+    keys: &[
+        key("for", Duration, Required, "How long."),
+        key(
+            "users",
+            Integer(0, MAX_USERS),
+            Optional,
+            "The number of users, where it is constant.",
+        ),
+        key(
+            "from",
+            Integer(0, MAX_USERS),
+            Optional,
+            "The number of users at its start.",
+        ),
+        key(
+            "to",
+            Integer(0, MAX_USERS),
+            Optional,
+            "The number of users at its end.",
+        ),
+    ],
+    rules: &[ExactlyOne(&["users", "from"]), Together("from", "to")],
+};
+
+static PHASES: TableSpec = TableSpec {
+    name: "phases",
+    description: "How long each phase takes; only the measure phase counts.",
+    keys: &[
+        key(
+            "warmup",
+            Duration,
+            Default("5s"),
+            "Before measuring, under the same load.",
+        ),
+        key("measure", Duration, Default("30s"), "What counts."),
+        key(
+            "cooldown",
+            Duration,
+            Default("0s"),
+            "After measuring, under the same load.",
+        ),
+        key(
+            "drain",
+            Duration,
+            Default("10s"),
+            "How long requests in flight at the end may take.",
+        ),
+    ],
+    rules: &[],
+};
+
+static PROBE: TableSpec = TableSpec {
+    name: "probe",
+    description: "A number over the measure phase, derived from Prometheus metrics: `name` or `name{label=\"value\"}`.",
+    keys: &[
+        key(
+            "ratio",
+            List(&Text, 2, 2),
+            Optional,
+            "The increase of one counter divided by that of another.",
+        ),
+        key(
+            "rate",
+            Text,
+            Optional,
+            "The increase of a counter per second.",
+        ),
+        key("increase", Text, Optional, "The increase of a counter."),
+        key("mean", Text, Optional, "A gauge's mean."),
+        key("max", Text, Optional, "A gauge's largest value."),
+        key(
+            "process",
+            Text,
+            Default("the target"),
+            "The process whose metrics are read.",
+        ),
+        key(
+            "better",
+            Choice(&["lower", "higher"]),
+            Default("higher for ratio and rate; needed for the others"),
+            "Which way it is better.",
+        ),
+        key(
+            "unit",
+            Text,
+            Default("ratio, /s for rate, count for the others"),
+            "Its unit: ns, B, /s, B/s, ratio, count, cores or any other word.",
+        ),
+    ],
+    rules: &[ExactlyOne(&SOURCES)],
+};
+
+static FAULT: TableSpec = TableSpec {
+    name: "fault",
+    description: "Something done to a process during the run.",
+    keys: &[
+        key(
+            "at",
+            Duration,
+            Required,
+            "When, from the start of the load, warm-up included.",
+        ),
+        key(
+            "start",
+            Text,
+            Optional,
+            "Starts this process again after a stop or a kill.",
+        ),
+        key(
+            "stop",
+            Text,
+            Optional,
+            "Stops this process: SIGTERM, and SIGKILL after its stop timeout.",
+        ),
+        key("kill", Text, Optional, "Kills this process: SIGKILL."),
+        key("pause", Text, Optional, "Pauses this process: SIGSTOP."),
+        key("resume", Text, Optional, "Resumes this process: SIGCONT."),
+    ],
+    rules: &[ExactlyOne(&ACTIONS)],
+};
+
+static GATE: TableSpec = TableSpec {
+    name: "gate",
+    description: "What is judged of one metric.",
+    keys: &[
+        key(
+            "metric",
+            Text,
+            Required,
+            "The metric's path, such as `load.reads.p95`; a `*` stands for any text.",
+        ),
+        key(
+            "max",
+            Limit,
+            Optional,
+            "The largest allowed value, with its unit: `500ms`, `512MiB`, `1%`.",
+        ),
+        key(
+            "min",
+            Limit,
+            Optional,
+            "The smallest allowed value, with its unit: `75%`, `208/s`.",
+        ),
+        key(
+            "regress",
+            Share,
+            Optional,
+            "The margin against the baseline: `5%`.",
+        ),
+    ],
+    rules: &[AtLeastOne(&["max", "min", "regress"])],
+};
+
+static BENCH: TableSpec = TableSpec {
+    name: "bench",
+    description: "criterion benchmarks of one package, built once and invoked several times.",
+    keys: &[
+        key(
+            "targets",
+            List(&Name, 1, MANY),
+            Default("all of the package"),
+            "Bench targets.",
+        ),
+        key(
+            "package",
+            Name,
+            Optional,
+            "The package, where the workspace has several.",
+        ),
+        key(
+            "features",
+            List(&Text, 0, MANY),
+            Optional,
+            "Features to build with, besides the default ones.",
+        ),
+        key(
+            "filter",
+            Text,
+            Optional,
+            "A regular expression on criterion's full id.",
+        ),
+        key(
+            "invocations",
+            Integer(5, 1000),
+            Default("5"),
+            "Process invocations per run; fewer than five say nothing about noise.",
+        ),
+        key(
+            "timeout",
+            Duration,
+            Default("5min"),
+            "The longest that one invocation may take.",
+        ),
+    ],
+    rules: &[],
+};
+
+static SAMPLING: TableSpec = TableSpec {
+    name: "sampling",
+    description: "How often the scenario is run.",
+    keys: &[key(
+        "runs",
+        Integer(1, 1000),
+        Default("5"),
+        "Runs of a session of `plimsoll gate`; `plimsoll run` makes one.",
+    )],
+    rules: &[],
+};
+
+static GENERATOR: TableSpec = TableSpec {
+    name: "generator",
+    description: "What still counts as a healthy load generator; beyond it the run is invalid.",
+    keys: &[
+        key(
+            "late",
+            Duration,
+            Default("5ms"),
+            "The 99th percentile of how late arrivals may start.",
+        ),
+        key(
+            "cpu",
+            Share,
+            Default("90%"),
+            "The share of its cores that the generator may use on average.",
+        ),
+    ],
+    rules: &[],
+};
+
+impl TableSpec {
+    /// The key of that name.
+    pub(crate) fn key(&self, name: &str) -> Option<&'static Key> {
+        self.keys.iter().find(|key| key.name == name)
+    }
+
+    /// All key names, in the order of the documentation.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> + Clone + use<> {
+        self.keys.iter().map(|key| key.name)
+    }
+}

@@ -1,0 +1,262 @@
+//! What is wrong with a scenario file: a stable code, the place, a message, a label, a help line.
+
+use std::fmt;
+use std::ops::Range;
+
+use serde::{Serialize, Serializer};
+
+/// One mistake in a scenario file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// Its kind; stable across releases.
+    pub code: Code,
+    /// What is wrong, as a clause without a full stop.
+    pub message: String,
+    /// The bytes of the file that it is about.
+    pub span: Range<usize>,
+    /// The line of the span's start, from 1.
+    pub line: usize,
+    /// The column of the span's start in characters, from 1.
+    pub column: usize,
+    /// What to write beside the marked text.
+    pub label: String,
+    /// How to mend it.
+    pub help: Option<String>,
+    /// Another place that has to do with it, and what to write beside that: the first of two
+    /// equal names.
+    pub related: Option<(Range<usize>, String)>,
+}
+
+impl Problem {
+    /// With a line that says how to mend it.
+    pub(crate) fn help(&mut self, help: impl Into<String>) -> &mut Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// With the known name that was probably meant, or else all of them.
+    pub(crate) fn suggest<'a>(
+        &mut self,
+        name: &str,
+        known: impl IntoIterator<Item = &'a str> + Clone,
+    ) -> &mut Self {
+        let help = match super::nearest::nearest(name, known.clone()) {
+            Some(nearest) => format!("did you mean `{nearest}`?"),
+            None => match known.into_iter().collect::<Vec<_>>() {
+                known if known.is_empty() => return self,
+                known => format!("known here: {}", known.join(", ")),
+            },
+        };
+        self.help(help)
+    }
+
+    /// With another place that has to do with it.
+    pub(crate) fn related(&mut self, span: Range<usize>, label: impl Into<String>) -> &mut Self {
+        self.related = Some((span, label.into()));
+        self
+    }
+}
+
+/// Collects the problems of one file.
+pub(crate) struct Problems<'a> {
+    source: &'a str,
+    found: Vec<Problem>,
+}
+
+impl<'a> Problems<'a> {
+    pub(crate) fn new(source: &'a str) -> Self {
+        Self {
+            source,
+            found: Vec::new(),
+        }
+    }
+
+    /// The text of the file.
+    pub(crate) fn source(&self) -> &'a str {
+        self.source
+    }
+
+    /// Notes a problem; the label is what stands beside the marked text.
+    pub(crate) fn report(
+        &mut self,
+        code: Code,
+        span: Range<usize>,
+        message: impl Into<String>,
+        label: impl Into<String>,
+    ) -> &mut Problem {
+        let end = span.end.min(self.source.len());
+        let span = span.start.min(end)..end;
+        let (line, column) = position(self.source, span.start);
+        self.found.push(Problem {
+            code,
+            message: message.into(),
+            span,
+            line,
+            column,
+            label: label.into(),
+            help: None,
+            related: None,
+        });
+        let last = self.found.len() - 1;
+        &mut self.found[last]
+    }
+
+    /// All problems in the order of the file, each once: what is wrong in every variant is said once.
+    pub(crate) fn into_sorted(self) -> Vec<Problem> {
+        let mut found = self.found;
+        for problem in &mut found {
+            // Names and patterns of a hostile file are quoted in these.
+            problem.message = printable(&problem.message);
+            problem.label = printable(&problem.label);
+            problem.help = problem.help.as_deref().map(printable);
+        }
+        found.sort_by(|a, b| {
+            (a.span.start, a.span.end, a.code, &a.message).cmp(&(
+                b.span.start,
+                b.span.end,
+                b.code,
+                &b.message,
+            ))
+        });
+        found.dedup_by(|a, b| (a.code, &a.span, &a.label) == (b.code, &b.span, &b.label));
+        found
+    }
+}
+
+/// The text with control characters escaped, so that it can be shown on one line of a terminal.
+fn printable(text: &str) -> String {
+    text.chars()
+        .flat_map(|char| {
+            let escaped = char.is_control().then(|| char.escape_default());
+            let plain = (!char.is_control()).then_some(char);
+            escaped.into_iter().flatten().chain(plain)
+        })
+        .collect()
+}
+
+/// Line and column (in characters), both from 1, of a byte offset.
+fn position(source: &str, offset: usize) -> (usize, usize) {
+    let before = &source.as_bytes()[..offset.min(source.len())];
+    let line_start = before
+        .iter()
+        .rposition(|&byte| byte == b'\n')
+        .map_or(0, |at| at + 1);
+    let line = before.iter().filter(|&&byte| byte == b'\n').count() + 1;
+    // Continuation bytes of UTF-8 are no characters of their own.
+    let column = before[line_start..]
+        .iter()
+        .filter(|&&byte| byte & 0xC0 != 0x80)
+        .count()
+        + 1;
+    (line, column)
+}
+
+macro_rules! codes {
+    ($($variant:ident = $text:literal, $meaning:literal;)*) => {
+        /// The kind of a problem.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Code {
+            $(#[doc = $meaning] $variant,)*
+        }
+
+        impl Code {
+            /// Every code, in the order of the documentation.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The stable text: `scenario::unknown-key`.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => concat!("scenario::", $text),)*
+                }
+            }
+
+            /// What it means, in one sentence.
+            pub fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $meaning,)*
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    Unreadable = "unreadable", "The file can't be read.";
+    TooLarge = "too-large", "The file is larger than 1 MiB.";
+    NotText = "not-text", "The file is not UTF-8 text.";
+    Syntax = "syntax", "The file is not TOML at this place.";
+    SchemaVersion = "schema-version", "The file is written for a version that this Plimsoll doesn't read.";
+    UnknownKey = "unknown-key", "There is no such key here.";
+    MissingKey = "missing-key", "A key that is needed here is missing.";
+    ConflictingKeys = "conflicting-keys", "Keys stand together of which only one may.";
+    WrongType = "wrong-type", "The value is of another type than the key takes.";
+    WrongUnit = "wrong-unit", "A duration, rate, size or share without a unit, or with one that it can't have.";
+    OutOfRange = "out-of-range", "The value is smaller or larger than it may be.";
+    BadName = "bad-name", "A name with other characters than letters, digits, `_` and `-`.";
+    DuplicateName = "duplicate-name", "Two things have the same name.";
+    UnknownVariant = "unknown-variant", "A variant that `variants` doesn't list.";
+    UnknownProcess = "unknown-process", "No process has this name.";
+    UnknownFlow = "unknown-flow", "No flow has this name.";
+    UnknownFeed = "unknown-feed", "No feed has this name.";
+    UnknownColumn = "unknown-column", "The feed's file has no such column.";
+    UnknownValue = "unknown-value", "A template names a value that there isn't at this place.";
+    UnknownMetric = "unknown-metric", "The gate is on a metric that this scenario can't produce.";
+    NotMeasurable = "not-measurable", "The gate is on a quantile for which the measure phase is too short.";
+    LimitUnit = "limit-unit", "The limit's unit doesn't fit the metric.";
+    Template = "template", "A template that can't be read, such as one with an unclosed brace.";
+    UsedBeforeExtracted = "used-before-extracted", "A step uses a value that only it or a later step extracts.";
+    Cycle = "cycle", "Processes that wait for one another.";
+    NoPort = "no-port", "A process needs a port, but nothing tells it which.";
+    NoTarget = "no-target", "There are loads, but nothing says where they are sent.";
+    SeveralTargets = "several-targets", "The loads have more than one target.";
+    NoMetrics = "no-metrics", "A probe reads a process that has no `metrics` path.";
+    NothingToDo = "nothing-to-do", "The scenario has neither a load nor a bench.";
+    FaultOrder = "fault-order", "A fault that can't happen after those before it.";
+    PathOutside = "path-outside", "A path that leads out of the project.";
+    MissingFile = "missing-file", "A feed's file can't be read.";
+    BadFeed = "bad-feed", "A feed's file is not a CSV table with a header and rows.";
+    BadCommand = "bad-command", "A command line that can't be split into words.";
+    BadUrl = "bad-url", "An address or a path that no request can be made of.";
+    BadHeader = "bad-header", "A header that can't be sent.";
+    BadBody = "bad-body", "A JSON body that is not JSON.";
+    BadStatus = "bad-status", "A status that is none: neither `200`, `\"2xx\"` nor `\"200-299\"`.";
+    BadRegex = "bad-regex", "A regular expression that can't be compiled, or without the group that it needs.";
+    BadJsonpath = "bad-jsonpath", "A JSONPath that can't be compiled.";
+    BadSelector = "bad-selector", "A metric selector that is not `name` or `name{label=\"value\"}`.";
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_counts_characters() {
+        let check = |source: &str, offset: usize, expected: (usize, usize)| {
+            assert_eq!(position(source, offset), expected, "{source:?} at {offset}");
+        };
+        check("", 0, (1, 1));
+        check("ab\ncd", 4, (2, 2));
+        check("é = 1", 3, (1, 3));
+        check("a\r\nb", 3, (2, 1));
+        check("a\n", 2, (2, 1));
+    }
+
+    #[test]
+    fn a_span_beyond_the_file_is_cut() {
+        let mut problems = Problems::new("abc");
+        problems.report(Code::Syntax, 7..9, "m", "l");
+        assert_eq!(problems.into_sorted()[0].span, 3..3);
+    }
+}

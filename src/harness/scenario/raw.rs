@@ -1,0 +1,149 @@
+//! Reading spanned TOML values: what isn't there or has another type is `None`, because the first
+//! look ([`structure`](super::structure)) has already said so.
+
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
+
+use super::quantity;
+
+/// A value of the file with its place.
+pub(crate) type Value<'i> = Spanned<DeValue<'i>>;
+
+/// A text of the file with its place, quotes included.
+#[derive(Debug, Clone)]
+pub(crate) struct Text<'a> {
+    pub(crate) text: &'a str,
+    pub(crate) span: Range<usize>,
+}
+
+/// The entries of a table in the order of the file; the parser keeps them by name.
+pub(crate) fn entries<'a, 'i>(
+    table: &'a DeTable<'i>,
+) -> Vec<(&'a Spanned<DeString<'i>>, &'a Value<'i>)> {
+    let mut entries: Vec<_> = table.iter().collect();
+    entries.sort_by_key(|(key, _)| key.span().start);
+    entries
+}
+
+/// The text at `key`.
+pub(crate) fn text<'a>(table: &'a DeTable<'_>, key: &str) -> Option<Text<'a>> {
+    table.get(key).and_then(as_text)
+}
+
+/// A value as a text.
+pub(crate) fn as_text<'a>(value: &'a Value<'_>) -> Option<Text<'a>> {
+    value.get_ref().as_str().map(|text| Text {
+        text,
+        span: value.span(),
+    })
+}
+
+/// The texts of the array at `key`.
+pub(crate) fn texts<'a>(table: &'a DeTable<'_>, key: &str) -> Vec<Text<'a>> {
+    let array = table.get(key).and_then(|value| value.get_ref().as_array());
+    array
+        .into_iter()
+        .flat_map(|array| array.iter())
+        .filter_map(as_text)
+        .collect()
+}
+
+/// The table at `key` with its place.
+pub(crate) fn table<'a, 'i>(
+    table: &'a DeTable<'i>,
+    key: &str,
+) -> Option<(&'a DeTable<'i>, Range<usize>)> {
+    let value = table.get(key)?;
+    value
+        .get_ref()
+        .as_table()
+        .map(|table| (table, value.span()))
+}
+
+/// The tables of the array at `key`, in order.
+pub(crate) fn tables<'a, 'i>(
+    table: &'a DeTable<'i>,
+    key: &str,
+) -> Vec<(&'a DeTable<'i>, Range<usize>)> {
+    let array = table.get(key).and_then(|value| value.get_ref().as_array());
+    array
+        .into_iter()
+        .flat_map(|array| array.iter())
+        .filter_map(|value| Some((value.get_ref().as_table()?, value.span())))
+        .collect()
+}
+
+/// The tables in the table at `key`, by name, in the order of the file.
+pub(crate) fn named_tables<'a, 'i>(
+    parent: &'a DeTable<'i>,
+    key: &str,
+) -> Vec<(Text<'a>, &'a DeTable<'i>)> {
+    table(parent, key)
+        .into_iter()
+        .flat_map(|(table, _)| entries(table))
+        .filter_map(|(name, value)| {
+            let name = Text {
+                text: name.get_ref(),
+                span: name.span(),
+            };
+            Some((name, value.get_ref().as_table()?))
+        })
+        .collect()
+}
+
+/// The duration at `key` in ns.
+pub(crate) fn duration_ns(table: &DeTable<'_>, key: &str) -> Option<u64> {
+    quantity::duration_ns(text(table, key)?.text).ok()
+}
+
+/// The rate at `key` in events per second.
+pub(crate) fn rate_per_s(table: &DeTable<'_>, key: &str) -> Option<f64> {
+    quantity::rate_per_s(text(table, key)?.text).ok()
+}
+
+/// The share at `key` as a fraction.
+pub(crate) fn share(table: &DeTable<'_>, key: &str) -> Option<f64> {
+    quantity::share(&number_text(table.get(key)?.get_ref())?).ok()
+}
+
+/// The whole number at `key`.
+pub(crate) fn integer_at(table: &DeTable<'_>, key: &str) -> Option<i64> {
+    table.get(key).and_then(|value| integer(value.get_ref()))
+}
+
+/// A value as a whole number of 64 bits.
+pub(crate) fn integer(value: &DeValue<'_>) -> Option<i64> {
+    let number = value.as_integer()?;
+    i64::from_str_radix(number.as_str(), number.radix()).ok()
+}
+
+/// A quantity that may be written as a text or as a plain number, as text.
+pub(crate) fn number_text(value: &DeValue<'_>) -> Option<String> {
+    match value {
+        DeValue::String(text) => Some(text.to_string()),
+        DeValue::Integer(_) => integer(value).map(|number| number.to_string()),
+        DeValue::Float(number) => {
+            let number: f64 = number.as_str().parse().ok()?;
+            Some(number.to_string())
+        }
+        _ => None,
+    }
+}
+
+/// A value as JSON; a date becomes its text.
+pub(crate) fn json(value: &DeValue<'_>) -> serde_json::Value {
+    match value {
+        DeValue::String(text) => text.as_ref().into(),
+        DeValue::Integer(_) => integer(value).into(),
+        DeValue::Float(number) => number.as_str().parse::<f64>().unwrap_or(f64::NAN).into(),
+        DeValue::Boolean(value) => (*value).into(),
+        DeValue::Datetime(date) => date.to_string().into(),
+        DeValue::Array(array) => array.iter().map(|value| json(value.get_ref())).collect(),
+        DeValue::Table(table) => table
+            .iter()
+            .map(|(key, value)| (key.get_ref().to_string(), json(value.get_ref())))
+            .collect(),
+    }
+}

@@ -1,0 +1,399 @@
+//! The first look at a parsed file: unknown and missing keys, wrong types, quantities without
+//! units. It knows the shape of a file from [`keys`](super::keys) and nothing of what names mean;
+//! after it, the second look reads values without complaining about their form again.
+
+use std::ops::Range;
+
+use toml::de::{DeTable, DeValue};
+
+use super::keys::{Rule, Shape, TableSpec};
+use super::problem::{Code, Problems};
+use super::quantity;
+use super::raw::{Value, entries, integer, number_text};
+
+/// No name is longer: names become parts of file names and of metric paths.
+const MAX_NAME: usize = 64;
+
+/// Reports everything in `table` that isn't as `spec` says.
+pub(crate) fn check(
+    spec: &'static TableSpec,
+    table: &DeTable<'_>,
+    span: Range<usize>,
+    problems: &mut Problems<'_>,
+) {
+    for (key, value) in entries(table) {
+        let name = key.get_ref().as_ref();
+        match spec.key(name) {
+            Some(key) => check_value(&key.shape, key.name, value, problems),
+            None => {
+                problems
+                    .report(
+                        Code::UnknownKey,
+                        key.span(),
+                        format!("unknown key `{name}` in {}", noun(spec)),
+                        "not a key here",
+                    )
+                    .suggest(name, spec.names());
+            }
+        }
+    }
+    for key in spec.keys {
+        if matches!(key.presence, super::keys::Presence::Required) && !table.contains_key(key.name)
+        {
+            problems
+                .report(
+                    Code::MissingKey,
+                    span.clone(),
+                    format!("{} needs `{}`", noun(spec), key.name),
+                    format!("`{}` is missing", key.name),
+                )
+                .help(key.description);
+        }
+    }
+    for rule in spec.rules {
+        check_rule(rule, spec, table, span.clone(), problems);
+    }
+}
+
+/// Whether a text can be the name of something.
+pub(crate) fn is_name(text: &str) -> bool {
+    text.len() <= MAX_NAME
+        && text.starts_with(|char: char| char.is_ascii_alphanumeric() || char == '_')
+        && text
+            .chars()
+            .all(|char| char.is_ascii_alphanumeric() || "_-".contains(char))
+}
+
+/// Reads `2xx` or `200-299` as an inclusive range of statuses.
+pub(crate) fn status_range(text: &str) -> Option<(u16, u16)> {
+    let status = |text: &str| {
+        text.parse()
+            .ok()
+            .filter(|status| text.len() == 3 && (100..600).contains(status))
+    };
+    if let Some(class) = text.strip_suffix("xx") {
+        let class: u16 = class.parse().ok().filter(|class| (1..6).contains(class))?;
+        return Some((class * 100, class * 100 + 99));
+    }
+    let (low, high) = match text.split_once('-') {
+        Some((low, high)) => (status(low)?, status(high)?),
+        None => (status(text)?, status(text)?),
+    };
+    (low <= high).then_some((low, high))
+}
+
+fn check_rule(
+    rule: &Rule,
+    spec: &TableSpec,
+    table: &DeTable<'_>,
+    span: Range<usize>,
+    problems: &mut Problems<'_>,
+) {
+    let (keys, needed, single) = match rule {
+        Rule::ExactlyOne(keys) => (*keys, true, true),
+        Rule::AtMostOne(keys) => (*keys, false, true),
+        Rule::AtLeastOne(keys) => (*keys, true, false),
+        Rule::Together(one, other) => {
+            for (there, missing) in [(one, other), (other, one)] {
+                if let Some((key, _)) = table.get_key_value(*there)
+                    && !table.contains_key(*missing)
+                {
+                    problems.report(
+                        Code::MissingKey,
+                        key.span(),
+                        format!("`{there}` needs `{missing}` beside it"),
+                        format!("without `{missing}`"),
+                    );
+                }
+            }
+            return;
+        }
+    };
+    let mut there: Vec<_> = entries(table)
+        .into_iter()
+        .map(|(key, _)| key)
+        .filter(|key| keys.contains(&key.get_ref().as_ref()))
+        .collect();
+    // A table that spells one of them wrong is told so, and not that it lacks all of them as well.
+    let is_misspelt = || {
+        entries(table).iter().any(|(key, _)| {
+            let name = key.get_ref().as_ref();
+            spec.key(name).is_none()
+                && super::nearest::nearest(name, spec.names())
+                    .is_some_and(|nearest| keys.contains(&nearest))
+        })
+    };
+    if there.is_empty() && needed && !is_misspelt() {
+        let how_many = if single {
+            "exactly one"
+        } else {
+            "at least one"
+        };
+        problems.report(
+            Code::MissingKey,
+            span,
+            format!("{} needs {how_many} of {}", noun(spec), list(keys)),
+            "none of them is here",
+        );
+    } else if there.len() > 1 && single {
+        let first = there.remove(0);
+        for other in there {
+            problems
+                .report(
+                    Code::ConflictingKeys,
+                    other.span(),
+                    format!(
+                        "`{}` and `{}` can't stand together",
+                        first.get_ref(),
+                        other.get_ref()
+                    ),
+                    "only one of them",
+                )
+                .help(format!("{} takes one of {}", noun(spec), list(keys)))
+                .related(first.span(), "the other one");
+        }
+    }
+}
+
+fn check_value(shape: &'static Shape, key: &str, value: &Value<'_>, problems: &mut Problems<'_>) {
+    let span = value.span();
+    if !accepts(shape, value.get_ref()) {
+        // What lacks only its unit is a quantity all the same, and is told about the unit.
+        let is_number = matches!(value.get_ref(), DeValue::Integer(_) | DeValue::Float(_));
+        let code = if is_number && matches!(shape, Shape::Duration | Shape::Rate) {
+            Code::WrongUnit
+        } else {
+            Code::WrongType
+        };
+        problems
+            .report(
+                code,
+                span,
+                format!(
+                    "`{key}` takes {}, not {}",
+                    describe(shape),
+                    a(value.get_ref().type_str())
+                ),
+                format!("expected {}", describe(shape)),
+            )
+            .help = example(shape).map(str::to_owned);
+        return;
+    }
+    match (shape, value.get_ref()) {
+        (Shape::Name, DeValue::String(text)) => check_name(text, span, problems),
+        (Shape::Duration, DeValue::String(text)) => {
+            quantity_problem(quantity::duration_ns(text), key, text, span, problems);
+        }
+        (Shape::Rate, DeValue::String(text)) => {
+            quantity_problem(quantity::rate_per_s(text), key, text, span, problems);
+        }
+        (Shape::Share, value) => {
+            let text = number_text(value).unwrap_or_default();
+            quantity_problem(quantity::share(&text), key, &text, span, problems);
+        }
+        (Shape::StatusText, DeValue::String(text)) if status_range(text).is_none() => {
+            problems
+                .report(
+                    Code::BadStatus,
+                    span,
+                    format!("`{text}` is no status"),
+                    "not a status",
+                )
+                .help("write `200`, `\"2xx\"`, `\"200-299\"` or a list of them");
+        }
+        (Shape::Integer(low, high), DeValue::Integer(_)) => {
+            let number = integer(value.get_ref());
+            if !number.is_some_and(|number| (*low..=*high).contains(&number)) {
+                let bounds = if *high == i64::MAX {
+                    format!("at least {low}")
+                } else {
+                    format!("{low} to {high}")
+                };
+                problems.report(
+                    Code::OutOfRange,
+                    span,
+                    format!("`{key}` must be {bounds}"),
+                    format!("not {bounds}"),
+                );
+            }
+        }
+        (Shape::Choice(words), DeValue::String(text)) if !words.contains(&text.as_ref()) => {
+            problems
+                .report(
+                    Code::OutOfRange,
+                    span,
+                    format!("`{key}` can't be `{text}`"),
+                    format!("expected {}", list(words)),
+                )
+                .suggest(text, words.iter().copied());
+        }
+        (Shape::List(item, least, most), DeValue::Array(array)) => {
+            if !(*least..=*most).contains(&array.len()) {
+                let wanted = match (*least, *most) {
+                    (least, most) if least == most => format!("{least} entries"),
+                    (least, _) if array.len() < least => "at least one entry".to_owned(),
+                    (_, most) => format!("at most {most} entries"),
+                };
+                problems.report(
+                    Code::OutOfRange,
+                    span,
+                    format!("`{key}` must have {wanted}"),
+                    format!("{} here", array.len()),
+                );
+            }
+            for value in array {
+                check_value(item, key, value, problems);
+            }
+        }
+        (Shape::Table(spec), DeValue::Table(table)) => check(spec, table, span, problems),
+        (Shape::Map(item), DeValue::Table(table)) => {
+            for (name, value) in entries(table) {
+                check_name(name.get_ref(), name.span(), problems);
+                check_value(item, name.get_ref(), value, problems);
+            }
+        }
+        (Shape::TextMap(item), DeValue::Table(table)) => {
+            for (name, value) in entries(table) {
+                check_value(item, name.get_ref(), value, problems);
+            }
+        }
+        (Shape::Either(shapes), _) => {
+            let fitting = shapes
+                .iter()
+                .find(|shape| accepts(shape, value.get_ref()))
+                .expect("BUG: `accepts` of an `Either` is that of one of its shapes");
+            check_value(fitting, key, value, problems);
+        }
+        _ => {}
+    }
+}
+
+/// Whether a value has the TOML type that a shape is written in.
+fn accepts(shape: &Shape, value: &DeValue<'_>) -> bool {
+    match shape {
+        Shape::Text | Shape::Name | Shape::Duration | Shape::Rate => value.is_str(),
+        Shape::StatusText | Shape::Choice(_) => value.is_str(),
+        Shape::Share | Shape::Limit => value.is_str() || value.is_integer() || value.is_float(),
+        Shape::Integer(..) => value.is_integer(),
+        Shape::Bool => value.is_bool(),
+        Shape::List(..) => value.is_array(),
+        Shape::Table(_) | Shape::Map(_) | Shape::TextMap(_) => value.is_table(),
+        Shape::Json => value.is_str() || value.is_array() || value.is_table(),
+        Shape::Any => true,
+        Shape::Either(shapes) => shapes.iter().any(|shape| accepts(shape, value)),
+    }
+}
+
+fn describe(shape: &Shape) -> String {
+    match shape {
+        Shape::Text | Shape::Name | Shape::StatusText | Shape::Choice(_) => "a text".to_owned(),
+        Shape::Duration => "a duration".to_owned(),
+        Shape::Rate => "a rate".to_owned(),
+        Shape::Share => "a share".to_owned(),
+        Shape::Limit => "a limit".to_owned(),
+        Shape::Integer(..) => "a whole number".to_owned(),
+        Shape::Bool => "true or false".to_owned(),
+        Shape::List(..) => "an array".to_owned(),
+        Shape::Table(_) | Shape::Map(_) | Shape::TextMap(_) => "a table".to_owned(),
+        Shape::Json => "a table, an array or a text".to_owned(),
+        Shape::Any => "any value".to_owned(),
+        Shape::Either(shapes) => shapes.iter().map(describe).collect::<Vec<_>>().join(" or "),
+    }
+}
+
+fn example(shape: &Shape) -> Option<&'static str> {
+    match shape {
+        Shape::Duration => Some("write it with its unit: `\"500ms\"`, `\"30s\"`"),
+        Shape::Rate => Some("write it with its unit: `\"500/s\"`, `\"30/min\"`"),
+        Shape::Share => Some("write `\"5%\"` or `0.05`"),
+        Shape::List(Shape::Table(_), ..) => Some("write `[[…]]` with two brackets, once an entry"),
+        _ => None,
+    }
+}
+
+fn check_name(name: &str, span: Range<usize>, problems: &mut Problems<'_>) {
+    if !is_name(name) {
+        problems
+            .report(
+                Code::BadName,
+                span,
+                format!("`{}` can't be a name", name),
+                "not a name",
+            )
+            .help(format!(
+                "a name has letters, digits, `_` and `-`, at most {MAX_NAME} of them, and doesn't begin with `-`"
+            ));
+    }
+}
+
+fn quantity_problem<T>(
+    read: Result<T, quantity::Expected>,
+    key: &str,
+    text: &str,
+    span: Range<usize>,
+    problems: &mut Problems<'_>,
+) {
+    if let Err(expected) = read {
+        problems
+            .report(
+                Code::WrongUnit,
+                span,
+                format!("`{key}` can't be `{}`", text),
+                "not understood",
+            )
+            .help(expected);
+    }
+}
+
+/// A table in a message.
+fn noun(spec: &TableSpec) -> String {
+    match spec.name {
+        "scenario" => "the scenario".to_owned(),
+        "open_stage" | "closed_stage" => "a stage".to_owned(),
+        name => format!("`{name}`"),
+    }
+}
+
+fn a(noun: &str) -> String {
+    let article = if noun.starts_with(['a', 'e', 'i', 'o']) {
+        "an"
+    } else {
+        "a"
+    };
+    format!("{article} {noun}")
+}
+
+fn list(names: &[&str]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    quoted.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_one_or_a_range() {
+        let check = |text: &str, expected: Option<(u16, u16)>| {
+            assert_eq!(status_range(text), expected, "{text}");
+        };
+        check("2xx", Some((200, 299)));
+        check("200-299", Some((200, 299)));
+        check("404", Some((404, 404)));
+        for wrong in [
+            "", "xx", "6xx", "22xx", "299-200", "99", "600", "200-", "ok", "+20",
+        ] {
+            check(wrong, None);
+        }
+    }
+
+    #[test]
+    fn a_name_is_safe_in_paths_and_templates() {
+        for name in ["reads", "a-b_c", "9lives", "_"] {
+            assert!(is_name(name), "{name}");
+        }
+        for name in ["", "-a", "a.b", "a/b", "a b", "é", "..", &"a".repeat(65)] {
+            assert!(!is_name(name), "{name}");
+        }
+    }
+}

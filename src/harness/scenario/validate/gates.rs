@@ -1,0 +1,287 @@
+//! Gates: whether the metric exists, can be measured, and has the unit of its limits.
+
+use std::ops::Range;
+
+use toml::de::DeTable;
+
+use super::loads::{Load, offered_in_measure};
+use super::processes::Process;
+use super::unique;
+use crate::harness::model::Unit;
+use crate::harness::scenario::catalogue::{
+    self, LatencyStat, LoadMetric, MetricKey, MetricSpec, RequestMetric,
+};
+use crate::harness::scenario::plan::{Arrivals, GatePlan, Plan};
+use crate::harness::scenario::problem::{Code, Problems};
+use crate::harness::scenario::quantity::{self, Limit};
+use crate::harness::scenario::raw::{self, Text};
+
+/// A quantile rests on at least this many requests beyond it (VERDICTS.md, Quantiles).
+const NEEDED_BEYOND: f64 = 100.0;
+
+/// Reads the gates of a variant. One on a process or a probe that only other variants have is left
+/// out.
+pub(super) fn read(
+    table: &DeTable<'_>,
+    plan: &Plan,
+    all: &[Process<'_>],
+    loads: &[Load<'_>],
+    problems: &mut Problems<'_>,
+) -> Vec<GatePlan> {
+    let tables = raw::tables(table, "gate");
+    let metrics: Vec<Text<'_>> = tables
+        .iter()
+        .filter_map(|(table, _)| raw::text(table, "metric"))
+        .collect();
+    unique("gates", &metrics, problems);
+
+    // A pattern such as `load.*.p9999` finds the quantiles that gates name, so all are known first.
+    let mut named = plan.clone();
+    named.gates = metrics
+        .iter()
+        .map(|metric| GatePlan {
+            metric: metric.text.to_owned(),
+            max: None,
+            min: None,
+            regress: None,
+            unit: None,
+        })
+        .collect();
+    let in_other_variants = Absent::new(table, &named, all, loads);
+    tables
+        .into_iter()
+        .filter_map(|(table, _)| {
+            let metric = raw::text(table, "metric")?;
+            if in_other_variants.explains(metric.text) {
+                return None;
+            }
+            Some(gate(&metric, table, &named, problems))
+        })
+        .collect()
+}
+
+/// What a metric may name although this plan lacks it, because another variant has it or because
+/// something else that is wrong with it has been said.
+struct Absent {
+    prefixes: Vec<String>,
+}
+
+impl Absent {
+    fn new(table: &DeTable<'_>, plan: &Plan, all: &[Process<'_>], loads: &[Load<'_>]) -> Self {
+        let processes = all
+            .iter()
+            .map(|process| process.name.text)
+            .filter(|name| !plan.processes.iter().any(|known| known.name == *name))
+            .map(|name| format!("process.{name}."));
+        let probes = raw::named_tables(table, "probe")
+            .into_iter()
+            .filter(|(name, _)| !plan.probes.contains_key(name.text))
+            .map(|(name, _)| format!("probe.{}", name.text));
+        let loads = loads
+            .iter()
+            .filter(|load| !load.has_flow)
+            .map(|load| format!("load.{}.request.", load.plan.name));
+        Self {
+            prefixes: processes.chain(probes).chain(loads).collect(),
+        }
+    }
+
+    fn explains(&self, metric: &str) -> bool {
+        self.prefixes.iter().any(|prefix| {
+            metric
+                .strip_prefix(prefix.as_str())
+                .is_some_and(|rest| prefix.ends_with('.') || rest.is_empty())
+        })
+    }
+}
+
+fn gate(
+    metric: &Text<'_>,
+    table: &DeTable<'_>,
+    plan: &Plan,
+    problems: &mut Problems<'_>,
+) -> GatePlan {
+    let mut gate = GatePlan {
+        metric: metric.text.to_owned(),
+        max: None,
+        min: None,
+        regress: regress(table, problems),
+        unit: None,
+    };
+    let found = match catalogue::select(plan, metric.text) {
+        Ok(found) => found,
+        Err(unknown) => {
+            let report = problems.report(
+                Code::UnknownMetric,
+                metric.span.clone(),
+                format!("this scenario produces no metric `{}`", metric.text),
+                "no such metric",
+            );
+            report.help(match unknown.nearest {
+                Some(nearest) => format!("did you mean `{nearest}`?"),
+                None => "metrics are `load.…`, `process.…`, `probe.…` and `bench.…`; `plimsoll list` names those of a scenario".to_owned(),
+            });
+            return gate;
+        }
+    };
+    for spec in &found {
+        // `load.reads.*` finds quantiles that nobody asked for by name.
+        if spec.path().rsplit('.').next() == metric.text.rsplit('.').next() {
+            check_measurable(spec, metric, plan, problems);
+        }
+    }
+    let max = limit("max", table, &found, problems);
+    let min = limit("min", table, &found, problems);
+    if let (Some((max, span)), Some((min, _))) = (&max, &min)
+        && max.value < min.value
+    {
+        problems.report(
+            Code::OutOfRange,
+            span.clone(),
+            "`max` is below `min`",
+            "no value is within",
+        );
+    }
+    gate.unit = max
+        .iter()
+        .chain(&min)
+        .find_map(|(limit, _)| limit.written.clone())
+        .map(Unit::Other);
+    gate.max = max.map(|(limit, _)| limit.value);
+    gate.min = min.map(|(limit, _)| limit.value);
+    gate
+}
+
+fn regress(table: &DeTable<'_>, problems: &mut Problems<'_>) -> Option<f64> {
+    let share = raw::share(table, "regress")?;
+    if let Some(value) = table.get("regress")
+        && !(share > 0.0 && share <= quantity::MAX_MARGIN)
+    {
+        problems.report(
+            Code::OutOfRange,
+            value.span(),
+            "`regress` must be above 0 % and at most 1000 %",
+            "not a margin",
+        );
+    }
+    Some(share)
+}
+
+fn limit(
+    key: &str,
+    table: &DeTable<'_>,
+    found: &[MetricSpec],
+    problems: &mut Problems<'_>,
+) -> Option<(Limit, Range<usize>)> {
+    let value = table.get(key)?;
+    let text = raw::number_text(value.get_ref())?;
+    let unit = &found.first()?.unit;
+    let read = if found.iter().all(|spec| &spec.unit == unit) {
+        quantity::limit(&text, unit)
+    } else {
+        Err("the metrics that the pattern finds have different units; gate them apart".to_owned())
+    };
+    match read {
+        Ok(limit) => Some((limit, value.span())),
+        Err(help) => {
+            problems
+                .report(
+                    Code::LimitUnit,
+                    value.span(),
+                    format!("`{}` is no limit for this metric", text),
+                    format!("the metric is in {}", unit_name(unit)),
+                )
+                .help(help);
+            None
+        }
+    }
+}
+
+fn unit_name(unit: &Unit) -> String {
+    match unit {
+        Unit::Nanoseconds => "units of time".to_owned(),
+        Unit::Bytes => "bytes".to_owned(),
+        Unit::PerSecond => "events per second".to_owned(),
+        Unit::BytesPerSecond => "bytes per second".to_owned(),
+        Unit::Ratio => "shares".to_owned(),
+        Unit::Count => "plain numbers".to_owned(),
+        Unit::Cores => "cores".to_owned(),
+        Unit::Other(own) => format!("`{own}`"),
+    }
+}
+
+/// Says where an open load can't offer as many requests as a quantile needs, however well the
+/// service does. A closed load's requests can't be told beforehand.
+fn check_measurable(
+    spec: &MetricSpec,
+    metric: &Text<'_>,
+    plan: &Plan,
+    problems: &mut Problems<'_>,
+) {
+    let Some((load, request, stat)) = latency(&spec.key) else {
+        return;
+    };
+    let LatencyStat::Quantile(quantile) = stat else {
+        return;
+    };
+    let Some(load) = plan.loads.iter().find(|known| known.name == load) else {
+        return;
+    };
+    let (Arrivals::Open { stages, .. }, Some(flow)) = (&load.arrivals, plan.flows.get(&load.flow))
+    else {
+        return;
+    };
+    let per_iteration = match request {
+        Of::Iterations => 1,
+        Of::AllRequests => flow.steps.len(),
+        Of::Requests(name) => flow.steps.iter().filter(|step| step.name == name).count(),
+    };
+    let expected = offered_in_measure(stages, &plan.phases) * per_iteration as f64;
+    let beyond = expected * (1.0 - quantile.fraction());
+    // The comparison is false for NaN, which stands for a rate that is itself wrong; the margin
+    // is for the last digit of 1 − .95.
+    if beyond < NEEDED_BEYOND - 1e-6 {
+        let report = problems.report(
+            Code::NotMeasurable,
+            metric.span.clone(),
+            format!("too few requests for {quantile}"),
+            format!(
+                "about {} of {} lie beyond it; {NEEDED_BEYOND} are needed",
+                beyond.round(),
+                expected.round(),
+            ),
+        );
+        if beyond > 0.0 {
+            let needed_s = plan.phases.measure_ns as f64 / 1e9 * NEEDED_BEYOND / beyond;
+            report.help(format!(
+                "measure for at least {}s at this rate, or gate a lower quantile",
+                needed_s.ceil()
+            ));
+        }
+    }
+}
+
+enum Of<'a> {
+    AllRequests,
+    Iterations,
+    Requests(&'a str),
+}
+
+/// The load, the requests and the number that a latency metric is made of.
+fn latency(key: &MetricKey) -> Option<(&str, Of<'_>, LatencyStat)> {
+    match key {
+        MetricKey::Load { load, what } => match *what {
+            LoadMetric::Response(stat) | LoadMetric::Service(stat) => {
+                Some((load, Of::AllRequests, stat))
+            }
+            LoadMetric::Iteration(stat) => Some((load, Of::Iterations, stat)),
+            _ => None,
+        },
+        MetricKey::Request {
+            load,
+            request,
+            what: RequestMetric::Response(stat) | RequestMetric::Service(stat),
+        } => Some((load, Of::Requests(request), *stat)),
+        _ => None,
+    }
+}

@@ -1,0 +1,380 @@
+//! Phases and loads: what arrives when.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use sha2::{Digest, Sha256};
+use toml::de::DeTable;
+
+use super::flows::positive;
+use super::{SECOND_NS, unique};
+use crate::harness::scenario::plan::{Arrivals, FlowPlan, LoadPlan, PhasePlan, Stage};
+use crate::harness::scenario::problem::{Code, Problems};
+use crate::harness::scenario::raw::{self, Text, Value};
+
+/// No generator of one machine offers more.
+const MAX_RATE_PER_S: f64 = 10_000_000.0;
+const DEFAULT_ALLOWED_DROPPED: f64 = 0.001;
+/// Bounds of the default `max_in_flight`; in between it is the arrivals of one second.
+const DEFAULT_IN_FLIGHT: (f64, f64) = (10.0, 10_000.0);
+
+/// The phases, and whether they are what the file says rather than a stand-in.
+pub(super) struct Phases {
+    pub(super) plan: PhasePlan,
+    is_right: bool,
+}
+
+/// A load and what the plan doesn't keep of it.
+pub(super) struct Load<'a> {
+    pub(super) name: Text<'a>,
+    pub(super) plan: LoadPlan,
+    /// Whether its flow is there; without, nothing can be said about its requests.
+    pub(super) has_flow: bool,
+}
+
+pub(super) fn phases(table: &DeTable<'_>, problems: &mut Problems<'_>) -> Phases {
+    let table = raw::table(table, "phases").map(|(table, _)| table);
+    let mut is_right = true;
+    let mut duration = |key: &str, default_ns: u64| {
+        let Some(table) = table.filter(|table| table.contains_key(key)) else {
+            return default_ns;
+        };
+        let read = if key == "measure" {
+            positive(table, key, problems)
+        } else {
+            raw::duration_ns(table, key)
+        };
+        is_right &= read.is_some_and(|ns| ns > 0 || key != "measure");
+        read.unwrap_or(default_ns)
+    };
+    let plan = PhasePlan {
+        warmup_ns: duration("warmup", 5 * SECOND_NS),
+        measure_ns: duration("measure", 30 * SECOND_NS),
+        cooldown_ns: duration("cooldown", 0),
+        drain_ns: duration("drain", 10 * SECOND_NS),
+    };
+    Phases { plan, is_right }
+}
+
+pub(super) fn read<'a>(
+    table: &'a DeTable<'_>,
+    flows: &BTreeMap<String, FlowPlan>,
+    phases: &Phases,
+    problems: &mut Problems<'_>,
+) -> Vec<Load<'a>> {
+    let loads: Vec<Load<'a>> = raw::named_tables(table, "load")
+        .into_iter()
+        .map(|(name, table)| load(name, table, flows, phases, problems))
+        .collect();
+    unique("loads", loads.iter().map(|load| &load.name), problems);
+    loads
+}
+
+fn load<'a>(
+    name: Text<'a>,
+    table: &DeTable<'_>,
+    flows: &BTreeMap<String, FlowPlan>,
+    phases: &Phases,
+    problems: &mut Problems<'_>,
+) -> Load<'a> {
+    let flow = flow(&name, table, flows, problems);
+    let arrivals = if let Some((table, _)) = raw::table(table, "closed") {
+        Arrivals::Closed {
+            stages: stages(table, &CLOSED, phases, problems),
+        }
+    } else {
+        let open = raw::table(table, "open").map(|(table, _)| table);
+        let stages = open.map_or_else(
+            || constant(f64::NAN, phases),
+            |table| stages(table, &OPEN, phases, problems),
+        );
+        let max_in_flight = open
+            .and_then(|table| raw::integer_at(table, "max_in_flight"))
+            .and_then(|users| u32::try_from(users).ok())
+            .unwrap_or_else(|| default_in_flight(&stages));
+        Arrivals::Open {
+            stages,
+            max_in_flight,
+        }
+    };
+    let plan = LoadPlan {
+        flow: flow.clone().unwrap_or_default(),
+        arrivals,
+        seed: raw::integer_at(table, "seed")
+            .and_then(|seed| u64::try_from(seed).ok())
+            .unwrap_or_else(|| default_seed(name.text)),
+        allowed_dropped: allowed_dropped(table, problems),
+        name: name.text.to_owned(),
+    };
+    Load {
+        name,
+        plan,
+        has_flow: flow.is_some(),
+    }
+}
+
+/// The flow that a load names, or the only one there is.
+fn flow(
+    load: &Text<'_>,
+    table: &DeTable<'_>,
+    flows: &BTreeMap<String, FlowPlan>,
+    problems: &mut Problems<'_>,
+) -> Option<String> {
+    if let Some(flow) = raw::text(table, "flow") {
+        if flows.contains_key(flow.text) {
+            return Some(flow.text.to_owned());
+        }
+        let known = flows.keys().map(String::as_str);
+        let report = problems.report(
+            Code::UnknownFlow,
+            flow.span,
+            format!("there is no flow `{}`", flow.text),
+            "no such flow",
+        );
+        report.suggest(flow.text, known);
+        return None;
+    }
+    if table.contains_key("flow") {
+        return None;
+    }
+    let mut names = flows.keys();
+    match (names.next(), names.next()) {
+        (Some(only), None) => return Some(only.clone()),
+        (None, _) => {
+            problems
+                .report(
+                    Code::MissingKey,
+                    load.span.clone(),
+                    format!("load `{}` has no flow to drive", load.text),
+                    "which flow?",
+                )
+                .help("add one: `[[flow.NAME.step]]` with `get = \"/…\"`");
+        }
+        (Some(_), Some(_)) => {
+            let known: Vec<&str> = flows.keys().map(String::as_str).collect();
+            problems
+                .report(
+                    Code::MissingKey,
+                    load.span.clone(),
+                    format!("load `{}` needs `flow`, as there are several", load.text),
+                    "which flow?",
+                )
+                .help(format!("known here: {}", known.join(", ")));
+        }
+    }
+    None
+}
+
+/// How the stages of a model are written.
+struct Model {
+    /// The key of a constant value.
+    constant: &'static str,
+    read: fn(&DeTable<'_>, &str) -> Option<f64>,
+    largest: f64,
+    unit: &'static str,
+}
+
+const OPEN: Model = Model {
+    constant: "rate",
+    read: raw::rate_per_s,
+    largest: MAX_RATE_PER_S,
+    unit: "/s",
+};
+const CLOSED: Model = Model {
+    constant: "users",
+    read: |table, key| raw::integer_at(table, key).map(|users| users as f64),
+    largest: f64::INFINITY,
+    unit: " users",
+};
+
+fn stages(
+    table: &DeTable<'_>,
+    model: &Model,
+    phases: &Phases,
+    problems: &mut Problems<'_>,
+) -> Vec<Stage> {
+    let mut value = |table: &DeTable<'_>, key: &str, may_be_zero: bool| {
+        let number = (model.read)(table, key)?;
+        if let Some(place) = table.get(key).map(Value::span)
+            && (number > model.largest || (number == 0.0 && !may_be_zero))
+        {
+            problems.report(
+                Code::OutOfRange,
+                place,
+                format!(
+                    "`{key}` must be above 0 and at most {}{}",
+                    model.largest, model.unit
+                ),
+                "out of range",
+            );
+        }
+        Some(number)
+    };
+    let Some(written) = table.get("stages") else {
+        let number = value(table, model.constant, false).unwrap_or(f64::NAN);
+        return constant(number, phases);
+    };
+    let stages: Vec<Stage> = raw::tables(table, "stages")
+        .into_iter()
+        .map(|(table, _)| {
+            let number = value(table, model.constant, true);
+            let from = number.or_else(|| value(table, "from", true));
+            let to = number.or_else(|| value(table, "to", true));
+            Stage {
+                duration_ns: raw::duration_ns(table, "for").unwrap_or(0),
+                from: from.unwrap_or(f64::NAN),
+                to: to.unwrap_or(f64::NAN),
+            }
+        })
+        .collect();
+    check_stages(&stages, written.span(), phases, problems);
+    stages
+}
+
+fn check_stages(
+    stages: &[Stage],
+    span: Range<usize>,
+    phases: &Phases,
+    problems: &mut Problems<'_>,
+) {
+    let together_ns: u64 = stages.iter().map(|stage| stage.duration_ns).sum();
+    let total_ns = phases.plan.total_ns();
+    if phases.is_right && together_ns > total_ns {
+        problems
+            .report(
+                Code::OutOfRange,
+                span.clone(),
+                "the stages are longer than the phases",
+                format!("{}s together", together_ns as f64 / 1e9),
+            )
+            .help(format!(
+                "warm-up, measure and cool-down take {}s together; lengthen `measure` or shorten a stage",
+                total_ns as f64 / 1e9
+            ));
+    }
+    if !stages.is_empty()
+        && stages
+            .iter()
+            .all(|stage| stage.from == 0.0 && stage.to == 0.0)
+    {
+        problems.report(
+            Code::OutOfRange,
+            span,
+            "no stage lets anything arrive",
+            "zero throughout",
+        );
+    }
+}
+
+fn constant(value: f64, phases: &Phases) -> Vec<Stage> {
+    vec![Stage {
+        duration_ns: phases.plan.total_ns(),
+        from: value,
+        to: value,
+    }]
+}
+
+fn default_in_flight(stages: &[Stage]) -> u32 {
+    let highest = stages
+        .iter()
+        .flat_map(|stage| [stage.from, stage.to])
+        .fold(0.0, f64::max);
+    let (low, high) = DEFAULT_IN_FLIGHT;
+    highest.ceil().clamp(low, high) as u32
+}
+
+/// Two loads of a file draw different values, and a load keeps its own when another is added.
+fn default_seed(name: &str) -> u64 {
+    let digest = Sha256::digest(name.as_bytes());
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&digest[..8]);
+    u64::from_le_bytes(bytes) >> 1
+}
+
+fn allowed_dropped(table: &DeTable<'_>, problems: &mut Problems<'_>) -> f64 {
+    let Some(share) = raw::share(table, "allowed_dropped") else {
+        return DEFAULT_ALLOWED_DROPPED;
+    };
+    if share > 1.0
+        && let Some(value) = table.get("allowed_dropped")
+    {
+        problems.report(
+            Code::OutOfRange,
+            value.span(),
+            "`allowed_dropped` must be at most 100 %",
+            "more than all of them",
+        );
+    }
+    share
+}
+
+/// How many iterations an open load offers in the measure phase; NaN where its stages are wrong.
+pub(super) fn offered_in_measure(stages: &[Stage], phases: &PhasePlan) -> f64 {
+    let start_ns = phases.warmup_ns as f64;
+    let end_ns = start_ns + phases.measure_ns as f64;
+    let mut offered = 0.0;
+    let mut at_ns = 0.0;
+    for (index, stage) in stages.iter().enumerate() {
+        let ends_ns = at_ns + stage.duration_ns as f64;
+        let (low, high) = (start_ns.max(at_ns), end_ns.min(ends_ns));
+        if high > low {
+            let slope = (stage.to - stage.from) / stage.duration_ns as f64;
+            let middle = stage.from + slope * ((low + high) / 2.0 - at_ns);
+            offered += middle * (high - low) / 1e9;
+        }
+        at_ns = ends_ns;
+        // The last stage lasts until the end.
+        if index + 1 == stages.len() && end_ns > at_ns {
+            offered += stage.to * (end_ns - start_ns.max(at_ns)) / 1e9;
+        }
+    }
+    offered
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offered_is_the_integral_over_the_measure_phase() {
+        let phases = PhasePlan {
+            warmup_ns: 10 * SECOND_NS,
+            measure_ns: 20 * SECOND_NS,
+            cooldown_ns: 5 * SECOND_NS,
+            drain_ns: 0,
+        };
+        let stage = |seconds: u64, from: f64, to: f64| Stage {
+            duration_ns: seconds * SECOND_NS,
+            from,
+            to,
+        };
+        let check = |stages: &[Stage], expected: f64| {
+            let offered = offered_in_measure(stages, &phases);
+            assert!(
+                (offered - expected).abs() < 1e-6,
+                "{offered} for {stages:?}"
+            );
+        };
+        check(&[stage(35, 100.0, 100.0)], 2000.0);
+        // The ramp is at 10/s after the warm-up and at 20/s from second 20 on.
+        check(&[stage(20, 0.0, 20.0)], 10.0 * 15.0 + 10.0 * 20.0);
+        check(&[stage(5, 1.0, 1.0), stage(10, 4.0, 4.0)], 80.0);
+        check(&[stage(5, 1.0, 1.0)], 20.0);
+        check(&[], 0.0);
+    }
+
+    #[test]
+    fn a_default_is_derived_from_the_highest_rate() {
+        let check = |rate: f64, expected: u32| {
+            let stage = Stage {
+                duration_ns: 1,
+                from: 0.0,
+                to: rate,
+            };
+            assert_eq!(default_in_flight(&[stage]), expected, "{rate}");
+        };
+        check(0.5, 10);
+        check(500.0, 500);
+        check(1e6, 10_000);
+    }
+}

@@ -1,0 +1,763 @@
+//! The history of runs, in SQLite or PostgreSQL by one implementation.
+//!
+//! Both databases are spoken to through sqlx's `Any` driver and understand the same statements:
+//! numbered parameters (`$1`), `ON CONFLICT DO NOTHING`, 64-bit integers, text and doubles. A run
+//! is one row with its whole JSON, plus one row a metric value, written in one transaction.
+//!
+//! SQLite runs in WAL mode with `synchronous = NORMAL`: a killed process loses nothing that was
+//! committed; a power cut may lose the last commits, never the file.
+
+use std::fmt;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use sqlx::any::{Any, AnyArguments, AnyPoolOptions, AnyRow};
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::{
+    AnyConnection, AnyPool, Arguments as _, AssertSqlSafe, ConnectOptions as _, Connection as _,
+    Encode, Executor as _, Row as _, SqlSafeStr as _, Transaction, Type,
+};
+use uuid::Uuid;
+
+use super::format::{self, DecodeError};
+use super::location::{Backend, Location};
+use super::summary::{Query, RunSummary, SeriesPoint, SessionSummary};
+use crate::harness::model::{Arm, RUN_FORMAT, Run, RunId};
+
+/// How long SQLite waits for another process that writes.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a fresh SQLite file is tried while another process sets it up.
+const OPEN_ATTEMPTS: u32 = 100;
+/// Metric values per statement; seven parameters each, and SQLite takes 32,766.
+const VALUES_PER_INSERT: usize = 500;
+/// How many candidates an ambiguous prefix names.
+const CANDIDATES: usize = 5;
+
+const SUMMARY_COLUMNS: &str = "id, scenario, session, arm, pair, started_at_ns, duration_ns, \
+     revision, plimsoll_version, machine_id, fingerprint_id, valid";
+
+/// Every run that was saved, with its metrics.
+pub struct History {
+    pool: AnyPool,
+    location: Location,
+}
+
+/// What saving a run did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Saved {
+    /// It is new.
+    New,
+    /// Exactly this run was there already.
+    AlreadyThere,
+}
+
+/// Why the history could not be used. No variant holds a password.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Not a place for a history.
+    #[error("`{given}` is no place for a history; give the path of a file or a postgres:// URL")]
+    Address {
+        /// What was given, without what may be secret.
+        given: String,
+    },
+    /// The folder of the file could not be made.
+    #[error("the folder of the history {} can't be used: {source}", path.display())]
+    Folder {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The database could not be opened.
+    #[error("the history can't be opened: {location}: {source}")]
+    Open {
+        /// Which.
+        location: String,
+        /// Why.
+        source: sqlx::Error,
+    },
+    /// The tables were made by a newer Plimsoll.
+    #[error(
+        "the history was made by a newer Plimsoll (its tables have version {version}): {location}; use the newer one, or another history"
+    )]
+    NewerDatabase {
+        /// Which.
+        location: String,
+        /// The version of its tables.
+        version: i64,
+    },
+    /// The tables could not be made or brought up to date.
+    #[error("the tables of the history can't be brought up to date: {location}: {source}")]
+    Migrate {
+        /// Which.
+        location: String,
+        /// Why.
+        source: MigrateError,
+    },
+    /// The database refused or failed.
+    #[error("the history failed {doing}: {location}: {source}")]
+    Database {
+        /// Which.
+        location: String,
+        /// At what, such as `saving a run`.
+        doing: &'static str,
+        /// Why.
+        source: sqlx::Error,
+    },
+    /// The run can't be written.
+    #[error("run {id} can't be saved: {source}")]
+    Encode {
+        /// Which.
+        id: RunId,
+        /// Why.
+        source: DecodeError,
+    },
+    /// Another run has its id.
+    #[error("run {id} is in the history already, with other content: {location}")]
+    Taken {
+        /// Which.
+        id: RunId,
+        /// Where.
+        location: String,
+    },
+    /// No run has this id or prefix.
+    #[error("no run `{id}` in the history {location}; `plimsoll list` shows what is there")]
+    NotFound {
+        /// What was asked for.
+        id: String,
+        /// Where.
+        location: String,
+    },
+    /// Not the beginning of an id.
+    #[error("`{prefix}` is not the beginning of a run's id: hexadecimal digits and hyphens")]
+    BadPrefix {
+        /// What was asked for.
+        prefix: String,
+    },
+    /// Several runs begin so.
+    #[error("several runs begin with `{prefix}`: {}", candidates.join(", "))]
+    Ambiguous {
+        /// What was asked for.
+        prefix: String,
+        /// The first few of them.
+        candidates: Vec<String>,
+    },
+    /// A run that was found can't be read.
+    #[error("run {id} in the history {location} is damaged or of another version: {source}")]
+    Corrupt {
+        /// Which.
+        id: String,
+        /// Where.
+        location: String,
+        /// Why.
+        source: DecodeError,
+    },
+    /// A column of a run holds what no Plimsoll wrote.
+    #[error("run {id} in the history {location} is damaged: `{value}` is no {column}")]
+    CorruptColumn {
+        /// Which.
+        id: String,
+        /// Where.
+        location: String,
+        /// Of what the column is.
+        column: &'static str,
+        /// What it holds.
+        value: String,
+    },
+}
+
+impl fmt::Debug for History {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The options of the pool hold the password.
+        f.debug_tuple("History")
+            .field(&self.location.to_string())
+            .finish()
+    }
+}
+
+impl History {
+    /// Opens the history at `place`, a `postgres://` URL or the path of a SQLite file, and makes it
+    /// or brings it up to date. Several processes may do so at once.
+    pub async fn open(place: &str) -> Result<Self, StoreError> {
+        sqlx::any::install_default_drivers();
+        let location = Location::parse(place)?;
+        let mut connection = connect(&location).await?;
+        let migrated = migrate(&mut connection, &location).await;
+        // A failed migration leaves PostgreSQL's advisory lock to the connection, so it must end.
+        let closed = connection.close().await;
+        migrated?;
+        closed.map_err(|source| opening(&location, source))?;
+
+        let backend = location.backend;
+        let pool = AnyPoolOptions::new()
+            .max_connections(4)
+            .acquire_timeout(Duration::from_secs(30))
+            .after_connect(move |connection, _| Box::pin(configure(connection, backend)))
+            .connect_with(location.options.clone())
+            .await
+            .map_err(|source| opening(&location, source))?;
+        Ok(Self { pool, location })
+    }
+
+    /// Where it lies, for showing it.
+    pub fn location(&self) -> String {
+        self.location.to_string()
+    }
+
+    /// Saves a run: all of it or nothing. The same run again changes nothing; another run with the
+    /// same id is refused.
+    pub async fn save(&self, run: &Run) -> Result<Saved, StoreError> {
+        const DOING: &str = "saving a run";
+        let payload =
+            format::encode_run(run).map_err(|source| StoreError::Encode { id: run.id, source })?;
+        let mut transaction = self.begin().await?;
+        let inserted = sqlx::query(
+            "INSERT INTO runs (id, scenario, session, arm, pair, started_at_ns, duration_ns, \
+             revision, plimsoll_version, machine_id, fingerprint_id, valid, format, payload) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
+             ON CONFLICT (id) DO NOTHING",
+        )
+        .bind(run.id.to_string())
+        .bind(run.scenario.as_str())
+        .bind(run.session.as_str())
+        .bind(run.arm.map(arm_name))
+        .bind(run.pair.map(i64::from))
+        .bind(to_ns(run.started_at))
+        .bind(i64::try_from(run.duration_ns).unwrap_or(i64::MAX))
+        .bind(run.revision.as_deref())
+        .bind(run.plimsoll_version.as_str())
+        .bind(run.fingerprint.machine_id())
+        .bind(run.fingerprint.id())
+        .bind(i64::from(run.is_valid()))
+        .bind(run.schema.as_str())
+        .bind(payload.as_str())
+        .execute(&mut *transaction)
+        .await
+        .map_err(|source| self.failed(DOING, source))?
+        .rows_affected();
+        if inserted == 0 {
+            return self
+                .same_run_or_taken(&mut transaction, run.id, &payload)
+                .await;
+        }
+        for statement in metric_inserts(run).map_err(|source| self.failed(DOING, source))? {
+            statement
+                .execute(&mut transaction)
+                .await
+                .map_err(|source| self.failed(DOING, source))?;
+        }
+        let committed = transaction.commit().await;
+        committed.map_err(|source| self.failed(DOING, source))?;
+        Ok(Saved::New)
+    }
+
+    /// The run with this id.
+    pub async fn get(&self, id: RunId) -> Result<Run, StoreError> {
+        let row: Option<(String, String)> =
+            sqlx::query_as("SELECT format, payload FROM runs WHERE id = $1")
+                .bind(id.to_string())
+                .fetch_optional(&self.pool)
+                .await
+                .map_err(|source| self.failed("reading a run", source))?;
+        let (format, payload) = row.ok_or_else(|| self.not_found(&id.to_string()))?;
+        let decoded = format::check_name(&format, RUN_FORMAT)
+            .map_err(DecodeError::from)
+            .and_then(|()| format::decode_run(&payload));
+        decoded.map_err(|source| StoreError::Corrupt {
+            id: id.to_string(),
+            location: self.location(),
+            source,
+        })
+    }
+
+    /// The runs with these ids, in the order of the ids.
+    pub async fn load(&self, ids: &[RunId]) -> Result<Vec<Run>, StoreError> {
+        let mut runs = Vec::with_capacity(ids.len());
+        for id in ids {
+            runs.push(self.get(*id).await?);
+        }
+        Ok(runs)
+    }
+
+    /// The runs that `query` asks for, newest first, without what they measured.
+    pub async fn find(&self, query: &Query) -> Result<Vec<RunSummary>, StoreError> {
+        const DOING: &str = "looking for runs";
+        let mut statement = Statement::new(format!("SELECT {SUMMARY_COLUMNS} FROM runs"));
+        let built = statement.runs_of(query);
+        built.map_err(|source| self.failed(DOING, source))?;
+        let rows = statement.fetch_all(&self.pool).await;
+        rows.map_err(|source| self.failed(DOING, source))?
+            .iter()
+            .map(|row| self.summary(row))
+            .collect()
+    }
+
+    /// The values of one metric over the runs that `query` asks for, oldest first. Runs in which
+    /// the metric was not measurable are left out.
+    pub async fn series(
+        &self,
+        query: &Query,
+        metric: &str,
+    ) -> Result<Vec<SeriesPoint>, StoreError> {
+        const DOING: &str = "reading a metric";
+        let failed = |source| self.failed(DOING, source);
+        let mut statement = Statement::new(
+            "SELECT id, started_at_ns, session, revision, unit, better, value \
+             FROM metrics JOIN runs ON id = run_id WHERE id IN (SELECT id FROM runs"
+                .to_owned(),
+        );
+        statement.runs_of(query).map_err(failed)?;
+        statement.push(") AND name = ");
+        statement.bind(metric.to_owned()).map_err(failed)?;
+        statement.push(" ORDER BY started_at_ns, id, replicate");
+        let mut points: Vec<SeriesPoint> = Vec::new();
+        for row in statement.fetch_all(&self.pool).await.map_err(failed)? {
+            let run = self.run_id(&row)?;
+            let value: f64 = row.try_get("value").map_err(failed)?;
+            match points.last_mut() {
+                Some(last) if last.run == run => last.values.push(value),
+                _ => points.push(SeriesPoint {
+                    run,
+                    started_at: self.time(&row, run, "started_at_ns")?,
+                    session: row.try_get("session").map_err(failed)?,
+                    revision: row.try_get("revision").map_err(failed)?,
+                    unit: self.json(&row, run, "unit")?,
+                    better: self.json(&row, run, "better")?,
+                    values: vec![value],
+                }),
+            }
+        }
+        Ok(points)
+    }
+
+    /// The newest sitting that has a run of this scenario under this fingerprint.
+    pub async fn latest_session(
+        &self,
+        scenario: &str,
+        fingerprint: &str,
+    ) -> Result<Option<String>, StoreError> {
+        let newest = Query {
+            scenario: Some(scenario.to_owned()),
+            fingerprint: Some(fingerprint.to_owned()),
+            limit: Some(1),
+            ..Query::default()
+        };
+        Ok(self.find(&newest).await?.pop().map(|run| run.session))
+    }
+
+    /// Every sitting, newest first, one entry per scenario and fingerprint.
+    pub async fn sessions(&self) -> Result<Vec<SessionSummary>, StoreError> {
+        let failed = |source| self.failed("listing sessions", source);
+        let rows = sqlx::query(
+            "SELECT MIN(id) AS id, session, scenario, fingerprint_id, \
+             MIN(started_at_ns) AS first_ns, MAX(started_at_ns) AS last_ns, \
+             COUNT(*) AS runs, CAST(SUM(valid) AS BIGINT) AS valid_runs \
+             FROM runs GROUP BY session, scenario, fingerprint_id \
+             ORDER BY last_ns DESC, scenario, session, fingerprint_id",
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(failed)?;
+        rows.iter()
+            .map(|row| {
+                let id = self.run_id(row)?;
+                Ok(SessionSummary {
+                    session: row.try_get("session").map_err(failed)?,
+                    scenario: row.try_get("scenario").map_err(failed)?,
+                    fingerprint_id: row.try_get("fingerprint_id").map_err(failed)?,
+                    first_started_at: self.time(row, id, "first_ns")?,
+                    last_started_at: self.time(row, id, "last_ns")?,
+                    runs: self.count(row, id, "runs")?,
+                    valid_runs: self.count(row, id, "valid_runs")?,
+                })
+            })
+            .collect()
+    }
+
+    /// The one run whose id begins with `prefix`.
+    pub async fn resolve(&self, prefix: &str) -> Result<RunId, StoreError> {
+        let prefix = prefix.to_ascii_lowercase();
+        let is_part = |byte: u8| byte.is_ascii_hexdigit() || byte == b'-';
+        if prefix.is_empty() || prefix.len() > 36 || !prefix.bytes().all(is_part) {
+            return Err(StoreError::BadPrefix {
+                prefix: prefix.chars().take(80).collect(),
+            });
+        }
+        let failed = |source| self.failed("looking for a run", source);
+        let rows = sqlx::query("SELECT id FROM runs WHERE id LIKE $1 ORDER BY id LIMIT $2")
+            .bind(format!("{prefix}%"))
+            .bind(CANDIDATES as i64)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed)?;
+        let mut ids = Vec::with_capacity(rows.len());
+        for row in &rows {
+            ids.push(self.run_id(row)?);
+        }
+        match ids.as_slice() {
+            [] => Err(self.not_found(&prefix)),
+            [id] => Ok(*id),
+            several => Err(StoreError::Ambiguous {
+                prefix,
+                candidates: several.iter().map(RunId::to_string).collect(),
+            }),
+        }
+    }
+
+    /// Ends all connections after what is under way; SQLite's WAL is folded into the file.
+    pub async fn close(self) {
+        self.pool.close().await;
+    }
+
+    async fn begin(&self) -> Result<Transaction<'static, Any>, StoreError> {
+        let begun = self.pool.begin_with(begin_statement(self.location.backend));
+        begun
+            .await
+            .map_err(|source| self.failed("beginning a transaction", source))
+    }
+
+    async fn same_run_or_taken(
+        &self,
+        transaction: &mut AnyConnection,
+        id: RunId,
+        payload: &str,
+    ) -> Result<Saved, StoreError> {
+        let (there,): (String,) = sqlx::query_as("SELECT payload FROM runs WHERE id = $1")
+            .bind(id.to_string())
+            .fetch_one(transaction)
+            .await
+            .map_err(|source| self.failed("saving a run", source))?;
+        if there == payload {
+            Ok(Saved::AlreadyThere)
+        } else {
+            Err(StoreError::Taken {
+                id,
+                location: self.location(),
+            })
+        }
+    }
+
+    fn summary(&self, row: &AnyRow) -> Result<RunSummary, StoreError> {
+        let failed = |source| self.failed("looking for runs", source);
+        let id = self.run_id(row)?;
+        let arm: Option<String> = row.try_get("arm").map_err(failed)?;
+        let pair: Option<i64> = row.try_get("pair").map_err(failed)?;
+        Ok(RunSummary {
+            id,
+            scenario: row.try_get("scenario").map_err(failed)?,
+            session: row.try_get("session").map_err(failed)?,
+            arm: match arm.as_deref() {
+                None => None,
+                Some("base") => Some(Arm::Base),
+                Some("head") => Some(Arm::Head),
+                Some(other) => return Err(self.damaged(&id.to_string(), "arm", other)),
+            },
+            pair: match pair.map(u32::try_from).transpose() {
+                Ok(pair) => pair,
+                Err(_) => return Err(self.damaged(&id.to_string(), "pair", &format!("{pair:?}"))),
+            },
+            started_at: self.time(row, id, "started_at_ns")?,
+            duration_ns: self.count(row, id, "duration_ns")?,
+            revision: row.try_get("revision").map_err(failed)?,
+            plimsoll_version: row.try_get("plimsoll_version").map_err(failed)?,
+            machine_id: row.try_get("machine_id").map_err(failed)?,
+            fingerprint_id: row.try_get("fingerprint_id").map_err(failed)?,
+            valid: self.count(row, id, "valid")? != 0,
+        })
+    }
+
+    fn run_id(&self, row: &AnyRow) -> Result<RunId, StoreError> {
+        let text: String = row
+            .try_get("id")
+            .map_err(|source| self.failed("reading a run's id", source))?;
+        match Uuid::try_parse(&text) {
+            Ok(id) => Ok(RunId(id)),
+            Err(_) => Err(self.damaged(&text, "id", &text)),
+        }
+    }
+
+    fn time(&self, row: &AnyRow, id: RunId, column: &'static str) -> Result<Timestamp, StoreError> {
+        let ns: i64 = row
+            .try_get(column)
+            .map_err(|source| self.failed("reading a time", source))?;
+        Timestamp::from_nanosecond(i128::from(ns))
+            .map_err(|_| self.damaged(&id.to_string(), "time", &ns.to_string()))
+    }
+
+    fn count(&self, row: &AnyRow, id: RunId, column: &'static str) -> Result<u64, StoreError> {
+        let count: i64 = row
+            .try_get(column)
+            .map_err(|source| self.failed("reading a number", source))?;
+        u64::try_from(count).map_err(|_| self.damaged(&id.to_string(), column, &count.to_string()))
+    }
+
+    fn json<T: serde::de::DeserializeOwned>(
+        &self,
+        row: &AnyRow,
+        id: RunId,
+        column: &'static str,
+    ) -> Result<T, StoreError> {
+        let text: String = row
+            .try_get(column)
+            .map_err(|source| self.failed("reading a metric", source))?;
+        serde_json::from_str(&text).map_err(|_| self.damaged(&id.to_string(), column, &text))
+    }
+
+    fn failed(&self, doing: &'static str, source: sqlx::Error) -> StoreError {
+        StoreError::Database {
+            location: self.location(),
+            doing,
+            source,
+        }
+    }
+
+    fn not_found(&self, id: &str) -> StoreError {
+        StoreError::NotFound {
+            id: id.to_owned(),
+            location: self.location(),
+        }
+    }
+
+    fn damaged(&self, id: &str, column: &'static str, value: &str) -> StoreError {
+        StoreError::CorruptColumn {
+            id: id.chars().take(80).collect(),
+            location: self.location(),
+            column,
+            value: value.chars().take(80).collect(),
+        }
+    }
+}
+
+/// A statement whose conditions depend on what is asked. Its text is made of constants; whatever
+/// comes from outside is bound.
+struct Statement {
+    sql: String,
+    arguments: AnyArguments,
+}
+
+impl Statement {
+    fn new(sql: String) -> Self {
+        Self {
+            sql,
+            arguments: AnyArguments::default(),
+        }
+    }
+
+    fn push(&mut self, sql: &'static str) {
+        self.sql.push_str(sql);
+    }
+
+    fn bind<T>(&mut self, value: T) -> Result<(), sqlx::Error>
+    where
+        T: Type<Any> + for<'v> Encode<'v, Any>,
+    {
+        self.arguments.add(value).map_err(sqlx::Error::Encode)?;
+        self.sql.push('$');
+        self.sql.push_str(&self.arguments.len().to_string());
+        Ok(())
+    }
+
+    /// The conditions, order and limit of `query` on the table `runs`, newest first.
+    fn runs_of(&mut self, query: &Query) -> Result<(), sqlx::Error> {
+        let texts = [
+            (" AND scenario = ", query.scenario.clone()),
+            (" AND fingerprint_id = ", query.fingerprint.clone()),
+            (" AND session = ", query.session.clone()),
+            (" AND arm = ", query.arm.map(|arm| arm_name(arm).to_owned())),
+            (" AND revision = ", query.revision.clone()),
+        ];
+        let numbers = [
+            (" AND valid = ", query.only_valid.then_some(1)),
+            (" AND started_at_ns >= ", query.since.map(to_ns)),
+        ];
+        self.push(" WHERE 1 = 1");
+        for (condition, value) in texts {
+            if let Some(value) = value {
+                self.push(condition);
+                self.bind(value)?;
+            }
+        }
+        for (condition, value) in numbers {
+            if let Some(value) = value {
+                self.push(condition);
+                self.bind(value)?;
+            }
+        }
+        self.push(" ORDER BY started_at_ns DESC, id DESC");
+        if let Some(limit) = query.limit {
+            self.push(" LIMIT ");
+            self.bind(i64::from(limit))?;
+        }
+        Ok(())
+    }
+
+    async fn fetch_all(self, pool: &AnyPool) -> Result<Vec<AnyRow>, sqlx::Error> {
+        sqlx::query_with(AssertSqlSafe(self.sql), self.arguments)
+            .fetch_all(pool)
+            .await
+    }
+
+    async fn execute(self, connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
+        sqlx::query_with(AssertSqlSafe(self.sql), self.arguments)
+            .execute(connection)
+            .await?;
+        Ok(())
+    }
+}
+
+/// One row per metric and replicate, many rows a statement: a shared database is a network away.
+fn metric_inserts(run: &Run) -> Result<Vec<Statement>, sqlx::Error> {
+    let id = run.id.to_string();
+    let encode = |error: serde_json::Error| sqlx::Error::Encode(error.into());
+    let mut rows = Vec::new();
+    for metric in &run.metrics {
+        let unit = serde_json::to_string(&metric.unit).map_err(encode)?;
+        let better = serde_json::to_string(&metric.better).map_err(encode)?;
+        for (replicate, value) in (0_i64..).zip(metric.values()) {
+            rows.push((
+                &metric.name,
+                replicate,
+                unit.clone(),
+                better.clone(),
+                *value,
+            ));
+        }
+    }
+    rows.chunks(VALUES_PER_INSERT)
+        .map(|chunk| {
+            let mut statement = Statement::new(
+                "INSERT INTO metrics (run_id, name, replicate, unit, better, value) VALUES "
+                    .to_owned(),
+            );
+            for (index, (name, replicate, unit, better, value)) in chunk.iter().enumerate() {
+                statement.push(if index == 0 { "(" } else { ", (" });
+                statement.bind(id.clone())?;
+                statement.push(", ");
+                statement.bind((*name).clone())?;
+                statement.push(", ");
+                statement.bind(*replicate)?;
+                statement.push(", ");
+                statement.bind(unit.clone())?;
+                statement.push(", ");
+                statement.bind(better.clone())?;
+                statement.push(", ");
+                statement.bind(*value)?;
+                statement.push(")");
+            }
+            Ok(statement)
+        })
+        .collect()
+}
+
+/// The first connection. Two processes that switch one fresh SQLite file to WAL at the same time
+/// can meet "database is locked" at once, whatever the busy timeout.
+async fn connect(location: &Location) -> Result<AnyConnection, StoreError> {
+    let mut attempt = 1;
+    loop {
+        let opened = async {
+            let mut connection = location.options.connect().await?;
+            configure(&mut connection, location.backend).await?;
+            Ok(connection)
+        };
+        match opened.await {
+            Err(error) if attempt < OPEN_ATTEMPTS && is_busy(&error, location.backend) => {
+                attempt += 1;
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            result => return result.map_err(|source| opening(location, source)),
+        }
+    }
+}
+
+fn is_busy(error: &sqlx::Error, backend: Backend) -> bool {
+    // SQLITE_BUSY is 5; the extended codes keep it in their lowest byte.
+    let code = error
+        .as_database_error()
+        .and_then(|error| error.code()?.parse::<u32>().ok());
+    backend == Backend::Sqlite && code.is_some_and(|code| code & 0xff == 5)
+}
+
+async fn configure(connection: &mut AnyConnection, backend: Backend) -> Result<(), sqlx::Error> {
+    if backend == Backend::Sqlite {
+        let busy_timeout = format!("PRAGMA busy_timeout = {}", BUSY_TIMEOUT.as_millis());
+        connection.execute(AssertSqlSafe(busy_timeout)).await?;
+        connection.execute("PRAGMA journal_mode = WAL").await?;
+        connection.execute("PRAGMA synchronous = NORMAL").await?;
+        connection.execute("PRAGMA foreign_keys = ON").await?;
+    }
+    Ok(())
+}
+
+/// Brings the tables up to date. On PostgreSQL sqlx holds an advisory lock meanwhile; on SQLite
+/// it holds nothing, so a write transaction around it keeps other processes out.
+async fn migrate(connection: &mut AnyConnection, location: &Location) -> Result<(), StoreError> {
+    let migrator = migrator(location.backend);
+    let migrated = match location.backend {
+        Backend::Postgres => migrator.run_direct(None, connection, false).await,
+        Backend::Sqlite => {
+            let transaction = connection.begin_with(begin_statement(location.backend));
+            let mut transaction = transaction
+                .await
+                .map_err(|source| opening(location, source))?;
+            match migrator.run_direct(None, &mut *transaction, false).await {
+                Ok(()) => transaction.commit().await.map_err(MigrateError::from),
+                Err(error) => Err(error),
+            }
+        }
+    };
+    migrated.map_err(|source| match source {
+        MigrateError::VersionMissing(version) => StoreError::NewerDatabase {
+            location: location.to_string(),
+            version,
+        },
+        source => StoreError::Migrate {
+            location: location.to_string(),
+            source,
+        },
+    })
+}
+
+fn migrator(backend: Backend) -> Migrator {
+    let sql = match backend {
+        Backend::Sqlite => include_str!("migrations/sqlite/0001_runs.sql"),
+        Backend::Postgres => include_str!("migrations/postgres/0001_runs.sql"),
+    };
+    let runs = Migration::new(
+        1,
+        "runs".into(),
+        MigrationType::Simple,
+        sql.into_sql_str(),
+        false,
+    );
+    Migrator::with_migrations(vec![runs])
+}
+
+/// On SQLite a transaction that begins by reading can't always wait for a writer later, so every
+/// one of ours takes the write lock at once.
+fn begin_statement(backend: Backend) -> &'static str {
+    match backend {
+        Backend::Sqlite => "BEGIN IMMEDIATE",
+        Backend::Postgres => "BEGIN",
+    }
+}
+
+fn opening(location: &Location, source: sqlx::Error) -> StoreError {
+    StoreError::Open {
+        location: location.to_string(),
+        source,
+    }
+}
+
+fn arm_name(arm: Arm) -> &'static str {
+    match arm {
+        Arm::Base => "base",
+        Arm::Head => "head",
+    }
+}
+
+/// Nanoseconds since 1970; a time outside of 1678–2261 is kept as that bound. Only the order of the
+/// rows depends on it: the run itself is in the payload.
+fn to_ns(time: Timestamp) -> i64 {
+    let bounds = (i128::from(i64::MIN), i128::from(i64::MAX));
+    time.as_nanosecond().clamp(bounds.0, bounds.1) as i64
+}

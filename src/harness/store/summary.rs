@@ -1,0 +1,93 @@
+//! What is asked of the history, and the light answers that need no payload.
+
+use jiff::Timestamp;
+
+use crate::harness::model::{Arm, Direction, RunId, Unit};
+
+/// Which runs; every condition that is given must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Query {
+    /// The scenario's id: `name` or `name@variant`.
+    pub scenario: Option<String>,
+    /// The fingerprint's [`id`](crate::harness::model::Fingerprint::id).
+    pub fingerprint: Option<String>,
+    /// The sitting.
+    pub session: Option<String>,
+    /// The side of a comparison.
+    pub arm: Option<Arm>,
+    /// What was measured, exactly as the run says it.
+    pub revision: Option<String>,
+    /// Only runs that may be judged.
+    pub only_valid: bool,
+    /// Only runs that started then or later.
+    pub since: Option<Timestamp>,
+    /// The newest so many; `None` for all of them.
+    pub limit: Option<u32>,
+}
+
+/// A run without what it measured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunSummary {
+    /// Its identity.
+    pub id: RunId,
+    /// The scenario's id.
+    pub scenario: String,
+    /// The sitting in which it was made.
+    pub session: String,
+    /// The side of a comparison for which it was made, if any.
+    pub arm: Option<Arm>,
+    /// The pair to which it belongs, if any, counted from 1.
+    pub pair: Option<u32>,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// How long it took, in ns.
+    pub duration_ns: u64,
+    /// What was measured.
+    pub revision: Option<String>,
+    /// The version of Plimsoll that made it.
+    pub plimsoll_version: String,
+    /// The machine part of its fingerprint.
+    pub machine_id: String,
+    /// All of its fingerprint: runs are comparable where it is equal.
+    pub fingerprint_id: String,
+    /// Whether it may be judged.
+    pub valid: bool,
+}
+
+/// The runs of one scenario under one fingerprint in one sitting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionSummary {
+    /// The sitting.
+    pub session: String,
+    /// The scenario's id.
+    pub scenario: String,
+    /// The fingerprint's id.
+    pub fingerprint_id: String,
+    /// When its first run started.
+    pub first_started_at: Timestamp,
+    /// When its last run started.
+    pub last_started_at: Timestamp,
+    /// How many runs it has.
+    pub runs: u64,
+    /// How many of them may be judged.
+    pub valid_runs: u64,
+}
+
+/// One metric of one run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SeriesPoint {
+    /// The run.
+    pub run: RunId,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// The sitting in which it was made.
+    pub session: String,
+    /// What was measured.
+    pub revision: Option<String>,
+    /// The unit of the values.
+    pub unit: Unit,
+    /// Which way is better.
+    pub better: Direction,
+    /// One value per replicate, at least one.
+    pub values: Vec<f64>,
+}

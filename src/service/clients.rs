@@ -1,0 +1,245 @@
+//! `/api/v1/clients`: list, search, detail, create, change.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::http::header::LOCATION;
+use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
+use jiff::civil::Date;
+use serde::Deserialize;
+use serde_json::{Map, json};
+
+use super::app::App;
+use super::error::{ApiError, LoadError};
+use super::params::Params;
+use super::text::{check_line, check_one_of};
+use crate::datalayer::batch::{Column, Listing, Row, Value, fetch_rows};
+use crate::datalayer::cache::Kind;
+use crate::datalayer::dataset::CLIENTS;
+
+/// What can be asked of the list.
+static LISTING: Listing = Listing {
+    table: &CLIENTS,
+    filters: &["tenant_id", "city", "status"],
+    search: &["family_name", "given_name", "email"],
+    sorts: &["id", "family_name", "created_at"],
+};
+
+const STATUSES: [&str; 3] = ["active", "inactive", "archived"];
+
+/// A client as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ClientInput {
+    tenant_id: i64,
+    given_name: String,
+    family_name: String,
+    email: String,
+    city: String,
+    #[serde(default = "active")]
+    status: String,
+    birth_date: String,
+}
+
+/// `GET /clients`: one page of the list.
+pub(super) async fn list(
+    State(app): State<Arc<App>>,
+    Params(params): Params,
+) -> Result<Json<serde_json::Value>, ApiError> {
+    let page = LISTING
+        .query(&params, &app.settings.batch)?
+        .fetch(&app.pool)
+        .await?;
+    let items: Vec<_> = page
+        .rows
+        .iter()
+        .map(|row| object(&page.fields, row))
+        .collect();
+    Ok(Json(json!({ "items": items, "next": page.next })))
+}
+
+/// `GET /clients/search`: the list again, with `q` required.
+pub(super) async fn search(
+    state: State<Arc<App>>,
+    params: Params,
+) -> Result<Json<serde_json::Value>, ApiError> {
+    if !params.0.iter().any(|(name, _)| name == "q") {
+        let message = "a search needs `q`, the beginning of a name or an address";
+        return Err(ApiError::client(
+            StatusCode::BAD_REQUEST,
+            "missing_parameter",
+            message,
+        ));
+    }
+    list(state, params).await
+}
+
+/// `GET /clients/{id}`: a client with the number of its appointments and what it paid; cached.
+pub(super) async fn detail(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
+    let id = parse_id(&id)?;
+    app.cached(Kind::Detail, &detail_key(id), || load_detail(&app, id))
+        .await
+}
+
+/// `POST /clients`: a new client.
+pub(super) async fn create(
+    State(app): State<Arc<App>>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, ApiError> {
+    let input = ClientInput::read(&app, body)?;
+    let now = now();
+    let values = [input.values(), vec![now.clone().into(), now.into()]].concat();
+    let sql = "INSERT INTO clients (tenant_id, given_name, family_name, email, city, status, \
+               birth_date, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
+               RETURNING id, tenant_id, given_name, family_name, email, city, status, birth_date, \
+               created_at, updated_at";
+    let rows = fetch_rows(
+        &app.pool,
+        ("insert into", "clients"),
+        sql,
+        &values,
+        CLIENTS.columns,
+    );
+    let row = rows
+        .await?
+        .pop()
+        .ok_or_else(|| ApiError::internal("no row was returned"))?;
+    // Somebody may have asked for this id before it was there; such answers are not kept, but a
+    // load may be under way.
+    let Some(Value::Integer(id)) = row.first() else {
+        return Err(ApiError::internal("a row without an id was returned"));
+    };
+    app.cache.invalidate(&detail_key(*id)).await;
+    let location = [(LOCATION, format!("/api/v1/clients/{id}"))];
+    Ok((
+        StatusCode::CREATED,
+        location,
+        Json(object(CLIENTS.columns, &row)),
+    )
+        .into_response())
+}
+
+/// `PUT /clients/{id}`: all of a client anew.
+pub(super) async fn update(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<serde_json::Value>, ApiError> {
+    let id = parse_id(&id)?;
+    let input = ClientInput::read(&app, body)?;
+    let values = [input.values(), vec![now().into(), id.into()]].concat();
+    let sql = "UPDATE clients SET tenant_id = $1, given_name = $2, family_name = $3, email = $4, \
+               city = $5, status = $6, birth_date = $7, updated_at = $8 WHERE id = $9 \
+               RETURNING id, tenant_id, given_name, family_name, email, city, status, birth_date, \
+               created_at, updated_at";
+    let rows = fetch_rows(
+        &app.pool,
+        ("update", "clients"),
+        sql,
+        &values,
+        CLIENTS.columns,
+    );
+    let row = rows
+        .await?
+        .pop()
+        .ok_or_else(|| ApiError::not_found("client"))?;
+    app.cache.invalidate(&detail_key(id)).await;
+    Ok(Json(object(CLIENTS.columns, &row)))
+}
+
+async fn load_detail(app: &App, id: i64) -> Result<Bytes, LoadError> {
+    let extra = [
+        Column::integer("appointments"),
+        Column::integer("paid_cents"),
+    ];
+    let columns = [CLIENTS.columns, &extra].concat();
+    let sql = "SELECT id, tenant_id, given_name, family_name, email, city, status, birth_date, \
+               created_at, updated_at, \
+               (SELECT count(*) FROM appointments WHERE client_id = clients.id), \
+               (SELECT CAST(coalesce(sum(amount_cents), 0) AS BIGINT) FROM payments \
+               WHERE client_id = clients.id) FROM clients WHERE id = $1";
+    let mut rows = fetch_rows(&app.pool, ("read", "clients"), sql, &[id.into()], &columns).await?;
+    let row = rows.pop().ok_or(LoadError::NotFound)?;
+    Ok(serde_json::to_vec(&object(&columns, &row))?.into())
+}
+
+fn object(columns: &[Column], row: &Row) -> serde_json::Value {
+    let pairs = columns.iter().zip(row);
+    let map: Map<_, _> = pairs
+        .map(|(column, value)| (column.name.to_owned(), value.into()))
+        .collect();
+    map.into()
+}
+
+fn detail_key(id: i64) -> String {
+    format!("client:{id}")
+}
+
+fn parse_id(text: &str) -> Result<i64, ApiError> {
+    text.parse().map_err(|_| {
+        let message = "the id of a client is a whole number";
+        ApiError::client(StatusCode::BAD_REQUEST, "invalid_id", message)
+    })
+}
+
+fn now() -> String {
+    Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+fn active() -> String {
+    "active".to_owned()
+}
+
+impl ClientInput {
+    fn read(app: &App, body: Result<Bytes, BytesRejection>) -> Result<Self, ApiError> {
+        let limit = app.settings.service.body_max_bytes;
+        let body = body.map_err(|rejection| match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => ApiError::too_large(limit),
+            _ => ApiError::invalid_body("the body broke off"),
+        })?;
+        let input: Self = serde_json::from_slice(&body)
+            .map_err(|error| ApiError::invalid_body(format!("not a client: {error}")))?;
+        input.check(app).map_err(ApiError::invalid_body)?;
+        Ok(input)
+    }
+
+    fn check(&self, app: &App) -> Result<(), String> {
+        if !app.has_tenant(self.tenant_id) {
+            return Err("`tenant_id` names no tenant".to_owned());
+        }
+        check_line("given_name", &self.given_name)?;
+        check_line("family_name", &self.family_name)?;
+        check_line("email", &self.email)?;
+        check_line("city", &self.city)?;
+        check_one_of("status", &self.status, &STATUSES)?;
+        if !self.email.contains('@') {
+            return Err("`email` is no mail address".to_owned());
+        }
+        match self.birth_date.parse::<Date>() {
+            Ok(date) if date.to_string() == self.birth_date => Ok(()),
+            _ => Err("`birth_date` must be a day such as 1990-12-31".to_owned()),
+        }
+    }
+
+    fn values(self) -> Row {
+        let texts = [
+            self.given_name,
+            self.family_name,
+            self.email,
+            self.city,
+            self.status,
+            self.birth_date,
+        ];
+        std::iter::once(self.tenant_id.into())
+            .chain(texts.map(Value::from))
+            .collect()
+    }
+}

@@ -1,0 +1,230 @@
+//! What a client hears when a request fails, and what only the log hears.
+
+use std::error::Error;
+use std::fmt::Write as _;
+
+use axum::Json;
+use axum::http::header::RETRY_AFTER;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use crate::datalayer::batch::{BatchError, PageError};
+use crate::datalayer::cache::CacheError;
+use crate::datalayer::pool::PoolError;
+
+/// A request that failed: `{"error": {"code", "message"}}` to the client. What the service knows
+/// beyond that goes to the log.
+#[derive(Debug)]
+pub(super) struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    busy: bool,
+    internal: Option<String>,
+}
+
+/// Why something that is cached could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LoadError {
+    #[error("there is no such row")]
+    NotFound,
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    #[error("the answer could not be written as JSON")]
+    Json(#[from] serde_json::Error),
+}
+
+/// Set on answers that ask the client to come back; the router adds the header, since only it
+/// knows the settings.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Busy;
+
+impl ApiError {
+    /// An error that is the client's to mend.
+    pub(super) fn client(
+        status: StatusCode,
+        code: &'static str,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            status,
+            code,
+            message: message.into(),
+            busy: false,
+            internal: None,
+        }
+    }
+
+    pub(super) fn not_found(what: &str) -> Self {
+        Self::client(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            format!("there is no such {what}"),
+        )
+    }
+
+    pub(super) fn invalid_body(message: impl Into<String>) -> Self {
+        Self::client(StatusCode::UNPROCESSABLE_ENTITY, "invalid_body", message)
+    }
+
+    pub(super) fn too_large(max_bytes: usize) -> Self {
+        let message = format!("the body is larger than {max_bytes} bytes");
+        Self::client(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
+    }
+
+    /// Not the client's fault and perhaps over soon.
+    pub(super) fn unavailable(code: &'static str, message: impl Into<String>) -> Self {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        Self {
+            busy: true,
+            ..Self::client(status, code, message)
+        }
+    }
+
+    pub(super) fn timed_out() -> Self {
+        Self::unavailable("timeout", "the request took too long")
+    }
+
+    /// A fault of ours; `error` is for the log alone.
+    pub(super) fn internal(error: impl Into<String>) -> Self {
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        let answer = Self::client(status, "internal", "the service failed; its log says why");
+        Self {
+            internal: Some(error.into()),
+            ..answer
+        }
+    }
+
+    /// Says how much of a load is in already when it fails.
+    pub(super) fn after_rows(self, rows: u64) -> Self {
+        Self {
+            message: format!("{}; {rows} rows before that were loaded", self.message),
+            ..self
+        }
+    }
+
+    fn caused_by(self, error: &dyn Error) -> Self {
+        Self {
+            internal: Some(chain(error)),
+            ..self
+        }
+    }
+
+    pub(super) fn from_batch(error: &BatchError) -> Self {
+        match error {
+            BatchError::Pool(error) => Self::from_pool(error),
+            BatchError::Database { source, .. } if is_gone(source) => {
+                Self::unavailable("database_unavailable", "the database is away").caused_by(error)
+            }
+            BatchError::MemoryCeiling { .. } => {
+                Self::unavailable("busy", "too little memory is free").caused_by(error)
+            }
+            BatchError::Database { .. } | BatchError::RowShape { .. } | BatchError::Cut { .. } => {
+                Self::internal(chain(error))
+            }
+        }
+    }
+
+    fn from_pool(error: &PoolError) -> Self {
+        let answer = match error {
+            PoolError::Exhausted { .. } => {
+                Self::unavailable("pool_exhausted", "all database connections are in use")
+            }
+            _ => Self::unavailable("database_unavailable", "the database is away"),
+        };
+        answer.caused_by(error)
+    }
+}
+
+impl From<BatchError> for ApiError {
+    fn from(error: BatchError) -> Self {
+        Self::from_batch(&error)
+    }
+}
+
+impl From<CacheError> for ApiError {
+    fn from(CacheError::Load { source, .. }: CacheError) -> Self {
+        match source.downcast_ref::<LoadError>() {
+            Some(LoadError::NotFound) => Self::not_found("row"),
+            Some(LoadError::Batch(error)) => Self::from_batch(error),
+            Some(LoadError::Json(_)) | None => Self::internal(chain(&*source)),
+        }
+    }
+}
+
+impl From<PageError> for ApiError {
+    fn from(error: PageError) -> Self {
+        let code = match &error {
+            PageError::UnknownParameter { .. } => "unknown_parameter",
+            PageError::Repeated { .. } => "repeated_parameter",
+            PageError::UnknownField { .. } => "unknown_field",
+            PageError::Value { .. } => "invalid_value",
+            PageError::Cursor { .. } => "invalid_cursor",
+        };
+        Self::client(StatusCode::BAD_REQUEST, code, error.to_string())
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let Self {
+            status,
+            code,
+            message,
+            busy,
+            internal,
+        } = self;
+        match internal {
+            Some(internal) if status == StatusCode::INTERNAL_SERVER_ERROR => {
+                tracing::error!(code, internal, "a request failed");
+            }
+            Some(internal) => tracing::warn!(code, internal, "a request was turned away"),
+            None => tracing::debug!(code, message, "a request was refused"),
+        }
+        let body = Json(json!({ "error": { "code": code, "message": message } }));
+        let mut response = (status, body).into_response();
+        if busy {
+            response.extensions_mut().insert(Busy);
+        }
+        response
+    }
+}
+
+/// Tells the client of a [`Busy`] answer when to come back.
+pub(super) fn add_retry_after(mut response: Response, seconds: u64) -> Response {
+    if response.extensions().get::<Busy>().is_some() {
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
+/// Whether the connection failed rather than the statement.
+fn is_gone(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => true,
+        // Class 57 is "operator intervention", 08 "connection exception" (PostgreSQL manual,
+        // appendix A).
+        sqlx::Error::Database(error) => error
+            .code()
+            .is_some_and(|code| code.starts_with("57P") || code.starts_with("08")),
+        _ => false,
+    }
+}
+
+/// An error with its causes, of which some repeat the next one in their own text.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let reason = error.to_string();
+        if !text.ends_with(&reason) {
+            // Writing into a string cannot fail.
+            let _ = write!(text, ": {reason}");
+        }
+        cause = error.source();
+    }
+    text
+}

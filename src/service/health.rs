@@ -1,0 +1,38 @@
+//! `/live` and `/ready`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use super::app::App;
+use super::error::ApiError;
+use crate::datalayer::batch::fetch_rows;
+
+/// `GET /live`: the process answers.
+pub(super) async fn live() -> Json<Value> {
+    Json(json!({ "status": "live" }))
+}
+
+/// `GET /ready`: the data are there and the database answers.
+pub(super) async fn ready(State(app): State<Arc<App>>) -> Result<Json<Value>, ApiError> {
+    if !app.has_data() {
+        return Err(not_ready());
+    }
+    let probe = fetch_rows(&app.pool, ("probe", "database"), "SELECT 1", &[], &[]);
+    timeout(app.settings.service.ready_timeout(), probe)
+        .await
+        .map_err(|_| {
+            ApiError::unavailable(
+                "database_unavailable",
+                "the database does not answer in time",
+            )
+        })??;
+    Ok(Json(json!({ "status": "ready" })))
+}
+
+pub(super) fn not_ready() -> ApiError {
+    ApiError::unavailable("not_ready", "the data are not there yet")
+}

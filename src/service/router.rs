@@ -1,0 +1,91 @@
+//! Which handler answers what, and what every request goes through.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::SizeAbove;
+
+use super::app::App;
+use super::error::{ApiError, add_retry_after};
+use super::{analytics, clients, health, metrics, records};
+
+/// The whole service.
+pub(super) fn router(app: Arc<App>) -> Router {
+    let settings = &app.settings.service;
+    let ordinary = Router::new()
+        .route("/clients", get(clients::list).post(clients::create))
+        .route("/clients/search", get(clients::search))
+        .route("/clients/{id}", get(clients::detail).put(clients::update))
+        .route("/analytics/dashboard", get(analytics::dashboard))
+        .layer(DefaultBodyLimit::max(settings.body_max_bytes))
+        .layer(from_fn_with_state(settings.request_timeout(), within));
+    let bulk = Router::new()
+        .route("/records/bulk", post(records::bulk))
+        .route("/records/generate", post(records::generate))
+        .route("/records/export", get(records::export))
+        .layer(from_fn_with_state(settings.bulk_timeout(), within));
+    let api = ordinary
+        .merge(bulk)
+        .layer(from_fn_with_state(Arc::clone(&app), gate));
+    Router::new()
+        .nest("/api/v1", api)
+        .route("/metrics", get(metrics::metrics))
+        .route("/live", get(health::live))
+        .route("/ready", get(health::ready))
+        .fallback(|| async { ApiError::not_found("path") })
+        .method_not_allowed_fallback(|| async {
+            let message = "the path does not know this method";
+            ApiError::client(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                message,
+            )
+        })
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(
+            CompressionLayer::new()
+                .gzip(true)
+                .compress_when(SizeAbove::new(settings.compress_above_bytes)),
+        )
+        .layer(from_fn_with_state(Arc::clone(&app), retry_after))
+        .layer(from_fn_with_state(Arc::clone(&app), metrics::count))
+        .with_state(app)
+}
+
+/// Nothing under `/api` before the data are there; then the delay that a test asked for.
+async fn gate(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    if !app.has_data() {
+        return health::not_ready().into_response();
+    }
+    if !app.inject_delay.is_zero() {
+        tokio::time::sleep(app.inject_delay).await;
+    }
+    next.run(request).await
+}
+
+async fn within(State(limit): State<Duration>, request: Request, next: Next) -> Response {
+    let answer = tokio::time::timeout(limit, next.run(request)).await;
+    answer.unwrap_or_else(|_| ApiError::timed_out().into_response())
+}
+
+async fn retry_after(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    add_retry_after(next.run(request).await, app.settings.service.retry_after_s)
+}
+
+fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message");
+    ApiError::internal(format!("BUG: a handler panicked: {text}")).into_response()
+}

@@ -1,0 +1,151 @@
+//! A service from its options to its end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::serve::ListenerExt as _;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use super::app::App;
+use super::router::router;
+use super::settings::Settings;
+use crate::datalayer::cache::{MemoryTier, RedisTier, SecondTier, TierError, TieredCache};
+use crate::datalayer::dataset::{DatasetError, DatasetId};
+use crate::datalayer::pool::{Pool, PoolError};
+
+/// What a service is started with. Addresses may hold passwords, so this has no `Debug`.
+pub struct Options {
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// `postgres://…` or `sqlite:FILE?mode=rwc`.
+    pub database: String,
+    /// `redis://…`; without it the second tier is in this process.
+    pub redis: Option<String>,
+    /// The data to serve.
+    pub dataset: DatasetId,
+    /// All figures.
+    pub settings: Settings,
+    /// Added to every request under `/api`: how tests plant a regression.
+    pub inject_delay: Duration,
+}
+
+/// A service that is connected and bound, but does not serve yet.
+pub struct Server {
+    app: Arc<App>,
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+/// Why a service did not start, or ended other than by being told to.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The database could not be opened.
+    #[error("the database cannot be used")]
+    Database(#[source] PoolError),
+    /// The address of Redis is wrong. A Redis that is away is no error.
+    #[error("Redis cannot be used")]
+    Redis(#[source] TierError),
+    /// The address is taken, or not ours.
+    #[error("cannot listen on {address}; is another service running there?")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The data could not be made.
+    #[error("the dataset cannot be made")]
+    Dataset(#[source] DatasetError),
+    /// Accepting connections failed.
+    #[error("the service broke off")]
+    Serve(#[source] io::Error),
+}
+
+impl Server {
+    /// Connects and binds.
+    ///
+    /// # Errors
+    /// [`ServerError::Database`], [`ServerError::Redis`], [`ServerError::Listen`].
+    pub async fn bind(options: Options) -> Result<Self, ServerError> {
+        let Options {
+            listen,
+            database,
+            redis,
+            dataset,
+            settings,
+            inject_delay,
+        } = options;
+        let pool = Pool::connect(&database, settings.pool.clone());
+        let pool = pool.await.map_err(ServerError::Database)?;
+        let second: Arc<dyn SecondTier> = match redis {
+            Some(url) => {
+                Arc::new(RedisTier::connect(&url, &settings.cache).map_err(ServerError::Redis)?)
+            }
+            None => Arc::new(MemoryTier::new(&settings.cache)),
+        };
+        let cache = TieredCache::new(&settings.cache, Some(second));
+        let failed = |source| ServerError::Listen {
+            address: listen,
+            source,
+        };
+        let listener = TcpListener::bind(listen).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let app = Arc::new(App::new(pool, cache, settings, dataset, inject_delay));
+        Ok(Self {
+            app,
+            listener,
+            address,
+        })
+    }
+
+    /// Where the service listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `stop` is ready, then lets what is under way end, for a limited time. The data
+    /// are made meanwhile; until they are there, `/ready` and the API answer 503.
+    ///
+    /// # Errors
+    /// [`ServerError::Dataset`], [`ServerError::Serve`].
+    pub async fn serve(self, stop: impl Future<Output = ()> + Send) -> Result<(), ServerError> {
+        let Self { app, listener, .. } = self;
+        let stopping = Arc::new(Notify::new());
+        let told = Arc::clone(&stopping);
+        // Small answers must not wait for the acknowledgement of the ones before.
+        let listener = listener.tap_io(|stream| {
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "a connection stays without TCP_NODELAY");
+            }
+        });
+        let serving = axum::serve(listener, router(Arc::clone(&app)))
+            .with_graceful_shutdown(async move { told.notified().await });
+        let mut serving = tokio::spawn(serving.into_future());
+        let prepared = async {
+            match app.prepare().await {
+                // Ready once and for all; only `stop` or a broken listener ends it.
+                Ok(()) => std::future::pending().await,
+                Err(error) => error,
+            }
+        };
+        let outcome = tokio::select! {
+            () = stop => Ok(()),
+            error = prepared => Err(ServerError::Dataset(error)),
+            served = &mut serving => return served.unwrap_or_else(|gone| Err(gone.into())).map_err(ServerError::Serve),
+        };
+        stopping.notify_one();
+        let drain = app.settings.service.drain_timeout();
+        if timeout(drain, &mut serving).await.is_err() {
+            tracing::warn!("requests were still under way at the end of the drain time");
+            serving.abort();
+        }
+        if timeout(drain, app.pool.close()).await.is_err() {
+            tracing::warn!("connections were still in use when the pool was closed");
+        }
+        outcome
+    }
+}

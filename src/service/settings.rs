@@ -1,0 +1,144 @@
+//! The figures of the service, and the one file that holds them together with the data layer's.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::datalayer::config::{self, BatchSettings, CacheSettings, PoolSettings, SettingsError};
+
+/// Everything that a settings file of the service can hold, section by section.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// The HTTP service.
+    pub service: ServiceSettings,
+    /// The two-tier cache.
+    pub cache: CacheSettings,
+    /// The database pool.
+    pub pool: PoolSettings,
+    /// Batches and streams.
+    pub batch: BatchSettings,
+}
+
+/// Figures of the HTTP service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServiceSettings {
+    /// Longest time for an ordinary request. More than `pool.acquire_timeout_ms`, so that a client
+    /// learns that the pool was exhausted.
+    pub request_timeout_ms: u64,
+    /// Longest time for a bulk load, and for an export to begin.
+    pub bulk_timeout_ms: u64,
+    /// Longest wait for the database when readiness is asked for.
+    pub ready_timeout_ms: u64,
+    /// Longest time that requests under way get at shutdown.
+    pub drain_timeout_ms: u64,
+    /// Largest body of an ordinary request.
+    pub body_max_bytes: usize,
+    /// Largest body of a bulk load in lines, which is never in memory as a whole.
+    pub bulk_body_max_bytes: usize,
+    /// Largest body of a bulk load as one JSON array, which is.
+    pub bulk_array_max_bytes: usize,
+    /// Longest line of a bulk load.
+    pub bulk_line_max_bytes: usize,
+    /// Most rows that one request may generate.
+    pub generate_rows_max: u64,
+    /// Answers above this size are compressed for clients that accept it.
+    pub compress_above_bytes: u16,
+    /// What a client is told to wait when the service is busy.
+    pub retry_after_s: u64,
+}
+
+impl Default for ServiceSettings {
+    fn default() -> Self {
+        Self {
+            request_timeout_ms: 35_000,
+            bulk_timeout_ms: 600_000,
+            ready_timeout_ms: 2000,
+            drain_timeout_ms: 10_000,
+            body_max_bytes: 64 * 1024,
+            bulk_body_max_bytes: 1024 * 1024 * 1024,
+            bulk_array_max_bytes: 8 * 1024 * 1024,
+            bulk_line_max_bytes: 16 * 1024,
+            generate_rows_max: 5_000_000,
+            compress_above_bytes: 1024,
+            retry_after_s: 1,
+        }
+    }
+}
+
+impl Settings {
+    /// The defaults, changed by a TOML text and then by variables of the environment such as
+    /// `REFSERVICE__SERVICE__BODY_MAX_BYTES=1000`.
+    ///
+    /// # Errors
+    /// A text that is no TOML, an unknown key, a value of the wrong type or out of its range.
+    pub fn load(
+        text: &str,
+        env: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, SettingsError> {
+        let settings: Self = config::read(text, env)?;
+        settings.data_layer().validate()?;
+        Ok(settings)
+    }
+
+    fn data_layer(&self) -> config::Settings {
+        config::Settings {
+            cache: self.cache.clone(),
+            pool: self.pool.clone(),
+            batch: self.batch.clone(),
+        }
+    }
+}
+
+impl ServiceSettings {
+    pub(super) fn request_timeout(&self) -> Duration {
+        Duration::from_millis(self.request_timeout_ms)
+    }
+
+    pub(super) fn bulk_timeout(&self) -> Duration {
+        Duration::from_millis(self.bulk_timeout_ms)
+    }
+
+    pub(super) fn ready_timeout(&self) -> Duration {
+        Duration::from_millis(self.ready_timeout_ms)
+    }
+
+    pub(super) fn drain_timeout(&self) -> Duration {
+        Duration::from_millis(self.drain_timeout_ms)
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_file_holds_all_sections() {
+        let text = "[service]\nbody_max_bytes = 10\n[pool]\nmax_connections = 7\n";
+        let env = [(
+            "REFSERVICE__SERVICE__RETRY_AFTER_S".to_owned(),
+            "9".to_owned(),
+        )];
+        let settings = Settings::load(text, env).unwrap();
+        assert_eq!(settings.service.body_max_bytes, 10);
+        assert_eq!(settings.service.retry_after_s, 9);
+        assert_eq!(settings.pool.max_connections, 7);
+        assert_eq!(settings.batch, BatchSettings::default());
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let check = |text: &str, expected: &str| {
+            let error = Settings::load(text, []).unwrap_err().to_string();
+            assert!(
+                error.contains(expected),
+                "{error:?} does not name {expected:?}"
+            );
+        };
+        check("[service]\nbody = 10", "unknown field `body`");
+        check("[server]\n", "unknown field `server`");
+        check("[pool]\nmax_connections = 0", "pool.max_connections");
+    }
+}

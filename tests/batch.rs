@@ -1,0 +1,590 @@
+//! Batches, streams, pages and the dataset on real databases.
+#![cfg(feature = "reference")]
+#![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt, TryStreamExt};
+use plimsoll::datalayer::batch::{
+    BatchError, Listing, Loader, MemorySource, PageError, ProcessMemory, Row, Select, Table, Value,
+    fetch_rows, insert, stream_batches,
+};
+use plimsoll::datalayer::config::{BatchSettings, PoolSettings};
+use plimsoll::datalayer::dataset::{
+    CLIENTS, DatasetError, DatasetId, Ensured, Generator, RECORDS, TABLES, ensure,
+};
+use plimsoll::datalayer::pool::Pool;
+use proptest::prelude::*;
+use sqlx::AssertSqlSafe;
+use support::servers::Postgres;
+use tempfile::TempDir;
+
+/// A pool on an SQLite file that goes when the folder does.
+async fn sqlite() -> (Pool, TempDir) {
+    let folder = TempDir::new().unwrap();
+    let url = format!(
+        "sqlite:{}?mode=rwc",
+        folder.path().join("test.db").display()
+    );
+    (Pool::connect(&url, pool_settings()).await.unwrap(), folder)
+}
+
+async fn postgres() -> (Pool, Postgres) {
+    let server = Postgres::start().unwrap();
+    (
+        Pool::connect(&server.url(), pool_settings()).await.unwrap(),
+        server,
+    )
+}
+
+fn pool_settings() -> PoolSettings {
+    PoolSettings {
+        min_connections: 1,
+        max_connections: 4,
+        ..PoolSettings::default()
+    }
+}
+
+fn memory() -> Arc<dyn MemorySource> {
+    Arc::new(ProcessMemory)
+}
+
+fn batches_of(rows: u32) -> BatchSettings {
+    BatchSettings {
+        start_rows: rows,
+        min_rows: rows,
+        max_rows: rows,
+        ..BatchSettings::default()
+    }
+}
+
+async fn make(pool: &Pool, seed: u64, records: u64, settings: &BatchSettings) -> Ensured {
+    ensure(pool, DatasetId { seed, records }, settings, memory())
+        .await
+        .unwrap()
+}
+
+async fn all(pool: &Pool, table: &'static Table) -> Vec<Row> {
+    let settings = BatchSettings::default();
+    let batches = stream_batches(pool.clone(), Select::all(table), &settings, memory());
+    batches.try_collect::<Vec<_>>().await.unwrap().concat()
+}
+
+async fn run(pool: &Pool, sql: &str) {
+    let sql = AssertSqlSafe(sql.to_owned());
+    fetch_rows(pool, ("change", "test"), sql, &[], &[])
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_seed_makes_the_same_tables_on_both_databases_in_batches_of_any_size() {
+    let (lite, _folder) = sqlite().await;
+    let (other, _folder) = sqlite().await;
+    let (postgres, _server) = postgres().await;
+    make(&lite, 42, 3000, &batches_of(100)).await;
+    make(&other, 42, 3000, &batches_of(997)).await;
+    make(&postgres, 42, 3000, &BatchSettings::default()).await;
+    let generator = Generator::new(42, 3000);
+    for table in TABLES {
+        let expected: Vec<Row> = generator.rows(table).collect();
+        assert_eq!(
+            all(&lite, table).await,
+            expected,
+            "{} on SQLite",
+            table.name
+        );
+        assert_eq!(
+            all(&other, table).await,
+            expected,
+            "{} in other batches",
+            table.name
+        );
+        assert_eq!(
+            all(&postgres, table).await,
+            expected,
+            "{} on PostgreSQL",
+            table.name
+        );
+    }
+    // The sequences go on behind the generated ids.
+    for pool in [&lite, &postgres] {
+        insert(
+            pool,
+            &CLIENTS,
+            CLIENTS.unkeyed(),
+            vec![client("New", "One", 1)],
+        )
+        .await
+        .unwrap();
+        let clients = all(pool, &CLIENTS).await;
+        assert_eq!(clients.last().unwrap()[0], Value::Integer(301));
+    }
+}
+
+#[tokio::test]
+async fn copy_and_multi_row_statements_give_equal_tables() {
+    let (lite, _folder) = sqlite().await;
+    let (postgres, _server) = postgres().await;
+    let awkward = [
+        "",
+        " ",
+        "\t",
+        "\n",
+        "\r\n",
+        "\\",
+        "\\.",
+        "\\N",
+        "a\\tb",
+        "'; DROP TABLE clients; --",
+        "\"quoted\"",
+        "Zoë",
+        "日本",
+        "🦀",
+        "NULL",
+        "\u{7f}",
+        "a,b",
+    ];
+    let rows: Vec<Row> = awkward
+        .iter()
+        .cycle()
+        .take(1000)
+        .map(|text| client(text, text, 1))
+        .collect();
+    let mut tables = Vec::new();
+    for pool in [&lite, &postgres] {
+        make(pool, 1, 0, &BatchSettings::default()).await;
+        run(pool, "DELETE FROM clients").await;
+        let inserted = insert(pool, &CLIENTS, CLIENTS.unkeyed(), rows.clone())
+            .await
+            .unwrap();
+        assert_eq!(inserted, 1000);
+        let without_ids: Vec<Row> = all(pool, &CLIENTS)
+            .await
+            .into_iter()
+            .map(|row| row[1..].to_vec())
+            .collect();
+        assert_eq!(without_ids, rows);
+        tables.push(without_ids);
+    }
+    assert_eq!(tables[0], tables[1]);
+}
+
+#[tokio::test]
+async fn a_batch_goes_in_whole_or_not_at_all() {
+    let (lite, _folder) = sqlite().await;
+    let (postgres, _server) = postgres().await;
+    for pool in [&lite, &postgres] {
+        make(pool, 1, 1000, &BatchSettings::default()).await;
+        let before = all(pool, &RECORDS).await;
+        // The last of these has an id that is taken.
+        let mut rows: Vec<Row> = Vec::new();
+        for (index, row) in Generator::new(2, 1000)
+            .records_from(0)
+            .take(700)
+            .enumerate()
+        {
+            let id = if index == 699 {
+                5
+            } else {
+                10_000 + index as i64
+            };
+            rows.push([vec![Value::Integer(id)], row].concat());
+        }
+        let error = insert(pool, &RECORDS, RECORDS.columns, rows)
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(
+                error,
+                BatchError::Database {
+                    table: "records",
+                    ..
+                }
+            ),
+            "{error}"
+        );
+        assert_eq!(all(pool, &RECORDS).await, before);
+        // A row of another shape is found before anything is sent.
+        let rows = vec![vec![Value::Integer(1)]];
+        let error = insert(pool, &RECORDS, RECORDS.columns, rows)
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(error, BatchError::RowShape { row: 0, .. }),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_dataset_is_made_once_and_only_in_a_database_of_its_own() {
+    let (lite, _folder) = sqlite().await;
+    let (postgres, _server) = postgres().await;
+    let settings = BatchSettings::default();
+    for pool in [&lite, &postgres] {
+        // 1000 records, 100 clients, 300 appointments, 200 payments, 5 tenants.
+        let made = make(pool, 1, 1000, &settings).await;
+        assert!(
+            matches!(made, Ensured::Generated { rows: 1605, .. }),
+            "{made:?}"
+        );
+        assert_eq!(make(pool, 1, 1000, &settings).await, Ensured::Present);
+        let first = all(pool, &RECORDS).await;
+        // Another seed or size is another dataset, which takes the place of the first.
+        assert!(matches!(
+            make(pool, 2, 1000, &settings).await,
+            Ensured::Generated { .. }
+        ));
+        assert_ne!(all(pool, &RECORDS).await, first);
+        // A generation that was cut off before its last step is begun again.
+        run(pool, "DELETE FROM refservice_dataset").await;
+        run(pool, "DELETE FROM records WHERE id > 500").await;
+        assert!(matches!(
+            make(pool, 1, 1000, &settings).await,
+            Ensured::Generated { .. }
+        ));
+        assert_eq!(all(pool, &RECORDS).await, first);
+        // Somebody else's table is left alone.
+        run(pool, "DROP TABLE refservice_dataset").await;
+        let id = DatasetId {
+            seed: 1,
+            records: 1000,
+        };
+        let error = ensure(pool, id, &settings, memory()).await.unwrap_err();
+        assert!(matches!(error, DatasetError::Foreign { .. }), "{error}");
+        assert_eq!(all(pool, &RECORDS).await, first);
+    }
+}
+
+#[tokio::test]
+async fn processes_that_start_together_make_one_dataset() {
+    let (first, server) = postgres().await;
+    let second = Pool::connect(&server.url(), pool_settings()).await.unwrap();
+    let settings = BatchSettings::default();
+    let (one, other) = tokio::join!(
+        make(&first, 1, 1000, &settings),
+        make(&second, 1, 1000, &settings)
+    );
+    let generated = [one, other]
+        .into_iter()
+        .filter(|made| *made != Ensured::Present)
+        .count();
+    assert_eq!(generated, 1, "{one:?} {other:?}");
+    assert_eq!(all(&first, &RECORDS).await.len(), 1000);
+}
+
+#[tokio::test]
+async fn batches_follow_the_memory_and_every_row_arrives() {
+    let (lite, _folder) = sqlite().await;
+    let (postgres, _server) = postgres().await;
+    for pool in [&lite, &postgres] {
+        make(pool, 1, 10_000, &BatchSettings::default()).await;
+        // Nothing is ever used: 1000, then half as many again each time, up to 5000.
+        let free: Arc<dyn MemorySource> = Arc::new(|| 0);
+        let settings = BatchSettings::default();
+        let stream = stream_batches(pool.clone(), Select::all(&RECORDS), &settings, free);
+        let batches: Vec<Vec<Row>> = stream.try_collect().await.unwrap();
+        let sizes: Vec<usize> = batches.iter().map(Vec::len).collect();
+        assert_eq!(sizes, [1000, 1500, 2250, 3375, 1875]);
+        let expected: Vec<Row> = Generator::new(1, 10_000).rows(&RECORDS).collect();
+        assert_eq!(batches.concat(), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_stream_filters_and_selects() {
+    let (lite, _folder) = sqlite().await;
+    let (postgres, _server) = postgres().await;
+    for pool in [&lite, &postgres] {
+        make(pool, 1, 2000, &BatchSettings::default()).await;
+        let [id, tenant, code] =
+            ["id", "tenant_id", "code"].map(|name| RECORDS.column(name).unwrap());
+        let select = Select {
+            table: &RECORDS,
+            columns: vec![code, id],
+            filters: vec![(tenant, 2.into()), (code, "C50".into())],
+        };
+        let stream = stream_batches(pool.clone(), select, &batches_of(7), memory());
+        let found = stream.try_collect::<Vec<_>>().await.unwrap().concat();
+        let expected: Vec<Row> = Generator::new(1, 2000)
+            .rows(&RECORDS)
+            .filter(|row| row[1] == 2.into() && row[4] == "C50".into())
+            .map(|row| vec![row[4].clone(), row[0].clone()])
+            .collect();
+        assert!(expected.len() > 7, "more than a batch");
+        assert_eq!(found, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_consumer_that_leaves_or_sleeps_gives_the_connection_back() {
+    let (lite, _folder) = sqlite().await;
+    let (postgres, _server) = postgres().await;
+    for pool in [&lite, &postgres] {
+        make(pool, 1, 5000, &BatchSettings::default()).await;
+        let settings = BatchSettings {
+            consumer_limit_ms: 50,
+            ..batches_of(100)
+        };
+        let open = || {
+            let select = Select::all(&RECORDS);
+            Box::pin(stream_batches(pool.clone(), select, &settings, memory()))
+        };
+        let mut left = open();
+        assert_eq!(left.next().await.unwrap().unwrap().len(), 100);
+        drop(left);
+        all_returned(pool).await;
+
+        let mut slept = open();
+        assert_eq!(slept.next().await.unwrap().unwrap().len(), 100);
+        all_returned(pool).await;
+        let rest: Vec<_> = slept.collect().await;
+        assert!(
+            matches!(rest.last(), Some(Err(BatchError::Cut { .. }))),
+            "not taken for the end"
+        );
+    }
+}
+
+async fn all_returned(pool: &Pool) {
+    let returned = async {
+        while pool.stats().active > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), returned)
+        .await
+        .expect("the connection is back");
+}
+
+#[tokio::test]
+async fn a_loader_says_what_it_did() {
+    let (pool, _folder) = sqlite().await;
+    make(&pool, 1, 0, &BatchSettings::default()).await;
+    let free: Arc<dyn MemorySource> = Arc::new(|| 7);
+    let settings = BatchSettings::default();
+    let mut loader = Loader::new(pool.clone(), &RECORDS, RECORDS.unkeyed(), &settings, free);
+    for row in Generator::new(1, 0).records_from(0).take(3000) {
+        loader.push(row).await.unwrap();
+    }
+    assert_eq!(loader.rows(), 2500, "the rest waits for a full batch");
+    let loaded = loader.finish().await.unwrap();
+    assert_eq!(
+        (loaded.rows, loaded.batches, loaded.largest_batch_rows),
+        (3000, 3, 1500)
+    );
+    assert_eq!((loaded.pauses, loaded.peak_resident_bytes), (0, 7));
+    assert!(loaded.elapsed_ns > 0);
+    assert_eq!(all(&pool, &RECORDS).await.len(), 3000);
+}
+
+/// A row of [`CLIENTS`] without its id.
+fn client(given: &str, family: &str, tenant: i64) -> Row {
+    let texts = [
+        given,
+        family,
+        "a@example.com",
+        "Bandung",
+        "active",
+        "1990-01-01",
+    ];
+    let stamps = ["2020-01-01T00:00:00Z", "2020-01-01T00:00:00Z"];
+    let texts = texts
+        .iter()
+        .chain(&stamps)
+        .map(|text| Value::from((*text).to_owned()));
+    std::iter::once(tenant.into()).chain(texts).collect()
+}
+
+static LISTING: Listing = Listing {
+    table: &CLIENTS,
+    filters: &["tenant_id", "city"],
+    search: &["family_name", "given_name"],
+    sorts: &["id", "family_name", "created_at"],
+};
+
+/// What happens between two pages.
+#[derive(Debug, Clone)]
+enum Change {
+    Insert { name: String, tenant: i64 },
+    Delete { place: prop::sample::Index },
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    prop_oneof![
+        3 => ("[a-c]{0,2}", 1..4_i64).prop_map(|(name, tenant)| Change::Insert { name, tenant }),
+        1 => any::<prop::sample::Index>().prop_map(|place| Change::Delete { place }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// Whatever comes and goes between the pages, a row that is there all the time is seen once,
+    /// no row is seen twice, and all come in order.
+    #[test]
+    fn pages_show_every_row_once(
+        names in prop::collection::vec(("[a-c]{0,2}", 1..4_i64), 0..60),
+        sort in prop::sample::select(vec!["id", "-id", "family_name", "-family_name", "created_at"]),
+        limit in 1..9_usize,
+        tenant in prop::option::of(1..4_i64),
+        prefix in prop::option::of("[a-cA-C]"),
+        changes in prop::collection::vec(prop::collection::vec(change(), 0..4), 0..40),
+    ) {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let (pool, _folder) = sqlite().await;
+            make(&pool, 1, 0, &BatchSettings::default()).await;
+            run(&pool, "DELETE FROM clients").await;
+            let rows: Vec<Row> =
+                names.iter().map(|(name, tenant)| client("x", name, *tenant)).collect();
+            insert(&pool, &CLIENTS, CLIENTS.unkeyed(), rows).await.unwrap();
+            let matches = |row: &Row| {
+                tenant.is_none_or(|tenant| row[1] == tenant.into())
+                    && prefix.as_ref().is_none_or(|prefix| match &row[3] {
+                        Value::Text(name) => name.starts_with(&prefix.to_ascii_lowercase()),
+                        Value::Integer(_) => false,
+                    })
+            };
+            let mut steady: BTreeSet<Value> =
+                all(&pool, &CLIENTS).await.iter().filter(|row| matches(row)).map(|row| row[0].clone()).collect();
+            let mut seen: Vec<Row> = Vec::new();
+            let mut cursor: Option<String> = None;
+            let mut changes = changes.into_iter();
+            loop {
+                let mut parameters = vec![
+                    ("sort", sort.to_owned()),
+                    ("limit", limit.to_string()),
+                    ("fields", "family_name,id,created_at".to_owned()),
+                ];
+                parameters.extend(tenant.map(|tenant| ("tenant_id", tenant.to_string())));
+                parameters.extend(prefix.clone().map(|prefix| ("q", prefix)));
+                parameters.extend(cursor.take().map(|cursor| ("cursor", cursor)));
+                let query = LISTING.query(&parameters, &BatchSettings::default()).unwrap();
+                let page = query.fetch(&pool).await.unwrap();
+                assert!(page.rows.len() <= limit);
+                assert!(page.next.is_none() || page.rows.len() == limit, "only full pages go on");
+                seen.extend(page.rows);
+                cursor = page.next;
+                if cursor.is_none() {
+                    break;
+                }
+                for change in changes.next().unwrap_or_default() {
+                    match change {
+                        Change::Insert { name, tenant } => {
+                            let row = vec![client("x", &name, tenant)];
+                            insert(&pool, &CLIENTS, CLIENTS.unkeyed(), row).await.unwrap();
+                        }
+                        Change::Delete { place } => {
+                            let present = all(&pool, &CLIENTS).await;
+                            if present.is_empty() {
+                                continue;
+                            }
+                            let Value::Integer(id) = place.get(&present)[0] else { continue };
+                            steady.remove(&id.into());
+                            run(&pool, &format!("DELETE FROM clients WHERE id = {id}")).await;
+                        }
+                    }
+                }
+            }
+            let ids: Vec<&Value> = seen.iter().map(|row| &row[1]).collect();
+            let distinct: BTreeSet<&Value> = ids.iter().copied().collect();
+            assert_eq!(distinct.len(), ids.len(), "no row twice");
+            for id in &steady {
+                assert!(distinct.contains(id), "row {id:?} was there all the time");
+            }
+            let key = |row: &Row| match sort.trim_start_matches('-') {
+                "family_name" => (row[0].clone(), row[1].clone()),
+                "created_at" => (row[2].clone(), row[1].clone()),
+                _ => (row[1].clone(), row[1].clone()),
+            };
+            let keys: Vec<_> = seen.iter().map(key).collect();
+            assert!(keys.is_sorted_by(|a, b| if sort.starts_with('-') { a > b } else { a < b }));
+        });
+    }
+}
+
+#[tokio::test]
+async fn pages_come_in_one_order_on_both_databases() {
+    let (lite, _folder) = sqlite().await;
+    let (postgres, _server) = postgres().await;
+    let mut walks = Vec::new();
+    for pool in [&lite, &postgres] {
+        make(pool, 7, 3000, &BatchSettings::default()).await;
+        let mut walk = Vec::new();
+        for parameters in [
+            vec![("sort", "family_name")],
+            vec![("sort", "-created_at"), ("fields", "email")],
+            vec![("q", "MÜ")],
+            vec![("q", "van"), ("tenant_id", "1"), ("limit", "3")],
+            vec![("city", "Bandung"), ("limit", "100")],
+        ] {
+            let mut cursor: Option<String> = None;
+            loop {
+                let mut parameters = parameters.clone();
+                parameters.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
+                let query = LISTING
+                    .query(&parameters, &BatchSettings::default())
+                    .unwrap();
+                let page = query.fetch(pool).await.unwrap();
+                walk.push(page.rows);
+                match page.next {
+                    Some(next) => cursor = Some(next),
+                    None => break,
+                }
+            }
+        }
+        walks.push(walk);
+    }
+    assert!(walks[0].len() > 30 && walks[0] == walks[1]);
+}
+
+#[test]
+fn questions_that_cannot_be_answered_are_named() {
+    let check = |parameters: &[(&str, &str)], expected: &str| {
+        let error: PageError = LISTING
+            .query(parameters, &BatchSettings::default())
+            .unwrap_err();
+        assert!(
+            error.to_string().contains(expected),
+            "{error} does not say {expected:?}"
+        );
+    };
+    check(
+        &[("page", "3")],
+        "unknown parameter `page`; known are cursor, fields, limit, q, sort",
+    );
+    check(&[("email", "a")], "unknown parameter `email`");
+    check(
+        &[("limit", "20"), ("limit", "21")],
+        "`limit` is given twice",
+    );
+    check(&[("limit", "0")], "`limit` must be a number from 1 to 100");
+    check(&[("limit", "101")], "`limit` must be");
+    check(&[("limit", "99999999999999999999")], "`limit` must be");
+    check(
+        &[("fields", "id,password")],
+        "unknown field `password` in `fields`",
+    );
+    check(&[("fields", "id,id")], "`id` is given twice");
+    check(&[("fields", "")], "unknown field ``");
+    check(&[("sort", "city")], "unknown field `city` in `sort`");
+    check(
+        &[("sort", "id; DROP TABLE clients")],
+        "unknown field `id; DROP TABLE clients`",
+    );
+    check(&[("sort", "--id")], "unknown field `-id`");
+    check(
+        &[("tenant_id", "1 OR 1=1")],
+        "`tenant_id` must be a whole number",
+    );
+    check(&[("city", "a\0b")], "`city` must be text without NUL");
+    check(&[("q", " ")], "`q` must be text of 1 to 128 bytes");
+    check(&[("q", &"x".repeat(129))], "`q` must be");
+    check(&[("cursor", "AAAA")], "the cursor is damaged");
+}

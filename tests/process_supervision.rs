@@ -1,0 +1,680 @@
+//! Processes of a scenario on real processes: up in order, disturbed, watched, and above all gone
+//! in the end.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use plimsoll::harness::engine::Progress;
+use plimsoll::harness::engine::process::{
+    Ending, Exit, ProcessError, Processes, Root, Sampler, Surroundings, build,
+};
+use plimsoll::harness::model::ProcessSample;
+use plimsoll::harness::scenario::{
+    CommandPlan, FaultAction, GeneratorLimits, Part, PhasePlan, Plan, ProcessPlan, Ready, Template,
+};
+use tempfile::TempDir;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+/// The longest that anything here may take before the test gives up on it.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Tells this executable, started as a process of a scenario, what to be.
+const ROLE: &str = "PLIMSOLL_TEST_ROLE";
+
+// --- The processes of the scenarios ---------------------------------------------------------------
+
+/// No test of its own: what this executable does where a scenario of a test starts it.
+#[test]
+fn a_process_of_a_scenario() {
+    let Ok(role) = std::env::var(ROLE) else {
+        return;
+    };
+    match role.as_str() {
+        "server" => serve(port_from_environment()),
+        "late server" => {
+            let folder = PathBuf::from(std::env::var("FOLDER").unwrap());
+            if !folder.join("taken").exists() {
+                let port = port_from_environment().to_string();
+                std::fs::write(folder.join("wanted.new"), port).unwrap();
+                std::fs::rename(folder.join("wanted.new"), folder.join("wanted")).unwrap();
+                wait_until("the port is taken", || folder.join("taken").exists());
+            }
+            serve(port_from_environment());
+        }
+        "plimsoll" => {
+            let plan = std::fs::read(std::env::var("PLAN").unwrap()).unwrap();
+            let plan: Plan = serde_json::from_slice(&plan).unwrap();
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            let _up = runtime.block_on(up(&plan)).unwrap();
+            std::fs::write(plan.root.join("up"), "").unwrap();
+            std::thread::sleep(PATIENCE * 2);
+        }
+        other => panic!("no role {other}"),
+    }
+}
+
+fn port_from_environment() -> u16 {
+    std::env::var("PORT").unwrap().parse().unwrap()
+}
+
+/// Answers 503 to the first three requests and 200 to all later ones.
+fn serve(port: u16) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
+    std::io::stderr()
+        .write_all(format!("listening on {port}\n").as_bytes())
+        .unwrap();
+    let mut requests = 0;
+    for stream in listener.incoming() {
+        let mut stream = stream.unwrap();
+        // A mere connection is no request.
+        if let Ok(1..) = stream.read(&mut [0; 4096]) {
+            requests += 1;
+            let status = if requests <= 3 {
+                "503 Starting"
+            } else {
+                "200 OK"
+            };
+            let head =
+                format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            let _ = stream.write_all(head.as_bytes());
+        }
+    }
+}
+
+/// This executable in a role.
+fn in_role(name: &str, role: &str, ready: Ready) -> ProcessPlan {
+    let exe = std::env::current_exe().unwrap();
+    let words = [
+        exe.to_str().unwrap(),
+        "a_process_of_a_scenario",
+        "--exact",
+        "--nocapture",
+    ];
+    let mut plan = shell(name, "", ready);
+    plan.start.words = words.into_iter().map(Template::literal).collect();
+    plan.env.insert(ROLE.to_owned(), Template::literal(role));
+    plan
+}
+
+/// A shell script. `$DIR` and `$PORT` are its folder and its port.
+fn shell(name: &str, script: &str, ready: Ready) -> ProcessPlan {
+    ProcessPlan {
+        name: name.to_owned(),
+        build: None,
+        prepare: None,
+        start: script_command(script),
+        ready,
+        ready_timeout_ns: 10_000_000_000,
+        metrics: None,
+        env: BTreeMap::from([
+            ("DIR".to_owned(), value(Part::OwnDir)),
+            ("PORT".to_owned(), value(Part::OwnPort)),
+        ]),
+        cwd: None,
+        stop_timeout_ns: 2_000_000_000,
+        needs: Vec::new(),
+    }
+}
+
+fn script_command(script: &str) -> CommandPlan {
+    CommandPlan {
+        words: ["sh", "-c", script]
+            .into_iter()
+            .map(Template::literal)
+            .collect(),
+    }
+}
+
+fn value(part: Part) -> Template {
+    Template { parts: vec![part] }
+}
+
+fn plan(root: &Path, processes: Vec<ProcessPlan>) -> Plan {
+    Plan {
+        name: "test".into(),
+        variant: None,
+        description: String::new(),
+        file: root.join("test.toml"),
+        root: root.to_owned(),
+        processes,
+        target: None,
+        feeds: BTreeMap::new(),
+        flows: BTreeMap::new(),
+        loads: Vec::new(),
+        phases: PhasePlan {
+            warmup_ns: 0,
+            measure_ns: 0,
+            cooldown_ns: 0,
+            drain_ns: 0,
+        },
+        probes: BTreeMap::new(),
+        faults: Vec::new(),
+        gates: Vec::new(),
+        benches: Vec::new(),
+        runs: 1,
+        generator: GeneratorLimits {
+            late_ns: 1_000_000,
+            cpu: 0.9,
+        },
+        hash: String::new(),
+    }
+}
+
+// --- Helpers --------------------------------------------------------------------------------------
+
+fn surroundings(root: &Path) -> Surroundings {
+    Surroundings::new(
+        PathBuf::from(env!("CARGO_BIN_EXE_plimsoll")),
+        root.to_owned(),
+        BTreeMap::from([("TOKEN".to_owned(), "hunter2".to_owned())]),
+        reqwest::Client::new(),
+    )
+}
+
+async fn up(plan: &Plan) -> Result<(Processes, UnboundedReceiver<Exit>), ProcessError> {
+    Processes::up(surroundings(&plan.root), plan, &|_| ()).await
+}
+
+/// One process that runs this script and is ready at once.
+async fn up_with(folder: &TempDir, script: &str) -> (Processes, UnboundedReceiver<Exit>) {
+    let process = shell("s", script, Ready::Started);
+    up(&plan(folder.path(), vec![process])).await.unwrap()
+}
+
+fn folder() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !condition() {
+        assert!(
+            began.elapsed() < PATIENCE,
+            "not within {PATIENCE:?}: {what}"
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+async fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !condition() {
+        assert!(
+            began.elapsed() < PATIENCE,
+            "not within {PATIENCE:?}: {what}"
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
+/// The process number that a script wrote to a file.
+fn pid(folder: &TempDir, file: &str) -> u32 {
+    read(&folder.path().join(file)).trim().parse().unwrap()
+}
+
+/// `R`, `S`, `T`, …; `None` for a process that is gone. A zombie is gone as well.
+fn state(pid: u32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let state = stat.rsplit_once(") ")?.1.chars().next()?;
+    (state != 'Z').then_some(state)
+}
+
+fn is_gone(pid: u32) -> bool {
+    state(pid).is_none()
+}
+
+fn answers(port: u16) -> bool {
+    TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
+}
+
+// --- Up and down ----------------------------------------------------------------------------------
+
+#[tokio::test]
+async fn processes_come_up_in_order_and_go_down_in_reverse() {
+    let folder = folder();
+    let scripted = |name: &str| {
+        let script = format!(
+            "echo up {name} >> order; trap 'echo down {name} >> order; exit 0' TERM; \
+             sleep 0.1; echo {name} is ready; while :; do sleep 0.02; done"
+        );
+        shell(name, &script, Ready::Log(format!("^{name} is ready$")))
+    };
+    let plan = plan(
+        folder.path(),
+        ["db", "cache", "service"].map(scripted).into(),
+    );
+    let seen = Mutex::new(Vec::new());
+    let observe = |progress| {
+        seen.lock().unwrap().push(match progress {
+            Progress::Starting { process } => format!("starting {process}"),
+            Progress::Ready { process, after_ns } => {
+                assert!(
+                    after_ns >= 100_000_000,
+                    "{process} was ready before it said so"
+                );
+                format!("ready {process}")
+            }
+            other => panic!("{other:?}"),
+        });
+    };
+    let up = Processes::up(surroundings(folder.path()), &plan, &observe);
+    let (processes, mut exits) = up.await.unwrap();
+    assert!(processes.down().await.is_empty());
+    assert_eq!(
+        *seen.lock().unwrap(),
+        [
+            "starting db",
+            "ready db",
+            "starting cache",
+            "ready cache",
+            "starting service",
+            "ready service"
+        ]
+    );
+    assert_eq!(
+        read(&folder.path().join("order")),
+        "up db\nup cache\nup service\ndown service\ndown cache\ndown db\n"
+    );
+    assert!(
+        exits.try_recv().is_err(),
+        "an end that was asked for is no exit"
+    );
+}
+
+#[tokio::test]
+async fn a_process_is_ready_when_its_port_or_its_path_answers() {
+    let folder = folder();
+    let processes = vec![
+        in_role("tcp", "server", Ready::Tcp),
+        in_role("http", "server", Ready::Http("/ready".into())),
+        in_role("log", "server", Ready::Log(r"listening on \d+".into())),
+    ];
+    let (processes, _exits) = up(&plan(folder.path(), processes)).await.unwrap();
+    // The one that is ready by HTTP has been asked until it answered with something else than 503.
+    for (name, expected) in [("tcp", 503), ("http", 200), ("log", 503)] {
+        let answer = reqwest::get(processes.url(name).unwrap()).await.unwrap();
+        assert_eq!(answer.status(), expected, "{name}");
+    }
+    processes.down().await;
+}
+
+#[tokio::test]
+async fn templates_are_filled_and_the_folder_is_removed() {
+    let folder = folder();
+    let first = shell("first", "sleep 60", Ready::Started);
+    let script = "echo $PORT $FIRST_PORT $FIRST_URL $DIR $(cat $DIR/prepared) $SECRET > values.new; \
+         mv values.new values; sleep 60";
+    let mut second = shell("second", script, Ready::Started);
+    second.prepare = Some(script_command("echo ready-made > $DIR/prepared"));
+    second.env.extend([
+        ("FIRST_PORT".to_owned(), value(Part::PortOf("first".into()))),
+        ("FIRST_URL".to_owned(), value(Part::UrlOf("first".into()))),
+        ("SECRET".to_owned(), value(Part::Env("TOKEN".into()))),
+    ]);
+    let (processes, _exits) = up(&plan(folder.path(), vec![first, second])).await.unwrap();
+    let values = folder.path().join("values");
+    wait_for("the values are written", || values.exists()).await;
+    let values = read(&values);
+    let values: Vec<&str> = values.split_whitespace().collect();
+    let [port, first_port, first_url, dir, prepared, secret] = values.try_into().unwrap();
+    assert_eq!(
+        processes.url("second").unwrap(),
+        format!("http://127.0.0.1:{port}")
+    );
+    assert_eq!(processes.url("first").unwrap(), first_url);
+    assert!(first_url.ends_with(&format!(":{first_port}")) && first_port != port);
+    assert_eq!((prepared, secret), ("ready-made", "hunter2"));
+    processes.down().await;
+    drop(processes);
+    assert!(!Path::new(dir).parent().unwrap().exists());
+}
+
+#[tokio::test]
+async fn a_process_that_ends_while_it_is_waited_for_is_reported_at_once() {
+    let folder = folder();
+    let before = shell(
+        "before",
+        "echo $$ > before; echo up; sleep 60",
+        Ready::Log("up".into()),
+    );
+    let script = "echo token is hunter2; echo no such table >&2; exit 3";
+    let service = shell("service", script, Ready::Tcp);
+    let began = Instant::now();
+    let error = up(&plan(folder.path(), vec![before, service]))
+        .await
+        .unwrap_err();
+    assert!(began.elapsed() < Duration::from_secs(5));
+    let ProcessError::Exited {
+        process,
+        status,
+        output,
+    } = &error
+    else {
+        panic!("{error}");
+    };
+    assert_eq!(
+        (process.as_str(), status.as_str()),
+        ("service", "exit status 3")
+    );
+    assert_eq!(output, "token is {$env.TOKEN}\nno such table");
+    assert!(is_gone(pid(&folder, "before")));
+}
+
+#[tokio::test]
+async fn an_earlier_process_that_ends_while_a_later_one_is_waited_for_is_reported() {
+    let folder = folder();
+    let earlier = shell("db", "sleep 0.2; echo out of disk; exit 1", Ready::Started);
+    let later = shell("service", "sleep 60", Ready::Tcp);
+    let error = up(&plan(folder.path(), vec![earlier, later]))
+        .await
+        .unwrap_err();
+    let ProcessError::Exited {
+        process, output, ..
+    } = &error
+    else {
+        panic!("{error}");
+    };
+    assert_eq!((process.as_str(), output.as_str()), ("db", "out of disk"));
+}
+
+#[tokio::test]
+async fn a_process_that_is_never_ready_says_what_was_waited_for() {
+    let folder = folder();
+    for (ready, expected) in [
+        (Ready::Tcp, "refused"),
+        (Ready::Http("/ready".into()), "refused"),
+        (
+            Ready::Log("^ready$".into()),
+            "no line of its output matches `^ready$`",
+        ),
+    ] {
+        let mut process = shell("service", "echo still starting; sleep 60", ready);
+        process.ready_timeout_ns = 300_000_000;
+        let error = up(&plan(folder.path(), vec![process])).await.unwrap_err();
+        let ProcessError::NotReady {
+            waited_for, output, ..
+        } = &error
+        else {
+            panic!("{error}");
+        };
+        assert!(waited_for.contains(expected), "{waited_for}");
+        assert_eq!(output, "still starting");
+    }
+}
+
+#[tokio::test]
+async fn a_program_that_is_not_there_is_named() {
+    let folder = folder();
+    let mut process = shell("service", "", Ready::Started);
+    process.start.words = vec![Template::literal("target/release/no-such-program")];
+    let error = up(&plan(folder.path(), vec![process]))
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("`target/release/no-such-program` for process `service`"),
+        "{error}"
+    );
+    assert!(error.contains("No such file"), "{error}");
+}
+
+#[tokio::test]
+async fn a_port_that_somebody_took_meanwhile_is_replaced() {
+    let folder = folder();
+    let mut process = in_role("service", "late server", Ready::Log("listening on".into()));
+    let path = Template::literal(folder.path().to_str().unwrap());
+    process.env.insert("FOLDER".to_owned(), path);
+    let (wanted, taken) = (folder.path().join("wanted"), folder.path().join("taken"));
+    let intruder = std::thread::spawn(move || {
+        wait_until("a port is wanted", || wanted.exists());
+        let port: u16 = read(&wanted).parse().unwrap();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
+        std::fs::write(taken, "").unwrap();
+        (listener, port)
+    });
+    let (processes, _exits) = up(&plan(folder.path(), vec![process])).await.unwrap();
+    let (_listener, port) = intruder.join().unwrap();
+    let url = processes.url("service").unwrap();
+    assert_ne!(url, format!("http://127.0.0.1:{port}"));
+    assert!(reqwest::get(url).await.is_ok());
+    processes.down().await;
+}
+
+#[tokio::test]
+async fn a_build_runs_once_and_shows_its_last_lines_when_it_fails() {
+    let folder = folder();
+    let with_build = |name: &str, script: &str| {
+        let mut process = shell(name, "sleep 60", Ready::Started);
+        process.build = Some(script_command(script));
+        process
+    };
+    let around = surroundings(folder.path());
+    let count = "echo x >> built";
+    let twice = plan(
+        folder.path(),
+        vec![with_build("a", count), with_build("b", count)],
+    );
+    build(&around, &twice, &|_| ()).await.unwrap();
+    assert_eq!(read(&folder.path().join("built")), "x\n");
+
+    let script = "for i in $(seq 100); do echo line $i; done; echo 'error: hunter2'; exit 101";
+    let broken = plan(folder.path(), vec![with_build("a", script)]);
+    let error = build(&around, &broken, &|_| ()).await.unwrap_err();
+    let ProcessError::CommandFailed { status, output, .. } = &error else {
+        panic!("{error}");
+    };
+    assert_eq!(status, "exit status 101");
+    assert!(
+        output.ends_with("line 100\nerror: {$env.TOKEN}"),
+        "{output}"
+    );
+    assert!(!output.contains("line 1\n"));
+}
+
+// --- Nothing is left running ----------------------------------------------------------------------
+
+/// Leaves its session by a double fork, ignores SIGTERM, and writes its number.
+const DAEMON: &str = "(setsid sh -c 'trap \"\" TERM HUP INT; echo $$ > daemon.new; \
+     mv daemon.new daemon; while :; do sleep 0.1; done' &)";
+
+#[tokio::test]
+async fn a_daemon_that_ignores_sigterm_is_ended_too() {
+    let folder = folder();
+    let script = format!("{DAEMON}; echo $$ > main; sleep 60");
+    let (processes, _exits) = up_with(&folder, &script).await;
+    wait_for("the daemon runs", || folder.path().join("daemon").exists()).await;
+    let both = [pid(&folder, "main"), pid(&folder, "daemon")];
+    assert!(!both.into_iter().any(is_gone));
+    assert!(processes.down().await.is_empty());
+    assert!(both.into_iter().all(is_gone));
+}
+
+#[tokio::test]
+async fn what_a_build_left_running_is_ended() {
+    let folder = folder();
+    let script = format!("{DAEMON}; while [ ! -e daemon ]; do sleep 0.02; done");
+    let mut process = shell("s", "sleep 60", Ready::Started);
+    process.build = Some(script_command(&script));
+    let plan = plan(folder.path(), vec![process]);
+    build(&surroundings(folder.path()), &plan, &|_| ())
+        .await
+        .unwrap();
+    assert!(is_gone(pid(&folder, "daemon")));
+}
+
+#[tokio::test]
+async fn dropping_the_processes_ends_them() {
+    let folder = folder();
+    let up = up_with(&folder, &format!("{DAEMON}; sleep 60")).await;
+    wait_for("the daemon runs", || folder.path().join("daemon").exists()).await;
+    drop(up);
+    let daemon = pid(&folder, "daemon");
+    wait_for("the daemon is gone", || is_gone(daemon)).await;
+}
+
+#[test]
+fn nothing_is_left_after_sigkill_of_plimsoll() {
+    let folder = folder();
+    let script = format!(
+        "echo $DIR > dir; echo $$ > main; {DAEMON}; trap '' TERM; while :; do sleep 0.1; done"
+    );
+    // A long grace must not keep it alive when nobody waits for it any more.
+    let mut process = shell("s", &script, Ready::Started);
+    process.stop_timeout_ns = 60_000_000_000;
+    let plan = plan(folder.path(), vec![process]);
+    let plan_file = folder.path().join("plan");
+    std::fs::write(&plan_file, serde_json::to_vec(&plan).unwrap()).unwrap();
+    let mut parent = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["a_process_of_a_scenario", "--exact", "--nocapture"])
+        .env(ROLE, "plimsoll")
+        .env("PLAN", plan_file)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let exists = |name: &str| folder.path().join(name).exists();
+    wait_until("all is up", || exists("up") && exists("daemon"));
+    let both = [pid(&folder, "main"), pid(&folder, "daemon")];
+    let dir = PathBuf::from(read(&folder.path().join("dir")).trim());
+    assert!(!both.into_iter().any(is_gone) && dir.exists());
+
+    parent.kill().unwrap();
+    parent.wait().unwrap();
+    let began = Instant::now();
+    wait_until("both are gone", || both.into_iter().all(is_gone));
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
+    wait_until("the folder is gone", || !dir.parent().unwrap().exists());
+}
+
+#[tokio::test]
+async fn an_end_that_nobody_asked_for_is_told_with_status_and_last_lines() {
+    let folder = folder();
+    let script = "echo working with hunter2; while [ ! -e die ]; do sleep 0.02; done; kill -9 $$";
+    let (processes, mut exits) = up_with(&folder, script).await;
+    let before = Instant::now();
+    std::fs::write(folder.path().join("die"), "").unwrap();
+    let exit = tokio::time::timeout(PATIENCE, exits.recv())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (exit.process.as_str(), exit.ending),
+        ("s", Ending::Signal(9))
+    );
+    assert_eq!(exit.output, "working with {$env.TOKEN}");
+    assert!(exit.at >= before && exit.at <= Instant::now());
+    processes.down().await;
+}
+
+// --- Faults ---------------------------------------------------------------------------------------
+
+#[tokio::test]
+async fn a_stopped_process_starts_again_in_its_place() {
+    let folder = folder();
+    let mut process = in_role("s", "server", Ready::Tcp);
+    process.prepare = Some(script_command("echo x >> prepared"));
+    let (processes, mut exits) = up(&plan(folder.path(), vec![process])).await.unwrap();
+    let url = processes.url("s").unwrap();
+    let port: u16 = url.rsplit(':').next().unwrap().parse().unwrap();
+    for end in [FaultAction::Stop, FaultAction::Kill] {
+        let before = processes.roots().remove(0);
+        processes.carry_out("s", end).await.unwrap();
+        wait_for("it is down", || !answers(port)).await;
+        wait_for("it is seen to be down", || {
+            processes.roots()[0].supervisor.is_none()
+        })
+        .await;
+        processes.carry_out("s", FaultAction::Start).await.unwrap();
+        wait_for("it is up again", || answers(port)).await;
+        let after = processes.roots().remove(0);
+        assert_eq!(after.generation, before.generation + 1);
+        assert_ne!(after.supervisor, before.supervisor);
+    }
+    let prepared = read(&folder.path().join("prepared"));
+    assert_eq!(prepared, "x\n", "prepared for the run, not for each start");
+    assert!(exits.try_recv().is_err(), "a fault is no exit");
+    processes.down().await;
+    assert!(!answers(port));
+}
+
+#[tokio::test]
+async fn a_paused_process_stands_still_with_all_of_its_tree_and_can_still_be_ended() {
+    let folder = folder();
+    let script = format!("echo $$ > main; {DAEMON}; while :; do sleep 0.02; done");
+    let (processes, _exits) = up_with(&folder, &script).await;
+    wait_for("all is up", || folder.path().join("daemon").exists()).await;
+    let both = [pid(&folder, "main"), pid(&folder, "daemon")];
+    let stand_still = || both.iter().all(|pid| state(*pid) == Some('T'));
+    processes.carry_out("s", FaultAction::Pause).await.unwrap();
+    wait_for("both stand still", stand_still).await;
+    processes.carry_out("s", FaultAction::Resume).await.unwrap();
+    wait_for("both go on", || {
+        both.iter().all(|pid| state(*pid) != Some('T'))
+    })
+    .await;
+    processes.carry_out("s", FaultAction::Pause).await.unwrap();
+    wait_for("both stand still", stand_still).await;
+    processes.down().await;
+    assert!(both.into_iter().all(is_gone));
+}
+
+// --- Samples --------------------------------------------------------------------------------------
+
+/// Two looks at a process, a second apart; the later one.
+async fn sample(script: &str) -> ProcessSample {
+    let folder = folder();
+    let (processes, _exits) = up_with(&folder, script).await;
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let mut sampler = Sampler::default();
+    let roots: Vec<Root> = processes.roots();
+    sampler.look(&roots);
+    tokio::time::sleep(Duration::from_millis(1000)).await;
+    let (_, sample) = sampler.look(&roots).remove(0);
+    processes.down().await;
+    sample
+}
+
+/// Other tests run at the same time and take their share of the processors, so one test alone
+/// burns them: one loop after the other.
+#[tokio::test]
+async fn processor_time_is_that_of_the_whole_tree_and_of_children_that_came_and_went() {
+    let busy = sample("while :; do :; done").await;
+    assert!((0.8..1.2).contains(&busy.cpu_cores), "{busy:?}");
+    assert_eq!(busy.threads, 1);
+    assert!(busy.fds >= 3);
+    // Each child lives for some milliseconds only, so none is there at both looks.
+    let child = "sh -c 'i=0; while [ $i -lt 3000 ]; do i=$((i+1)); done'";
+    let forking = sample(&format!("while :; do {child}; done")).await;
+    assert!((0.7..1.2).contains(&forking.cpu_cores), "{forking:?}");
+}
+
+#[tokio::test]
+async fn memory_is_that_of_the_whole_tree() {
+    let hundred_mib = "(head -c 104857600 /dev/zero; sleep 60) | tail -c 104857600 > /dev/null";
+    let sample = sample(hundred_mib).await;
+    let mib = sample.rss_bytes as f64 / f64::from(1 << 20);
+    assert!((100.0..130.0).contains(&mib), "{mib} MiB");
+    assert!(sample.cpu_cores < 0.3, "{sample:?}");
+    assert!(sample.threads >= 3);
+}
+
+#[tokio::test]
+async fn a_stopped_process_takes_nothing() {
+    let folder = folder();
+    let (processes, _exits) = up_with(&folder, "sleep 60").await;
+    processes.down().await;
+    let (_, sample) = Sampler::default().look(&processes.roots()).remove(0);
+    assert_eq!((sample.rss_bytes, sample.threads, sample.fds), (0, 0, 0));
+}

@@ -1,0 +1,944 @@
+//! The reference service as a child process, over HTTP: embedded, and on PostgreSQL and Redis.
+#![cfg(feature = "reference")]
+#![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use plimsoll::datalayer::batch::{Row, Value};
+use plimsoll::datalayer::dataset::{APPOINTMENTS, CLIENTS, Generator, PAYMENTS, RECORDS};
+use reqwest::{Method, Response, StatusCode};
+use serde_json::{Value as Json, json};
+use sqlx::Connection as _;
+use support::servers::{Postgres, Redis};
+
+const SEED: u64 = 42;
+const RECORD_COUNT: u64 = 2000;
+/// Longest wait for anything that should happen soon.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running `refservice`; dropping it kills it.
+struct Service {
+    child: Child,
+    base: String,
+    http: reqwest::Client,
+}
+
+impl Service {
+    /// Starts the service and waits for its address, not for its data.
+    fn start(arguments: &[&str], env: &[(&str, &str)]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_refservice"))
+            .args(arguments)
+            .envs(env.iter().copied())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let base = line
+            .trim()
+            .strip_prefix("listening on ")
+            .unwrap_or_default()
+            .to_owned();
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            // What is compressed is to be seen as such.
+            .no_gzip()
+            .timeout(PATIENCE)
+            .build()
+            .unwrap();
+        Self { child, base, http }
+    }
+
+    async fn start_ready(arguments: &[&str], env: &[(&str, &str)]) -> Self {
+        let service = Self::start(arguments, env);
+        service.wait_for("/ready", StatusCode::OK).await;
+        service
+    }
+
+    async fn wait_for(&self, path: &str, status: StatusCode) {
+        let since = Instant::now();
+        while self.get(path).await.status() != status {
+            assert!(since.elapsed() < PATIENCE, "{path} never answered {status}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn get(&self, path: &str) -> Response {
+        self.http
+            .get(format!("{}{path}", self.base))
+            .send()
+            .await
+            .unwrap()
+    }
+
+    async fn get_json(&self, path: &str) -> Json {
+        let response = self.get(path).await;
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+        json_of(response).await
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        kind: &str,
+        body: impl Into<reqwest::Body>,
+    ) -> Response {
+        let request = self.http.request(method, format!("{}{path}", self.base));
+        request
+            .header("content-type", kind)
+            .body(body)
+            .send()
+            .await
+            .unwrap()
+    }
+
+    /// The value of a metric; of all its series together where it has labels.
+    async fn metric(&self, name: &str) -> f64 {
+        let text = self.get("/metrics").await.text().await.unwrap();
+        let lines = text.lines().map(|line| Ok(line.to_owned()));
+        let scrape = prometheus_parse::Scrape::parse(lines).unwrap();
+        let values: Vec<f64> = scrape
+            .samples
+            .iter()
+            .filter(|sample| sample.metric == name)
+            .map(|sample| match sample.value {
+                prometheus_parse::Value::Counter(value)
+                | prometheus_parse::Value::Gauge(value)
+                | prometheus_parse::Value::Untyped(value) => value,
+                _ => panic!("{name} is a plain number"),
+            })
+            .collect();
+        assert!(!values.is_empty(), "no metric {name}");
+        values.iter().sum()
+    }
+
+    /// Tells the service to stop, and gives its exit status and what it logged.
+    fn stop(mut self) -> (ExitStatus, String) {
+        kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM).unwrap();
+        let mut log = String::new();
+        self.child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut log)
+            .unwrap();
+        (self.child.wait().unwrap(), log)
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        // One that has ended already needs no killing.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+async fn json_of(response: Response) -> Json {
+    serde_json::from_slice(&response.bytes().await.unwrap()).unwrap()
+}
+
+fn x_cache(response: &Response) -> &str {
+    response.headers()["x-cache"].to_str().unwrap()
+}
+
+fn integer(value: &Value) -> i64 {
+    match value {
+        Value::Integer(number) => *number,
+        Value::Text(text) => panic!("{text} is no number"),
+    }
+}
+
+fn as_object(columns: &[plimsoll::datalayer::batch::Column], row: &Row) -> Json {
+    let pairs = columns.iter().zip(row);
+    pairs
+        .map(|(column, value)| (column.name.to_owned(), Json::from(value)))
+        .collect()
+}
+
+#[tokio::test]
+async fn the_embedded_service_does_all_that_it_should() {
+    let service = Service::start_ready(&["--records", "2000"], &[]).await;
+    everything(&service).await;
+    let (status, log) = service.stop();
+    assert!(status.success(), "{status} {log}");
+    assert!(!log.contains("ERROR"), "{log}");
+}
+
+#[tokio::test]
+async fn the_service_on_postgres_and_redis_does_all_that_it_should() {
+    let mut postgres = Postgres::start().unwrap();
+    let mut redis = Redis::start().unwrap();
+    let (database, second_tier) = (postgres.url(), redis.url());
+    let arguments = [
+        "--records",
+        "2000",
+        "--database",
+        &database,
+        "--redis",
+        &second_tier,
+    ];
+    let service = Service::start_ready(&arguments, &[]).await;
+    everything(&service).await;
+
+    // Another process finds in Redis what this one has loaded, and the data in PostgreSQL.
+    service.get("/api/v1/clients/150").await;
+    let other = Service::start_ready(&arguments, &[]).await;
+    assert_eq!(x_cache(&other.get("/api/v1/clients/150").await), "hit-l2");
+    assert_eq!(x_cache(&other.get("/api/v1/clients/150").await), "hit-l1");
+
+    // Redis away: nothing fails.
+    redis.stop().unwrap();
+    assert_eq!(
+        service.get("/api/v1/clients/160").await.status(),
+        StatusCode::OK
+    );
+    assert_eq!(service.metric("cache_l2_available").await, 0.0);
+
+    // PostgreSQL away: told as such, what is cached is still there, and it comes back by itself.
+    postgres.stop().unwrap();
+    let response = service.get("/api/v1/clients?limit=1").await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(response.headers()["retry-after"], "1");
+    assert_eq!(
+        json_of(response).await["error"]["code"],
+        "database_unavailable"
+    );
+    assert_eq!(
+        service.get("/ready").await.status(),
+        StatusCode::SERVICE_UNAVAILABLE
+    );
+    assert_eq!(service.get("/live").await.status(), StatusCode::OK);
+    assert_eq!(x_cache(&service.get("/api/v1/clients/160").await), "hit-l1");
+    postgres.start_again().unwrap();
+    service.wait_for("/ready", StatusCode::OK).await;
+    service.get_json("/api/v1/clients?limit=1").await;
+}
+
+/// What holds on any database.
+async fn everything(service: &Service) {
+    lists(service).await;
+    details(service).await;
+    dashboards(service).await;
+    loads_and_exports(service).await;
+    figures(service).await;
+    hostile_input(service).await;
+}
+
+async fn lists(service: &Service) {
+    let clients: Vec<Row> = Generator::new(SEED, RECORD_COUNT).rows(&CLIENTS).collect();
+    // All pages together are all clients, once each and in order.
+    let mut items = Vec::new();
+    let mut path = "/api/v1/clients?sort=-family_name&limit=33".to_owned();
+    loop {
+        let page = service.get_json(&path).await;
+        items.extend(page["items"].as_array().unwrap().clone());
+        match page["next"].as_str() {
+            Some(next) => {
+                path = format!("/api/v1/clients?sort=-family_name&limit=33&cursor={next}")
+            }
+            None => break,
+        }
+    }
+    let mut expected = clients.clone();
+    expected.sort_by(|a, b| (&b[3], &b[0]).cmp(&(&a[3], &a[0])));
+    let expected: Vec<Json> = expected
+        .iter()
+        .map(|row| as_object(CLIENTS.columns, row))
+        .collect();
+    assert_eq!(items, expected);
+
+    let page = service.get_json("/api/v1/clients").await;
+    assert_eq!(
+        page["items"].as_array().unwrap().len(),
+        20,
+        "a page holds 20 by default"
+    );
+    let page = service
+        .get_json("/api/v1/clients?fields=id,city&city=Bandung&limit=100")
+        .await;
+    let expected: Vec<Json> = clients
+        .iter()
+        .filter(|row| row[5] == "Bandung".into())
+        .map(|row| json!({ "id": integer(&row[0]), "city": "Bandung" }))
+        .collect();
+    assert!(!expected.is_empty() && expected.len() <= 100);
+    assert_eq!(page["items"], Json::from(expected));
+
+    let found =
+        service.get_json("/api/v1/clients/search?q=wAn&fields=family_name,given_name&limit=100");
+    let found = found.await;
+    let names = found["items"].as_array().unwrap();
+    let begins = |name: &Json| {
+        name.as_str()
+            .unwrap()
+            .to_ascii_lowercase()
+            .starts_with("wan")
+    };
+    assert!(!names.is_empty());
+    assert!(
+        names
+            .iter()
+            .all(|item| begins(&item["family_name"]) || begins(&item["given_name"]))
+    );
+
+    // More than a kilobyte is compressed for who accepts it, less is not.
+    for (path, expected) in [
+        ("/api/v1/clients", true),
+        ("/api/v1/clients?limit=1", false),
+    ] {
+        let request = service.http.get(format!("{}{path}", service.base));
+        let response = request
+            .header("accept-encoding", "gzip")
+            .send()
+            .await
+            .unwrap();
+        let encoding = response.headers().get("content-encoding").cloned();
+        assert_eq!(
+            encoding.is_some_and(|value| value == "gzip"),
+            expected,
+            "{path}"
+        );
+        assert_eq!(
+            response.bytes().await.unwrap().starts_with(&[0x1f, 0x8b]),
+            expected
+        );
+    }
+}
+
+async fn details(service: &Service) {
+    let generator = Generator::new(SEED, RECORD_COUNT);
+    let of_seven = |row: &Row| integer(&row[2]) == 7;
+    let row = generator.rows(&CLIENTS).nth(6).unwrap();
+    let mut expected = as_object(CLIENTS.columns, &row);
+    expected["appointments"] = generator
+        .rows(&APPOINTMENTS)
+        .filter(of_seven)
+        .count()
+        .into();
+    let payments = generator.rows(&PAYMENTS).filter(of_seven);
+    expected["paid_cents"] = payments.map(|row| integer(&row[4])).sum::<i64>().into();
+
+    let first = service.get("/api/v1/clients/7").await;
+    assert_eq!(x_cache(&first), "miss");
+    assert_eq!(first.headers()["content-type"], "application/json");
+    assert_eq!(json_of(first).await, expected);
+    let second = service.get("/api/v1/clients/7").await;
+    assert_eq!(x_cache(&second), "hit-l1");
+    assert_eq!(json_of(second).await, expected);
+
+    // A change shows at once.
+    let change = json!({
+        "tenant_id": 2, "given_name": "Zoë", "family_name": "O'Neil; DROP TABLE clients",
+        "email": "zoe@example.com", "city": "Bandung", "status": "archived",
+        "birth_date": "1990-02-28",
+    });
+    let put = service.send(
+        Method::PUT,
+        "/api/v1/clients/7",
+        "application/json",
+        change.to_string(),
+    );
+    let changed = json_of(put.await).await;
+    assert_eq!(changed["family_name"], "O'Neil; DROP TABLE clients");
+    assert_eq!(changed["created_at"], expected["created_at"]);
+    assert!(changed["updated_at"].as_str() > expected["updated_at"].as_str());
+    let after = service.get("/api/v1/clients/7").await;
+    assert_eq!(x_cache(&after), "miss");
+    assert_eq!(
+        json_of(after).await["family_name"],
+        "O'Neil; DROP TABLE clients"
+    );
+
+    // A new client, whom somebody looked for before.
+    let next_id = CLIENTS_MADE + 1;
+    let path = format!("/api/v1/clients/{next_id}");
+    assert_eq!(service.get(&path).await.status(), StatusCode::NOT_FOUND);
+    let created = service
+        .send(
+            Method::POST,
+            "/api/v1/clients",
+            "application/json",
+            change.to_string(),
+        )
+        .await;
+    assert_eq!(created.status(), StatusCode::CREATED);
+    assert_eq!(created.headers()["location"], path.as_str());
+    assert_eq!(json_of(created).await["id"], next_id);
+    assert_eq!(service.get_json(&path).await["appointments"], 0);
+}
+
+/// How many clients go with [`RECORD_COUNT`].
+const CLIENTS_MADE: u64 = 200;
+
+async fn dashboards(service: &Service) {
+    let records: Vec<Row> = Generator::new(SEED, RECORD_COUNT).rows(&RECORDS).collect();
+    for tenant in [None, Some(1), Some(3)] {
+        let path = match tenant {
+            Some(tenant) => format!("/api/v1/analytics/dashboard?tenant={tenant}"),
+            None => "/api/v1/analytics/dashboard".to_owned(),
+        };
+        let ours: Vec<&Row> = records
+            .iter()
+            .filter(|row| tenant.is_none_or(|tenant| integer(&row[1]) == tenant))
+            .collect();
+        let cost: i64 = ours.iter().map(|row| integer(&row[7])).sum();
+        let first = service.get(&path).await;
+        assert_eq!(x_cache(&first), "miss", "{path}");
+        let dashboard = json_of(first).await;
+        assert_eq!(dashboard["tenant"], Json::from(tenant));
+        assert_eq!(dashboard["records"], ours.len());
+        assert_eq!(dashboard["cost_cents"], cost);
+        assert_eq!(dashboard["mean_cost_cents"], cost / ours.len() as i64);
+        let mut by_stage: BTreeMap<String, (i64, i64)> = BTreeMap::new();
+        for row in &ours {
+            let Value::Text(stage) = &row[5] else {
+                panic!("{row:?}")
+            };
+            let group = by_stage.entry(stage.to_string()).or_default();
+            *group = (group.0 + 1, group.1 + integer(&row[7]));
+        }
+        let expected: Vec<Json> = by_stage
+            .into_iter()
+            .map(|(key, (records, cost))| json!({ "key": key, "records": records, "cost_cents": cost }))
+            .collect();
+        assert_eq!(dashboard["by_stage"], Json::from(expected));
+        let codes = dashboard["top_codes"].as_array().unwrap();
+        assert_eq!(codes.len(), 10);
+        assert!(codes.is_sorted_by_key(|group| std::cmp::Reverse(group["records"].as_i64())));
+        assert_eq!(x_cache(&service.get(&path).await), "hit-l1", "{path}");
+    }
+}
+
+async fn loads_and_exports(service: &Service) {
+    let record = json!({
+        "tenant_id": 3, "client_id": 7, "diagnosed_on": "2025-01-31", "code": "C50.9",
+        "stage": "II", "city": "Kota \"Baru\", Ambon", "cost_cents": 123,
+    });
+    let lines = format!("{record}\n\n{record}\r\n").repeat(800);
+    let path = "/api/v1/records/bulk";
+    let done = service
+        .send(
+            Method::POST,
+            path,
+            "application/x-ndjson; charset=utf-8",
+            lines,
+        )
+        .await;
+    let done = json_of(done).await;
+    assert_eq!(done["rows"], 1600, "{done}");
+    assert_eq!(done["batches"], 2, "{done}");
+    let array = json!([record, record]).to_string();
+    let done = json_of(
+        service
+            .send(Method::POST, path, "application/json", array)
+            .await,
+    )
+    .await;
+    assert_eq!(done["rows"], 2, "{done}");
+
+    let path = "/api/v1/records/generate?rows=3000";
+    let done = json_of(service.send(Method::POST, path, "text/plain", "").await).await;
+    assert_eq!(done["rows"], 3000, "{done}");
+    assert!(done["rows_per_s"].as_f64().unwrap() > 0.0 && done["seconds"].as_f64().unwrap() > 0.0);
+
+    // The dashboards that these rows belong to were forgotten.
+    let total = RECORD_COUNT + 1602 + 3000;
+    let dashboard = service.get("/api/v1/analytics/dashboard").await;
+    assert_eq!(x_cache(&dashboard), "miss");
+    assert_eq!(json_of(dashboard).await["records"], total);
+
+    // What was loaded comes out again, in both formats.
+    let mut expected: Vec<Json> = Generator::new(SEED, RECORD_COUNT)
+        .rows(&RECORDS)
+        .map(|row| as_object(RECORDS.columns, &row))
+        .collect();
+    expected.extend((0..1602).map(|_| record.clone()));
+    let generator = Generator::new(SEED, RECORD_COUNT);
+    let further = generator.records_from(RECORD_COUNT).take(3000);
+    expected.extend(further.map(|row| as_object(RECORDS.unkeyed(), &row)));
+    for (index, record) in expected.iter_mut().enumerate() {
+        record["id"] = (index + 1).into();
+    }
+    let lines = service
+        .get("/api/v1/records/export?format=ndjson")
+        .await
+        .text()
+        .await
+        .unwrap();
+    let exported: Vec<Json> = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(exported, expected);
+    let text = service
+        .get("/api/v1/records/export?format=csv")
+        .await
+        .text()
+        .await
+        .unwrap();
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    let names: Vec<String> = reader
+        .headers()
+        .unwrap()
+        .iter()
+        .map(str::to_owned)
+        .collect();
+    let mut rows = 0;
+    for (fields, expected) in reader.records().zip(&expected) {
+        for (name, field) in names.iter().zip(fields.unwrap().iter()) {
+            let value = &expected[name];
+            let text = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
+            assert_eq!(field, text);
+        }
+        rows += 1;
+    }
+    assert_eq!((names.len(), rows), (8, total));
+    let some = service
+        .get("/api/v1/records/export?tenant=3&code=C50.9")
+        .await
+        .text()
+        .await
+        .unwrap();
+    assert_eq!(some.lines().count(), 1602);
+
+    // A mistake ends a load; what was in a full batch before it stays, and is told.
+    let lines = format!("{record}\n").repeat(1500) + "{\"tenant_id\": 3}\n";
+    let path = "/api/v1/records/bulk";
+    let failed = service
+        .send(Method::POST, path, "application/x-ndjson", lines)
+        .await;
+    assert_eq!(failed.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    let message = json_of(failed).await["error"]["message"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert!(
+        message.contains("record 1501: not a record: missing field `client_id`"),
+        "{message}"
+    );
+    assert!(
+        message.ends_with("1000 rows before that were loaded"),
+        "{message}"
+    );
+    let dashboard = service.get_json("/api/v1/analytics/dashboard").await;
+    assert_eq!(dashboard["records"], total + 1000);
+}
+
+async fn figures(service: &Service) {
+    let (hits, requests) = (
+        service.metric("cache_hits_total").await,
+        service.metric("cache_requests_total").await,
+    );
+    assert!(0.0 < hits && hits < requests, "{hits} of {requests}");
+    service.get("/api/v1/clients/42").await;
+    service.get("/api/v1/clients/42").await;
+    assert_eq!(service.metric("cache_requests_total").await, requests + 2.0);
+    assert_eq!(service.metric("cache_hits_total").await, hits + 1.0);
+    assert!(service.metric("cache_l1_hits_total").await >= 1.0);
+    assert_eq!(service.metric("pool_max").await, 20.0);
+    assert_eq!(service.metric("pool_waiting").await, 0.0);
+    assert_eq!(service.metric("pool_timeouts_total").await, 0.0);
+    assert!(service.metric("pool_idle").await >= 1.0);
+    assert!(service.metric("pool_active").await >= 0.0);
+    assert!(service.metric("pool_utilisation").await <= 1.0);
+    let before = service.metric("http_requests_total").await;
+    service.get("/no/such/path").await;
+    // The scrape before is counted as well.
+    assert_eq!(service.metric("http_requests_total").await, before + 2.0);
+    let text = service.get("/metrics").await.text().await.unwrap();
+    assert!(text.contains(r#"route="none",status="404""#) && !text.contains("/no/such/path"));
+}
+
+async fn hostile_input(service: &Service) {
+    let client = json!({
+        "tenant_id": 1, "given_name": "A", "family_name": "B", "email": "a@b", "city": "C",
+        "birth_date": "1990-01-01",
+    });
+    let with = |name: &str, value: Json| {
+        let mut changed = client.clone();
+        changed[name] = value;
+        changed.to_string()
+    };
+    let long_line = format!("{{\"x\": \"{}\"}}\n", "x".repeat(20_000));
+    let deep = "[".repeat(100_000);
+    let cases: Vec<(Method, &str, &str, String, u16, &str)> = [
+        ("/api/v1/clients?cursor=AAAA", 400, "invalid_cursor"),
+        ("/api/v1/clients?cursor=%F0%9F%A6%80", 400, "invalid_cursor"),
+        ("/api/v1/clients?fields=id,password", 400, "unknown_field"),
+        (
+            "/api/v1/clients?sort=id;DROP%20TABLE%20clients",
+            400,
+            "unknown_field",
+        ),
+        ("/api/v1/clients?sort=(SELECT%201)", 400, "unknown_field"),
+        ("/api/v1/clients?limit=-1", 400, "invalid_value"),
+        ("/api/v1/clients?limit=1000000", 400, "invalid_value"),
+        ("/api/v1/clients?nonsense=1", 400, "unknown_parameter"),
+        ("/api/v1/clients?limit=1&limit=2", 400, "repeated_parameter"),
+        (
+            "/api/v1/clients?tenant_id=1%20OR%201=1",
+            400,
+            "invalid_value",
+        ),
+        ("/api/v1/clients?city=%00", 400, "invalid_value"),
+        ("/api/v1/clients?q=%00", 400, "invalid_value"),
+        ("/api/v1/clients/search", 400, "missing_parameter"),
+        ("/api/v1/clients/1%27%20OR%20%271", 400, "invalid_id"),
+        ("/api/v1/clients/99999999999999999999", 400, "invalid_id"),
+        ("/api/v1/clients/-5", 404, "not_found"),
+        ("/api/v1/analytics/dashboard?tenant=0", 400, "invalid_value"),
+        (
+            "/api/v1/analytics/dashboard?tenant=999",
+            400,
+            "invalid_value",
+        ),
+        (
+            "/api/v1/analytics/dashboard?who=1",
+            400,
+            "unknown_parameter",
+        ),
+        ("/api/v1/records/export?format=xml", 400, "invalid_value"),
+        ("/api/v1/records/export?code=%27%3B--", 400, "invalid_value"),
+        ("/api/v2/clients", 404, "not_found"),
+    ]
+    .map(|(path, status, code)| (Method::GET, path, "", String::new(), status, code))
+    .into_iter()
+    .chain([
+        (
+            Method::DELETE,
+            "/api/v1/clients/1",
+            "",
+            String::new(),
+            405,
+            "method_not_allowed",
+        ),
+        (
+            Method::POST,
+            "/api/v1/clients",
+            "",
+            "{".to_owned(),
+            422,
+            "invalid_body",
+        ),
+        (
+            Method::POST,
+            "/api/v1/clients",
+            "",
+            "x".repeat(65 * 1024),
+            413,
+            "body_too_large",
+        ),
+        (
+            Method::POST,
+            "/api/v1/clients",
+            "",
+            with("admin", true.into()),
+            422,
+            "invalid_body",
+        ),
+        (
+            Method::POST,
+            "/api/v1/clients",
+            "",
+            with("tenant_id", 999.into()),
+            422,
+            "invalid_body",
+        ),
+        (
+            Method::POST,
+            "/api/v1/clients",
+            "",
+            with("city", "a\0b".into()),
+            422,
+            "invalid_body",
+        ),
+        (
+            Method::POST,
+            "/api/v1/clients",
+            "",
+            with("email", "none".into()),
+            422,
+            "invalid_body",
+        ),
+        (
+            Method::POST,
+            "/api/v1/clients",
+            "",
+            with("status", "root".into()),
+            422,
+            "invalid_body",
+        ),
+        (
+            Method::POST,
+            "/api/v1/clients",
+            "",
+            with("birth_date", "1990-02-30".into()),
+            422,
+            "invalid_body",
+        ),
+        (
+            Method::PUT,
+            "/api/v1/clients/999999",
+            "",
+            client.to_string(),
+            404,
+            "not_found",
+        ),
+        (
+            Method::POST,
+            "/api/v1/records/bulk",
+            "text/xml",
+            "<a/>".to_owned(),
+            415,
+            "unsupported_media_type",
+        ),
+        (
+            Method::POST,
+            "/api/v1/records/bulk",
+            "application/x-ndjson",
+            long_line,
+            422,
+            "invalid_body",
+        ),
+        (
+            Method::POST,
+            "/api/v1/records/bulk",
+            "application/json",
+            deep,
+            422,
+            "invalid_body",
+        ),
+        (
+            Method::POST,
+            "/api/v1/records/bulk",
+            "application/json",
+            " ".repeat(9 << 20),
+            413,
+            "body_too_large",
+        ),
+        (
+            Method::POST,
+            "/api/v1/records/generate",
+            "",
+            String::new(),
+            400,
+            "invalid_value",
+        ),
+        (
+            Method::POST,
+            "/api/v1/records/generate?rows=0",
+            "",
+            String::new(),
+            400,
+            "invalid_value",
+        ),
+        (
+            Method::POST,
+            "/api/v1/records/generate?rows=5000001",
+            "",
+            String::new(),
+            400,
+            "invalid_value",
+        ),
+    ])
+    .collect();
+    for (method, path, kind, body, status, code) in cases {
+        let response = service.send(method.clone(), path, kind, body).await;
+        assert_eq!(response.status(), status, "{method} {path}");
+        let answer = response.text().await.unwrap();
+        let json: Json = serde_json::from_str(&answer).unwrap();
+        assert_eq!(json["error"]["code"], code, "{method} {path}: {answer}");
+        for internal in [
+            "sqlx",
+            "SELECT",
+            "INSERT",
+            "syntax error",
+            "src/",
+            "panicked",
+        ] {
+            let echoed = path.contains(internal);
+            assert!(
+                echoed || !answer.contains(internal),
+                "{method} {path}: {answer}"
+            );
+        }
+    }
+    // Nothing of that did harm.
+    let page = service
+        .get_json("/api/v1/clients?limit=100&fields=id")
+        .await;
+    assert_eq!(page["items"].as_array().unwrap().len(), 100);
+}
+
+#[tokio::test]
+async fn until_the_data_are_there_only_liveness_answers() {
+    let service = Service::start(&["--records", "300000"], &[]);
+    for path in ["/ready", "/api/v1/clients", "/api/v1/analytics/dashboard"] {
+        let response = service.get(path).await;
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "{path}");
+        assert_eq!(response.headers()["retry-after"], "1");
+        assert_eq!(json_of(response).await["error"]["code"], "not_ready");
+    }
+    assert_eq!(service.get("/live").await.status(), StatusCode::OK);
+    assert_eq!(service.get("/metrics").await.status(), StatusCode::OK);
+    let since = Instant::now();
+    let (status, _) = service.stop();
+    assert!(
+        status.success() && since.elapsed() < Duration::from_secs(30),
+        "{status}"
+    );
+}
+
+#[tokio::test]
+async fn an_exhausted_pool_is_told_at_once_and_recovers() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let data = folder.path().display().to_string();
+    let env = [
+        ("REFSERVICE__POOL__MIN_CONNECTIONS", "1"),
+        ("REFSERVICE__POOL__MAX_CONNECTIONS", "1"),
+        ("REFSERVICE__POOL__ACQUIRE_TIMEOUT_MS", "100"),
+        ("REFSERVICE__POOL__SQLITE_BUSY_TIMEOUT_MS", "60000"),
+        ("REFSERVICE__SERVICE__RETRY_AFTER_S", "7"),
+    ];
+    let service = Service::start_ready(&["--records", "1000", "--data", &data], &env).await;
+
+    // A writer outside holds the database's write lock; a write then holds the only connection.
+    let url = format!("sqlite:{data}/reference.db");
+    let mut outside = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql("BEGIN IMMEDIATE")
+        .execute(&mut outside)
+        .await
+        .unwrap();
+    let client = json!({
+        "tenant_id": 1, "given_name": "A", "family_name": "B", "email": "a@b", "city": "C",
+        "birth_date": "1990-01-01",
+    });
+    let (write, ()) = tokio::join!(
+        service.send(
+            Method::POST,
+            "/api/v1/clients",
+            "application/json",
+            client.to_string()
+        ),
+        async {
+            let since = Instant::now();
+            while service.metric("pool_active").await < 1.0 {
+                assert!(since.elapsed() < PATIENCE, "the write never began");
+            }
+            let response = service.get("/api/v1/clients").await;
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(response.headers()["retry-after"], "7");
+            assert_eq!(json_of(response).await["error"]["code"], "pool_exhausted");
+            assert_eq!(service.metric("pool_timeouts_total").await, 1.0);
+            sqlx::raw_sql("ROLLBACK")
+                .execute(&mut outside)
+                .await
+                .unwrap();
+        }
+    );
+    assert_eq!(write.status(), StatusCode::CREATED);
+    service.wait_for("/api/v1/clients", StatusCode::OK).await;
+}
+
+#[tokio::test]
+async fn a_planted_delay_slows_the_api_alone() {
+    let service =
+        Service::start_ready(&["--records", "1000", "--inject-delay", "300ms"], &[]).await;
+    let took = |path: &'static str| {
+        let service = &service;
+        async move {
+            let since = Instant::now();
+            assert_eq!(service.get(path).await.status(), StatusCode::OK);
+            since.elapsed()
+        }
+    };
+    assert!(took("/api/v1/clients/1").await >= Duration::from_millis(300));
+    // The fastest of a few, since the machine may be busy.
+    let mut live = Vec::new();
+    for _ in 0..5 {
+        live.push(took("/live").await);
+    }
+    assert!(
+        live.iter().min().unwrap() < &Duration::from_millis(300),
+        "{live:?}"
+    );
+}
+
+#[test]
+fn what_cannot_start_says_why_and_never_the_password() {
+    let env = [("REFSERVICE__POOL__ACQUIRE_TIMEOUT_MS", "300")];
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let database = "postgres://user:hunter2@127.0.0.1:1/app";
+    let cases: [(&[&str], i32, &str); 7] = [
+        (&["--database", database], 1, "the database cannot be used"),
+        (
+            &["--database", "mysql://user:hunter2@localhost/"],
+            1,
+            "use postgres://",
+        ),
+        (
+            &["--redis", "rdis://:hunter2@localhost/"],
+            1,
+            "Redis cannot be used",
+        ),
+        (
+            &["--listen", &taken],
+            1,
+            "is another service running there?",
+        ),
+        (
+            &["--config", "/no/such/file"],
+            1,
+            "cannot read the settings in /no/such/file",
+        ),
+        (&["--records", "10"], 2, "--records"),
+        (&["--inject-delay", "soon"], 2, "--inject-delay"),
+    ];
+    for (arguments, code, expected) in cases {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_refservice"));
+        let output = command.args(arguments).envs(env).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned()
+            + &String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
+        assert!(text.contains(expected), "{arguments:?}: {text}");
+        assert!(!text.contains("hunter2"), "{arguments:?}: {text}");
+    }
+    let help = Command::new(env!("CARGO_BIN_EXE_refservice"))
+        .arg("--help")
+        .env("REFSERVICE_DATABASE", database)
+        .output()
+        .unwrap();
+    assert!(!String::from_utf8_lossy(&help.stdout).contains("hunter2"));
+}
+
+#[tokio::test]
+async fn a_stopped_service_leaves_nothing_behind() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let temporary = folder.path().display().to_string();
+    let env = [("TMPDIR", temporary.as_str())];
+    let service = Service::start_ready(&["--records", "1000"], &env).await;
+    let entries = || {
+        let entries = std::fs::read_dir(folder.path()).unwrap();
+        entries
+            .map(|entry| entry.unwrap().file_name())
+            .collect::<BTreeSet<_>>()
+    };
+    assert_eq!(entries().len(), 1);
+    assert!(service.stop().0.success());
+    assert!(entries().is_empty(), "{:?}", entries());
+}

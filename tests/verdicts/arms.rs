@@ -1,0 +1,287 @@
+//! Arms → comparison: what is compared with what, and what is said where nothing can be.
+
+use plimsoll::harness::compare::{Between, Design, Effect, Estimate, Noise, Settings, compare};
+use plimsoll::harness::model::{Direction, Fingerprint, Metric, Run, Unit};
+
+use crate::runs::*;
+
+fn effect(base: &[Run], head: &[Run], design: Design) -> Effect {
+    let comparison = compared(base, head, design);
+    only_metric(&comparison)
+        .effect()
+        .cloned()
+        .expect("an effect")
+}
+
+fn reason(base: &[Run], head: &[Run], design: Design) -> String {
+    match &only_metric(&compared(base, head, design)).estimate {
+        Estimate::Unknown { reason, remedy } => format!("{reason}: {remedy}"),
+        known => panic!("an estimate where there can be none: {known:?}"),
+    }
+}
+
+#[test]
+fn positive_is_worse_whatever_the_direction() {
+    let base = paired("m", &[100.0, 101.0, 99.0]);
+    let slower = paired("m", &[110.0, 111.1, 108.9]);
+    let theta = effect(&base, &slower, Design::Paired).theta;
+    assert!((theta - 1.1f64.ln()).abs() < 1e-12, "{theta}");
+
+    let higher = |runs: &[Run]| -> Vec<Run> {
+        let mut runs = runs.to_vec();
+        for metric in runs.iter_mut().flat_map(|run| &mut run.metrics) {
+            metric.better = Direction::Higher;
+        }
+        runs
+    };
+    let theta = effect(&higher(&base), &higher(&slower), Design::Paired).theta;
+    assert!((theta + 1.1f64.ln()).abs() < 1e-12, "{theta}");
+}
+
+/// Files come in any order: the number of the pair decides, not the place.
+#[test]
+fn pairs_find_each_other() {
+    let base = paired("m", &[100.0, 200.0, 400.0]);
+    let mut head = paired("m", &[101.0, 203.0, 404.0]);
+    let in_order = effect(&base, &head, Design::Paired);
+    head.reverse();
+    assert_eq!(effect(&base, &head, Design::Paired), in_order);
+    let comparison = compared(&base, &head, Design::Paired);
+    assert_eq!(only_metric(&comparison).head, [101.0, 203.0, 404.0]);
+    assert_eq!(comparison.head_runs, [head[2].id, head[1].id, head[0].id]);
+}
+
+/// A label that somebody gave each arm does not part what the numbers join.
+#[test]
+fn the_session_of_a_pair_is_only_a_label() {
+    let base = paired("m", &[1.0, 2.0]);
+    let mut head = paired("m", &[1.1, 2.2]);
+    for run in &mut head {
+        run.session = "another".into();
+    }
+    let comparison = compared(&base, &head, Design::Paired);
+    assert_eq!(only_metric(&comparison).head, [1.1, 2.2]);
+}
+
+#[test]
+fn the_same_numbers_of_two_sessions_are_other_pairs() {
+    let arm = |values: [f64; 4]| -> Vec<Run> {
+        let keys = [("a", 1), ("a", 2), ("b", 1), ("b", 2)];
+        let metric = |value| vec![lower("m", value)];
+        keys.iter()
+            .zip(values)
+            .map(|((s, p), v)| run(s, Some(*p), metric(v)))
+            .collect()
+    };
+    let (base, head) = (arm([1.0, 2.0, 3.0, 4.0]), arm([1.1, 2.2, 3.3, 4.4]));
+    let comparison = compared(&base, &head, Design::Paired);
+    assert_eq!(only_metric(&comparison).base, [1.0, 2.0, 3.0, 4.0]);
+    assert_eq!(only_metric(&comparison).head, [1.1, 2.2, 3.3, 4.4]);
+}
+
+#[test]
+fn a_run_without_partner_is_left_out_and_not_listed() {
+    let base = paired("m", &[1.0, 2.0, 3.0]);
+    let head = paired("m", &[1.0, 2.0]);
+    let comparison = compared(&base, &head, Design::Paired);
+    assert_eq!(comparison.base_runs, [base[0].id, base[1].id]);
+    assert_eq!(only_metric(&comparison).base, [1.0, 2.0]);
+    let unnumbered = vec![run("s", None, vec![lower("m", 1.0)])];
+    let found = reason(&base, &unnumbered, Design::Paired);
+    assert!(found.contains("no run of one arm has a partner"), "{found}");
+}
+
+#[test]
+fn the_design_follows_from_the_runs() {
+    let numbered = paired("m", &[1.0]);
+    let unnumbered = vec![run("s", None, vec![])];
+    assert_eq!(Design::of(&numbered, &numbered), Design::Paired);
+    assert_eq!(Design::of(&unnumbered, &numbered), Design::Stored);
+    assert_eq!(Design::of(&[], &[]), Design::Stored);
+}
+
+#[test]
+fn no_ratio_is_a_result() {
+    let check = |base: &[f64], head: &[f64], expected: &str| {
+        let found = reason(&paired("m", base), &paired("m", head), Design::Paired);
+        assert!(found.contains(expected), "{base:?} {head:?}: {found}");
+    };
+    check(&[0.0, 1.0, 1.0], &[1.0, 1.0, 1.0], "zero or less");
+    check(&[1.0, 1.0, 1.0], &[-1.0, 1.0, 1.0], "zero or less");
+    check(
+        &[1.0, f64::NAN, 1.0],
+        &[1.0, 1.0, 1.0],
+        "not a finite number",
+    );
+    check(&[1.0], &[2.0], "one pair has no spread");
+}
+
+/// Nothing dropped before, nothing dropped now: that is unchanged, not unknown.
+#[test]
+fn zero_throughout_is_no_change() {
+    let zeros = paired("m", &[0.0; 5]);
+    let effect = effect(&zeros, &zeros, Design::Paired);
+    assert_eq!(
+        (effect.theta, effect.lower, effect.upper, effect.mde),
+        (0.0, 0.0, 0.0, 0.0)
+    );
+}
+
+#[test]
+fn a_metric_of_one_arm_is_named() {
+    let arm = |metrics: fn() -> Vec<Metric>| -> Vec<Run> {
+        (1..=2)
+            .map(|pair| run("s", Some(pair), metrics()))
+            .collect()
+    };
+    let base = arm(|| {
+        vec![
+            lower("both", 1.0),
+            lower("gone", 1.0),
+            unmeasurable("faster"),
+        ]
+    });
+    let head = arm(|| vec![lower("both", 1.0), lower("new", 1.0), lower("faster", 1.0)]);
+    let comparison = compared(&base, &head, Design::Paired);
+    assert_eq!(only_metric(&comparison).name, "both");
+    assert_eq!(comparison.only_in_base, ["gone"]);
+    assert_eq!(comparison.only_in_head, ["faster", "new"]);
+}
+
+#[test]
+fn measurable_in_neither_says_why() {
+    let arm = vec![run("s", Some(1), vec![unmeasurable("p99")])];
+    let found = reason(&arm, &arm, Design::Paired);
+    assert_eq!(
+        found,
+        "only 12 requests lie beyond p99: run for at least 84s"
+    );
+}
+
+#[test]
+fn other_units_are_not_compared() {
+    let base = paired("m", &[1.0, 1.0]);
+    let ms = Metric {
+        unit: Unit::Other("ms".into()),
+        ..lower("m", 1.0)
+    };
+    let head: Vec<Run> = (1..=2)
+        .map(|pair| run("s", Some(pair), vec![ms.clone()]))
+        .collect();
+    assert!(reason(&base, &head, Design::Paired).contains("ns (lower is better), others in ms"));
+}
+
+/// An invocation of a benchmark is a replicate of its own.
+#[test]
+fn invocations_are_replicates() {
+    let arm = |values: &[f64]| vec![run("s", Some(1), vec![bench("bench.a", values)])];
+    let base = arm(&[10.0, 10.1, 9.9, 10.0, 10.2]);
+    let head = arm(&[12.0, 12.1, 11.9, 12.0, 12.2]);
+    for design in [Design::Paired, Design::Stored] {
+        let comparison = compared(&base, &head, design);
+        let metric = only_metric(&comparison);
+        assert_eq!((metric.base.len(), metric.head.len()), (5, 5));
+        assert!(metric.effect().is_some_and(|effect| effect.lower > 0.15));
+    }
+    let few = arm(&[12.0, 12.1, 11.9, 12.0]);
+    assert!(reason(&base, &few, Design::Paired).starts_with("only 4 invocations"));
+}
+
+/// Error rates are differences, not ratios: zero is a value like any other.
+#[test]
+fn error_rates_are_differences() {
+    let arm = |errors: [u64; 3]| -> Vec<Run> {
+        (1..)
+            .zip(errors)
+            .map(|(pair, k)| {
+                run(
+                    "s",
+                    Some(pair),
+                    vec![error_rate("load.a.error_rate", k, 10_000)],
+                )
+            })
+            .collect()
+    };
+    for design in [Design::Paired, Design::Stored] {
+        let none = effect(&arm([0; 3]), &arm([0; 3]), design);
+        assert_eq!((none.theta, none.p), (0.0, 0.5));
+        assert!(none.upper > 0.0 && none.upper < 1e-3);
+
+        let worse = effect(&arm([0; 3]), &arm([100, 101, 99]), design);
+        assert!((Effect::as_fraction(worse.theta) - 0.01).abs() < 1e-12);
+        assert!(worse.lower > 0.008 && worse.p < 1e-6 && worse.p_improved > 0.99);
+        assert!(worse.mde > 0.0 && worse.mde < 0.01, "{}", worse.mde);
+
+        let all = effect(&arm([10_000; 3]), &arm([0; 3]), design);
+        assert!(all.upper < 0.0 && all.lower.is_finite());
+    }
+}
+
+/// Several sessions of five runs, the same spread within each.
+fn sessions(offsets: &[f64]) -> Vec<Run> {
+    offsets
+        .iter()
+        .enumerate()
+        .flat_map(|(number, offset)| {
+            [-0.002, -0.001, 0.0, 0.001, 0.002].map(|noise: f64| {
+                let value = 100.0 * (offset + noise).exp();
+                run(&format!("s{number}"), None, vec![lower("m", value)])
+            })
+        })
+        .collect()
+}
+
+#[test]
+fn stored_knows_what_lies_between_sessions_from_three_on() {
+    let head = sessions(&[0.03]);
+    let two = effect(&sessions(&[0.0, 0.05]), &head, Design::Stored);
+    assert_eq!(two.tau, None);
+    let three = effect(&sessions(&[0.0, 0.05, -0.05]), &head, Design::Stored);
+    assert!(
+        three.tau.is_some_and(|tau| (tau - 0.05).abs() < 1e-3),
+        "{:?}",
+        three.tau
+    );
+    assert!(three.lower < 0.0 && two.lower > -0.05);
+}
+
+#[test]
+fn calibration_speaks_for_a_single_session() {
+    let (base, head) = (sessions(&[0.0]), sessions(&[0.03]));
+    let mut settings = Settings::new(Design::Stored);
+    let between = Some(Between {
+        tau: 0.005,
+        sessions: 10,
+    });
+    settings.noise.insert(
+        "m".into(),
+        Noise {
+            prior: None,
+            between,
+        },
+    );
+    let comparison = compare(&base, &head, &settings);
+    let effect = only_metric(&comparison).effect().expect("an effect");
+    assert_eq!(effect.tau, Some(0.005));
+    assert!(effect.lower > 0.0 && effect.se > 0.005 * 2f64.sqrt());
+}
+
+#[test]
+fn every_difference_of_the_conditions_is_named_once() {
+    let base = paired("m", &[1.0, 1.0]);
+    let mut head = paired("m", &[1.0, 1.0]);
+    for run in &mut head {
+        run.fingerprint = Fingerprint {
+            kernel: "6.2".into(),
+            logical_cpus: 4,
+            ..fingerprint()
+        };
+    }
+    let comparison = compared(&base, &head, Design::Paired);
+    let fields: Vec<&str> = comparison
+        .fingerprint_differences
+        .iter()
+        .map(|d| d.field.as_str())
+        .collect();
+    assert_eq!(fields, ["logical_cpus", "kernel"]);
+}

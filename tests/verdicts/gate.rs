@@ -1,0 +1,497 @@
+//! Comparison and policy → verdict: precedence, exit codes, limits, warnings, the saved form.
+
+use plimsoll::harness::compare::{Between, Design, Noise, Settings, compare};
+use plimsoll::harness::gate::{MetricOutcome, Outcome, Policy, Reason, Verdict, Warning, exit};
+use plimsoll::harness::model::{Direction, Fingerprint, InvalidReason, Metric, Run, Unit};
+use plimsoll::harness::scenario::GatePlan;
+
+use crate::runs::*;
+
+/// Five pairs of a machine that drifts by 20 % while they are measured, with `slowdown` in the head.
+fn drifting(slowdown: f64) -> (Vec<Run>, Vec<Run>) {
+    let base = [100.0, 105.0, 110.0, 115.0, 120.0];
+    let noise = [1.001, 0.998, 1.002, 1.0, 0.999];
+    let head: Vec<f64> = base
+        .iter()
+        .zip(noise)
+        .map(|(b, n)| b * n * slowdown)
+        .collect();
+    (paired("load.a.p95", &base), paired("load.a.p95", &head))
+}
+
+fn gate(policy: &Policy, (base, head): &(Vec<Run>, Vec<Run>)) -> Verdict {
+    let comparison = compared(base, head, Design::of(base, head));
+    judged(policy, base, head, Some(&comparison))
+}
+
+fn limit(metric: &str, min: Option<f64>, max: Option<f64>) -> GatePlan {
+    GatePlan {
+        metric: metric.into(),
+        max,
+        min,
+        regress: None,
+        unit: None,
+    }
+}
+
+fn five_percent() -> Policy {
+    policy(vec![margin("load.a.p95", 0.05)])
+}
+
+#[test]
+fn a_planted_slowdown_fails_and_the_same_build_passes() {
+    let check = |slowdown, outcome, metric, code| {
+        let verdict = gate(&five_percent(), &drifting(slowdown));
+        assert_eq!(verdict.verdict, outcome, "slowdown {slowdown}: {verdict:?}");
+        assert_eq!(verdict.metrics[0].verdict, metric, "slowdown {slowdown}");
+        assert_eq!(verdict.exit_code, code, "slowdown {slowdown}");
+    };
+    check(1.0, Outcome::Pass, MetricOutcome::Unchanged, exit::PASS);
+    check(1.03, Outcome::Pass, MetricOutcome::Unchanged, exit::PASS);
+    check(
+        1.06,
+        Outcome::Fail,
+        MetricOutcome::Regressed,
+        exit::REGRESSION,
+    );
+    check(
+        1.3,
+        Outcome::Fail,
+        MetricOutcome::Regressed,
+        exit::REGRESSION,
+    );
+    check(0.8, Outcome::Pass, MetricOutcome::Improved, exit::PASS);
+}
+
+#[test]
+fn what_gates_is_what_the_scenario_names() {
+    let runs = drifting(1.3);
+    let verdict = gate(&policy(vec![margin("load.b.*", 0.05)]), &runs);
+    assert_eq!((verdict.verdict, verdict.exit_code), (Outcome::Pass, 0));
+    let shown = &verdict.metrics[0];
+    assert_eq!(
+        (shown.verdict, shown.gating),
+        (MetricOutcome::Regressed, false)
+    );
+    assert_eq!(shown.margin, None);
+}
+
+#[test]
+fn invalid_beats_everything() {
+    let (base, mut head) = drifting(1.3);
+    head[2].invalid.push(InvalidReason::Dropped {
+        load: "a".into(),
+        dropped: 9,
+        offered: 100,
+        allowed: 0.001,
+    });
+    let mut policy = five_percent();
+    policy.gates.push(limit("load.a.p95", None, Some(1.0)));
+    let verdict = gate(&policy, &(base.clone(), head));
+    assert_eq!(
+        (verdict.verdict, verdict.exit_code),
+        (Outcome::Invalid, exit::INVALID)
+    );
+    assert!(
+        matches!(&verdict.reasons[..], [Reason::InvalidRun { run, .. }] if run == "head run 3"),
+        "{:?}",
+        verdict.reasons
+    );
+    assert_eq!(verdict.metrics[0].verdict, MetricOutcome::NotMeasurable);
+    assert_eq!(verdict.limits[0].holds, None);
+
+    let (mut base, head) = drifting(1.0);
+    base[0].partial = true;
+    let verdict = gate(&policy, &(base, head));
+    assert_eq!(verdict.exit_code, exit::INVALID);
+    assert_eq!(
+        verdict.reasons,
+        [Reason::PartialRun {
+            run: "base run 1".into()
+        }]
+    );
+}
+
+#[test]
+fn other_conditions_are_no_pass_and_no_regression() {
+    for slowdown in [1.0, 1.3] {
+        let (base, mut head) = drifting(slowdown);
+        for run in &mut head {
+            run.fingerprint = Fingerprint {
+                cpu_model: "another".into(),
+                ..fingerprint()
+            };
+        }
+        let verdict = gate(&five_percent(), &(base, head));
+        assert_eq!((verdict.verdict, verdict.exit_code), (Outcome::Invalid, 13));
+        let [Reason::NotComparable { differences }] = &verdict.reasons[..] else {
+            panic!("{:?}", verdict.reasons);
+        };
+        assert_eq!(
+            (differences[0].field.as_str(), differences.len()),
+            ("cpu_model", 1)
+        );
+    }
+}
+
+#[test]
+fn inconclusive_is_said_and_fails_only_under_strict() {
+    let runs = (
+        paired("m", &[100.0, 100.0, 100.0]),
+        paired("m", &[90.0, 130.0, 105.0]),
+    );
+    let mut policy = policy(vec![margin("m", 0.05)]);
+    let verdict = gate(&policy, &runs);
+    assert_eq!(
+        (verdict.verdict, verdict.exit_code),
+        (Outcome::Inconclusive, 0)
+    );
+    let [
+        Warning::Underpowered {
+            mde,
+            margin,
+            pairs_needed,
+            ..
+        },
+    ] = verdict.warnings[..]
+    else {
+        panic!("{:?}", verdict.warnings);
+    };
+    assert!(mde > margin && pairs_needed > 3);
+    policy.strict = true;
+    assert_eq!(gate(&policy, &runs).exit_code, exit::INCONCLUSIVE);
+}
+
+#[test]
+fn without_a_base_only_the_limits_decide() {
+    let (_, head) = drifting(1.0);
+    let mut policy = five_percent();
+    let verdict = judged(&policy, &[], &head, None);
+    assert_eq!((verdict.verdict, verdict.exit_code), (Outcome::Pass, 0));
+    assert_eq!(verdict.reasons, [Reason::NoBaseline]);
+
+    policy.require_baseline = true;
+    let verdict = judged(&policy, &[], &head, None);
+    assert_eq!(
+        (verdict.verdict, verdict.exit_code),
+        (Outcome::NoBaseline, exit::NO_BASELINE)
+    );
+
+    policy.gates.push(limit("load.a.p95", None, Some(100.0)));
+    let verdict = judged(&policy, &[], &head, None);
+    assert_eq!(
+        (verdict.verdict, verdict.exit_code),
+        (Outcome::Fail, exit::REGRESSION)
+    );
+
+    // A limit that can't be judged may pass; the missing baseline may not.
+    policy.gates[1] = limit("probe.gone", None, Some(1.0));
+    assert_eq!(
+        judged(&policy, &[], &head, None).exit_code,
+        exit::NO_BASELINE
+    );
+
+    // Who compares nothing misses no baseline.
+    policy.gates = vec![limit("load.a.p95", None, Some(1e9))];
+    assert_eq!(judged(&policy, &[], &head, None).reasons, []);
+}
+
+#[test]
+fn limits_are_judged_on_the_median_of_the_runs() {
+    let head = paired("m", &[1.0, 2.0, 3.0, 4.0, 100.0]);
+    let check = |min, max, holds| {
+        let verdict = judged(&policy(vec![limit("m", min, max)]), &[], &head, None);
+        let found = &verdict.limits[0];
+        assert_eq!(found.holds, Some(holds), "{min:?} {max:?}");
+        assert_eq!(
+            (found.median, found.low, found.high, found.n),
+            (Some(3.0), Some(1.0), Some(100.0), 5)
+        );
+        assert_eq!(verdict.exit_code, if holds { 0 } else { exit::REGRESSION });
+    };
+    check(None, Some(3.0), true);
+    check(None, Some(2.9), false);
+    check(Some(3.0), None, true);
+    check(Some(3.1), None, false);
+    check(Some(1.0), Some(2.0), false);
+}
+
+#[test]
+fn a_pattern_is_a_limit_on_each_that_it_matches() {
+    let head = vec![run(
+        "s",
+        None,
+        vec![lower("load.a.p95", 1.0), lower("load.b.p95", 9.0)],
+    )];
+    let verdict = judged(
+        &policy(vec![limit("load.*.p95", None, Some(5.0))]),
+        &[],
+        &head,
+        None,
+    );
+    let holds: Vec<_> = verdict
+        .limits
+        .iter()
+        .map(|l| (l.metric.as_str(), l.holds))
+        .collect();
+    assert_eq!(
+        holds,
+        [("load.a.p95", Some(true)), ("load.b.p95", Some(false))]
+    );
+    assert_eq!(
+        verdict.reasons,
+        [Reason::LimitBroken {
+            metric: "load.b.p95".into()
+        }]
+    );
+}
+
+#[test]
+fn a_limit_on_nothing_is_no_pass() {
+    for (head, expected) in [
+        (
+            vec![run("s", None, vec![unmeasurable("m")])],
+            "only 12 requests lie beyond p99",
+        ),
+        (vec![run("s", None, vec![])], "no run has this metric"),
+        (vec![], "no run has this metric"),
+    ] {
+        let verdict = judged(&policy(vec![limit("m", None, Some(5.0))]), &[], &head, None);
+        assert_eq!(
+            (verdict.verdict, verdict.limits[0].holds),
+            (Outcome::Inconclusive, None)
+        );
+        let [Reason::NotMeasurable { reason, .. }] = &verdict.reasons[..] else {
+            panic!("{:?}", verdict.reasons);
+        };
+        assert_eq!(reason, expected);
+    }
+}
+
+/// No errors in N requests mean at most 3/N: a smaller cap has not been shown to hold.
+#[test]
+fn a_cap_on_errors_needs_enough_requests() {
+    let cap = policy(vec![limit("load.a.error_rate", None, Some(0.001))]);
+    let check = |errors, requests: u64, warned| {
+        let half = || {
+            run(
+                "s",
+                None,
+                vec![error_rate("load.a.error_rate", errors, requests / 2)],
+            )
+        };
+        let verdict = judged(&cap, &[], &[half(), half()], None);
+        assert_eq!(verdict.verdict, Outcome::Pass);
+        assert_eq!(
+            !verdict.warnings.is_empty(),
+            warned,
+            "{:?}",
+            verdict.warnings
+        );
+    };
+    check(0, 2_998, true);
+    check(0, 3_000, false);
+    check(1, 2_998, false); // there is an error to judge by
+}
+
+/// The rate of an open load follows what is offered; that it can't any more shows in the share.
+#[test]
+fn throughput_of_an_open_load_is_its_achieved_share() {
+    let head = |achieved: f64| -> Vec<Run> {
+        let rate = Metric::single("load.a.rate", Unit::PerSecond, Direction::Higher, 500.0, 1);
+        let share = Metric::single(
+            "load.a.achieved",
+            Unit::Ratio,
+            Direction::Higher,
+            achieved,
+            1,
+        );
+        vec![run("s", None, vec![rate, share])]
+    };
+    let mut policy = policy(vec![margin("load.a.rate", 0.05)]);
+    assert_eq!(judged(&policy, &[], &head(0.98), None).limits, []);
+    policy.open_loads = vec!["a".into()];
+    assert_eq!(
+        judged(&policy, &[], &head(0.99), None).verdict,
+        Outcome::Pass
+    );
+    let verdict = judged(&policy, &[], &head(0.98), None);
+    assert_eq!(verdict.verdict, Outcome::Fail);
+    assert_eq!(
+        verdict.reasons[0],
+        Reason::LimitBroken {
+            metric: "load.a.achieved".into()
+        }
+    );
+    policy
+        .gates
+        .push(limit("load.a.achieved", Some(0.95), None));
+    assert_eq!(
+        judged(&policy, &[], &head(0.98), None).verdict,
+        Outcome::Pass
+    );
+}
+
+fn sessions(names: &[&str], centre: f64) -> Vec<Run> {
+    let noise = [0.998, 0.999, 1.0, 1.001, 1.002];
+    let runs = names.iter().flat_map(|name| {
+        noise.map(|noise| run(name, None, vec![lower("load.a.p95", centre * noise)]))
+    });
+    runs.collect()
+}
+
+#[test]
+fn a_stored_base_without_spread_between_sessions_can_not_fail() {
+    let slow = sessions(&["now"], 130.0);
+    let verdict = gate(&five_percent(), &(sessions(&["then"], 100.0), slow.clone()));
+    assert_eq!((verdict.verdict, verdict.exit_code), (Outcome::Pass, 0));
+    let shown = &verdict.metrics[0];
+    assert_eq!((shown.gating, shown.advisory), (false, true));
+    assert_eq!(shown.verdict, MetricOutcome::Regressed);
+    assert_eq!(
+        verdict.warnings,
+        [Warning::Advisory {
+            metric: "load.a.p95".into()
+        }]
+    );
+
+    let verdict = gate(&five_percent(), &(sessions(&["a", "b", "c"], 100.0), slow));
+    assert_eq!((verdict.verdict, verdict.exit_code), (Outcome::Fail, 10));
+}
+
+#[test]
+fn a_metric_that_is_gone_is_not_passed_over() {
+    let arm = |names: &[&str]| -> Vec<Run> {
+        let metrics = |_| names.iter().map(|name| lower(name, 1.0)).collect();
+        (1..=3)
+            .map(|pair| run("s", Some(pair), metrics(pair)))
+            .collect()
+    };
+    let policy = policy(vec![margin("bench.*", 0.05)]);
+    let verdict = gate(&policy, &(arm(&["bench.a", "other"]), arm(&["bench.b"])));
+    assert_eq!(verdict.verdict, Outcome::Inconclusive);
+    let named: Vec<String> = verdict
+        .reasons
+        .iter()
+        .map(|reason| match reason {
+            Reason::OneArmOnly { metric, arm } => format!("{metric} {arm:?}"),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(named, ["bench.a Base", "bench.b Head"]);
+    let text = "only the base has other: not compared".to_owned();
+    assert_eq!(verdict.warnings, [Warning::Note { text }]);
+}
+
+#[test]
+fn runs_without_partner_are_mentioned() {
+    let (base, mut head) = drifting(1.0);
+    head.truncate(4);
+    let verdict = gate(&five_percent(), &(base, head));
+    let [Warning::Note { text }] = &verdict.warnings[..] else {
+        panic!("{:?}", verdict.warnings)
+    };
+    assert!(
+        text.starts_with("1 of 5 runs of the base have no partner"),
+        "{text}"
+    );
+}
+
+/// Twenty metrics of which one is barely significant: alone it would be red, among twenty it is not.
+#[test]
+fn many_metrics_share_one_false_discovery_rate() {
+    let barely = [0.02, 0.07, 0.09, 0.11, 0.01];
+    let arm = |slow: bool, others: usize| -> Vec<Run> {
+        (1..)
+            .zip(barely)
+            .map(|(pair, d)| {
+                let metrics = (0..=others).map(|i| {
+                    // The others scatter around no change at all.
+                    let step = if pair % 2 == 0 { 0.001 } else { -0.001 };
+                    let shift = if i == 0 { d } else { step };
+                    lower(
+                        &format!("m{i:02}"),
+                        if slow { 100.0 * f64::exp(shift) } else { 100.0 },
+                    )
+                });
+                run("s", Some(pair), metrics.collect())
+            })
+            .collect()
+    };
+    let policy = policy(vec![margin("m*", 0.05)]);
+    let alone = gate(&policy, &(arm(false, 0), arm(true, 0)));
+    assert_eq!(alone.metrics[0].verdict, MetricOutcome::Regressed);
+    let among = gate(&policy, &(arm(false, 19), arm(true, 19)));
+    assert_eq!(among.metrics[0].verdict, MetricOutcome::Inconclusive);
+    assert_eq!(among.metrics[0].p, alone.metrics[0].p);
+}
+
+/// What can't fail the gate doesn't make it harder for what can.
+#[test]
+fn advisory_metrics_take_no_share_of_the_false_discovery_rate() {
+    let arm = |centre: f64, sessions: &[&str]| -> Vec<Run> {
+        let noise = [0.99, 1.0, 1.01];
+        let runs = sessions.iter().flat_map(|session| {
+            noise.map(|noise| {
+                let others = (0..20).map(|i| lower(&format!("other{i}"), noise));
+                let metrics = others.chain([lower("m", centre * noise)]).collect();
+                run(session, None, metrics)
+            })
+        });
+        runs.collect()
+    };
+    let (base, head) = (arm(100.0, &["then"]), arm(106.0, &["now"]));
+    let mut settings = Settings::new(Design::Stored);
+    let between = Some(Between {
+        tau: 0.018,
+        sessions: 30,
+    });
+    settings.noise.insert(
+        "m".into(),
+        Noise {
+            prior: None,
+            between,
+        },
+    );
+    let comparison = compare(&base, &head, &settings);
+    let policy = policy(vec![margin("*", 0.05)]);
+    let verdict = judged(&policy, &base, &head, Some(&comparison));
+    let metric = verdict
+        .metrics
+        .iter()
+        .find(|metric| metric.name == "m")
+        .expect("m");
+    assert!(metric.p.is_some_and(|p| p > 0.05 / 21.0), "{metric:?}");
+    assert_eq!(metric.verdict, MetricOutcome::Regressed);
+    assert_eq!(verdict.reasons, [Reason::Regressed { metric: "m".into() }]);
+}
+
+#[test]
+fn a_saved_verdict_reads_back_and_has_the_promised_fields() -> Result<(), serde_json::Error> {
+    let verdict = gate(&five_percent(), &drifting(1.3));
+    let text = serde_json::to_string(&verdict)?;
+    assert_eq!(serde_json::from_str::<Verdict>(&text)?, verdict);
+
+    let json: serde_json::Value = serde_json::from_str(&text)?;
+    assert_eq!(json["schema"], "plimsoll.verdict/1");
+    assert_eq!(json["exit_code"], 10);
+    let metric = &json["metrics"][0];
+    assert_eq!(metric["name"], "load.a.p95");
+    assert_eq!(metric["verdict"], "regressed");
+    assert_eq!(metric["gating"], true);
+    assert_eq!(
+        (&metric["n_base"], &metric["n_head"]),
+        (&5.into(), &5.into())
+    );
+    let effect = metric["effect"].as_f64().unwrap_or_default();
+    assert!((effect - 0.3).abs() < 0.002, "{effect}");
+    for name in ["lower", "upper", "p", "mde"] {
+        assert!(metric[name].is_f64(), "{name}: {metric}");
+    }
+    assert!(metric["pairs_needed"].is_u64());
+
+    let schema = serde_json::to_value(schemars::schema_for!(Verdict))?;
+    let validator = jsonschema::validator_for(&schema).expect("a valid schema");
+    assert!(validator.is_valid(&json));
+    Ok(())
+}

@@ -1,0 +1,246 @@
+//! 1672 nights of a near-identical pair of builds: what the gate says of five consecutive nights.
+//!
+//! The counts below were reached by an independent program (NumPy and SciPy over the same file) and
+//! are pinned exactly; the bounds beside them are what the tool promises.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use plimsoll::harness::compare::{Design, Noise, Prior, Settings, compare};
+use plimsoll::harness::gate::{Evidence, MetricOutcome, Outcome, exit, judge};
+use plimsoll::harness::model::{Direction, Metric, Run, Unit};
+
+use crate::runs::{margin, policy, run};
+
+const METRICS: [&str; 7] = [
+    "requestAvg",
+    "requestP95",
+    "iterationAvg",
+    "iterationP95",
+    "averageCpuUser",
+    "totalAllocatedMB",
+    "runDurationMs",
+];
+const NIGHTS_A_BLOCK: usize = 5;
+const MARGIN: f64 = 0.05;
+
+type Values = [f64; METRICS.len()];
+
+/// Base and head of every night.
+fn nights() -> Vec<(Values, Values)> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/nightly-pairs.csv");
+    let mut reader = csv::Reader::from_path(path).expect("the recorded nights are there");
+    let header = reader.headers().expect("a header").clone();
+    assert_eq!(header.iter().skip(2).collect::<Vec<_>>(), METRICS);
+    let rows: Vec<(String, String, Values)> = reader
+        .records()
+        .map(|row| {
+            let row = row.expect("a row");
+            let value = |column: usize| row[column + 2].parse().expect("a number");
+            (
+                row[0].to_owned(),
+                row[1].to_owned(),
+                std::array::from_fn(value),
+            )
+        })
+        .collect();
+    rows.chunks(2)
+        .map(|night| {
+            let [(night, base_arm, base), (same, head_arm, head)] = night else {
+                panic!("a night without its head");
+            };
+            assert_eq!(
+                (night, base_arm.as_str(), head_arm.as_str()),
+                (same, "base", "head")
+            );
+            (*base, *head)
+        })
+        .collect()
+}
+
+/// What the gate said of all blocks.
+#[derive(Debug, Default, PartialEq)]
+struct Tally {
+    blocks: usize,
+    /// Red per metric.
+    red: [usize; METRICS.len()],
+    /// Blocks with any red: exit code 10.
+    red_blocks: usize,
+    /// Metrics of blocks whose minimal detectable effect is within the margin, and red among them.
+    powered: usize,
+    powered_red: usize,
+    unchanged: usize,
+    improved: usize,
+}
+
+/// The whole gate over every block from `first` on, with the head's values multiplied by `slowdown`.
+/// With `history`, s₀ comes from that many preceding blocks of the same series.
+fn gate_all(first: usize, history: Option<usize>, slowdown: f64) -> Tally {
+    let nights = nights();
+    let blocks: Vec<_> = nights.chunks_exact(NIGHTS_A_BLOCK).collect();
+    let policy = policy(METRICS.map(|name| margin(name, MARGIN)).into());
+    let mut tally = Tally {
+        blocks: blocks.len() - first,
+        ..Tally::default()
+    };
+    for (number, block) in blocks.iter().enumerate().skip(first) {
+        let arm = |pick: fn(&(Values, Values)) -> &Values, factor: f64| -> Vec<Run> {
+            (1..)
+                .zip(block.iter())
+                .map(|(pair, night)| run("night", Some(pair), metrics(pick(night), factor)))
+                .collect()
+        };
+        let (base, head) = (arm(|night| &night.0, 1.0), arm(|night| &night.1, slowdown));
+        let mut settings = Settings::new(Design::Paired);
+        if let Some(history) = history {
+            settings.noise = noise(&blocks[number - history..number]);
+        }
+        let comparison = compare(&base, &head, &settings);
+        let evidence = Evidence {
+            base: &base,
+            head: &head,
+            comparison: Some(&comparison),
+        };
+        let verdict = judge(&policy, &evidence);
+
+        assert_eq!(verdict.metrics.len(), METRICS.len());
+        let mut any = false;
+        for metric in &verdict.metrics {
+            let place = METRICS
+                .iter()
+                .position(|name| *name == metric.name)
+                .expect("a known metric");
+            let red = metric.verdict == MetricOutcome::Regressed;
+            tally.red[place] += usize::from(red);
+            any |= red;
+            let powered = metric.mde.is_some_and(|mde| mde <= MARGIN);
+            tally.powered += usize::from(powered);
+            tally.powered_red += usize::from(powered && red);
+            tally.unchanged += usize::from(metric.verdict == MetricOutcome::Unchanged);
+            tally.improved += usize::from(metric.verdict == MetricOutcome::Improved);
+        }
+        assert_eq!(any, verdict.verdict == Outcome::Fail);
+        assert_eq!(any, verdict.exit_code == exit::REGRESSION);
+        tally.red_blocks += usize::from(any);
+    }
+    tally
+}
+
+fn metrics(values: &Values, factor: f64) -> Vec<Metric> {
+    let unit = Unit::Other("ms".into());
+    let metric = |(name, value): (&&str, &f64)| {
+        Metric::single(*name, unit.clone(), Direction::Lower, value * factor, 1)
+    };
+    METRICS.iter().zip(values).map(metric).collect()
+}
+
+fn noise(blocks: &[&[(Values, Values)]]) -> BTreeMap<String, Noise> {
+    let of_metric = |place: usize| {
+        let groups: Vec<Vec<f64>> = blocks
+            .iter()
+            .map(|block| {
+                block
+                    .iter()
+                    .map(|(base, head)| (head[place] / base[place]).ln())
+                    .collect()
+            })
+            .collect();
+        Noise {
+            prior: Prior::from_history(groups.iter().map(Vec::as_slice)),
+            between: None,
+        }
+    };
+    METRICS
+        .iter()
+        .enumerate()
+        .map(|(place, name)| ((*name).to_owned(), of_metric(place)))
+        .collect()
+}
+
+/// At most 1 % of blocks red a metric, at most 2 % in any of the seven.
+fn keeps_its_promise_on_the_same_build(tally: &Tally) {
+    let blocks = tally.blocks as f64;
+    assert!(
+        tally.red.iter().all(|red| *red as f64 <= 0.01 * blocks),
+        "{tally:?}"
+    );
+    assert!(tally.red_blocks as f64 <= 0.02 * blocks, "{tally:?}");
+}
+
+/// At least 95 % red where the measurement is good enough for the margin, at least 90 % of all.
+fn keeps_its_promise_on_ten_percent(tally: &Tally) {
+    let all = (tally.blocks * METRICS.len()) as f64;
+    assert!(
+        tally.powered_red as f64 >= 0.95 * tally.powered as f64,
+        "{tally:?}"
+    );
+    assert!(
+        tally.red.iter().sum::<usize>() as f64 >= 0.90 * all,
+        "{tally:?}"
+    );
+}
+
+#[test]
+fn without_a_history_the_same_build_passes() {
+    let tally = gate_all(0, None, 1.0);
+    keeps_its_promise_on_the_same_build(&tally);
+    let expected = Tally {
+        blocks: 334,
+        red: [0, 0, 0, 1, 1, 1, 0],
+        red_blocks: 2,
+        powered: 1766,
+        powered_red: 2,
+        unchanged: 1759,
+        improved: 20,
+    };
+    assert_eq!(tally, expected);
+}
+
+#[test]
+fn without_a_history_ten_percent_is_red() {
+    let tally = gate_all(0, None, 1.1);
+    keeps_its_promise_on_ten_percent(&tally);
+    let expected = Tally {
+        blocks: 334,
+        red: [306, 304, 305, 305, 310, 298, 317],
+        red_blocks: 334,
+        powered: 1766,
+        powered_red: 1745,
+        unchanged: 7,
+        improved: 0,
+    };
+    assert_eq!(tally, expected);
+}
+
+/// d₀ = 4 with s₀ from the twenty blocks before: more of the blocks can hold the margin.
+#[test]
+fn with_a_history_the_same_build_passes() {
+    let tally = gate_all(20, Some(20), 1.0);
+    keeps_its_promise_on_the_same_build(&tally);
+    let expected = Tally {
+        blocks: 314,
+        red: [1, 1, 0, 3, 1, 1, 0],
+        red_blocks: 4,
+        powered: 1749,
+        powered_red: 4,
+        unchanged: 1663,
+        improved: 26,
+    };
+    assert_eq!(tally, expected);
+}
+
+#[test]
+fn with_a_history_ten_percent_is_red() {
+    let tally = gate_all(20, Some(20), 1.1);
+    keeps_its_promise_on_ten_percent(&tally);
+    let expected = Tally {
+        blocks: 314,
+        red: [277, 275, 280, 283, 282, 289, 301],
+        red_blocks: 314,
+        powered: 1749,
+        powered_red: 1728,
+        unchanged: 6,
+        improved: 1,
+    };
+    assert_eq!(tally, expected);
+}
