@@ -212,7 +212,7 @@ mod tests {
         let text = "schema = 1\nname = \"s\"\nurl = \"http://127.0.0.1:1\"\n\
                     [[flow.f.step]]\nget = \"/\"\n[load.a]\nclosed = { users = 1 }\n";
         let scenario = scenario::parse(text, Path::new("s.toml")).unwrap();
-        let plan = &scenario.plans()[0];
+        let plan = &scenario.plans[0];
         let labels = Labels {
             session: "today".into(),
             arm: Some(Arm::Head),

@@ -2,6 +2,7 @@
 
 pub mod load;
 mod progress;
+mod secrets;
 mod redact;
 mod http;
 pub mod probe;
@@ -11,6 +12,7 @@ pub mod bench;
 
 pub use self::progress::{LoadTick, Progress, Tick};
 pub use self::redact::Redactor;
+pub use self::secrets::secret_names;
 
 use std::future::Future;
 
