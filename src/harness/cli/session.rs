@@ -86,6 +86,7 @@ fn assemble(
         schema: RUN_FORMAT.to_owned(),
         id,
         scenario: plan.id(),
+        scenario_file: Some(plan.file.to_string_lossy().into_owned()),
         session: labels.session.clone(),
         arm: labels.arm,
         pair,
