@@ -43,7 +43,12 @@ impl<'a> Timeline<'a> {
     /// The time axis of a run.
     pub(crate) fn of(run: &'a Run) -> Self {
         let measurement = &run.measurement;
-        let phases_end = measurement.phases.iter().map(|span| span.end_ns).max().unwrap_or(0);
+        let phases_end = measurement
+            .phases
+            .iter()
+            .map(|span| span.end_ns)
+            .max()
+            .unwrap_or(0);
         let windows_end = measurement
             .loads
             .iter()
@@ -79,16 +84,26 @@ impl<'a> Timeline<'a> {
         // The room for the names of happenings, in the units of the axis.
         let levels = self.visible().count().min(LEVELS) as f64;
         let level = (y.to - y.from) * LEVEL_PX / f64::from(height_px);
-        let y = Axis { to: y.to + levels * level, ..y };
+        let y = Axis {
+            to: y.to + levels * level,
+            ..y
+        };
         let mut all = self.shades(&y);
         all.extend(marks);
         all.extend(self.happenings(&y, level));
-        Scene { size_px: (WIDTH_PX, height_px), x: self.axis(), y, marks: all }
+        Scene {
+            size_px: (WIDTH_PX, height_px),
+            x: self.axis(),
+            y,
+            marks: all,
+        }
     }
 
     fn visible(&self) -> impl Iterator<Item = &'a TimelineEvent> {
         let to_s = self.to_s;
-        self.events.iter().filter(move |event| (0.0..=to_s).contains(&seconds(event.at_ns)))
+        self.events
+            .iter()
+            .filter(move |event| (0.0..=to_s).contains(&seconds(event.at_ns)))
     }
 
     fn shades(&self, y: &Axis) -> Vec<Mark> {
@@ -110,8 +125,15 @@ impl<'a> Timeline<'a> {
             .enumerate()
             .flat_map(|(i, event)| {
                 let at = seconds(event.at_ns);
-                let line = Mark::Line { points: vec![(at, y.from), (at, y.to)], role: Role::Event };
-                let side = if at > 0.7 * self.to_s { Side::Left } else { Side::Right };
+                let line = Mark::Line {
+                    points: vec![(at, y.from), (at, y.to)],
+                    role: Role::Event,
+                };
+                let side = if at > 0.7 * self.to_s {
+                    Side::Left
+                } else {
+                    Side::Right
+                };
                 let nudge = 0.008 * self.to_s * if side == Side::Left { -1.0 } else { 1.0 };
                 let label = Mark::Text {
                     at: (at + nudge, y.to - level * ((i % LEVELS) as f64 + 0.5)),
@@ -140,15 +162,23 @@ pub(crate) fn curves(
             (curve.role, thinned(&curve.points, join))
         })
         .collect();
-    let top = thin.iter().flat_map(|(_, points)| points).map(|(_, v)| *v).fold(0.0, f64::max);
+    let top = thin
+        .iter()
+        .flat_map(|(_, points)| points)
+        .map(|(_, v)| *v)
+        .fold(0.0, f64::max);
     let marks = thin
         .into_iter()
         .flat_map(|(role, points)| {
             let gap = usual_step(&points) * 3.5;
-            lines(&points, gap).into_iter().map(move |points| Mark::Line { points, role })
+            lines(&points, gap)
+                .into_iter()
+                .map(move |points| Mark::Line { points, role })
         })
         .collect();
-    timeline.scene(height_px, axis::from_zero(unit, top), marks).svg()
+    timeline
+        .scene(height_px, axis::from_zero(unit, top), marks)
+        .svg()
 }
 
 /// Iterations per second over time: asked for, achieved, failed, dropped.
@@ -163,24 +193,42 @@ pub(crate) fn rate_over_time(timeline: &Timeline<'_>, load: &LoadMeasurement) ->
         let start_s = seconds(windows[0].start_ns as i64);
         let at = start_s + length_s / 2.0;
         let rate = |count: fn(&crate::harness::model::Counts) -> u64| {
-            (at, windows.iter().map(|w| count(&w.counts)).sum::<u64>() as f64 / length_s)
+            (
+                at,
+                windows.iter().map(|w| count(&w.counts)).sum::<u64>() as f64 / length_s,
+            )
         };
         done.push(rate(|counts| counts.completed));
         failed.push(rate(|counts| counts.failed));
         dropped.push(rate(|counts| counts.dropped));
-        let targets: Vec<f64> = windows.iter().filter_map(|window| window.target_rate).collect();
+        let targets: Vec<f64> = windows
+            .iter()
+            .filter_map(|window| window.target_rate)
+            .collect();
         if !targets.is_empty() {
             target.push((at, mean(&targets)));
         }
     }
     let any = |points: &[(f64, f64)]| points.iter().any(|(_, v)| *v > 0.0);
     let mut all = vec![
-        Curve { points: target, role: Role::Target, keep_peaks: false },
-        Curve { points: done, role: Role::Head, keep_peaks: false },
+        Curve {
+            points: target,
+            role: Role::Target,
+            keep_peaks: false,
+        },
+        Curve {
+            points: done,
+            role: Role::Head,
+            keep_peaks: false,
+        },
     ];
     for (points, role) in [(failed, Role::Failed), (dropped, Role::Dropped)] {
         if any(&points) {
-            all.push(Curve { points, role, keep_peaks: false });
+            all.push(Curve {
+                points,
+                role,
+                keep_peaks: false,
+            });
         }
     }
     curves(timeline, HEIGHT_PX, &Unit::PerSecond, &all)
@@ -193,7 +241,10 @@ pub(super) fn seconds(ns: i64) -> f64 {
 
 /// The median distance of neighbours; a second where there are none.
 pub(super) fn usual_step(points: &[(f64, f64)]) -> f64 {
-    let mut steps: Vec<f64> = points.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
+    let mut steps: Vec<f64> = points
+        .windows(2)
+        .map(|pair| pair[1].0 - pair[0].0)
+        .collect();
     steps.sort_by(f64::total_cmp);
     steps.get(steps.len() / 2).copied().unwrap_or(1.0).max(1e-3)
 }

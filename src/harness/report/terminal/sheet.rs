@@ -60,7 +60,10 @@ pub(super) fn plain(text: impl Into<String>) -> Cell {
 
 /// A cell.
 pub(super) fn toned(text: impl Into<String>, tone: Tone) -> Cell {
-    Cell { text: text.into(), tone }
+    Cell {
+        text: text.into(),
+        tone,
+    }
 }
 
 /// A text in the making.
@@ -72,7 +75,10 @@ pub(super) struct Sheet {
 impl Sheet {
     pub(super) fn new(style: TerminalStyle) -> Self {
         let width = style.width.max(MIN_WIDTH);
-        Self { style: TerminalStyle { width, ..style }, out: String::new() }
+        Self {
+            style: TerminalStyle { width, ..style },
+            out: String::new(),
+        }
     }
 
     pub(super) fn finish(self) -> String {
@@ -127,7 +133,7 @@ impl Sheet {
     pub(super) fn block(&mut self, indent: &str, lines: &str) {
         for line in lines.lines() {
             let room = self.style.width.saturating_sub(indent.len());
-            let line = self.legible(&text::shown(line, room.max(10)));
+            let line = self.fitted(line, room);
             self.out.push_str(indent);
             self.painted(&line, Tone::Dim);
             self.out.push('\n');
@@ -138,10 +144,17 @@ impl Sheet {
     /// Where it doesn't fit, a name gets a line of its own with the last cell, the numbers below it
     /// stay columns; where these don't fit either, every cell gets a line.
     pub(super) fn table(&mut self, heads: &[&str], rows: &[Vec<Cell>]) {
-        let heads: Vec<Cell> = heads.iter().map(|head| toned(self.legible(head), Tone::Dim)).collect();
+        let heads: Vec<Cell> = heads
+            .iter()
+            .map(|head| toned(self.legible(head), Tone::Dim))
+            .collect();
         let rows: Vec<Vec<Cell>> = rows
             .iter()
-            .map(|row| row.iter().map(|c| toned(self.legible(&c.text), c.tone)).collect())
+            .map(|row| {
+                row.iter()
+                    .map(|c| toned(self.legible(&c.text), c.tone))
+                    .collect()
+            })
             .collect();
         let mut widths: Vec<usize> = heads.iter().map(|head| display_width(&head.text)).collect();
         for row in &rows {
@@ -152,7 +165,8 @@ impl Sheet {
         let [name_width, numbers @ ..] = widths.as_mut_slice() else {
             return;
         };
-        let taken = |columns: &[usize]| columns.iter().map(|width| width + GAP.len()).sum::<usize>();
+        let taken =
+            |columns: &[usize]| columns.iter().map(|width| width + GAP.len()).sum::<usize>();
         let room = self.style.width.saturating_sub(taken(numbers) + GAP.len());
         if room >= MIN_NAME_WIDTH.min(*name_width) {
             *name_width = (*name_width).min(room);
@@ -163,7 +177,9 @@ impl Sheet {
             && 2 * GAP.len() + taken(numbers) <= self.style.width
         {
             // An empty name keeps the numbers under each other and apart from the names.
-            let widths: Vec<usize> = std::iter::once(GAP.len()).chain(numbers.iter().copied()).collect();
+            let widths: Vec<usize> = std::iter::once(GAP.len())
+                .chain(numbers.iter().copied())
+                .collect();
             self.split(&heads, &rows, &widths);
         } else {
             self.list(&heads, &rows);
@@ -192,7 +208,7 @@ impl Sheet {
     fn row(&mut self, row: &[Cell], widths: &[usize]) {
         let mut line = String::new();
         for (i, (cell, &width)) in row.iter().zip(widths).enumerate() {
-            let text = self.legible(&fitted(&cell.text, width));
+            let text = self.fitted(&cell.text, width);
             let pad = " ".repeat(width.saturating_sub(display_width(&text)));
             let painted = self.paint(&text, cell.tone);
             line.push_str(GAP);
@@ -236,10 +252,25 @@ impl Sheet {
         format!("{style}{text}{style:#}")
     }
 
+    /// The text cut to `width` columns. A character may take two of them, so it is cut until it fits.
+    fn fitted(&self, text: &str, width: usize) -> String {
+        let mut cut = self.legible(text);
+        let mut chars = cut.chars().count();
+        while display_width(&cut) > width && chars > 1 {
+            chars = (chars - 1).min(width);
+            cut = self.legible(&text::shown(text, chars));
+        }
+        cut
+    }
+
     /// What this terminal can show of a text, on one line and without control characters.
     fn legible(&self, hostile: &str) -> String {
         let line = text::one_line(hostile);
-        if self.style.ascii { format::ascii(&line) } else { line }
+        if self.style.ascii {
+            format::ascii(&line)
+        } else {
+            line
+        }
     }
 }
 
@@ -254,15 +285,4 @@ fn style_of(tone: Tone) -> Style {
         Tone::Bad => coloured(AnsiColor::Red),
         Tone::Void => coloured(AnsiColor::Magenta),
     }
-}
-
-/// `text` cut to `width` columns. Characters may be two columns wide, so cut until it fits.
-fn fitted(text: &str, width: usize) -> String {
-    let mut chars = text.chars().count();
-    let mut cut = text.to_owned();
-    while display_width(&cut) > width && chars > 1 {
-        chars -= 1;
-        cut = text::shown(text, chars);
-    }
-    cut
 }
