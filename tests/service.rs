@@ -106,18 +106,11 @@ impl Service {
     /// The value of a metric; of all its series together where it has labels.
     async fn metric(&self, name: &str) -> f64 {
         let text = self.get("/metrics").await.text().await.unwrap();
-        let lines = text.lines().map(|line| Ok(line.to_owned()));
-        let scrape = prometheus_parse::Scrape::parse(lines).unwrap();
-        let values: Vec<f64> = scrape
-            .samples
-            .iter()
-            .filter(|sample| sample.metric == name)
-            .map(|sample| match sample.value {
-                prometheus_parse::Value::Counter(value)
-                | prometheus_parse::Value::Gauge(value)
-                | prometheus_parse::Value::Untyped(value) => value,
-                _ => panic!("{name} is a plain number"),
-            })
+        let series = text.lines().filter(|line| !line.starts_with('#'));
+        let values: Vec<f64> = series
+            .filter_map(|line| line.rsplit_once(' '))
+            .filter(|(series, _)| series.split('{').next() == Some(name))
+            .map(|(_, value)| value.parse().unwrap())
             .collect();
         assert!(!values.is_empty(), "no metric {name}");
         values.iter().sum()

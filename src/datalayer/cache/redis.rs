@@ -109,7 +109,7 @@ impl RedisTier {
         })
     }
 
-    /// The connection, for the parts of the data layer that share the server with the cache.
+    /// A handle on the one connection: commands of all tasks travel on it side by side.
     fn connection(&self) -> ConnectionManager {
         self.connection.clone()
     }

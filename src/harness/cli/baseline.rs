@@ -19,15 +19,26 @@ use super::workspace;
 const SESSIONS_FOR_SPREAD: usize = 3;
 
 /// Shows, saves or compares.
-pub async fn run(global: &Global, output: &Output, command: &BaselineCommand) -> Result<u8, Failure> {
+pub(super) async fn run(
+    global: &Global,
+    output: &Output,
+    command: &BaselineCommand,
+) -> Result<u8, Failure> {
     match command {
-        BaselineCommand::Show { scenario, baselines } => show(output, scenario.as_deref(), baselines),
-        BaselineCommand::Save { scenarios, sessions, baselines } => {
-            save(global, output, scenarios, *sessions as usize, baselines).await
-        }
-        BaselineCommand::Diff { old, new, baselines } => {
-            diff(global, output, old, new.as_deref(), baselines).await
-        }
+        BaselineCommand::Show {
+            scenario,
+            baselines,
+        } => show(output, scenario.as_deref(), baselines),
+        BaselineCommand::Save {
+            scenarios,
+            sessions,
+            baselines,
+        } => save(global, output, scenarios, *sessions as usize, baselines).await,
+        BaselineCommand::Diff {
+            old,
+            new,
+            baselines,
+        } => diff(global, output, old, new.as_deref(), baselines).await,
     }
 }
 
@@ -42,7 +53,8 @@ fn show(output: &Output, scenario: Option<&str>, folder: &Path) -> Result<u8, Fa
         return Ok(exit::PASS);
     }
     if found.is_empty() {
-        output.say("no baselines yet; make one: plimsoll run --runs 5, then plimsoll baseline save");
+        output
+            .say("no baselines yet; make one: plimsoll run --runs 5, then plimsoll baseline save");
     }
     for (path, baseline) in &found {
         output.answer(&describe(path, baseline, scenario.is_some()))?;
@@ -51,7 +63,11 @@ fn show(output: &Output, scenario: Option<&str>, folder: &Path) -> Result<u8, Fa
 }
 
 fn describe(path: &Path, baseline: &Baseline, whole: bool) -> String {
-    let runs: usize = baseline.sessions.iter().map(|session| session.runs.len()).sum();
+    let runs: usize = baseline
+        .sessions
+        .iter()
+        .map(|session| session.runs.len())
+        .sum();
     let mut lines = vec![
         format!("{}  {}", text::one_line(&baseline.scenario), path.display()),
         format!(
@@ -82,7 +98,11 @@ fn describe(path: &Path, baseline: &Baseline, whole: bool) -> String {
             .flat_map(|session| &session.metrics)
             .map(|(name, metric)| (name, &metric.unit))
             .collect();
-        let width = metrics.keys().map(|name| name.chars().count()).max().unwrap_or_default();
+        let width = metrics
+            .keys()
+            .map(|name| name.chars().count())
+            .max()
+            .unwrap_or_default();
         for (name, unit) in metrics {
             let median = baseline.median(name);
             let shown = median.map_or_else(|| "–".to_owned(), |value| format::value(unit, value));
@@ -108,7 +128,9 @@ async fn save(
     let mut wanted: Vec<&str> = scenarios.iter().map(String::as_str).collect();
     if wanted.is_empty() {
         let newest = known.iter().max_by_key(|session| session.last_started_at);
-        let Some(newest) = newest else { return Err(no_runs("this project")) };
+        let Some(newest) = newest else {
+            return Err(no_runs("this project"));
+        };
         wanted = known
             .iter()
             .filter(|session| session.session == newest.session)
@@ -164,9 +186,13 @@ async fn newest_sessions(
         .filter(|session| session.scenario == scenario && session.valid_runs > 0)
         .collect();
     of_scenario.sort_by_key(|session| std::cmp::Reverse(session.last_started_at));
-    let Some(newest) = of_scenario.first() else { return Err(no_runs(scenario)) };
+    let Some(newest) = of_scenario.first() else {
+        return Err(no_runs(scenario));
+    };
     let fingerprint = newest.fingerprint_id.clone();
-    let chosen = of_scenario.into_iter().filter(|session| session.fingerprint_id == fingerprint);
+    let chosen = of_scenario
+        .into_iter()
+        .filter(|session| session.fingerprint_id == fingerprint);
     let mut ids = Vec::new();
     for session in chosen.take(sessions) {
         let query = Query {
@@ -184,7 +210,10 @@ async fn newest_sessions(
     }
     // Ids sort by time.
     ids.sort();
-    history.load(&ids).await.map_err(|error| Failure::tool("reading the history", &error))
+    history
+        .load(&ids)
+        .await
+        .map_err(|error| Failure::tool("reading the history", &error))
 }
 
 async fn diff(
@@ -223,8 +252,16 @@ async fn diff(
             text::one_line(&difference.head)
         ));
     }
-    let width = changes.rows.iter().map(|row| row.metric.chars().count()).max().unwrap_or_default();
-    let mut table = format!("{:<width$} {:>12} {:>12} {:>9}\n", "metric", "old", "new", "change");
+    let width = changes
+        .rows
+        .iter()
+        .map(|row| row.metric.chars().count())
+        .max()
+        .unwrap_or_default();
+    let mut table = format!(
+        "{:<width$} {:>12} {:>12} {:>9}\n",
+        "metric", "old", "new", "change"
+    );
     for row in &changes.rows {
         let shown = |value: Option<f64>| {
             value.map_or_else(|| "–".to_owned(), |value| format::value(&row.unit, value))
@@ -263,7 +300,9 @@ fn named(name: &str, folder: &Path) -> Result<Vec<(PathBuf, Baseline)>, Failure>
     if found.is_empty() {
         return Err(Failure::usage(
             format!("there is no baseline of `{name}` in {}", folder.display()),
-            format!("see what there is: plimsoll baseline show; or save one: plimsoll baseline save {name}"),
+            format!(
+                "see what there is: plimsoll baseline show; or save one: plimsoll baseline save {name}"
+            ),
         ));
     }
     Ok(found)
@@ -280,8 +319,12 @@ fn only(mut found: Vec<(PathBuf, Baseline)>, name: &str) -> Result<(PathBuf, Bas
 }
 
 fn all(folder: &Path) -> Result<Vec<(PathBuf, Baseline)>, Failure> {
-    let paths = Baseline::list(folder).map_err(|error| Failure::tool("listing baselines", &error))?;
-    paths.into_iter().map(|path| Ok((path.clone(), load(&path)?))).collect()
+    let paths =
+        Baseline::list(folder).map_err(|error| Failure::tool("listing baselines", &error))?;
+    paths
+        .into_iter()
+        .map(|path| Ok((path.clone(), load(&path)?)))
+        .collect()
 }
 
 fn load(path: &Path) -> Result<Baseline, Failure> {
@@ -289,7 +332,9 @@ fn load(path: &Path) -> Result<Baseline, Failure> {
 }
 
 async fn existing(global: &Global) -> Result<History, Failure> {
-    workspace::existing_history(global).await?.ok_or_else(|| no_runs("this project"))
+    workspace::existing_history(global)
+        .await?
+        .ok_or_else(|| no_runs("this project"))
 }
 
 fn no_runs(of: &str) -> Failure {

@@ -14,20 +14,35 @@ use super::sources::{Places, Source};
 use super::verdicts::{Case, comparable, page_path};
 use super::workspace;
 
+/// Said where there is nothing to judge by.
+const NOT_JUDGED: &str = "no gate judges these runs: name their scenario with --scenario";
+
 /// `compare`: two arms, judged.
-pub async fn run(global: &Global, output: &Output, args: &CompareArgs) -> Result<u8, Failure> {
+pub(super) async fn run(
+    global: &Global,
+    output: &Output,
+    args: &CompareArgs,
+) -> Result<u8, Failure> {
     let history = workspace::existing_history(global).await?;
-    let places = Places { history: history.as_ref(), baselines: &args.baselines };
+    let places = Places {
+        history: history.as_ref(),
+        baselines: &args.baselines,
+    };
     let mut head = places.find(&args.head).await?;
     let mut base = match args.base.as_str() {
-        "baseline" => places.baseline_for(&head.runs[0])?.ok_or_else(|| no_baseline(&head.runs[0]))?,
+        "baseline" => places
+            .baseline_for(&head.runs[0])?
+            .ok_or_else(|| no_baseline(&head.runs[0]))?,
         name => places.find(name).await?,
     };
     let design = design(args.paired, &mut base, &mut head)?;
     let plan = plan_of(args.scenario.as_deref(), &head.runs[0], output)?;
     let mut policy = match (&plan, args.gate.as_slice()) {
         (Some(plan), []) => Policy::of(plan),
-        (None, []) => Policy { scenario: head.runs[0].scenario.clone(), ..Policy::default() },
+        (None, []) => Policy {
+            scenario: head.runs[0].scenario.clone(),
+            ..Policy::default()
+        },
         (_, globs) => Policy {
             scenario: head.runs[0].scenario.clone(),
             gates: gates(globs, args.regress.as_deref())?,
@@ -38,9 +53,7 @@ pub async fn run(global: &Global, output: &Output, args: &CompareArgs) -> Result
     policy.beyond_margin = args.strictness.beyond_margin;
     policy.require_baseline = args.strictness.require_baseline;
     let notes = match policy.gates.is_empty() {
-        true => vec![
-            "no gate judges these runs: name a scenario with --scenario, or metrics with --gate and --regress".to_owned(),
-        ],
+        true => vec![NOT_JUDGED.to_owned()],
         false => Vec::new(),
     };
     let paired = if args.paired { " --paired" } else { "" };
@@ -67,13 +80,22 @@ pub async fn run(global: &Global, output: &Output, args: &CompareArgs) -> Result
 
 /// `report`: the page and the summary of saved runs, once more. The verdict is shown; the exit code
 /// says only whether it could be.
-pub async fn report(global: &Global, output: &Output, args: &ReportArgs) -> Result<u8, Failure> {
+pub(super) async fn report(
+    global: &Global,
+    output: &Output,
+    args: &ReportArgs,
+) -> Result<u8, Failure> {
     let history = workspace::existing_history(global).await?;
-    let places = Places { history: history.as_ref(), baselines: &args.baselines };
+    let places = Places {
+        history: history.as_ref(),
+        baselines: &args.baselines,
+    };
     let mut head = places.find(&args.runs).await?;
     let first = head.runs[0].clone();
-    let (mut base, notes) = match args.base.as_deref() {
-        None | Some("baseline") => comparable(places.baseline_for(&first)?, &first, &args.baselines),
+    let (mut base, mut notes) = match args.base.as_deref() {
+        None | Some("baseline") => {
+            comparable(places.baseline_for(&first)?, &first, &args.baselines)
+        }
         Some(name) => (Some(places.find(name).await?), Vec::new()),
     };
     if args.base.as_deref() == Some("baseline") && base.is_none() {
@@ -86,22 +108,37 @@ pub async fn report(global: &Global, output: &Output, args: &ReportArgs) -> Resu
     let plan = plan_of(args.scenario.as_deref(), &first, output)?;
     let mut policy = match &plan {
         Some(plan) => Policy::of(plan),
-        None => Policy { scenario: first.scenario.clone(), ..Policy::default() },
+        None => Policy {
+            scenario: first.scenario.clone(),
+            ..Policy::default()
+        },
     };
     if base.is_none() {
         for gate in &mut policy.gates {
             gate.regress = None;
         }
     }
-    let page: PathBuf = args.html.clone().unwrap_or_else(|| page_path(Path::new("reports"), &first));
+    if args.base.is_none() {
+        notes.clear();
+    }
+    if plan.is_none() {
+        notes.push(NOT_JUDGED.to_owned());
+    }
+    let page: PathBuf = args
+        .html
+        .clone()
+        .unwrap_or_else(|| page_path(Path::new("reports"), &first));
     let judged = Case {
         policy,
         plan: plan.as_ref(),
         head: &head,
         base: base.as_ref(),
         design,
-        notes: if args.base.is_some() { notes } else { Vec::new() },
-        commands: vec![format!("plimsoll report {}", shell_words::quote(&args.runs))],
+        notes,
+        commands: vec![format!(
+            "plimsoll report {}",
+            shell_words::quote(&args.runs)
+        )],
     }
     .judge();
     judged.write_page(&page)?;
@@ -142,25 +179,30 @@ fn design(paired: bool, base: &mut Source, head: &mut Source) -> Result<Design, 
 /// The scenario whose gates judge: the one that is named, or the one in scenarios/ that has the
 /// runs' id. Runs of which no scenario is left are shown without being judged.
 fn plan_of(named: Option<&Path>, run: &Run, output: &Output) -> Result<Option<Plan>, Failure> {
-    let (name, variant) = match run.scenario.split_once('@') {
-        Some((name, variant)) => (name, Some(variant)),
-        None => (run.scenario.as_str(), None),
-    };
+    let variant = run.scenario.split_once('@').map(|(_, variant)| variant);
     if let Some(file) = named {
-        let chosen = workspace::Chosen { files: vec![file.to_owned()], named: true };
+        let chosen = workspace::Chosen {
+            files: vec![file.to_owned()],
+            named: true,
+        };
         return Ok(workspace::plans(&chosen, variant, output)?.pop());
     }
+    // The file that made the run comes first, as long as it is still there and still that scenario.
+    let made_it = run.scenario_file.iter().map(PathBuf::from);
     let quiet = Output { quiet: true, ..*output };
-    let Ok(chosen) = workspace::choose(&[], &quiet) else { return Ok(None) };
+    let found = workspace::choose(&[], &quiet).map_or_else(|_| Vec::new(), |chosen| chosen.files);
     // A file with mistakes can't be the one, and is none of this call's business.
-    let found = chosen.files.iter().filter_map(|file| scenario::load(file).ok()).find(|found| found.name() == name);
-    Ok(found.and_then(|found| found.plan(variant).ok().cloned()))
+    let mut plans = made_it.chain(found).filter_map(|file| scenario::check(&file).ok()).flatten();
+    Ok(plans.find(|plan| plan.id() == run.scenario))
 }
 
 fn gates(globs: &[String], regress: Option<&str>) -> Result<Vec<GatePlan>, Failure> {
     let text = regress.unwrap_or_default();
-    let margin = scenario::share(text).map_err(|problem| {
-        Failure::usage(format!("--regress {text}: {problem}"), "write a percentage: --regress 5%")
+    let margin = scenario::parse_percent(text).map_err(|problem| {
+        Failure::usage(
+            format!("--regress {text}: {problem}"),
+            "write a percentage: --regress 5%",
+        )
     })?;
     let gate = |glob: &String| GatePlan {
         metric: glob.clone(),

@@ -1,7 +1,6 @@
 //! The problems of a scenario file as a person reads them, and as an editor does.
 
 use std::fmt;
-use std::path::Path;
 
 use miette::{
     Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode,
@@ -9,11 +8,16 @@ use miette::{
 };
 use serde_json::{Value, json};
 
-use crate::harness::scenario::Problem;
+use crate::harness::scenario::{Problem, Rejection};
 
-/// Draws each problem with its lines of the file, and how many there are. `text` is the file that
-/// the problems are of; `width` is that of the terminal in columns.
-pub fn render(file: &Path, text: &str, problems: &[Problem], colour: bool, width: usize) -> String {
+/// Draws each problem with its lines of the file, and how many there are. `width` is that of the
+/// terminal in columns.
+pub(super) fn render(rejection: &Rejection, colour: bool, width: usize) -> String {
+    let Rejection {
+        file,
+        text,
+        problems,
+    } = rejection;
     let styles = if colour {
         ThemeStyles::ansi()
     } else {
@@ -50,23 +54,22 @@ pub fn render(file: &Path, text: &str, problems: &[Problem], colour: bool, width
     drawn
 }
 
-/// The problems for `--format json`: an array of objects with file, line, column, code, message,
-/// label and help (or null). Lines and columns count from 1, columns in characters.
-pub fn to_json(file: &Path, problems: &[Problem]) -> Value {
-    problems
-        .iter()
-        .map(|problem| {
-            json!({
-                "file": file.display().to_string(),
-                "line": problem.line,
-                "column": problem.column,
-                "code": problem.code,
-                "message": problem.message,
-                "label": problem.label,
-                "help": problem.help,
-            })
+/// The problems for `--format json`: objects with file, line, column, code, message, label and help
+/// (or null). Lines and columns count from 1, columns in characters.
+pub(super) fn to_json(rejection: &Rejection) -> Vec<Value> {
+    let file = rejection.file.display().to_string();
+    let problems = rejection.problems.iter().map(|problem| {
+        json!({
+            "file": file,
+            "line": problem.line,
+            "column": problem.column,
+            "code": problem.code,
+            "message": problem.message,
+            "label": problem.label,
+            "help": problem.help,
         })
-        .collect()
+    });
+    problems.collect()
 }
 
 /// A file is drawn on a terminal: what would steer it, or turn the direction of text, is drawn as
@@ -112,7 +115,8 @@ impl Diagnostic for Shown<'_> {
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {
-        Some(self.source)
+        // Of a file that couldn't be read there is nothing to show.
+        (!self.source.inner().is_empty()).then_some(self.source as &dyn SourceCode)
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {

@@ -23,7 +23,7 @@ use super::workspace;
 
 /// What is asked of the runs.
 #[derive(Debug, Clone, Copy)]
-pub enum Asked {
+pub(super) enum Asked {
     /// Whether the limits hold.
     Limits,
     /// That, and whether anything got worse than the baseline.
@@ -32,17 +32,17 @@ pub enum Asked {
 
 /// How the runs are labelled.
 #[derive(Debug, Clone, Default)]
-pub struct Label {
+pub(super) struct Label {
     /// The arm of a comparison to come.
-    pub arm: Option<Arm>,
+    pub(super) arm: Option<Arm>,
     /// The pair of the first run.
-    pub pair: Option<u32>,
+    pub(super) pair: Option<u32>,
     /// The session to add to.
-    pub session: Option<String>,
+    pub(super) session: Option<String>,
 }
 
 /// Runs what is selected and answers; the exit code is that of the weightiest verdict.
-pub async fn execute(
+pub(super) async fn execute(
     global: &Global,
     output: &Output,
     selection: &Selection,
@@ -59,7 +59,9 @@ pub async fn execute(
         }
         None => true,
     });
-    if chosen.named && let Some(text) = missing.first() {
+    if chosen.named
+        && let Some(text) = missing.first()
+    {
         return Err(Failure::Tool(text.clone()));
     }
     for text in &missing {
@@ -70,7 +72,14 @@ pub async fn execute(
     let session = label.session.clone().unwrap_or_else(new_session);
     let mut codes = Vec::new();
     for plan in &plans {
-        let case = Session { output, selection, asked, label, history: &history, session: &session };
+        let case = Session {
+            output,
+            selection,
+            asked,
+            label,
+            history: &history,
+            session: &session,
+        };
         codes.push(case.run(plan, &stop).await?);
         if *stop.borrow() {
             break;
@@ -97,7 +106,10 @@ impl Session<'_> {
             return Ok(exit::INVALID);
         };
         let page = page_path(&self.selection.reports, first);
-        let places = Places { history: Some(self.history), baselines: &self.selection.baselines };
+        let places = Places {
+            history: Some(self.history),
+            baselines: &self.selection.baselines,
+        };
         let stored = places.baseline_for(first)?;
         let (base, notes) = comparable(stored, first, &self.selection.baselines);
         let mut policy = Policy::of(plan);
@@ -155,7 +167,11 @@ impl Session<'_> {
         })
         .await;
         live.finish();
-        Ok(Source { label: format!("session {}", self.session), runs: runs?, baseline: None })
+        Ok(Source {
+            label: format!("session {}", self.session),
+            runs: runs?,
+            baseline: None,
+        })
     }
 
     async fn save(&self, run: &Run) -> Result<(), Failure> {
@@ -172,7 +188,11 @@ impl Session<'_> {
 
     fn commands(&self, plan: &Plan, run: &Run) -> Vec<String> {
         let mut commands = Vec::new();
-        if let Some(revision) = run.revision.as_deref().filter(|text| !text.ends_with("+dirty")) {
+        if let Some(revision) = run
+            .revision
+            .as_deref()
+            .filter(|text| !text.ends_with("+dirty"))
+        {
             commands.push(format!("git checkout {}", shell_words::quote(revision)));
         }
         let command = match self.asked {
@@ -188,7 +208,10 @@ impl Session<'_> {
             line.push_str(&format!(" --runs {runs}"));
         }
         commands.push(line);
-        commands.push(format!("plimsoll report {}", shell_words::quote(&run.session)));
+        commands.push(format!(
+            "plimsoll report {}",
+            shell_words::quote(&run.session)
+        ));
         commands
     }
 }
@@ -227,14 +250,22 @@ fn stop_on_signal() -> Result<watch::Receiver<bool>, Failure> {
 fn missing_program(plan: &Plan) -> Option<String> {
     let commands = plan.processes.iter().flat_map(|process| {
         let start = process.build.is_none().then_some(&process.start);
-        process.build.iter().chain(&process.prepare).chain(start).map(move |command| (process, command))
+        process
+            .build
+            .iter()
+            .chain(&process.prepare)
+            .chain(start)
+            .map(move |command| (process, command))
     });
     for (process, command) in commands {
         // A program whose name is filled in can't be looked for before that.
         let Some(program) = command.words.first().and_then(|word| word.as_literal()) else {
             continue;
         };
-        let folder = process.cwd.as_ref().map_or_else(|| plan.root.clone(), |cwd| plan.root.join(cwd));
+        let folder = process
+            .cwd
+            .as_ref()
+            .map_or_else(|| plan.root.clone(), |cwd| plan.root.join(cwd));
         if !is_there(program, &folder) {
             return Some(format!(
                 "{}: the program `{program}` of process `{}` is not on this machine; install it or put it on PATH",

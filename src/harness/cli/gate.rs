@@ -6,6 +6,13 @@ use super::failure::Failure;
 use super::output::Output;
 
 /// Runs and answers.
-pub async fn run(global: &Global, output: &Output, args: &GateArgs) -> Result<u8, Failure> {
-    execute(global, output, &args.selection, Asked::Baseline(args.strictness), &Label::default()).await
+pub(super) async fn run(global: &Global, output: &Output, args: &GateArgs) -> Result<u8, Failure> {
+    execute(
+        global,
+        output,
+        &args.selection,
+        Asked::Baseline(args.strictness),
+        &Label::default(),
+    )
+    .await
 }

@@ -13,17 +13,20 @@ use super::output::Output;
 use super::workspace;
 
 /// Lists.
-pub async fn run(global: &Global, output: &Output, args: &ListArgs) -> Result<u8, Failure> {
+pub(super) async fn run(global: &Global, output: &Output, args: &ListArgs) -> Result<u8, Failure> {
     if args.sessions {
         return sessions(global, output).await;
     }
     let chosen = workspace::choose(&args.files, output)?;
-    let plans: Vec<Plan> = workspace::scenarios(&chosen.files, output)?
-        .iter()
-        .flat_map(|scenario| scenario.plans().to_vec())
+    let plans: Vec<Plan> = workspace::all_variants(&chosen.files, output)?
+        .into_iter()
+        .flatten()
         .collect();
     if output.is_json() {
-        let all: Vec<_> = plans.iter().map(|plan| to_json(plan, args.metrics)).collect();
+        let all: Vec<_> = plans
+            .iter()
+            .map(|plan| to_json(plan, args.metrics))
+            .collect();
         output.answer_json(&all)?;
         return Ok(exit::PASS);
     }
@@ -47,13 +50,19 @@ async fn sessions(global: &Global, output: &Output) -> Result<u8, Failure> {
     } else if sessions.is_empty() {
         output.say("no sessions yet; make one: plimsoll run");
     } else {
-        let mut table = format!("{:<22} {:<28} {:<20} {:>5} {:>5}\n", "session", "scenario", "started (UTC)", "runs", "valid");
+        let mut table = format!(
+            "{:<22} {:<28} {:<20} {:>5} {:>5}\n",
+            "session", "scenario", "started (UTC)", "runs", "valid"
+        );
         for session in &sessions {
             table.push_str(&format!(
                 "{:<22} {:<28} {:<20} {:>5} {:>5}\n",
                 text::shown(&session.session, 22),
                 text::shown(&session.scenario, 28),
-                session.first_started_at.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+                session
+                    .first_started_at
+                    .strftime("%Y-%m-%d %H:%M:%S")
+                    .to_string(),
                 session.runs,
                 session.valid_runs,
             ));
@@ -98,29 +107,55 @@ fn describe(plan: &Plan, metrics: bool) -> String {
     if !plan.description.is_empty() {
         lines.push(format!("  {}", text::one_line(&plan.description)));
     }
-    let names: Vec<_> = plan.processes.iter().map(|process| process.name.as_str()).collect();
+    let names: Vec<_> = plan
+        .processes
+        .iter()
+        .map(|process| process.name.as_str())
+        .collect();
     if !names.is_empty() {
         lines.push(format!("  starts {}", names.join(", ")));
     }
     for load in &plan.loads {
         let arrivals = match &load.arrivals {
-            Arrivals::Open { stages, max_in_flight } => format!(
+            Arrivals::Open {
+                stages,
+                max_in_flight,
+            } => format!(
                 "open, up to {:.0}/s, at most {max_in_flight} in flight",
-                stages.iter().map(|stage| stage.from.max(stage.to)).fold(0.0, f64::max)
+                stages
+                    .iter()
+                    .map(|stage| stage.from.max(stage.to))
+                    .fold(0.0, f64::max)
             ),
             Arrivals::Closed { stages } => format!(
                 "closed, up to {:.0} users",
-                stages.iter().map(|stage| stage.from.max(stage.to)).fold(0.0, f64::max)
+                stages
+                    .iter()
+                    .map(|stage| stage.from.max(stage.to))
+                    .fold(0.0, f64::max)
             ),
         };
-        lines.push(format!("  load {}: flow {}, {arrivals}", load.name, load.flow));
+        lines.push(format!(
+            "  load {}: flow {}, {arrivals}",
+            load.name, load.flow
+        ));
     }
     if !plan.loads.is_empty() {
-        lines.push(format!("  takes {} a run", format::duration_ns(plan.phases.total_ns())));
+        lines.push(format!(
+            "  takes {} a run",
+            format::duration_ns(plan.phases.total_ns())
+        ));
     }
     for bench in &plan.benches {
-        let targets = if bench.targets.is_empty() { "all".to_owned() } else { bench.targets.join(", ") };
-        lines.push(format!("  benches {targets}, {} invocations", bench.invocations));
+        let targets = if bench.targets.is_empty() {
+            "all".to_owned()
+        } else {
+            bench.targets.join(", ")
+        };
+        lines.push(format!(
+            "  benches {targets}, {} invocations",
+            bench.invocations
+        ));
     }
     let gates: Vec<_> = plan.gates.iter().map(|gate| gate.metric.as_str()).collect();
     if !gates.is_empty() {
@@ -128,7 +163,11 @@ fn describe(plan: &Plan, metrics: bool) -> String {
     }
     if metrics {
         lines.push("  metrics that a gate can name:".to_owned());
-        lines.extend(catalogue::all(plan).iter().map(|spec| format!("    {} ({})", spec.path(), spec.unit)));
+        lines.extend(
+            catalogue::all(plan)
+                .iter()
+                .map(|spec| format!("    {} ({})", spec.path(), spec.unit)),
+        );
     }
     lines.push(String::new());
     lines.join("\n")

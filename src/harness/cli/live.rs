@@ -15,7 +15,7 @@ use super::output::Output;
 const PLAIN_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The view of one session. Shared with the engine, which reports from several tasks.
-pub struct Live {
+pub(super) struct Live {
     output: Output,
     bars: MultiProgress,
     state: Mutex<State>,
@@ -39,21 +39,31 @@ const SPARK_SECONDS: usize = 20;
 
 impl Live {
     /// A view that shows nothing yet.
-    pub fn new(output: Output) -> Self {
-        Self { output, bars: MultiProgress::new(), state: Mutex::default() }
+    pub(super) fn new(output: Output) -> Self {
+        Self {
+            output,
+            bars: MultiProgress::new(),
+            state: Mutex::default(),
+        }
     }
 
     /// Says that run `number` of `of` of `scenario` begins.
-    pub fn begin_run(&self, scenario: &str, number: u32, of: u32) {
-        let Ok(mut state) = self.state.lock() else { return };
-        state.run = if of > 1 { format!("{scenario} run {number}/{of}") } else { scenario.to_owned() };
+    pub(super) fn begin_run(&self, scenario: &str, number: u32, of: u32) {
+        let Ok(mut state) = self.state.lock() else {
+            return;
+        };
+        state.run = if of > 1 {
+            format!("{scenario} run {number}/{of}")
+        } else {
+            scenario.to_owned()
+        };
         state.rates.clear();
         let text = state.run.clone();
         self.step(&mut state, text);
     }
 
     /// Takes everything off the terminal.
-    pub fn finish(&self) {
+    pub(super) fn finish(&self) {
         if let Ok(mut state) = self.state.lock() {
             for bar in state.loads.drain(..) {
                 bar.finish_and_clear();
@@ -65,17 +75,24 @@ impl Live {
     }
 
     /// A step forward of the engine.
-    pub fn observe(&self, progress: Progress) {
-        let Ok(mut state) = self.state.lock() else { return };
+    pub(super) fn observe(&self, progress: Progress) {
+        let Ok(mut state) = self.state.lock() else {
+            return;
+        };
         let run = state.run.clone();
         match progress {
             Progress::Building { what, command } => {
                 self.step(&mut state, format!("building {what}: {command}"));
             }
-            Progress::Starting { process } => self.step(&mut state, format!("{run}: starting {process}")),
+            Progress::Starting { process } => {
+                self.step(&mut state, format!("{run}: starting {process}"))
+            }
             Progress::Ready { process, after_ns } => self.step(
                 &mut state,
-                format!("{run}: {process} is ready after {}", format::duration_ns(after_ns)),
+                format!(
+                    "{run}: {process} is ready after {}",
+                    format::duration_ns(after_ns)
+                ),
             ),
             Progress::Phase { phase, length_ns } => {
                 if !self.output.live {
@@ -87,8 +104,15 @@ impl Live {
                 }
             }
             Progress::Tick(tick) => self.tick(&mut state, &tick),
-            Progress::Bench { target, invocation, of } => {
-                self.step(&mut state, format!("{run}: bench {target}, invocation {invocation}/{of}"));
+            Progress::Bench {
+                target,
+                invocation,
+                of,
+            } => {
+                self.step(
+                    &mut state,
+                    format!("{run}: bench {target}, invocation {invocation}/{of}"),
+                );
             }
             Progress::Fault { what } => self.line(&format!("{run}: fault: {what}")),
             Progress::Stopping => {
@@ -135,7 +159,10 @@ impl Live {
             return;
         }
         if !self.output.live {
-            if state.last_line.is_none_or(|last| last.elapsed() >= PLAIN_INTERVAL) {
+            if state
+                .last_line
+                .is_none_or(|last| last.elapsed() >= PLAIN_INTERVAL)
+            {
                 state.last_line = Some(Instant::now());
                 let left = tick.of_ns.saturating_sub(tick.at_ns);
                 let loads: Vec<_> = tick.loads.iter().map(load_text).collect();
@@ -165,7 +192,9 @@ impl Live {
                 state.loads.push(line);
                 state.rates.push(Vec::new());
             }
-            let Some(rates) = state.rates.get_mut(at) else { continue };
+            let Some(rates) = state.rates.get_mut(at) else {
+                continue;
+            };
             rates.push(load.rate);
             let surplus = rates.len().saturating_sub(SPARK_SECONDS);
             rates.drain(..surplus);
@@ -208,10 +237,11 @@ fn phase_name(phase: Phase) -> &'static str {
 }
 
 fn load_text(load: &LoadTick) -> String {
-    let latency = |value: Option<u64>| {
-        value.map_or_else(|| "–".to_owned(), |ns| format::duration_ns(ns))
-    };
-    let target = load.target_rate.map_or_else(String::new, |target| format!(" of {target:.0}"));
+    let latency =
+        |value: Option<u64>| value.map_or_else(|| "–".to_owned(), |ns| format::duration_ns(ns));
+    let target = load
+        .target_rate
+        .map_or_else(String::new, |target| format!(" of {target:.0}"));
     let mut text = format!(
         "{}: {:.0}{target}/s, p50 {}, p95 {}, p99 {}, {} in flight",
         load.load,

@@ -6,9 +6,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::harness::engine::{Engine, Executed};
-use crate::harness::model::{
-    Arm, Fingerprint, InvalidReason, RUN_FORMAT, Run, RunId,
-};
+use crate::harness::model::{Arm, Fingerprint, InvalidReason, RUN_FORMAT, Run, RunId};
 use crate::harness::scenario::Plan;
 
 use super::failure::Failure;
@@ -16,23 +14,23 @@ use super::live::Live;
 
 /// What every run of a session says of itself.
 #[derive(Debug, Clone)]
-pub struct Labels {
+pub(super) struct Labels {
     /// The session's id.
-    pub session: String,
+    pub(super) session: String,
     /// The arm of a comparison, if the runs are made for one.
-    pub arm: Option<Arm>,
+    pub(super) arm: Option<Arm>,
     /// The pair of the first run; later runs count on.
-    pub pair: Option<u32>,
+    pub(super) pair: Option<u32>,
     /// What is measured.
-    pub revision: Option<String>,
+    pub(super) revision: Option<String>,
     /// Under which conditions.
-    pub fingerprint: Fingerprint,
+    pub(super) fingerprint: Fingerprint,
 }
 
 /// Builds `plan` and runs it `runs` times. Each run is handed to `save` before the next begins, so
 /// that nothing that was measured is lost. Ends early, with what there is, when `stop` becomes
 /// true, and after a run whose target died: the next one would only die again.
-pub async fn measure<E: Engine>(
+pub(super) async fn measure<E: Engine>(
     engine: &mut E,
     plan: &Plan,
     runs: u32,
@@ -88,6 +86,7 @@ fn assemble(
         schema: RUN_FORMAT.to_owned(),
         id,
         scenario: plan.id(),
+        scenario_file: Some(plan.file.to_string_lossy().into_owned()),
         session: labels.session.clone(),
         arm: labels.arm,
         pair,
@@ -105,7 +104,7 @@ fn assemble(
 
 /// The git revision of the tree at `root`, `+dirty` where it has changes; `None` where git doesn't
 /// know. A tree without git is no error: the revision is for the record.
-pub async fn git_revision(root: &Path) -> Option<String> {
+pub(super) async fn git_revision(root: &Path) -> Option<String> {
     let git = async |args: &[&str]| {
         let output = tokio::process::Command::new("git")
             .arg("-C")
@@ -116,11 +115,18 @@ pub async fn git_revision(root: &Path) -> Option<String> {
             .output()
             .await
             .ok()?;
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        output
+            .status
+            .success()
+            .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
     let revision = git(&["rev-parse", "--short=12", "HEAD"]).await?;
     let changes = git(&["status", "--porcelain", "--untracked-files=no"]).await?;
-    Some(if changes.is_empty() { revision } else { format!("{revision}+dirty") })
+    Some(if changes.is_empty() {
+        revision
+    } else {
+        format!("{revision}+dirty")
+    })
 }
 
 #[cfg(test)]
@@ -148,7 +154,11 @@ mod tests {
     impl Engine for Scripted {
         type Error = Over;
 
-        async fn build(&mut self, _: &Plan, _: &(dyn Fn(Progress) + Send + Sync)) -> Result<(), Over> {
+        async fn build(
+            &mut self,
+            _: &Plan,
+            _: &(dyn Fn(Progress) + Send + Sync),
+        ) -> Result<(), Over> {
             self.log.lock().unwrap().push("build".into());
             Ok(())
         }
@@ -160,12 +170,22 @@ mod tests {
             _: &(dyn Fn(Progress) + Send + Sync),
         ) -> Result<Executed, Over> {
             self.log.lock().unwrap().push("run".into());
-            if self.script.is_empty() { Err(Over) } else { Ok(self.script.remove(0)) }
+            if self.script.is_empty() {
+                Err(Over)
+            } else {
+                Ok(self.script.remove(0))
+            }
         }
     }
 
     fn executed(value: f64, invalid: Vec<InvalidReason>) -> Executed {
-        let metric = Metric::single("load.a.p95", Unit::Nanoseconds, Direction::Lower, value, 10_000);
+        let metric = Metric::single(
+            "load.a.p95",
+            Unit::Nanoseconds,
+            Direction::Lower,
+            value,
+            10_000,
+        );
         Executed {
             measurement: Measurement::default(),
             metrics: vec![metric],
@@ -193,7 +213,7 @@ mod tests {
         let text = "schema = 1\nname = \"s\"\nurl = \"http://127.0.0.1:1\"\n\
                     [[flow.f.step]]\nget = \"/\"\n[load.a]\nclosed = { users = 1 }\n";
         let scenario = scenario::parse(text, Path::new("s.toml")).unwrap();
-        let plan = &scenario.plans()[0];
+        let plan = &scenario.plans[0];
         let labels = Labels {
             session: "today".into(),
             arm: Some(Arm::Head),
@@ -221,14 +241,28 @@ mod tests {
             width: 80,
         };
         let log = Arc::new(Mutex::new(Vec::new()));
-        let mut engine = Scripted { script, log: log.clone() };
+        let mut engine = Scripted {
+            script,
+            log: log.clone(),
+        };
         let (_sender, stop) = watch::channel(stopped);
         let live = Live::new(output);
         let saves = log.clone();
-        let result = measure(&mut engine, plan, runs, &labels, &stop, &live, async |run: &Run| {
-            saves.lock().unwrap().push(format!("save {}", run.pair.unwrap()));
-            Ok(())
-        })
+        let result = measure(
+            &mut engine,
+            plan,
+            runs,
+            &labels,
+            &stop,
+            &live,
+            async |run: &Run| {
+                saves
+                    .lock()
+                    .unwrap()
+                    .push(format!("save {}", run.pair.unwrap()));
+                Ok(())
+            },
+        )
         .await;
         let log = log.lock().unwrap().clone();
         (log, result)
@@ -241,7 +275,10 @@ mod tests {
         assert_eq!(log, ["build", "run", "save 4", "run", "save 5"]);
         let runs = runs.unwrap();
         assert_eq!(runs[1].metric("load.a.p95").unwrap().value(), Some(2.0));
-        assert_eq!((runs[1].session.as_str(), runs[1].arm), ("today", Some(Arm::Head)));
+        assert_eq!(
+            (runs[1].session.as_str(), runs[1].arm),
+            ("today", Some(Arm::Head))
+        );
         assert!(runs[0].id < runs[1].id);
     }
 

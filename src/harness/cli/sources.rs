@@ -3,33 +3,35 @@
 use std::path::{Path, PathBuf};
 
 use crate::harness::model::{Run, RunId};
-use crate::harness::store::{Baseline, BaselineError, DecodeError, FormatError, History, Query, files};
+use crate::harness::store::{
+    Baseline, BaselineError, DecodeError, FormatError, History, Query, files,
+};
 
 use super::failure::Failure;
 
 /// Runs with a name for the reader.
 #[derive(Debug, Clone)]
-pub struct Source {
+pub(super) struct Source {
     /// What it is, for the reader.
-    pub label: String,
+    pub(super) label: String,
     /// The runs, oldest first; at least one.
-    pub runs: Vec<Run>,
+    pub(super) runs: Vec<Run>,
     /// The baseline file that they come from, if so.
-    pub baseline: Option<Baseline>,
+    pub(super) baseline: Option<Baseline>,
 }
 
 /// Where to look.
 #[derive(Debug)]
-pub struct Places<'a> {
+pub(super) struct Places<'a> {
     /// The history, where it exists already.
-    pub history: Option<&'a History>,
+    pub(super) history: Option<&'a History>,
     /// The folder of baselines.
-    pub baselines: &'a Path,
+    pub(super) baselines: &'a Path,
 }
 
 impl Places<'_> {
     /// The runs that `name` means, other than `baseline`, which only means something beside a head.
-    pub async fn find(&self, name: &str) -> Result<Source, Failure> {
+    pub(super) async fn find(&self, name: &str) -> Result<Source, Failure> {
         let path = Path::new(name);
         if path.exists() {
             return read(path);
@@ -54,12 +56,16 @@ impl Places<'_> {
             Some(run) => format!("session {}", run.session),
             None => return Err(nothing(name)),
         };
-        Ok(Source { label, runs, baseline: None })
+        Ok(Source {
+            label,
+            runs,
+            baseline: None,
+        })
     }
 
     /// The baseline under which `head` may be compared; `None` where there is none for the machine
     /// and the scenario.
-    pub fn baseline_for(&self, head: &Run) -> Result<Option<Source>, Failure> {
+    pub(super) fn baseline_for(&self, head: &Run) -> Result<Option<Source>, Failure> {
         let found = Baseline::find(self.baselines, &head.fingerprint, &head.scenario)
             .map_err(|error| Failure::tool("reading the baseline", &error))?;
         let path = Baseline::path(self.baselines, &head.fingerprint, &head.scenario);
@@ -68,9 +74,10 @@ impl Places<'_> {
 }
 
 /// The baseline files of a scenario, of whichever machine.
-pub fn baselines_of(folder: &Path, scenario: &str) -> Vec<PathBuf> {
+pub(super) fn baselines_of(folder: &Path, scenario: &str) -> Vec<PathBuf> {
     let paths = Baseline::list(folder).unwrap_or_default();
-    let of_scenario = |path: &PathBuf| Baseline::load(path).is_ok_and(|found| found.scenario == scenario);
+    let of_scenario =
+        |path: &PathBuf| Baseline::load(path).is_ok_and(|found| found.scenario == scenario);
     paths.into_iter().filter(of_scenario).collect()
 }
 
@@ -80,26 +87,39 @@ fn read(path: &Path) -> Result<Source, Failure> {
         match Baseline::load(path) {
             Ok(baseline) => return Ok(from_baseline(baseline, path)),
             // Runs, then; or something that `read_runs` has the better words for.
-            Err(BaselineError::Decode { source: DecodeError::Format(FormatError::Foreign { .. }) | DecodeError::Json(_), .. }) => {}
+            Err(BaselineError::Decode {
+                source: DecodeError::Format(FormatError::Foreign { .. }) | DecodeError::Json(_),
+                ..
+            }) => {}
             Err(error) => return Err(Failure::tool("reading", &error)),
         }
     }
-    let mut runs =
-        files::read_runs(path).map_err(|error| Failure::tool("reading runs", &error))?;
+    let mut runs = files::read_runs(path).map_err(|error| Failure::tool("reading runs", &error))?;
     if runs.is_empty() {
         return Err(nothing(&path.display().to_string()));
     }
     runs.sort_by_key(|run| (run.started_at, run.id));
-    Ok(Source { label: path.display().to_string(), runs, baseline: None })
+    Ok(Source {
+        label: path.display().to_string(),
+        runs,
+        baseline: None,
+    })
 }
 
 fn from_baseline(baseline: Baseline, path: &Path) -> Source {
-    Source { label: format!("baseline {}", path.display()), runs: baseline.to_runs(), baseline: Some(baseline) }
+    Source {
+        label: format!("baseline {}", path.display()),
+        runs: baseline.to_runs(),
+        baseline: Some(baseline),
+    }
 }
 
 async fn latest(history: &History) -> Result<Vec<RunId>, Failure> {
     let runs = history
-        .find(&Query { limit: Some(1), ..Query::default() })
+        .find(&Query {
+            limit: Some(1),
+            ..Query::default()
+        })
         .await
         .map_err(|error| Failure::tool("reading the history", &error))?;
     let newest = runs.first().ok_or_else(|| nothing("latest"))?;
@@ -138,7 +158,10 @@ async fn in_session(
     runs.sort_by_key(|run| (run.started_at, run.id));
     if let Some(other) = runs.iter().find(|run| run.scenario != runs[0].scenario) {
         return Err(Failure::usage(
-            format!("session {session} has runs of {} and of {}", runs[0].scenario, other.scenario),
+            format!(
+                "session {session} has runs of {} and of {}",
+                runs[0].scenario, other.scenario
+            ),
             "name a run of the scenario that you mean: plimsoll list --sessions",
         ));
     }

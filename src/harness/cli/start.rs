@@ -73,13 +73,22 @@ fn dispatch(cli: &Cli, output: &Output) -> Result<u8, Failure> {
 
 fn explain(failure: &Failure, output: &Output) -> u8 {
     let (open, close) = match output.colour_err {
-        true => (anstyle::AnsiColor::Red.on_default().bold().render().to_string(), anstyle::Reset.render().to_string()),
+        true => (
+            anstyle::AnsiColor::Red
+                .on_default()
+                .bold()
+                .render()
+                .to_string(),
+            anstyle::Reset.render().to_string(),
+        ),
         false => (String::new(), String::new()),
     };
     let mut stderr = std::io::stderr().lock();
     // Where stderr is gone too, the exit code has to be enough.
     let _ = match failure {
-        Failure::Usage(what, remedy) => writeln!(stderr, "{open}error{close}: {what}\n  help: {remedy}"),
+        Failure::Usage(what, remedy) => {
+            writeln!(stderr, "{open}error{close}: {what}\n  help: {remedy}")
+        }
         Failure::Scenario(rendered) => writeln!(stderr, "{rendered}"),
         Failure::Tool(what) => writeln!(stderr, "{open}error{close}: {what}"),
         Failure::BrokenPipe => Ok(()),
@@ -100,5 +109,8 @@ fn log_to_stderr(verbose: u8) {
         _ => "trace",
     };
     let filter = EnvFilter::try_from_env("PLIMSOLL_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
 }

@@ -17,34 +17,34 @@ use super::output::Output;
 use super::sources::{Source, baselines_of};
 
 /// Two arms, or one, with what judges them.
-pub struct Case<'a> {
+pub(super) struct Case<'a> {
     /// What judges.
-    pub policy: Policy,
+    pub(super) policy: Policy,
     /// The scenario, where there is one.
-    pub plan: Option<&'a Plan>,
+    pub(super) plan: Option<&'a Plan>,
     /// What is judged.
-    pub head: &'a Source,
+    pub(super) head: &'a Source,
     /// What it is compared with.
-    pub base: Option<&'a Source>,
+    pub(super) base: Option<&'a Source>,
     /// How the arms were measured.
-    pub design: Design,
+    pub(super) design: Design,
     /// What the reader should know besides.
-    pub notes: Vec<String>,
+    pub(super) notes: Vec<String>,
     /// Command lines that make this again.
-    pub commands: Vec<String>,
+    pub(super) commands: Vec<String>,
 }
 
 /// A case with its verdict.
-pub struct Judged<'a> {
+pub(super) struct Judged<'a> {
     case: Case<'a>,
     /// What the gate says.
-    pub verdict: Verdict,
+    pub(super) verdict: Verdict,
     base_latency: Vec<BaseLatency>,
 }
 
 impl<'a> Case<'a> {
     /// Compares and judges.
-    pub fn judge(self) -> Judged<'a> {
+    pub(super) fn judge(self) -> Judged<'a> {
         let comparison = self.comparison();
         let evidence = Evidence {
             base: self.base.map_or(&[], |base| &base.runs),
@@ -52,11 +52,18 @@ impl<'a> Case<'a> {
             comparison: comparison.as_ref(),
         };
         let mut verdict = judge(&self.policy, &evidence);
-        let notes = self.notes.iter().map(|text| Warning::Note { text: text.clone() });
+        let notes = self
+            .notes
+            .iter()
+            .map(|text| Warning::Note { text: text.clone() });
         verdict.warnings.extend(notes);
         let baseline = self.base.and_then(|base| base.baseline.as_ref());
         let base_latency = baseline.map_or_else(Vec::new, base_latency);
-        Judged { case: self, verdict, base_latency }
+        Judged {
+            case: self,
+            verdict,
+            base_latency,
+        }
     }
 
     fn comparison(&self) -> Option<Comparison> {
@@ -72,17 +79,21 @@ impl<'a> Case<'a> {
 
 impl Judged<'_> {
     /// The HTML page, written as a whole or not at all.
-    pub fn write_page(&self, path: &Path) -> Result<(), Failure> {
+    pub(super) fn write_page(&self, path: &Path) -> Result<(), Failure> {
         files::write_text(path, &html::render(&self.input(None)))
             .map_err(|error| Failure::tool("writing the report", &error))
     }
 
     /// The answer on stdout: the summary for a person, or the verdict as one line of JSON.
-    pub fn answer(&self, output: &Output, page: Option<&Path>) -> Result<(), Failure> {
+    pub(super) fn answer(&self, output: &Output, page: Option<&Path>) -> Result<(), Failure> {
         if output.is_json() {
             return output.answer_json(&self.verdict);
         }
-        let style = TerminalStyle { colour: output.colour, width: output.width, ascii: false };
+        let style = TerminalStyle {
+            colour: output.colour,
+            width: output.width,
+            ascii: false,
+        };
         let page = page.map(|page| page.display().to_string());
         output.answer(&terminal::render(&self.input(page.as_deref()), style))
     }
@@ -104,7 +115,7 @@ impl Judged<'_> {
 }
 
 /// Where the page of a session lies.
-pub fn page_path(reports: &Path, run: &Run) -> PathBuf {
+pub(super) fn page_path(reports: &Path, run: &Run) -> PathBuf {
     reports
         .join(files::component(&run.scenario))
         .join(format!("{}.html", files::component(&run.session)))
@@ -112,7 +123,11 @@ pub fn page_path(reports: &Path, run: &Run) -> PathBuf {
 
 /// The baseline that `head` can be compared with. One that was measured under other conditions is
 /// no baseline here: it is named in the notes, and the gate goes on without it.
-pub fn comparable(base: Option<Source>, head: &Run, folder: &Path) -> (Option<Source>, Vec<String>) {
+pub(super) fn comparable(
+    base: Option<Source>,
+    head: &Run,
+    folder: &Path,
+) -> (Option<Source>, Vec<String>) {
     let Some(base) = base else {
         let others = baselines_of(folder, &head.scenario);
         let notes = others
@@ -129,14 +144,20 @@ pub fn comparable(base: Option<Source>, head: &Run, folder: &Path) -> (Option<So
             .collect();
         return (None, notes);
     };
-    let differences = base.runs.first().map_or_else(Vec::new, |run| run.fingerprint.differences(&head.fingerprint));
+    let differences = base.runs.first().map_or_else(Vec::new, |run| {
+        run.fingerprint.differences(&head.fingerprint)
+    });
     if differences.is_empty() {
         return (Some(base), Vec::new());
     }
     let note = format!(
         "the {} can't be compared with: {}; save a new one: plimsoll baseline save {}",
         base.label,
-        differences.iter().map(difference).collect::<Vec<_>>().join("; "),
+        differences
+            .iter()
+            .map(difference)
+            .collect::<Vec<_>>()
+            .join("; "),
         head.scenario
     );
     (None, vec![note])
@@ -156,7 +177,11 @@ fn base_latency(baseline: &Baseline) -> Vec<BaseLatency> {
         for request in &load.requests {
             response.merge(&request.response);
         }
-        BaseLatency { load: load.name.clone(), response, service: LatencyHistogram::new() }
+        BaseLatency {
+            load: load.name.clone(),
+            response,
+            service: LatencyHistogram::new(),
+        }
     };
     baseline.loads.iter().map(of_load).collect()
 }

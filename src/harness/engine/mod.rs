@@ -3,14 +3,18 @@
 pub mod load;
 mod metrics;
 mod progress;
+mod secrets;
 mod redact;
 mod http;
 pub mod probe;
 pub mod process;
+pub mod machine;
+pub mod bench;
 
 pub use self::metrics::metrics;
 pub use self::progress::{LoadTick, Progress, Tick};
 pub use self::redact::Redactor;
+pub use self::secrets::secret_names;
 
 use std::future::Future;
 

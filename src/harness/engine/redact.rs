@@ -3,11 +3,18 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use regex::{Captures, Regex};
 
 /// A line of a secret that spans several is only looked for by itself from this length on; `-----`
 /// or an empty line is no secret.
 const MIN_LINE_BYTES: usize = 8;
+/// RFC 3986 calls these unreserved: a URL shows them as they are.
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 /// Replaces the values of `{$env.NAME}` by `{$env.NAME}` again, as they stand and in the disguises
 /// that a URL, a JSON text or a line of output gives them.
@@ -62,20 +69,11 @@ fn disguises(value: &str) -> Vec<String> {
     if value.is_empty() {
         return Vec::new();
     }
-    let percent = |keep: &dyn Fn(u8) -> bool| -> String {
-        value
-            .bytes()
-            .map(|byte| match byte {
-                byte if keep(byte) => char::from(byte).to_string(),
-                byte => format!("%{byte:02X}"),
-            })
-            .collect()
-    };
-    let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+    let percent = utf8_percent_encode(value, UNRESERVED).to_string();
     let mut forms = vec![
         value.to_owned(),
-        percent(&unreserved),
-        percent(&unreserved).replace("%20", "+"),
+        percent.replace("%20", "+"),
+        percent,
         serde_json::Value::from(value)
             .to_string()
             .trim_matches('"')

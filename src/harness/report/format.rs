@@ -23,6 +23,23 @@ pub fn value(unit: &Unit, value: f64) -> String {
     with_digits(unit, value, DIGITS)
 }
 
+/// The smallest and the largest of some values: `53.6 … 58.9 ms`; the unit once where both have it.
+pub fn range(unit: &Unit, low: f64, high: f64) -> String {
+    let (first, last) = (value(unit, low), value(unit, high));
+    // `2 min 05 s` has two units and shares neither.
+    let single = |text: &str| text.matches(SPACE).count() == 1;
+    let unit_of = |text: &str| {
+        let at = text.find(SPACE).filter(|_| single(text))?;
+        Some(text[at..].to_owned())
+    };
+    match unit_of(&last) {
+        Some(shared) if unit_of(&first).as_ref() == Some(&shared) => {
+            format!("{} … {last}", first.trim_end_matches(shared.as_str()))
+        }
+        _ => format!("{first} … {last}"),
+    }
+}
+
 /// A value beside the limit that it is held against: as [`value`], with more digits where both
 /// would otherwise look the same although they differ.
 pub fn value_against(unit: &Unit, measured: f64, limit: f64) -> String {
@@ -39,7 +56,11 @@ pub fn duration_ns(ns: u64) -> String {
 
 /// A time on an axis, in ns from the start of the load: `0`, `30 s`, `1 min 30 s`.
 pub fn clock_ns(ns: i64) -> String {
-    let sign = if ns < 0 { MINUS.to_string() } else { String::new() };
+    let sign = if ns < 0 {
+        MINUS.to_string()
+    } else {
+        String::new()
+    };
     let seconds = ns.unsigned_abs() as f64 / 1e9;
     let text = match seconds {
         0.0 => return "0".to_owned(),
@@ -95,7 +116,35 @@ pub fn effect(fraction: f64) -> String {
 
 /// The bounds of an effect: `+1.1 … +7.4 %`.
 pub fn interval(lower: f64, upper: f64) -> String {
-    format!("{} … {}", effect(lower).trim_end_matches(['%', SPACE]), effect(upper))
+    format!(
+        "{} … {}",
+        effect(lower).trim_end_matches(['%', SPACE]),
+        effect(upper)
+    )
+}
+
+/// A signed difference of two shares in percentage points: `+0.35 pp`, `0 pp`.
+pub fn points(fraction: f64) -> String {
+    let text = unsigned_points(fraction.abs());
+    match text.as_str() {
+        "–" => text,
+        zero if zero.starts_with("0\u{202f}") => text,
+        _ if fraction < 0.0 => format!("{MINUS}{text}"),
+        _ => format!("+{text}"),
+    }
+}
+
+/// A difference of two shares without its sign: `0.35 pp`.
+pub fn unsigned_points(fraction: f64) -> String {
+    if !fraction.is_finite() {
+        return "–".to_owned();
+    }
+    // Hundredths: error rates are small, and their intervals with them.
+    let text = format!("{:.2}", fraction * 100.0);
+    format!(
+        "{}{SPACE}pp",
+        text.trim_end_matches('0').trim_end_matches('.')
+    )
 }
 
 /// A share that is not signed, such as a margin or a minimal detectable effect: `5 %`, `2.4 %`.
@@ -108,7 +157,10 @@ pub fn margin(fraction: f64) -> String {
         grouped_number(percent.round(), 0)
     } else {
         let tenths = format!("{percent:.1}");
-        tenths.strip_suffix(".0").map(str::to_owned).unwrap_or(tenths)
+        tenths
+            .strip_suffix(".0")
+            .map(str::to_owned)
+            .unwrap_or(tenths)
     };
     format!("{text}{SPACE}%")
 }
@@ -195,7 +247,8 @@ fn percentage(fraction: f64, digits: i32) -> String {
     let missing = 100.0 - percent;
     let text = if missing > 0.0 && missing < 1.0 {
         let decimals = decimals_for(missing, digits - 1).clamp(1, 6);
-        format!("{percent:.decimals$}")
+        let text = format!("{percent:.decimals$}");
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
     } else {
         trimmed(percent, digits)
     };
@@ -230,7 +283,9 @@ fn trimmed(v: f64, digits: i32) -> String {
 
 fn grouped_number(v: f64, decimals: usize) -> String {
     let text = format!("{v:.decimals$}");
-    let (whole, fraction) = text.split_once('.').map_or((text.as_str(), None), |(w, f)| (w, Some(f)));
+    let (whole, fraction) = text
+        .split_once('.')
+        .map_or((text.as_str(), None), |(w, f)| (w, Some(f)));
     // A number beyond u64 is shown as it stands: it has no reader.
     let whole = whole.parse().map_or_else(|_| whole.to_owned(), count);
     match fraction {
@@ -240,7 +295,11 @@ fn grouped_number(v: f64, decimals: usize) -> String {
 }
 
 fn signed(v: f64, text: String) -> String {
-    if v < 0.0 { format!("{MINUS}{text}") } else { text }
+    if v < 0.0 {
+        format!("{MINUS}{text}")
+    } else {
+        text
+    }
 }
 
 fn rounded(v: f64, digits: i32) -> f64 {
@@ -248,7 +307,9 @@ fn rounded(v: f64, digits: i32) -> f64 {
         return v;
     }
     // By way of text: the nearest decimal, not a product with rounding errors of its own.
-    format!("{v:.*e}", (digits - 1).max(0) as usize).parse().unwrap_or(v)
+    format!("{v:.*e}", (digits - 1).max(0) as usize)
+        .parse()
+        .unwrap_or(v)
 }
 
 fn decimals_for(v: f64, digits: i32) -> usize {
@@ -291,7 +352,7 @@ mod tests {
         check(value(&Unit::Bytes, 0.0), "0 B");
         check(value(&Unit::Bytes, 512.0), "512 B");
         check(value(&Unit::Bytes, 1_048_576.0), "1.00 MiB");
-        check(value(&Unit::Bytes, 1023.0 * 1024.0), "1.00 MiB");
+        check(value(&Unit::Bytes, 1023.0 * 1024.0), "0.999 MiB");
         check(value(&Unit::BytesPerSecond, 2048.0), "2.00 KiB/s");
         check(value(&Unit::PerSecond, 499.96), "500/s");
         check(value(&Unit::PerSecond, 12_345.6), "12,300/s");
@@ -305,7 +366,10 @@ mod tests {
         check(value(&Unit::Count, 18_000.0), "18,000");
         check(value(&Unit::Count, 2.5), "2.50");
         check(value(&Unit::Cores, 1.254), "1.25 cores");
-        check(value(&Unit::Other("widgets\x1b[2J".into()), 3.0), "3.00 widgets");
+        check(
+            value(&Unit::Other("widgets\x1b[2J".into()), 3.0),
+            "3.00 widgets",
+        );
     }
 
     #[test]
@@ -314,6 +378,18 @@ mod tests {
         check(value_against(&ns, 200_040_000.0, 200e6), "200.04 ms");
         check(value_against(&ns, 250e6, 200e6), "250 ms");
         check(value_against(&ns, 200e6, 200e6), "200 ms");
+    }
+
+    #[test]
+    fn ranges_share_their_unit() {
+        check(range(&Unit::Nanoseconds, 53.6e6, 58.9e6), "53.6 … 58.9 ms");
+        check(range(&Unit::Nanoseconds, 900e3, 1.2e6), "900 µs … 1.20 ms");
+        check(range(&Unit::Ratio, 0.8, 0.9), "80 … 90 %");
+        check(range(&Unit::PerSecond, 10.0, 11.0), "10.0/s … 11.0/s");
+        check(
+            range(&Unit::Nanoseconds, 61e9, 125e9),
+            "61.0 s … 2 min 05 s",
+        );
     }
 
     #[test]
@@ -326,6 +402,12 @@ mod tests {
         check(effect(12.0), "+1,200 %");
         check(effect(f64::INFINITY), "–");
         check(interval(0.011, 0.074), "+1.1 … +7.4 %");
+        check(points(0.003_5), "+0.35 pp");
+        check(points(-0.000_25), "-0.03 pp");
+        check(points(-0.000_01), "0 pp");
+        check(points(0.02), "+2 pp");
+        check(points(1.0), "+100 pp");
+        check(points(f64::NAN), "–");
         check(margin(0.05), "5 %");
         check(margin(0.024_4), "2.4 %");
     }

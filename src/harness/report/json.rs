@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::harness::gate::Verdict;
 use crate::harness::model::{
-    Arm, ArrivalModel, Counts, ErrorKind, Fingerprint, InvalidReason, LatencyHistogram, Metric, Run,
-    RunId,
+    Arm, ArrivalModel, Counts, ErrorKind, Fingerprint, InvalidReason, LatencyHistogram, Metric,
+    Run, RunId,
 };
 
 use super::input::ReportInput;

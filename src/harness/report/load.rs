@@ -74,7 +74,9 @@ pub(crate) fn summarise(runs: &[&Run]) -> Vec<LoadSummary> {
     for run in runs {
         let measured_ns = measured_ns(run);
         for load in &run.measurement.loads {
-            let known = summaries.iter().position(|summary| summary.name == load.name);
+            let known = summaries
+                .iter()
+                .position(|summary| summary.name == load.name);
             let at = known.unwrap_or_else(|| {
                 summaries.push(empty(load));
                 summaries.len() - 1

@@ -111,7 +111,10 @@ mod tests {
         let long = format!("GET /start{}end", "x".repeat(10_000));
         let cut = shown(&long, 30);
         assert_eq!(cut.chars().count(), 30);
-        assert!(cut.starts_with("GET /start") && cut.ends_with("end"), "{cut}");
+        assert!(
+            cut.starts_with("GET /start") && cut.ends_with("end"),
+            "{cut}"
+        );
         assert_eq!(shown("short", 30), "short");
     }
 }

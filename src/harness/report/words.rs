@@ -15,27 +15,64 @@ use super::text::{self, MAX_SHOWN_CHARS};
 /// What the bounds of the effects are: a one-sided level α at either end makes an interval of
 /// 1 − 2α, 90 % at the usual α of .05.
 pub fn interval_name(verdict: &Verdict) -> String {
-    let alpha = verdict.comparison.as_ref().map_or(0.05, |comparison| comparison.alpha);
+    let alpha = verdict
+        .comparison
+        .as_ref()
+        .map_or(0.05, |comparison| comparison.alpha);
     format!("{} interval", format::margin(1.0 - 2.0 * alpha))
 }
 
 /// The effect of a metric: a change in percent, or a difference in percentage points for an error
 /// rate, whose effects are differences because zero has no ratio.
 pub fn effect_of(metric: &MetricVerdict, fraction: f64) -> String {
-    in_points(metric, format::effect(fraction))
+    match is_difference(metric) {
+        true => format::points(fraction),
+        false => format::effect(fraction),
+    }
 }
 
 /// The bounds of a metric's effect, as [`effect_of`]; a dash where there are none.
 pub fn interval_of(metric: &MetricVerdict) -> String {
     match (metric.lower, metric.upper) {
-        (Some(lower), Some(upper)) => in_points(metric, format::interval(lower, upper)),
+        (Some(lower), Some(upper)) if is_difference(metric) => {
+            format!(
+                "{} … {}",
+                format::points(lower).trim_end_matches("\u{202f}pp"),
+                format::points(upper)
+            )
+        }
+        (Some(lower), Some(upper)) => format::interval(lower, upper),
         _ => "–".to_owned(),
     }
 }
 
+/// A margin or a minimal detectable effect of a metric, as [`effect_of`] without a sign.
+pub fn margin_of(metric: &MetricVerdict, fraction: f64) -> String {
+    match is_difference(metric) {
+        true => format::unsigned_points(fraction),
+        false => format::margin(fraction),
+    }
+}
+
+/// The order in which metrics are read: those that can decide first, what needs a look before what
+/// doesn't, and then by name.
+pub fn reading_order(metric: &MetricVerdict) -> (bool, bool, u8, &str) {
+    let concern = match metric.verdict {
+        MetricOutcome::Regressed => 0,
+        MetricOutcome::Inconclusive => 1,
+        MetricOutcome::NotMeasurable => 2,
+        MetricOutcome::Waived => 3,
+        MetricOutcome::Improved => 4,
+        MetricOutcome::Unchanged => 5,
+    };
+    (!metric.gating, !metric.advisory, concern, &metric.name)
+}
+
 /// Whether a metric's effects are differences in percentage points.
 pub fn is_difference(metric: &MetricVerdict) -> bool {
-    metric.unit == Unit::Ratio && metric.better == Direction::Lower && metric.name.ends_with("error_rate")
+    metric.unit == Unit::Ratio
+        && metric.better == Direction::Lower
+        && metric.name.ends_with("error_rate")
 }
 
 /// Something said to the reader.
@@ -51,8 +88,23 @@ pub struct Spoken {
 
 impl Spoken {
     fn new(what: impl Into<String>, next: impl Into<String>) -> Self {
-        Self { what: what.into(), next: next.into(), detail: String::new() }
+        Self {
+            what: what.into(),
+            next: next.into(),
+            detail: String::new(),
+        }
     }
+}
+
+/// What a reason has to do with the verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Weight {
+    /// The verdict follows from it.
+    Decides,
+    /// It would count if nothing weightier were there.
+    Counts,
+    /// It is good news.
+    Good,
 }
 
 /// The verdict in capitals, for a badge.
@@ -80,10 +132,15 @@ pub fn metric_outcome(outcome: MetricOutcome) -> &'static str {
 
 /// The verdict in a sentence that needs no statistics to be understood.
 pub fn headline(verdict: &Verdict) -> String {
-    let weightiest = verdict.reasons.first().map(|first| reason(first, verdict).what);
-    let more = match verdict.reasons.iter().filter(|r| decides(r, verdict.verdict)).count() {
+    let all = reasons(verdict);
+    let weightiest = all.first().map(|(_, said)| said.what.clone());
+    let more = match all
+        .iter()
+        .filter(|(weight, _)| *weight == Weight::Decides)
+        .count()
+    {
         0 | 1 => String::new(),
-        n => format!(", and {} more", format::counted(n as u64 - 1, "reason")),
+        n => format!(", and {}", format::counted(n as u64 - 1, "other reason")),
     };
     match (verdict.verdict, weightiest) {
         (Outcome::Pass, _) => passed(verdict),
@@ -99,12 +156,28 @@ pub fn headline(verdict: &Verdict) -> String {
     }
 }
 
+/// The reasons in their order, each once: a metric with a limit and a margin that can't be measured
+/// is one reason for its reader.
+pub fn reasons(verdict: &Verdict) -> Vec<(Weight, Spoken)> {
+    let mut said: Vec<(Weight, Spoken)> = Vec::new();
+    for given in &verdict.reasons {
+        let spoken = reason(given, verdict);
+        if !said.iter().any(|(_, known)| *known == spoken) {
+            said.push((weight(given, verdict.verdict), spoken));
+        }
+    }
+    said
+}
+
 /// A reason and what to do about it.
 pub fn reason(reason: &Reason, verdict: &Verdict) -> Spoken {
     match reason {
         Reason::InvalidRun { run, reason } => {
             let said = invalid(reason);
-            Spoken { what: format!("{} is invalid: {}", text::shown(run, 40), said.what), ..said }
+            Spoken {
+                what: format!("{} is invalid: {}", text::shown(run, 40), said.what),
+                ..said
+            }
         }
         Reason::PartialRun { run } => Spoken::new(
             format!("{} was stopped before its time", text::shown(run, 40)),
@@ -114,8 +187,16 @@ pub fn reason(reason: &Reason, verdict: &Verdict) -> Spoken {
         Reason::LimitBroken { metric } => broken_limit(metric, verdict),
         Reason::Regressed { metric } => regressed(metric, verdict),
         Reason::Inconclusive { metric } => inconclusive(metric, verdict),
-        Reason::NotMeasurable { metric, reason, remedy } => Spoken::new(
-            format!("{} is not measurable: {}", name(metric), text::shown(reason, MAX_SHOWN_CHARS)),
+        Reason::NotMeasurable {
+            metric,
+            reason,
+            remedy,
+        } => Spoken::new(
+            format!(
+                "{} is not measurable: {}",
+                name(metric),
+                text::shown(reason, MAX_SHOWN_CHARS)
+            ),
             capitalised(&text::shown(remedy, MAX_SHOWN_CHARS)),
         ),
         Reason::OneArmOnly { metric, arm } => Spoken::new(
@@ -133,10 +214,17 @@ pub fn reason(reason: &Reason, verdict: &Verdict) -> Spoken {
 /// A warning and what to do about it.
 pub fn warning(warning: &Warning) -> Spoken {
     match warning {
-        Warning::Underpowered { metric, mde, margin, pairs_needed } => Spoken::new(
+        Warning::Underpowered {
+            metric,
+            mde,
+            margin,
+            pairs_needed,
+        } => Spoken::new(
             format!(
                 "{} can't hold its margin of {}: only a change of {} or more would be noticed reliably",
-                name(metric), format::margin(*margin), format::margin(*mde),
+                name(metric),
+                format::margin(*margin),
+                format::margin(*mde),
             ),
             format!(
                 "Make about {} (`--runs {pairs_needed}`), let each run take longer, or widen the margin",
@@ -144,7 +232,10 @@ pub fn warning(warning: &Warning) -> Spoken {
             ),
         ),
         Warning::Advisory { metric } => Spoken::new(
-            format!("{} is compared for information only: how much it varies between sessions is not known yet", name(metric)),
+            format!(
+                "{} is compared for information only: how much it varies between sessions is not known yet",
+                name(metric)
+            ),
             "Save baselines in further sessions, or compare both revisions here with `plimsoll gate --against REVISION`",
         ),
         Warning::Note { text } => Spoken::new(text::shown(text, 600), ""),
@@ -154,24 +245,43 @@ pub fn warning(warning: &Warning) -> Spoken {
 /// Why a run is no measurement.
 pub fn invalid(reason: &InvalidReason) -> Spoken {
     match reason {
-        InvalidReason::Dropped { load, dropped, offered, allowed } => Spoken::new(
+        InvalidReason::Dropped {
+            load,
+            dropped,
+            offered,
+            allowed,
+        } => Spoken::new(
             format!(
                 "load {} dropped {} of {} arrivals ({}; {} allowed)",
-                name(load), format::count(*dropped), format::count(*offered),
-                format::share(*dropped, *offered), format::margin(*allowed),
+                name(load),
+                format::count(*dropped),
+                format::count(*offered),
+                format::share(*dropped, *offered),
+                format::margin(*allowed),
             ),
             "Every user was still waiting for an answer. Lower the rate, raise `max_in_flight`, or find out why the target is slow",
         ),
-        InvalidReason::GeneratorLate { load, lateness_ns_p99, tolerance_ns } => Spoken::new(
+        InvalidReason::GeneratorLate {
+            load,
+            lateness_ns_p99,
+            tolerance_ns,
+        } => Spoken::new(
             format!(
                 "load {} started 1 % of its iterations more than {} late ({} tolerated)",
-                name(load), format::duration_ns(*lateness_ns_p99), format::duration_ns(*tolerance_ns),
+                name(load),
+                format::duration_ns(*lateness_ns_p99),
+                format::duration_ns(*tolerance_ns),
             ),
             "Something else uses this machine's processors: stop it (`plimsoll doctor` looks for it), or lower the rate",
         ),
-        InvalidReason::GeneratorSaturated { load, cpu_cores, cores } => Spoken::new(
+        InvalidReason::GeneratorSaturated {
+            load,
+            cpu_cores,
+            cores,
+        } => Spoken::new(
             format!(
-                "the generator of load {} kept {} of {} busy", name(load),
+                "the generator of load {} kept {} of {} busy",
+                name(load),
                 format::value(&Unit::Count, (cpu_cores * 100.0).round() / 100.0),
                 format::value(&Unit::Cores, *cores),
             ),
@@ -184,19 +294,29 @@ pub fn invalid(reason: &InvalidReason) -> Spoken {
                 "Run it again with `--verbose`; if it repeats, it is a bug of Plimsoll worth reporting",
             )
         },
-        InvalidReason::ProcessExited { process, status, at_ns, output } => Spoken {
+        InvalidReason::ProcessExited {
+            process,
+            status,
+            at_ns,
+            output,
+        } => Spoken {
             detail: text::block(output),
             ..Spoken::new(
                 format!(
-                    "process {} ended by itself {} ({})", name(process),
-                    moment(*at_ns), text::shown(status, 60),
+                    "process {} ended by itself {} ({})",
+                    name(process),
+                    moment(*at_ns),
+                    text::shown(status, 60),
                 ),
                 "Its last lines say why; no fault of the scenario stopped it",
             )
         },
         InvalidReason::FingerprintsDiffer { differences } => conditions(differences),
         InvalidReason::NothingMeasured { load } => Spoken::new(
-            format!("load {} ended without one iteration in the measure phase", name(load)),
+            format!(
+                "load {} ended without one iteration in the measure phase",
+                name(load)
+            ),
             "Look at its errors, and check that the measure phase is longer than one iteration",
         ),
     }
@@ -213,8 +333,12 @@ pub fn direction(better: Direction) -> &'static str {
 /// How the arms were measured, in a sentence.
 pub fn design(design: Design) -> &'static str {
     match design {
-        Design::Paired => "Base and head ran alternately on one machine, and differences are taken within each pair.",
-        Design::Stored => "The base was measured earlier on the same kind of machine, so differences between sessions are allowed for.",
+        Design::Paired => {
+            "Base and head ran alternately on one machine, and differences are taken within each pair."
+        }
+        Design::Stored => {
+            "The base was measured earlier on the same kind of machine, so differences between sessions are allowed for."
+        }
     }
 }
 
@@ -253,9 +377,17 @@ pub fn error_kind(kind: ErrorKind) -> &'static str {
 
 /// What a limit demands: `at most 500 ms`.
 pub fn demand(limit: &LimitVerdict) -> String {
-    let max = limit.max.map(|max| format!("at most {}", format::value(&limit.unit, max)));
-    let min = limit.min.map(|min| format!("at least {}", format::value(&limit.unit, min)));
-    [max, min].into_iter().flatten().collect::<Vec<_>>().join(", ")
+    let max = limit
+        .max
+        .map(|max| format!("at most {}", format::value(&limit.unit, max)));
+    let min = limit
+        .min
+        .map(|min| format!("at least {}", format::value(&limit.unit, min)));
+    [max, min]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// The measured value of a limit, told apart from the limit that it breaks.
@@ -263,7 +395,10 @@ pub fn against_limit(limit: &LimitVerdict) -> String {
     let Some(median) = limit.median else {
         return "–".to_owned();
     };
-    let bound = limit.max.filter(|max| median > *max).or(limit.min.filter(|min| median < *min));
+    let bound = limit
+        .max
+        .filter(|max| median > *max)
+        .or(limit.min.filter(|min| median < *min));
     match bound {
         Some(bound) => format::value_against(&limit.unit, median, bound),
         None => format::value(&limit.unit, median),
@@ -275,7 +410,12 @@ pub fn capitalised(sentence: &str) -> String {
     let mut chars = sentence.chars();
     match chars.next() {
         // A metric's path stays as it is written; a path has a dot in its first word.
-        Some(first) if !sentence.split(' ').next().is_some_and(|word| word.contains('.')) => {
+        Some(first)
+            if !sentence
+                .split(' ')
+                .next()
+                .is_some_and(|word| word.contains('.')) =>
+        {
             first.to_uppercase().chain(chars).collect()
         }
         _ => sentence.to_owned(),
@@ -293,10 +433,14 @@ fn passed(verdict: &Verdict) -> String {
     let margins = match (metrics, improved) {
         (0, _) => None,
         (1, 0) => Some("the one compared metric did not get worse".to_owned()),
-        (n, 0) => Some(format!("none of {} compared metrics got worse", format::count(n))),
+        (n, 0) => Some(format!(
+            "none of {} compared metrics got worse",
+            format::count(n)
+        )),
         (n, i) => Some(format!(
             "none of {} got worse ({} better)",
-            format::counted(n, "compared metric"), format::count(i)
+            format::counted(n, "compared metric"),
+            format::count(i)
         )),
     };
     let held = match limits {
@@ -305,7 +449,9 @@ fn passed(verdict: &Verdict) -> String {
         n => Some(format!("all {} limits hold", format::count(n))),
     };
     match (margins, held) {
-        (None, None) => "Measured; nothing was judged, because the scenario has no gates that apply".to_owned(),
+        (None, None) => {
+            "Measured; nothing was judged, because the scenario has no gates that apply".to_owned()
+        }
         (margins, held) => {
             let parts: Vec<String> = [held, margins].into_iter().flatten().collect();
             capitalised(&parts.join(", and "))
@@ -313,9 +459,8 @@ fn passed(verdict: &Verdict) -> String {
     }
 }
 
-/// Whether a reason is one of those from which the verdict follows, for counting "and n more".
-fn decides(reason: &Reason, outcome: Outcome) -> bool {
-    match reason {
+fn weight(reason: &Reason, outcome: Outcome) -> Weight {
+    let decides = match reason {
         Reason::InvalidRun { .. } | Reason::PartialRun { .. } | Reason::NotComparable { .. } => {
             outcome == Outcome::Invalid
         }
@@ -325,7 +470,12 @@ fn decides(reason: &Reason, outcome: Outcome) -> bool {
         }
         Reason::OneArmOnly { arm, .. } => *arm == Arm::Base && outcome == Outcome::Inconclusive,
         Reason::NoBaseline => outcome == Outcome::NoBaseline,
-        Reason::Improved { .. } => false,
+        Reason::Improved { .. } => return Weight::Good,
+    };
+    if decides {
+        Weight::Decides
+    } else {
+        Weight::Counts
     }
 }
 
@@ -336,11 +486,17 @@ fn broken_limit(metric: &str, verdict: &Verdict) -> Spoken {
         .find(|limit| limit.metric == metric && limit.holds == Some(false));
     let what = match limit {
         Some(limit) => format!(
-            "{} is {}; it must be {}", name(metric), against_limit(limit), demand(limit)
+            "{} is {}; it must be {}",
+            name(metric),
+            against_limit(limit),
+            demand(limit)
         ),
         None => format!("{} breaks its limit", name(metric)),
     };
-    Spoken::new(what, "See when it happened in the curves of the run, or change the limit if it asks too much")
+    Spoken::new(
+        what,
+        "See when it happened in the curves of the run, or change the limit if it asks too much",
+    )
 }
 
 fn regressed(metric: &str, verdict: &Verdict) -> Spoken {
@@ -351,8 +507,12 @@ fn regressed(metric: &str, verdict: &Verdict) -> Spoken {
     Spoken::new(
         format!(
             "{} is {} {} than the base ({} {}; margin {})",
-            name(metric), unsigned(judged, effect), worse(judged),
-            interval_name(verdict), interval_of(judged), margin(judged),
+            name(metric),
+            unsigned(judged, effect),
+            worse(judged),
+            interval_name(verdict),
+            interval_of(judged),
+            margin(judged),
         ),
         next,
     )
@@ -367,12 +527,19 @@ fn inconclusive(metric: &str, verdict: &Verdict) -> Spoken {
     };
     let needed = judged.pairs_needed.map_or_else(
         || "Make more runs with `--runs`".to_owned(),
-        |pairs| format!("Make about {} (`--runs {pairs}`), or let each run take longer", format::counted(u64::from(pairs), "pair")),
+        |pairs| {
+            format!(
+                "Make about {} (`--runs {pairs}`), or let each run take longer",
+                format::counted(u64::from(pairs), "pair")
+            )
+        },
     );
     Spoken::new(
         format!(
             "whether {} got worse can't be told: the change lies within {}, and the margin is {}",
-            name(metric), interval_of(judged), margin(judged),
+            name(metric),
+            interval_of(judged),
+            margin(judged),
         ),
         needed,
     )
@@ -382,29 +549,33 @@ fn improved(metric: &str, verdict: &Verdict) -> Spoken {
     let what = match known(metric, verdict) {
         Some((judged, effect)) => format!(
             "{} got better by {} ({} {})",
-            name(metric), unsigned(judged, effect), interval_name(verdict), interval_of(judged),
+            name(metric),
+            unsigned(judged, effect),
+            interval_name(verdict),
+            interval_of(judged),
         ),
         None => format!("{} got better", name(metric)),
     };
-    Spoken::new(what, "Save a new baseline with `plimsoll baseline save`, or the gain can be lost again unnoticed")
+    Spoken::new(
+        what,
+        "Save a new baseline with `plimsoll baseline save`, or the gain can be lost again unnoticed",
+    )
 }
 
 /// The metric's verdict and its effect, where it has one with bounds.
 fn known<'v>(metric: &str, verdict: &'v Verdict) -> Option<(&'v MetricVerdict, f64)> {
-    let judged = verdict.metrics.iter().find(|judged| judged.name == metric)?;
+    let judged = verdict
+        .metrics
+        .iter()
+        .find(|judged| judged.name == metric)?;
     judged.lower.and(judged.upper)?;
     Some((judged, judged.effect?))
 }
 
 fn unsigned(metric: &MetricVerdict, effect: f64) -> String {
-    effect_of(metric, effect).trim_start_matches(['+', '\u{2212}']).to_owned()
-}
-
-fn in_points(metric: &MetricVerdict, percent: String) -> String {
-    match is_difference(metric) {
-        true => percent.replace('%', "points"),
-        false => percent,
-    }
+    effect_of(metric, effect)
+        .trim_start_matches(['+', '\u{2212}'])
+        .to_owned()
 }
 
 fn worse(metric: &MetricVerdict) -> &'static str {
@@ -417,18 +588,28 @@ fn worse(metric: &MetricVerdict) -> &'static str {
 }
 
 fn margin(metric: &MetricVerdict) -> String {
-    metric.margin.map_or_else(|| "none".to_owned(), |margin| in_points(metric, format::margin(margin)))
+    metric
+        .margin
+        .map_or_else(|| "none".to_owned(), |margin| margin_of(metric, margin))
 }
 
 fn conditions(differences: &[FingerprintDifference]) -> Spoken {
     let fields: Vec<String> = differences
         .iter()
         .map(|d| {
-            format!("{} ({} → {})", name(&d.field), text::shown(&d.base, 40), text::shown(&d.head, 40))
+            format!(
+                "{} ({} → {})",
+                name(&d.field),
+                text::shown(&d.base, 40),
+                text::shown(&d.head, 40)
+            )
         })
         .collect();
     Spoken::new(
-        format!("the two arms were measured under different conditions: {}", fields.join(", ")),
+        format!(
+            "the two arms were measured under different conditions: {}",
+            fields.join(", ")
+        ),
         "Measure both here and now with `plimsoll gate --against REVISION`",
     )
 }
@@ -442,4 +623,106 @@ fn moment(at_ns: i64) -> String {
 
 fn name(hostile: &str) -> String {
     text::shown(hostile, MAX_SHOWN_CHARS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::harness::gate::VERDICT_FORMAT;
+
+    fn verdict(outcome: Outcome, reasons: Vec<Reason>) -> Verdict {
+        Verdict {
+            schema: VERDICT_FORMAT.into(),
+            scenario: "s".into(),
+            verdict: outcome,
+            exit_code: 0,
+            reasons,
+            warnings: Vec::new(),
+            metrics: Vec::new(),
+            limits: Vec::new(),
+            comparison: None,
+        }
+    }
+
+    fn check(outcome: Outcome, reasons: Vec<Reason>, expected: &str) {
+        let said = headline(&verdict(outcome, reasons));
+        assert_eq!(said.replace('\u{202f}', " "), expected);
+    }
+
+    fn broken(metric: &str) -> Reason {
+        Reason::LimitBroken {
+            metric: metric.into(),
+        }
+    }
+
+    #[test]
+    fn the_headline_says_what_is_weightiest() {
+        check(
+            Outcome::Pass,
+            vec![],
+            "Measured; nothing was judged, because the scenario has no gates that apply",
+        );
+        check(
+            Outcome::Fail,
+            vec![broken("a.p95")],
+            "a.p95 breaks its limit",
+        );
+        check(
+            Outcome::Fail,
+            vec![
+                broken("a.p95"),
+                broken("b.p95"),
+                broken("b.p95"),
+                Reason::NoBaseline,
+            ],
+            "a.p95 breaks its limit, and 1 other reason",
+        );
+        check(
+            Outcome::Inconclusive,
+            vec![Reason::Inconclusive {
+                metric: "a.p95".into(),
+            }],
+            "No answer yet: whether a.p95 got worse can't be told",
+        );
+        check(
+            Outcome::Invalid,
+            vec![Reason::InvalidRun {
+                run: "head run 2".into(),
+                reason: InvalidReason::NothingMeasured {
+                    load: "reads".into(),
+                },
+            }],
+            "Nothing is judged: head run 2 is invalid: load reads ended without one iteration in the measure phase",
+        );
+    }
+
+    #[test]
+    fn a_limit_tells_both_sides() {
+        let mut judged = verdict(Outcome::Fail, vec![broken("a.p95")]);
+        judged.limits.push(LimitVerdict {
+            metric: "a.p95".into(),
+            unit: Unit::Nanoseconds,
+            max: Some(200e6),
+            min: None,
+            median: Some(200_040_000.0),
+            low: None,
+            high: None,
+            n: 1,
+            holds: Some(false),
+        });
+        assert_eq!(
+            headline(&judged).replace('\u{202f}', " "),
+            "a.p95 is 200.04 ms; it must be at most 200 ms"
+        );
+    }
+
+    #[test]
+    fn a_sentence_begins_with_a_capital_and_a_path_does_not() {
+        assert_eq!(capitalised("only the head has it"), "Only the head has it");
+        assert_eq!(
+            capitalised("load.reads.p95 is slow"),
+            "load.reads.p95 is slow"
+        );
+        assert_eq!(capitalised(""), "");
+    }
 }

@@ -440,16 +440,15 @@ pub fn lookup(plan: &Plan, path: &str) -> Result<MetricSpec, UnknownMetric> {
 /// The metrics of the plan that a gate's `metric` names: the one of that path, or all that match
 /// where it holds a `*`; at least one. For benches, the pattern itself stands for what it will find.
 pub fn select(plan: &Plan, pattern: &str) -> Result<Vec<MetricSpec>, UnknownMetric> {
-    let exact = lookup(plan, pattern);
-    if exact.is_ok() || !pattern.contains('*') {
-        return exact.map(|spec| vec![spec]);
+    if let Some(exact) = parse(plan, pattern) {
+        return Ok(vec![exact]);
     }
     let found: Vec<MetricSpec> = all(plan)
         .into_iter()
-        .filter(|spec| matches(pattern, &spec.path()))
+        .filter(|spec| pattern.contains('*') && matches(pattern, &spec.path()))
         .collect();
     if found.is_empty() {
-        return exact.map(|spec| vec![spec]);
+        return lookup(plan, pattern).map(|spec| vec![spec]);
     }
     Ok(found)
 }

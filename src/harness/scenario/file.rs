@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
 use super::keys;
-use super::nearest::nearest;
 use super::plan::Plan;
 use super::problem::{Code, Problem, Problems};
 use super::structure;
@@ -24,113 +23,121 @@ pub struct Scenario {
     /// The variants that it lists, the default one first; empty where it lists none.
     pub variants: Vec<String>,
     /// One plan a variant, in the same order; exactly one where it lists none.
-    plans: Vec<Plan>,
+    pub plans: Vec<Plan>,
 }
 
-/// Why a file gave no scenario.
-#[derive(Debug, thiserror::Error)]
-pub enum ScenarioError {
-    /// It can't be read.
-    #[error("can't read the scenario {}: {source}", .path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// It is larger than [`MAX_SCENARIO_BYTES`].
-    #[error("{} is larger than the {MAX_SCENARIO_BYTES} bytes that a scenario may have", .path.display())]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-    },
-    /// It is not UTF-8.
-    #[error("{} is not UTF-8 text (first wrong byte: {offset})", .path.display())]
-    NotText {
-        /// The file.
-        path: PathBuf,
-        /// The offset of the first wrong byte.
-        offset: usize,
-    },
-    /// It has problems.
-    #[error("{} has {} problem(s); `plimsoll check {}` shows them", .path.display(), .problems.len(), .path.display())]
-    Invalid {
-        /// The file.
-        path: PathBuf,
-        /// Its text, for showing the problems in it.
-        text: String,
-        /// All of them, in the order of the file.
-        problems: Vec<Problem>,
-    },
-}
-
-/// A variant that the scenario doesn't list.
+/// A file that gave no plan, and every reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("scenario `{scenario}` has no variant `{variant}`{help}")]
-pub struct UnknownVariant {
-    scenario: String,
-    variant: String,
-    help: String,
+#[error("{} has {} problem(s)", .file.display(), .problems.len())]
+pub struct Rejection {
+    /// The file as the user named it.
+    pub file: PathBuf,
+    /// Its text, for showing the problems in it; empty where it couldn't be read.
+    pub text: String,
+    /// All of them, in the order of the file; at least one.
+    pub problems: Vec<Problem>,
 }
 
-impl Scenario {
-    /// Its name.
-    pub fn name(&self) -> &str {
-        &self.plans[0].name
-    }
-
-    /// One plan a variant, the default one first; at least one.
-    pub fn plans(&self) -> &[Plan] {
-        &self.plans
-    }
-
-    /// The plan of a variant, the default one without.
-    pub fn plan(&self, variant: Option<&str>) -> Result<&Plan, UnknownVariant> {
-        let Some(variant) = variant else {
-            return Ok(&self.plans[0]);
-        };
-        let index = self.variants.iter().position(|known| known == variant);
-        index.map(|index| &self.plans[index]).ok_or_else(|| {
-            let known = self.variants.iter().map(String::as_str);
-            let help = match nearest(variant, known) {
-                Some(nearest) => format!("; did you mean `{nearest}`?"),
-                None if self.variants.is_empty() => "; it lists none".to_owned(),
-                None => format!("; it lists {}", self.variants.join(", ")),
-            };
-            UnknownVariant {
-                scenario: self.name().to_owned(),
-                variant: variant.to_owned(),
-                help,
-            }
-        })
-    }
+/// Reads and validates a scenario file in all of its variants: one plan each, the default one first.
+///
+/// # Errors
+/// Every problem at once; a file that can't be read is one as well.
+pub fn check(file: &Path) -> Result<Vec<Plan>, Rejection> {
+    let (_, scenario) = read_and_parse(file)?;
+    Ok(scenario.plans)
 }
 
-/// Reads and validates a scenario file.
-pub fn load(path: &Path) -> Result<Scenario, ScenarioError> {
-    let read = |source| ScenarioError::Read {
-        path: path.to_owned(),
-        source,
+/// Reads and validates a scenario file and gives the plan of a variant, the default one without.
+///
+/// # Errors
+/// As [`check`], and where the scenario doesn't list the variant.
+pub fn load(file: &Path, variant: Option<&str>) -> Result<Plan, Rejection> {
+    let (text, Scenario { variants, plans }) = read_and_parse(file)?;
+    let index = match variant {
+        None => Some(0),
+        Some(variant) => variants.iter().position(|known| known == variant),
     };
-    let mut bytes = Vec::new();
-    File::open(path)
-        .map_err(read)?
-        .take(MAX_SCENARIO_BYTES as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(read)?;
-    if bytes.len() > MAX_SCENARIO_BYTES {
-        return Err(ScenarioError::TooLarge {
-            path: path.to_owned(),
-        });
+    if let Some(plan) = index.and_then(|index| plans.into_iter().nth(index)) {
+        return Ok(plan);
     }
-    let text = String::from_utf8(bytes).map_err(|error| ScenarioError::NotText {
-        path: path.to_owned(),
-        offset: error.utf8_error().valid_up_to(),
-    })?;
-    parse(&text, path).map_err(|problems| ScenarioError::Invalid {
-        path: path.to_owned(),
+    let variant = variant.unwrap_or_default();
+    let mut problems = Problems::new(&text);
+    let report = problems.report(
+        Code::UnknownVariant,
+        0..0,
+        format!("the scenario has no variant `{variant}`"),
+        "asked for a variant that it doesn't list",
+    );
+    if variants.is_empty() {
+        report.help("it lists no variants: run it without one");
+    } else {
+        report.suggest(variant, variants.iter().map(String::as_str));
+    }
+    let problems = problems.into_sorted();
+    Err(Rejection {
+        file: file.to_owned(),
         text,
         problems,
+    })
+}
+
+/// Whether a TOML file means to be a scenario: it has a key `schema`, however wrong the rest is.
+/// One that can't be read counts as a scenario, so that somebody says why.
+pub fn looks_like_one(file: &Path) -> bool {
+    read(file).map_or(true, |text| {
+        let (table, _) = DeTable::parse_recoverable(&text);
+        table.get_ref().contains_key("schema")
+    })
+}
+
+fn read_and_parse(file: &Path) -> Result<(String, Scenario), Rejection> {
+    let rejection = |text: &str, problems| Rejection {
+        file: file.to_owned(),
+        text: text.to_owned(),
+        problems,
+    };
+    let text = read(file).map_err(|problems| rejection("", problems))?;
+    match parse(&text, file) {
+        Ok(scenario) => Ok((text, scenario)),
+        Err(problems) => Err(rejection(&text, problems)),
+    }
+}
+
+/// The text of a file, or the one problem with it.
+fn read(file: &Path) -> Result<String, Vec<Problem>> {
+    let problem = |code: Code, message: String, help: &str| {
+        let mut problems = Problems::new("");
+        problems.report(code, 0..0, message, "").help(help);
+        problems.into_sorted()
+    };
+    let mut bytes = Vec::new();
+    let read = File::open(file).and_then(|file| {
+        file.take(MAX_SCENARIO_BYTES as u64 + 1)
+            .read_to_end(&mut bytes)
+    });
+    if let Err(error) = read {
+        return Err(problem(
+            Code::Unreadable,
+            format!("the file can't be read: {error}"),
+            "name a scenario file; `plimsoll init` makes one",
+        ));
+    }
+    if bytes.len() > MAX_SCENARIO_BYTES {
+        return Err(problem(
+            Code::TooLarge,
+            "the file is larger than 1 MiB".to_owned(),
+            "a scenario is written by hand; put data into a feed",
+        ));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        problem(
+            Code::NotText,
+            format!(
+                "the file is not UTF-8 text (byte {})",
+                error.utf8_error().valid_up_to()
+            ),
+            "save it as UTF-8",
+        )
     })
 }
 

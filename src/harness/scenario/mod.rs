@@ -1,6 +1,6 @@
 //! TOML text → validated plan, or every problem with its span.
 //!
-//! [`load`] and [`parse`] are the way in. A file is looked at twice: first for its form, against the
+//! [`check`] and [`load`] are the way in. A file is looked at twice: first for its form, against the
 //! one description of all keys from which the JSON Schema is written too; then for its meaning:
 //! what names refer to, whether templates can be filled, whether a gate's metric can be produced. Both
 //! looks go on after a mistake, so that a person sees all of them at once. What leaves as a
@@ -20,8 +20,8 @@ mod hash;
 mod nearest;
 mod schema;
 
-pub use self::file::{MAX_SCENARIO_BYTES, Scenario, ScenarioError, UnknownVariant, load, parse};
+pub use self::file::{MAX_SCENARIO_BYTES, Rejection, Scenario, check, load, looks_like_one, parse};
 pub use self::plan::*;
 pub use self::problem::{Code, Problem};
-pub(crate) use self::quantity::share;
+pub use self::quantity::parse_percent;
 pub use self::schema::schema;

@@ -2,6 +2,8 @@
 
 use strsim::{jaro_winkler, normalized_damerau_levenshtein};
 
+/// A longer text is no misspelt name, and the edit distance of two long ones takes too long.
+const MAX_LENGTH: usize = 200;
 /// Below this likeness a suggestion would only confuse.
 const LIKE_ENOUGH: f64 = 0.6;
 
@@ -10,9 +12,15 @@ pub(crate) fn nearest<'a>(
     name: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
+    if name.len() > MAX_LENGTH {
+        return None;
+    }
     let name = name.to_lowercase();
     let mut best: Option<(f64, &str)> = None;
     for candidate in candidates {
+        if candidate.len() > MAX_LENGTH {
+            continue;
+        }
         let lower = candidate.to_lowercase();
         // The edit distance finds swapped and doubled letters, the common beginning finds
         // abbreviations: `dur` for `duration`.

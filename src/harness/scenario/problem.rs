@@ -181,6 +181,9 @@ macro_rules! codes {
 }
 
 codes! {
+    Unreadable = "unreadable", "The file can't be read.";
+    TooLarge = "too-large", "The file is larger than 1 MiB.";
+    NotText = "not-text", "The file is not UTF-8 text.";
     Syntax = "syntax", "The file is not TOML at this place.";
     SchemaVersion = "schema-version", "The file is written for a version that this Plimsoll doesn't read.";
     UnknownKey = "unknown-key", "There is no such key here.";

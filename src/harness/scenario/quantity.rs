@@ -6,6 +6,9 @@ use crate::harness::model::Unit;
 /// No duration of a scenario is longer: 30 days. Sums of a few stay far from overflow.
 pub(crate) const MAX_DURATION_NS: f64 = 30.0 * 86_400e9;
 
+/// A margin of more than 1000 % is a mistake.
+pub(crate) const MAX_MARGIN: f64 = 10.0;
+
 const DURATIONS_NS: [(&str, f64); 9] = [
     ("ns", 1.0),
     ("us", 1e3),
@@ -86,6 +89,19 @@ pub(crate) fn share(text: &str) -> Result<f64, Expected> {
         (number, unit) if unit.trim() == "%" => Ok(number / 100.0),
         (number, "") => Ok(number),
         _ => Err(A_SHARE),
+    }
+}
+
+/// Reads a margin: `5%` or `0.05`, above 0 and at most 1000 %, into a fraction.
+///
+/// # Errors
+/// What a margin is.
+pub fn parse_percent(text: &str) -> Result<f64, &'static str> {
+    let fraction = share(text)?;
+    if fraction > 0.0 && fraction <= MAX_MARGIN {
+        Ok(fraction)
+    } else {
+        Err("a margin is above 0 % and at most 1000 %")
     }
 }
 

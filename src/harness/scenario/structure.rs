@@ -30,7 +30,7 @@ pub(crate) fn check(
                     .report(
                         Code::UnknownKey,
                         key.span(),
-                        format!("unknown key `{name}` in {}", a(spec.name)),
+                        format!("unknown key `{name}` in {}", noun(spec)),
                         "not a key here",
                     )
                     .suggest(name, spec.names());
@@ -44,7 +44,7 @@ pub(crate) fn check(
                 .report(
                     Code::MissingKey,
                     span.clone(),
-                    format!("{} needs `{}`", a(spec.name), key.name),
+                    format!("{} needs `{}`", noun(spec), key.name),
                     format!("`{}` is missing", key.name),
                 )
                 .help(key.description);
@@ -132,7 +132,7 @@ fn check_rule(
         problems.report(
             Code::MissingKey,
             span,
-            format!("{} needs {how_many} of {}", a(spec.name), list(keys)),
+            format!("{} needs {how_many} of {}", noun(spec), list(keys)),
             "none of them is here",
         );
     } else if there.len() > 1 && single {
@@ -149,7 +149,7 @@ fn check_rule(
                     ),
                     "only one of them",
                 )
-                .help(format!("{} takes one of {}", a(spec.name), list(keys)))
+                .help(format!("{} takes one of {}", noun(spec), list(keys)))
                 .related(first.span(), "the other one");
         }
     }
@@ -191,17 +191,15 @@ fn check_value(shape: &'static Shape, key: &str, value: &Value<'_>, problems: &m
             let text = number_text(value).unwrap_or_default();
             quantity_problem(quantity::share(&text), key, &text, span, problems);
         }
-        (Shape::StatusText, DeValue::String(text)) => {
-            if status_range(text).is_none() {
-                problems
-                    .report(
-                        Code::BadStatus,
-                        span,
-                        format!("`{text}` is no status"),
-                        "not a status",
-                    )
-                    .help("write `200`, `\"2xx\"`, `\"200-299\"` or a list of them");
-            }
+        (Shape::StatusText, DeValue::String(text)) if status_range(text).is_none() => {
+            problems
+                .report(
+                    Code::BadStatus,
+                    span,
+                    format!("`{text}` is no status"),
+                    "not a status",
+                )
+                .help("write `200`, `\"2xx\"`, `\"200-299\"` or a list of them");
         }
         (Shape::Integer(low, high), DeValue::Integer(_)) => {
             let number = integer(value.get_ref());
@@ -219,17 +217,15 @@ fn check_value(shape: &'static Shape, key: &str, value: &Value<'_>, problems: &m
                 );
             }
         }
-        (Shape::Choice(words), DeValue::String(text)) => {
-            if !words.contains(&text.as_ref()) {
-                problems
-                    .report(
-                        Code::OutOfRange,
-                        span,
-                        format!("`{key}` can't be `{text}`"),
-                        format!("expected {}", list(words)),
-                    )
-                    .suggest(text, words.iter().copied());
-            }
+        (Shape::Choice(words), DeValue::String(text)) if !words.contains(&text.as_ref()) => {
+            problems
+                .report(
+                    Code::OutOfRange,
+                    span,
+                    format!("`{key}` can't be `{text}`"),
+                    format!("expected {}", list(words)),
+                )
+                .suggest(text, words.iter().copied());
         }
         (Shape::List(item, least, most), DeValue::Array(array)) => {
             if !(*least..=*most).contains(&array.len()) {
@@ -349,13 +345,22 @@ fn quantity_problem<T>(
     }
 }
 
+/// A table in a message.
+fn noun(spec: &TableSpec) -> String {
+    match spec.name {
+        "scenario" => "the scenario".to_owned(),
+        "open_stage" | "closed_stage" => "a stage".to_owned(),
+        name => format!("`{name}`"),
+    }
+}
+
 fn a(noun: &str) -> String {
     let article = if noun.starts_with(['a', 'e', 'i', 'o']) {
         "an"
     } else {
         "a"
     };
-    format!("{article} {}", noun.replace('_', " "))
+    format!("{article} {noun}")
 }
 
 fn list(names: &[&str]) -> String {

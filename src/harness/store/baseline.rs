@@ -13,7 +13,6 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-
 use super::files::{self, FileError};
 use super::format::{self, DecodeError};
 use super::review;
@@ -275,6 +274,7 @@ impl Baseline {
                 schema: RUN_FORMAT.to_owned(),
                 id: run.id,
                 scenario: self.scenario.clone(),
+                scenario_file: None,
                 session: session.session.clone(),
                 arm: Some(Arm::Base),
                 pair: None,

@@ -186,7 +186,10 @@ pub fn write_text(path: &Path, text: &str) -> Result<(), FileError> {
 /// would then fall together. It never leads out of its folder.
 pub fn component(text: &str) -> String {
     let harmless = |c: char| c.is_ascii_alphanumeric() || "-_.@".contains(c);
-    let mut name: String = text.chars().map(|c| if harmless(c) { c } else { '_' }).collect();
+    let mut name: String = text
+        .chars()
+        .map(|c| if harmless(c) { c } else { '_' })
+        .collect();
     name.truncate(MAX_NAME_BYTES);
     if name.is_empty() || name.starts_with('.') {
         name.insert(0, '_');

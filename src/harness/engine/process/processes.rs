@@ -163,6 +163,21 @@ impl Processes {
         self.slots.iter().map(root).collect()
     }
 
+    /// How often the process was started; 0 for one that is not there.
+    pub fn generation(&self, process: &str) -> u32 {
+        let slot = self.slots.iter().find(|slot| slot.plan.name == process);
+        slot.map_or(0, |slot| slot.life().generation)
+    }
+
+    /// Whether a process has ended although nobody asked it to. Its exit may still be on its way to
+    /// the receiver.
+    pub fn has_unexpected_end(&self) -> bool {
+        self.slots.iter().any(|slot| {
+            let life = slot.life();
+            !life.expected.load(Ordering::Acquire) && life.supervised.sight().has_ended()
+        })
+    }
+
     /// Carries a fault out. All but a start take effect at once; a start waits until the last of
     /// the stopped tree is gone.
     ///
@@ -482,6 +497,7 @@ fn job(
         cwd,
         grace_ns: 0,
         scratch: None,
+        transparent: false,
     })
 }
 

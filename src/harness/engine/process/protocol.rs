@@ -22,6 +22,9 @@ pub(crate) struct Job {
     pub(crate) grace_ns: u64,
     /// A folder that the supervisor removes where nobody is left to do it.
     pub(crate) scratch: Option<PathBuf>,
+    /// Whether the supervisor is to look like the process itself: its standard output is that of
+    /// the process, it reports nothing, and it ends when the process does, as it did.
+    pub(crate) transparent: bool,
 }
 
 /// A later line on the supervisor's standard input. The end of the input is an order too: whoever

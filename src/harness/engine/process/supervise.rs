@@ -34,10 +34,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How often the tree is looked at while it is being ended. Descendants that are no children of
 /// ours end without a signal to us.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// The exit status of a transparent supervisor whose process could not be started, as of a shell.
+const NOT_STARTED: u8 = 127;
 
 /// The hidden command `plimsoll supervise`: takes the job from the first line of standard input,
 /// orders from the following ones, and reports on standard output. The process writes both of its
-/// streams to the supervisor's standard error.
+/// streams to the supervisor's standard error, unless the job says otherwise.
 pub fn supervise_main() -> ExitCode {
     // A session of its own: neither Ctrl-C in the terminal, nor the end of the terminal, nor a
     // signal to plimsoll's group may end the supervisor before its work is done. It fails only
@@ -62,39 +64,44 @@ pub fn supervise_main() -> ExitCode {
     let result = runtime.block_on(supervise());
     // A thread may still be reading standard input.
     runtime.shutdown_background();
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let message = error.to_string();
-            report(&Report::Failed { message });
-            ExitCode::FAILURE
-        }
-    }
+    result.unwrap_or_else(|error| {
+        let message = error.to_string();
+        report(&Report::Failed { message });
+        ExitCode::FAILURE
+    })
 }
 
-async fn supervise() -> std::io::Result<()> {
+async fn supervise() -> std::io::Result<ExitCode> {
     let mut children = signal(SignalKind::child())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     let Some(first) = lines.next_line().await? else {
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     };
     let job: Job = serde_json::from_str(&first)?;
+    let tell = |message: &Report| {
+        if !job.transparent {
+            report(message);
+        }
+    };
     let mut tree = match start(&job) {
         Ok(main) => Tree {
             main,
-            main_runs: true,
-            ending: None,
+            main_ending: None,
+            end: None,
         },
         Err(error) => {
             let message = error.to_string();
-            report(&Report::Failed { message });
-            return Ok(());
+            if job.transparent {
+                let _ = writeln!(std::io::stderr(), "{}: {message}", job.program);
+            }
+            tell(&Report::Failed { message });
+            return Ok(ExitCode::from(NOT_STARTED));
         }
     };
-    report(&Report::Started);
+    tell(&Report::Started);
 
     let orphaned_grace = ORPHANED_GRACE.min(Duration::from_nanos(job.grace_ns));
     let mut orphaned = false;
@@ -115,26 +122,50 @@ async fn supervise() -> std::io::Result<()> {
             _ = interrupt.recv() => tree.end_within(orphaned_grace),
             _ = hangup.recv() => tree.end_within(orphaned_grace),
             _ = children.recv() => {}
-            () = sleep(LOOK_EVERY), if tree.ending.is_some() => {}
+            () = sleep(LOOK_EVERY), if tree.end.is_some() => {}
         }
+        let had_ended = tree.main_ending.is_some();
         let any_child = tree.reap();
+        if let (Some(ending), false) = (tree.main_ending, had_ended) {
+            tell(&Report::Exited(ending));
+            if job.transparent {
+                tree.end_within(orphaned_grace);
+            }
+        }
         if let Some(left) = tree.press_on(any_child) {
             if orphaned && let Some(scratch) = &job.scratch {
                 let _ = std::fs::remove_dir_all(scratch);
             }
-            report(&Report::Over { left });
-            return Ok(());
+            tell(&Report::Over { left });
+            return Ok(match tree.main_ending {
+                Some(ending) if job.transparent => exit_code(ending),
+                _ => ExitCode::SUCCESS,
+            });
         }
     }
 }
 
+/// The exit status that a shell would give.
+fn exit_code(ending: Ending) -> ExitCode {
+    let status = match ending {
+        Ending::Status(status) => status,
+        Ending::Signal(signal) => 128 + signal,
+        Ending::Lost => 1,
+    };
+    ExitCode::from(u8::try_from(status).unwrap_or(u8::MAX))
+}
+
 /// Starts the process in a group of its own.
 fn start(job: &Job) -> std::io::Result<Pid> {
-    let output = || {
+    let stderr = || {
         std::io::stderr()
             .as_fd()
             .try_clone_to_owned()
             .map(Stdio::from)
+    };
+    let stdout = match job.transparent {
+        true => Stdio::inherit(),
+        false => stderr()?,
     };
     // A path with a slash means one thing: from the working folder. What the operating system makes
     // of a relative one depends on how the child is created.
@@ -147,8 +178,8 @@ fn start(job: &Job) -> std::io::Result<Pid> {
         .envs(&job.env)
         .current_dir(&job.cwd)
         .stdin(Stdio::null())
-        .stdout(output()?)
-        .stderr(output()?)
+        .stdout(stdout)
+        .stderr(stderr()?)
         .process_group(0)
         .spawn()?;
     Ok(Pid::from_raw(child.id().cast_signed()))
@@ -157,9 +188,9 @@ fn start(job: &Job) -> std::io::Result<Pid> {
 /// The process and its descendants.
 struct Tree {
     main: Pid,
-    /// Until it was waited for, its number can't belong to anybody else.
-    main_runs: bool,
-    ending: Option<End>,
+    /// Until the process was waited for, its number can't belong to anybody else.
+    main_ending: Option<Ending>,
+    end: Option<End>,
 }
 
 /// How far the end of the tree has got.
@@ -187,16 +218,16 @@ impl Tree {
     /// it left behind is asked one by one.
     fn end_within(&mut self, grace: Duration) {
         let deadline = Instant::now() + grace;
-        match &mut self.ending {
+        match &mut self.end {
             Some(end) => end.deadline = end.deadline.min(deadline),
             None => {
-                if self.main_runs && !grace.is_zero() {
+                if self.main_ending.is_none() && !grace.is_zero() {
                     // A failure means that the group is empty by now.
                     let _ = killpg(self.main, Signal::SIGTERM);
                     // A paused process does not hear SIGTERM.
                     self.signal_all(&[Signal::SIGCONT]);
                 }
-                self.ending = Some(End {
+                self.end = Some(End {
                     deadline,
                     rest_asked: false,
                 });
@@ -214,16 +245,15 @@ impl Tree {
                 Ok(_) | Err(Errno::EINTR) => continue,
                 Err(_) => return false,
             };
-            if pid == self.main && self.main_runs {
-                self.main_runs = false;
-                report(&Report::Exited(ending));
+            if pid == self.main && self.main_ending.is_none() {
+                self.main_ending = Some(ending);
             }
         }
     }
 
     /// Does what is due of the end; returns who is left once it is over.
     fn press_on(&mut self, any_child: bool) -> Option<Vec<i32>> {
-        let end = self.ending.as_mut()?;
+        let end = self.end.as_mut()?;
         if !any_child {
             return Some(Vec::new());
         }
@@ -241,7 +271,7 @@ impl Tree {
         if now >= end.deadline {
             // Again and again, until no fork is faster.
             self.signal_all(&[Signal::SIGKILL]);
-        } else if !self.main_runs && !end.rest_asked {
+        } else if self.main_ending.is_some() && !end.rest_asked {
             end.rest_asked = true;
             self.signal_all(&[Signal::SIGTERM, Signal::SIGCONT]);
         }

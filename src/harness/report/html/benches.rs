@@ -42,7 +42,9 @@ impl Benches {
             figures: all.iter().take(MAX_PLOTS).filter_map(figure).collect(),
             note: match left_out {
                 0 => String::new(),
-                n => format!("Plots of the {MAX_PLOTS} that changed most; {n} more are in the table."),
+                n => format!(
+                    "Plots of the {MAX_PLOTS} that changed most; {n} more are in the table."
+                ),
             },
         }
     }
@@ -88,7 +90,9 @@ fn arm(runs: &[&Run], id: &str) -> Option<BenchArm> {
         .collect();
     let stride = samples.len().div_ceil(MAX_SAMPLES).max(1);
     Some(BenchArm {
-        points_ns: invocations().map(|invocation| invocation.point_ns).collect(),
+        points_ns: invocations()
+            .map(|invocation| invocation.point_ns)
+            .collect(),
         samples_ns: samples.into_iter().step_by(stride).collect(),
     })
 }
@@ -96,14 +100,27 @@ fn arm(runs: &[&Run], id: &str) -> Option<BenchArm> {
 fn compared_base(input: &ReportInput<'_>, id: &str) -> Option<BenchArm> {
     let path = format!("bench.{id}");
     let comparison = input.verdict.comparison.as_ref()?;
-    let metric = comparison.metrics.iter().find(|metric| metric.name == path)?;
-    Some(BenchArm { points_ns: metric.base.clone(), samples_ns: Vec::new() })
+    let metric = comparison
+        .metrics
+        .iter()
+        .find(|metric| metric.name == path)?;
+    Some(BenchArm {
+        points_ns: metric.base.clone(),
+        samples_ns: Vec::new(),
+    })
 }
 
 fn table(all: &[Compared]) -> Table {
     let both = all.iter().any(|compared| compared.base.is_some());
     let heads: &[&str] = match both {
-        true => &["Bench", "Base median", "Head median", "Change", "Head spread", "Invocations"],
+        true => &[
+            "Bench",
+            "Base median",
+            "Head median",
+            "Change",
+            "Head spread",
+            "Invocations",
+        ],
         false => &["Bench", "Median", "Spread", "Invocations"],
     };
     let mut table = Table::new("Time of one iteration, by process invocation", heads);
@@ -115,12 +132,11 @@ fn table(all: &[Compared]) -> Table {
 }
 
 fn row(compared: &Compared, both: bool) -> Vec<Cell> {
-    let ns = |v: Option<f64>| num(v.map_or_else(|| "–".to_owned(), |v| value(&Unit::Nanoseconds, v)));
+    let ns =
+        |v: Option<f64>| num(v.map_or_else(|| "–".to_owned(), |v| value(&Unit::Nanoseconds, v)));
     let head = sorted(&compared.head.points_ns);
     let spread = match (head.first(), head.last()) {
-        (Some(low), Some(high)) => format!(
-            "{} … {}", value(&Unit::Nanoseconds, *low), value(&Unit::Nanoseconds, *high)
-        ),
+        (Some(low), Some(high)) => format::range(&Unit::Nanoseconds, *low, *high),
         _ => "–".to_owned(),
     };
     let base = compared.base.as_ref();
@@ -130,7 +146,8 @@ fn row(compared: &Compared, both: bool) -> Vec<Cell> {
     }
     cells.push(ns(median(&compared.head.points_ns)));
     if both {
-        let change = ratio(compared).map_or_else(|| "–".to_owned(), |ratio| format::effect(ratio - 1.0));
+        let change =
+            ratio(compared).map_or_else(|| "–".to_owned(), |ratio| format::effect(ratio - 1.0));
         cells.push(num(change));
     }
     cells.push(num(spread));
@@ -144,7 +161,9 @@ fn row(compared: &Compared, both: bool) -> Vec<Cell> {
 
 fn figure(compared: &Compared) -> Option<Figure> {
     let svg = bench(&compared.head, compared.base.as_ref())?;
-    let shown = |points: &[f64]| median(points).map_or_else(|| "–".to_owned(), |v| value(&Unit::Nanoseconds, v));
+    let shown = |points: &[f64]| {
+        median(points).map_or_else(|| "–".to_owned(), |v| value(&Unit::Nanoseconds, v))
+    };
     let head = format!("median {}", shown(&compared.head.points_ns));
     let mut keys = vec![key(Role::Head, "head")];
     let alt = match &compared.base {

@@ -29,7 +29,9 @@ pub(super) struct Validity {
 pub(super) fn validity(input: &ReportInput<'_>) -> Validity {
     let mut table = Table::new(
         "The runs",
-        &["Run", "Pair", "Revision", "Started", "Took", "Valid", "Why not"],
+        &[
+            "Run", "Pair", "Revision", "Started", "Took", "Valid", "Why not",
+        ],
     );
     let arms = [("base", input.base), ("head", input.head)];
     for (arm, runs) in arms {
@@ -49,13 +51,20 @@ pub(super) fn validity(input: &ReportInput<'_>) -> Validity {
         (0, _) => "No runs were handed in; the numbers come from elsewhere.".to_owned(),
         (1, 0) => "The run is valid: the generator kept up, nothing beyond the allowance was dropped, and no process ended by itself.".to_owned(),
         (n, 0) => format!("All {n} runs are valid: the generator kept up, nothing beyond the allowance was dropped, and no process ended by itself."),
-        (n, bad) => format!("{bad} of {n} runs must not be judged, so the whole measurement isn't."),
+        (1, _) => "The run must not be judged, and so nothing is.".to_owned(),
+        (n, bad) => format!("{bad} of {n} runs must not be judged, and so nothing is."),
     };
     let sentence = match differ {
-        true => format!("{sentence} But the two arms were measured under different conditions; see “Environment”."),
+        true => format!(
+            "{sentence} But the two arms were measured under different conditions; see “Environment”."
+        ),
         false => sentence,
     };
-    Validity { valid: invalid == 0 && !differ, sentence, runs: table }
+    Validity {
+        valid: invalid == 0 && !differ,
+        sentence,
+        runs: table,
+    }
 }
 
 fn run_row(label: &str, run: &Run) -> Vec<Cell> {
@@ -67,17 +76,27 @@ fn run_row(label: &str, run: &Run) -> Vec<Cell> {
     if run.partial {
         why.push("Stopped before its time".to_owned());
     }
-    let (word, class) = if run.is_valid() { ("yes", "good") } else { ("no", "bad") };
+    let (word, class) = if run.is_valid() {
+        ("yes", "good")
+    } else {
+        ("no", "bad")
+    };
     let mut row_name = name(label);
     row_name.title = format!("run {}", run.id);
     vec![
         row_name,
-        num(run.pair.map_or_else(|| "–".to_owned(), |pair| pair.to_string())),
+        num(run
+            .pair
+            .map_or_else(|| "–".to_owned(), |pair| pair.to_string())),
         prose(run.revision.as_deref().unwrap_or("–")),
         num(run.started_at.strftime("%Y-%m-%d %H:%M:%S").to_string()),
         num(format::duration_ns(run.duration_ns)),
         judged(word, class),
-        Cell { text: why.join(". "), title: String::new(), class: "text" },
+        Cell {
+            text: why.join(". "),
+            title: String::new(),
+            class: "text",
+        },
     ]
 }
 
@@ -93,7 +112,11 @@ pub(super) fn environment(input: &ReportInput<'_>) -> Table {
         .map(|difference| (difference.field.as_str(), difference.base.as_str()))
         .collect();
     let both = !base.is_empty() || !stored.is_empty();
-    let heads: &[&str] = if both { &["Condition", "Base", "Head", ""] } else { &["Condition", "Value"] };
+    let heads: &[&str] = if both {
+        &["Condition", "Base", "Head", ""]
+    } else {
+        &["Condition", "Value"]
+    };
     let mut table = Table::new("Under which conditions it was measured", heads);
     for (field, value) in &head {
         let label = text::one_line(&field.replace('_', " "));
@@ -117,8 +140,12 @@ pub(super) fn environment(input: &ReportInput<'_>) -> Table {
         }
         table.rows.push(row);
     }
-    let versions: std::collections::BTreeSet<&str> =
-        input.head.iter().chain(input.base).map(|run| run.plimsoll_version.as_str()).collect();
+    let versions: std::collections::BTreeSet<&str> = input
+        .head
+        .iter()
+        .chain(input.base)
+        .map(|run| run.plimsoll_version.as_str())
+        .collect();
     if !versions.is_empty() {
         let versions: Vec<String> = versions.into_iter().map(|v| text::shown(v, 40)).collect();
         table.note = format!("Measured by Plimsoll {}.", versions.join(" and "));
@@ -137,7 +164,10 @@ fn fields(runs: &[Run]) -> Vec<(String, String)> {
             }
         }
     }
-    fields.into_iter().map(|(field, values)| (field, values.join(" / "))).collect()
+    fields
+        .into_iter()
+        .map(|(field, values)| (field, values.join(" / ")))
+        .collect()
 }
 
 /// Every metric of every run of the head: the numbers themselves.
@@ -154,7 +184,11 @@ pub(super) fn raw_metrics(input: &ReportInput<'_>) -> Table {
     if more > 0 {
         table.note = format!("{more} more are in the JSON report.");
     }
-    table.rows = by_name.into_iter().take(MAX_METRICS).map(|(path, metrics)| metric_row(path, &metrics)).collect();
+    table.rows = by_name
+        .into_iter()
+        .take(MAX_METRICS)
+        .map(|(path, metrics)| metric_row(path, &metrics))
+        .collect();
     table
 }
 
@@ -163,7 +197,11 @@ fn metric_row(path: &str, metrics: &[&Metric]) -> Vec<Cell> {
         return Vec::new();
     };
     let shown = |v: f64| value(&first.unit, v);
-    let mut values: Vec<f64> = metrics.iter().flat_map(|metric| metric.values()).copied().collect();
+    let mut values: Vec<f64> = metrics
+        .iter()
+        .flat_map(|metric| metric.values())
+        .copied()
+        .collect();
     let listed: Vec<String> = values.iter().take(12).map(|v| shown(*v)).collect();
     let more = values.len().saturating_sub(listed.len());
     let mut list = listed.join("  ");
@@ -181,11 +219,17 @@ fn metric_row(path: &str, metrics: &[&Metric]) -> Vec<Cell> {
     vec![
         name(path),
         num(median.map_or_else(|| "–".to_owned(), shown)),
-        Cell { text: list, title: String::new(), class: "text" },
+        Cell {
+            text: list,
+            title: String::new(),
+            class: "text",
+        },
         prose(match first.better {
             crate::harness::model::Direction::Lower => "lower",
             crate::harness::model::Direction::Higher => "higher",
         }),
-        num(format::count(metrics.iter().map(|metric| metric.observations).sum())),
+        num(format::count(
+            metrics.iter().map(|metric| metric.observations).sum(),
+        )),
     ]
 }

@@ -6,6 +6,7 @@ use crate::harness::compare::{Comparison, Estimate};
 use crate::harness::gate::{LimitVerdict, MetricOutcome, MetricVerdict, Verdict};
 use crate::harness::report::format::{self, value};
 use crate::harness::report::plots::{ForestRow, Role, forest};
+use crate::harness::report::text;
 use crate::harness::report::words;
 
 use super::table::{Cell, Figure, Table, judged, key, name, num, prose};
@@ -36,12 +37,25 @@ impl Judged {
         Self {
             design: design(verdict),
             forest: forest_figure(verdict),
-            margins: (!first.is_empty()).then(|| margins("Metrics with a margin, and what else moved", &first, verdict)),
+            margins: (!first.is_empty()).then(|| {
+                margins(
+                    "Metrics with a margin, and what else moved",
+                    &first,
+                    verdict,
+                )
+            }),
             others: (!rest.is_empty()).then(|| {
-                let caption = format!("{} without a margin", format::counted(rest.len() as u64, "other metric"));
+                let caption = format!(
+                    "{} without a margin",
+                    format::counted(rest.len() as u64, "other metric")
+                );
                 margins(&caption, &rest, verdict)
             }),
-            one_arm_only: verdict.comparison.as_ref().map(one_arm_only).unwrap_or_default(),
+            one_arm_only: verdict
+                .comparison
+                .as_ref()
+                .map(one_arm_only)
+                .unwrap_or_default(),
             limits: (!verdict.limits.is_empty()).then(|| limits(&verdict.limits)),
         }
     }
@@ -58,15 +72,22 @@ impl Judged {
 /// What deserves to be seen at once, and the rest.
 fn split(metrics: &[MetricVerdict]) -> (Vec<&MetricVerdict>, Vec<&MetricVerdict>) {
     let (mut first, mut rest): (Vec<&MetricVerdict>, Vec<&MetricVerdict>) =
-        metrics.iter().partition(|metric| {
-            metric.gating
-                || metric.advisory
-                || matches!(metric.verdict, MetricOutcome::Regressed | MetricOutcome::Improved)
-        });
+        metrics.iter().partition(|metric| worth_a_row(metric));
     if first.is_empty() && rest.len() <= MAX_OPEN_ROWS {
         std::mem::swap(&mut first, &mut rest);
     }
+    first.sort_by_key(|metric| words::reading_order(metric));
+    rest.sort_by_key(|metric| words::reading_order(metric));
     (first, rest)
+}
+
+fn worth_a_row(metric: &MetricVerdict) -> bool {
+    metric.gating
+        || metric.advisory
+        || matches!(
+            metric.verdict,
+            MetricOutcome::Regressed | MetricOutcome::Improved
+        )
 }
 
 fn design(verdict: &Verdict) -> String {
@@ -84,7 +105,7 @@ fn forest_figure(verdict: &Verdict) -> Option<Figure> {
     let mut rows: Vec<(&MetricVerdict, ForestRow)> = verdict
         .metrics
         .iter()
-        .filter(|metric| !words::is_difference(metric))
+        .filter(|metric| worth_a_row(metric) && !words::is_difference(metric))
         .filter_map(|metric| {
             let row = ForestRow {
                 name: metric.name.clone(),
@@ -103,18 +124,27 @@ fn forest_figure(verdict: &Verdict) -> Option<Figure> {
     rows.truncate(MAX_FOREST_ROWS);
     let alt = rows
         .iter()
-        .map(|(metric, row)| format!(
-            "{}: {}, {}, {}", row.name, words::effect_of(metric, row.effect),
-            words::interval_of(metric), words::metric_outcome(metric.verdict),
-        ))
+        .map(|(metric, row)| {
+            format!(
+                "{}: {}, {}, {}",
+                text::shown(&row.name, 80),
+                words::effect_of(metric, row.effect),
+                words::interval_of(metric),
+                words::metric_outcome(metric.verdict),
+            )
+        })
         .collect::<Vec<_>>()
         .join("; ");
     let plot: Vec<ForestRow> = rows.into_iter().map(|(_, row)| row).collect();
     Some(Figure {
         title: "How much, and how sure".to_owned(),
         note: match left_out {
-            0 => "Left of the middle is better, right is worse. The shaded band is the margin.".to_owned(),
-            n => format!("Left of the middle is better, right is worse. The shaded band is the margin. {} more in the table.", n),
+            0 => "Left of the middle is better, right is worse. The shaded band is the margin."
+                .to_owned(),
+            n => format!(
+                "Left of the middle is better, right is worse. The shaded band is the margin. {} more in the table.",
+                n
+            ),
         },
         alt,
         svg: forest(&plot)?,
@@ -131,30 +161,46 @@ fn margins(caption: &str, metrics: &[&MetricVerdict], verdict: &Verdict) -> Tabl
     let interval = words::interval_name(verdict);
     let mut table = Table::new(
         caption,
-        &["Metric", "Base", "Head", "Effect", &interval, "Margin", "MDE", "Runs", "Verdict"],
+        &[
+            "Metric", "Base", "Head", "Effect", &interval, "Margin", "MDE", "Runs", "Verdict",
+        ],
     );
-    table.rows = metrics.iter().map(|metric| margin_row(metric, verdict.comparison.as_ref())).collect();
-    table.note = "MDE: the smallest true change that this comparison would notice four times out of five. Base and head are medians of the runs.".to_owned();
+    table.rows = metrics
+        .iter()
+        .map(|metric| margin_row(metric, verdict.comparison.as_ref()))
+        .collect();
+    table.note = "MDE: the smallest true change that this comparison would notice four times out of five. Base and head are medians of the runs. In brackets: what can’t fail the gate.".to_owned();
     table
 }
 
 fn margin_row(metric: &MetricVerdict, comparison: Option<&Comparison>) -> Vec<Cell> {
     let shown = |v: Option<f64>| num(v.map_or_else(dash, |v| value(&metric.unit, v)));
     let word = match (metric.advisory, metric.gating) {
-        (true, _) => format!("{} (advisory)", words::metric_outcome(metric.verdict)),
+        (true, _) => format!("({}, advisory)", words::metric_outcome(metric.verdict)),
         (false, true) => words::metric_outcome(metric.verdict).to_owned(),
-        (false, false) => format!("{} (not judged)", words::metric_outcome(metric.verdict)),
+        (false, false) => format!("({})", words::metric_outcome(metric.verdict)),
     };
     let mut last = judged(word, outcome_class(metric));
-    last.title = metric.note.clone().or_else(|| how(&metric.name, comparison)).unwrap_or_default();
+    let how = metric
+        .note
+        .clone()
+        .or_else(|| how(&metric.name, comparison))
+        .unwrap_or_default();
+    last.title = text::shown(&how, 300);
     vec![
         name(&metric.name),
         shown(metric.base),
         shown(metric.head),
-        num(metric.effect.map_or_else(dash, |effect| words::effect_of(metric, effect))),
+        num(metric
+            .effect
+            .map_or_else(dash, |effect| words::effect_of(metric, effect))),
         num(words::interval_of(metric)),
-        num(metric.margin.map_or_else(dash, format::margin)),
-        num(metric.mde.map_or_else(dash, format::margin)),
+        num(metric
+            .margin
+            .map_or_else(dash, |margin| words::margin_of(metric, margin))),
+        num(metric
+            .mde
+            .map_or_else(dash, |mde| words::margin_of(metric, mde))),
         num(format!("{} / {}", metric.n_base, metric.n_head)),
         last,
     ]
@@ -162,7 +208,10 @@ fn margin_row(metric: &MetricVerdict, comparison: Option<&Comparison>) -> Vec<Ce
 
 /// How the estimate was reached, or why there is none.
 fn how(metric: &str, comparison: Option<&Comparison>) -> Option<String> {
-    let compared = comparison?.metrics.iter().find(|compared| compared.name == metric)?;
+    let compared = comparison?
+        .metrics
+        .iter()
+        .find(|compared| compared.name == metric)?;
     Some(match &compared.estimate {
         Estimate::Known(effect) => effect.method.clone(),
         Estimate::Unknown { reason, remedy } => format!("{reason}; {remedy}"),
@@ -170,22 +219,36 @@ fn how(metric: &str, comparison: Option<&Comparison>) -> Option<String> {
 }
 
 fn one_arm_only(comparison: &Comparison) -> Vec<String> {
-    [("base", &comparison.only_in_base), ("head", &comparison.only_in_head)]
-        .into_iter()
-        .filter(|(_, names)| !names.is_empty())
-        .map(|(arm, names)| {
-            let shown: Vec<String> = names.iter().take(20).map(|n| name(n).text).collect();
-            let more = names.len() - shown.len();
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            format!("Only the {arm} has: {}{more}.", shown.join(", "))
-        })
-        .collect()
+    [
+        ("base", &comparison.only_in_base),
+        ("head", &comparison.only_in_head),
+    ]
+    .into_iter()
+    .filter(|(_, names)| !names.is_empty())
+    .map(|(arm, names)| {
+        let shown: Vec<String> = names.iter().take(20).map(|n| name(n).text).collect();
+        let more = names.len() - shown.len();
+        let more = if more > 0 {
+            format!(" and {more} more")
+        } else {
+            String::new()
+        };
+        format!("Only the {arm} has: {}{more}.", shown.join(", "))
+    })
+    .collect()
 }
 
 fn limits(all: &[LimitVerdict]) -> Table {
     let mut table = Table::new(
         "Absolute limits, held against the median of the runs",
-        &["Metric", "Measured", "Must be", "Spread of the runs", "Runs", "Verdict"],
+        &[
+            "Metric",
+            "Measured",
+            "Must be",
+            "Spread of the runs",
+            "Runs",
+            "Verdict",
+        ],
     );
     table.rows = all
         .iter()
@@ -196,9 +259,7 @@ fn limits(all: &[LimitVerdict]) -> Table {
                 None => ("not judged", "unsure"),
             };
             let spread = match (limit.low, limit.high) {
-                (Some(low), Some(high)) if limit.n > 1 => {
-                    format!("{} … {}", value(&limit.unit, low), value(&limit.unit, high))
-                }
+                (Some(low), Some(high)) if limit.n > 1 => format::range(&limit.unit, low, high),
                 _ => dash(),
             };
             vec![

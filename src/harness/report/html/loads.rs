@@ -2,12 +2,13 @@
 
 use serde::Serialize;
 
-use crate::harness::model::{ArrivalModel, LatencyHistogram, Run, Unit};
+use crate::harness::model::{ArrivalModel, LatencyHistogram, LoadMeasurement, Run, Unit};
 use crate::harness::report::format::{self, value};
 use crate::harness::report::input::ReportInput;
 use crate::harness::report::load::{LoadSummary, RequestSummary};
 use crate::harness::report::plots::{
-    Role, SpectrumLine, Timeline, latency_over_time, rate_over_time, spectrum,
+    Curve, HEIGHT_PX, Role, SpectrumLine, Timeline, curves, latency_over_time, rate_over_time,
+    spectrum,
 };
 use crate::harness::report::text;
 use crate::harness::report::words;
@@ -67,15 +68,23 @@ impl LoadSection {
 }
 
 fn about(load: &LoadSummary, input: &ReportInput<'_>) -> String {
-    let planned = input.plan.and_then(|plan| plan.loads.iter().find(|planned| planned.name == load.name));
+    let planned = input
+        .plan
+        .and_then(|plan| plan.loads.iter().find(|planned| planned.name == load.name));
     let arrivals = match planned.map(|planned| &planned.arrivals) {
         Some(Arrivals::Open { max_in_flight, .. }) => format!(
             "Arrivals at a rate, whatever the answers do, by at most {}",
             format::counted(u64::from(*max_in_flight), "user")
         ),
         Some(Arrivals::Closed { stages }) => {
-            let users = stages.iter().map(|stage| stage.from.max(stage.to)).fold(0.0, f64::max);
-            format!("{} that wait for their answers", format::counted(users as u64, "user"))
+            let users = stages
+                .iter()
+                .map(|stage| stage.from.max(stage.to))
+                .fold(0.0, f64::max);
+            format!(
+                "{} that wait for their answers",
+                format::counted(users as u64, "user")
+            )
         }
         None => match load.model {
             ArrivalModel::Open => "Arrivals at a rate, whatever the answers do".to_owned(),
@@ -102,7 +111,10 @@ fn arithmetic(load: &LoadSummary) -> Vec<Sum> {
         label,
         alarming: bad && count > 0,
     };
-    let mut sums = vec![sum("", counts.offered, "offered", false), sum("=", counts.completed, "completed", false)];
+    let mut sums = vec![
+        sum("", counts.offered, "offered", false),
+        sum("=", counts.completed, "completed", false),
+    ];
     sums.push(sum("+", counts.failed, "failed", true));
     sums.push(sum("+", counts.cancelled, "cut off at the end", false));
     if load.model == ArrivalModel::Open {
@@ -118,7 +130,11 @@ fn figures(
     input: &ReportInput<'_>,
 ) -> Vec<Figure> {
     let of_shown = shown.and_then(|run| {
-        let measured = run.measurement.loads.iter().find(|measured| measured.name == load.name)?;
+        let measured = run
+            .measurement
+            .loads
+            .iter()
+            .find(|measured| measured.name == load.name)?;
         Some((Timeline::of(run), measured))
     });
     let mut figures = Vec::new();
@@ -127,34 +143,49 @@ fn figures(
             figures.push(Figure {
                 title: "Response time over time".to_owned(),
                 note: "Logarithmic. Shaded: warm-up and cool-down, which don't count.".to_owned(),
-                alt: format!("Percentiles of the response time over the run. Measured: {}.", percentiles(&load.response)),
+                alt: format!(
+                    "Percentiles of the response time over the run. Measured: {}.",
+                    percentiles(&load.response)
+                ),
                 svg,
                 keys: vec![
-                    key(Role::P50, "p50"), key(Role::P95, "p95"), key(Role::P99, "p99"), key(Role::Max, "slowest"),
+                    key(Role::P50, "p50"),
+                    key(Role::P95, "p95"),
+                    key(Role::P99, "p99"),
+                    key(Role::Max, "slowest"),
                 ],
             });
         }
         if !measured.windows.is_empty() {
             figures.push(rate_figure(&timeline, load, measured));
+            figures.extend(in_flight_figure(&timeline, measured));
         }
     }
     figures.extend(spectrum_figure(load, base, input));
     figures
 }
 
-fn rate_figure(
-    timeline: &Timeline<'_>,
-    load: &LoadSummary,
-    measured: &crate::harness::model::LoadMeasurement,
-) -> Figure {
+fn rate_figure(timeline: &Timeline<'_>, load: &LoadSummary, measured: &LoadMeasurement) -> Figure {
     let mut keys = vec![key(Role::Head, "completed")];
-    if measured.windows.iter().any(|window| window.target_rate.is_some()) {
+    if measured
+        .windows
+        .iter()
+        .any(|window| window.target_rate.is_some())
+    {
         keys.insert(0, key(Role::Target, "asked for"));
     }
-    if measured.windows.iter().any(|window| window.counts.failed > 0) {
+    if measured
+        .windows
+        .iter()
+        .any(|window| window.counts.failed > 0)
+    {
         keys.push(key(Role::Failed, "failed"));
     }
-    if measured.windows.iter().any(|window| window.counts.dropped > 0) {
+    if measured
+        .windows
+        .iter()
+        .any(|window| window.counts.dropped > 0)
+    {
         keys.push(key(Role::Dropped, "dropped"));
     }
     Figure {
@@ -170,13 +201,55 @@ fn rate_figure(
     }
 }
 
-fn spectrum_figure(load: &LoadSummary, base: &[LoadSummary], input: &ReportInput<'_>) -> Option<Figure> {
+fn in_flight_figure(timeline: &Timeline<'_>, measured: &LoadMeasurement) -> Option<Figure> {
+    let points: Vec<(f64, f64)> = measured
+        .windows
+        .iter()
+        .map(|window| {
+            (
+                (window.start_ns + window.length_ns) as f64 / 1e9,
+                window.in_flight as f64,
+            )
+        })
+        .collect();
+    let most = measured
+        .windows
+        .iter()
+        .map(|window| window.in_flight)
+        .max()?;
+    let curve = Curve {
+        points,
+        role: Role::Head,
+        keep_peaks: true,
+    };
+    Some(Figure {
+        title: "Users in flight".to_owned(),
+        note:
+            "At the end of each window. When the target gets slower than arrivals come, this grows."
+                .to_owned(),
+        alt: format!(
+            "Users in flight over the run, at most {}.",
+            format::count(most)
+        ),
+        svg: curves(timeline, HEIGHT_PX, &Unit::Count, &[curve]),
+        keys: Vec::new(),
+    })
+}
+
+fn spectrum_figure(
+    load: &LoadSummary,
+    base: &[LoadSummary],
+    input: &ReportInput<'_>,
+) -> Option<Figure> {
     let base = base
         .iter()
         .find(|base| base.name == load.name)
         .map(|base| (&base.response, &base.service))
         .or_else(|| {
-            let stored = input.base_latency.iter().find(|stored| stored.load == load.name)?;
+            let stored = input
+                .base_latency
+                .iter()
+                .find(|stored| stored.load == load.name)?;
             Some((&stored.response, &stored.service))
         })
         .filter(|(response, _)| !response.is_empty());
@@ -186,11 +259,18 @@ fn spectrum_figure(load: &LoadSummary, base: &[LoadSummary], input: &ReportInput
     let arm = if base.is_some() { "head " } else { "" };
     if let Some((response, service)) = base {
         lines.extend([line(service, Role::BaseService), line(response, Role::Base)]);
-        keys.extend([key(Role::Base, "base response"), key(Role::BaseService, "base service")]);
+        keys.extend([
+            key(Role::Base, "base response"),
+            key(Role::BaseService, "base service"),
+        ]);
     }
-    lines.extend([line(&load.service, Role::HeadService), line(&load.response, Role::Head)]);
+    lines.extend([
+        line(&load.service, Role::HeadService),
+        line(&load.response, Role::Head),
+    ]);
     keys.extend([
-        key(Role::Head, format!("{arm}response")), key(Role::HeadService, format!("{arm}service")),
+        key(Role::Head, format!("{arm}response")),
+        key(Role::HeadService, format!("{arm}service")),
     ]);
     Some(Figure {
         title: "Percentile spectrum".to_owned(),
@@ -204,18 +284,34 @@ fn spectrum_figure(load: &LoadSummary, base: &[LoadSummary], input: &ReportInput
 fn requests(load: &LoadSummary) -> Table {
     let mut table = Table::new(
         "Requests: response time of those in order, in the measure phase",
-        &["Request", "In order", "Failed", "Rate", "p50", "p95", "p99", "p99.9", "Slowest", "Service p95", "Received"],
+        &[
+            "Request",
+            "In order",
+            "Failed",
+            "Rate",
+            "p50",
+            "p95",
+            "p99",
+            "p99.9",
+            "Slowest",
+            "Service p95",
+            "Received",
+        ],
     );
     let mut requests: Vec<&RequestSummary> = load.requests.iter().collect();
     if requests.len() > MAX_REQUESTS {
-        requests.sort_by_key(|request| std::cmp::Reverse(request.response.count() + request.failed));
+        requests
+            .sort_by_key(|request| std::cmp::Reverse(request.response.count() + request.failed));
         table.note = format!(
             "The {MAX_REQUESTS} busiest of {} names; the JSON report has all of them.",
             format::count(requests.len() as u64)
         );
         requests.truncate(MAX_REQUESTS);
     }
-    table.rows = requests.into_iter().map(|request| request_row(load, request)).collect();
+    table.rows = requests
+        .into_iter()
+        .map(|request| request_row(load, request))
+        .collect();
     table
 }
 
@@ -229,12 +325,18 @@ fn request_row(load: &LoadSummary, request: &RequestSummary) -> Vec<Cell> {
         name(&request.name),
         num(format::count(request.response.count())),
         failed,
-        num(value(&Unit::PerSecond, load.per_second(request.response.count()))),
+        num(value(
+            &Unit::PerSecond,
+            load.per_second(request.response.count()),
+        )),
         at(0.5),
         at(0.95),
         at(0.99),
         at(0.999),
-        num(request.response.max_ns().map_or_else(|| "–".to_owned(), format::duration_ns)),
+        num(request
+            .response
+            .max_ns()
+            .map_or_else(|| "–".to_owned(), format::duration_ns)),
         latency(&request.service, 0.95),
         num(value(&Unit::Bytes, request.bytes_received as f64)),
     ]
@@ -262,12 +364,19 @@ fn errors(load: &LoadSummary) -> Option<Table> {
         return None;
     }
     rows.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
-    let mut table = Table::new("Errors by kind", &["Kind", "Request", "Count", "Share", "The first one"]);
+    let mut table = Table::new(
+        "Errors by kind",
+        &["Kind", "Request", "Count", "Share", "The first one"],
+    );
     let more = rows.len().saturating_sub(MAX_ERRORS);
     if more > 0 {
         table.note = format!("{more} rarer ones are in the JSON report.");
     }
-    table.rows = rows.into_iter().take(MAX_ERRORS).map(|(_, row)| row).collect();
+    table.rows = rows
+        .into_iter()
+        .take(MAX_ERRORS)
+        .map(|(_, row)| row)
+        .collect();
     Some(table)
 }
 
@@ -283,7 +392,10 @@ fn percentiles(histogram: &LatencyHistogram) -> String {
     [(0.5, "p50"), (0.95, "p95"), (0.99, "p99")]
         .into_iter()
         .filter_map(|(quantile, label)| {
-            Some(format!("{label} {}", format::duration_ns(histogram.quantile_ns(quantile)?)))
+            Some(format!(
+                "{label} {}",
+                format::duration_ns(histogram.quantile_ns(quantile)?)
+            ))
         })
         .collect::<Vec<_>>()
         .join(", ")

@@ -20,15 +20,20 @@ use super::input::ReportInput;
 const TEMPLATES: [(&str, &str); 4] = [
     ("page.html", include_str!("../templates/page.html")),
     ("sections.html", include_str!("../templates/sections.html")),
-    ("components.html", include_str!("../templates/components.html")),
+    (
+        "components.html",
+        include_str!("../templates/components.html"),
+    ),
     ("style.css", include_str!("../templates/style.css")),
 ];
 
 /// The page as HTML text.
 pub fn render(input: &ReportInput<'_>) -> String {
     let mut tera = Tera::default();
-    tera.add_raw_templates(TEMPLATES).expect("BUG: the page's templates are valid");
-    let context = Context::from_serialize(&page::Page::new(input))
-        .expect("BUG: a page is a map of texts");
-    tera.render("page.html", &context).expect("BUG: the templates use what a page has")
+    tera.add_raw_templates(TEMPLATES)
+        .expect("BUG: the page's templates are valid");
+    let context =
+        Context::from_serialize(&page::Page::new(input)).expect("BUG: a page is a map of texts");
+    tera.render("page.html", &context)
+        .expect("BUG: the templates use what a page has")
 }

@@ -2,13 +2,13 @@
 
 use serde::Serialize;
 
-use crate::harness::gate::{Outcome, Reason};
+use crate::harness::gate::Outcome;
 use crate::harness::model::{Run, Unit};
 use crate::harness::report::format::{self, value};
 use crate::harness::report::input::ReportInput;
 use crate::harness::report::load::{LoadSummary, summarise};
 use crate::harness::report::text;
-use crate::harness::report::words::{self, Spoken};
+use crate::harness::report::words::{self, Spoken, Weight};
 
 use super::benches::Benches;
 use super::conditions::{self, Validity};
@@ -78,11 +78,19 @@ struct Section {
 /// A [`Spoken`] as sentences.
 #[derive(Debug, Serialize)]
 struct Said {
-    what: String,
-    next: String,
+    what: Vec<Piece>,
+    next: Vec<Piece>,
     detail: String,
-    /// Whether it is good news.
-    good: bool,
+    /// `decides`, `counts` or `good`.
+    weight: &'static str,
+}
+
+/// A piece of a sentence.
+#[derive(Debug, Serialize)]
+struct Piece {
+    text: String,
+    /// Whether it is something to type.
+    code: bool,
 }
 
 /// Loads with a tile each; more are in their section.
@@ -104,12 +112,15 @@ impl Page {
             facts: facts(input),
             tiles: tiles(&summaries),
             sections: Vec::new(),
-            reasons: verdict
-                .reasons
-                .iter()
-                .map(|reason| said(words::reason(reason, verdict), matches!(reason, Reason::Improved { .. })))
+            reasons: words::reasons(verdict)
+                .into_iter()
+                .map(|(weight, spoken)| said(spoken, weight))
                 .collect(),
-            warnings: verdict.warnings.iter().map(|warning| said(words::warning(warning), false)).collect(),
+            warnings: verdict
+                .warnings
+                .iter()
+                .map(|warning| said(words::warning(warning), Weight::Counts))
+                .collect(),
             validity: conditions::validity(input),
             judged: Judged::new(verdict),
             loads: summaries
@@ -119,14 +130,23 @@ impl Page {
                 .collect(),
             curves_of: curves_of(shown, &head),
             processes: shown.map(subject::processes).unwrap_or_default(),
-            probes: shown.map(|run| subject::probes(run, input.plan)).unwrap_or_default(),
+            probes: shown
+                .map(|run| subject::probes(run, input.plan))
+                .unwrap_or_default(),
             generator: shown.map(subject::generator).unwrap_or_default(),
             generator_table: subject::generator_table(&summaries, shown),
             benches: Benches::new(input),
             environment: conditions::environment(input),
-            commands: input.commands.iter().map(|command| text::block(command)).collect(),
+            commands: input
+                .commands
+                .iter()
+                .map(|command| text::block(command))
+                .collect(),
             raw: conditions::raw_metrics(input),
-            generated_at: input.generated_at.strftime("%Y-%m-%d %H:%M UTC").to_string(),
+            generated_at: input
+                .generated_at
+                .strftime("%Y-%m-%d %H:%M UTC")
+                .to_string(),
             version: text::shown(input.version, 60),
         };
         page.sections = page.contents();
@@ -136,7 +156,11 @@ impl Page {
     /// Only what is there.
     fn contents(&self) -> Vec<Section> {
         [
-            ("why", "Why", !self.reasons.is_empty() || !self.warnings.is_empty()),
+            (
+                "why",
+                "Why",
+                !self.reasons.is_empty() || !self.warnings.is_empty(),
+            ),
             ("validity", "Validity", true),
             ("changes", "Changes", self.judged.has_comparison()),
             ("limits", "Limits", self.judged.has_limits()),
@@ -168,7 +192,10 @@ fn typical<'a>(runs: &[&'a Run]) -> Option<&'a Run> {
         .collect();
     by_p95.sort_by_key(|(p95, _)| *p95);
     let middle = by_p95.len().saturating_sub(1) / 2;
-    by_p95.get(middle).map(|(_, run)| *run).or_else(|| runs.last().copied())
+    by_p95
+        .get(middle)
+        .map(|(_, run)| *run)
+        .or_else(|| runs.last().copied())
 }
 
 fn curves_of(shown: Option<&Run>, head: &[&Run]) -> String {
@@ -195,7 +222,9 @@ fn facts(input: &ReportInput<'_>) -> Vec<Fact> {
     let first = input.head.first();
     let head = match &input.verdict.comparison {
         Some(comparison) => text::shown(&comparison.head_label, 80),
-        None => first.and_then(|run| run.revision.as_deref()).map_or_else(String::new, |r| text::shown(r, 80)),
+        None => first
+            .and_then(|run| run.revision.as_deref())
+            .map_or_else(String::new, |r| text::shown(r, 80)),
     };
     add("Head", head);
     if let Some(comparison) = &input.verdict.comparison {
@@ -208,11 +237,21 @@ fn facts(input: &ReportInput<'_>) -> Vec<Fact> {
     };
     add("Runs", runs);
     if let Some(run) = first {
-        add("Measured", run.started_at.strftime("%Y-%m-%d %H:%M UTC").to_string());
-        add("Machine", text::shown(
-            &format!("{}, {}", run.fingerprint.cpu_model, format::counted(u64::from(run.fingerprint.logical_cpus), "CPU")),
-            80,
-        ));
+        add(
+            "Measured",
+            run.started_at.strftime("%Y-%m-%d %H:%M UTC").to_string(),
+        );
+        add(
+            "Machine",
+            text::shown(
+                &format!(
+                    "{}, {}",
+                    run.fingerprint.cpu_model,
+                    format::counted(u64::from(run.fingerprint.logical_cpus), "CPU")
+                ),
+                80,
+            ),
+        );
     }
     facts
 }
@@ -222,7 +261,10 @@ fn tiles(loads: &[LoadSummary]) -> Vec<Tile> {
     for load in loads.iter().take(MAX_TILED_LOADS) {
         let name = text::shown(&load.name, 24);
         let (ok, failed) = load.requests_ok_failed();
-        if let (Some(p95), Some(p50)) = (load.response.quantile_ns(0.95), load.response.quantile_ns(0.5)) {
+        if let (Some(p95), Some(p50)) = (
+            load.response.quantile_ns(0.95),
+            load.response.quantile_ns(0.5),
+        ) {
             tiles.push(Tile {
                 label: format!("{name}: p95"),
                 value: format::duration_ns(p95),
@@ -243,20 +285,46 @@ fn tiles(loads: &[LoadSummary]) -> Vec<Tile> {
         tiles.push(Tile {
             label: format!("{name}: errors"),
             value: format::share(failed, ok + failed),
-            note: format!("{} of {}", format::count(failed), format::counted(ok + failed, "request")),
+            note: format!(
+                "{} of {}",
+                format::count(failed),
+                format::counted(ok + failed, "request")
+            ),
             alarming: failed > 0,
         });
     }
     tiles
 }
 
-fn said(spoken: Spoken, good: bool) -> Said {
+fn said(spoken: Spoken, weight: Weight) -> Said {
     let sentence = |text: &str| match text {
-        "" => String::new(),
-        text if text.ends_with('.') => words::capitalised(text),
-        text => format!("{}.", words::capitalised(text)),
+        "" => Vec::new(),
+        text if text.ends_with('.') => pieces(&words::capitalised(text)),
+        text => pieces(&format!("{}.", words::capitalised(text))),
     };
-    Said { what: sentence(&spoken.what), next: sentence(&spoken.next), detail: spoken.detail, good }
+    Said {
+        what: sentence(&spoken.what),
+        next: sentence(&spoken.next),
+        detail: spoken.detail,
+        weight: match weight {
+            Weight::Decides => "decides",
+            Weight::Counts => "counts",
+            Weight::Good => "good",
+        },
+    }
+}
+
+/// Our sentences put what is to be typed between backticks; every second piece is that.
+fn pieces(sentence: &str) -> Vec<Piece> {
+    sentence
+        .split('`')
+        .enumerate()
+        .map(|(at, text)| Piece {
+            text: text.to_owned(),
+            code: at % 2 == 1,
+        })
+        .filter(|piece| !piece.text.is_empty())
+        .collect()
 }
 
 fn class(outcome: Outcome) -> &'static str {

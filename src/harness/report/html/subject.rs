@@ -14,6 +14,9 @@ use super::table::{Figure, Table, name, num};
 /// Processes and probes with curves; a page isn't a monitor.
 const MAX_CURVES: usize = 24;
 
+/// The height of a curve in pixels: there are many.
+const LOW_PX: u32 = 165;
+
 /// Curves that belong together.
 #[derive(Debug, Serialize)]
 pub(super) struct Curves {
@@ -32,10 +35,30 @@ struct Quantity<S> {
 /// One per process.
 pub(super) fn processes(run: &Run) -> Vec<Curves> {
     let quantities: [Quantity<ProcessSample>; 4] = [
-        Quantity { title: "CPU", unit: Unit::Cores, keep_peaks: false, of: |s| s.cpu_cores },
-        Quantity { title: "Resident memory", unit: Unit::Bytes, keep_peaks: true, of: |s| s.rss_bytes as f64 },
-        Quantity { title: "Threads", unit: Unit::Count, keep_peaks: true, of: |s| s.threads as f64 },
-        Quantity { title: "Open file descriptors", unit: Unit::Count, keep_peaks: true, of: |s| s.fds as f64 },
+        Quantity {
+            title: "CPU",
+            unit: Unit::Cores,
+            keep_peaks: false,
+            of: |s| s.cpu_cores,
+        },
+        Quantity {
+            title: "Resident memory",
+            unit: Unit::Bytes,
+            keep_peaks: true,
+            of: |s| s.rss_bytes as f64,
+        },
+        Quantity {
+            title: "Threads",
+            unit: Unit::Count,
+            keep_peaks: true,
+            of: |s| s.threads as f64,
+        },
+        Quantity {
+            title: "Open file descriptors",
+            unit: Unit::Count,
+            keep_peaks: true,
+            of: |s| s.fds as f64,
+        },
     ];
     let timeline = Timeline::of(run);
     run.measurement
@@ -48,8 +71,17 @@ pub(super) fn processes(run: &Run) -> Vec<Curves> {
             figures: quantities
                 .iter()
                 .map(|quantity| {
-                    let points = process.samples.iter().map(|s| (s.at_ns as f64 / 1e9, (quantity.of)(s)));
-                    figure(&timeline, quantity.title, &quantity.unit, points.collect(), quantity.keep_peaks)
+                    let points = process
+                        .samples
+                        .iter()
+                        .map(|s| (s.at_ns as f64 / 1e9, (quantity.of)(s)));
+                    figure(
+                        &timeline,
+                        quantity.title,
+                        &quantity.unit,
+                        points.collect(),
+                        quantity.keep_peaks,
+                    )
                 })
                 .collect(),
         })
@@ -69,10 +101,22 @@ pub(super) fn probes(run: &Run, plan: Option<&Plan>) -> Vec<Curves> {
             let unit = plan
                 .and_then(|plan| plan.probes.get(&probe.name))
                 .map(|planned| &planned.unit)
-                .or_else(|| run.metric(&format!("probe.{}", probe.name)).map(|metric| &metric.unit))
+                .or_else(|| {
+                    run.metric(&format!("probe.{}", probe.name))
+                        .map(|metric| &metric.unit)
+                })
                 .unwrap_or(&Unit::Count);
-            let points = probe.points.iter().map(|point| (point.at_ns as f64 / 1e9, point.value));
-            let mut figure = figure(&timeline, &text::shown(&probe.name, 60), unit, points.collect(), false);
+            let points = probe
+                .points
+                .iter()
+                .map(|point| (point.at_ns as f64 / 1e9, point.value));
+            let mut figure = figure(
+                &timeline,
+                &text::shown(&probe.name, 60),
+                unit,
+                points.collect(),
+                false,
+            );
             figure.note = probe.value.map_or_else(
                 || "The subject never exposed what it needs.".to_owned(),
                 |v| format!("Over the measure phase: {}.", value(unit, v)),
@@ -82,15 +126,28 @@ pub(super) fn probes(run: &Run, plan: Option<&Plan>) -> Vec<Curves> {
         .collect();
     match figures.is_empty() {
         true => Vec::new(),
-        false => vec![Curves { title: String::new(), figures }],
+        false => vec![Curves {
+            title: String::new(),
+            figures,
+        }],
     }
 }
 
 /// The generator's own use of the machine, per load.
 pub(super) fn generator(run: &Run) -> Vec<Curves> {
     let quantities: [Quantity<GeneratorSample>; 2] = [
-        Quantity { title: "Generator CPU", unit: Unit::Cores, keep_peaks: false, of: |s| s.cpu_cores },
-        Quantity { title: "Generator memory", unit: Unit::Bytes, keep_peaks: true, of: |s| s.rss_bytes as f64 },
+        Quantity {
+            title: "Generator CPU",
+            unit: Unit::Cores,
+            keep_peaks: false,
+            of: |s| s.cpu_cores,
+        },
+        Quantity {
+            title: "Generator memory",
+            unit: Unit::Bytes,
+            keep_peaks: true,
+            of: |s| s.rss_bytes as f64,
+        },
     ];
     let timeline = Timeline::of(run);
     run.measurement
@@ -104,8 +161,16 @@ pub(super) fn generator(run: &Run) -> Vec<Curves> {
                 .iter()
                 .map(|quantity| {
                     let samples = &load.generator.samples;
-                    let points = samples.iter().map(|s| (s.at_ns as f64 / 1e9, (quantity.of)(s)));
-                    figure(&timeline, quantity.title, &quantity.unit, points.collect(), quantity.keep_peaks)
+                    let points = samples
+                        .iter()
+                        .map(|s| (s.at_ns as f64 / 1e9, (quantity.of)(s)));
+                    figure(
+                        &timeline,
+                        quantity.title,
+                        &quantity.unit,
+                        points.collect(),
+                        quantity.keep_peaks,
+                    )
                 })
                 .collect(),
         })
@@ -119,25 +184,52 @@ pub(super) fn generator_table(loads: &[LoadSummary], shown: Option<&Run>) -> Opt
     }
     let mut table = Table::new(
         "Whether the generator kept up, in the measure phase",
-        &["Load", "Lateness p50", "Lateness p99", "Largest lateness", "Started late", "Cores kept busy", "Cores it may use"],
+        &[
+            "Load",
+            "Lateness p50",
+            "Lateness p99",
+            "Largest lateness",
+            "Started late",
+            "Cores kept busy",
+            "Cores it may use",
+        ],
     );
     table.note = "Lateness: how long after its due time an iteration was handed to a user. A generator that is late or has no processor left makes the run invalid.".to_owned();
     table.rows = loads
         .iter()
         .map(|load| {
-            let late = |quantile| num(load.lateness.quantile_ns(quantile).map_or_else(|| "–".to_owned(), format::duration_ns));
+            let late = |quantile| {
+                num(load
+                    .lateness
+                    .quantile_ns(quantile)
+                    .map_or_else(|| "–".to_owned(), format::duration_ns))
+            };
             let health = shown
-                .and_then(|run| run.measurement.loads.iter().find(|measured| measured.name == load.name))
+                .and_then(|run| {
+                    run.measurement
+                        .loads
+                        .iter()
+                        .find(|measured| measured.name == load.name)
+                })
                 .map(|measured| &measured.generator);
             let busiest = health.and_then(|health| {
-                health.samples.iter().map(|sample| sample.cpu_cores).reduce(f64::max)
+                health
+                    .samples
+                    .iter()
+                    .map(|sample| sample.cpu_cores)
+                    .reduce(f64::max)
             });
-            let cores = |cores: Option<f64>| num(cores.map_or_else(|| "–".to_owned(), |c| value(&Unit::Cores, c)));
+            let cores = |cores: Option<f64>| {
+                num(cores.map_or_else(|| "–".to_owned(), |c| value(&Unit::Cores, c)))
+            };
             vec![
                 name(&load.name),
                 late(0.5),
                 late(0.99),
-                num(load.lateness.max_ns().map_or_else(|| "–".to_owned(), format::duration_ns)),
+                num(load
+                    .lateness
+                    .max_ns()
+                    .map_or_else(|| "–".to_owned(), format::duration_ns)),
                 num(format::share(load.counts.late, load.counts.started)),
                 cores(busiest),
                 cores(health.map(|health| health.cores)),
@@ -154,7 +246,10 @@ fn figure(
     points: Vec<(f64, f64)>,
     keep_peaks: bool,
 ) -> Figure {
-    let points: Vec<(f64, f64)> = points.into_iter().filter(|(at_s, v)| *at_s >= 0.0 && v.is_finite()).collect();
+    let points: Vec<(f64, f64)> = points
+        .into_iter()
+        .filter(|(at_s, v)| *at_s >= 0.0 && v.is_finite())
+        .collect();
     let largest = points.iter().map(|(_, v)| *v).reduce(f64::max);
     let smallest = points.iter().map(|(_, v)| *v).reduce(f64::min);
     Figure {
@@ -162,11 +257,24 @@ fn figure(
         note: String::new(),
         alt: match (smallest, largest) {
             (Some(low), Some(high)) => {
-                format!("{title} over the run: between {} and {}.", value(unit, low), value(unit, high))
+                format!(
+                    "{title} over the run: between {} and {}.",
+                    value(unit, low),
+                    value(unit, high)
+                )
             }
             _ => format!("{title}: nothing was seen."),
         },
-        svg: curves(timeline, unit, &[Curve { points, role: Role::Head, keep_peaks }]),
+        svg: curves(
+            timeline,
+            LOW_PX,
+            unit,
+            &[Curve {
+                points,
+                role: Role::Head,
+                keep_peaks,
+            }],
+        ),
         keys: Vec::new(),
     }
 }

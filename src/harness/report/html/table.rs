@@ -41,12 +41,20 @@ impl Table {
 
 /// A number.
 pub(super) fn num(text: impl Into<String>) -> Cell {
-    Cell { text: text.into(), title: String::new(), class: "num" }
+    Cell {
+        text: text.into(),
+        title: String::new(),
+        class: "num",
+    }
 }
 
 /// A number, with a word that says what to think of it.
 pub(super) fn judged(text: impl Into<String>, class: &'static str) -> Cell {
-    Cell { text: text.into(), title: String::new(), class }
+    Cell {
+        text: text.into(),
+        title: String::new(),
+        class,
+    }
 }
 
 /// A name or a message from outside.
@@ -62,8 +70,16 @@ pub(super) fn prose(hostile: &str) -> Cell {
 fn shortened(hostile: &str, class: &'static str) -> Cell {
     let shown = text::shown(hostile, MAX_SHOWN_CHARS);
     // A title is a tooltip: a kilobyte of it is as much as can be shown.
-    let title = if shown.contains('…') { text::shown(hostile, 1024) } else { String::new() };
-    Cell { text: shown, title, class }
+    let title = if shown.contains('…') {
+        text::shown(hostile, 1024)
+    } else {
+        String::new()
+    };
+    Cell {
+        text: shown,
+        title,
+        class,
+    }
 }
 
 /// A plot with what has to be said about it.
@@ -92,5 +108,8 @@ pub(super) struct Key {
 
 /// A line of a legend.
 pub(super) fn key(role: Role, label: impl Into<String>) -> Key {
-    Key { class: role.class(), label: label.into() }
+    Key {
+        class: role.class(),
+        label: label.into(),
+    }
 }

@@ -24,7 +24,8 @@ const HEAD_ROOM: f64 = 1.06;
 /// A time axis in seconds.
 pub(super) fn time(from_s: f64, to_s: f64) -> Axis {
     const STEPS_S: [f64; 16] = [
-        0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0,
+        0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0,
+        7200.0,
     ];
     let to_s = if to_s > from_s { to_s } else { from_s + 1.0 };
     let span = to_s - from_s;
@@ -33,12 +34,20 @@ pub(super) fn time(from_s: f64, to_s: f64) -> Axis {
         .find(|step| span / step <= TIME_TICKS)
         .unwrap_or_else(|| nice_step(span, TIME_TICKS));
     let label = |s: f64| format::clock_ns((s * 1e9).round() as i64);
-    Axis { from: from_s, to: to_s, ticks: labelled(multiples(from_s, to_s, step), label) }
+    Axis {
+        from: from_s,
+        to: to_s,
+        ticks: labelled(multiples(from_s, to_s, step), label),
+    }
 }
 
 /// A linear axis from 0 to somewhat above `max`.
 pub(super) fn from_zero(unit: &Unit, max: f64) -> Axis {
-    let max = if max.is_finite() && max > 0.0 { max } else { 1.0 };
+    let max = if max.is_finite() && max > 0.0 {
+        max
+    } else {
+        1.0
+    };
     // A ratio that fills its axis ends at the whole, not at 106 %.
     let to = match unit {
         Unit::Ratio if max <= 1.0 && max > 0.9 => 1.02,
@@ -64,13 +73,25 @@ pub(super) fn linear(unit: &Unit, from: f64, to: f64) -> Axis {
         Unit::Ratio => format::margin(v),
         unit => format::tick(unit, v),
     };
-    Axis { from, to, ticks: labelled(multiples(from, to, step), label) }
+    Axis {
+        from,
+        to,
+        ticks: labelled(multiples(from, to, step), label),
+    }
 }
 
 /// A logarithmic axis for values of `low` to `high` (both above 0): positions are log10 of the value.
 pub(super) fn log(unit: &Unit, low: f64, high: f64) -> Axis {
-    let low = if low.is_finite() && low > 0.0 { low } else { 1.0 };
-    let high = if high.is_finite() && high > low { high } else { low * 10.0 };
+    let low = if low.is_finite() && low > 0.0 {
+        low
+    } else {
+        1.0
+    };
+    let high = if high.is_finite() && high > low {
+        high
+    } else {
+        low * 10.0
+    };
     let (from, to) = ((low / 1.12).log10(), (high * 1.12).log10());
     let mantissas: &[f64] = match to - from {
         d if d < 1.0 => &[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0],
@@ -83,7 +104,11 @@ pub(super) fn log(unit: &Unit, low: f64, high: f64) -> Axis {
         .map(f64::log10)
         .filter(|at| (from..=to).contains(at));
     let label = |at: f64| format::tick(unit, 10_f64.powf(at));
-    Axis { from, to, ticks: labelled(positions.collect(), label) }
+    Axis {
+        from,
+        to,
+        ticks: labelled(positions.collect(), label),
+    }
 }
 
 fn labelled(positions: Vec<f64>, label: impl Fn(f64) -> String) -> Vec<(f64, String)> {
@@ -94,7 +119,9 @@ fn multiples(from: f64, to: f64, step: f64) -> Vec<f64> {
     let first = (from / step).ceil() as i64;
     let last = (to / step).floor() as i64;
     // The cap keeps a senseless range from becoming a page of labels.
-    (first..=last.min(first + 40)).map(|i| i as f64 * step).collect()
+    (first..=last.min(first + 40))
+        .map(|i| i as f64 * step)
+        .collect()
 }
 
 /// A step of 1, 2 or 5 times a power of ten that gives at most `ticks` labels.
@@ -113,8 +140,11 @@ mod tests {
     use super::*;
 
     fn check(axis: &Axis, expected: &[&str]) {
-        let labels: Vec<String> =
-            axis.ticks.iter().map(|(_, label)| label.replace('\u{202f}', " ")).collect();
+        let labels: Vec<String> = axis
+            .ticks
+            .iter()
+            .map(|(_, label)| label.replace('\u{202f}', " "))
+            .collect();
         assert_eq!(labels, expected);
         assert!(axis.from < axis.to);
         for (at, _) in &axis.ticks {
@@ -124,14 +154,32 @@ mod tests {
 
     #[test]
     fn labels_are_round() {
-        check(&time(0.0, 35.0), &["0", "5 s", "10 s", "15 s", "20 s", "25 s", "30 s", "35 s"]);
-        check(&time(0.0, 3600.0), &["0", "10 min", "20 min", "30 min", "40 min", "50 min", "1 h"]);
-        check(&from_zero(&Unit::PerSecond, 512.0), &["0/s", "200/s", "400/s"]);
-        check(&from_zero(&Unit::Bytes, 300.0 * 1048576.0), &["0 B", "100 MiB", "200 MiB", "300 MiB"]);
+        check(
+            &time(0.0, 35.0),
+            &["0", "5 s", "10 s", "15 s", "20 s", "25 s", "30 s", "35 s"],
+        );
+        check(
+            &time(0.0, 3600.0),
+            &["0", "10 min", "20 min", "30 min", "40 min", "50 min", "1 h"],
+        );
+        check(
+            &from_zero(&Unit::PerSecond, 512.0),
+            &["0/s", "200/s", "400/s"],
+        );
+        check(
+            &from_zero(&Unit::Bytes, 300.0 * 1048576.0),
+            &["0 B", "100 MiB", "200 MiB", "300 MiB"],
+        );
         check(&from_zero(&Unit::Count, 2.0), &["0", "1", "2"]);
         check(&from_zero(&Unit::Ratio, 0.97), &["0 %", "50 %", "100 %"]);
-        check(&log(&Unit::Nanoseconds, 1e6, 1e9), &["1 ms", "10 ms", "100 ms", "1 s"]);
-        check(&log(&Unit::Nanoseconds, 1e6, 5e6), &["1 ms", "1.5 ms", "2 ms", "3 ms", "4 ms", "5 ms"]);
+        check(
+            &log(&Unit::Nanoseconds, 1e6, 1e9),
+            &["1 ms", "10 ms", "100 ms", "1 s"],
+        );
+        check(
+            &log(&Unit::Nanoseconds, 1e6, 5e6),
+            &["1 ms", "1.5 ms", "2 ms", "3 ms", "4 ms", "5 ms"],
+        );
     }
 
     #[test]

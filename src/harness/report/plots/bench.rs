@@ -32,11 +32,18 @@ pub(crate) fn bench(head: &BenchArm, base: Option<&BenchArm>) -> Option<String> 
     }
     let extent = || {
         arms.iter().flat_map(|(_, arm, ..)| {
-            let mut sorted: Vec<f64> = arm.samples_ns.iter().copied().filter(|v| v.is_finite()).collect();
+            let mut sorted: Vec<f64> = arm
+                .samples_ns
+                .iter()
+                .copied()
+                .filter(|v| v.is_finite())
+                .collect();
             sorted.sort_by(f64::total_cmp);
             let cut = (sorted.len() as f64 * CUT) as usize;
             let middle = sorted[cut..sorted.len() - cut].to_vec();
-            middle.into_iter().chain(arm.points_ns.iter().copied().filter(|v| v.is_finite()))
+            middle
+                .into_iter()
+                .chain(arm.points_ns.iter().copied().filter(|v| v.is_finite()))
         })
     };
     let (low, high) = (extent().reduce(f64::min)?, extent().reduce(f64::max)?);
@@ -46,7 +53,10 @@ pub(crate) fn bench(head: &BenchArm, base: Option<&BenchArm>) -> Option<String> 
 
     let row = 0.16;
     let floor = row * arms.len() as f64 + 0.06;
-    let densities: Vec<Vec<f64>> = arms.iter().map(|(_, arm, ..)| density(&arm.samples_ns, low, high)).collect();
+    let densities: Vec<Vec<f64>> = arms
+        .iter()
+        .map(|(_, arm, ..)| density(&arm.samples_ns, low, high))
+        .collect();
     let top = densities.iter().flatten().copied().fold(0.0, f64::max);
     let mut marks = Vec::new();
     for ((_, _, line, area), density) in arms.iter().zip(&densities) {
@@ -55,20 +65,35 @@ pub(crate) fn bench(head: &BenchArm, base: Option<&BenchArm>) -> Option<String> 
             let curve: Vec<(f64, f64)> = density
                 .iter()
                 .enumerate()
-                .map(|(i, d)| (low + (i as f64 + 0.5) * step, floor + (1.0 - floor) * d / top))
+                .map(|(i, d)| {
+                    (
+                        low + (i as f64 + 0.5) * step,
+                        floor + (1.0 - floor) * d / top,
+                    )
+                })
                 .collect();
             let mut outline = vec![(low, floor)];
             outline.extend(&curve);
             outline.push((high, floor));
-            marks.push(Mark::Area { outline, role: *area });
-            marks.push(Mark::Line { points: curve, role: *line });
+            marks.push(Mark::Area {
+                outline,
+                role: *area,
+            });
+            marks.push(Mark::Line {
+                points: curve,
+                role: *line,
+            });
         }
     }
     let mut ticks = Vec::new();
     for (i, (label, arm, role, _)) in arms.iter().enumerate() {
         let y = row * (arms.len() - i) as f64 - row / 2.0;
         ticks.push((y, (*label).to_owned()));
-        marks.extend(arm.points_ns.iter().map(|x| Mark::Dot { at: (*x, y), radius: 4.0, role: *role }));
+        marks.extend(arm.points_ns.iter().map(|x| Mark::Dot {
+            at: (*x, y),
+            radius: 4.0,
+            role: *role,
+        }));
         if let Some(median) = median(&arm.points_ns) {
             marks.push(Mark::Line {
                 points: vec![(median, y - row * 0.45), (median, y + row * 0.45)],
@@ -80,7 +105,11 @@ pub(crate) fn bench(head: &BenchArm, base: Option<&BenchArm>) -> Option<String> 
     let scene = Scene {
         size_px: (SIZE_PX.0, height),
         x: axis::linear(&Unit::Nanoseconds, low, high),
-        y: Axis { from: 0.0, to: 1.02, ticks },
+        y: Axis {
+            from: 0.0,
+            to: 1.02,
+            ticks,
+        },
         marks,
     };
     Some(scene.svg())
@@ -97,8 +126,16 @@ fn density(samples: &[f64], low: f64, high: f64) -> Vec<f64> {
         let at = ((sample - low) / (high - low) * BINS as f64) as usize;
         bins[at.min(BINS - 1)] += 1.0 / samples.len() as f64;
     }
-    let at = |i: isize| usize::try_from(i).ok().and_then(|i| bins.get(i)).copied().unwrap_or(0.0);
-    (0..BINS as isize).map(|i| (at(i - 1) + 2.0 * at(i) + at(i + 1)) / 4.0).collect()
+    let at = |i: isize| {
+        usize::try_from(i)
+            .ok()
+            .and_then(|i| bins.get(i))
+            .copied()
+            .unwrap_or(0.0)
+    };
+    (0..BINS as isize)
+        .map(|i| (at(i - 1) + 2.0 * at(i) + at(i + 1)) / 4.0)
+        .collect()
 }
 
 fn median(values: &[f64]) -> Option<f64> {
@@ -114,17 +151,29 @@ mod tests {
 
     #[test]
     fn both_arms_have_a_row() {
-        let head = BenchArm { points_ns: vec![10.0, 11.0], samples_ns: vec![10.0, 10.5, 11.0] };
-        let base = BenchArm { points_ns: vec![9.0], samples_ns: vec![] };
+        let head = BenchArm {
+            points_ns: vec![10.0, 11.0],
+            samples_ns: vec![10.0, 10.5, 11.0],
+        };
+        let base = BenchArm {
+            points_ns: vec![9.0],
+            samples_ns: vec![],
+        };
         let svg = bench(&head, Some(&base)).unwrap_or_default();
         assert_eq!(svg.matches("<circle").count(), 3, "{svg}");
-        assert!(svg.contains("f-head-area") && !svg.contains("f-base-area"), "{svg}");
+        assert!(
+            svg.contains("f-head-area") && !svg.contains("f-base-area"),
+            "{svg}"
+        );
     }
 
     #[test]
     fn little_or_senseless_data_is_no_panic() {
         assert!(bench(&BenchArm::default(), None).is_none());
-        let odd = BenchArm { points_ns: vec![f64::NAN, 0.0], samples_ns: vec![f64::INFINITY] };
+        let odd = BenchArm {
+            points_ns: vec![f64::NAN, 0.0],
+            samples_ns: vec![f64::INFINITY],
+        };
         assert!(bench(&odd, Some(&odd)).is_some());
     }
 

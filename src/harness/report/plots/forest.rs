@@ -43,7 +43,13 @@ pub(crate) fn forest(rows: &[ForestRow]) -> Option<String> {
     }
     let reach = rows
         .iter()
-        .flat_map(|row| [row.lower.ln_1p().abs(), row.upper.ln_1p().abs(), row.margin.unwrap_or(0.0).ln_1p()])
+        .flat_map(|row| {
+            [
+                row.lower.ln_1p().abs(),
+                row.upper.ln_1p().abs(),
+                row.margin.unwrap_or(0.0).ln_1p(),
+            ]
+        })
         .filter(|x| x.is_finite())
         .fold(MIN_REACH.ln_1p(), f64::max)
         .min(MAX_REACH.ln_1p())
@@ -53,11 +59,18 @@ pub(crate) fn forest(rows: &[ForestRow]) -> Option<String> {
     for (i, row) in rows.iter().enumerate() {
         marks.extend(row_marks(row, count - i as f64, reach));
     }
-    marks.push(Mark::Line { points: vec![(0.0, 0.0), (0.0, count)], role: Role::Zero });
+    marks.push(Mark::Line {
+        points: vec![(0.0, 0.0), (0.0, count)],
+        role: Role::Zero,
+    });
     let scene = Scene {
         size_px: (WIDTH_PX, AXIS_PX + ROW_PX * rows.len() as u32),
         x: effect_axis(reach),
-        y: Axis { from: 0.0, to: count, ticks: Vec::new() },
+        y: Axis {
+            from: 0.0,
+            to: count,
+            ticks: Vec::new(),
+        },
         marks,
     };
     Some(scene.svg())
@@ -75,13 +88,23 @@ fn row_marks(row: &ForestRow, top: f64, reach: f64) -> Vec<Mark> {
         });
     }
     let (lower, upper) = (row.lower.ln_1p(), row.upper.ln_1p());
-    marks.push(Mark::Line { points: vec![(lower, line), (upper, line)], role: row.role });
+    marks.push(Mark::Line {
+        points: vec![(lower, line), (upper, line)],
+        role: row.role,
+    });
     for end in [lower, upper] {
         if end.abs() < reach {
-            marks.push(Mark::Line { points: vec![(end, line - 0.1), (end, line + 0.1)], role: row.role });
+            marks.push(Mark::Line {
+                points: vec![(end, line - 0.1), (end, line + 0.1)],
+                role: row.role,
+            });
         }
     }
-    marks.push(Mark::Dot { at: (row.effect.ln_1p(), line), radius: 4.5, role: row.role });
+    marks.push(Mark::Dot {
+        at: (row.effect.ln_1p(), line),
+        radius: 4.5,
+        role: row.role,
+    });
     marks.push(Mark::Text {
         at: (-reach, words),
         text: text::shown(&row.name, 44),
@@ -112,7 +135,9 @@ fn effect_axis(reach: f64) -> Axis {
         }
     }
     let mut last = 0.0;
-    for effect in [0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9] {
+    for effect in [
+        0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9,
+    ] {
         let at = (-effect as f64).ln_1p();
         if last - at >= reach / 4.2 && at > -reach * 0.97 {
             ticks.push((at, format::effect(-effect)));
@@ -122,7 +147,11 @@ fn effect_axis(reach: f64) -> Axis {
     for (_, label) in &mut ticks {
         *label = label.replace(".0", "");
     }
-    Axis { from: -reach, to: reach, ticks }
+    Axis {
+        from: -reach,
+        to: reach,
+        ticks,
+    }
 }
 
 #[cfg(test)]

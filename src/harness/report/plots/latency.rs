@@ -8,20 +8,23 @@ use super::axis;
 use super::role::Role;
 use super::scene::Mark;
 use super::series::{lines, stride};
-use super::timeline::{Timeline, seconds, usual_step};
+use super::timeline::{HEIGHT_PX, Timeline, seconds, usual_step};
 
 /// The percentiles that are drawn.
 const QUANTILES: [(f64, Role); 3] = [(0.5, Role::P50), (0.95, Role::P95), (0.99, Role::P99)];
 /// Requests that must lie beyond a quantile in a window before a point is drawn for it. One run's
-/// windows are small: this is for the eye and not for a verdict.
-const MIN_BEYOND: f64 = 1.0;
+/// windows are small: this is for the eye and not for a verdict. Less than one, so that the
+/// windows of a load whose rate is on the edge don't come and go with one request.
+const MIN_BEYOND: f64 = 0.5;
 
 /// Response times of a load's requests in order over time, on a logarithmic axis; `None` where
 /// nothing was answered.
 pub(crate) fn latency_over_time(timeline: &Timeline<'_>, load: &LoadMeasurement) -> Option<String> {
     let merged = merged_windows(load);
-    let mut curves: Vec<(Role, Vec<(f64, f64)>)> =
-        QUANTILES.iter().map(|(_, role)| (*role, Vec::new())).collect();
+    let mut curves: Vec<(Role, Vec<(f64, f64)>)> = QUANTILES
+        .iter()
+        .map(|(_, role)| (*role, Vec::new()))
+        .collect();
     let mut largest = Vec::new();
     for (at_s, histogram) in &merged {
         for ((quantile, _), (_, points)) in QUANTILES.iter().zip(&mut curves) {
@@ -33,19 +36,40 @@ pub(crate) fn latency_over_time(timeline: &Timeline<'_>, load: &LoadMeasurement)
         }
         largest.extend(histogram.max_ns().map(|ns| (*at_s, ns.max(1) as f64)));
     }
-    let all = || curves.iter().flat_map(|(_, points)| points).chain(&largest).map(|(_, ns)| *ns);
+    let all = || {
+        curves
+            .iter()
+            .flat_map(|(_, points)| points)
+            .chain(&largest)
+            .map(|(_, ns)| *ns)
+    };
     let (low, high) = (all().reduce(f64::min)?, all().reduce(f64::max)?);
-    let log = |points: &[(f64, f64)]| points.iter().map(|(x, ns)| (*x, ns.log10())).collect::<Vec<_>>();
+    let log = |points: &[(f64, f64)]| {
+        points
+            .iter()
+            .map(|(x, ns)| (*x, ns.log10()))
+            .collect::<Vec<_>>()
+    };
     let mut marks: Vec<Mark> = log(&largest)
         .into_iter()
-        .map(|at| Mark::Dot { at, radius: 1.5, role: Role::Max })
+        .map(|at| Mark::Dot {
+            at,
+            radius: 1.5,
+            role: Role::Max,
+        })
         .collect();
+    // By the windows and not by the points of one curve: a curve is not drawn across windows that
+    // had too few requests for it.
+    let gap = usual_step(&largest) * 1.5;
     for (role, points) in curves {
-        let gap = usual_step(&points) * 3.5;
         let drawn = lines(&log(&points), gap);
         marks.extend(drawn.into_iter().map(|points| Mark::Line { points, role }));
     }
-    Some(timeline.scene(axis::log(&Unit::Nanoseconds, low, high), marks).svg())
+    Some(
+        timeline
+            .scene(HEIGHT_PX, axis::log(&Unit::Nanoseconds, low, high), marks)
+            .svg(),
+    )
 }
 
 /// All request names together, by window (the middle of it in s), neighbours merged where there

@@ -19,4 +19,4 @@ pub(crate) use self::forest::{ForestRow, forest};
 pub(crate) use self::latency::latency_over_time;
 pub(crate) use self::role::Role;
 pub(crate) use self::spectrum::{SpectrumLine, spectrum};
-pub(crate) use self::timeline::{Curve, Timeline, curves, rate_over_time};
+pub(crate) use self::timeline::{Curve, HEIGHT_PX, Timeline, curves, rate_over_time};

@@ -1,7 +1,7 @@
 //! What a mark stands for. plotters draws each role in a colour of its own that no one sees: it is
 //! replaced by a class, to which the style sheet gives a colour and a dash.
 
-use plotters::style::{RGBAColor, RGBColor, Color as _};
+use plotters::style::{Color as _, RGBAColor, RGBColor};
 
 /// What a mark of a plot stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,7 +117,10 @@ impl Role {
 
     /// The colour that stands for the role until [`classed`] has replaced it.
     pub(super) fn code(self) -> RGBAColor {
-        let at = ALL.iter().position(|role| *role == self).unwrap_or_default();
+        let at = ALL
+            .iter()
+            .position(|role| *role == self)
+            .unwrap_or_default();
         RGBColor(CODE.0, CODE.1, at as u8).to_rgba()
     }
 }
@@ -129,7 +132,9 @@ const CODE: (u8, u8) = (0xa1, 0x5e);
 ///
 /// Only whole attributes are replaced. Text can't imitate one: plotters escapes its quotes.
 pub(super) fn classed(svg: &str) -> String {
-    let mut classed = svg.replace(" opacity=\"1\"", "").replace(" stroke=\"none\"", "");
+    let mut classed = svg
+        .replace(" opacity=\"1\"", "")
+        .replace(" stroke=\"none\"", "");
     for (at, role) in ALL.iter().enumerate() {
         let code = format!("#{:02X}{:02X}{at:02X}", CODE.0, CODE.1);
         for (attribute, prefix) in [("stroke", "s"), ("fill", "f")] {

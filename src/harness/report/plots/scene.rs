@@ -39,13 +39,28 @@ pub(super) enum Mark {
     /// A line through points.
     Line { points: Vec<(f64, f64)>, role: Role },
     /// An area with a closed outline.
-    Area { outline: Vec<(f64, f64)>, role: Role },
+    Area {
+        outline: Vec<(f64, f64)>,
+        role: Role,
+    },
     /// A rectangle between two corners.
-    Band { corners: [(f64, f64); 2], role: Role },
+    Band {
+        corners: [(f64, f64); 2],
+        role: Role,
+    },
     /// A point, `radius` in pixels.
-    Dot { at: (f64, f64), radius: f64, role: Role },
+    Dot {
+        at: (f64, f64),
+        radius: f64,
+        role: Role,
+    },
     /// A text.
-    Text { at: (f64, f64), text: String, role: Role, side: Side },
+    Text {
+        at: (f64, f64),
+        text: String,
+        role: Role,
+        side: Side,
+    },
 }
 
 /// Where a text stands in relation to its point.
@@ -60,12 +75,19 @@ pub(super) enum Side {
 impl Scene {
     /// The SVG element, without width and height, for a place in a page.
     pub(super) fn svg(&self) -> String {
-        let size = (self.size_px.0 * UNITS_PER_PIXEL, self.size_px.1 * UNITS_PER_PIXEL);
+        let size = (
+            self.size_px.0 * UNITS_PER_PIXEL,
+            self.size_px.1 * UNITS_PER_PIXEL,
+        );
         let mut svg = String::new();
-        self.draw(&mut svg, size).expect("BUG: writing to a String doesn't fail");
+        self.draw(&mut svg, size)
+            .expect("BUG: writing to a String doesn't fail");
         let body = svg.find('>').map_or("", |end| &svg[end + 1..]);
         // The figure around it carries the description; the drawing itself has no words to read out.
-        let open = format!("<svg viewBox=\"0 0 {} {}\" aria-hidden=\"true\">", size.0, size.1);
+        let open = format!(
+            "<svg viewBox=\"0 0 {} {}\" aria-hidden=\"true\">",
+            size.0, size.1
+        );
         classed(&format!("{open}{body}"))
     }
 
@@ -97,8 +119,10 @@ impl Scene {
                     chart.draw_series(LineSeries::new(points, line(*role)))?;
                 }
                 Mark::Area { outline, role } => {
-                    let outline: Vec<_> =
-                        outline.iter().filter_map(|point| self.within(*point)).collect();
+                    let outline: Vec<_> = outline
+                        .iter()
+                        .filter_map(|point| self.within(*point))
+                        .collect();
                     chart.draw_series([Polygon::new(outline, role.code())])?;
                 }
                 Mark::Band { corners, role } => {
@@ -113,7 +137,12 @@ impl Scene {
                         chart.draw_series([Circle::new(at, radius, role.code().filled())])?;
                     }
                 }
-                Mark::Text { at, text: words, role, side } => {
+                Mark::Text {
+                    at,
+                    text: words,
+                    role,
+                    side,
+                } => {
                     if let Some(at) = self.within(*at) {
                         let h_pos = match side {
                             Side::Right => HPos::Left,
@@ -131,13 +160,20 @@ impl Scene {
 
     /// A plot whose y axis has no labels needs no room for them.
     fn y_labels_px(&self) -> u32 {
-        if self.y.ticks.is_empty() { 12 } else { Y_LABELS_PX }
+        if self.y.ticks.is_empty() {
+            12
+        } else {
+            Y_LABELS_PX
+        }
     }
 
     /// The point, moved to the nearest place within the axes; `None` where it isn't finite.
     fn within(&self, (x, y): (f64, f64)) -> Option<(f64, f64)> {
         (x.is_finite() && y.is_finite()).then(|| {
-            (x.clamp(self.x.from, self.x.to), y.clamp(self.y.from, self.y.to))
+            (
+                x.clamp(self.x.from, self.x.to),
+                y.clamp(self.y.from, self.y.to),
+            )
         })
     }
 }
@@ -212,7 +248,11 @@ mod tests {
 
     #[test]
     fn colours_are_left_to_the_page() {
-        let svg = scene(vec![Mark::Line { points: vec![(0.0, 1.0), (9.0, 2.0)], role: Role::P95 }]).svg();
+        let svg = scene(vec![Mark::Line {
+            points: vec![(0.0, 1.0), (9.0, 2.0)],
+            role: Role::P95,
+        }])
+        .svg();
         assert!(svg.contains("class=\"s-p95\""), "{svg}");
         assert!(svg.contains("class=\"f-label\""), "{svg}");
         assert!(!svg.contains('#'), "{svg}");
@@ -222,8 +262,15 @@ mod tests {
     #[test]
     fn what_is_not_finite_is_left_out() {
         let svg = scene(vec![
-            Mark::Dot { at: (f64::NAN, 1.0), radius: 2.0, role: Role::Head },
-            Mark::Line { points: vec![(f64::INFINITY, 1.0), (1.0, 1e300)], role: Role::Head },
+            Mark::Dot {
+                at: (f64::NAN, 1.0),
+                radius: 2.0,
+                role: Role::Head,
+            },
+            Mark::Line {
+                points: vec![(f64::INFINITY, 1.0), (1.0, 1e300)],
+                role: Role::Head,
+            },
         ])
         .svg();
         assert!(!svg.contains("<circle"), "{svg}");

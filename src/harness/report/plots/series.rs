@@ -13,7 +13,11 @@ pub(super) fn thinned(points: &[(f64, f64)], join: fn(&[f64]) -> f64) -> Vec<(f6
     points
         .chunks(stride(points.len()))
         .filter_map(|chunk| {
-            let values: Vec<f64> = chunk.iter().map(|(_, v)| *v).filter(|v| v.is_finite()).collect();
+            let values: Vec<f64> = chunk
+                .iter()
+                .map(|(_, v)| *v)
+                .filter(|v| v.is_finite())
+                .collect();
             (!values.is_empty()).then(|| (chunk[0].0, join(&values)))
         })
         .collect()
@@ -43,7 +47,9 @@ mod tests {
 
     #[test]
     fn a_long_series_keeps_its_peak() {
-        let points: Vec<_> = (0..3600).map(|i| (f64::from(i), f64::from(i == 1234))).collect();
+        let points: Vec<_> = (0..3600)
+            .map(|i| (f64::from(i), f64::from(i == 1234)))
+            .collect();
         let thin = thinned(&points, largest);
         assert!(thin.len() <= MAX_POINTS);
         assert_eq!(thin.iter().filter(|(_, v)| *v == 1.0).count(), 1);

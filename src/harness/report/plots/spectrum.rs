@@ -8,9 +8,12 @@ use super::role::Role;
 use super::scene::{Mark, Scene};
 
 /// The usual size in pixels.
-const SIZE_PX: (u32, u32) = (560, 260);
+const SIZE_PX: (u32, u32) = (560, 230);
 /// Points a decade of 1/(1 − q).
 const POINTS_A_DECADE: u32 = 16;
+/// Where it begins, as log10 of 1/(1 − q): the first quarter is of no interest, and the smallest
+/// value would take most of the axis.
+const BEGIN: f64 = 0.125;
 /// The furthest decade: 99.9999 %.
 const MAX_DECADES: u32 = 6;
 
@@ -52,20 +55,24 @@ pub(crate) fn spectrum(distributions: &[SpectrumLine<'_>]) -> Option<String> {
 
 /// (log10 of 1/(1 − q), latency in ns) up to the quantile beyond which one latency lies.
 fn curve(histogram: &LatencyHistogram) -> Vec<(f64, f64)> {
-    let decades = (histogram.count() as f64).log10().min(f64::from(MAX_DECADES));
-    let steps = (decades * f64::from(POINTS_A_DECADE)).floor() as u32;
+    let decades = (histogram.count() as f64)
+        .log10()
+        .min(f64::from(MAX_DECADES));
+    let steps = ((decades - BEGIN).max(0.0) * f64::from(POINTS_A_DECADE)).floor() as u32;
     (0..=steps)
         .filter_map(|step| {
-            let x = f64::from(step) / f64::from(POINTS_A_DECADE);
+            let x = BEGIN + f64::from(step) / f64::from(POINTS_A_DECADE);
             let quantile = 1.0 - 10_f64.powf(-x);
-            histogram.quantile_ns(quantile).map(|ns| (x, ns.max(1) as f64))
+            histogram
+                .quantile_ns(quantile)
+                .map(|ns| (x, ns.max(1) as f64))
         })
         .collect()
 }
 
 fn quantile_axis(furthest: f64) -> Axis {
     let to = furthest.max(1.0) + 0.05;
-    let mut ticks = vec![(0.0, "min".to_owned()), (2_f64.log10(), "p50".to_owned())];
+    let mut ticks = vec![(2_f64.log10(), "p50".to_owned())];
     for decade in 1..=MAX_DECADES {
         let label = match decade {
             1 => "p90".to_owned(),
@@ -76,7 +83,11 @@ fn quantile_axis(furthest: f64) -> Axis {
             ticks.push((f64::from(decade), label));
         }
     }
-    Axis { from: 0.0, to, ticks }
+    Axis {
+        from: BEGIN,
+        to,
+        ticks,
+    }
 }
 
 #[cfg(test)]
@@ -90,19 +101,44 @@ mod tests {
             histogram.record(ms * 1_000_000);
         }
         let points = curve(&histogram);
-        let at = |x: f64| points.iter().find(|(at, _)| (at - x).abs() < 1e-9).map(|(_, ns)| ns / 1e6);
-        assert!((at(1.0).unwrap_or(0.0) - 900.0).abs() < 1.5, "{:?}", at(1.0));
-        assert!((at(2.0).unwrap_or(0.0) - 990.0).abs() < 1.5, "{:?}", at(2.0));
-        assert_eq!(points.len(), 49);
+        let at = |x: f64| {
+            points
+                .iter()
+                .find(|(at, _)| (at - x).abs() < 1e-9)
+                .map(|(_, ns)| ns / 1e6)
+        };
+        assert!(
+            (at(1.0).unwrap_or(0.0) - 900.0).abs() < 1.5,
+            "{:?}",
+            at(1.0)
+        );
+        assert!(
+            (at(2.0).unwrap_or(0.0) - 990.0).abs() < 1.5,
+            "{:?}",
+            at(2.0)
+        );
+        assert_eq!(points.len(), 47);
     }
 
     #[test]
     fn nothing_gives_no_plot() {
         let empty = LatencyHistogram::new();
-        assert!(spectrum(&[SpectrumLine { histogram: &empty, role: Role::Head }]).is_none());
+        assert!(
+            spectrum(&[SpectrumLine {
+                histogram: &empty,
+                role: Role::Head
+            }])
+            .is_none()
+        );
         assert!(spectrum(&[]).is_none());
         let mut one = LatencyHistogram::new();
         one.record(5_000_000);
-        assert!(spectrum(&[SpectrumLine { histogram: &one, role: Role::Head }]).is_some());
+        assert!(
+            spectrum(&[SpectrumLine {
+                histogram: &one,
+                role: Role::Head
+            }])
+            .is_some()
+        );
     }
 }

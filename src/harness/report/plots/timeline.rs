@@ -8,8 +8,15 @@ use super::role::Role;
 use super::scene::{Mark, Scene, Side};
 use super::series::{largest, lines, mean, stride, thinned};
 
-/// The usual size of a timeline in pixels.
-const SIZE_PX: (u32, u32) = (560, 230);
+/// The usual width of a timeline in pixels.
+const WIDTH_PX: u32 = 560;
+/// The usual height of a timeline in pixels.
+pub(crate) const HEIGHT_PX: u32 = 230;
+/// Happenings are named above the curves, on as many levels, so that a stop and the start after it
+/// don't cover each other.
+const LEVELS: usize = 2;
+/// The height of a level in pixels.
+const LEVEL_PX: f64 = 15.0;
 /// Happenings with a label; more get a line only.
 const MAX_LABELS: usize = 9;
 
@@ -36,7 +43,12 @@ impl<'a> Timeline<'a> {
     /// The time axis of a run.
     pub(crate) fn of(run: &'a Run) -> Self {
         let measurement = &run.measurement;
-        let phases_end = measurement.phases.iter().map(|span| span.end_ns).max().unwrap_or(0);
+        let phases_end = measurement
+            .phases
+            .iter()
+            .map(|span| span.end_ns)
+            .max()
+            .unwrap_or(0);
         let windows_end = measurement
             .loads
             .iter()
@@ -68,11 +80,30 @@ impl<'a> Timeline<'a> {
     }
 
     /// A scene on this axis: phases behind the marks, happenings before them.
-    pub(super) fn scene(&self, y: Axis, marks: Vec<Mark>) -> Scene {
+    pub(super) fn scene(&self, height_px: u32, y: Axis, marks: Vec<Mark>) -> Scene {
+        // The room for the names of happenings, in the units of the axis.
+        let levels = self.visible().count().min(LEVELS) as f64;
+        let level = (y.to - y.from) * LEVEL_PX / f64::from(height_px);
+        let y = Axis {
+            to: y.to + levels * level,
+            ..y
+        };
         let mut all = self.shades(&y);
         all.extend(marks);
-        all.extend(self.happenings(&y));
-        Scene { size_px: SIZE_PX, x: self.axis(), y, marks: all }
+        all.extend(self.happenings(&y, level));
+        Scene {
+            size_px: (WIDTH_PX, height_px),
+            x: self.axis(),
+            y,
+            marks: all,
+        }
+    }
+
+    fn visible(&self) -> impl Iterator<Item = &'a TimelineEvent> {
+        let to_s = self.to_s;
+        self.events
+            .iter()
+            .filter(move |event| (0.0..=to_s).contains(&seconds(event.at_ns)))
     }
 
     fn shades(&self, y: &Axis) -> Vec<Mark> {
@@ -89,22 +120,23 @@ impl<'a> Timeline<'a> {
             .collect()
     }
 
-    fn happenings(&self, y: &Axis) -> Vec<Mark> {
-        let visible = self.events.iter().filter(|event| {
-            let at = seconds(event.at_ns);
-            (0.0..=self.to_s).contains(&at)
-        });
-        visible
+    fn happenings(&self, y: &Axis, level: f64) -> Vec<Mark> {
+        self.visible()
             .enumerate()
             .flat_map(|(i, event)| {
                 let at = seconds(event.at_ns);
-                let line = Mark::Line { points: vec![(at, y.from), (at, y.to)], role: Role::Event };
-                // Three levels, so that a stop and the start after it don't cover each other.
-                let level = 0.95 - 0.09 * (i % 3) as f64;
-                let side = if at > 0.7 * self.to_s { Side::Left } else { Side::Right };
+                let line = Mark::Line {
+                    points: vec![(at, y.from), (at, y.to)],
+                    role: Role::Event,
+                };
+                let side = if at > 0.7 * self.to_s {
+                    Side::Left
+                } else {
+                    Side::Right
+                };
                 let nudge = 0.008 * self.to_s * if side == Side::Left { -1.0 } else { 1.0 };
                 let label = Mark::Text {
-                    at: (at + nudge, y.from + level * (y.to - y.from)),
+                    at: (at + nudge, y.to - level * ((i % LEVELS) as f64 + 0.5)),
                     text: text::shown(&event.what, 28),
                     role: Role::Event,
                     side,
@@ -117,7 +149,12 @@ impl<'a> Timeline<'a> {
 }
 
 /// Curves of one unit over time, from 0.
-pub(crate) fn curves(timeline: &Timeline<'_>, unit: &Unit, curves: &[Curve]) -> String {
+pub(crate) fn curves(
+    timeline: &Timeline<'_>,
+    height_px: u32,
+    unit: &Unit,
+    curves: &[Curve],
+) -> String {
     let thin: Vec<(Role, Vec<(f64, f64)>)> = curves
         .iter()
         .map(|curve| {
@@ -125,15 +162,23 @@ pub(crate) fn curves(timeline: &Timeline<'_>, unit: &Unit, curves: &[Curve]) -> 
             (curve.role, thinned(&curve.points, join))
         })
         .collect();
-    let top = thin.iter().flat_map(|(_, points)| points).map(|(_, v)| *v).fold(0.0, f64::max);
+    let top = thin
+        .iter()
+        .flat_map(|(_, points)| points)
+        .map(|(_, v)| *v)
+        .fold(0.0, f64::max);
     let marks = thin
         .into_iter()
         .flat_map(|(role, points)| {
             let gap = usual_step(&points) * 3.5;
-            lines(&points, gap).into_iter().map(move |points| Mark::Line { points, role })
+            lines(&points, gap)
+                .into_iter()
+                .map(move |points| Mark::Line { points, role })
         })
         .collect();
-    timeline.scene(axis::from_zero(unit, top), marks).svg()
+    timeline
+        .scene(height_px, axis::from_zero(unit, top), marks)
+        .svg()
 }
 
 /// Iterations per second over time: asked for, achieved, failed, dropped.
@@ -148,27 +193,45 @@ pub(crate) fn rate_over_time(timeline: &Timeline<'_>, load: &LoadMeasurement) ->
         let start_s = seconds(windows[0].start_ns as i64);
         let at = start_s + length_s / 2.0;
         let rate = |count: fn(&crate::harness::model::Counts) -> u64| {
-            (at, windows.iter().map(|w| count(&w.counts)).sum::<u64>() as f64 / length_s)
+            (
+                at,
+                windows.iter().map(|w| count(&w.counts)).sum::<u64>() as f64 / length_s,
+            )
         };
         done.push(rate(|counts| counts.completed));
         failed.push(rate(|counts| counts.failed));
         dropped.push(rate(|counts| counts.dropped));
-        let targets: Vec<f64> = windows.iter().filter_map(|window| window.target_rate).collect();
+        let targets: Vec<f64> = windows
+            .iter()
+            .filter_map(|window| window.target_rate)
+            .collect();
         if !targets.is_empty() {
             target.push((at, mean(&targets)));
         }
     }
     let any = |points: &[(f64, f64)]| points.iter().any(|(_, v)| *v > 0.0);
     let mut all = vec![
-        Curve { points: target, role: Role::Target, keep_peaks: false },
-        Curve { points: done, role: Role::Head, keep_peaks: false },
+        Curve {
+            points: target,
+            role: Role::Target,
+            keep_peaks: false,
+        },
+        Curve {
+            points: done,
+            role: Role::Head,
+            keep_peaks: false,
+        },
     ];
     for (points, role) in [(failed, Role::Failed), (dropped, Role::Dropped)] {
         if any(&points) {
-            all.push(Curve { points, role, keep_peaks: false });
+            all.push(Curve {
+                points,
+                role,
+                keep_peaks: false,
+            });
         }
     }
-    curves(timeline, &Unit::PerSecond, &all)
+    curves(timeline, HEIGHT_PX, &Unit::PerSecond, &all)
 }
 
 /// Nanoseconds as seconds.
@@ -178,7 +241,10 @@ pub(super) fn seconds(ns: i64) -> f64 {
 
 /// The median distance of neighbours; a second where there are none.
 pub(super) fn usual_step(points: &[(f64, f64)]) -> f64 {
-    let mut steps: Vec<f64> = points.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
+    let mut steps: Vec<f64> = points
+        .windows(2)
+        .map(|pair| pair[1].0 - pair[0].0)
+        .collect();
     steps.sort_by(f64::total_cmp);
     steps.get(steps.len() / 2).copied().unwrap_or(1.0).max(1e-3)
 }

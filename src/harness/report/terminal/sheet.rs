@@ -24,8 +24,8 @@ const MIN_WIDTH: usize = 30;
 const MAX_PROSE_WIDTH: usize = 100;
 /// Between two columns of a table.
 const GAP: &str = "  ";
-/// The narrowest first column of a table before it becomes a list.
-const MIN_NAME_WIDTH: usize = 14;
+/// Names are cut to this width before a table gives them a line of their own.
+const MIN_NAME_WIDTH: usize = 26;
 
 /// What a text means, from which its colour follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +60,10 @@ pub(super) fn plain(text: impl Into<String>) -> Cell {
 
 /// A cell.
 pub(super) fn toned(text: impl Into<String>, tone: Tone) -> Cell {
-    Cell { text: text.into(), tone }
+    Cell {
+        text: text.into(),
+        tone,
+    }
 }
 
 /// A text in the making.
@@ -72,7 +75,10 @@ pub(super) struct Sheet {
 impl Sheet {
     pub(super) fn new(style: TerminalStyle) -> Self {
         let width = style.width.max(MIN_WIDTH);
-        Self { style: TerminalStyle { width, ..style }, out: String::new() }
+        Self {
+            style: TerminalStyle { width, ..style },
+            out: String::new(),
+        }
     }
 
     pub(super) fn finish(self) -> String {
@@ -127,47 +133,82 @@ impl Sheet {
     pub(super) fn block(&mut self, indent: &str, lines: &str) {
         for line in lines.lines() {
             let room = self.style.width.saturating_sub(indent.len());
-            let line = self.legible(&text::shown(line, room.max(10)));
+            let line = self.fitted(line, room);
             self.out.push_str(indent);
             self.painted(&line, Tone::Dim);
             self.out.push('\n');
         }
     }
 
-    /// A table; where it doesn't fit, a list with a paragraph a row. The first column is aligned to
-    /// the left and gives way when it must, the others are aligned to the right.
+    /// A table. The first column, the name, is aligned to the left and the others to the right.
+    /// Where it doesn't fit, a name gets a line of its own with the last cell, the numbers below it
+    /// stay columns; where these don't fit either, every cell gets a line.
     pub(super) fn table(&mut self, heads: &[&str], rows: &[Vec<Cell>]) {
-        let heads: Vec<String> = heads.iter().map(|head| self.legible(head)).collect();
+        let heads: Vec<Cell> = heads
+            .iter()
+            .map(|head| toned(self.legible(head), Tone::Dim))
+            .collect();
         let rows: Vec<Vec<Cell>> = rows
             .iter()
-            .map(|row| row.iter().map(|c| toned(self.legible(&c.text), c.tone)).collect())
+            .map(|row| {
+                row.iter()
+                    .map(|c| toned(self.legible(&c.text), c.tone))
+                    .collect()
+            })
             .collect();
-        let mut widths: Vec<usize> = heads.iter().map(|head| display_width(head)).collect();
+        let mut widths: Vec<usize> = heads.iter().map(|head| display_width(&head.text)).collect();
         for row in &rows {
             for (width, cell) in widths.iter_mut().zip(row) {
                 *width = (*width).max(display_width(&cell.text));
             }
         }
-        let Some((name_width, others)) = widths.split_first_mut() else {
+        let [name_width, numbers @ ..] = widths.as_mut_slice() else {
             return;
         };
-        let taken: usize = others.iter().map(|width| width + GAP.len()).sum::<usize>() + GAP.len();
-        let room = self.style.width.saturating_sub(taken);
-        if room < MIN_NAME_WIDTH.min(*name_width) {
+        let taken =
+            |columns: &[usize]| columns.iter().map(|width| width + GAP.len()).sum::<usize>();
+        let room = self.style.width.saturating_sub(taken(numbers) + GAP.len());
+        if room >= MIN_NAME_WIDTH.min(*name_width) {
+            *name_width = (*name_width).min(room);
+            for row in std::iter::once(&heads).chain(&rows) {
+                self.row(row, &widths);
+            }
+        } else if let [numbers @ .., _] = numbers
+            && 2 * GAP.len() + taken(numbers) <= self.style.width
+        {
+            // An empty name keeps the numbers under each other and apart from the names.
+            let widths: Vec<usize> = std::iter::once(GAP.len())
+                .chain(numbers.iter().copied())
+                .collect();
+            self.split(&heads, &rows, &widths);
+        } else {
             self.list(&heads, &rows);
-            return;
         }
-        *name_width = (*name_width).min(room);
-        let head_row: Vec<Cell> = heads.iter().map(|head| toned(head.clone(), Tone::Dim)).collect();
-        for row in std::iter::once(&head_row).chain(&rows) {
-            self.row(row, &widths);
+    }
+
+    fn split(&mut self, heads: &[Cell], rows: &[Vec<Cell>], widths: &[usize]) {
+        let numbers = |row: &[Cell]| -> Vec<Cell> {
+            let middle = row.iter().skip(1).take(widths.len() - 1).cloned();
+            std::iter::once(plain("")).chain(middle).collect()
+        };
+        self.row(&numbers(heads), widths);
+        for row in rows {
+            let (Some(name), Some(last)) = (row.first(), row.last()) else {
+                continue;
+            };
+            // The verdict ends where the numbers end.
+            let line: usize = widths.iter().map(|width| width + GAP.len()).sum();
+            let verdict = display_width(&last.text);
+            let width = line.saturating_sub(2 * GAP.len() + verdict);
+            self.row(&[name.clone(), last.clone()], &[width, verdict]);
+            self.row(&numbers(row), widths);
         }
     }
 
     fn row(&mut self, row: &[Cell], widths: &[usize]) {
         let mut line = String::new();
         for (i, (cell, &width)) in row.iter().zip(widths).enumerate() {
-            let text = self.legible(&fitted(&cell.text, width));
+            let text = self.fitted(&cell.text, width);
             let pad = " ".repeat(width.saturating_sub(display_width(&text)));
             let painted = self.paint(&text, cell.tone);
             line.push_str(GAP);
@@ -180,7 +221,7 @@ impl Sheet {
         self.out.push('\n');
     }
 
-    fn list(&mut self, heads: &[String], rows: &[Vec<Cell>]) {
+    fn list(&mut self, heads: &[Cell], rows: &[Vec<Cell>]) {
         for row in rows {
             let Some((name, cells)) = row.split_first() else {
                 continue;
@@ -188,7 +229,10 @@ impl Sheet {
             self.paragraph(GAP, GAP, &name.text, name.tone);
             for (head, cell) in heads.iter().skip(1).zip(cells) {
                 if !cell.text.is_empty() {
-                    let text = format!("{head}: {}", cell.text);
+                    let text = match head.text.as_str() {
+                        "" => cell.text.clone(),
+                        head => format!("{head}: {}", cell.text),
+                    };
                     self.paragraph("    ", "      ", &text, cell.tone);
                 }
             }
@@ -208,10 +252,25 @@ impl Sheet {
         format!("{style}{text}{style:#}")
     }
 
+    /// The text cut to `width` columns. A character may take two of them, so it is cut until it fits.
+    fn fitted(&self, text: &str, width: usize) -> String {
+        let mut cut = self.legible(text);
+        let mut chars = cut.chars().count();
+        while display_width(&cut) > width && chars > 1 {
+            chars = (chars - 1).min(width);
+            cut = self.legible(&text::shown(text, chars));
+        }
+        cut
+    }
+
     /// What this terminal can show of a text, on one line and without control characters.
     fn legible(&self, hostile: &str) -> String {
         let line = text::one_line(hostile);
-        if self.style.ascii { format::ascii(&line) } else { line }
+        if self.style.ascii {
+            format::ascii(&line)
+        } else {
+            line
+        }
     }
 }
 
@@ -226,15 +285,4 @@ fn style_of(tone: Tone) -> Style {
         Tone::Bad => coloured(AnsiColor::Red),
         Tone::Void => coloured(AnsiColor::Magenta),
     }
-}
-
-/// `text` cut to `width` columns. Characters may be two columns wide, so cut until it fits.
-fn fitted(text: &str, width: usize) -> String {
-    let mut chars = text.chars().count();
-    let mut cut = text.to_owned();
-    while display_width(&cut) > width && chars > 1 {
-        chars -= 1;
-        cut = text::shown(text, chars);
-    }
-    cut
 }

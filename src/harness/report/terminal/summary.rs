@@ -40,18 +40,23 @@ fn verdict(input: &ReportInput<'_>, sheet: &mut Sheet) {
 }
 
 fn reasons(input: &ReportInput<'_>, sheet: &mut Sheet) {
-    let all = &input.verdict.reasons;
+    let all = words::reasons(input.verdict);
     if all.is_empty() {
         return;
     }
     sheet.heading("Why, and what to do");
-    for reason in all.iter().take(MAX_REASONS) {
-        let said = words::reason(reason, input.verdict);
+    for (at, (_, said)) in all.iter().enumerate().take(MAX_REASONS) {
         sheet.paragraph("  · ", "    ", &words::capitalised(&said.what), Tone::Plain);
         let lines: Vec<&str> = said.detail.lines().collect();
         let last = &lines[lines.len().saturating_sub(MAX_DETAIL_LINES)..];
         sheet.block("      | ", &last.join("\n"));
-        sheet.paragraph("    → ", "      ", &said.next, Tone::Dim);
+        // What is to be done about several in a row is said once, after the last.
+        let again = all
+            .get(at + 1)
+            .is_some_and(|(_, after)| after.next == said.next);
+        if !again || at + 1 == MAX_REASONS {
+            sheet.paragraph("    → ", "      ", &said.next, Tone::Dim);
+        }
     }
     let more = all.len().saturating_sub(MAX_REASONS);
     if more > 0 {
@@ -66,18 +71,25 @@ fn limits(input: &ReportInput<'_>, sheet: &mut Sheet) {
     }
     sheet.heading("Limits");
     let rows: Vec<Vec<Cell>> = limits.iter().map(limit_row).collect();
-    sheet.table(&["metric", "measured", "must be", "spread of the runs", ""], &rows);
+    sheet.table(&["metric", "measured", "must be", "spread", ""], &rows);
 }
 
 fn limit_row(limit: &LimitVerdict) -> Vec<Cell> {
     let (word, tone) = match limit.holds {
         Some(true) => ("holds", Tone::Good),
         Some(false) => ("BROKEN", Tone::Bad),
-        None => ("not measured", Tone::Caution),
+        None => ("unknown", Tone::Caution),
     };
     vec![
         plain(text::shown(&limit.metric, 80)),
-        toned(words::against_limit(limit), if limit.holds == Some(false) { tone } else { Tone::Plain }),
+        toned(
+            words::against_limit(limit),
+            if limit.holds == Some(false) {
+                tone
+            } else {
+                Tone::Plain
+            },
+        ),
         plain(words::demand(limit)),
         plain(spread(limit)),
         toned(word, tone),
@@ -86,9 +98,7 @@ fn limit_row(limit: &LimitVerdict) -> Vec<Cell> {
 
 fn spread(limit: &LimitVerdict) -> String {
     match (limit.low, limit.high, limit.n) {
-        (Some(low), Some(high), n) if n > 1 => {
-            format!("{} … {}", value(&limit.unit, low), value(&limit.unit, high))
-        }
+        (Some(low), Some(high), n) if n > 1 => format::range(&limit.unit, low, high),
         _ => format::counted(u64::from(limit.n), "run"),
     }
 }
@@ -98,7 +108,8 @@ fn margins(input: &ReportInput<'_>, sheet: &mut Sheet) {
     if all.is_empty() {
         return;
     }
-    let told: Vec<&MetricVerdict> = all.iter().filter(|metric| worth_a_line(metric)).collect();
+    let mut told: Vec<&MetricVerdict> = all.iter().filter(|metric| worth_a_line(metric)).collect();
+    told.sort_by_key(|metric| words::reading_order(metric));
     match &input.verdict.comparison {
         Some(comparison) => sheet.heading(&format!(
             "Against {} (+ is worse)",
@@ -109,12 +120,17 @@ fn margins(input: &ReportInput<'_>, sheet: &mut Sheet) {
     if !told.is_empty() {
         let rows: Vec<Vec<Cell>> = told.iter().map(|metric| metric_row(metric)).collect();
         let interval = words::interval_name(input.verdict);
-        let heads = ["metric", "base", "head", "effect", &interval, "margin", "MDE", "verdict"];
+        let heads = [
+            "metric", "base", "head", "effect", &interval, "margin", "MDE", "verdict",
+        ];
         sheet.table(&heads, &rows);
     }
     let silent = (all.len() - told.len()) as u64;
     if silent > 0 {
-        let text = format!("{} without a margin, in the report", format::counted(silent, "other metric"));
+        let text = format!(
+            "{} without a margin, in the report",
+            format::counted(silent, "other metric")
+        );
         sheet.paragraph(GAP, GAP, &text, Tone::Dim);
     }
 }
@@ -123,7 +139,10 @@ fn margins(input: &ReportInput<'_>, sheet: &mut Sheet) {
 fn worth_a_line(metric: &MetricVerdict) -> bool {
     metric.gating
         || metric.advisory
-        || matches!(metric.verdict, MetricOutcome::Regressed | MetricOutcome::Improved)
+        || matches!(
+            metric.verdict,
+            MetricOutcome::Regressed | MetricOutcome::Improved
+        )
 }
 
 fn metric_row(metric: &MetricVerdict) -> Vec<Cell> {
@@ -138,10 +157,23 @@ fn metric_row(metric: &MetricVerdict) -> Vec<Cell> {
         plain(text::shown(&metric.name, 80)),
         plain(shown(metric.base)),
         plain(shown(metric.head)),
-        toned(metric.effect.map_or_else(|| "–".to_owned(), |effect| words::effect_of(metric, effect)), tone),
+        toned(
+            metric
+                .effect
+                .map_or_else(|| "–".to_owned(), |effect| words::effect_of(metric, effect)),
+            tone,
+        ),
         plain(words::interval_of(metric)),
-        plain(metric.margin.map_or_else(|| "–".to_owned(), format::margin)),
-        plain(metric.mde.map_or_else(|| "–".to_owned(), format::margin)),
+        plain(
+            metric
+                .margin
+                .map_or_else(|| "–".to_owned(), |margin| words::margin_of(metric, margin)),
+        ),
+        plain(
+            metric
+                .mde
+                .map_or_else(|| "–".to_owned(), |mde| words::margin_of(metric, mde)),
+        ),
         toned(word, tone),
     ]
 }
@@ -152,7 +184,10 @@ fn loads(input: &ReportInput<'_>, sheet: &mut Sheet) {
     if loads.is_empty() {
         return;
     }
-    sheet.heading(&format!("Load, {} together", format::counted(runs.len() as u64, "run")));
+    sheet.heading(&format!(
+        "Load, {} together",
+        format::counted(runs.len() as u64, "run")
+    ));
     let latency = |ns: Option<u64>| ns.map_or_else(|| "–".to_owned(), format::duration_ns);
     let rows: Vec<Vec<Cell>> = loads
         .iter()
@@ -170,11 +205,16 @@ fn loads(input: &ReportInput<'_>, sheet: &mut Sheet) {
                 plain(latency(load.response.quantile_ns(0.95))),
                 plain(latency(load.response.quantile_ns(0.99))),
                 toned(format::share(failed, ok + failed), bad_if(failed > 0)),
-                toned(format::share(load.counts.dropped, load.counts.offered), bad_if(load.counts.dropped > 0)),
+                toned(
+                    format::share(load.counts.dropped, load.counts.offered),
+                    bad_if(load.counts.dropped > 0),
+                ),
             ]
         })
         .collect();
-    let heads = ["load", "offered", "achieved", "p50", "p95", "p99", "errors", "dropped"];
+    let heads = [
+        "load", "offered", "achieved", "p50", "p95", "p99", "errors", "dropped",
+    ];
     sheet.table(&heads, &rows);
 }
 
@@ -196,11 +236,18 @@ fn benches(input: &ReportInput<'_>, sheet: &mut Sheet) {
                 .iter()
                 .flat_map(|run| &run.measurement.benches)
                 .filter(|other| other.id == bench.id)
-                .flat_map(|other| other.invocations.iter().map(|invocation| invocation.point_ns))
+                .flat_map(|other| {
+                    other
+                        .invocations
+                        .iter()
+                        .map(|invocation| invocation.point_ns)
+                })
                 .filter(|point| point.is_finite())
                 .collect();
             points.sort_by(f64::total_cmp);
-            let ns = |at: Option<&f64>| at.map_or_else(|| "–".to_owned(), |v| value(&Unit::Nanoseconds, *v));
+            let ns = |at: Option<&f64>| {
+                at.map_or_else(|| "–".to_owned(), |v| value(&Unit::Nanoseconds, *v))
+            };
             vec![
                 plain(text::shown(&bench.id, 80)),
                 plain(ns(points.get(points.len() / 2))),
@@ -210,7 +257,10 @@ fn benches(input: &ReportInput<'_>, sheet: &mut Sheet) {
             ]
         })
         .collect();
-    sheet.table(&["bench", "median", "fastest", "slowest", "invocations"], &rows);
+    sheet.table(
+        &["bench", "median", "fastest", "slowest", "invocations"],
+        &rows,
+    );
     let more = benches.len().saturating_sub(MAX_BENCHES);
     if more > 0 {
         sheet.paragraph(GAP, GAP, &format!("{more} more in the report"), Tone::Dim);
@@ -224,7 +274,12 @@ fn warnings(input: &ReportInput<'_>, sheet: &mut Sheet) {
     sheet.heading("Warnings");
     for warning in &input.verdict.warnings {
         let said = words::warning(warning);
-        sheet.paragraph("  ! ", "    ", &words::capitalised(&said.what), Tone::Caution);
+        sheet.paragraph(
+            "  ! ",
+            "    ",
+            &words::capitalised(&said.what),
+            Tone::Caution,
+        );
         if !said.next.is_empty() {
             sheet.paragraph("    → ", "      ", &said.next, Tone::Dim);
         }
@@ -252,7 +307,9 @@ fn outcome_tone(outcome: Outcome) -> Tone {
 fn metric_tone(metric: &MetricVerdict) -> Tone {
     match metric.verdict {
         MetricOutcome::Regressed if metric.gating => Tone::Bad,
-        MetricOutcome::Regressed | MetricOutcome::Inconclusive | MetricOutcome::NotMeasurable => Tone::Caution,
+        MetricOutcome::Regressed | MetricOutcome::Inconclusive | MetricOutcome::NotMeasurable => {
+            Tone::Caution
+        }
         MetricOutcome::Improved => Tone::Good,
         MetricOutcome::Unchanged | MetricOutcome::Waived => Tone::Plain,
     }

@@ -19,7 +19,7 @@ pub(super) fn read(table: &DeTable<'_>, problems: &mut Problems<'_>) -> Vec<Benc
 
 fn bench(table: &DeTable<'_>, problems: &mut Problems<'_>) -> BenchPlan {
     let targets = raw::texts(table, "targets");
-    unique("target", &targets, problems);
+    unique("targets", &targets, problems);
     let features = raw::texts(table, "features");
     for feature in &features {
         // A feature reaches cargo as an argument: it may not look like an option, nor hold a

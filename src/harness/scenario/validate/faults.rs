@@ -45,12 +45,16 @@ pub(super) fn read(
         if let Some(value) = table.get("at")
             && at_ns >= total_ns
         {
-            problems.report(
-                Code::OutOfRange,
-                value.span(),
-                "the fault would come after the end of the load",
-                format!("the phases take {}s together", total_ns as f64 / 1e9),
-            );
+            problems
+                .report(
+                    Code::OutOfRange,
+                    value.span(),
+                    "the fault would come after the end of the load",
+                    format!("the phases take {}s together", total_ns as f64 / 1e9),
+                )
+                .help(
+                    "`at` counts from the start of the load; move it forward or lengthen `measure`",
+                );
         }
         let action = match key {
             "start" => FaultAction::Start,

@@ -127,7 +127,6 @@ fn columns(bytes: &[u8], file: &Text<'_>, problems: &mut Problems<'_>) -> Option
     };
     let mut seen = BTreeSet::new();
     if let Some(twice) = columns.iter().find(|column| !seen.insert(*column)) {
-        let twice = twice;
         return report(
             format!("the feed has two columns named `{twice}`"),
             "ambiguous columns".into(),

@@ -33,7 +33,7 @@ pub(super) fn read(
         .iter()
         .filter_map(|(table, _)| raw::text(table, "metric"))
         .collect();
-    unique("gate", &metrics, problems);
+    unique("gates", &metrics, problems);
 
     // A pattern such as `load.*.p9999` finds the quantiles that gates name, so all are known first.
     let mut named = plan.clone();
@@ -125,7 +125,10 @@ fn gate(
         }
     };
     for spec in &found {
-        check_measurable(spec, metric, plan, problems);
+        // `load.reads.*` finds quantiles that nobody asked for by name.
+        if spec.path().rsplit('.').next() == metric.text.rsplit('.').next() {
+            check_measurable(spec, metric, plan, problems);
+        }
     }
     let max = limit("max", table, &found, problems);
     let min = limit("min", table, &found, problems);
@@ -152,7 +155,7 @@ fn gate(
 fn regress(table: &DeTable<'_>, problems: &mut Problems<'_>) -> Option<f64> {
     let share = raw::share(table, "regress")?;
     if let Some(value) = table.get("regress")
-        && !(share > 0.0 && share <= 10.0)
+        && !(share > 0.0 && share <= quantity::MAX_MARGIN)
     {
         problems.report(
             Code::OutOfRange,
@@ -277,13 +280,8 @@ fn latency(key: &MetricKey) -> Option<(&str, Of<'_>, LatencyStat)> {
         MetricKey::Request {
             load,
             request,
-            what,
-        } => match *what {
-            RequestMetric::Response(stat) | RequestMetric::Service(stat) => {
-                Some((load, Of::Requests(request), stat))
-            }
-            _ => None,
-        },
+            what: RequestMetric::Response(stat) | RequestMetric::Service(stat),
+        } => Some((load, Of::Requests(request), *stat)),
         _ => None,
     }
 }

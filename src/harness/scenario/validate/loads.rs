@@ -66,7 +66,7 @@ pub(super) fn read<'a>(
         .into_iter()
         .map(|(name, table)| load(name, table, flows, phases, problems))
         .collect();
-    unique("load", loads.iter().map(|load| &load.name), problems);
+    unique("loads", loads.iter().map(|load| &load.name), problems);
     loads
 }
 

@@ -252,7 +252,7 @@ fn name(table: &DeTable<'_>, place: &Place, problems: &mut Problems<'_>) -> Stri
 
 fn variants(table: &DeTable<'_>, problems: &mut Problems<'_>) -> Vec<String> {
     let names = raw::texts(table, "variants");
-    unique("variant", names.iter(), problems);
+    unique("variants", names.iter(), problems);
     names.iter().map(|name| name.text.to_owned()).collect()
 }
 
@@ -321,7 +321,7 @@ fn unique<'a>(
                 .report(
                     Code::DuplicateName,
                     name.span.clone(),
-                    format!("two {what}s are named `{}`", name.text),
+                    format!("two {what} are named `{}`", name.text),
                     "named a second time",
                 )
                 .related(first.clone(), "first here");

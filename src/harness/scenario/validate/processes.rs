@@ -179,7 +179,7 @@ pub(super) fn in_order(
     problems: &mut Problems<'_>,
 ) -> Vec<ProcessPlan> {
     unique(
-        "process",
+        "processes",
         here.iter().map(|process| &process.name),
         problems,
     );

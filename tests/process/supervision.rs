@@ -1,10 +1,7 @@
 //! Processes of a scenario on real processes: up in order, disturbed, watched, and above all gone
 //! in the end.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Mutex;
@@ -12,229 +9,12 @@ use std::time::{Duration, Instant};
 
 use plimsoll::harness::engine::Progress;
 use plimsoll::harness::engine::process::{
-    Ending, Exit, ProcessError, Processes, Root, Sampler, Surroundings, build,
+    Ending, ProcessError, Processes, Root, Sampler, build, spawn_under_supervisor,
 };
 use plimsoll::harness::model::ProcessSample;
-use plimsoll::harness::scenario::{
-    CommandPlan, FaultAction, GeneratorLimits, Part, PhasePlan, Plan, ProcessPlan, Ready, Template,
-};
-use tempfile::TempDir;
-use tokio::sync::mpsc::UnboundedReceiver;
+use plimsoll::harness::scenario::{FaultAction, Part, Ready, Template};
 
-/// The longest that anything here may take before the test gives up on it.
-const PATIENCE: Duration = Duration::from_secs(15);
-/// Tells this executable, started as a process of a scenario, what to be.
-const ROLE: &str = "PLIMSOLL_TEST_ROLE";
-
-// --- The processes of the scenarios ---------------------------------------------------------------
-
-/// No test of its own: what this executable does where a scenario of a test starts it.
-#[test]
-fn a_process_of_a_scenario() {
-    let Ok(role) = std::env::var(ROLE) else {
-        return;
-    };
-    match role.as_str() {
-        "server" => serve(port_from_environment()),
-        "late server" => {
-            let folder = PathBuf::from(std::env::var("FOLDER").unwrap());
-            if !folder.join("taken").exists() {
-                let port = port_from_environment().to_string();
-                std::fs::write(folder.join("wanted.new"), port).unwrap();
-                std::fs::rename(folder.join("wanted.new"), folder.join("wanted")).unwrap();
-                wait_until("the port is taken", || folder.join("taken").exists());
-            }
-            serve(port_from_environment());
-        }
-        "plimsoll" => {
-            let plan = std::fs::read(std::env::var("PLAN").unwrap()).unwrap();
-            let plan: Plan = serde_json::from_slice(&plan).unwrap();
-            let runtime = tokio::runtime::Runtime::new().unwrap();
-            let _up = runtime.block_on(up(&plan)).unwrap();
-            std::fs::write(plan.root.join("up"), "").unwrap();
-            std::thread::sleep(PATIENCE * 2);
-        }
-        other => panic!("no role {other}"),
-    }
-}
-
-fn port_from_environment() -> u16 {
-    std::env::var("PORT").unwrap().parse().unwrap()
-}
-
-/// Answers 503 to the first three requests and 200 to all later ones.
-fn serve(port: u16) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
-    std::io::stderr()
-        .write_all(format!("listening on {port}\n").as_bytes())
-        .unwrap();
-    let mut requests = 0;
-    for stream in listener.incoming() {
-        let mut stream = stream.unwrap();
-        // A mere connection is no request.
-        if let Ok(1..) = stream.read(&mut [0; 4096]) {
-            requests += 1;
-            let status = if requests <= 3 {
-                "503 Starting"
-            } else {
-                "200 OK"
-            };
-            let head =
-                format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
-            let _ = stream.write_all(head.as_bytes());
-        }
-    }
-}
-
-/// This executable in a role.
-fn in_role(name: &str, role: &str, ready: Ready) -> ProcessPlan {
-    let exe = std::env::current_exe().unwrap();
-    let words = [
-        exe.to_str().unwrap(),
-        "a_process_of_a_scenario",
-        "--exact",
-        "--nocapture",
-    ];
-    let mut plan = shell(name, "", ready);
-    plan.start.words = words.into_iter().map(Template::literal).collect();
-    plan.env.insert(ROLE.to_owned(), Template::literal(role));
-    plan
-}
-
-/// A shell script. `$DIR` and `$PORT` are its folder and its port.
-fn shell(name: &str, script: &str, ready: Ready) -> ProcessPlan {
-    ProcessPlan {
-        name: name.to_owned(),
-        build: None,
-        prepare: None,
-        start: script_command(script),
-        ready,
-        ready_timeout_ns: 10_000_000_000,
-        metrics: None,
-        env: BTreeMap::from([
-            ("DIR".to_owned(), value(Part::OwnDir)),
-            ("PORT".to_owned(), value(Part::OwnPort)),
-        ]),
-        cwd: None,
-        stop_timeout_ns: 2_000_000_000,
-        needs: Vec::new(),
-    }
-}
-
-fn script_command(script: &str) -> CommandPlan {
-    CommandPlan {
-        words: ["sh", "-c", script]
-            .into_iter()
-            .map(Template::literal)
-            .collect(),
-    }
-}
-
-fn value(part: Part) -> Template {
-    Template { parts: vec![part] }
-}
-
-fn plan(root: &Path, processes: Vec<ProcessPlan>) -> Plan {
-    Plan {
-        name: "test".into(),
-        variant: None,
-        description: String::new(),
-        file: root.join("test.toml"),
-        root: root.to_owned(),
-        processes,
-        target: None,
-        feeds: BTreeMap::new(),
-        flows: BTreeMap::new(),
-        loads: Vec::new(),
-        phases: PhasePlan {
-            warmup_ns: 0,
-            measure_ns: 0,
-            cooldown_ns: 0,
-            drain_ns: 0,
-        },
-        probes: BTreeMap::new(),
-        faults: Vec::new(),
-        gates: Vec::new(),
-        benches: Vec::new(),
-        runs: 1,
-        generator: GeneratorLimits {
-            late_ns: 1_000_000,
-            cpu: 0.9,
-        },
-        hash: String::new(),
-    }
-}
-
-// --- Helpers --------------------------------------------------------------------------------------
-
-fn surroundings(root: &Path) -> Surroundings {
-    Surroundings::new(
-        PathBuf::from(env!("CARGO_BIN_EXE_plimsoll")),
-        root.to_owned(),
-        BTreeMap::from([("TOKEN".to_owned(), "hunter2".to_owned())]),
-        reqwest::Client::new(),
-    )
-}
-
-async fn up(plan: &Plan) -> Result<(Processes, UnboundedReceiver<Exit>), ProcessError> {
-    Processes::up(surroundings(&plan.root), plan, &|_| ()).await
-}
-
-/// One process that runs this script and is ready at once.
-async fn up_with(folder: &TempDir, script: &str) -> (Processes, UnboundedReceiver<Exit>) {
-    let process = shell("s", script, Ready::Started);
-    up(&plan(folder.path(), vec![process])).await.unwrap()
-}
-
-fn folder() -> TempDir {
-    tempfile::tempdir().unwrap()
-}
-
-fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !condition() {
-        assert!(
-            began.elapsed() < PATIENCE,
-            "not within {PATIENCE:?}: {what}"
-        );
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
-async fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !condition() {
-        assert!(
-            began.elapsed() < PATIENCE,
-            "not within {PATIENCE:?}: {what}"
-        );
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
-fn read(path: &Path) -> String {
-    std::fs::read_to_string(path).unwrap_or_default()
-}
-
-/// The process number that a script wrote to a file.
-fn pid(folder: &TempDir, file: &str) -> u32 {
-    read(&folder.path().join(file)).trim().parse().unwrap()
-}
-
-/// `R`, `S`, `T`, …; `None` for a process that is gone. A zombie is gone as well.
-fn state(pid: u32) -> Option<char> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let state = stat.rsplit_once(") ")?.1.chars().next()?;
-    (state != 'Z').then_some(state)
-}
-
-fn is_gone(pid: u32) -> bool {
-    state(pid).is_none()
-}
-
-fn answers(port: u16) -> bool {
-    TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
-}
+use super::fixture::*;
 
 // --- Up and down ----------------------------------------------------------------------------------
 
@@ -512,6 +292,51 @@ async fn what_a_build_left_running_is_ended() {
 }
 
 #[tokio::test]
+async fn a_transparent_supervisor_looks_like_its_command_and_leaves_nothing() {
+    let folder = folder();
+    let exe = Path::new(env!("CARGO_BIN_EXE_plimsoll"));
+    let command = |script: &str| {
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", script]).current_dir(folder.path());
+        command.env("GREETING", "hello").env_remove("HOME");
+        command
+    };
+    for (script, status, stdout, stderr) in [
+        (
+            "echo $GREETING$HOME; echo oh >&2; exit 5",
+            5,
+            "hello\n",
+            "oh\n",
+        ),
+        ("kill -9 $$", 128 + 9, "", ""),
+    ] {
+        let (child, _kept) = spawn_under_supervisor(exe, &command(script)).await.unwrap();
+        let output = child.wait_with_output().await.unwrap();
+        assert_eq!(output.status.code(), Some(status));
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), stdout);
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), stderr);
+    }
+    let nothing = std::process::Command::new("/no/such/program");
+    let (child, _kept) = spawn_under_supervisor(exe, &nothing).await.unwrap();
+    let output = child.wait_with_output().await.unwrap();
+    assert_eq!(output.status.code(), Some(127));
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .contains("No such file")
+    );
+
+    let script = format!("{DAEMON}; sleep 60");
+    let (mut child, kept) = spawn_under_supervisor(exe, &command(&script))
+        .await
+        .unwrap();
+    wait_for("the daemon runs", || folder.path().join("daemon").exists()).await;
+    drop(kept);
+    child.wait().await.unwrap();
+    assert!(is_gone(pid(&folder, "daemon")));
+}
+
+#[tokio::test]
 async fn dropping_the_processes_ends_them() {
     let folder = folder();
     let up = up_with(&folder, &format!("{DAEMON}; sleep 60")).await;
@@ -534,7 +359,7 @@ fn nothing_is_left_after_sigkill_of_plimsoll() {
     let plan_file = folder.path().join("plan");
     std::fs::write(&plan_file, serde_json::to_vec(&plan).unwrap()).unwrap();
     let mut parent = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["a_process_of_a_scenario", "--exact", "--nocapture"])
+        .args([THIS, "--exact", "--nocapture"])
         .env(ROLE, "plimsoll")
         .env("PLAN", plan_file)
         .stdout(Stdio::null())
@@ -646,18 +471,47 @@ async fn sample(script: &str) -> ProcessSample {
     sample
 }
 
-/// Other tests run at the same time and take their share of the processors, so one test alone
-/// burns them: one loop after the other.
+/// Runs a script that burns processor time, and compares what the samples add up to with what the
+/// shell says of itself and of its children. Other processes of the machine slow both alike.
+async fn check_processor_time(script: &str) {
+    let folder = folder();
+    let script = format!("{script}; times > times.new; mv times.new times; sleep 60");
+    let (processes, _exits) = up_with(&folder, &script).await;
+    let mut sampler = Sampler::default();
+    let mut seen_s = 0.0;
+    let mut last = processes.roots()[0].started_at;
+    let mut done = false;
+    while !done {
+        done = folder.path().join("times").exists();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let (at, sample) = sampler.look(&processes.roots()).remove(0);
+        seen_s += sample.cpu_cores * at.duration_since(last).as_secs_f64();
+        last = at;
+    }
+    processes.down().await;
+    let times = read(&folder.path().join("times"));
+    let seconds = times.split_whitespace().map(|time| -> f64 {
+        let (minutes, seconds) = time.trim_end_matches('s').split_once('m').unwrap();
+        minutes.parse::<f64>().unwrap() * 60.0 + seconds.parse::<f64>().unwrap()
+    });
+    let truth_s: f64 = seconds.sum();
+    assert!(truth_s > 0.2, "too little to tell: {truth_s} s");
+    let error = (seen_s / truth_s - 1.0).abs();
+    assert!(
+        error < 0.15,
+        "samples say {seen_s} s, the shell {truth_s} s"
+    );
+}
+
 #[tokio::test]
 async fn processor_time_is_that_of_the_whole_tree_and_of_children_that_came_and_went() {
-    let busy = sample("while :; do :; done").await;
-    assert!((0.8..1.2).contains(&busy.cpu_cores), "{busy:?}");
-    assert_eq!(busy.threads, 1);
-    assert!(busy.fds >= 3);
-    // Each child lives for some milliseconds only, so none is there at both looks.
-    let child = "sh -c 'i=0; while [ $i -lt 3000 ]; do i=$((i+1)); done'";
-    let forking = sample(&format!("while :; do {child}; done")).await;
-    assert!((0.7..1.2).contains(&forking.cpu_cores), "{forking:?}");
+    check_processor_time("i=0; while [ $i -lt 1000000 ]; do i=$((i+1)); done").await;
+    // Each child lives for some milliseconds only, so hardly any is there at two looks.
+    let child = "sh -c 'i=0; while [ $i -lt 5000 ]; do i=$((i+1)); done'";
+    check_processor_time(&format!(
+        "n=0; while [ $n -lt 100 ]; do {child}; n=$((n+1)); done"
+    ))
+    .await;
 }
 
 #[tokio::test]
@@ -667,7 +521,7 @@ async fn memory_is_that_of_the_whole_tree() {
     let mib = sample.rss_bytes as f64 / f64::from(1 << 20);
     assert!((100.0..130.0).contains(&mib), "{mib} MiB");
     assert!(sample.cpu_cores < 0.3, "{sample:?}");
-    assert!(sample.threads >= 3);
+    assert!(sample.threads >= 3 && sample.fds >= 9, "{sample:?}");
 }
 
 #[tokio::test]

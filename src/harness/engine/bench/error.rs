@@ -1,0 +1,143 @@
+//! What can go wrong with benches.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+
+/// Why benches could not be built, run or read.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchError {
+    /// A program could not be started.
+    #[error("`{program}` can't be started: {source}; is it installed?")]
+    Start {
+        /// Which.
+        program: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The build failed.
+    #[error("`{command}` failed ({status}):\n{output}")]
+    Build {
+        /// The command line.
+        command: String,
+        /// How it ended.
+        status: ExitStatus,
+        /// The last lines of its output.
+        output: String,
+    },
+    /// cargo said more than it ever does, or something that is not its JSON.
+    #[error("`{command}` gave no messages of cargo's: {what}")]
+    Messages {
+        /// The command line.
+        command: String,
+        /// What is wrong with them.
+        what: String,
+    },
+    /// Nothing to run.
+    #[error(
+        "`{command}` built no bench executable; a bench target needs `harness = false` in Cargo.toml and criterion's `criterion_main!`"
+    )]
+    NoExecutable {
+        /// The command line.
+        command: String,
+    },
+    /// The benches are not criterion's.
+    #[error("`{command}` built benches that do not use criterion, whose files are read here")]
+    NotCriterion {
+        /// The command line.
+        command: String,
+    },
+    /// A criterion whose files are not known.
+    #[error("the benches use criterion {found}; the files of 0.5 to 0.8 are known here")]
+    CriterionVersion {
+        /// The version that was built.
+        found: String,
+    },
+    /// The folder for an invocation's results could not be made.
+    #[error("no temporary folder can be made for the results of `{target}`: {source}")]
+    Home {
+        /// The bench target.
+        target: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// An executable failed.
+    #[error(
+        "bench `{target}` failed in invocation {invocation} ({status}); if it is not a criterion bench, name those that are in `targets`:\n{output}"
+    )]
+    Failed {
+        /// The bench target.
+        target: String,
+        /// Which invocation, counted from 1.
+        invocation: u32,
+        /// How it ended.
+        status: ExitStatus,
+        /// The last lines of its output.
+        output: String,
+    },
+    /// An executable took too long.
+    #[error(
+        "bench `{target}` was stopped in invocation {invocation} after {} s; raise `timeout`, or shorten its measurement time",
+        limit_ns / 1_000_000_000
+    )]
+    TimedOut {
+        /// The bench target.
+        target: String,
+        /// Which invocation, counted from 1.
+        invocation: u32,
+        /// How long it had, in ns.
+        limit_ns: u64,
+    },
+    /// An executable measured nothing.
+    #[error(
+        "bench `{target}` measured nothing; does it call `criterion_main!`, and is no group of it empty?"
+    )]
+    NoResult {
+        /// The bench target.
+        target: String,
+    },
+    /// No benchmark of any executable matches the filter.
+    #[error("no benchmark matches the filter `{filter}`")]
+    NothingMatches {
+        /// The filter.
+        filter: String,
+    },
+    /// A benchmark was not measured in each invocation.
+    #[error(
+        "`{id}` of bench `{target}` is missing in invocation {invocation}; every invocation must measure the same"
+    )]
+    NotInEach {
+        /// criterion's full id.
+        id: String,
+        /// The bench target.
+        target: String,
+        /// An invocation without it, counted from 1.
+        invocation: u32,
+    },
+    /// Two benchmarks have one id.
+    #[error("two benchmarks are called `{id}`, in `{first}` and in `{second}`; rename one of them")]
+    Twice {
+        /// criterion's full id.
+        id: String,
+        /// Where it was first: a bench target, or a folder.
+        first: String,
+        /// Where it was again.
+        second: String,
+    },
+    /// A result is missing or can't be read.
+    #[error("the result {} can't be read: {source}", path.display())]
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A result is not what criterion 0.5 to 0.8 writes.
+    #[error("the result {} is not of criterion 0.5 to 0.8, or not whole: {what}", path.display())]
+    Layout {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+}

@@ -1,0 +1,214 @@
+//! The adapter to the files of criterion 0.5 to 0.8: `<benchmark>/new/{benchmark,sample}.json`
+//! below `CRITERION_HOME`. criterion writes `benchmark.json` last, so a benchmark that was cut off
+//! lacks it. The files carry no version; that of the crate is checked when it is built, and here
+//! everything that is not as those versions write it is refused.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::BenchError;
+use crate::harness::model::{BenchInvocation, Sampling};
+
+/// A larger file is refused: a hundred samples are some two kilobytes.
+const MAX_FILE_BYTES: u64 = 16 << 20;
+/// Folders nest by group, function and parameter, then `new`.
+const MAX_DEPTH: usize = 8;
+/// More files and folders than any set of benches has.
+const MAX_ENTRIES: usize = 200_000;
+const MAX_ID_BYTES: usize = 4096;
+
+/// What one invocation measured of one benchmark.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BenchResult {
+    /// criterion's `full_id`.
+    pub id: String,
+    /// Its samples.
+    pub invocation: BenchInvocation,
+}
+
+/// The results below `home`, a `CRITERION_HOME` that one process wrote, by id. Symbolic links are
+/// not followed. Empty where criterion wrote nothing.
+pub fn read_results(home: &Path) -> Result<Vec<BenchResult>, BenchError> {
+    let mut found: BTreeMap<String, (PathBuf, BenchInvocation)> = BTreeMap::new();
+    for folder in result_folders(home)? {
+        let (id, invocation) = read_result(&folder)?;
+        if let Some((first, _)) = found.insert(id.clone(), (folder.clone(), invocation)) {
+            return Err(BenchError::Twice {
+                id,
+                first: first.display().to_string(),
+                second: folder.display().to_string(),
+            });
+        }
+    }
+    let results = found.into_iter();
+    Ok(results
+        .map(|(id, (_, invocation))| BenchResult { id, invocation })
+        .collect())
+}
+
+#[derive(Deserialize)]
+struct BenchmarkFile {
+    full_id: String,
+}
+
+#[derive(Deserialize)]
+struct SampleFile {
+    sampling_mode: String,
+    iters: Vec<f64>,
+    times: Vec<f64>,
+}
+
+fn read_result(folder: &Path) -> Result<(String, BenchInvocation), BenchError> {
+    let path = folder.join("benchmark.json");
+    let BenchmarkFile { full_id } = read_json(&path)?;
+    if full_id.is_empty() || full_id.len() > MAX_ID_BYTES {
+        return Err(layout(&path, "its `full_id` is empty or too long"));
+    }
+    let path = folder.join("sample.json");
+    let sample: SampleFile = read_json(&path)?;
+    let sampling = match sample.sampling_mode.as_str() {
+        "Linear" => Sampling::Linear,
+        "Flat" => Sampling::Flat,
+        _ => {
+            return Err(layout(
+                &path,
+                "its `sampling_mode` is neither Linear nor Flat",
+            ));
+        }
+    };
+    if sample.iters.is_empty() || sample.iters.len() != sample.times.len() {
+        return Err(layout(
+            &path,
+            "`iters` and `times` are empty or not of one length",
+        ));
+    }
+    let is_positive = |value: &f64| value.is_finite() && *value > 0.0;
+    if !sample.iters.iter().chain(&sample.times).all(is_positive) {
+        return Err(layout(&path, "a sample is not a positive number"));
+    }
+    let invocation = BenchInvocation {
+        point_ns: match sampling {
+            Sampling::Linear => slope(&sample.iters, &sample.times),
+            Sampling::Flat => median_per_iteration(&sample.iters, &sample.times),
+        },
+        sampling,
+        iterations: sample.iters,
+        times_ns: sample.times,
+    };
+    Ok((full_id, invocation))
+}
+
+/// The slope of the least-squares line through the origin, Σ xy / Σ x²: what criterion reports for
+/// linear sampling. Longer samples weigh more, so the fixed cost of a sample hardly counts.
+fn slope(iterations: &[f64], times_ns: &[f64]) -> f64 {
+    let pairs = || iterations.iter().zip(times_ns);
+    let xy: f64 = pairs().map(|(x, y)| x * y).sum();
+    let xx: f64 = pairs().map(|(x, _)| x * x).sum();
+    xy / xx
+}
+
+/// The median over the samples of the time of one iteration.
+fn median_per_iteration(iterations: &[f64], times_ns: &[f64]) -> f64 {
+    let pairs = iterations.iter().zip(times_ns);
+    let mut each: Vec<f64> = pairs.map(|(x, y)| y / x).collect();
+    each.sort_by(f64::total_cmp);
+    let middle = each.len() / 2;
+    if each.len() % 2 == 1 {
+        each[middle]
+    } else {
+        (each[middle - 1] + each[middle]) / 2.0
+    }
+}
+
+/// The `new` folders of the benchmarks. A benchmark may itself be called `new`; its folder then
+/// holds folders only.
+fn result_folders(home: &Path) -> Result<Vec<PathBuf>, BenchError> {
+    let mut results = Vec::new();
+    let mut open = vec![(home.to_owned(), 0)];
+    let mut entries = 0;
+    while let Some((folder, depth)) = open.pop() {
+        let reading = |source| BenchError::Read {
+            path: folder.clone(),
+            source,
+        };
+        let mut folders = Vec::new();
+        let mut files = 0;
+        for entry in fs::read_dir(&folder).map_err(reading)? {
+            let entry = entry.map_err(reading)?;
+            entries += 1;
+            // The type is that of the entry itself: a link is neither a folder nor a file.
+            let kind = entry.file_type().map_err(reading)?;
+            if kind.is_dir() {
+                folders.push((entry.path(), depth + 1));
+            } else if kind.is_file() {
+                files += 1;
+            }
+        }
+        if entries > MAX_ENTRIES || depth > MAX_DEPTH {
+            return Err(layout(&folder, "too many folders or files"));
+        }
+        let is_new = folder.file_name().is_some_and(|name| name == "new");
+        if is_new && depth > 0 && (files > 0 || folders.is_empty()) {
+            results.push(folder);
+        } else {
+            open.append(&mut folders);
+        }
+    }
+    results.sort();
+    Ok(results)
+}
+
+fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, BenchError> {
+    let reading = |source| BenchError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    if !fs::symlink_metadata(path).map_err(reading)?.is_file() {
+        return Err(reading(io::Error::other("it is not a regular file")));
+    }
+    let mut text = String::new();
+    let file = File::open(path).map_err(reading)?;
+    let read = file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text);
+    if read.map_err(reading)? as u64 > MAX_FILE_BYTES {
+        return Err(layout(path, "it is too large"));
+    }
+    serde_json::from_str(&text).map_err(|error| layout(path, &error.to_string()))
+}
+
+fn layout(path: &Path, what: &str) -> BenchError {
+    BenchError::Layout {
+        path: path.to_owned(),
+        what: what.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_slope_goes_through_the_origin() {
+        // Σ xy = 1·10 + 2·22 + 3·27 = 135 and Σ x² = 14.
+        assert_eq!(slope(&[1.0, 2.0, 3.0], &[10.0, 22.0, 27.0]), 135.0 / 14.0);
+        assert_eq!(slope(&[5.0], &[35.0]), 7.0);
+        // A cost of 100 a sample and 2 an iteration: (1·102 + 100·300) / (1 + 10000).
+        assert_eq!(slope(&[1.0, 100.0], &[102.0, 300.0]), 30102.0 / 10001.0);
+    }
+
+    #[test]
+    fn the_median_is_that_of_single_iterations() {
+        assert_eq!(
+            median_per_iteration(&[10.0, 10.0, 10.0], &[30.0, 900.0, 20.0]),
+            3.0
+        );
+        assert_eq!(median_per_iteration(&[4.0, 4.0], &[8.0, 4.0]), 1.5);
+        assert_eq!(
+            median_per_iteration(&[2.0, 1.0, 4.0, 1.0], &[2.0, 9.0, 12.0, 5.0]),
+            4.0
+        );
+    }
+}

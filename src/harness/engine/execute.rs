@@ -1,0 +1,653 @@
+//! The engine: brings the processes of a plan up, drives its loads, watches, takes the processes
+//! down, runs its benches.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use futures_util::future::join_all;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep_until, timeout};
+
+use super::bench::{self, BenchError, Built};
+use super::load::{self, LoadError, LoadResult, Secrets, Shard, WorkerJob};
+use super::probe::{self, Look, Scraper};
+use super::process::{self, Exit, ProcessError, Processes, Sampler, Surroundings};
+use super::{Engine, Executed, LoadTick, Progress, Tick, http, metrics};
+use crate::harness::model::{
+    InvalidReason, Measurement, Phase, PhaseSpan, ProbeSeries, ProcessSample, ProcessSeries,
+    TimelineEvent,
+};
+use crate::harness::scenario::{
+    FaultAction, FaultPlan, PhasePlan, Plan, ProbeSource, Selector, Target,
+};
+
+/// The load begins so long after its workers were started: by then all users are there.
+const LEAD: Duration = Duration::from_secs(1);
+/// A tick is told so long after its second, so that all workers have told theirs.
+const TICK_DELAY: Duration = Duration::from_millis(150);
+/// How long a server that is already there may take to answer.
+const REACHABLE_WITHIN: Duration = Duration::from_secs(5);
+/// How long the news of a process that has ended may be on their way.
+const EXIT_NEWS: Duration = Duration::from_secs(1);
+
+type Observe<'run> = &'run (dyn Fn(Progress) + Send + Sync);
+
+/// Executes plans on real processes.
+#[derive(Debug)]
+pub struct SubjectEngine {
+    exe: PathBuf,
+    secrets: BTreeMap<String, String>,
+    bench_target_dir: Option<PathBuf>,
+    benches: Vec<Built>,
+}
+
+/// Why a plan could not be executed.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecuteError {
+    /// A process could not be brought up.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// The load could not be driven.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// A bench could not be built, run or read.
+    #[error(transparent)]
+    Bench(#[from] BenchError),
+    /// The target is not there.
+    #[error("nothing answers at the target {url}: {cause}; start the server, or correct `target` in the scenario")]
+    Unreachable {
+        /// The target.
+        url: String,
+        /// What came instead of an answer.
+        cause: String,
+    },
+    /// Our own client could not be made.
+    #[error("no HTTP client: {0}; are the certificates of the system in order?")]
+    Client(reqwest::Error),
+    /// There is no place for the files of the workers.
+    #[error("no temporary folder for the files of the load workers: {0}; is the disk full?")]
+    Place(std::io::Error),
+}
+
+impl SubjectEngine {
+    /// An engine whose supervisors and workers are started from `exe`, the plimsoll executable, with
+    /// the values of the variables that [`secret_names`](super::secret_names) asks for.
+    pub fn new(exe: PathBuf, secrets: BTreeMap<String, String>) -> Self {
+        Self {
+            exe,
+            secrets,
+            bench_target_dir: None,
+            benches: Vec::new(),
+        }
+    }
+
+    /// Builds benches in a target directory of their own.
+    pub fn with_bench_target_dir(self, target_dir: PathBuf) -> Self {
+        Self {
+            bench_target_dir: Some(target_dir),
+            ..self
+        }
+    }
+
+    fn surroundings(&self, plan: &Plan) -> Result<Surroundings, ExecuteError> {
+        Ok(Surroundings::new(
+            self.exe.clone(),
+            plan.root.clone(),
+            self.secrets.clone(),
+            http::client().map_err(ExecuteError::Client)?,
+        ))
+    }
+
+    async fn run_loads(
+        &self,
+        plan: &Plan,
+        mut stop: watch::Receiver<bool>,
+        observe: Observe<'_>,
+    ) -> Result<Executed, ExecuteError> {
+        let up = Processes::up(self.surroundings(plan)?, plan, observe);
+        let (processes, exits) = tokio::select! {
+            up = up => up?,
+            // Those that were up go with the future.
+            true = became_true(&mut stop) => return Ok(nothing_measured()),
+        };
+        let executed = self.load(plan, &processes, exits, stop, observe).await;
+        observe(Progress::Stopping);
+        let left = processes.down().await;
+        if !left.is_empty() {
+            let message = format!("could not end the processes {left:?}; end them by hand");
+            observe(Progress::Note(message));
+        }
+        executed
+    }
+
+    /// Drives the loads on processes that are up, and watches meanwhile.
+    async fn load(
+        &self,
+        plan: &Plan,
+        processes: &Processes,
+        mut exits: mpsc::UnboundedReceiver<Exit>,
+        mut stop: watch::Receiver<bool>,
+        observe: Observe<'_>,
+    ) -> Result<Executed, ExecuteError> {
+        let client = http::client().map_err(ExecuteError::Client)?;
+        let target = match &plan.target {
+            Some(Target::Process(name)) => processes.url(name).unwrap_or_default(),
+            Some(Target::Url(url)) => {
+                reach(&client, url).await?;
+                url.clone()
+            }
+            None => String::new(),
+        };
+        let files = tempfile::tempdir().map_err(ExecuteError::Place)?;
+        let zero = Instant::now() + LEAD;
+        let start_at = (SystemTime::now() + LEAD).duration_since(SystemTime::UNIX_EPOCH);
+        let start_at_ns = start_at.map_or(0, |since| nanoseconds(since));
+        let jobs: Vec<WorkerJob> = plan
+            .loads
+            .iter()
+            .enumerate()
+            .filter_map(|(index, load)| {
+                Some(WorkerJob {
+                    load: load.clone(),
+                    flow: plan.flows.get(&load.flow)?.clone(),
+                    feeds: plan.feeds.clone(),
+                    target: target.clone(),
+                    phases: plan.phases,
+                    secrets: Secrets(self.secrets.clone()),
+                    start_at_ns,
+                    late_ns: plan.generator.late_ns,
+                    shard: Shard::WHOLE,
+                    result: files.path().join(format!("{index}.json")),
+                })
+            })
+            .collect();
+
+        let (over, _) = watch::channel(false);
+        let watcher = Watcher {
+            plan,
+            processes,
+            zero,
+            observe,
+            over: &over,
+            seen: Mutex::default(),
+            scrapers: scrapers(plan, processes, &client),
+        };
+        let on_tick = |tick| watcher.keep_tick(tick);
+        let driving = async {
+            let results = load::drive(&self.exe, &jobs, &plan.generator, over.subscribe(), &on_tick);
+            let results = results.await;
+            over.send_replace(true);
+            results
+        };
+        let background = async {
+            tokio::join!(
+                watcher.sample(),
+                watcher.tell_ticks(),
+                watcher.tell_phases(),
+                watcher.carry_out_faults(),
+                join_all(watcher.scrapers.iter().map(|scraping| watcher.scrape_each_second(scraping))),
+                watcher.take_exits(&mut exits),
+                async {
+                    if became_true(&mut stop).await {
+                        over.send_replace(true);
+                    }
+                    std::future::pending::<()>().await;
+                },
+            )
+        };
+        let boundaries = join_all(watcher.scrapers.iter().map(|scraping| watcher.scrape_boundaries(scraping)));
+        let results = tokio::select! {
+            (results, _) = async { tokio::join!(driving, boundaries) } => results?,
+            _ = background => Vec::new(),
+        };
+        // A process may have ended in the very last moment.
+        while processes.has_unexpected_end() && watcher.seen().exits.is_empty() {
+            match timeout(EXIT_NEWS, exits.recv()).await {
+                Ok(Some(exit)) => watcher.keep_exit(exit),
+                _ => break,
+            }
+        }
+        let stopped = *stop.borrow();
+        Ok(watcher.finish(results, stopped))
+    }
+}
+
+impl Engine for SubjectEngine {
+    type Error = ExecuteError;
+
+    async fn build(&mut self, plan: &Plan, observe: Observe<'_>) -> Result<(), ExecuteError> {
+        process::build(&self.surroundings(plan)?, plan, observe).await?;
+        self.benches.clear();
+        for bench in &plan.benches {
+            let target_dir = self.bench_target_dir.as_deref();
+            let built = bench::build(bench, &plan.root, target_dir, observe).await?;
+            self.benches.push(built);
+        }
+        Ok(())
+    }
+
+    async fn run(
+        &mut self,
+        plan: &Plan,
+        stop: watch::Receiver<bool>,
+        observe: Observe<'_>,
+    ) -> Result<Executed, ExecuteError> {
+        let began = Instant::now();
+        let mut executed = match plan.loads.is_empty() {
+            true => Executed {
+                partial: false,
+                ..nothing_measured()
+            },
+            false => self.run_loads(plan, stop.clone(), observe).await?,
+        };
+        // What was cut short is not gone on with.
+        if !self.benches.is_empty() && executed.invalid.is_empty() && !executed.partial {
+            let measured = bench::measure(&self.benches, stop, observe).await?;
+            executed.measurement.benches = measured.benches;
+            executed.partial = measured.partial;
+        }
+        executed.metrics = metrics::metrics(plan, &executed.measurement);
+        executed.duration_ns = nanoseconds(began.elapsed());
+        Ok(executed)
+    }
+}
+
+/// What goes on beside the load. All times are kept as offsets from `zero`, the start of the load.
+struct Watcher<'run> {
+    plan: &'run Plan,
+    processes: &'run Processes,
+    zero: Instant,
+    observe: Observe<'run>,
+    /// Becomes true when the load is to end, and when it has ended.
+    over: &'run watch::Sender<bool>,
+    seen: Mutex<Seen>,
+    scrapers: Vec<Scraping>,
+}
+
+/// What was seen so far.
+#[derive(Default)]
+struct Seen {
+    ticks: BTreeMap<String, LoadTick>,
+    samples: BTreeMap<String, Vec<ProcessSample>>,
+    events: Vec<TimelineEvent>,
+    exits: Vec<InvalidReason>,
+}
+
+/// What is read of the metrics of one process.
+struct Scraping {
+    process: String,
+    scraper: Scraper,
+    /// The probes that need it, each with the places of its selectors among those of the scraper.
+    probes: Vec<(String, [Option<usize>; 2])>,
+    looks: Mutex<Vec<ProcessLook>>,
+}
+
+/// The values of all selectors of a scraper at one moment.
+struct ProcessLook {
+    at_ns: i64,
+    generation: u32,
+    values: Vec<Option<f64>>,
+}
+
+impl Watcher<'_> {
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn offset_ns(&self, at: Instant) -> i64 {
+        let after = at.checked_duration_since(self.zero).map(signed_nanoseconds);
+        after.unwrap_or_else(|| -signed_nanoseconds(self.zero - at))
+    }
+
+    /// The next whole second from the start of the load.
+    fn next_second(&self) -> Duration {
+        let passed = Instant::now().checked_duration_since(self.zero);
+        passed.map_or(Duration::ZERO, |passed| Duration::from_secs(passed.as_secs() + 1))
+    }
+
+    async fn until(&self, offset: Duration) {
+        sleep_until((self.zero + offset).into()).await;
+    }
+
+    fn keep_tick(&self, tick: LoadTick) {
+        self.seen().ticks.insert(tick.load.clone(), tick);
+    }
+
+    fn keep_event(&self, at: Instant, what: String) {
+        let at_ns = self.offset_ns(at);
+        self.seen().events.push(TimelineEvent { at_ns, what });
+    }
+
+    /// A process that ended makes the run invalid and ends it.
+    fn keep_exit(&self, exit: Exit) {
+        let status = exit.ending.to_string();
+        self.keep_event(exit.at, format!("{} ended with {status}", exit.process));
+        self.seen().exits.push(InvalidReason::ProcessExited {
+            process: exit.process,
+            status,
+            at_ns: self.offset_ns(exit.at),
+            output: exit.output,
+        });
+        self.over.send_replace(true);
+    }
+
+    async fn take_exits(&self, exits: &mut mpsc::UnboundedReceiver<Exit>) {
+        while let Some(exit) = exits.recv().await {
+            self.keep_exit(exit);
+        }
+    }
+
+    async fn sample(&self) {
+        let mut sampler = Sampler::default();
+        loop {
+            let second = self.next_second();
+            let roots = self.processes.roots();
+            // Reading `/proc` takes milliseconds, in which nothing else could go on here.
+            let looking = tokio::task::spawn_blocking(move || {
+                let samples = sampler.look(&roots);
+                (sampler, roots, samples)
+            });
+            let Ok((back, roots, samples)) = looking.await else {
+                return;
+            };
+            sampler = back;
+            for (root, (at, sample)) in roots.into_iter().zip(samples) {
+                let at_ns = self.offset_ns(at);
+                let mut seen = self.seen();
+                let samples = seen.samples.entry(root.process).or_default();
+                samples.push(ProcessSample { at_ns, ..sample });
+            }
+            self.until(second).await;
+        }
+    }
+
+    async fn tell_ticks(&self) {
+        loop {
+            let second = self.next_second().max(Duration::from_secs(1));
+            self.until(second + TICK_DELAY).await;
+            (self.observe)(Progress::Tick(self.tick(nanoseconds(second))));
+        }
+    }
+
+    /// What is known of the second that ends at `at_ns`.
+    fn tick(&self, at_ns: u64) -> Tick {
+        let seen = self.seen();
+        let loads = self.plan.loads.iter();
+        let processes = self.plan.processes.iter();
+        Tick {
+            at_ns,
+            of_ns: self.plan.phases.total_ns(),
+            phase: phase_at(&self.plan.phases, at_ns.saturating_sub(1)),
+            loads: loads
+                .filter_map(|load| seen.ticks.get(&load.name).cloned())
+                .collect(),
+            processes: processes
+                .filter_map(|process| {
+                    let newest = seen.samples.get(&process.name)?.last()?;
+                    Some((process.name.clone(), *newest))
+                })
+                .collect(),
+        }
+    }
+
+    async fn tell_phases(&self) {
+        for span in spans(&self.plan.phases, u64::MAX) {
+            self.until(Duration::from_nanos(span.start_ns)).await;
+            (self.observe)(Progress::Phase {
+                phase: span.phase,
+                length_ns: span.end_ns - span.start_ns,
+            });
+        }
+        std::future::pending().await
+    }
+
+    async fn carry_out_faults(&self) {
+        join_all(self.plan.faults.iter().map(|fault| self.carry_out(fault))).await;
+        std::future::pending().await
+    }
+
+    async fn carry_out(&self, fault: &FaultPlan) {
+        self.until(Duration::from_nanos(fault.at_ns)).await;
+        let what = format!("{} {}", verb(fault.action), fault.process);
+        self.keep_event(Instant::now(), what.clone());
+        (self.observe)(Progress::Fault { what });
+        if let Err(error) = self.processes.carry_out(&fault.process, fault.action).await {
+            let at = Instant::now();
+            self.seen().exits.push(InvalidReason::ProcessExited {
+                process: fault.process.clone(),
+                status: "no start after its fault".to_owned(),
+                at_ns: self.offset_ns(at),
+                output: error.to_string(),
+            });
+            self.over.send_replace(true);
+        }
+    }
+
+    /// Looks at the start and at the end of the measure phase, or of what came to be of it.
+    async fn scrape_boundaries(&self, scraping: &Scraping) {
+        let phases = &self.plan.phases;
+        let mut over = self.over.subscribe();
+        for boundary_ns in [phases.warmup_ns, phases.warmup_ns + phases.measure_ns] {
+            tokio::select! {
+                () = self.until(Duration::from_nanos(boundary_ns)) => {}
+                _ = became_true(&mut over) => {}
+            }
+            self.look(scraping).await;
+        }
+    }
+
+    async fn scrape_each_second(&self, scraping: &Scraping) {
+        let phases = &self.plan.phases;
+        let boundaries_ns = [phases.warmup_ns, phases.warmup_ns + phases.measure_ns];
+        let mut told = false;
+        loop {
+            let second = self.next_second();
+            self.until(second).await;
+            if boundaries_ns.contains(&nanoseconds(second)) {
+                continue;
+            }
+            if let Some(problem) = self.look(scraping).await
+                && !std::mem::replace(&mut told, true)
+            {
+                let url = scraping.scraper.url();
+                let message = format!("no metrics of `{}` at {url}: {problem}", scraping.process);
+                (self.observe)(Progress::Note(message));
+            }
+        }
+    }
+
+    /// Keeps what the process exposes now; returns why nothing could be kept.
+    async fn look(&self, scraping: &Scraping) -> Option<String> {
+        let generation = self.processes.generation(&scraping.process);
+        let asked = Instant::now();
+        let values = match scraping.scraper.look().await {
+            Ok(values) => values,
+            Err(error) => return Some(error.to_string()),
+        };
+        // Somewhere between the question and the answer.
+        let at_ns = self.offset_ns(asked + asked.elapsed() / 2);
+        let mut looks = scraping.looks.lock().unwrap_or_else(PoisonError::into_inner);
+        looks.push(ProcessLook {
+            at_ns,
+            generation,
+            values,
+        });
+        None
+    }
+
+    fn finish(self, results: Vec<LoadResult>, stopped: bool) -> Executed {
+        let ended_ns = results.iter().map(|result| result.ended_ns).min();
+        let phases = spans(&self.plan.phases, ended_ns.unwrap_or(u64::MAX));
+        let probes = self.probes(&phases);
+        let Self { plan, seen, .. } = self;
+        let mut seen = seen.into_inner().unwrap_or_else(PoisonError::into_inner);
+        seen.events.sort_by_key(|event| event.at_ns);
+        let mut executed = Executed {
+            partial: stopped,
+            // What a process did comes first: what the loads then met follows from it.
+            invalid: seen.exits,
+            ..nothing_measured()
+        };
+        let mut loads = Vec::new();
+        for result in results {
+            executed.partial |= result.partial;
+            executed.invalid.extend(result.invalid);
+            loads.extend(result.measurement);
+        }
+        executed.measurement = Measurement {
+            phases,
+            loads,
+            processes: plan
+                .processes
+                .iter()
+                .map(|process| ProcessSeries {
+                    name: process.name.clone(),
+                    samples: seen.samples.remove(&process.name).unwrap_or_default(),
+                })
+                .collect(),
+            probes,
+            benches: Vec::new(),
+            events: seen.events,
+        };
+        executed
+    }
+
+    fn probes(&self, phases: &[PhaseSpan]) -> Vec<ProbeSeries> {
+        let measure = phases.iter().find(|span| span.phase == Phase::Measure);
+        let mut all = Vec::new();
+        for scraping in &self.scrapers {
+            let mut looks = scraping.looks.lock().unwrap_or_else(PoisonError::into_inner);
+            looks.sort_by_key(|look| look.at_ns);
+            for (name, places) in &scraping.probes {
+                let value = |look: &ProcessLook, place: Option<usize>| look.values[place?];
+                let looks: Vec<Look> = looks
+                    .iter()
+                    .map(|look| Look {
+                        at_ns: look.at_ns,
+                        generation: look.generation,
+                        values: places.map(|place| value(look, place)),
+                    })
+                    .collect();
+                let Some(plan) = self.plan.probes.get(name) else {
+                    continue;
+                };
+                let (start_ns, end_ns) = measure.map_or((0, 0), |span| (signed(span.start_ns), signed(span.end_ns)));
+                let mut series = probe::series(name, plan, &looks, start_ns, end_ns);
+                series.value = series.value.filter(|_| measure.is_some());
+                all.push(series);
+            }
+        }
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+}
+
+/// One scraper for each process that a probe reads.
+fn scrapers(plan: &Plan, processes: &Processes, client: &reqwest::Client) -> Vec<Scraping> {
+    let mut scrapers = Vec::new();
+    for process in &plan.processes {
+        let (Some(path), Some(url)) = (&process.metrics, processes.url(&process.name)) else {
+            continue;
+        };
+        let mut selectors: Vec<Selector> = Vec::new();
+        let mut probes = Vec::new();
+        for (name, probe) in plan.probes.iter().filter(|(_, probe)| probe.process == process.name) {
+            let (first, second) = match &probe.source {
+                ProbeSource::Ratio(part, whole) => (part, Some(whole)),
+                ProbeSource::Rate(only)
+                | ProbeSource::Increase(only)
+                | ProbeSource::Mean(only)
+                | ProbeSource::Max(only) => (only, None),
+            };
+            let mut place = |selector: &Selector| {
+                selectors.push(selector.clone());
+                selectors.len() - 1
+            };
+            probes.push((name.clone(), [Some(place(first)), second.map(place)]));
+        }
+        if !probes.is_empty() {
+            scrapers.push(Scraping {
+                process: process.name.clone(),
+                scraper: Scraper::new(client.clone(), format!("{url}{path}"), selectors),
+                probes,
+                looks: Mutex::default(),
+            });
+        }
+    }
+    scrapers
+}
+
+/// Whether anything answers there; what it answers is the scenario's business.
+async fn reach(client: &reqwest::Client, url: &str) -> Result<(), ExecuteError> {
+    let answer = client.get(url).timeout(REACHABLE_WITHIN).send().await;
+    answer.map(drop).map_err(|error| ExecuteError::Unreachable {
+        url: url.to_owned(),
+        cause: http::cause(&error),
+    })
+}
+
+/// Waits until it is true; false where nobody is left who could make it so.
+async fn became_true(flag: &mut watch::Receiver<bool>) -> bool {
+    flag.wait_for(|value| *value).await.is_ok()
+}
+
+fn nothing_measured() -> Executed {
+    Executed {
+        measurement: Measurement::default(),
+        metrics: Vec::new(),
+        invalid: Vec::new(),
+        partial: true,
+        duration_ns: 0,
+    }
+}
+
+/// The phases of a load that ended at `ended_ns`; those that it did not reach are left out.
+fn spans(phases: &PhasePlan, ended_ns: u64) -> Vec<PhaseSpan> {
+    let mut start_ns = 0;
+    let lengths = [
+        (Phase::Warmup, phases.warmup_ns),
+        (Phase::Measure, phases.measure_ns),
+        (Phase::Cooldown, phases.cooldown_ns),
+    ];
+    let spans = lengths.map(|(phase, length_ns)| {
+        let end_ns = start_ns + length_ns;
+        let span = PhaseSpan {
+            phase,
+            start_ns,
+            end_ns: end_ns.min(ended_ns),
+        };
+        start_ns = end_ns;
+        span
+    });
+    spans.into_iter().filter(|span| span.start_ns < span.end_ns).collect()
+}
+
+fn phase_at(phases: &PhasePlan, at_ns: u64) -> Phase {
+    let spans = spans(phases, u64::MAX);
+    let span = spans.iter().find(|span| (span.start_ns..span.end_ns).contains(&at_ns));
+    span.or(spans.last()).map_or(Phase::Measure, |span| span.phase)
+}
+
+fn verb(action: FaultAction) -> &'static str {
+    match action {
+        FaultAction::Start => "start",
+        FaultAction::Stop => "stop",
+        FaultAction::Kill => "kill",
+        FaultAction::Pause => "pause",
+        FaultAction::Resume => "resume",
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn signed_nanoseconds(duration: Duration) -> i64 {
+    signed(nanoseconds(duration))
+}
+
+fn signed(ns: u64) -> i64 {
+    i64::try_from(ns).unwrap_or(i64::MAX)
+}

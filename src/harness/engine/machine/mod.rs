@@ -1,0 +1,7 @@
+//! The machine on which is measured: its fingerprint, and what makes it noisy.
+
+mod fingerprint;
+mod doctor;
+
+pub use self::doctor::{Finding, Severity, doctor};
+pub use self::fingerprint::{fingerprint, of_plan, profile, toolchain};

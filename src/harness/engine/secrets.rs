@@ -1,0 +1,43 @@
+//! Which variables of the environment a plan mentions.
+
+use std::collections::BTreeSet;
+
+use crate::harness::scenario::{BodyPlan, Part, Plan, ProcessPlan, StepPlan, Template};
+
+/// The variables that a plan mentions as `{$env.NAME}`. Their values are secrets; whoever reads the
+/// environment hands them to the engine before anything starts.
+pub fn secret_names(plan: &Plan) -> BTreeSet<String> {
+    let of_processes = plan.processes.iter().flat_map(of_process);
+    let of_flows = plan
+        .flows
+        .values()
+        .flat_map(|flow| &flow.steps)
+        .flat_map(of_step);
+    of_processes
+        .chain(of_flows)
+        .flat_map(|template| &template.parts)
+        .filter_map(|part| match part {
+            Part::Env(name) => Some(name.clone()),
+            _ => None,
+        })
+        .collect()
+}
+
+fn of_process(process: &ProcessPlan) -> impl Iterator<Item = &Template> {
+    [&process.build, &process.prepare]
+        .into_iter()
+        .flatten()
+        .chain([&process.start])
+        .flat_map(|command| &command.words)
+        .chain(process.env.values())
+}
+
+fn of_step(step: &StepPlan) -> impl Iterator<Item = &Template> {
+    let of_body: Vec<&Template> = match &step.body {
+        None => Vec::new(),
+        Some(BodyPlan::Json(template) | BodyPlan::Text(template)) => vec![template],
+        Some(BodyPlan::Form(fields)) => fields.iter().map(|(_, template)| template).collect(),
+    };
+    let of_headers = step.headers.iter().map(|(_, template)| template);
+    [&step.path].into_iter().chain(of_headers).chain(of_body)
+}

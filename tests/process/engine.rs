@@ -1,0 +1,343 @@
+//! Whole runs on a real process with a real load.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use plimsoll::harness::engine::{Engine as _, ExecuteError, Executed, Progress, SubjectEngine};
+use plimsoll::harness::model::{
+    Direction, InvalidReason, Phase, PhaseSpan, ProbeSeries, ProcessSample, Unit,
+};
+use plimsoll::harness::scenario::{
+    Arrivals, CheckPlan, FaultAction, FaultPlan, FlowPlan, GeneratorLimits, LoadPlan, PhasePlan,
+    Plan, ProbePlan, ProbeSource, Ready, Selector, Stage, StepPlan, Target, Template,
+};
+use tokio::sync::watch;
+
+use super::fixture::*;
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// Two users on one server that tells its metrics: 1 s of warm-up, 2 s of measuring, 1 s more.
+fn loaded(root: &Path) -> Plan {
+    let mut server = in_role("service", "metered server", Ready::Tcp);
+    server.metrics = Some("/metrics".into());
+    let step = StepPlan {
+        name: "hello".into(),
+        method: "GET".into(),
+        path: Template::literal("/hello"),
+        headers: Vec::new(),
+        body: None,
+        timeout_ns: 500_000_000,
+        check: CheckPlan {
+            status: vec![(200, 399)],
+            body_contains: None,
+            json: Vec::new(),
+            headers: Vec::new(),
+        },
+        extract: BTreeMap::new(),
+        think: None,
+    };
+    let load = LoadPlan {
+        name: "reads".into(),
+        flow: "read".into(),
+        arrivals: Arrivals::Open {
+            stages: vec![Stage {
+                duration_ns: 4 * SECOND_NS,
+                from: 50.0,
+                to: 50.0,
+            }],
+            max_in_flight: 20,
+        },
+        seed: 1,
+        allowed_dropped: 1.0,
+    };
+    let probe = |source| ProbePlan {
+        process: "service".into(),
+        source,
+        unit: Unit::Ratio,
+        better: Direction::Higher,
+    };
+    let selector = |metric: &str| Selector {
+        metric: metric.into(),
+        labels: BTreeMap::new(),
+    };
+    let hits = Selector {
+        metric: "hits_total".into(),
+        labels: BTreeMap::from([("route".into(), "/hello/{id}".into())]),
+    };
+    Plan {
+        target: Some(Target::Process("service".into())),
+        flows: BTreeMap::from([("read".into(), FlowPlan { steps: vec![step] })]),
+        loads: vec![load],
+        phases: PhasePlan {
+            warmup_ns: SECOND_NS,
+            measure_ns: 2 * SECOND_NS,
+            cooldown_ns: SECOND_NS,
+            drain_ns: SECOND_NS,
+        },
+        probes: BTreeMap::from([
+            (
+                "hit_ratio".into(),
+                probe(ProbeSource::Ratio(hits, selector("requests_total"))),
+            ),
+            (
+                "requests".into(),
+                probe(ProbeSource::Increase(selector("requests_total"))),
+            ),
+            ("size".into(), probe(ProbeSource::Max(selector("size")))),
+            (
+                "nothing".into(),
+                probe(ProbeSource::Rate(selector("nothing_total"))),
+            ),
+        ]),
+        // A busy machine makes the generator late; that is not what these tests are about.
+        generator: GeneratorLimits {
+            late_ns: 10 * SECOND_NS,
+            cpu: 100.0,
+        },
+        ..plan(root, vec![server])
+    }
+}
+
+fn engine() -> SubjectEngine {
+    SubjectEngine::new(
+        PathBuf::from(env!("CARGO_BIN_EXE_plimsoll")),
+        BTreeMap::new(),
+    )
+}
+
+async fn run(plan: &Plan) -> Result<Executed, ExecuteError> {
+    let (_stop, never) = watch::channel(false);
+    engine().run(plan, never, &|_| ()).await
+}
+
+fn probe<'run>(executed: &'run Executed, name: &str) -> &'run ProbeSeries {
+    let probes = &executed.measurement.probes;
+    probes.iter().find(|probe| probe.name == name).unwrap()
+}
+
+fn events(executed: &Executed) -> Vec<(&str, i64)> {
+    let events = executed.measurement.events.iter();
+    events
+        .map(|event| (event.what.as_str(), event.at_ns))
+        .collect()
+}
+
+fn is_near(at_ns: i64, expected_ns: u64) -> bool {
+    (expected_ns as i64..expected_ns as i64 + 700_000_000).contains(&at_ns)
+}
+
+#[tokio::test]
+async fn a_run_measures_load_processes_and_probes_on_one_time_axis() {
+    let folder = folder();
+    let plan = loaded(folder.path());
+    let told = Mutex::new(Vec::new());
+    let (_stop, never) = watch::channel(false);
+    let observe = |progress| told.lock().unwrap().push(progress);
+    let executed = engine().run(&plan, never, &observe).await.unwrap();
+
+    assert_eq!(executed.invalid, []);
+    assert!(!executed.partial);
+    assert!((5 * SECOND_NS..12 * SECOND_NS).contains(&executed.duration_ns));
+    let measurement = &executed.measurement;
+    let span = |phase, start: u64, end: u64| PhaseSpan {
+        phase,
+        start_ns: start * SECOND_NS,
+        end_ns: end * SECOND_NS,
+    };
+    let spans = [
+        span(Phase::Warmup, 0, 1),
+        span(Phase::Measure, 1, 3),
+        span(Phase::Cooldown, 3, 4),
+    ];
+    assert_eq!(measurement.phases, spans);
+    let counts = &measurement.loads[0].counts;
+    assert!(counts.adds_up() && counts.offered == 100, "{counts:?}");
+
+    // The server counts three hits in four requests of the load, from its first request on.
+    let ratio = probe(&executed, "hit_ratio").value.unwrap();
+    assert!((ratio - 0.75).abs() < 0.02, "{ratio}");
+    // The measure phase alone, though it answered 200 in all.
+    let requests = probe(&executed, "requests").value.unwrap();
+    assert!((90.0..110.0).contains(&requests), "{requests}");
+    assert_eq!(probe(&executed, "size").value, Some(7.0));
+    assert_eq!(probe(&executed, "nothing").value, None);
+    assert!(probe(&executed, "requests").points.len() >= 3);
+
+    let samples = &measurement.processes[0].samples;
+    assert!(samples.len() >= 4 && samples[0].at_ns < 0, "{samples:?}");
+    assert!(
+        samples
+            .iter()
+            .all(|sample| sample.rss_bytes > 0 && sample.threads > 0)
+    );
+
+    let told = told.into_inner().unwrap();
+    let phases = told
+        .iter()
+        .filter(|told| matches!(told, Progress::Phase { .. }));
+    assert_eq!(phases.count(), 3);
+    let last = told.iter().rev().find_map(|told| match told {
+        Progress::Tick(tick) => Some(tick),
+        _ => None,
+    });
+    let last = last.unwrap();
+    assert_eq!((last.loads.len(), last.processes.len()), (1, 1));
+    assert_eq!(last.of_ns, 4 * SECOND_NS);
+    assert_eq!(told.last(), Some(&Progress::Stopping));
+}
+
+#[tokio::test]
+async fn a_target_that_dies_ends_the_run_and_is_the_first_reason() {
+    let folder = folder();
+    let mut plan = loaded(folder.path());
+    plan.phases.measure_ns = 60 * SECOND_NS;
+    plan.processes[0]
+        .env
+        .insert("DIE_AFTER_MS".into(), Template::literal("3500"));
+    let began = Instant::now();
+    let executed = run(&plan).await.unwrap();
+    assert!(
+        began.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        began.elapsed()
+    );
+    let InvalidReason::ProcessExited {
+        process,
+        status,
+        at_ns,
+        output,
+    } = &executed.invalid[0]
+    else {
+        panic!("{:?}", executed.invalid);
+    };
+    assert_eq!(
+        (process.as_str(), status.as_str()),
+        ("service", "exit status 7")
+    );
+    assert!(output.contains("out of luck"), "{output}");
+    assert!((0..8 * SECOND_NS as i64).contains(at_ns));
+    assert_eq!(
+        events(&executed),
+        [("service ended with exit status 7", *at_ns)]
+    );
+    // What was measured until then is there.
+    let measure = executed.measurement.phases[1];
+    assert!(measure.end_ns < 10 * SECOND_NS, "{measure:?}");
+    assert!(executed.measurement.loads[0].counts.completed > 0);
+}
+
+#[tokio::test]
+async fn faults_come_at_their_time_and_leave_the_run_valid() {
+    let folder = folder();
+    let mut plan = loaded(folder.path());
+    plan.phases.measure_ns = 4 * SECOND_NS;
+    let fault = |tenths: u64, action| FaultPlan {
+        at_ns: tenths * SECOND_NS / 10,
+        process: "service".into(),
+        action,
+    };
+    plan.faults = vec![
+        fault(15, FaultAction::Kill),
+        fault(32, FaultAction::Start),
+        fault(42, FaultAction::Pause),
+        fault(46, FaultAction::Resume),
+    ];
+    let executed = run(&plan).await.unwrap();
+    assert_eq!(executed.invalid, []);
+    assert!(!executed.partial);
+    let events = events(&executed);
+    let expected = [
+        "kill service",
+        "start service",
+        "pause service",
+        "resume service",
+    ];
+    assert_eq!(
+        events.iter().map(|(what, _)| *what).collect::<Vec<_>>(),
+        expected
+    );
+    for ((what, at_ns), fault) in events.iter().zip(&plan.faults) {
+        assert!(is_near(*at_ns, fault.at_ns), "{what} at {at_ns}");
+    }
+    let samples = &executed.measurement.processes[0].samples;
+    let down = |sample: &&ProcessSample| sample.rss_bytes == 0;
+    assert!(
+        (1..=2).contains(&samples.iter().filter(down).count()),
+        "{samples:?}"
+    );
+    assert!(executed.measurement.loads[0].counts.failed > 0);
+    // Some 50 before the fault and some 90 after it; the counters began anew in between.
+    let requests = probe(&executed, "requests").value.unwrap();
+    assert!((60.0..160.0).contains(&requests), "{requests}");
+}
+
+#[tokio::test]
+async fn a_stopped_run_is_partial_and_over_soon() {
+    let folder = folder();
+    let mut plan = loaded(folder.path());
+    plan.phases.measure_ns = 60 * SECOND_NS;
+    let (stop, stopped) = watch::channel(false);
+    let observe = |progress| {
+        if let Progress::Tick(tick) = progress
+            && tick.at_ns >= 3 * SECOND_NS
+        {
+            stop.send_replace(true);
+        }
+    };
+    let began = Instant::now();
+    let executed = engine().run(&plan, stopped, &observe).await.unwrap();
+    assert!(
+        began.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        began.elapsed()
+    );
+    assert!(executed.partial);
+    assert_eq!(executed.invalid, []);
+    assert!(executed.measurement.loads[0].counts.completed > 50);
+    assert!(probe(&executed, "hit_ratio").value.is_some());
+}
+
+#[tokio::test]
+async fn a_run_that_is_stopped_before_it_is_up_leaves_nothing() {
+    let folder = folder();
+    let mut plan = loaded(folder.path());
+    plan.processes = vec![shell(
+        "service",
+        "echo $$ > pid.new; mv pid.new pid; sleep 60",
+        Ready::Tcp,
+    )];
+    let (stop, stopped) = watch::channel(false);
+    let mut engine = engine();
+    let stopping = async {
+        wait_for("it starts", || folder.path().join("pid").exists()).await;
+        stop.send_replace(true);
+    };
+    let (executed, ()) = tokio::join!(engine.run(&plan, stopped, &|_| ()), stopping);
+    let executed = executed.unwrap();
+    assert!(executed.partial && executed.measurement.loads.is_empty());
+    let service = pid(&folder, "pid");
+    wait_for("it is gone", || is_gone(service)).await;
+}
+
+#[tokio::test]
+async fn a_target_that_is_not_there_is_said_before_any_load() {
+    let folder = folder();
+    let mut plan = loaded(folder.path());
+    plan.processes.clear();
+    plan.probes.clear();
+    // Bound and let go: nobody listens there.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    plan.target = Some(Target::Url(url.clone()));
+    let error = run(&plan).await.unwrap_err();
+    assert!(matches!(error, ExecuteError::Unreachable { .. }));
+    let message = error.to_string();
+    assert!(
+        message.contains(&url) && message.contains("refused"),
+        "{message}"
+    );
+}

@@ -1,0 +1,514 @@
+//! What people and machines read of a verdict: goldens of the terminal, the JSON and the page, and
+//! what must hold of them whatever the input.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod fixture;
+
+use plimsoll::harness::gate::{Outcome, Reason, VERDICT_FORMAT, Verdict, Warning};
+use plimsoll::harness::model::{
+    BenchMeasurement, ErrorKind, ErrorTally, InvalidReason, LatencyHistogram, LoadWindow, Run,
+    TimelineEvent,
+};
+use plimsoll::harness::report::terminal::{self, TerminalStyle};
+use plimsoll::harness::report::{BaseLatency, ReportInput, html, json};
+use regex::Regex;
+
+use self::fixture::Example;
+
+const PLAIN: TerminalStyle = TerminalStyle {
+    colour: false,
+    width: 80,
+    ascii: false,
+};
+
+#[test]
+fn terminal() {
+    let regression = fixture::regression();
+    let terminal = |style| terminal::render(&regression.input(), style);
+    insta::assert_snapshot!("terminal_80", terminal(PLAIN));
+    insta::assert_snapshot!(
+        "terminal_40",
+        terminal(TerminalStyle { width: 40, ..PLAIN })
+    );
+    insta::assert_snapshot!(
+        "terminal_ascii",
+        terminal(TerminalStyle {
+            ascii: true,
+            ..PLAIN
+        })
+    );
+    insta::assert_snapshot!(
+        "terminal_120",
+        terminal(TerminalStyle {
+            width: 120,
+            ..PLAIN
+        })
+    );
+    let invalid = invalid();
+    insta::assert_snapshot!(
+        "terminal_invalid",
+        terminal::render(&invalid.input(), PLAIN)
+    );
+    let coloured = TerminalStyle {
+        colour: true,
+        ..PLAIN
+    };
+    let single = fixture::single();
+    let text = terminal::render(&single.input(), coloured).replace('\u{1b}', "␛");
+    insta::assert_snapshot!("terminal_colour", text);
+}
+
+#[test]
+fn a_terminal_line_fits_its_terminal() {
+    let examples = [fixture::regression(), hostile(), invalid()];
+    for width in (30..=130).step_by(10) {
+        for ascii in [false, true] {
+            for example in &examples {
+                let style = TerminalStyle {
+                    width,
+                    ascii,
+                    ..PLAIN
+                };
+                let text = terminal::render(&example.input(), style);
+                for line in text.lines() {
+                    let wide = textwrap::core::display_width(line);
+                    assert!(wide <= width, "{wide} > {width}: {line:?}");
+                }
+                assert!(!ascii || text.is_ascii(), "{text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn report_as_json() {
+    let example = fixture::single();
+    insta::assert_snapshot!(
+        "report_json",
+        json::render(&json::Report::new(&example.input()))
+    );
+}
+
+/// The text of the page with its structure; the style sheet and the drawings are looked at with the
+/// eye and held by their own tests.
+#[test]
+fn page() {
+    let example = fixture::regression();
+    let page = html::render(&example.input());
+    let page = Regex::new(r"(?s)<style>.*?</style>")
+        .unwrap()
+        .replace_all(&page, "<style/>");
+    let page = Regex::new(r"(?s)<svg.*?</svg>")
+        .unwrap()
+        .replace_all(&page, "<svg/>");
+    insta::assert_snapshot!("page", page);
+}
+
+#[test]
+fn schemas_are_those_in_the_repository() {
+    for (file, schema) in [
+        ("report", json::report_schema()),
+        ("verdict", json::verdict_schema()),
+    ] {
+        let path = format!(
+            "{}/docs/schema/{file}.schema.json",
+            env!("CARGO_MANIFEST_DIR")
+        );
+        let now = json::render(&schema);
+        if std::env::var_os("PLIMSOLL_WRITE_SCHEMAS").is_some() {
+            std::fs::write(&path, &now).unwrap();
+        }
+        let committed = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            committed == now,
+            "{path} is out of date: run this test with PLIMSOLL_WRITE_SCHEMAS=1 and look at the difference"
+        );
+    }
+}
+
+#[test]
+fn documents_are_what_their_schemas_say() {
+    let report_schema = serde_json::to_value(json::report_schema()).unwrap();
+    let verdict_schema = serde_json::to_value(json::verdict_schema()).unwrap();
+    let report = jsonschema::validator_for(&report_schema).unwrap();
+    let verdict = jsonschema::validator_for(&verdict_schema).unwrap();
+    for example in [
+        fixture::regression(),
+        fixture::single(),
+        hostile(),
+        invalid(),
+        nothing(),
+    ] {
+        let mut document = serde_json::to_value(json::Report::new(&example.input())).unwrap();
+        let errors: Vec<String> = report
+            .iter_errors(&document)
+            .map(|e| e.to_string())
+            .collect();
+        assert!(errors.is_empty(), "{errors:#?}");
+        let passed_through = document["verdict"].take();
+        assert!(verdict.is_valid(&passed_through), "{passed_through}");
+        let back: Verdict = serde_json::from_value(passed_through).unwrap();
+        assert_eq!(back, example.verdict);
+        // A schema that takes anything would have passed all that.
+        assert!(!report.is_valid(&document));
+    }
+}
+
+#[test]
+fn hostile_text_stays_text() {
+    let example = hostile();
+    let page = html::render(&example.input());
+    for forbidden in [
+        "<script",
+        "<img",
+        "onerror=alert(1)>",
+        "\u{1b}",
+        "\u{202e}",
+        "\0",
+    ] {
+        assert!(!page.contains(forbidden), "{forbidden:?} is in the page");
+    }
+    assert!(page.contains("&lt;script&gt;"), "the names are not shown");
+    assert!(page.contains("🚀"), "the names are not shown");
+    let terminal = terminal::render(
+        &example.input(),
+        TerminalStyle {
+            colour: true,
+            ..PLAIN
+        },
+    );
+    let ours = Regex::new("\u{1b}\\[[0-9;]*m").unwrap();
+    let rest = ours.replace_all(&terminal, "");
+    let control: Vec<char> = rest
+        .chars()
+        .filter(|c| c.is_control() && *c != '\n')
+        .collect();
+    assert!(control.is_empty(), "{control:?}");
+    assert!(
+        !terminal.contains("\u{1b}[2J") && !terminal.contains("\u{1b}[5m"),
+        "{terminal:?}"
+    );
+    assert!(page.len() < 2_000_000, "{} bytes", page.len());
+}
+
+#[test]
+fn the_page_asks_for_nothing() {
+    for example in [fixture::regression(), hostile()] {
+        let page = html::render(&example.input());
+        assert!(
+            page.contains(
+                "content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\""
+            )
+        );
+        let links = Regex::new(r#"(?:href|src|srcset|action|poster|data)="([^"]*)""#).unwrap();
+        for link in links.captures_iter(&page) {
+            let link = &link[1];
+            assert!(
+                link.starts_with('#') || link.starts_with("data:image/svg+xml,"),
+                "{link}"
+            );
+        }
+        assert!(!page.contains("@import") && !page.contains("url("));
+        assert!(
+            !Regex::new(r"(?i)<(script|iframe|object|embed|link rel=.stylesheet)")
+                .unwrap()
+                .is_match(&page)
+        );
+    }
+}
+
+#[test]
+fn every_link_has_its_place() {
+    for example in [
+        fixture::regression(),
+        fixture::single(),
+        nothing(),
+        only_benches(),
+    ] {
+        let page = html::render(&example.input());
+        let ids: Vec<&str> = Regex::new(r#" id="([^"]*)""#)
+            .unwrap()
+            .captures_iter(&page)
+            .map(|found| found.get(1).unwrap().as_str())
+            .collect();
+        let mut unique = ids.clone();
+        unique.sort_unstable();
+        unique.dedup();
+        assert_eq!(ids.len(), unique.len(), "an id stands twice: {ids:?}");
+        for link in Regex::new(r##"(?:href="#|labelledby=")([^"]*)""##)
+            .unwrap()
+            .captures_iter(&page)
+        {
+            assert!(ids.contains(&&link[1]), "{} leads nowhere", &link[1]);
+        }
+    }
+}
+
+#[test]
+fn little_data_is_a_page_too() {
+    let page = html::render(&nothing().input());
+    assert!(page.contains("nothing was judged"), "{page}");
+    let page = html::render(&only_benches().input());
+    assert!(page.contains("id=\"benches\"") && !page.contains("id=\"load\""));
+    let page = html::render(&invalid().input());
+    assert!(
+        page.contains("Nothing is judged") && page.contains("panicked at"),
+        "{page}"
+    );
+}
+
+#[test]
+fn a_stored_base_has_its_spectrum() {
+    let mut example = fixture::regression();
+    let mut latency = LatencyHistogram::new();
+    for ms in 1..1000 {
+        latency.record(ms * 1_000_000);
+    }
+    let base_latency = [BaseLatency {
+        load: "reads".into(),
+        response: latency.clone(),
+        service: latency,
+    }];
+    example.base = Vec::new();
+    let input = ReportInput {
+        base_latency: &base_latency,
+        ..example.input()
+    };
+    let page = html::render(&input);
+    assert!(page.contains("base response"));
+    // The comparison still has the base's points of each bench.
+    assert!(page.contains("Base median"));
+}
+
+/// An hour of one run with many samples and fifty request names.
+#[test]
+fn a_long_run_makes_no_long_page() {
+    let mut example = fixture::single();
+    let run = &mut example.head[0];
+    let load = &mut run.measurement.loads[0];
+    let (window, series) = (load.windows[20].clone(), load.requests[0].clone());
+    load.windows = (0..1800)
+        .map(|i| LoadWindow {
+            start_ns: i * 2_000_000_000,
+            length_ns: 2_000_000_000,
+            ..window.clone()
+        })
+        .collect();
+    let mut busy = series.clone();
+    busy.windows = (0..1800)
+        .map(|i| {
+            let mut window = series.windows[20].clone();
+            window.start_ns = i * 2_000_000_000;
+            window
+        })
+        .collect();
+    load.requests = (0..50)
+        .map(|i| {
+            let mut request = series.clone();
+            request.name = format!("GET /api/v1/resource-{i}");
+            request.windows.truncate(3);
+            request
+        })
+        .collect();
+    load.requests.push(busy);
+    for process in &mut run.measurement.processes {
+        let sample = process.samples[5];
+        process.samples = (0..3600)
+            .map(|i| {
+                let mut sample = sample;
+                sample.at_ns = i * 1_000_000_000;
+                sample
+            })
+            .collect();
+    }
+    let page = html::render(&example.input());
+    assert!(page.len() < 500_000, "{} bytes", page.len());
+}
+
+#[test]
+fn the_same_input_gives_the_same_page() {
+    let example = fixture::single();
+    assert_eq!(
+        html::render(&example.input()),
+        html::render(&example.input())
+    );
+}
+
+/// A run whose target died.
+fn invalid() -> Example {
+    let mut run = fixture::run(plimsoll::harness::model::Arm::Head, 1, 1.0, 1.0);
+    run.partial = true;
+    run.invalid = vec![
+        InvalidReason::ProcessExited {
+            process: "service".into(),
+            status: "exit status 101".into(),
+            at_ns: 12_400_000_000,
+            output: "listening on 127.0.0.1:4711\nthread 'main' panicked at 'pool'\nnote: run with RUST_BACKTRACE=1".into(),
+        },
+        InvalidReason::Dropped { load: "reads".into(), dropped: 1234, offered: 18_000, allowed: 0.01 },
+    ];
+    fixture::judged(
+        Vec::new(),
+        vec![run],
+        vec![fixture::gate("load.reads.p95", Some(500e6), None, None)],
+    )
+}
+
+/// No runs, no gates.
+fn nothing() -> Example {
+    Example {
+        verdict: Verdict {
+            schema: VERDICT_FORMAT.into(),
+            scenario: String::new(),
+            verdict: Outcome::Pass,
+            exit_code: 0,
+            reasons: Vec::new(),
+            warnings: Vec::new(),
+            metrics: Vec::new(),
+            limits: Vec::new(),
+            comparison: None,
+        },
+        head: Vec::new(),
+        base: Vec::new(),
+        commands: Vec::new(),
+    }
+}
+
+fn only_benches() -> Example {
+    let mut example = fixture::single();
+    let measurement = &mut example.head[0].measurement;
+    measurement.loads.clear();
+    measurement.processes.clear();
+    measurement.probes.clear();
+    measurement.phases.clear();
+    measurement.events.clear();
+    example
+}
+
+/// Everything that comes from outside is as bad as it can be.
+fn hostile() -> Example {
+    let bad = "<script>alert('\"x\"')</script><img src=x onerror=alert(1)>\u{1b}[2J\u{1b}]0;t\u{7}\u{202e}\0 & 🚀";
+    let name = |text: &mut String| *text = format!("{bad}{text}");
+    let url = format!("GET /{}{bad}", "a".repeat(10_000));
+    let spoil = |mut run: Run| {
+        name(&mut run.scenario);
+        name(&mut run.session);
+        run.revision = Some(bad.into());
+        name(&mut run.plimsoll_version);
+        name(&mut run.fingerprint.cpu_model);
+        for metric in &mut run.metrics {
+            metric.name = format!("{}{bad}", metric.name);
+        }
+        let measurement = &mut run.measurement;
+        for load in &mut measurement.loads {
+            name(&mut load.name);
+            name(&mut load.flow);
+            for request in &mut load.requests {
+                request.name.clone_from(&url);
+                let tally = ErrorTally {
+                    count: 3,
+                    example: bad.repeat(50),
+                };
+                request.errors.insert(ErrorKind::Check, tally);
+            }
+        }
+        measurement
+            .processes
+            .iter_mut()
+            .for_each(|process| name(&mut process.name));
+        measurement
+            .probes
+            .iter_mut()
+            .for_each(|probe| name(&mut probe.name));
+        measurement
+            .benches
+            .iter_mut()
+            .for_each(|bench: &mut BenchMeasurement| name(&mut bench.id));
+        measurement.events.push(TimelineEvent {
+            at_ns: 9_000_000_000,
+            what: bad.into(),
+        });
+        run
+    };
+    let regression = fixture::regression();
+    let gates = vec![
+        fixture::gate(&format!("load.reads.p95{bad}"), Some(1e6), None, Some(0.05)),
+        fixture::gate("bench.*", None, None, Some(0.05)),
+    ];
+    let mut example = fixture::judged(
+        regression.base.into_iter().map(spoil).collect(),
+        regression.head.into_iter().map(spoil).collect(),
+        gates,
+    );
+    name(&mut example.verdict.scenario);
+    example.commands.push(bad.into());
+    let process = InvalidReason::ProcessExited {
+        process: bad.into(),
+        status: bad.into(),
+        at_ns: -5,
+        output: format!("{bad}\n{bad}"),
+    };
+    example.verdict.reasons.extend([
+        Reason::InvalidRun {
+            run: bad.into(),
+            reason: process,
+        },
+        Reason::NotMeasurable {
+            metric: bad.into(),
+            reason: bad.into(),
+            remedy: bad.into(),
+        },
+    ]);
+    example
+        .verdict
+        .warnings
+        .push(Warning::Note { text: bad.into() });
+    example
+}
+#[test]
+fn zz_time() {
+    for (n, e) in [
+        ("reg", fixture::regression()),
+        ("single", fixture::single()),
+        ("host", hostile()),
+    ] {
+        let t = std::time::Instant::now();
+        let page = html::render(&e.input());
+        eprintln!("{n} html {} bytes {:?}", page.len(), t.elapsed());
+        let t = std::time::Instant::now();
+        terminal::render(&e.input(), PLAIN);
+        eprintln!("{n} terminal {:?}", t.elapsed());
+        if let Ok(folder) = std::env::var("PLIMSOLL_LOOK") {
+            std::fs::write(format!("{folder}/{n}.html"), page).unwrap();
+        }
+    }
+    if let Ok(folder) = std::env::var("PLIMSOLL_LOOK") {
+        std::fs::write(
+            format!("{folder}/invalid.html"),
+            html::render(&invalid().input()),
+        )
+        .unwrap();
+        std::fs::write(
+            format!("{folder}/nothing.html"),
+            html::render(&nothing().input()),
+        )
+        .unwrap();
+        std::fs::write(
+            format!("{folder}/benches.html"),
+            html::render(&only_benches().input()),
+        )
+        .unwrap();
+        std::fs::write(
+            format!("{folder}/colour.txt"),
+            terminal::render(
+                &fixture::regression().input(),
+                TerminalStyle {
+                    colour: true,
+                    ..PLAIN
+                },
+            ),
+        )
+        .unwrap();
+    }
+}

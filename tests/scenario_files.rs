@@ -1,0 +1,432 @@
+//! Scenario files that are right: what ships, what the format allows, and what a plan's hash is of.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use std::path::{Path, PathBuf};
+
+use plimsoll::harness::model::Unit;
+use plimsoll::harness::scenario::{
+    self, Arrivals, BodyPlan, Code, Part, Plan, Problem, Ready, Scenario, Target, catalogue,
+};
+use proptest::prelude::*;
+use serde_json::Value;
+
+/// The example of the design document, as it stands there: an excerpt, which names a flow and a
+/// process without showing them.
+const DESIGN: &str = include_str!("scenarios/design.toml");
+
+fn parse(text: &str) -> Result<Scenario, Vec<Problem>> {
+    scenario::parse(text, Path::new("tests/scenarios/inline.toml"))
+}
+
+fn plan(text: &str) -> Plan {
+    parse(text).unwrap().plans.remove(0)
+}
+
+fn toml_files(folder: &str) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "toml")
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+/// A plan with what differs from machine to machine taken out.
+fn portable(plan: &Plan) -> Value {
+    let mut value = serde_json::to_value(plan).unwrap();
+    let root = value["root"].as_str().unwrap().to_owned();
+    value["root"] = "[root]".into();
+    for feed in value["feeds"].as_object_mut().unwrap().values_mut() {
+        feed["file"] = feed["file"]
+            .as_str()
+            .unwrap()
+            .replace(&root, "[root]")
+            .into();
+    }
+    value
+}
+
+#[test]
+fn the_shipped_scenarios_are_these_plans() {
+    let mut names = Vec::new();
+    for file in toml_files("scenarios") {
+        assert!(scenario::looks_like_one(&file));
+        let plans = scenario::check(&file).unwrap_or_else(|rejection| panic!("{rejection:?}"));
+        for plan in &plans {
+            assert_eq!(Path::new(&plan.name), file.file_stem().unwrap());
+            insta::assert_json_snapshot!(format!("plan-{}", plan.id()), portable(plan));
+            names.push(plan.id());
+        }
+    }
+    assert_eq!(
+        names,
+        [
+            "batch-million",
+            "batch-million@servers",
+            "mixed-workload",
+            "mixed-workload@servers",
+            "quickstart",
+            "read-heavy",
+            "read-heavy@servers",
+        ]
+    );
+}
+
+#[test]
+fn both_variants_of_a_shipped_scenario_differ_in_their_processes_only() {
+    for name in ["batch-million", "mixed-workload", "read-heavy"] {
+        let plans = scenario::check(Path::new(&format!("scenarios/{name}.toml"))).unwrap();
+        let [embedded, servers] = plans.as_slice() else {
+            panic!("{name} has {} plans", plans.len());
+        };
+        assert_eq!(embedded.loads, servers.loads);
+        assert_eq!(embedded.gates, servers.gates);
+        assert_ne!(embedded.hash, servers.hash);
+        let order: Vec<&str> = servers
+            .processes
+            .iter()
+            .map(|process| process.name.as_str())
+            .collect();
+        assert_eq!(order, ["postgres", "redis", "service"]);
+        assert_eq!(servers.processes[2].needs, ["postgres", "redis"]);
+    }
+}
+
+#[test]
+fn the_shape_of_the_design_document_is_the_format() {
+    let problems = parse(DESIGN).unwrap_err();
+    let found: Vec<(Code, &str)> = problems
+        .iter()
+        .map(|problem| (problem.code, problem.message.as_str()))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            (Code::UnknownFlow, "there is no flow `write`"),
+            (Code::UnknownProcess, "there is no process `redis`"),
+        ],
+        "nothing but the two things that the excerpt leaves out"
+    );
+    let completed = format!(
+        "{DESIGN}
+[[process]]
+name = \"redis\"
+start = \"redis-server --port {{port}}\"
+
+[[flow.write.step]]
+post = \"/api/v1/clients\"
+json = {{ id = \"{{clients.id}}\" }}
+"
+    );
+    let plan = plan(&completed);
+    assert_eq!(plan.id(), "mixed-workload");
+    assert_eq!(plan.target, Some(Target::Process("service".into())));
+    assert_eq!(plan.phases.measure_ns, 30_000_000_000);
+    let metrics: Vec<&str> = plan.gates.iter().map(|gate| gate.metric.as_str()).collect();
+    assert_eq!(metrics, ["load.reads.p95"]);
+    assert_eq!(plan.gates[0].max, Some(5e8));
+    assert_eq!(plan.gates[0].regress, Some(0.05));
+    assert_eq!(plan.gates[0].unit, Some(Unit::Other("ms".into())));
+    assert_eq!(plan.benches[0].targets, ["cache", "pool", "batch"]);
+    assert_eq!(plan.faults[0].at_ns, 20_000_000_000);
+}
+
+#[test]
+fn ten_lines_are_a_scenario() {
+    let text = std::fs::read_to_string("tests/scenarios/good/ten-lines.toml").unwrap();
+    assert!(text.lines().count() <= 10);
+    let plan = scenario::check(Path::new("tests/scenarios/good/ten-lines.toml"))
+        .unwrap()
+        .remove(0);
+    assert_eq!(plan.name, "ten-lines");
+    assert_eq!(
+        plan.target,
+        Some(Target::Url("http://127.0.0.1:8000".into()))
+    );
+    assert_eq!(plan.loads[0].flow, "home");
+    let Arrivals::Open {
+        stages,
+        max_in_flight,
+    } = &plan.loads[0].arrivals
+    else {
+        panic!("not open");
+    };
+    assert_eq!(stages[0].duration_ns, plan.phases.total_ns());
+    assert_eq!((stages[0].from, stages[0].to), (100.0, 100.0));
+    assert_eq!(*max_in_flight, 100);
+    let step = &plan.flows["home"].steps[0];
+    assert_eq!(step.name, "GET /");
+    assert_eq!(step.check.status, [(200, 399)]);
+    assert_eq!(step.timeout_ns, 30_000_000_000);
+    assert_eq!(
+        (plan.phases.warmup_ns, plan.phases.measure_ns),
+        (5_000_000_000, 30_000_000_000)
+    );
+    assert_eq!(
+        (plan.phases.cooldown_ns, plan.phases.drain_ns),
+        (0, 10_000_000_000)
+    );
+    assert_eq!(plan.runs, 5);
+    assert_eq!(plan.generator.late_ns, 5_000_000);
+}
+
+#[test]
+fn whatever_the_format_allows_is_understood() {
+    let file = Path::new("tests/scenarios/good/everything.toml");
+    let plans = scenario::check(file).unwrap_or_else(|rejection| panic!("{rejection:?}"));
+    let [small, large] = plans.as_slice() else {
+        panic!("two variants");
+    };
+    let names = |plan: &Plan| -> Vec<String> {
+        plan.processes
+            .iter()
+            .map(|process| process.name.clone())
+            .collect()
+    };
+    assert_eq!(names(small), ["db", "service"]);
+    assert_eq!(names(large), ["db", "cache", "service"]);
+    assert_eq!(small.processes[0].ready_timeout_ns, 90_000_000_000);
+    assert_eq!(small.processes[0].ready, Ready::Log(r"ready on \d+".into()));
+    assert_eq!(large.processes[1].ready, Ready::Tcp);
+    assert_eq!(large.processes[2].ready, Ready::Started);
+    assert_eq!(large.processes[2].needs, ["cache", "db"]);
+    let program = &small.processes[0].start.words[0];
+    assert_eq!(program.as_literal(), Some("data base"));
+    // What names a process of another variant is left out.
+    assert_eq!(small.faults.len() + 1, large.faults.len());
+    assert_eq!(small.gates.len() + 1, large.gates.len());
+
+    let steps = &small.flows["shop"].steps;
+    let json = |step: usize| match &steps[step].body {
+        Some(BodyPlan::Json(template)) => template
+            .parts
+            .iter()
+            .map(|part| match part {
+                Part::Text(text) => text.clone(),
+                part => format!("<{part:?}>"),
+            })
+            .collect::<String>(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(
+        json(0),
+        r#"{"name":"<Feed { feed: "rows", column: "name" }>","list":[1,2.5,true,"é\"<Counter>"],"at":"1979-05-27"}"#
+    );
+    assert_eq!(
+        json(1),
+        r#"{"who": {"id": <Feed { feed: "rows", column: "id" }>, "t": "<Now>"}}"#
+    );
+    assert_eq!(steps[0].check.status, [(200, 200), (200, 299), (300, 302)]);
+    assert_eq!(steps[1].name, "PUT /items/{id}?n={n}");
+    let think = steps[1].think.unwrap();
+    assert_eq!((think.min_ns, think.max_ns), (0, 1_000_000_000));
+    let Some(BodyPlan::Text(text)) = &steps[3].body else {
+        panic!("a text");
+    };
+    assert_eq!(text.parts[2], Part::Text(" {literal} {}".into()));
+
+    assert_eq!(large.probes["queue"].unit, Unit::Other("jobs".into()));
+    let limit = |metric: &str| {
+        let gate = large
+            .gates
+            .iter()
+            .find(|gate| gate.metric == metric)
+            .unwrap();
+        (gate.min, gate.max)
+    };
+    assert_eq!(limit("load.browse.p95"), (Some(1.0), Some(5e8)));
+    assert_eq!(limit("process.cache.rss_max"), (None, Some(180e6)));
+    assert_eq!(limit("process.service.cpu_mean"), (None, Some(1.5)));
+    assert_eq!(limit("probe.queue"), (None, Some(5.0)));
+    assert_eq!(limit("load.*.error_rate"), (None, Some(0.01)));
+    assert_eq!(large.loads[1].allowed_dropped, 0.01);
+    assert_eq!((large.loads[0].seed, large.runs), (7, 7));
+    assert_ne!(large.loads[1].seed, large.loads[3].seed);
+    assert_eq!(large.generator.cpu, 0.8);
+}
+
+#[test]
+fn every_gate_of_a_plan_finds_its_metrics() {
+    let files = [toml_files("scenarios"), toml_files("tests/scenarios/good")].concat();
+    assert!(files.len() > 6);
+    for plan in files.iter().flat_map(|file| scenario::check(file).unwrap()) {
+        for gate in &plan.gates {
+            assert!(!catalogue::select(&plan, &gate.metric).unwrap().is_empty());
+        }
+    }
+}
+
+#[test]
+fn the_hash_is_of_what_is_measured_and_of_nothing_else() {
+    let text = "schema = 1
+name = \"a\"
+description = \"b\"
+url = \"http://127.0.0.1:1\"
+feed.rows.file = \"rows.csv\"
+flow.home.step = [{ get = \"/{rows.id}\" }]
+load.home.open = { rate = \"100/s\" }
+gate = [{ metric = \"load.home.p95\", max = \"1s\" }]
+";
+    let hash = |text: &str, rows: &str| {
+        // A folder of its own each time: where a project lies is not measured.
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("rows.csv"), rows).unwrap();
+        let scenario = scenario::parse(text, &folder.path().join("a.toml"));
+        scenario.unwrap().plans.remove(0).hash
+    };
+    let base = hash(text, "id\n1\n");
+    assert_eq!(base.len(), 64);
+    let check = |from: &str, to: &str, rows: &str, same: bool| {
+        let changed = text.replace(from, to);
+        assert!(changed != text || rows != "id\n1\n");
+        assert_eq!(hash(&changed, rows) == base, same, "{from} → {to}");
+    };
+    check("\"a\"", "\"c\"", "id\n1\n", true);
+    check("\"b\"", "\"c\"", "id\n1\n", true);
+    check("1s", "2s", "id\n1\n", true);
+    check(
+        "schema = 1",
+        "schema = 1 # again\nsampling.runs = 9",
+        "id\n1\n",
+        true,
+    );
+    check("100/s", "6000/min", "id\n1\n", true);
+    check("100/s", "101/s", "id\n1\n", false);
+    check("\"/{rows.id}\"", "\"/x/{rows.id}\"", "id\n1\n", false);
+    check("127.0.0.1:1", "127.0.0.1:2", "id\n1\n", false);
+    check(
+        "schema = 1",
+        "schema = 1\nphases.measure = \"31s\"",
+        "id\n1\n",
+        false,
+    );
+    check("schema", "schema", "id\n2\n", false);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_does_not_lead_out_of_the_project() {
+    let outside = tempfile::tempdir().unwrap();
+    std::fs::write(outside.path().join("secret.csv"), "id\n1\n").unwrap();
+    let project = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(
+        outside.path().join("secret.csv"),
+        project.path().join("rows.csv"),
+    )
+    .unwrap();
+    let text = "schema = 1\nbench = [{}]\nfeed.rows.file = \"rows.csv\"\n";
+    let problems = scenario::parse(text, &project.path().join("a.toml")).unwrap_err();
+    assert_eq!(problems[0].code, Code::MissingFile);
+}
+
+#[test]
+fn deep_nesting_is_a_problem_and_no_crash() {
+    let check = |text: String| {
+        let problems = parse(&text).unwrap_err();
+        assert!(!problems.is_empty());
+    };
+    check(format!("schema = {}", "[".repeat(100_000)));
+    check(format!(
+        "schema = 1\na = {}{}",
+        "{ a = ".repeat(20_000),
+        "}".repeat(20_000)
+    ));
+    check(format!("{} = 1", vec!["a"; 20_000].join(".")));
+    let pattern = "(".repeat(50_000);
+    check(format!("schema = 1\nbench = [{{ filter = '{pattern}' }}]"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn arbitrary_text_never_panics(text in "\\PC*") {
+        well_placed(&text);
+    }
+
+    #[test]
+    fn arbitrary_toml_never_panics(lines in prop::collection::vec(line(), 0..30)) {
+        well_placed(&lines.join("\n"));
+    }
+
+    #[test]
+    fn a_damaged_scenario_never_panics(at in 0.0..1.0_f64, length in 0_usize..60, patch in "[\\PC\n]{0,12}") {
+        let whole = include_str!("scenarios/good/everything.toml");
+        let start = floor_char(whole, (at * whole.len() as f64) as usize);
+        let end = floor_char(whole, (start + length).min(whole.len()));
+        well_placed(&format!("{}{patch}{}", &whole[..start], &whole[end.max(start)..]));
+    }
+}
+
+/// Parses and checks that every problem lies in the text.
+fn well_placed(text: &str) {
+    if let Err(problems) = parse(text) {
+        assert!(!problems.is_empty());
+        for problem in problems {
+            assert!(text.get(problem.span.clone()).is_some() || problem.span.is_empty());
+            assert!(problem.span.end <= text.len());
+            assert!(problem.line >= 1 && problem.column >= 1);
+        }
+    }
+}
+
+fn floor_char(text: &str, mut at: usize) -> usize {
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}
+
+/// A line of TOML with the words of a scenario in it.
+fn line() -> impl Strategy<Value = String> {
+    let key = prop::sample::select(vec![
+        "schema", "name", "url", "variants", "start", "ready", "file", "get", "json", "check",
+        "extract", "flow", "open", "rate", "stages", "closed", "users", "measure", "ratio", "max",
+        "at", "stop", "metric", "regress", "targets", "filter", "think", "after", "env", "target",
+    ]);
+    let value = prop_oneof![
+        Just("1".to_owned()),
+        Just("true".to_owned()),
+        Just("nan".to_owned()),
+        Just("1979-05-27".to_owned()),
+        Just("[]".to_owned()),
+        Just("[{}]".to_owned()),
+        Just("{ http = \"/\", min = \"1s\", json = \"$.a\" }".to_owned()),
+        Just("[{ for = \"1s\", rate = \"1/s\" }]".to_owned()),
+        "\"[a-z{}$./0-9 ]{0,12}\"",
+        prop::sample::select(vec![
+            "\"a\"",
+            "\"5s\"",
+            "\"10/s\"",
+            "\"/\"",
+            "\"{port}\"",
+            "\"load.a.p95\""
+        ])
+        .prop_map(str::to_owned),
+    ];
+    let header = prop::sample::select(vec![
+        "[[process]]",
+        "[feed.a]",
+        "[[flow.a.step]]",
+        "[load.a]",
+        "[phases]",
+        "[probe]",
+        "[probe.a]",
+        "[[fault]]",
+        "[[gate]]",
+        "[[bench]]",
+        "[sampling]",
+        "[generator]",
+        "[flow]",
+        "[[load]]",
+    ]);
+    prop_oneof![
+        3 => (key, value).prop_map(|(key, value)| format!("{key} = {value}")),
+        1 => header.prop_map(str::to_owned),
+    ]
+}
