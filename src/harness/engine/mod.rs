@@ -1,6 +1,7 @@
 //! Plan → measurement: processes, load (goose), benches (criterion), probes.
 
 pub mod load;
+mod metrics;
 mod progress;
 mod secrets;
 mod redact;
@@ -10,6 +11,7 @@ pub mod process;
 pub mod machine;
 pub mod bench;
 
+pub use self::metrics::metrics;
 pub use self::progress::{LoadTick, Progress, Tick};
 pub use self::redact::Redactor;
 pub use self::secrets::secret_names;

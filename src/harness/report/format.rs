@@ -247,7 +247,8 @@ fn percentage(fraction: f64, digits: i32) -> String {
     let missing = 100.0 - percent;
     let text = if missing > 0.0 && missing < 1.0 {
         let decimals = decimals_for(missing, digits - 1).clamp(1, 6);
-        format!("{percent:.decimals$}")
+        let text = format!("{percent:.decimals$}");
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
     } else {
         trimmed(percent, digits)
     };

@@ -142,7 +142,7 @@ mod tests {
     use super::super::recorder::{Ended, Recorder};
     use super::super::windows;
     use super::*;
-    use crate::harness::engine::load::job::Secrets;
+    use crate::harness::engine::Redactor;
     use crate::harness::model::ErrorKind;
     use crate::harness::scenario::PhasePlan;
 
@@ -158,7 +158,7 @@ mod tests {
     fn part(index: u64, of: u64, total: u64) -> LoadMeasurement {
         let mut load = fixture::measurement();
         let names = [load.requests[0].name.clone()];
-        let recorder = Recorder::new(&names, 0..1000 * S, 1_000_000, Secrets::default());
+        let recorder = Recorder::new(&names, 0..1000 * S, 1_000_000, Redactor::default());
         for nth in (index..total).step_by(of as usize) {
             let start_ns = nth * S / 3;
             let ended_ns = start_ns + 1_000_000 * (nth % 50 + 1);

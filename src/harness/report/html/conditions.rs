@@ -51,7 +51,8 @@ pub(super) fn validity(input: &ReportInput<'_>) -> Validity {
         (0, _) => "No runs were handed in; the numbers come from elsewhere.".to_owned(),
         (1, 0) => "The run is valid: the generator kept up, nothing beyond the allowance was dropped, and no process ended by itself.".to_owned(),
         (n, 0) => format!("All {n} runs are valid: the generator kept up, nothing beyond the allowance was dropped, and no process ended by itself."),
-        (n, bad) => format!("{bad} of {n} runs must not be judged, so the whole measurement isn't."),
+        (1, _) => "The run must not be judged, and so nothing is.".to_owned(),
+        (n, bad) => format!("{bad} of {n} runs must not be judged, and so nothing is."),
     };
     let sentence = match differ {
         true => format!(
