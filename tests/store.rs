@@ -1000,6 +1000,7 @@ fn light_run(number: u64) -> Run {
             ),
         duration_ns: 35_000_000_001,
         revision: Some("1a2b3c4".into()),
+        scenario_file: None,
         plimsoll_version: "0.1.0".into(),
         fingerprint: Fingerprint {
             cpu_model: "AMD EPYC".into(),

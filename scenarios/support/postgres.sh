@@ -48,10 +48,12 @@ start)
     server=$!
     # SIGTERM would wait for every client to leave; SIGINT ends their sessions.
     trap 'kill -INT $server 2>/dev/null' TERM INT
-    wait $server || status=$?
+    wait $server && status=0 || status=$?
     # The trap ends the first wait before the server has ended.
-    while kill -0 $server 2>/dev/null; do wait $server || status=$?; done
-    exit "${status:-0}"
+    while kill -0 $server 2>/dev/null; do
+        wait $server && status=0 || status=$?
+    done
+    exit $status
     ;;
 *)
     echo "usage: postgres.sh init DIR | start DIR PORT" >&2

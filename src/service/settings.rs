@@ -79,6 +79,7 @@ impl Settings {
     ) -> Result<Self, SettingsError> {
         let settings: Self = config::read(text, env)?;
         settings.data_layer().validate()?;
+        settings.service.validate()?;
         Ok(settings)
     }
 
@@ -92,6 +93,29 @@ impl Settings {
 }
 
 impl ServiceSettings {
+    fn validate(&self) -> Result<(), SettingsError> {
+        let rules = [
+            (self.request_timeout_ms > 0, "service.request_timeout_ms"),
+            (self.bulk_timeout_ms > 0, "service.bulk_timeout_ms"),
+            (self.ready_timeout_ms > 0, "service.ready_timeout_ms"),
+            (self.body_max_bytes > 0, "service.body_max_bytes"),
+            (self.bulk_body_max_bytes > 0, "service.bulk_body_max_bytes"),
+            (
+                self.bulk_array_max_bytes > 0,
+                "service.bulk_array_max_bytes",
+            ),
+            (self.bulk_line_max_bytes > 0, "service.bulk_line_max_bytes"),
+            (self.generate_rows_max > 0, "service.generate_rows_max"),
+        ];
+        match rules.into_iter().find(|(holds, _)| !holds) {
+            Some((_, key)) => Err(SettingsError::Figure {
+                key,
+                reason: "must be at least 1",
+            }),
+            None => Ok(()),
+        }
+    }
+
     pub(super) fn request_timeout(&self) -> Duration {
         Duration::from_millis(self.request_timeout_ms)
     }
@@ -140,5 +164,9 @@ mod tests {
         check("[service]\nbody = 10", "unknown field `body`");
         check("[server]\n", "unknown field `server`");
         check("[pool]\nmax_connections = 0", "pool.max_connections");
+        check(
+            "[service]\nrequest_timeout_ms = 0",
+            "service.request_timeout_ms must be at least 1",
+        );
     }
 }

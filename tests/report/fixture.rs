@@ -214,6 +214,7 @@ pub(crate) fn run(arm: Arm, pair: u32, slower: f64, faster: f64) -> Run {
             }
             .into(),
         ),
+        scenario_file: None,
         plimsoll_version: "0.1.0".into(),
         fingerprint: fingerprint(),
         invalid: Vec::new(),

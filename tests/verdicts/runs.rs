@@ -33,6 +33,7 @@ pub(crate) fn run(session: &str, pair: Option<u32>, metrics: Vec<Metric>) -> Run
         started_at: jiff::Timestamp::UNIX_EPOCH,
         duration_ns: 1,
         revision: None,
+        scenario_file: None,
         plimsoll_version: "0".into(),
         fingerprint: fingerprint(),
         invalid: vec![],

@@ -18,24 +18,24 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
     max_term_width = 100,
     after_help = "Example:\n  plimsoll run scenarios/quickstart.toml\n\nFrom your own service to a gate: README.md; every key of a scenario: docs/SCENARIO.md"
 )]
-pub struct Cli {
+pub(super) struct Cli {
     /// What every command understands.
     #[command(flatten)]
-    pub global: Global,
+    pub(super) global: Global,
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub(super) command: Command,
 }
 
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
-pub struct Global {
+pub(super) struct Global {
     /// Output for people or for programs (stdout holds nothing else).
     #[arg(long, global = true, value_enum, default_value_t = Format::Human, help_heading = "Output")]
-    pub format: Format,
+    pub(super) format: Format,
     /// When to colour; `auto` asks the terminal and NO_COLOR.
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto, help_heading = "Output")]
-    pub color: Color,
+    pub(super) color: Color,
     /// Only the verdict; no progress.
     #[arg(
         long,
@@ -44,10 +44,10 @@ pub struct Global {
         help_heading = "Output",
         conflicts_with = "verbose"
     )]
-    pub quiet: bool,
+    pub(super) quiet: bool,
     /// More of what happens inside (-vv: everything).
     #[arg(long, short, global = true, action = ArgAction::Count, help_heading = "Output")]
-    pub verbose: u8,
+    pub(super) verbose: u8,
     /// Where runs are kept: a SQLite file, or postgres://… [default: .plimsoll/history.db]
     #[arg(
         long,
@@ -57,12 +57,12 @@ pub struct Global {
         value_name = "FILE|URL",
         help_heading = "Output"
     )]
-    pub store: Option<String>,
+    pub(super) store: Option<String>,
 }
 
 /// The form of the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub(super) enum Format {
     /// Text.
     Human,
     /// JSON with a committed schema.
@@ -71,7 +71,7 @@ pub enum Format {
 
 /// When to colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Color {
+pub(super) enum Color {
     /// Where the stream is a terminal and NO_COLOR is not set.
     Auto,
     /// Always.
@@ -82,7 +82,7 @@ pub enum Color {
 
 /// The commands, in the order in which a person meets them.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// Run scenarios and judge their limits.
     #[command(
         after_help = "Examples:\n  plimsoll run                                   everything in scenarios/\n  plimsoll run scenarios/mixed-workload.toml --runs 5\n  plimsoll run scenarios/mixed-workload.toml --variant servers"
@@ -141,50 +141,50 @@ pub enum Command {
 
 /// Which scenarios, and how.
 #[derive(Debug, Clone, Args)]
-pub struct Selection {
+pub(super) struct Selection {
     /// Scenario files; without any, everything in scenarios/.
     #[arg(value_name = "SCENARIO")]
-    pub scenarios: Vec<PathBuf>,
+    pub(super) scenarios: Vec<PathBuf>,
     /// The variant to run [default: the scenario's first].
     #[arg(long, value_name = "NAME")]
-    pub variant: Option<String>,
+    pub(super) variant: Option<String>,
     /// Runs of each scenario.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub runs: Option<u32>,
+    pub(super) runs: Option<u32>,
     /// What is measured, for the record [default: the git revision].
     #[arg(long, value_name = "TEXT")]
-    pub revision: Option<String>,
+    pub(super) revision: Option<String>,
     /// Also write every run into this folder, as one JSON file each.
     #[arg(long, value_name = "DIR")]
-    pub out: Option<PathBuf>,
+    pub(super) out: Option<PathBuf>,
     /// The folder of HTML reports.
     #[arg(long, value_name = "DIR", default_value = "reports")]
-    pub reports: PathBuf,
+    pub(super) reports: PathBuf,
     /// The folder of baselines.
     #[arg(long, value_name = "DIR", default_value = "baselines")]
-    pub baselines: PathBuf,
+    pub(super) baselines: PathBuf,
 }
 
 /// Options of `run`.
 #[derive(Debug, Clone, Args)]
-pub struct RunArgs {
+pub(super) struct RunArgs {
     /// Which scenarios.
     #[command(flatten)]
-    pub selection: Selection,
+    pub(super) selection: Selection,
     /// Label the runs as one arm of a comparison to come.
     #[arg(long, value_enum)]
-    pub arm: Option<ArmArg>,
+    pub(super) arm: Option<ArmArg>,
     /// Label the run with its pair, counted from 1; needs --arm.
     #[arg(long, value_name = "N", requires = "arm", value_parser = clap::value_parser!(u32).range(1..))]
-    pub pair: Option<u32>,
+    pub(super) pair: Option<u32>,
     /// Add the runs to this session instead of a new one.
     #[arg(long, value_name = "ID")]
-    pub session: Option<String>,
+    pub(super) session: Option<String>,
 }
 
 /// One side of a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ArmArg {
+pub(super) enum ArmArg {
     /// What is compared against.
     Base,
     /// What is judged.
@@ -193,85 +193,85 @@ pub enum ArmArg {
 
 /// How strictly a verdict becomes an exit code.
 #[derive(Debug, Clone, Copy, Args)]
-pub struct Strictness {
+pub(super) struct Strictness {
     /// Inconclusive is exit code 11.
     #[arg(long)]
-    pub strict: bool,
+    pub(super) strict: bool,
     /// Call a metric regressed only where its whole interval lies beyond the margin.
     #[arg(long)]
-    pub beyond_margin: bool,
+    pub(super) beyond_margin: bool,
     /// No comparable baseline is exit code 12.
     #[arg(long)]
-    pub require_baseline: bool,
+    pub(super) require_baseline: bool,
 }
 
 /// Options of `gate`.
 #[derive(Debug, Clone, Args)]
-pub struct GateArgs {
+pub(super) struct GateArgs {
     /// Which scenarios.
     #[command(flatten)]
-    pub selection: Selection,
+    pub(super) selection: Selection,
     /// How strictly.
     #[command(flatten)]
-    pub strictness: Strictness,
+    pub(super) strictness: Strictness,
 }
 
 /// Options of `compare`.
 #[derive(Debug, Clone, Args)]
-pub struct CompareArgs {
+pub(super) struct CompareArgs {
     /// A run file, a folder of them, a session, a run id, `latest`, or `baseline`.
-    pub base: String,
+    pub(super) base: String,
     /// As for the base.
-    pub head: String,
+    pub(super) head: String,
     /// The runs are pairs, made in alternation on one machine.
     #[arg(long)]
-    pub paired: bool,
+    pub(super) paired: bool,
     /// The scenario whose gates judge [default: the one of that name in scenarios/].
     #[arg(long, value_name = "FILE")]
-    pub scenario: Option<PathBuf>,
+    pub(super) scenario: Option<PathBuf>,
     /// Judge metrics that match this instead of the scenario's gates; `*` is any text.
     #[arg(long, value_name = "GLOB", requires = "regress")]
-    pub gate: Vec<String>,
+    pub(super) gate: Vec<String>,
     /// The margin of --gate: 5%.
     #[arg(long, value_name = "PERCENT")]
-    pub regress: Option<String>,
+    pub(super) regress: Option<String>,
     /// How strictly.
     #[command(flatten)]
-    pub strictness: Strictness,
+    pub(super) strictness: Strictness,
     /// Write the HTML report here.
     #[arg(long, value_name = "FILE")]
-    pub html: Option<PathBuf>,
+    pub(super) html: Option<PathBuf>,
     /// The folder of baselines.
     #[arg(long, value_name = "DIR", default_value = "baselines")]
-    pub baselines: PathBuf,
+    pub(super) baselines: PathBuf,
 }
 
 /// Options of `report`.
 #[derive(Debug, Clone, Args)]
-pub struct ReportArgs {
+pub(super) struct ReportArgs {
     /// A run file, a folder, a session, a run id, or `latest`.
     #[arg(default_value = "latest")]
-    pub runs: String,
+    pub(super) runs: String,
     /// What to compare with: as above, or `baseline`.
     #[arg(long, value_name = "RUNS")]
-    pub base: Option<String>,
+    pub(super) base: Option<String>,
     /// The runs are pairs.
     #[arg(long, requires = "base")]
-    pub paired: bool,
+    pub(super) paired: bool,
     /// The scenario whose gates judge [default: the one of that name in scenarios/].
     #[arg(long, value_name = "FILE")]
-    pub scenario: Option<PathBuf>,
+    pub(super) scenario: Option<PathBuf>,
     /// Write the HTML page here [default: reports/SCENARIO/SESSION.html].
     #[arg(long, value_name = "FILE")]
-    pub html: Option<PathBuf>,
+    pub(super) html: Option<PathBuf>,
     /// The folder of baselines.
     #[arg(long, value_name = "DIR", default_value = "baselines")]
-    pub baselines: PathBuf,
+    pub(super) baselines: PathBuf,
 }
 
 /// What to do with baselines.
 #[derive(Debug, Clone, Subcommand)]
-pub enum BaselineCommand {
+pub(super) enum BaselineCommand {
     /// Show the baselines of this machine, or one of them.
     #[command(after_help = "Example:\n  plimsoll baseline show quickstart")]
     Show {
@@ -313,23 +313,23 @@ pub enum BaselineCommand {
 
 /// Options of `check`.
 #[derive(Debug, Clone, Args)]
-pub struct CheckArgs {
+pub(super) struct CheckArgs {
     /// Scenario files; without any, everything in scenarios/.
     #[arg(value_name = "FILE")]
-    pub files: Vec<PathBuf>,
+    pub(super) files: Vec<PathBuf>,
 }
 
 /// Options of `schema`.
 #[derive(Debug, Clone, Args)]
-pub struct SchemaArgs {
+pub(super) struct SchemaArgs {
     /// Of what.
     #[arg(value_enum, default_value_t = SchemaOf::Scenario)]
-    pub of: SchemaOf,
+    pub(super) of: SchemaOf,
 }
 
 /// What has a schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum SchemaOf {
+pub(super) enum SchemaOf {
     /// Scenario files.
     Scenario,
     /// The verdict that `--format json` prints.
@@ -340,14 +340,14 @@ pub enum SchemaOf {
 
 /// Options of `list`.
 #[derive(Debug, Clone, Args)]
-pub struct ListArgs {
+pub(super) struct ListArgs {
     /// Scenario files; without any, everything in scenarios/.
     #[arg(value_name = "FILE")]
-    pub files: Vec<PathBuf>,
+    pub(super) files: Vec<PathBuf>,
     /// The sessions in the store instead.
     #[arg(long, conflicts_with = "files")]
-    pub sessions: bool,
+    pub(super) sessions: bool,
     /// With each scenario, every metric that a gate can name.
     #[arg(long)]
-    pub metrics: bool,
+    pub(super) metrics: bool,
 }

@@ -19,7 +19,7 @@ use super::workspace;
 const SESSIONS_FOR_SPREAD: usize = 3;
 
 /// Shows, saves or compares.
-pub async fn run(
+pub(super) async fn run(
     global: &Global,
     output: &Output,
     command: &BaselineCommand,

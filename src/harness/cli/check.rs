@@ -12,7 +12,7 @@ use super::output::Output;
 use super::workspace;
 
 /// Shows every problem of every file, in every variant.
-pub fn run(output: &Output, args: &CheckArgs) -> Result<u8, Failure> {
+pub(super) fn run(output: &Output, args: &CheckArgs) -> Result<u8, Failure> {
     let chosen = workspace::choose(&args.files, output)?;
     let mut all = Vec::new();
     let mut in_order = true;
@@ -47,7 +47,7 @@ pub fn run(output: &Output, args: &CheckArgs) -> Result<u8, Failure> {
 }
 
 /// Prints a JSON Schema.
-pub fn schema(output: &Output, args: &SchemaArgs) -> Result<u8, Failure> {
+pub(super) fn schema(output: &Output, args: &SchemaArgs) -> Result<u8, Failure> {
     let text = match args.of {
         SchemaOf::Scenario => json::render(&scenario::schema()),
         SchemaOf::Verdict => json::render(&json::verdict_schema()),

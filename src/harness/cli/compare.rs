@@ -14,8 +14,15 @@ use super::sources::{Places, Source};
 use super::verdicts::{Case, comparable, page_path};
 use super::workspace;
 
+/// Said where there is nothing to judge by.
+const NOT_JUDGED: &str = "no gate judges these runs: name their scenario with --scenario";
+
 /// `compare`: two arms, judged.
-pub async fn run(global: &Global, output: &Output, args: &CompareArgs) -> Result<u8, Failure> {
+pub(super) async fn run(
+    global: &Global,
+    output: &Output,
+    args: &CompareArgs,
+) -> Result<u8, Failure> {
     let history = workspace::existing_history(global).await?;
     let places = Places {
         history: history.as_ref(),
@@ -46,9 +53,7 @@ pub async fn run(global: &Global, output: &Output, args: &CompareArgs) -> Result
     policy.beyond_margin = args.strictness.beyond_margin;
     policy.require_baseline = args.strictness.require_baseline;
     let notes = match policy.gates.is_empty() {
-        true => vec![
-            "no gate judges these runs: name a scenario with --scenario, or metrics with --gate and --regress".to_owned(),
-        ],
+        true => vec![NOT_JUDGED.to_owned()],
         false => Vec::new(),
     };
     let paired = if args.paired { " --paired" } else { "" };
@@ -75,7 +80,11 @@ pub async fn run(global: &Global, output: &Output, args: &CompareArgs) -> Result
 
 /// `report`: the page and the summary of saved runs, once more. The verdict is shown; the exit code
 /// says only whether it could be.
-pub async fn report(global: &Global, output: &Output, args: &ReportArgs) -> Result<u8, Failure> {
+pub(super) async fn report(
+    global: &Global,
+    output: &Output,
+    args: &ReportArgs,
+) -> Result<u8, Failure> {
     let history = workspace::existing_history(global).await?;
     let places = Places {
         history: history.as_ref(),
@@ -83,7 +92,7 @@ pub async fn report(global: &Global, output: &Output, args: &ReportArgs) -> Resu
     };
     let mut head = places.find(&args.runs).await?;
     let first = head.runs[0].clone();
-    let (mut base, notes) = match args.base.as_deref() {
+    let (mut base, mut notes) = match args.base.as_deref() {
         None | Some("baseline") => {
             comparable(places.baseline_for(&first)?, &first, &args.baselines)
         }
@@ -109,6 +118,12 @@ pub async fn report(global: &Global, output: &Output, args: &ReportArgs) -> Resu
             gate.regress = None;
         }
     }
+    if args.base.is_none() {
+        notes.clear();
+    }
+    if plan.is_none() {
+        notes.push(NOT_JUDGED.to_owned());
+    }
     let page: PathBuf = args
         .html
         .clone()
@@ -119,11 +134,7 @@ pub async fn report(global: &Global, output: &Output, args: &ReportArgs) -> Resu
         head: &head,
         base: base.as_ref(),
         design,
-        notes: if args.base.is_some() {
-            notes
-        } else {
-            Vec::new()
-        },
+        notes,
         commands: vec![format!(
             "plimsoll report {}",
             shell_words::quote(&args.runs)
@@ -176,20 +187,19 @@ fn plan_of(named: Option<&Path>, run: &Run, output: &Output) -> Result<Option<Pl
         };
         return Ok(workspace::plans(&chosen, variant, output)?.pop());
     }
+    // The file that made the run comes first, as long as it is still there and still that scenario.
+    let made_it = run.scenario_file.iter().map(PathBuf::from);
     let quiet = Output {
         quiet: true,
         ..*output
     };
-    let Ok(chosen) = workspace::choose(&[], &quiet) else {
-        return Ok(None);
-    };
+    let found = workspace::choose(&[], &quiet).map_or_else(|_| Vec::new(), |chosen| chosen.files);
     // A file with mistakes can't be the one, and is none of this call's business.
-    let found = chosen
-        .files
-        .iter()
-        .filter_map(|file| scenario::check(file).ok())
+    let mut plans = made_it
+        .chain(found)
+        .filter_map(|file| scenario::check(&file).ok())
         .flatten();
-    Ok(found.into_iter().find(|plan| plan.id() == run.scenario))
+    Ok(plans.find(|plan| plan.id() == run.scenario))
 }
 
 fn gates(globs: &[String], regress: Option<&str>) -> Result<Vec<GatePlan>, Failure> {

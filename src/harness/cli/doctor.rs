@@ -9,7 +9,7 @@ use super::failure::Failure;
 use super::output::Output;
 
 /// Looks and says. Noise is no failure: the exit code is always that of a pass.
-pub async fn run(output: &Output) -> Result<u8, Failure> {
+pub(super) async fn run(output: &Output) -> Result<u8, Failure> {
     let findings = machine::doctor().await;
     if output.is_json() {
         let all: Vec<_> = findings

@@ -23,7 +23,7 @@ use super::workspace;
 
 /// What is asked of the runs.
 #[derive(Debug, Clone, Copy)]
-pub enum Asked {
+pub(super) enum Asked {
     /// Whether the limits hold.
     Limits,
     /// That, and whether anything got worse than the baseline.
@@ -32,17 +32,17 @@ pub enum Asked {
 
 /// How the runs are labelled.
 #[derive(Debug, Clone, Default)]
-pub struct Label {
+pub(super) struct Label {
     /// The arm of a comparison to come.
-    pub arm: Option<Arm>,
+    pub(super) arm: Option<Arm>,
     /// The pair of the first run.
-    pub pair: Option<u32>,
+    pub(super) pair: Option<u32>,
     /// The session to add to.
-    pub session: Option<String>,
+    pub(super) session: Option<String>,
 }
 
 /// Runs what is selected and answers; the exit code is that of the weightiest verdict.
-pub async fn execute(
+pub(super) async fn execute(
     global: &Global,
     output: &Output,
     selection: &Selection,

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// Why a command ended without an answer.
 #[derive(Debug)]
-pub enum Failure {
+pub(super) enum Failure {
     /// Wrong usage: exit code 2. The second text says what to do.
     Usage(String, String),
     /// A scenario with problems, already rendered: exit code 2.
@@ -17,7 +17,7 @@ pub enum Failure {
 
 impl Failure {
     /// A failure of the tool, from an error and its causes.
-    pub fn tool(doing: impl fmt::Display, error: &dyn std::error::Error) -> Self {
+    pub(super) fn tool(doing: impl fmt::Display, error: &dyn std::error::Error) -> Self {
         let mut text = format!("{doing}: {error}");
         let mut source = error.source();
         while let Some(cause) = source {
@@ -33,7 +33,7 @@ impl Failure {
     }
 
     /// Wrong usage with a remedy.
-    pub fn usage(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub(super) fn usage(what: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self::Usage(what.into(), remedy.into())
     }
 }

@@ -6,7 +6,7 @@ use super::failure::Failure;
 use super::output::Output;
 
 /// Runs and answers.
-pub async fn run(global: &Global, output: &Output, args: &GateArgs) -> Result<u8, Failure> {
+pub(super) async fn run(global: &Global, output: &Output, args: &GateArgs) -> Result<u8, Failure> {
     execute(
         global,
         output,

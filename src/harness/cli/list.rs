@@ -13,7 +13,7 @@ use super::output::Output;
 use super::workspace;
 
 /// Lists.
-pub async fn run(global: &Global, output: &Output, args: &ListArgs) -> Result<u8, Failure> {
+pub(super) async fn run(global: &Global, output: &Output, args: &ListArgs) -> Result<u8, Failure> {
     if args.sessions {
         return sessions(global, output).await;
     }

@@ -15,7 +15,7 @@ use super::output::Output;
 const PLAIN_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The view of one session. Shared with the engine, which reports from several tasks.
-pub struct Live {
+pub(super) struct Live {
     output: Output,
     bars: MultiProgress,
     state: Mutex<State>,
@@ -39,7 +39,7 @@ const SPARK_SECONDS: usize = 20;
 
 impl Live {
     /// A view that shows nothing yet.
-    pub fn new(output: Output) -> Self {
+    pub(super) fn new(output: Output) -> Self {
         Self {
             output,
             bars: MultiProgress::new(),
@@ -48,7 +48,7 @@ impl Live {
     }
 
     /// Says that run `number` of `of` of `scenario` begins.
-    pub fn begin_run(&self, scenario: &str, number: u32, of: u32) {
+    pub(super) fn begin_run(&self, scenario: &str, number: u32, of: u32) {
         let Ok(mut state) = self.state.lock() else {
             return;
         };
@@ -63,7 +63,7 @@ impl Live {
     }
 
     /// Takes everything off the terminal.
-    pub fn finish(&self) {
+    pub(super) fn finish(&self) {
         if let Ok(mut state) = self.state.lock() {
             for bar in state.loads.drain(..) {
                 bar.finish_and_clear();
@@ -75,7 +75,7 @@ impl Live {
     }
 
     /// A step forward of the engine.
-    pub fn observe(&self, progress: Progress) {
+    pub(super) fn observe(&self, progress: Progress) {
         let Ok(mut state) = self.state.lock() else {
             return;
         };

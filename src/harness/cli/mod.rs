@@ -6,7 +6,7 @@
 mod args;
 mod failure;
 mod output;
-mod diagnostics;
+pub mod diagnostics;
 mod workspace;
 mod sources;
 mod live;

@@ -9,19 +9,19 @@ use super::failure::Failure;
 
 /// How this call speaks.
 #[derive(Debug, Clone, Copy)]
-pub struct Output {
+pub(super) struct Output {
     /// For people or for programs.
-    pub format: Format,
+    pub(super) format: Format,
     /// Whether only the verdict is wanted.
-    pub quiet: bool,
+    pub(super) quiet: bool,
     /// Whether stdout takes colour.
-    pub colour: bool,
+    pub(super) colour: bool,
     /// Whether stderr takes colour.
-    pub colour_err: bool,
+    pub(super) colour_err: bool,
     /// Whether a live view makes sense.
-    pub live: bool,
+    pub(super) live: bool,
     /// Columns of the terminal.
-    pub width: usize,
+    pub(super) width: usize,
 }
 
 /// Columns where there is no terminal to ask.
@@ -29,7 +29,7 @@ const DEFAULT_WIDTH: usize = 100;
 
 impl Output {
     /// Asks the options, the environment and the streams.
-    pub fn new(global: &Global) -> Self {
+    pub(super) fn new(global: &Global) -> Self {
         let wanted = |is_terminal: bool| match global.color {
             Color::Always => true,
             Color::Never => false,
@@ -53,12 +53,12 @@ impl Output {
     }
 
     /// Whether the answer is JSON.
-    pub fn is_json(&self) -> bool {
+    pub(super) fn is_json(&self) -> bool {
         self.format == Format::Json
     }
 
     /// Writes text to stdout as it is.
-    pub fn answer(&self, text: &str) -> Result<(), Failure> {
+    pub(super) fn answer(&self, text: &str) -> Result<(), Failure> {
         let mut stdout = std::io::stdout().lock();
         stdout.write_all(text.as_bytes())?;
         if !text.ends_with('\n') {
@@ -69,14 +69,14 @@ impl Output {
     }
 
     /// Writes a value to stdout as one line of JSON.
-    pub fn answer_json(&self, value: &impl Serialize) -> Result<(), Failure> {
+    pub(super) fn answer_json(&self, value: &impl Serialize) -> Result<(), Failure> {
         let text = serde_json::to_string(value)
             .map_err(|error| Failure::tool("writing the answer as JSON", &error))?;
         self.answer(&text)
     }
 
     /// Says something on stderr, unless only the verdict is wanted.
-    pub fn say(&self, text: &str) {
+    pub(super) fn say(&self, text: &str) {
         if !self.quiet {
             // stderr that went away is nobody's loss.
             let _ = writeln!(std::io::stderr().lock(), "{text}");

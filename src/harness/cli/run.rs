@@ -8,7 +8,7 @@ use super::failure::Failure;
 use super::output::Output;
 
 /// Runs and answers.
-pub async fn run(global: &Global, output: &Output, args: &RunArgs) -> Result<u8, Failure> {
+pub(super) async fn run(global: &Global, output: &Output, args: &RunArgs) -> Result<u8, Failure> {
     let label = Label {
         arm: args.arm.map(|arm| match arm {
             ArmArg::Base => Arm::Base,

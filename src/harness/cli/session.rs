@@ -14,23 +14,23 @@ use super::live::Live;
 
 /// What every run of a session says of itself.
 #[derive(Debug, Clone)]
-pub struct Labels {
+pub(super) struct Labels {
     /// The session's id.
-    pub session: String,
+    pub(super) session: String,
     /// The arm of a comparison, if the runs are made for one.
-    pub arm: Option<Arm>,
+    pub(super) arm: Option<Arm>,
     /// The pair of the first run; later runs count on.
-    pub pair: Option<u32>,
+    pub(super) pair: Option<u32>,
     /// What is measured.
-    pub revision: Option<String>,
+    pub(super) revision: Option<String>,
     /// Under which conditions.
-    pub fingerprint: Fingerprint,
+    pub(super) fingerprint: Fingerprint,
 }
 
 /// Builds `plan` and runs it `runs` times. Each run is handed to `save` before the next begins, so
 /// that nothing that was measured is lost. Ends early, with what there is, when `stop` becomes
 /// true, and after a run whose target died: the next one would only die again.
-pub async fn measure<E: Engine>(
+pub(super) async fn measure<E: Engine>(
     engine: &mut E,
     plan: &Plan,
     runs: u32,
@@ -86,6 +86,7 @@ fn assemble(
         schema: RUN_FORMAT.to_owned(),
         id,
         scenario: plan.id(),
+        scenario_file: Some(plan.file.to_string_lossy().into_owned()),
         session: labels.session.clone(),
         arm: labels.arm,
         pair,
@@ -103,7 +104,7 @@ fn assemble(
 
 /// The git revision of the tree at `root`, `+dirty` where it has changes; `None` where git doesn't
 /// know. A tree without git is no error: the revision is for the record.
-pub async fn git_revision(root: &Path) -> Option<String> {
+pub(super) async fn git_revision(root: &Path) -> Option<String> {
     let git = async |args: &[&str]| {
         let output = tokio::process::Command::new("git")
             .arg("-C")

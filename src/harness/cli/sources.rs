@@ -11,27 +11,27 @@ use super::failure::Failure;
 
 /// Runs with a name for the reader.
 #[derive(Debug, Clone)]
-pub struct Source {
+pub(super) struct Source {
     /// What it is, for the reader.
-    pub label: String,
+    pub(super) label: String,
     /// The runs, oldest first; at least one.
-    pub runs: Vec<Run>,
+    pub(super) runs: Vec<Run>,
     /// The baseline file that they come from, if so.
-    pub baseline: Option<Baseline>,
+    pub(super) baseline: Option<Baseline>,
 }
 
 /// Where to look.
 #[derive(Debug)]
-pub struct Places<'a> {
+pub(super) struct Places<'a> {
     /// The history, where it exists already.
-    pub history: Option<&'a History>,
+    pub(super) history: Option<&'a History>,
     /// The folder of baselines.
-    pub baselines: &'a Path,
+    pub(super) baselines: &'a Path,
 }
 
 impl Places<'_> {
     /// The runs that `name` means, other than `baseline`, which only means something beside a head.
-    pub async fn find(&self, name: &str) -> Result<Source, Failure> {
+    pub(super) async fn find(&self, name: &str) -> Result<Source, Failure> {
         let path = Path::new(name);
         if path.exists() {
             return read(path);
@@ -65,7 +65,7 @@ impl Places<'_> {
 
     /// The baseline under which `head` may be compared; `None` where there is none for the machine
     /// and the scenario.
-    pub fn baseline_for(&self, head: &Run) -> Result<Option<Source>, Failure> {
+    pub(super) fn baseline_for(&self, head: &Run) -> Result<Option<Source>, Failure> {
         let found = Baseline::find(self.baselines, &head.fingerprint, &head.scenario)
             .map_err(|error| Failure::tool("reading the baseline", &error))?;
         let path = Baseline::path(self.baselines, &head.fingerprint, &head.scenario);
@@ -74,7 +74,7 @@ impl Places<'_> {
 }
 
 /// The baseline files of a scenario, of whichever machine.
-pub fn baselines_of(folder: &Path, scenario: &str) -> Vec<PathBuf> {
+pub(super) fn baselines_of(folder: &Path, scenario: &str) -> Vec<PathBuf> {
     let paths = Baseline::list(folder).unwrap_or_default();
     let of_scenario =
         |path: &PathBuf| Baseline::load(path).is_ok_and(|found| found.scenario == scenario);

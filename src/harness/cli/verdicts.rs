@@ -17,34 +17,34 @@ use super::output::Output;
 use super::sources::{Source, baselines_of};
 
 /// Two arms, or one, with what judges them.
-pub struct Case<'a> {
+pub(super) struct Case<'a> {
     /// What judges.
-    pub policy: Policy,
+    pub(super) policy: Policy,
     /// The scenario, where there is one.
-    pub plan: Option<&'a Plan>,
+    pub(super) plan: Option<&'a Plan>,
     /// What is judged.
-    pub head: &'a Source,
+    pub(super) head: &'a Source,
     /// What it is compared with.
-    pub base: Option<&'a Source>,
+    pub(super) base: Option<&'a Source>,
     /// How the arms were measured.
-    pub design: Design,
+    pub(super) design: Design,
     /// What the reader should know besides.
-    pub notes: Vec<String>,
+    pub(super) notes: Vec<String>,
     /// Command lines that make this again.
-    pub commands: Vec<String>,
+    pub(super) commands: Vec<String>,
 }
 
 /// A case with its verdict.
-pub struct Judged<'a> {
+pub(super) struct Judged<'a> {
     case: Case<'a>,
     /// What the gate says.
-    pub verdict: Verdict,
+    pub(super) verdict: Verdict,
     base_latency: Vec<BaseLatency>,
 }
 
 impl<'a> Case<'a> {
     /// Compares and judges.
-    pub fn judge(self) -> Judged<'a> {
+    pub(super) fn judge(self) -> Judged<'a> {
         let comparison = self.comparison();
         let evidence = Evidence {
             base: self.base.map_or(&[], |base| &base.runs),
@@ -79,13 +79,13 @@ impl<'a> Case<'a> {
 
 impl Judged<'_> {
     /// The HTML page, written as a whole or not at all.
-    pub fn write_page(&self, path: &Path) -> Result<(), Failure> {
+    pub(super) fn write_page(&self, path: &Path) -> Result<(), Failure> {
         files::write_text(path, &html::render(&self.input(None)))
             .map_err(|error| Failure::tool("writing the report", &error))
     }
 
     /// The answer on stdout: the summary for a person, or the verdict as one line of JSON.
-    pub fn answer(&self, output: &Output, page: Option<&Path>) -> Result<(), Failure> {
+    pub(super) fn answer(&self, output: &Output, page: Option<&Path>) -> Result<(), Failure> {
         if output.is_json() {
             return output.answer_json(&self.verdict);
         }
@@ -115,7 +115,7 @@ impl Judged<'_> {
 }
 
 /// Where the page of a session lies.
-pub fn page_path(reports: &Path, run: &Run) -> PathBuf {
+pub(super) fn page_path(reports: &Path, run: &Run) -> PathBuf {
     reports
         .join(files::component(&run.scenario))
         .join(format!("{}.html", files::component(&run.session)))
@@ -123,7 +123,7 @@ pub fn page_path(reports: &Path, run: &Run) -> PathBuf {
 
 /// The baseline that `head` can be compared with. One that was measured under other conditions is
 /// no baseline here: it is named in the notes, and the gate goes on without it.
-pub fn comparable(
+pub(super) fn comparable(
     base: Option<Source>,
     head: &Run,
     folder: &Path,

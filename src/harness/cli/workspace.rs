@@ -11,22 +11,22 @@ use super::failure::Failure;
 use super::output::Output;
 
 /// The folder that is looked at where no scenario is named.
-pub const SCENARIOS: &str = "scenarios";
+pub(super) const SCENARIOS: &str = "scenarios";
 /// The history of a project.
 const HISTORY: &str = ".plimsoll/history.db";
 
 /// The scenario files that a call means.
 #[derive(Debug)]
-pub struct Chosen {
+pub(super) struct Chosen {
     /// The files, sorted where they were found and not named.
-    pub files: Vec<PathBuf>,
+    pub(super) files: Vec<PathBuf>,
     /// Whether the person named them.
-    pub named: bool,
+    pub(super) named: bool,
 }
 
 /// The files that were named, or else everything in scenarios/ that is a scenario. What is passed
 /// over is said, with the reason.
-pub fn choose(named: &[PathBuf], output: &Output) -> Result<Chosen, Failure> {
+pub(super) fn choose(named: &[PathBuf], output: &Output) -> Result<Chosen, Failure> {
     if !named.is_empty() {
         return Ok(Chosen {
             files: named.to_vec(),
@@ -74,14 +74,14 @@ pub fn choose(named: &[PathBuf], output: &Output) -> Result<Chosen, Failure> {
 
 /// The plans of every file in all of its variants, the default one first in each, or the problems of
 /// all files at once.
-pub fn all_variants(files: &[PathBuf], output: &Output) -> Result<Vec<Vec<Plan>>, Failure> {
+pub(super) fn all_variants(files: &[PathBuf], output: &Output) -> Result<Vec<Vec<Plan>>, Failure> {
     every(files.iter().map(|file| scenario::check(file)), output)
 }
 
 /// The plans of what was chosen, in the variant that is wanted, or the problems of all files at once.
 /// A scenario that was found and not named is passed over where it has no such variant; variants that
 /// are not taken are said.
-pub fn plans(
+pub(super) fn plans(
     chosen: &Chosen,
     variant: Option<&str>,
     output: &Output,
@@ -151,7 +151,7 @@ fn every<T>(
 }
 
 /// Opens the history, which is made where it doesn't exist yet.
-pub async fn history(global: &Global) -> Result<History, Failure> {
+pub(super) async fn history(global: &Global) -> Result<History, Failure> {
     let place = global.store.clone().unwrap_or_else(|| HISTORY.to_owned());
     History::open(&place)
         .await
@@ -159,7 +159,7 @@ pub async fn history(global: &Global) -> Result<History, Failure> {
 }
 
 /// Opens the history where there is one; looking at what is there makes nothing.
-pub async fn existing_history(global: &Global) -> Result<Option<History>, Failure> {
+pub(super) async fn existing_history(global: &Global) -> Result<Option<History>, Failure> {
     if global.store.is_none() && !Path::new(HISTORY).exists() {
         return Ok(None);
     }

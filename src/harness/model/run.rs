@@ -53,6 +53,10 @@ pub struct Run {
     pub id: RunId,
     /// The scenario's name; a variant other than the first is part of it: `mixed@servers`.
     pub scenario: String,
+    /// The scenario's file as it was named, from which a later report takes the gates; `None` where
+    /// the run comes from elsewhere.
+    #[serde(default)]
+    pub scenario_file: Option<String>,
     /// The sitting in which it was made.
     pub session: String,
     /// The side of a comparison for which it was made, if any.

@@ -274,6 +274,7 @@ impl Baseline {
                 schema: RUN_FORMAT.to_owned(),
                 id: run.id,
                 scenario: self.scenario.clone(),
+                scenario_file: None,
                 session: session.session.clone(),
                 arm: Some(Arm::Base),
                 pair: None,

@@ -15,7 +15,7 @@ use super::clock::LoadClock;
 use super::job::{LoadFile, WorkerEvent, WorkerJob};
 use super::merge::{MergeError, merge};
 use super::validity::validity;
-use crate::harness::engine::LoadTick;
+use crate::harness::engine::{LoadTick, Redactor};
 use crate::harness::model::{InvalidReason, LoadMeasurement};
 use crate::harness::scenario::GeneratorLimits;
 
@@ -120,7 +120,7 @@ fn add(
             result.partial = true;
             result.invalid.push(InvalidReason::GeneratorFailed {
                 load: job.load.name.clone(),
-                message: job.secrets.redact(&message),
+                message: Redactor::new(&job.secrets.0).redact(&message).into_owned(),
             });
             return Ok(());
         }

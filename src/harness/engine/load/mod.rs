@@ -13,8 +13,8 @@
 //! **What is measured.** An exchange ends with the last byte of its body. Service time is from the
 //! actual send, response time from the intended one. The intended start of an iteration is its due
 //! time in an open model, and the moment at which its user begins it in a closed one. The first
-//! request of an iteration is meant to be sent at that intended start; a later one when the user
-//! comes to it, so that its response time is its service time. The time of an iteration is from its
+//! request of an arrival is meant to be sent at that intended start; any other when the user comes
+//! to it, so that its response time is its service time. The time of an iteration is from its
 //! intended start to the last byte of its last step. The first step that fails ends its iteration.
 //!
 //! **What adds up.** Every arrival is dropped or started; every started iteration completed, failed

@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::job::Secrets;
 use super::windows::WINDOW_NS;
+use crate::harness::engine::Redactor;
 use crate::harness::model::{Counts, ErrorKind, LatencyHistogram, Outcome, RequestSeries};
 
 /// An example of a failure is cut to this many characters.
@@ -24,7 +24,7 @@ const MAX_EXAMPLE_CHARS: usize = 300;
 pub(super) struct Recorder {
     measure: Range<u64>,
     late_ns: u64,
-    secrets: Secrets,
+    redactor: Redactor,
     state: Mutex<State>,
 }
 
@@ -103,7 +103,7 @@ impl Recorder {
         requests: &[String],
         measure: Range<u64>,
         late_ns: u64,
-        secrets: Secrets,
+        redactor: Redactor,
     ) -> Self {
         let series = |name: &String| RequestSeries {
             name: name.clone(),
@@ -126,7 +126,7 @@ impl Recorder {
         Self {
             measure,
             late_ns,
-            secrets,
+            redactor,
             state: Mutex::new(state),
         }
     }
@@ -294,7 +294,7 @@ impl Recorder {
         tally.count += 1;
         if tally.count == 1 {
             // Redacted before it is cut, lest half a secret be left.
-            let message = self.secrets.redact(message);
+            let message = self.redactor.redact(message);
             tally.example = message.chars().take(MAX_EXAMPLE_CHARS).collect();
         }
     }
@@ -325,8 +325,8 @@ mod tests {
     const S: u64 = 1_000_000_000;
 
     fn recorder() -> Recorder {
-        let secrets = Secrets(BTreeMap::from([("T".into(), "hush".into())]));
-        Recorder::new(&["one".into()], S..2 * S, 1_000_000, secrets)
+        let redactor = Redactor::new(&BTreeMap::from([("T".into(), "hush".into())]));
+        Recorder::new(&["one".into()], S..2 * S, 1_000_000, redactor)
     }
 
     fn ended(intended_ns: u64, ended_ns: u64, failure: Option<ErrorKind>) -> Ended {
@@ -388,7 +388,7 @@ mod tests {
         let errors = &measured.requests[0].errors;
         assert_eq!(errors[&ErrorKind::Cancelled].count, 3);
         assert_eq!(errors[&ErrorKind::Timeout].count, 3);
-        assert_eq!(errors[&ErrorKind::Timeout].example, "Timeout [redacted]");
+        assert_eq!(errors[&ErrorKind::Timeout].example, "Timeout {$env.T}");
     }
 
     #[test]

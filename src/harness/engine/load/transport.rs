@@ -129,7 +129,10 @@ fn failure(error: &reqwest::Error) -> Failure {
 }
 
 fn kind(error: &reqwest::Error) -> ErrorKind {
-    if chain(error).any(|cause| cause.is::<rustls::Error>()) {
+    if chain(error).any(|cause| cause.is::<rustls::Error>())
+        || (error.is_connect() && chain(error).any(is_eof))
+    {
+        // Only a handshake can read to the end of the stream before there is a connection.
         ErrorKind::Tls
     } else if error.is_connect() {
         ErrorKind::Connect
@@ -156,6 +159,12 @@ fn is_closed(cause: &(dyn StdError + 'static)) -> bool {
     cause.downcast_ref::<hyper::Error>().is_some_and(|error| {
         error.is_incomplete_message() || error.is_closed() || error.is_canceled()
     })
+}
+
+fn is_eof(cause: &(dyn StdError + 'static)) -> bool {
+    cause
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof)
 }
 
 /// The causes below `error`, outermost first. An `io::Error` hides what it wraps from `source`.

@@ -1,5 +1,5 @@
-//! The virtual users. goose owns their life: it starts them, and ends when all have left. What they
-//! do in between is ours.
+//! The virtual users. goose owns their life: it starts them and it stops them. What they do in
+//! between is ours.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -49,7 +49,11 @@ pub(super) enum Arrivals {
     Closed(Shape),
 }
 
-/// Runs so many users until all have left, which they do once the load ends.
+/// How long a user that has nothing more to do waits before it looks whether goose wants it to leave.
+const LEAVING: Duration = Duration::from_millis(20);
+
+/// Runs so many users until all have left. They do so when the crew's `stop` is true and [`end`] has
+/// been called, each at the end of its iteration.
 pub(super) async fn run(crew: Arc<Crew>, users: usize) -> Result<(), GooseError> {
     let mut configuration = GooseConfiguration::default();
     // goose insists on a host; it never sends anything to it, because our requests don't go
@@ -59,10 +63,6 @@ pub(super) async fn run(crew: Arc<Crew>, users: usize) -> Result<(), GooseError>
     // The default is one user a second. All are to be there before the load starts; a ramp is a
     // matter of who works.
     configuration.increase_rate = Some("1000000".to_owned());
-    // Our one transaction lasts as long as the load. When it has returned in every user, goose ends
-    // by itself; its run time, which counts whole seconds from when the last user was started and
-    // is looked at twice a second, would be another clock beside ours.
-    configuration.iterations = Some(1);
     configuration.no_telnet = true;
     configuration.no_metrics = true;
     configuration.no_print_metrics = true;
@@ -71,8 +71,11 @@ pub(super) async fn run(crew: Arc<Crew>, users: usize) -> Result<(), GooseError>
     let life: TransactionFunction = Arc::new(move |user| {
         let crew = Arc::clone(&crew);
         let number = user.weighted_users_index as u64;
+        // Our one transaction lasts as long as the load. goose calls it again and again until it is
+        // told to stop, which it notices between two calls only.
         Box::pin(async move {
             crew.live(number).await;
+            tokio::time::sleep(LEAVING).await;
             Ok(())
         })
     });
@@ -83,6 +86,19 @@ pub(super) async fn run(crew: Arc<Crew>, users: usize) -> Result<(), GooseError>
         .execute()
         .await?;
     Ok(())
+}
+
+/// Tells goose that the load is over; it looks twice a second. goose's own run time would be another
+/// clock beside ours: it counts whole seconds from when the last user was started.
+pub(super) fn end() {
+    goose::trigger_killswitch("the load is over");
+}
+
+/// Waits for Ctrl-C, which goose takes for itself: its kill switch is all that can be seen of it.
+pub(super) async fn interrupted() {
+    while !goose::is_killswitch_triggered() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 impl Crew {
@@ -126,13 +142,13 @@ impl Crew {
         }
         let last = self.flow.steps.len() - 1;
         for (index, step) in self.flow.steps.iter().enumerate() {
-            // The first request was to be sent when the iteration was due. A later one is due when
-            // the user comes to it, so its response time is its service time.
-            let due_ns = |now_ns| if index == 0 { intended_ns } else { now_ns };
+            // The first request of an arrival was to be sent when that was due. Any other is due when
+            // the user comes to it, so that its response time is its service time.
+            let due_or = |now_ns| due_ns.filter(|_| index == 0).unwrap_or(now_ns);
             let request = match step.request(values, &self.flow.feeds) {
                 Ok(request) => request,
                 Err(message) => {
-                    let due_ns = due_ns(self.clock.now_ns());
+                    let due_ns = due_or(self.clock.now_ns());
                     self.recorder.unsendable(step.request, due_ns, &message);
                     self.recorder.failed(intended_ns, false);
                     return;
@@ -140,7 +156,7 @@ impl Crew {
             };
             let bytes_sent = request.body.as_ref().map_or(0, |body| body.len() as u64);
             let sent_ns = self.clock.now_ns();
-            self.recorder.sending(step.request, due_ns(sent_ns));
+            self.recorder.sending(step.request, due_or(sent_ns));
             let mut answer = Answer::default();
             let exchanged = self.transport.exchange(request, &mut answer).await;
             let ended_ns = self.clock.now_ns();
@@ -156,7 +172,7 @@ impl Crew {
             let failed_with = checked.as_ref().err().map(|(kind, _)| *kind);
             self.recorder.ended(&Ended {
                 request: step.request,
-                intended_ns: due_ns(sent_ns),
+                intended_ns: due_or(sent_ns),
                 sent_ns,
                 ended_ns,
                 status: answer.status,

@@ -23,6 +23,7 @@ use super::recorder::Recorder;
 use super::shape::Shape;
 use super::transport::Transport;
 use super::users::{self, Arrivals, Crew};
+use crate::harness::engine::Redactor;
 use crate::harness::model::{
     ArrivalModel, Counts, GeneratorHealth, LatencyHistogram, LoadMeasurement, RequestSeries,
 };
@@ -32,8 +33,6 @@ use crate::harness::scenario::{Arrivals as ArrivalPlan, Stage};
 const MAX_JOB_BYTES: u64 = 64 << 20;
 /// The users of a worker share one thread.
 const CORES: f64 = 1.0;
-/// The runtime's timers are up to this late.
-const TIMER_TICK_NS: u64 = 2_000_000;
 
 /// Why a worker ended without a file.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +54,9 @@ pub enum WorkerError {
     /// goose ended with an error.
     #[error("goose: {0}")]
     Goose(#[from] goose::GooseError),
+    /// goose stopped the users.
+    #[error("goose stopped its users before the load was over")]
+    Left,
     /// The bookkeeper's thread is gone.
     #[error("BUG: the clerk panicked")]
     Clerk,
@@ -96,9 +98,11 @@ fn read_job(input: &mut BufReader<std::io::Stdin>) -> Result<WorkerJob, WorkerEr
         .take(MAX_JOB_BYTES)
         .read_line(&mut line)
         .map_err(|error| WorkerError::Job(error.to_string()))?;
-    // serde_json's message quotes at most a value's type, so no secret gets into it.
-    let job: WorkerJob =
-        serde_json::from_str(&line).map_err(|error| WorkerError::Job(error.to_string()))?;
+    // serde_json's own message can quote a value, which may be a secret.
+    let job: WorkerJob = serde_json::from_str(&line).map_err(|error| {
+        let what = format!("{:?} error at column {}", error.classify(), error.column());
+        WorkerError::Job(what)
+    })?;
     if job.flow.steps.is_empty() || job.shard.index >= job.shard.of {
         let what = "a flow needs a step, and a shard must be one of its number";
         return Err(WorkerError::Job(what.to_owned()));
@@ -115,7 +119,7 @@ async fn execute(job: WorkerJob) -> Result<(), WorkerError> {
         &flow.requests,
         measure,
         job.late_ns,
-        job.secrets.clone(),
+        Redactor::new(&job.secrets.0),
     ));
     let (stop_tx, stop) = watch::channel(false);
     let Setup {
@@ -133,7 +137,11 @@ async fn execute(job: WorkerJob) -> Result<(), WorkerError> {
         counts: Counts::default(),
         windows: Vec::new(),
         iteration: LatencyHistogram::new(),
-        requests: flow.requests.iter().map(empty_series).collect(),
+        requests: flow
+            .requests
+            .iter()
+            .map(|name| empty_series(name))
+            .collect(),
         generator: GeneratorHealth {
             cores: CORES,
             ..GeneratorHealth::default()
@@ -179,26 +187,22 @@ async fn execute(job: WorkerJob) -> Result<(), WorkerError> {
     };
     tokio::pin!(crew);
     let mut terminate = signal(SignalKind::terminate())?;
-    let mut left = false;
     let partial = tokio::select! {
         () = tokio::time::sleep(clock.until(total_ns)) => false,
         _ = terminate.recv() => true,
-        () = interrupted() => true,
-        // Users leave only at the end, which they may see a moment before the timer does.
+        () = users::interrupted() => true,
         gone = &mut crew => {
             gone?;
-            left = true;
-            clock.now_ns() + TIMER_TICK_NS < total_ns
+            return Err(WorkerError::Left);
         }
     };
     let ended_ns = clock.now_ns().min(total_ns);
     let _ = stop_tx.send(true);
-    if !left {
-        // Whoever has not left at the end of the drain is cut off when the runtime is dropped.
-        let drain = Duration::from_nanos(job.phases.drain_ns);
-        if let Ok(gone) = tokio::time::timeout(drain, &mut crew).await {
-            gone?;
-        }
+    users::end();
+    // Whoever has not left at the end of the drain is cut off when the runtime is dropped.
+    let drain = Duration::from_nanos(job.phases.drain_ns);
+    if let Ok(gone) = tokio::time::timeout(drain, &mut crew).await {
+        gone?;
     }
     drop(finish);
     let measurement = clerk.join().map_err(|_| WorkerError::Clerk)?;
@@ -268,9 +272,9 @@ impl Setup {
     }
 }
 
-fn empty_series(name: &String) -> RequestSeries {
+fn empty_series(name: &str) -> RequestSeries {
     RequestSeries {
-        name: name.clone(),
+        name: name.to_owned(),
         response: Default::default(),
         service: Default::default(),
         errors: Default::default(),
@@ -278,13 +282,6 @@ fn empty_series(name: &String) -> RequestSeries {
         bytes_sent: 0,
         bytes_received: 0,
         windows: Vec::new(),
-    }
-}
-
-/// Ctrl-C, which goose has taken for itself: its kill switch is all that can be seen of it.
-async fn interrupted() {
-    while !goose::is_killswitch_triggered() {
-        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 

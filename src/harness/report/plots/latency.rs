@@ -13,8 +13,9 @@ use super::timeline::{HEIGHT_PX, Timeline, seconds, usual_step};
 /// The percentiles that are drawn.
 const QUANTILES: [(f64, Role); 3] = [(0.5, Role::P50), (0.95, Role::P95), (0.99, Role::P99)];
 /// Requests that must lie beyond a quantile in a window before a point is drawn for it. One run's
-/// windows are small: this is for the eye and not for a verdict.
-const MIN_BEYOND: f64 = 1.0;
+/// windows are small: this is for the eye and not for a verdict. Less than one, so that the
+/// windows of a load whose rate is on the edge don't come and go with one request.
+const MIN_BEYOND: f64 = 0.5;
 
 /// Response times of a load's requests in order over time, on a logarithmic axis; `None` where
 /// nothing was answered.
@@ -57,8 +58,10 @@ pub(crate) fn latency_over_time(timeline: &Timeline<'_>, load: &LoadMeasurement)
             role: Role::Max,
         })
         .collect();
+    // By the windows and not by the points of one curve: a curve is not drawn across windows that
+    // had too few requests for it.
+    let gap = usual_step(&largest) * 1.5;
     for (role, points) in curves {
-        let gap = usual_step(&points) * 3.5;
         let drawn = lines(&log(&points), gap);
         marks.extend(drawn.into_iter().map(|points| Mark::Line { points, role }));
     }

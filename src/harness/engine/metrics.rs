@@ -1,0 +1,636 @@
+//! Measurement → metrics: every number of the catalogue, from the measure phase only.
+
+use std::collections::BTreeMap;
+
+use crate::harness::model::{
+    BenchMeasurement, ErrorKind, LatencyHistogram, LoadMeasurement, Measurement, Metric, Outcome,
+    Phase, ProcessSample, ProcessSeries, Reading, RequestSeries,
+};
+use crate::harness::scenario::Plan;
+use crate::harness::scenario::catalogue::{
+    self, LatencyStat, LoadMetric, MetricKey, MetricSpec, ProcessMetric, Quantile, RequestMetric,
+};
+
+/// A quantile with fewer requests than this beyond it is not measurable (VERDICTS.md, "Quantiles").
+const NEEDED_BEYOND: f64 = 100.0;
+/// What floating point may take from a hundred: 1 − .9 is a little less than .1.
+const ROUNDING: f64 = 1e-6;
+
+/// Every metric of the plan, and one for each benchmark that was found, sorted by name.
+pub fn metrics(plan: &Plan, measurement: &Measurement) -> Vec<Metric> {
+    let measured = Measured::new(plan, measurement);
+    let mut metrics: Vec<Metric> = catalogue::all(plan)
+        .into_iter()
+        .map(|spec| measured.metric(spec))
+        .chain(measurement.benches.iter().map(bench))
+        .collect();
+    metrics.sort_by(|a, b| a.name.cmp(&b.name));
+    metrics
+}
+
+/// A measurement, looked at through its measure phase.
+struct Measured<'a> {
+    measurement: &'a Measurement,
+    start_ns: u64,
+    end_ns: u64,
+    /// All requests of a load together, by load.
+    loads: BTreeMap<&'a str, Together<'a>>,
+}
+
+struct Together<'a> {
+    load: &'a LoadMeasurement,
+    response: LatencyHistogram,
+    service: LatencyHistogram,
+}
+
+/// A value and how many observations it rests on, or why there is none.
+type Found = Result<(f64, u64), Missing>;
+
+struct Missing {
+    reason: String,
+    remedy: String,
+    observations: u64,
+}
+
+impl<'a> Measured<'a> {
+    fn new(plan: &Plan, measurement: &'a Measurement) -> Self {
+        let phase = measurement
+            .phases
+            .iter()
+            .find(|span| span.phase == Phase::Measure);
+        let start_ns = phase.map_or(plan.phases.warmup_ns, |span| span.start_ns);
+        let end_ns = phase.map_or(start_ns + plan.phases.measure_ns, |span| span.end_ns);
+        let together = |load: &'a LoadMeasurement| {
+            let mut together = Together {
+                load,
+                response: LatencyHistogram::new(),
+                service: LatencyHistogram::new(),
+            };
+            for series in &load.requests {
+                if let Some(histogram) = series.response.get(&Outcome::Ok) {
+                    together.response.merge(histogram);
+                }
+                if let Some(histogram) = series.service.get(&Outcome::Ok) {
+                    together.service.merge(histogram);
+                }
+            }
+            (load.name.as_str(), together)
+        };
+        Self {
+            measurement,
+            start_ns,
+            end_ns,
+            loads: measurement.loads.iter().map(together).collect(),
+        }
+    }
+
+    fn metric(&self, spec: MetricSpec) -> Metric {
+        let found = match &spec.key {
+            MetricKey::Load { load, what } => match self.loads.get(load.as_str()) {
+                Some(load) => self.of_load(load, *what),
+                None => Err(nothing_of("load", load)),
+            },
+            MetricKey::Request {
+                load,
+                request,
+                what,
+            } => {
+                let load = self.loads.get(load.as_str());
+                let series = load.and_then(|together| {
+                    let mut all = together.load.requests.iter();
+                    all.find(|series| series.name == *request)
+                });
+                match series {
+                    Some(series) => self.of_request(series, *what),
+                    None => Err(nothing_of("request", request)),
+                }
+            }
+            MetricKey::Process { process, what } => {
+                let mut all = self.measurement.processes.iter();
+                match all.find(|series| series.name == *process) {
+                    Some(series) => self.of_process(series, *what),
+                    None => Err(nothing_of("process", process)),
+                }
+            }
+            MetricKey::Probe(name) => self.of_probe(name),
+            MetricKey::Bench(id) => Err(nothing_of("benchmark", id)),
+        };
+        finish(spec, found.map(|(value, count)| (vec![value], count)))
+    }
+
+    fn of_load(&self, together: &Together<'_>, what: LoadMetric) -> Found {
+        let Together {
+            load,
+            response,
+            service,
+        } = together;
+        let counts = &load.counts;
+        match what {
+            LoadMetric::Response(stat) => self.latency(response, stat, "requests"),
+            LoadMetric::Service(stat) => self.latency(service, stat, "requests"),
+            LoadMetric::Iteration(stat) => self.latency(&load.iteration, stat, "iterations"),
+            LoadMetric::Rate => self.rate(response.count()),
+            LoadMetric::Achieved => share(counts.completed, counts.offered, "iterations"),
+            LoadMetric::ErrorRate => {
+                let failed = load.requests.iter().map(failed).sum();
+                share(failed, failed + response.count(), "requests")
+            }
+            LoadMetric::Dropped => Ok((counts.dropped as f64, counts.offered)),
+            LoadMetric::BytesRate => {
+                let bytes: u64 = load.requests.iter().map(|s| s.bytes_received).sum();
+                let (per_second, _) = self.rate(bytes)?;
+                Ok((per_second, response.count()))
+            }
+        }
+    }
+
+    fn of_request(&self, series: &RequestSeries, what: RequestMetric) -> Found {
+        let none = LatencyHistogram::new();
+        let response = series.response.get(&Outcome::Ok).unwrap_or(&none);
+        let service = series.service.get(&Outcome::Ok).unwrap_or(&none);
+        match what {
+            RequestMetric::Response(stat) => self.latency(response, stat, "requests"),
+            RequestMetric::Service(stat) => self.latency(service, stat, "requests"),
+            RequestMetric::Rate => self.rate(response.count()),
+            RequestMetric::ErrorRate => {
+                let failed = failed(series);
+                share(failed, failed + response.count(), "requests")
+            }
+        }
+    }
+
+    fn of_process(&self, series: &ProcessSeries, what: ProcessMetric) -> Found {
+        let inside: Vec<&ProcessSample> = series
+            .samples
+            .iter()
+            .filter(|sample| self.contains(sample.at_ns))
+            .collect();
+        let mean = |value: &dyn Fn(&ProcessSample) -> f64| {
+            inside.iter().map(|sample| value(sample)).sum::<f64>() / inside.len() as f64
+        };
+        let max = |value: &dyn Fn(&ProcessSample) -> u64| {
+            inside.iter().map(|sample| value(sample)).max().unwrap_or(0) as f64
+        };
+        if inside.is_empty() {
+            return Err(Missing {
+                reason: format!(
+                    "the process `{}` was not looked at in the measure phase",
+                    series.name
+                ),
+                remedy: "it is looked at once a second: measure for at least 2s".to_owned(),
+                observations: 0,
+            });
+        }
+        let value = match what {
+            ProcessMetric::CpuMean => mean(&|sample| sample.cpu_cores),
+            ProcessMetric::RssMean => mean(&|sample| sample.rss_bytes as f64),
+            ProcessMetric::RssMax => max(&|sample| sample.rss_bytes),
+            ProcessMetric::ThreadsMax => max(&|sample| sample.threads),
+            ProcessMetric::FdsMax => max(&|sample| sample.fds),
+        };
+        Ok((value, inside.len() as u64))
+    }
+
+    fn of_probe(&self, name: &str) -> Found {
+        let mut all = self.measurement.probes.iter();
+        let series = all.find(|series| series.name == name);
+        let value = series.and_then(|series| Some((series, series.value?)));
+        let Some((series, value)) = value else {
+            return Err(Missing {
+                reason: "the process never exposed what the probe needs".to_owned(),
+                remedy: format!(
+                    "look up the names in [probe.{name}] under the process's `metrics` path"
+                ),
+                observations: 0,
+            });
+        };
+        let inside = series.points.iter();
+        let count = inside.filter(|point| self.contains(point.at_ns)).count();
+        Ok((value, count as u64))
+    }
+
+    fn latency(&self, histogram: &LatencyHistogram, stat: LatencyStat, what: &str) -> Found {
+        let count = histogram.count();
+        let value = match stat {
+            LatencyStat::Quantile(quantile) => {
+                if histogram.beyond(quantile.fraction()) + ROUNDING < NEEDED_BEYOND {
+                    return Err(self.too_few(count, quantile, what));
+                }
+                histogram
+                    .quantile_ns(quantile.fraction())
+                    .map(|ns| ns as f64)
+            }
+            LatencyStat::Mean => histogram.mean_ns(),
+            LatencyStat::Max => histogram.max_ns().map(|ns| ns as f64),
+        };
+        value
+            .map(|value| (value, count))
+            .ok_or_else(|| none_in_order(what))
+    }
+
+    fn too_few(&self, count: u64, quantile: Quantile, what: &str) -> Missing {
+        if count == 0 {
+            return none_in_order(what);
+        }
+        let beyond = count as f64 * (1.0 - quantile.fraction());
+        let needed = NEEDED_BEYOND / (1.0 - quantile.fraction());
+        let seconds = (self.seconds() * needed / count as f64 - ROUNDING).ceil();
+        Missing {
+            reason: format!(
+                "only {} {what} lie beyond {quantile}; {NEEDED_BEYOND} are needed",
+                (beyond + ROUNDING).floor()
+            ),
+            remedy: format!("measure for at least {seconds}s, or at a higher rate"),
+            observations: count,
+        }
+    }
+
+    fn rate(&self, count: u64) -> Found {
+        let seconds = self.seconds();
+        if seconds > 0.0 {
+            Ok((count as f64 / seconds, count))
+        } else {
+            Err(Missing {
+                reason: "the run ended before its measure phase".to_owned(),
+                remedy: "let it run to its end".to_owned(),
+                observations: 0,
+            })
+        }
+    }
+
+    fn seconds(&self) -> f64 {
+        self.end_ns.saturating_sub(self.start_ns) as f64 / 1e9
+    }
+
+    fn contains(&self, at_ns: i64) -> bool {
+        u64::try_from(at_ns).is_ok_and(|at_ns| (self.start_ns..=self.end_ns).contains(&at_ns))
+    }
+}
+
+fn bench(bench: &BenchMeasurement) -> Metric {
+    let spec = catalogue::bench_metric(&bench.id);
+    let points: Vec<f64> = bench.invocations.iter().map(|one| one.point_ns).collect();
+    let samples = bench
+        .invocations
+        .iter()
+        .map(|one| one.times_ns.len() as u64);
+    let observations = samples.sum();
+    if points.is_empty() {
+        return finish(spec, Err(nothing_of("benchmark", &bench.id)));
+    }
+    finish(spec, Ok((points, observations)))
+}
+
+/// Requests that were not in order. One that the end of the run cut off was neither.
+fn failed(series: &RequestSeries) -> u64 {
+    let errors = series.errors.iter();
+    errors
+        .filter(|(kind, _)| **kind != ErrorKind::Cancelled)
+        .map(|(_, tally)| tally.count)
+        .sum()
+}
+
+fn share(part: u64, whole: u64, what: &str) -> Found {
+    if whole == 0 {
+        return Err(none_in_order(what));
+    }
+    Ok((part as f64 / whole as f64, whole))
+}
+
+fn none_in_order(what: &str) -> Missing {
+    Missing {
+        reason: format!("no {what} were in order in the measure phase"),
+        remedy: "see the errors of the load".to_owned(),
+        observations: 0,
+    }
+}
+
+fn nothing_of(kind: &str, name: &str) -> Missing {
+    Missing {
+        reason: format!("the run holds nothing of the {kind} `{name}`"),
+        remedy: "see why the run ended early or is invalid".to_owned(),
+        observations: 0,
+    }
+}
+
+fn finish(spec: MetricSpec, found: Result<(Vec<f64>, u64), Missing>) -> Metric {
+    let name = spec.path();
+    let (reading, observations) = match found {
+        Ok((values, observations)) if values.iter().all(|value| value.is_finite()) => {
+            (Reading::Measured { values }, observations)
+        }
+        Ok((_, observations)) => {
+            let reading = Reading::NotMeasurable {
+                reason: "the value is not a finite number".to_owned(),
+                remedy: "look at what the subject reports".to_owned(),
+            };
+            (reading, observations)
+        }
+        Err(missing) => {
+            let reading = Reading::NotMeasurable {
+                reason: missing.reason,
+                remedy: missing.remedy,
+            };
+            (reading, missing.observations)
+        }
+    };
+    Metric {
+        name,
+        unit: spec.unit,
+        better: spec.better,
+        reading,
+        observations,
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::harness::model::{
+        ArrivalModel, BenchInvocation, Counts, Direction, ErrorTally, GeneratorHealth, PhaseSpan,
+        ProbePoint, ProbeSeries, Sampling, Unit,
+    };
+    use crate::harness::scenario::{
+        Arrivals, BenchPlan, CheckPlan, CommandPlan, FlowPlan, GeneratorLimits, LoadPlan,
+        PhasePlan, ProbePlan, ProbeSource, ProcessPlan, Ready, Selector, StepPlan, Template,
+    };
+
+    const S: u64 = 1_000_000_000;
+
+    fn plan() -> Plan {
+        let step = |name: &str| StepPlan {
+            name: name.into(),
+            method: "GET".into(),
+            path: Template::literal("/"),
+            headers: vec![],
+            body: None,
+            timeout_ns: S,
+            check: CheckPlan {
+                status: vec![(200, 399)],
+                body_contains: None,
+                json: vec![],
+                headers: vec![],
+            },
+            extract: BTreeMap::new(),
+            think: None,
+        };
+        let steps = vec![step("list"), step("<b>one.two</b>")];
+        Plan {
+            name: "t".into(),
+            variant: None,
+            description: String::new(),
+            file: PathBuf::new(),
+            root: PathBuf::new(),
+            processes: vec![ProcessPlan {
+                name: "service".into(),
+                build: None,
+                prepare: None,
+                start: CommandPlan { words: vec![] },
+                ready: Ready::Started,
+                ready_timeout_ns: S,
+                metrics: None,
+                env: BTreeMap::new(),
+                cwd: None,
+                stop_timeout_ns: S,
+                needs: vec![],
+            }],
+            target: None,
+            feeds: BTreeMap::new(),
+            flows: BTreeMap::from([("read".into(), FlowPlan { steps })]),
+            loads: vec![LoadPlan {
+                name: "reads".into(),
+                flow: "read".into(),
+                arrivals: Arrivals::Open {
+                    stages: vec![],
+                    max_in_flight: 1,
+                },
+                seed: 1,
+                allowed_dropped: 0.0,
+            }],
+            phases: PhasePlan {
+                warmup_ns: 2 * S,
+                measure_ns: 10 * S,
+                cooldown_ns: S,
+                drain_ns: 0,
+            },
+            probes: BTreeMap::from([(
+                "hits".into(),
+                ProbePlan {
+                    process: "service".into(),
+                    source: ProbeSource::Rate(Selector {
+                        metric: "hits".into(),
+                        labels: BTreeMap::new(),
+                    }),
+                    unit: Unit::Ratio,
+                    better: Direction::Higher,
+                },
+            )]),
+            faults: vec![],
+            gates: vec![],
+            benches: vec![BenchPlan {
+                targets: vec![],
+                package: None,
+                features: vec![],
+                filter: None,
+                invocations: 5,
+                timeout_ns: S,
+            }],
+            runs: 1,
+            generator: GeneratorLimits {
+                late_ns: S,
+                cpu: 0.9,
+            },
+            hash: String::new(),
+        }
+    }
+
+    fn millis(range: std::ops::RangeInclusive<u64>) -> LatencyHistogram {
+        let mut histogram = LatencyHistogram::new();
+        for ms in range {
+            histogram.record(ms * 1_000_000);
+        }
+        histogram
+    }
+
+    fn series(name: &str, ok: LatencyHistogram, errors: u64, cancelled: u64) -> RequestSeries {
+        let tally = |count| ErrorTally {
+            count,
+            example: String::new(),
+        };
+        RequestSeries {
+            name: name.into(),
+            response: BTreeMap::from([(Outcome::Ok, ok.clone()), (Outcome::Failed, millis(1..=9))]),
+            service: BTreeMap::from([(Outcome::Ok, ok)]),
+            errors: BTreeMap::from([
+                (ErrorKind::Status, tally(errors)),
+                (ErrorKind::Cancelled, tally(cancelled)),
+            ]),
+            statuses: BTreeMap::new(),
+            bytes_sent: 0,
+            bytes_received: 5_000,
+            windows: vec![],
+        }
+    }
+
+    fn measurement() -> Measurement {
+        let sample = |at_s: i64, value: u64| ProcessSample {
+            at_ns: at_s * S as i64,
+            cpu_cores: value as f64,
+            rss_bytes: value * 100,
+            threads: value,
+            fds: value,
+        };
+        let load = LoadMeasurement {
+            name: "reads".into(),
+            flow: "read".into(),
+            model: ArrivalModel::Open,
+            counts: Counts {
+                offered: 1000,
+                started: 990,
+                dropped: 10,
+                completed: 950,
+                failed: 30,
+                cancelled: 10,
+                ..Counts::default()
+            },
+            windows: vec![],
+            iteration: millis(1..=50),
+            requests: vec![
+                series("list", millis(1..=2000), 10, 7),
+                series("<b>one.two</b>", millis(1..=500), 90, 0),
+            ],
+            generator: GeneratorHealth::default(),
+        };
+        let invocation = |point_ns| BenchInvocation {
+            point_ns,
+            sampling: Sampling::Flat,
+            iterations: vec![1.0; 10],
+            times_ns: vec![point_ns; 10],
+        };
+        Measurement {
+            phases: vec![PhaseSpan {
+                phase: Phase::Measure,
+                start_ns: 2 * S,
+                end_ns: 12 * S,
+            }],
+            loads: vec![load],
+            processes: vec![ProcessSeries {
+                name: "service".into(),
+                samples: vec![sample(-1, 99), sample(2, 1), sample(7, 3), sample(13, 99)],
+            }],
+            probes: vec![ProbeSeries {
+                name: "hits".into(),
+                points: vec![ProbePoint {
+                    at_ns: 3 * S as i64,
+                    value: 0.5,
+                }],
+                value: Some(0.75),
+            }],
+            benches: vec![BenchMeasurement {
+                id: "cache/get".into(),
+                target: "cache".into(),
+                invocations: vec![invocation(5.0), invocation(7.0)],
+            }],
+            events: vec![],
+        }
+    }
+
+    #[test]
+    fn every_metric_of_the_catalogue_is_there_once_and_in_order() {
+        let found = metrics(&plan(), &measurement());
+        assert_eq!(found.len(), catalogue::all(&plan()).len() + 1);
+        assert!(found.windows(2).all(|pair| pair[0].name < pair[1].name));
+        // A run of which nothing is left has them all the same.
+        let nothing = metrics(&plan(), &Measurement::default());
+        assert_eq!(nothing.len(), catalogue::all(&plan()).len());
+        let is_missing = |metric: &Metric| metric.value().is_none();
+        assert!(nothing.iter().all(is_missing), "{nothing:?}");
+    }
+
+    #[test]
+    fn a_value_is_that_of_the_measure_phase() {
+        let found = metrics(&plan(), &measurement());
+        let check = |name: &str, expected: f64, observations: u64| {
+            let metric = found.iter().find(|metric| metric.name == name).unwrap();
+            let value = metric
+                .value()
+                .unwrap_or_else(|| panic!("{name}: {:?}", metric.reading));
+            assert!((value / expected - 1.0).abs() < 1e-3, "{name}: {value}");
+            assert_eq!(metric.observations, observations, "{name}");
+        };
+        // 2500 requests in order: 500 values twice, then 1500 once.
+        check("load.reads.p50", 750e6, 2500);
+        check("load.reads.p95", 1875e6, 2500);
+        check("load.reads.max", 2000e6, 2500);
+        check("load.reads.rate", 250.0, 2500);
+        check("load.reads.achieved", 0.95, 1000);
+        check("load.reads.error_rate", 100.0 / 2600.0, 2600);
+        check("load.reads.dropped", 10.0, 1000);
+        check("load.reads.bytes_rate", 1000.0, 2500);
+        check("load.reads.iteration.mean", 25.5e6, 50);
+        check("load.reads.request.list.service.p95", 1900e6, 2000);
+        check("load.reads.request.list.error_rate", 10.0 / 2010.0, 2010);
+        check("load.reads.request.<b>one.two</b>.rate", 50.0, 500);
+        check("process.service.cpu_mean", 2.0, 2);
+        check("process.service.rss_mean", 200.0, 2);
+        check("process.service.rss_max", 300.0, 2);
+        check("process.service.threads_max", 3.0, 2);
+        check("probe.hits", 0.75, 1);
+        check("bench.cache/get", 6.0, 20);
+        let bench = found.iter().find(|metric| metric.name == "bench.cache/get");
+        assert_eq!(bench.unwrap().values(), [5.0, 7.0]);
+    }
+
+    #[test]
+    fn a_quantile_needs_a_hundred_requests_beyond_it() {
+        let found = metrics(&plan(), &measurement());
+        let check = |name: &str, reason: &str, remedy: &str| {
+            let metric = found.iter().find(|metric| metric.name == name).unwrap();
+            let expected = Reading::NotMeasurable {
+                reason: reason.into(),
+                remedy: remedy.into(),
+            };
+            assert_eq!(metric.reading, expected, "{name}");
+        };
+        check(
+            "load.reads.p99",
+            "only 25 requests lie beyond p99; 100 are needed",
+            "measure for at least 40s, or at a higher rate",
+        );
+        check(
+            "load.reads.p999",
+            "only 2 requests lie beyond p999; 100 are needed",
+            "measure for at least 400s, or at a higher rate",
+        );
+        check(
+            "load.reads.iteration.p90",
+            "only 5 iterations lie beyond p90; 100 are needed",
+            "measure for at least 200s, or at a higher rate",
+        );
+    }
+
+    #[test]
+    fn exactly_a_hundred_are_enough() {
+        let mut measurement = measurement();
+        measurement.loads[0].iteration = millis(1..=1000);
+        let found = metrics(&plan(), &measurement);
+        let name = "load.reads.iteration.p90";
+        let metric = found.iter().find(|metric| metric.name == name).unwrap();
+        assert!((metric.value().unwrap() / 900e6 - 1.0).abs() < 1e-3);
+    }
+
+    #[test]
+    fn a_probe_without_a_value_says_where_to_look() {
+        let mut measurement = measurement();
+        measurement.probes[0].value = None;
+        let found = metrics(&plan(), &measurement);
+        let metric = found.iter().find(|metric| metric.name == "probe.hits");
+        let Reading::NotMeasurable { remedy, .. } = &metric.unwrap().reading else {
+            panic!("{metric:?}");
+        };
+        assert!(remedy.contains("[probe.hits]"), "{remedy}");
+    }
+}

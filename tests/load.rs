@@ -1,0 +1,765 @@
+//! The load engine from outside: real worker processes against real sockets with known answers.
+
+#[path = "support/http_servers.rs"]
+mod http_servers;
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use plimsoll::harness::engine::LoadTick;
+use plimsoll::harness::engine::load::{
+    LoadFile, LoadResult, Secrets, Shard, WorkerEvent, WorkerJob, drive,
+};
+use plimsoll::harness::model::{
+    Counts, ErrorKind, InvalidReason, LatencyHistogram, LoadMeasurement, Outcome, Phase,
+};
+use plimsoll::harness::scenario::{
+    Arrivals, BodyPlan, CheckPlan, ExtractPlan, FeedOrder, FeedPlan, FlowPlan, GeneratorLimits,
+    LoadPlan, Part, PhasePlan, Stage, StepPlan, Template, ThinkPlan,
+};
+use tokio::sync::{RwLock, watch};
+
+use http_servers::{Behaviour, Reply, Server, ok, precise_sleep};
+
+const MS: u64 = 1_000_000;
+const S: u64 = 1_000_000_000;
+/// A worker needs a moment to start; a debug build on a busy machine a long one.
+const AHEAD_NS: u64 = 1500 * MS;
+/// What these tests hold is the truth of what is measured, not the speed of a debug build on a busy
+/// machine.
+const LIMITS: GeneratorLimits = GeneratorLimits {
+    late_ns: 2 * S,
+    cpu: 1.5,
+};
+/// Tests that measure time have the machine to themselves; the others share it.
+static MACHINE: RwLock<()> = RwLock::const_new(());
+
+fn worker() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_plimsoll"))
+}
+
+fn get(path: &str) -> StepPlan {
+    StepPlan {
+        name: format!("GET {path}"),
+        method: "GET".into(),
+        path: Template::literal(path),
+        headers: vec![],
+        body: None,
+        timeout_ns: 5 * S,
+        check: CheckPlan {
+            status: vec![(200, 399)],
+            body_contains: None,
+            json: vec![],
+            headers: vec![],
+        },
+        extract: BTreeMap::new(),
+        think: None,
+    }
+}
+
+fn closed(users: u32) -> Arrivals {
+    Arrivals::Closed {
+        stages: vec![Stage {
+            duration_ns: S,
+            from: f64::from(users),
+            to: f64::from(users),
+        }],
+    }
+}
+
+fn open(rate: f64, max_in_flight: u32) -> Arrivals {
+    Arrivals::Open {
+        stages: vec![Stage {
+            duration_ns: S,
+            from: rate,
+            to: rate,
+        }],
+        max_in_flight,
+    }
+}
+
+/// A second of warm-up, then `measure_ns`.
+fn job(folder: &Path, name: &str, target: &str, arrivals: Arrivals, measure_ns: u64) -> WorkerJob {
+    WorkerJob {
+        load: LoadPlan {
+            name: name.into(),
+            flow: "flow".into(),
+            arrivals,
+            seed: 1,
+            allowed_dropped: 0.001,
+        },
+        flow: FlowPlan {
+            steps: vec![get("/")],
+        },
+        feeds: BTreeMap::new(),
+        target: target.into(),
+        phases: PhasePlan {
+            warmup_ns: S,
+            measure_ns,
+            cooldown_ns: S / 2,
+            drain_ns: 2 * S,
+        },
+        secrets: Secrets::default(),
+        start_at_ns: unix_now_ns() + AHEAD_NS,
+        late_ns: LIMITS.late_ns,
+        shard: Shard::WHOLE,
+        result: folder.join(format!("{name}.json")),
+    }
+}
+
+fn unix_now_ns() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.expect("a clock after 1970").as_nanos() as u64
+}
+
+async fn run(jobs: &[WorkerJob]) -> Vec<LoadResult> {
+    let (_stop, stopped) = watch::channel(false);
+    drive(worker(), jobs, &LIMITS, stopped, &|_| ())
+        .await
+        .expect("the workers start")
+}
+
+/// The only load's measurement, which adds up.
+fn only(results: Vec<LoadResult>) -> (LoadMeasurement, Vec<InvalidReason>) {
+    let [result] = <[_; 1]>::try_from(results).expect("one load");
+    let measurement = result.measurement;
+    let measurement = measurement.unwrap_or_else(|| panic!("no file: {:?}", result.invalid));
+    check_arithmetic(&measurement);
+    (measurement, result.invalid)
+}
+
+fn check_arithmetic(load: &LoadMeasurement) {
+    assert!(load.counts.adds_up(), "{:?}", load.counts);
+    let mut windows = Counts::default();
+    for window in &load.windows {
+        assert!(window.counts.adds_up(), "{window:?}");
+        if window.phase == Phase::Measure {
+            windows.add(&window.counts);
+        }
+    }
+    assert_eq!(
+        windows, load.counts,
+        "the windows don't add up to the measure phase"
+    );
+    assert_eq!(load.iteration.count(), load.counts.completed);
+    for series in &load.requests {
+        let ended = |of: &BTreeMap<Outcome, LatencyHistogram>| -> u64 {
+            of.values().map(LatencyHistogram::count).sum()
+        };
+        assert_eq!(ended(&series.response), ended(&series.service));
+        let failed = series.response.get(&Outcome::Failed);
+        let tallied: u64 = series
+            .errors
+            .iter()
+            .filter(|(kind, _)| !matches!(kind, ErrorKind::Cancelled | ErrorKind::Template))
+            .map(|(_, tally)| tally.count)
+            .sum();
+        assert_eq!(failed.map_or(0, LatencyHistogram::count), tallied);
+    }
+}
+
+fn in_order(load: &LoadMeasurement) -> (&LatencyHistogram, &LatencyHistogram) {
+    let series = &load.requests[0];
+    (
+        &series.response[&Outcome::Ok],
+        &series.service[&Outcome::Ok],
+    )
+}
+
+fn quantile_ms(histogram: &LatencyHistogram, quantile: f64) -> f64 {
+    histogram.quantile_ns(quantile).expect("not empty") as f64 / 1e6
+}
+
+/// What a client without anything in it sees: the truth that a load generator has to tell.
+fn plain_client(address: std::net::SocketAddr, for_ns: u64) -> LatencyHistogram {
+    let mut histogram = LatencyHistogram::new();
+    let mut connection = TcpStream::connect(address).expect("the server listens");
+    connection.set_nodelay(true).expect("a TCP socket");
+    let until = Instant::now() + Duration::from_nanos(for_ns);
+    let mut answer = [0; 4096];
+    while Instant::now() < until {
+        let sent = Instant::now();
+        connection
+            .write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            .expect("the server reads");
+        let length = connection.read(&mut answer).expect("the server answers");
+        assert!(answer[..length].ends_with(b"ok"));
+        histogram.record(sent.elapsed().as_nanos() as u64);
+    }
+    histogram
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn service_times_are_those_of_the_server() {
+    let _machine = MACHINE.write().await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for (sleep_ms, measure_ns) in [(137, 4 * S), (3, 3 * S)] {
+        let server = Server::answering(move |_| {
+            precise_sleep(Duration::from_millis(sleep_ms));
+            ok("ok")
+        });
+        let job = job(folder.path(), "sleep", &server.url(), closed(1), measure_ns);
+        let address = server.address();
+        let plain = tokio::task::spawn_blocking(move || {
+            std::thread::sleep(Duration::from_nanos(AHEAD_NS + S));
+            plain_client(address, measure_ns)
+        });
+        let (load, invalid) = only(run(&[job]).await);
+        let plain = plain.await.expect("the plain client doesn't panic");
+        assert_eq!(invalid, []);
+        let (response, service) = in_order(&load);
+        let seen_ms = quantile_ms(service, 0.5);
+        let true_ms = quantile_ms(&plain, 0.5);
+        eprintln!("slept {sleep_ms} ms: plain client {true_ms}, service time {seen_ms}");
+        assert!(seen_ms >= sleep_ms as f64, "{seen_ms}");
+        // A client costs time of its own; one without optimisation, more.
+        let own_ms = if cfg!(debug_assertions) { 0.6 } else { 0.06 };
+        let tolerance_ms = 0.01 * true_ms + own_ms;
+        assert!((seen_ms - true_ms).abs() < tolerance_ms);
+        assert_eq!(response.quantile_ns(0.5), service.quantile_ns(0.5));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stall_is_seen_by_all_who_were_to_be_served_in_it() {
+    let _machine = MACHINE.write().await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    // A debug build takes several times as long for the thousand answers that come at once when the
+    // stall is over, and would measure itself.
+    let rate = if cfg!(debug_assertions) { 400 } else { 2000 };
+    let start = Instant::now();
+    // Stands still for 500 ms every 5 s. A tenth of evenly spread arrivals waits, the first of them
+    // 500 ms and the last nothing; so the 99th percentile of all is the 90th of these: 450 ms.
+    let server = Server::answering(move |_| {
+        let into = Duration::from_nanos(start.elapsed().as_nanos() as u64 % (5 * S));
+        if let Some(left) = Duration::from_millis(500).checked_sub(into) {
+            std::thread::sleep(left);
+        }
+        ok("ok")
+    });
+    let job = job(
+        folder.path(),
+        "stall",
+        &server.url(),
+        open(f64::from(rate), rate * 3 / 4),
+        10 * S,
+    );
+    let (load, invalid) = only(run(&[job]).await);
+    let (response, service) = in_order(&load);
+    let p99_ms = quantile_ms(response, 0.99);
+    eprintln!(
+        "p99 {p99_ms} ms, service p99 {} ms, ticket lateness p99 {} ms, {:?}",
+        quantile_ms(service, 0.99),
+        quantile_ms(&load.generator.ticket_lateness, 0.99),
+        load.generator
+            .samples
+            .iter()
+            .map(|s| s.cpu_cores)
+            .collect::<Vec<_>>(),
+    );
+    assert_eq!(invalid, []);
+    assert_eq!(load.counts.offered, u64::from(rate) * 10);
+    assert_eq!(load.counts.completed, load.counts.offered);
+    assert!((p99_ms / 450.0 - 1.0).abs() < 0.05, "{p99_ms} ms");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_few_users_drop_arrivals_and_make_the_run_invalid() {
+    let _machine = MACHINE.write().await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let server = Server::answering(|_| {
+        precise_sleep(Duration::from_millis(100));
+        ok("ok")
+    });
+    // Two users can serve 20 of the 100 arrivals a second.
+    let job = job(folder.path(), "few", &server.url(), open(100.0, 2), 2 * S);
+    let (load, invalid) = only(run(&[job]).await);
+    assert_eq!(load.counts.offered, 200);
+    assert!(
+        (36..=42).contains(&load.counts.started),
+        "{:?}",
+        load.counts
+    );
+    assert_eq!(load.counts.dropped, 200 - load.counts.started);
+    let dropped = InvalidReason::Dropped {
+        load: "few".into(),
+        dropped: load.counts.dropped,
+        offered: 200,
+        allowed: 0.001,
+    };
+    assert_eq!(invalid, [dropped]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_failure_has_its_kind_and_none_stops_the_run() {
+    let _machine = MACHINE.read().await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let head = |length: usize| format!("HTTP/1.1 200 X\r\ncontent-length: {length}\r\n\r\n");
+    let bytes = |text: &str| {
+        let text = text.to_owned();
+        Server::answering(move |_| Reply::Bytes(text.clone()))
+    };
+    let refused = Server::answering(|_| ok("")).url();
+    let status = || Reply::Answer {
+        status: 503,
+        headers: String::new(),
+        body: "<b>down</b>".into(),
+    };
+    let long_drip = head(1000);
+    let half_head = head(10);
+    let servers = [
+        ("reset", Server::start(Behaviour::Reset), ErrorKind::Closed),
+        ("nothing", bytes(""), ErrorKind::Closed),
+        (
+            "half-head",
+            bytes("HTTP/1.1 200 X\r\ncont"),
+            ErrorKind::Closed,
+        ),
+        (
+            "short-body",
+            bytes(&(head(100) + "12345")),
+            ErrorKind::Closed,
+        ),
+        (
+            "half-closed",
+            Server::answering(move |_| Reply::HalfClose(half_head.clone() + "12")),
+            ErrorKind::Closed,
+        ),
+        (
+            "short-chunk",
+            bytes("HTTP/1.1 200 X\r\ntransfer-encoding: chunked\r\n\r\n5\r\nab"),
+            ErrorKind::Closed,
+        ),
+        (
+            "no-http",
+            bytes("220 mail.example SMTP ready\r\n\r\n"),
+            ErrorKind::Protocol,
+        ),
+        (
+            "bad-length",
+            bytes("HTTP/1.1 200 X\r\ncontent-length: many\r\n\r\n"),
+            ErrorKind::Protocol,
+        ),
+        (
+            "bad-chunk",
+            bytes("HTTP/1.1 200 X\r\ntransfer-encoding: chunked\r\n\r\nzz\r\nab\r\n"),
+            ErrorKind::Protocol,
+        ),
+        (
+            "slow-body",
+            Server::answering(move |_| Reply::Drip(long_drip.clone(), Duration::from_millis(20))),
+            ErrorKind::Timeout,
+        ),
+        (
+            "status",
+            Server::answering(move |_| status()),
+            ErrorKind::Status,
+        ),
+        (
+            "check",
+            Server::answering(|_| ok("something else")),
+            ErrorKind::Check,
+        ),
+        (
+            "tls",
+            Server::start(Behaviour::Greet("220 mail.example SMTP ready\r\n")),
+            ErrorKind::Tls,
+        ),
+        ("refused", Server::answering(|_| ok("")), ErrorKind::Connect),
+    ];
+    let jobs: Vec<WorkerJob> = servers
+        .iter()
+        .map(|(name, server, _)| {
+            let target = match *name {
+                "tls" => server.url().replace("http:", "https:"),
+                "refused" => refused.clone(),
+                _ => server.url(),
+            };
+            let mut job = job(folder.path(), name, &target, open(20.0, 20), S);
+            job.start_at_ns += 2 * S;
+            let step = &mut job.flow.steps[0];
+            step.timeout_ns = 300 * MS;
+            if *name == "check" {
+                step.check.body_contains = Some("expected".into());
+            }
+            job
+        })
+        .collect();
+    let results = run(&jobs).await;
+    for ((name, _, kind), result) in servers.iter().zip(results) {
+        assert_eq!(result.load, *name);
+        let (load, _) = only(vec![result]);
+        let errors = &load.requests[0].errors;
+        let found: Vec<_> = errors
+            .iter()
+            .map(|(kind, tally)| (*kind, tally.count))
+            .collect();
+        assert_eq!(found, [(*kind, 20)], "{name}: {errors:?}");
+        assert_eq!(load.counts.failed, 20, "{name}");
+        let timed_out = if *kind == ErrorKind::Timeout { 20 } else { 0 };
+        assert_eq!(load.counts.timed_out, timed_out, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journey_feeds_extracts_checks_and_keeps_its_secrets() {
+    let _machine = MACHINE.read().await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("clients.csv");
+    std::fs::write(&file, "id,name\n1,Ann & Co\n2,\"B\"\"ob\"\n").expect("a file");
+    let server = Server::answering(|request| {
+        if request.line.starts_with("POST /login") {
+            return ok(r#"{"token": "t/1", "left": 3}"#);
+        }
+        if request.line.starts_with("GET /broken") {
+            // An answer that echoes what it was sent.
+            let header = request
+                .headers
+                .iter()
+                .find(|h| h.starts_with("authorization"));
+            return ok(header.map_or("", String::as_str));
+        }
+        ok("fine")
+    });
+    let mut job = job(folder.path(), "journey", &server.url(), closed(1), S);
+    let feed = |column: &str| Part::Feed {
+        feed: "clients".into(),
+        column: column.into(),
+    };
+    let text = |text: &str| Part::Text(text.into());
+    let mut login = get("/login");
+    login.method = "POST".into();
+    login.body = Some(BodyPlan::Json(Template {
+        parts: vec![text("{\"name\": \""), feed("name"), text("\"}")],
+    }));
+    login.check.json = vec![("$.left".into(), 3.into())];
+    login
+        .extract
+        .insert("token".into(), ExtractPlan::Json("$.token".into()));
+    let mut read = get("/read");
+    read.path.parts = vec![
+        text("/read/"),
+        feed("id"),
+        text("?t="),
+        Part::Extracted("token".into()),
+    ];
+    read.think = Some(ThinkPlan {
+        min_ns: 5 * MS,
+        max_ns: 15 * MS,
+    });
+    let mut broken = get("/broken");
+    broken.headers = vec![(
+        "Authorization".into(),
+        Template {
+            parts: vec![text("Bearer "), Part::Env("TOKEN".into())],
+        },
+    )];
+    broken.check.headers = vec![("etag".into(), None)];
+    broken.check.status = vec![(200, 200)];
+    job.flow.steps = vec![login, read, broken];
+    let columns = vec!["id".into(), "name".into()];
+    let order = FeedOrder::Sequential;
+    job.feeds.insert(
+        "clients".into(),
+        FeedPlan {
+            file,
+            columns,
+            order,
+        },
+    );
+    job.secrets.0.insert("TOKEN".into(), "hunter2".into());
+    let result = job.result.clone();
+
+    let (load, _) = only(run(&[job]).await);
+    let seen = server.seen();
+    assert_eq!(seen[0].line, "POST /login HTTP/1.1");
+    assert_eq!(seen[0].body, r#"{"name": "Ann & Co"}"#);
+    assert!(
+        seen[0]
+            .headers
+            .contains(&"content-type: application/json".into())
+    );
+    assert_eq!(seen[1].line, "GET /read/1?t=t%2F1 HTTP/1.1");
+    assert!(
+        seen[2]
+            .headers
+            .contains(&"authorization: bearer hunter2".into())
+    );
+    assert_eq!(seen[3].body, r#"{"name": "B\"ob"}"#);
+    assert_eq!(seen[4].line, "GET /read/2?t=t%2F1 HTTP/1.1");
+    assert_eq!(seen[6].body, r#"{"name": "Ann & Co"}"#);
+
+    let names: Vec<_> = load
+        .requests
+        .iter()
+        .map(|series| series.name.as_str())
+        .collect();
+    assert_eq!(names, ["GET /login", "GET /read", "GET /broken"]);
+    // The last step always fails, so every iteration does, after a think time of 10 ms.
+    assert_eq!(load.counts.completed, 0);
+    assert!(
+        (30..=100).contains(&load.counts.failed),
+        "{:?}",
+        load.counts
+    );
+    let file = std::fs::read_to_string(result).expect("the worker's file");
+    assert!(!file.contains("hunter2"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shards_together_offer_what_the_whole_would() {
+    let _machine = MACHINE.read().await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let server = Server::answering(|_| ok("ok"));
+    let stages = vec![
+        Stage {
+            duration_ns: S,
+            from: 0.0,
+            to: 200.0,
+        },
+        Stage {
+            duration_ns: S,
+            from: 200.0,
+            to: 100.0,
+        },
+    ];
+    let arrivals = Arrivals::Open {
+        stages,
+        max_in_flight: 30,
+    };
+    let jobs: Vec<WorkerJob> = (0..3)
+        .map(|index| {
+            let mut job = job(folder.path(), "sharded", &server.url(), arrivals.clone(), S);
+            job.shard = Shard { index, of: 3 };
+            job.result = folder.path().join(format!("{index}.json"));
+            job
+        })
+        .collect();
+    let ticks: Mutex<Vec<LoadTick>> = Mutex::new(Vec::new());
+    let (_stop, stopped) = watch::channel(false);
+    let on_tick = |tick| ticks.lock().expect("no panic").push(tick);
+    let results = drive(worker(), &jobs, &LIMITS, stopped, &on_tick).await;
+    let (load, invalid) = only(results.expect("the workers start"));
+    assert_eq!(invalid, []);
+    // The measure phase is the second stage: (200 + 100) / 2 · 1 s.
+    assert_eq!(load.counts.offered, 150);
+    assert_eq!(load.generator.cores, 3.0);
+    let warmup = &load.windows[0];
+    assert_eq!((warmup.phase, warmup.counts.offered), (Phase::Warmup, 100));
+    assert!((warmup.target_rate.expect("an open model") - 100.0).abs() < 1e-6);
+    assert!(ticks.lock().expect("no panic").len() >= 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_come_and_go_with_the_stages() {
+    let _machine = MACHINE.write().await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let server = Server::answering(|_| {
+        precise_sleep(Duration::from_millis(50));
+        ok("ok")
+    });
+    let stage = |from, to| Stage {
+        duration_ns: S,
+        from,
+        to,
+    };
+    // Nobody at first, then four, then one.
+    let arrivals = Arrivals::Closed {
+        stages: vec![stage(0.0, 0.0), stage(4.0, 4.0), stage(1.0, 1.0)],
+    };
+    let job = job(folder.path(), "stages", &server.url(), arrivals, 2 * S);
+    let (load, _) = only(run(&[job]).await);
+    let started: Vec<_> = load
+        .windows
+        .iter()
+        .map(|window| window.counts.started)
+        .collect();
+    assert_eq!(started[0], 0, "{started:?}");
+    assert!((72..=84).contains(&started[1]), "{started:?}");
+    assert!((17..=21).contains(&started[2]), "{started:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_end_in_the_drain_is_cancelled() {
+    let _machine = MACHINE.read().await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let server = Server::answering(|_| {
+        std::thread::sleep(Duration::from_secs(10));
+        ok("late")
+    });
+    let mut job = job(folder.path(), "cut", &server.url(), open(5.0, 50), 2 * S);
+    job.flow.steps[0].timeout_ns = 60 * S;
+    job.phases.drain_ns = 300 * MS;
+    let (load, invalid) = only(run(&[job]).await);
+    assert_eq!(load.counts.offered, 10);
+    assert_eq!(load.counts.cancelled, 10);
+    assert_eq!(load.requests[0].errors[&ErrorKind::Cancelled].count, 10);
+    let nothing = InvalidReason::NothingMeasured { load: "cut".into() };
+    assert_eq!(invalid, [nothing]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_fails_is_named_and_stops_the_others() {
+    let _machine = MACHINE.read().await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let server = Server::answering(|_| ok("ok"));
+    let good = job(folder.path(), "good", &server.url(), closed(1), 60 * S);
+    let mut bad = job(folder.path(), "bad", &server.url(), closed(1), 60 * S);
+    bad.flow.steps[0].path = Template {
+        parts: vec![Part::Env("NOT_SET".into())],
+    };
+    let started = Instant::now();
+    let results = run(&[good, bad]).await;
+    assert!(started.elapsed() < Duration::from_secs(20));
+    assert!(results[0].partial);
+    let [InvalidReason::GeneratorFailed { load, message }] = results[1].invalid.as_slice() else {
+        panic!("{:?}", results[1].invalid);
+    };
+    assert_eq!(load, "bad");
+    assert!(message.contains("`NOT_SET` is not set"), "{message}");
+}
+
+/// A worker started by hand. Killed when dropped.
+struct Worker(Child);
+
+impl Worker {
+    fn start(job: &WorkerJob) -> Self {
+        let mut child = Command::new(worker())
+            .arg("worker")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the worker starts");
+        let line = serde_json::to_string(job).expect("a job is JSON");
+        let input = child.stdin.as_mut().expect("a pipe");
+        writeln!(input, "{line}").expect("the worker reads");
+        Self(child)
+    }
+
+    /// Waits until the load has gone on for a while.
+    fn ticks(&mut self, count: usize) {
+        let output = self.0.stdout.as_mut().expect("a pipe");
+        let mut lines = BufReader::new(output).lines();
+        for _ in 0..count {
+            // Nothing but events is on the standard output.
+            let line = lines.next().expect("it goes on").expect("a pipe");
+            let event = serde_json::from_str(&line);
+            let is_tick = matches!(event, Ok(WorkerEvent::Tick(_)));
+            assert!(is_tick, "{line}");
+        }
+    }
+
+    fn wait(&mut self, at_most: Duration) -> std::process::ExitStatus {
+        let until = Instant::now() + at_most;
+        loop {
+            if let Some(status) = self.0.try_wait().expect("a child of ours") {
+                return status;
+            }
+            assert!(Instant::now() < until, "the worker is still there");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_worker_dies_with_whoever_started_it() {
+    let _machine = MACHINE.blocking_read();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let server = Server::answering(|_| ok("ok"));
+    let job = job(
+        folder.path(),
+        "orphan",
+        &server.url(),
+        open(100.0, 10),
+        60 * S,
+    );
+    let mut worker = Worker::start(&job);
+    worker.ticks(1);
+    drop(worker.0.stdin.take());
+    assert!(!worker.wait(Duration::from_secs(2)).success());
+    assert!(!job.result.exists());
+}
+
+#[test]
+fn a_worker_that_is_told_to_end_keeps_what_it_measured() {
+    let _machine = MACHINE.blocking_read();
+    for signal in ["TERM", "INT"] {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let server = Server::answering(|_| ok("ok"));
+        let job = job(
+            folder.path(),
+            "ended",
+            &server.url(),
+            open(100.0, 10),
+            60 * S,
+        );
+        let mut worker = Worker::start(&job);
+        worker.ticks(2);
+        let killed = Command::new("kill")
+            .args([format!("-{signal}"), worker.0.id().to_string()])
+            .status();
+        assert!(killed.expect("kill exists").success());
+        assert!(worker.wait(Duration::from_secs(5)).success());
+        let file = LoadFile::read(&job.result).expect("the file is whole");
+        assert!(file.partial);
+        check_arithmetic(&file.measurement);
+        let seconds = file.ended_ns as f64 / 1e9;
+        assert!((2.0..5.0).contains(&seconds), "{seconds}");
+        let measured = file.measurement.counts.completed as f64;
+        assert!(
+            (measured / 100.0 - (seconds - 1.0)).abs() < 0.1,
+            "{measured}"
+        );
+    }
+}
+
+#[test]
+fn a_job_that_is_none_is_refused_without_repeating_it() {
+    let _machine = MACHINE.blocking_read();
+    let mut child = Command::new(worker())
+        .arg("worker")
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the worker starts");
+    let mut input = child.stdin.take().expect("a pipe");
+    writeln!(input, r#"{{"secrets": "hunter2"}}"#).expect("the worker reads");
+    drop(input);
+    let output = child.wait_with_output().expect("a child of ours");
+    assert!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains("no job") && !said.contains("hunter2"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_file_that_is_none_is_refused_by_name() {
+    let _machine = MACHINE.blocking_read();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let check = |text: &str, expected: &str| {
+        let path: PathBuf = folder.path().join("load.json");
+        std::fs::write(&path, text).expect("a file");
+        let error = LoadFile::read(&path).expect_err("it is none").to_string();
+        assert!(
+            error.contains(expected) && error.contains("load.json"),
+            "{error}"
+        );
+    };
+    check("", "not a load file");
+    check(r#"{"schema": "plimsoll.load/9"}"#, "`plimsoll.load/9`");
+    check(r#"{"schema": "plimsoll.load/1"}"#, "not a load file");
+}
