@@ -1,5 +1,6 @@
 //! What `run` and `gate` have in common: choose scenarios, measure each in a session, judge, report.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -160,7 +161,7 @@ impl Session<'_> {
         });
         let executable = std::env::current_exe()
             .map_err(|error| Failure::tool("finding this program's own file", &error))?;
-        let mut engine = SubjectEngine::new(executable, std::env::vars().collect());
+        let mut engine = SubjectEngine::new(executable, environment());
         let live = Live::new(*self.output);
         let runs = measure(&mut engine, plan, runs, &labels, stop, &live, async |run| {
             self.save(run).await
@@ -243,6 +244,14 @@ fn stop_on_signal() -> Result<watch::Receiver<bool>, Failure> {
         }
     });
     Ok(receiver)
+}
+
+/// The environment, from which the engine takes what the plan mentions. A variable that is not UTF-8
+/// can't be mentioned.
+fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
 }
 
 /// A program that the plan starts and that is not on this machine, as a sentence with a remedy.
