@@ -157,7 +157,7 @@ impl SubjectEngine {
         let files = tempfile::tempdir().map_err(ExecuteError::Place)?;
         let zero = Instant::now() + LEAD;
         let start_at = (SystemTime::now() + LEAD).duration_since(SystemTime::UNIX_EPOCH);
-        let start_at_ns = start_at.map_or(0, |since| nanoseconds(since));
+        let start_at_ns = start_at.map_or(0, nanoseconds);
         let secrets = self.secrets(plan);
         let jobs: Vec<WorkerJob> = plan
             .loads
