@@ -220,13 +220,14 @@ mod tests {
 
     #[test]
     fn the_own_use_of_a_busy_thread_is_seen() {
-        let mut own = OwnUse::new();
-        let until = Instant::now() + std::time::Duration::from_millis(60);
-        while Instant::now() < until {
+        let (mut own, before_ns, start) = (OwnUse::new(), cpu_ns(), Instant::now());
+        while cpu_ns() < before_ns + 30_000_000 {
             std::hint::spin_loop();
         }
+        // On a busy machine these 30 ms take longer, and are a smaller part of a core.
+        let at_least = 0.9 * 0.03 / start.elapsed().as_secs_f64();
         let sample = own.look(0);
-        assert!(sample.cpu_cores > 0.2, "{sample:?}");
+        assert!(sample.cpu_cores > at_least, "{sample:?}");
         assert!(sample.rss_bytes > 1 << 20, "{sample:?}");
     }
 }

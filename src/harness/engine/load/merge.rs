@@ -154,13 +154,13 @@ mod tests {
         drain_ns: 0,
     };
 
-    /// What a worker measures that owns every `of`th of `total` requests, three a second.
+    /// What a worker measures that owns every `of`th of `total` requests, one every 3.3 s.
     fn part(index: u64, of: u64, total: u64) -> LoadMeasurement {
         let mut load = fixture::measurement();
         let names = [load.requests[0].name.clone()];
         let recorder = Recorder::new(&names, 0..1000 * S, 1_000_000, Redactor::default());
         for nth in (index..total).step_by(of as usize) {
-            let start_ns = nth * S / 3;
+            let start_ns = nth * S * 33 / 10;
             let ended_ns = start_ns + 1_000_000 * (nth % 50 + 1);
             recorder.began(start_ns, Some(start_ns), start_ns + 1000 * nth);
             recorder.sending(0, start_ns);
@@ -200,8 +200,8 @@ mod tests {
 
     #[test]
     fn shards_together_are_the_whole() {
-        // 500 and 900 seconds: the second needs windows of two seconds, its shards too.
-        for total in [1500, 2700] {
+        // 300 and 900 seconds: the second needs windows of two seconds, its shards too.
+        for total in [90, 270] {
             let mut merged = part(1, 3, total);
             merge(&mut merged, part(2, 3, total)).unwrap();
             merge(&mut merged, part(0, 3, total)).unwrap();
@@ -212,11 +212,11 @@ mod tests {
 
     #[test]
     fn a_short_part_merges_with_a_long_one() {
-        let mut merged = part(0, 2, 300);
-        merge(&mut merged, part(1, 2, 2700)).unwrap();
+        let mut merged = part(0, 2, 90);
+        merge(&mut merged, part(1, 2, 270)).unwrap();
         assert_eq!(length_ns(&merged), 2 * S);
         let offered: u64 = merged.windows.iter().map(|w| w.counts.offered).sum();
-        assert_eq!(offered, 150 + 1350);
+        assert_eq!(offered, 45 + 135);
     }
 
     #[test]
