@@ -342,7 +342,7 @@ fn deep_nesting_is_a_problem_and_no_crash() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..Default::default() })]
 
     #[test]
     fn arbitrary_text_never_panics(text in "\\PC*") {

@@ -17,24 +17,28 @@ use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value as Json, json};
 use sqlx::Connection as _;
 use support::servers::{Postgres, Redis};
+use tempfile::TempDir;
 
 const SEED: u64 = 42;
 const RECORD_COUNT: u64 = 2000;
 /// Longest wait for anything that should happen soon.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A running `refservice`; dropping it kills it.
+/// A running `refservice`; dropping it kills it and removes what it then leaves behind.
 struct Service {
     child: Child,
     base: String,
     http: reqwest::Client,
+    _temporary: TempDir,
 }
 
 impl Service {
     /// Starts the service and waits for its address, not for its data.
     fn start(arguments: &[&str], env: &[(&str, &str)]) -> Self {
+        let temporary = TempDir::new().unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_refservice"))
             .args(arguments)
+            .env("TMPDIR", temporary.path())
             .envs(env.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -56,7 +60,12 @@ impl Service {
             .timeout(PATIENCE)
             .build()
             .unwrap();
-        Self { child, base, http }
+        Self {
+            child,
+            base,
+            http,
+            _temporary: temporary,
+        }
     }
 
     async fn start_ready(arguments: &[&str], env: &[(&str, &str)]) -> Self {
@@ -798,7 +807,7 @@ async fn until_the_data_are_there_only_liveness_answers() {
 
 #[tokio::test]
 async fn an_exhausted_pool_is_told_at_once_and_recovers() {
-    let folder = tempfile::TempDir::new().unwrap();
+    let folder = TempDir::new().unwrap();
     let data = folder.path().display().to_string();
     let env = [
         ("REFSERVICE__POOL__MIN_CONNECTIONS", "1"),
@@ -921,7 +930,7 @@ fn what_cannot_start_says_why_and_never_the_password() {
 
 #[tokio::test]
 async fn a_stopped_service_leaves_nothing_behind() {
-    let folder = tempfile::TempDir::new().unwrap();
+    let folder = TempDir::new().unwrap();
     let temporary = folder.path().display().to_string();
     let env = [("TMPDIR", temporary.as_str())];
     let service = Service::start_ready(&["--records", "1000"], &env).await;

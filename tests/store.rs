@@ -626,7 +626,7 @@ fn run_files_are_read_back() -> Checked {
     files::write_run(&folder.path().join("b/one.json"), &one)?;
     assert_eq!(
         files::read_runs(&folder.path().join("b/one.json"))?,
-        [one.clone()]
+        std::slice::from_ref(&one)
     );
     let lines = format!(
         "{}\n\n{}\n",

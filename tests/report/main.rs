@@ -201,20 +201,18 @@ fn the_page_asks_for_nothing() {
                 "content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\""
             )
         );
-        let links = Regex::new(r#"(?:href|src|srcset|action|poster|data)="([^"]*)""#).unwrap();
-        for link in links.captures_iter(&page) {
-            let link = &link[1];
+        for link in found(&page, r#"(?:href|src|srcset|action|poster|data)="([^"]*)""#) {
             assert!(
                 link.starts_with('#') || link.starts_with("data:image/svg+xml,"),
                 "{link}"
             );
         }
         assert!(!page.contains("@import") && !page.contains("url("));
-        assert!(
-            !Regex::new(r"(?i)<(script|iframe|object|embed|link rel=.stylesheet)")
-                .unwrap()
-                .is_match(&page)
+        let active = found(
+            &page,
+            r"(?i)<(script|iframe|object|embed|link rel=.stylesheet)",
         );
+        assert!(active.is_empty(), "{active:?}");
     }
 }
 
@@ -227,20 +225,13 @@ fn every_link_has_its_place() {
         only_benches(),
     ] {
         let page = html::render(&example.input());
-        let ids: Vec<&str> = Regex::new(r#" id="([^"]*)""#)
-            .unwrap()
-            .captures_iter(&page)
-            .map(|found| found.get(1).unwrap().as_str())
-            .collect();
+        let ids = found(&page, r#" id="([^"]*)""#);
         let mut unique = ids.clone();
         unique.sort_unstable();
         unique.dedup();
         assert_eq!(ids.len(), unique.len(), "an id stands twice: {ids:?}");
-        for link in Regex::new(r##"(?:href="#|labelledby=")([^"]*)""##)
-            .unwrap()
-            .captures_iter(&page)
-        {
-            assert!(ids.contains(&&link[1]), "{} leads nowhere", &link[1]);
+        for link in found(&page, r##"(?:href="#|labelledby=")([^"]*)""##) {
+            assert!(ids.contains(&link), "{link} leads nowhere");
         }
     }
 }
@@ -333,6 +324,15 @@ fn the_same_input_gives_the_same_page() {
         html::render(&example.input()),
         html::render(&example.input())
     );
+}
+
+/// The first group of every match.
+fn found<'a>(page: &'a str, pattern: &str) -> Vec<&'a str> {
+    let pattern = Regex::new(pattern).unwrap();
+    pattern
+        .captures_iter(page)
+        .map(|found| found.get(1).unwrap().as_str())
+        .collect()
 }
 
 /// A run whose target died.
@@ -465,50 +465,4 @@ fn hostile() -> Example {
         .warnings
         .push(Warning::Note { text: bad.into() });
     example
-}
-#[test]
-fn zz_time() {
-    for (n, e) in [
-        ("reg", fixture::regression()),
-        ("single", fixture::single()),
-        ("host", hostile()),
-    ] {
-        let t = std::time::Instant::now();
-        let page = html::render(&e.input());
-        eprintln!("{n} html {} bytes {:?}", page.len(), t.elapsed());
-        let t = std::time::Instant::now();
-        terminal::render(&e.input(), PLAIN);
-        eprintln!("{n} terminal {:?}", t.elapsed());
-        if let Ok(folder) = std::env::var("PLIMSOLL_LOOK") {
-            std::fs::write(format!("{folder}/{n}.html"), page).unwrap();
-        }
-    }
-    if let Ok(folder) = std::env::var("PLIMSOLL_LOOK") {
-        std::fs::write(
-            format!("{folder}/invalid.html"),
-            html::render(&invalid().input()),
-        )
-        .unwrap();
-        std::fs::write(
-            format!("{folder}/nothing.html"),
-            html::render(&nothing().input()),
-        )
-        .unwrap();
-        std::fs::write(
-            format!("{folder}/benches.html"),
-            html::render(&only_benches().input()),
-        )
-        .unwrap();
-        std::fs::write(
-            format!("{folder}/colour.txt"),
-            terminal::render(
-                &fixture::regression().input(),
-                TerminalStyle {
-                    colour: true,
-                    ..PLAIN
-                },
-            ),
-        )
-        .unwrap();
-    }
 }

@@ -4,4 +4,5 @@
     reason = "every test executable compiles this folder and uses its own part of it"
 )]
 
+pub(crate) mod project;
 pub(crate) mod servers;

@@ -11,34 +11,40 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 /// A folder with scenarios, removed in the end.
-pub struct Project {
+pub(crate) struct Project {
     folder: std::rc::Rc<tempfile::TempDir>,
     env: Vec<(String, String)>,
 }
 
 impl Project {
     /// An empty project.
-    pub fn new() -> Result<Self, Box<dyn Error>> {
-        Ok(Self { folder: std::rc::Rc::new(tempfile::tempdir()?), env: Vec::new() })
+    pub(crate) fn new() -> Result<Self, Box<dyn Error>> {
+        Ok(Self {
+            folder: std::rc::Rc::new(tempfile::tempdir()?),
+            env: Vec::new(),
+        })
     }
 
     /// The same project with one more variable in the environment of its calls.
-    pub fn with_env(&self, name: &str, value: &str) -> Self {
-        Self { folder: self.folder.clone(), env: vec![(name.to_owned(), value.to_owned())] }
+    pub(crate) fn with_env(&self, name: &str, value: &str) -> Self {
+        Self {
+            folder: self.folder.clone(),
+            env: vec![(name.to_owned(), value.to_owned())],
+        }
     }
 
     /// Its folder.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 
     /// A name that only this project has, to find its processes by.
-    pub fn marker(&self) -> String {
+    pub(crate) fn marker(&self) -> String {
         format!("server-{}", uuid::Uuid::new_v4().simple())
     }
 
     /// Writes a file, with its folders.
-    pub fn write(&self, name: &str, text: &str) -> Result<(), Box<dyn Error>> {
+    pub(crate) fn write(&self, name: &str, text: &str) -> Result<(), Box<dyn Error>> {
         let path = self.path().join(name);
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent)?;
@@ -47,45 +53,58 @@ impl Project {
     }
 
     /// Writes a small HTTP server in Python that takes its port as an argument.
-    pub fn write_server(&self, name: &str) -> Result<(), Box<dyn Error>> {
+    pub(crate) fn write_server(&self, name: &str) -> Result<(), Box<dyn Error>> {
         self.write(&format!("{name}.py"), PYTHON_SERVER)
     }
 
     /// Calls plimsoll, demands an exit code, and gives code, stdout and stderr.
-    pub fn output(&self, args: &[&str], expected: i32) -> Result<(i32, String, String), Box<dyn Error>> {
+    pub(crate) fn output(
+        &self,
+        args: &[&str],
+        expected: i32,
+    ) -> Result<(i32, String, String), Box<dyn Error>> {
         let output = self.command(args).output()?;
         let stdout = String::from_utf8(output.stdout)?;
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         let code = output.status.code();
         if code != Some(expected) {
-            return Err(format!("{args:?} gave {code:?}, not {expected}\n{stdout}\n{stderr}").into());
+            return Err(
+                format!("{args:?} gave {code:?}, not {expected}\n{stdout}\n{stderr}").into(),
+            );
         }
         Ok((expected, stdout, stderr))
     }
 
     /// As [`output`](Self::output) with `--format json`, and stdout read as one JSON value.
-    pub fn json(&self, args: &[&str], expected: i32) -> Result<Value, Box<dyn Error>> {
+    pub(crate) fn json(&self, args: &[&str], expected: i32) -> Result<Value, Box<dyn Error>> {
         let (_, stdout, _) = self.output(&[args, &["--format", "json"]].concat(), expected)?;
         serde_json::from_str(&stdout).map_err(|error| format!("{error} in {stdout}").into())
     }
 
     /// Starts plimsoll and goes on; its stderr goes to a file that [`says`](Self::says) reads.
-    pub fn spawn(&self, args: &[&str]) -> Result<Running, Box<dyn Error>> {
+    pub(crate) fn spawn(&self, args: &[&str]) -> Result<Running, Box<dyn Error>> {
         let mut command = self.command(args);
         let stderr = fs::File::create(self.path().join("stderr"))?;
         // A group of its own, so that an interrupt reaches it and not the tests.
-        command.process_group(0).stdout(Stdio::piped()).stderr(stderr);
+        command
+            .process_group(0)
+            .stdout(Stdio::piped())
+            .stderr(stderr);
         Ok(Running(command.spawn()?))
     }
 
     /// Whether the call that was spawned last has said `text`.
-    pub fn says(&self, text: &str) -> Option<()> {
+    pub(crate) fn says(&self, text: &str) -> Option<()> {
         let said = fs::read_to_string(self.path().join("stderr")).unwrap_or_default();
         said.contains(text).then_some(())
     }
 
     /// The files with that extension anywhere below a folder of the project, sorted.
-    pub fn files(&self, folder: &str, extension: &str) -> Result<Vec<PathBuf>, Box<dyn Error>> {
+    pub(crate) fn files(
+        &self,
+        folder: &str,
+        extension: &str,
+    ) -> Result<Vec<PathBuf>, Box<dyn Error>> {
         let mut found = Vec::new();
         let mut folders = vec![self.path().join(folder)];
         while let Some(folder) = folders.pop() {
@@ -116,24 +135,30 @@ impl Project {
 }
 
 /// A call that goes on.
-pub struct Running(Child);
+pub(crate) struct Running(Child);
 
 impl Running {
     /// SIGKILL to plimsoll alone.
-    pub fn kill(&mut self) -> Result<(), Box<dyn Error>> {
+    pub(crate) fn kill(&mut self) -> Result<(), Box<dyn Error>> {
         self.0.kill()?;
         self.0.wait()?;
         Ok(())
     }
 
     /// SIGINT to plimsoll's group, as Ctrl-C does.
-    pub fn interrupt(&self) -> Result<(), Box<dyn Error>> {
+    pub(crate) fn interrupt(&self) -> Result<(), Box<dyn Error>> {
         let group = nix::unistd::Pid::from_raw(i32::try_from(self.0.id())?);
-        Ok(nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGINT)?)
+        Ok(nix::sys::signal::killpg(
+            group,
+            nix::sys::signal::Signal::SIGINT,
+        )?)
     }
 
     /// Waits for its end: the exit code and stdout.
-    pub fn finish(&mut self, within: Duration) -> Result<(Option<i32>, String), Box<dyn Error>> {
+    pub(crate) fn finish(
+        &mut self,
+        within: Duration,
+    ) -> Result<(Option<i32>, String), Box<dyn Error>> {
         let status = wait_until(within, || self.0.try_wait().ok().flatten())?;
         let mut stdout = String::new();
         if let Some(pipe) = self.0.stdout.as_mut() {
@@ -152,25 +177,32 @@ impl Drop for Running {
 }
 
 /// An HTTP/1.1 server in Python that answers every request with the same body.
-pub struct PythonServer {
+pub(crate) struct PythonServer {
     child: Child,
     /// `http://127.0.0.1:PORT`.
-    pub url: String,
+    pub(crate) url: String,
 }
 
 impl PythonServer {
     /// Starts it on a free port.
-    pub fn start(body: &str) -> Result<Self, Box<dyn Error>> {
-        let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    pub(crate) fn start(body: &str) -> Result<Self, Box<dyn Error>> {
+        let port = std::net::TcpListener::bind("127.0.0.1:0")?
+            .local_addr()?
+            .port();
         let child = Command::new("python3")
             .args(["-c", PYTHON_SERVER, &port.to_string(), body])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
-        let server = Self { child, url: format!("http://127.0.0.1:{port}") };
+        let server = Self {
+            child,
+            url: format!("http://127.0.0.1:{port}"),
+        };
         wait_until(Duration::from_secs(10), || {
-            std::net::TcpStream::connect(("127.0.0.1", port)).ok().map(drop)
+            std::net::TcpStream::connect(("127.0.0.1", port))
+                .ok()
+                .map(drop)
         })?;
         Ok(server)
     }
@@ -208,8 +240,10 @@ Server(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 "#;
 
 /// The processes that have `text` in their command line or that work in a folder of that name.
-pub fn processes_mentioning(text: &str) -> Vec<i32> {
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+pub(crate) fn processes_mentioning(text: &str) -> Vec<i32> {
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
     let own = i32::try_from(std::process::id()).unwrap_or_default();
     entries
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok())
@@ -223,7 +257,10 @@ pub fn processes_mentioning(text: &str) -> Vec<i32> {
 }
 
 /// Asks again and again, for so long at most.
-pub fn wait_until<T>(within: Duration, mut ask: impl FnMut() -> Option<T>) -> Result<T, Box<dyn Error>> {
+pub(crate) fn wait_until<T>(
+    within: Duration,
+    mut ask: impl FnMut() -> Option<T>,
+) -> Result<T, Box<dyn Error>> {
     let began = Instant::now();
     loop {
         if let Some(answer) = ask() {

@@ -189,10 +189,16 @@ fn plan_of(named: Option<&Path>, run: &Run, output: &Output) -> Result<Option<Pl
     }
     // The file that made the run comes first, as long as it is still there and still that scenario.
     let made_it = run.scenario_file.iter().map(PathBuf::from);
-    let quiet = Output { quiet: true, ..*output };
+    let quiet = Output {
+        quiet: true,
+        ..*output
+    };
     let found = workspace::choose(&[], &quiet).map_or_else(|_| Vec::new(), |chosen| chosen.files);
     // A file with mistakes can't be the one, and is none of this call's business.
-    let mut plans = made_it.chain(found).filter_map(|file| scenario::check(&file).ok()).flatten();
+    let mut plans = made_it
+        .chain(found)
+        .filter_map(|file| scenario::check(&file).ok())
+        .flatten();
     Ok(plans.find(|plan| plan.id() == run.scenario))
 }
 

@@ -12,7 +12,7 @@ use crate::harness::scenario::{Problem, Rejection};
 
 /// Draws each problem with its lines of the file, and how many there are. `width` is that of the
 /// terminal in columns.
-pub(super) fn render(rejection: &Rejection, colour: bool, width: usize) -> String {
+pub fn render(rejection: &Rejection, colour: bool, width: usize) -> String {
     let Rejection {
         file,
         text,
@@ -56,7 +56,7 @@ pub(super) fn render(rejection: &Rejection, colour: bool, width: usize) -> Strin
 
 /// The problems for `--format json`: objects with file, line, column, code, message, label and help
 /// (or null). Lines and columns count from 1, columns in characters.
-pub(super) fn to_json(rejection: &Rejection) -> Vec<Value> {
+pub fn to_json(rejection: &Rejection) -> Vec<Value> {
     let file = rejection.file.display().to_string();
     let problems = rejection.problems.iter().map(|problem| {
         json!({

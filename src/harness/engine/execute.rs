@@ -14,6 +14,7 @@ use super::bench::{self, BenchError, Built};
 use super::load::{self, LoadError, LoadResult, Secrets, Shard, WorkerJob};
 use super::probe::{self, Look, Scraper};
 use super::process::{self, Exit, ProcessError, Processes, Sampler, Surroundings};
+use super::secrets::secret_names;
 use super::{Engine, Executed, LoadTick, Progress, Tick, http, metrics};
 use crate::harness::model::{
     InvalidReason, Measurement, Phase, PhaseSpan, ProbeSeries, ProcessSample, ProcessSeries,
@@ -38,7 +39,7 @@ type Observe<'run> = &'run (dyn Fn(Progress) + Send + Sync);
 #[derive(Debug)]
 pub struct SubjectEngine {
     exe: PathBuf,
-    secrets: BTreeMap<String, String>,
+    environment: BTreeMap<String, String>,
     bench_target_dir: Option<PathBuf>,
     benches: Vec<Built>,
 }
@@ -56,7 +57,9 @@ pub enum ExecuteError {
     #[error(transparent)]
     Bench(#[from] BenchError),
     /// The target is not there.
-    #[error("nothing answers at the target {url}: {cause}; start the server, or correct `target` in the scenario")]
+    #[error(
+        "nothing answers at the target {url}: {cause}; start the server, or correct `target` in the scenario"
+    )]
     Unreachable {
         /// The target.
         url: String,
@@ -72,12 +75,12 @@ pub enum ExecuteError {
 }
 
 impl SubjectEngine {
-    /// An engine whose supervisors and workers are started from `exe`, the plimsoll executable, with
-    /// the values of the variables that [`secret_names`](super::secret_names) asks for.
-    pub fn new(exe: PathBuf, secrets: BTreeMap<String, String>) -> Self {
+    /// An engine whose supervisors and workers are started from `exe`, the plimsoll executable. Of
+    /// the environment, only what a plan mentions as `{$env.NAME}` is handed on, and is a secret.
+    pub fn new(exe: PathBuf, environment: BTreeMap<String, String>) -> Self {
         Self {
             exe,
-            secrets,
+            environment,
             bench_target_dir: None,
             benches: Vec::new(),
         }
@@ -91,11 +94,22 @@ impl SubjectEngine {
         }
     }
 
+    /// The values of what the plan mentions. What has none is missed where it is needed.
+    fn secrets(&self, plan: &Plan) -> BTreeMap<String, String> {
+        secret_names(plan)
+            .into_iter()
+            .filter_map(|name| {
+                let value = self.environment.get(&name)?.clone();
+                Some((name, value))
+            })
+            .collect()
+    }
+
     fn surroundings(&self, plan: &Plan) -> Result<Surroundings, ExecuteError> {
         Ok(Surroundings::new(
             self.exe.clone(),
             plan.root.clone(),
-            self.secrets.clone(),
+            self.secrets(plan),
             http::client().map_err(ExecuteError::Client)?,
         ))
     }
@@ -144,6 +158,7 @@ impl SubjectEngine {
         let zero = Instant::now() + LEAD;
         let start_at = (SystemTime::now() + LEAD).duration_since(SystemTime::UNIX_EPOCH);
         let start_at_ns = start_at.map_or(0, |since| nanoseconds(since));
+        let secrets = self.secrets(plan);
         let jobs: Vec<WorkerJob> = plan
             .loads
             .iter()
@@ -155,7 +170,7 @@ impl SubjectEngine {
                     feeds: plan.feeds.clone(),
                     target: target.clone(),
                     phases: plan.phases,
-                    secrets: Secrets(self.secrets.clone()),
+                    secrets: Secrets(secrets.clone()),
                     start_at_ns,
                     late_ns: plan.generator.late_ns,
                     shard: Shard::WHOLE,
@@ -176,7 +191,13 @@ impl SubjectEngine {
         };
         let on_tick = |tick| watcher.keep_tick(tick);
         let driving = async {
-            let results = load::drive(&self.exe, &jobs, &plan.generator, over.subscribe(), &on_tick);
+            let results = load::drive(
+                &self.exe,
+                &jobs,
+                &plan.generator,
+                over.subscribe(),
+                &on_tick,
+            );
             let results = results.await;
             over.send_replace(true);
             results
@@ -187,7 +208,12 @@ impl SubjectEngine {
                 watcher.tell_ticks(),
                 watcher.tell_phases(),
                 watcher.carry_out_faults(),
-                join_all(watcher.scrapers.iter().map(|scraping| watcher.scrape_each_second(scraping))),
+                join_all(
+                    watcher
+                        .scrapers
+                        .iter()
+                        .map(|scraping| watcher.scrape_each_second(scraping))
+                ),
                 watcher.take_exits(&mut exits),
                 async {
                     if became_true(&mut stop).await {
@@ -197,7 +223,12 @@ impl SubjectEngine {
                 },
             )
         };
-        let boundaries = join_all(watcher.scrapers.iter().map(|scraping| watcher.scrape_boundaries(scraping)));
+        let boundaries = join_all(
+            watcher
+                .scrapers
+                .iter()
+                .map(|scraping| watcher.scrape_boundaries(scraping)),
+        );
         let results = tokio::select! {
             (results, _) = async { tokio::join!(driving, boundaries) } => results?,
             _ = background => Vec::new(),
@@ -222,7 +253,7 @@ impl Engine for SubjectEngine {
         self.benches.clear();
         for bench in &plan.benches {
             let target_dir = self.bench_target_dir.as_deref();
-            let built = bench::build(bench, &plan.root, target_dir, observe).await?;
+            let built = bench::build(&self.exe, bench, &plan.root, target_dir, observe).await?;
             self.benches.push(built);
         }
         Ok(())
@@ -244,7 +275,7 @@ impl Engine for SubjectEngine {
         };
         // What was cut short is not gone on with.
         if !self.benches.is_empty() && executed.invalid.is_empty() && !executed.partial {
-            let measured = bench::measure(&self.benches, stop, observe).await?;
+            let measured = bench::measure(&self.exe, &self.benches, stop, observe).await?;
             executed.measurement.benches = measured.benches;
             executed.partial = measured.partial;
         }
@@ -304,7 +335,9 @@ impl Watcher<'_> {
     /// The next whole second from the start of the load.
     fn next_second(&self) -> Duration {
         let passed = Instant::now().checked_duration_since(self.zero);
-        passed.map_or(Duration::ZERO, |passed| Duration::from_secs(passed.as_secs() + 1))
+        passed.map_or(Duration::ZERO, |passed| {
+            Duration::from_secs(passed.as_secs() + 1)
+        })
     }
 
     async fn until(&self, offset: Duration) {
@@ -468,7 +501,10 @@ impl Watcher<'_> {
         };
         // Somewhere between the question and the answer.
         let at_ns = self.offset_ns(asked + asked.elapsed() / 2);
-        let mut looks = scraping.looks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut looks = scraping
+            .looks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         looks.push(ProcessLook {
             at_ns,
             generation,
@@ -518,7 +554,10 @@ impl Watcher<'_> {
         let measure = phases.iter().find(|span| span.phase == Phase::Measure);
         let mut all = Vec::new();
         for scraping in &self.scrapers {
-            let mut looks = scraping.looks.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut looks = scraping
+                .looks
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             looks.sort_by_key(|look| look.at_ns);
             for (name, places) in &scraping.probes {
                 let value = |look: &ProcessLook, place: Option<usize>| look.values[place?];
@@ -533,7 +572,8 @@ impl Watcher<'_> {
                 let Some(plan) = self.plan.probes.get(name) else {
                     continue;
                 };
-                let (start_ns, end_ns) = measure.map_or((0, 0), |span| (signed(span.start_ns), signed(span.end_ns)));
+                let (start_ns, end_ns) =
+                    measure.map_or((0, 0), |span| (signed(span.start_ns), signed(span.end_ns)));
                 let mut series = probe::series(name, plan, &looks, start_ns, end_ns);
                 series.value = series.value.filter(|_| measure.is_some());
                 all.push(series);
@@ -553,7 +593,11 @@ fn scrapers(plan: &Plan, processes: &Processes, client: &reqwest::Client) -> Vec
         };
         let mut selectors: Vec<Selector> = Vec::new();
         let mut probes = Vec::new();
-        for (name, probe) in plan.probes.iter().filter(|(_, probe)| probe.process == process.name) {
+        for (name, probe) in plan
+            .probes
+            .iter()
+            .filter(|(_, probe)| probe.process == process.name)
+        {
             let (first, second) = match &probe.source {
                 ProbeSource::Ratio(part, whole) => (part, Some(whole)),
                 ProbeSource::Rate(only)
@@ -621,13 +665,19 @@ fn spans(phases: &PhasePlan, ended_ns: u64) -> Vec<PhaseSpan> {
         start_ns = end_ns;
         span
     });
-    spans.into_iter().filter(|span| span.start_ns < span.end_ns).collect()
+    spans
+        .into_iter()
+        .filter(|span| span.start_ns < span.end_ns)
+        .collect()
 }
 
 fn phase_at(phases: &PhasePlan, at_ns: u64) -> Phase {
     let spans = spans(phases, u64::MAX);
-    let span = spans.iter().find(|span| (span.start_ns..span.end_ns).contains(&at_ns));
-    span.or(spans.last()).map_or(Phase::Measure, |span| span.phase)
+    let span = spans
+        .iter()
+        .find(|span| (span.start_ns..span.end_ns).contains(&at_ns));
+    span.or(spans.last())
+        .map_or(Phase::Measure, |span| span.phase)
 }
 
 fn verb(action: FaultAction) -> &'static str {

@@ -1,20 +1,21 @@
 //! Plan → measurement: processes, load (goose), benches (criterion), probes.
 
-pub mod load;
-mod metrics;
 mod progress;
 mod secrets;
 mod redact;
 mod http;
-pub mod probe;
 pub mod process;
-pub mod machine;
+pub mod probe;
+pub mod load;
 pub mod bench;
+pub mod machine;
+mod metrics;
+mod execute;
 
+pub use self::execute::{ExecuteError, SubjectEngine};
 pub use self::metrics::metrics;
 pub use self::progress::{LoadTick, Progress, Tick};
 pub use self::redact::Redactor;
-pub use self::secrets::secret_names;
 
 use std::future::Future;
 

@@ -6,7 +6,7 @@ use crate::harness::scenario::{BodyPlan, Part, Plan, ProcessPlan, StepPlan, Temp
 
 /// The variables that a plan mentions as `{$env.NAME}`. Their values are secrets; whoever reads the
 /// environment hands them to the engine before anything starts.
-pub fn secret_names(plan: &Plan) -> BTreeSet<String> {
+pub(super) fn secret_names(plan: &Plan) -> BTreeSet<String> {
     let of_processes = plan.processes.iter().flat_map(of_process);
     let of_flows = plan
         .flows

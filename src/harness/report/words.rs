@@ -423,7 +423,6 @@ pub fn capitalised(sentence: &str) -> String {
 }
 
 fn passed(verdict: &Verdict) -> String {
-    let limits = verdict.limits.len() as u64;
     let gated = verdict.metrics.iter().filter(|metric| metric.gating);
     let (mut metrics, mut improved) = (0, 0);
     for metric in gated {
@@ -443,10 +442,19 @@ fn passed(verdict: &Verdict) -> String {
             format::count(i)
         )),
     };
-    let held = match limits {
-        0 => None,
-        1 => Some("the one limit holds".to_owned()),
-        n => Some(format!("all {} limits hold", format::count(n))),
+    let held = match verdict.limits.as_slice() {
+        [] => None,
+        [one] if margins.is_none() => Some(format!(
+            "the limit holds: {} is {}, and must be {}",
+            name(&one.metric),
+            against_limit(one),
+            demand(one)
+        )),
+        [_] => Some("the one limit holds".to_owned()),
+        all => Some(format!(
+            "all {} limits hold",
+            format::count(all.len() as u64)
+        )),
     };
     match (margins, held) {
         (None, None) => {

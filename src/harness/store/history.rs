@@ -4,6 +4,9 @@
 //! numbered parameters (`$1`), `ON CONFLICT DO NOTHING`, 64-bit integers, text and doubles. A run
 //! is one row with its whole JSON, plus one row a metric value, written in one transaction.
 //!
+//! The JSON is kept as it is: a run of half a minute under two loads is about 150 KB, and gzip would
+//! make it a third, at the price of a history that no SQL client can look into.
+//!
 //! SQLite runs in WAL mode with `synchronous = NORMAL`: a killed process loses nothing that was
 //! committed; a power cut may lose the last commits, never the file.
 

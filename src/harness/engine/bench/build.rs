@@ -1,9 +1,9 @@
 //! Building bench executables and finding where cargo put them.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde::Deserialize;
-use tokio::process::Command;
 
 use super::BenchError;
 use super::command;
@@ -40,9 +40,11 @@ pub struct Executable {
 }
 
 /// Builds the executables of `plan` with cargo in the folder `root`, in cargo's own target
-/// directory or in `target_dir`: one for each revision that is to be kept apart. Fails where cargo
+/// directory or in `target_dir`: one for each revision that is to be kept apart. cargo runs under a
+/// supervisor started from `exe`, the plimsoll executable. Fails where cargo
 /// does, with its last lines, and where the benches do not use a criterion whose files are known.
 pub async fn build(
+    exe: &Path,
     plan: &BenchPlan,
     root: &Path,
     target_dir: Option<&Path>,
@@ -59,7 +61,7 @@ pub async fn build(
     });
     let mut cargo = Command::new("cargo");
     cargo.args(&arguments).current_dir(root);
-    let finished = command::run(cargo, MAX_MESSAGES_BYTES).await;
+    let finished = command::run(exe, &cargo, MAX_MESSAGES_BYTES).await;
     let finished = finished.map_err(|source| BenchError::Start {
         program: "cargo".to_owned(),
         source,

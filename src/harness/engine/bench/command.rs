@@ -2,12 +2,12 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::process::{ExitStatus, Stdio};
+use std::path::Path;
+use std::process::{Command, ExitStatus};
 
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio::process::Command;
+
+use crate::harness::engine::process::spawn_under_supervisor;
 
 /// How much of the end of an output is kept, in bytes and lines.
 const TAIL_BYTES: usize = 16 << 10;
@@ -24,17 +24,14 @@ pub(super) struct Finished {
     pub(super) stderr_tail: String,
 }
 
-/// Runs `command` in a process group of its own. Where the future is dropped, the whole group is
-/// killed; what a finished program left behind in its group is killed as well.
-pub(super) async fn run(mut command: Command, stdout_limit: usize) -> io::Result<Finished> {
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .kill_on_drop(true)
-        .spawn()?;
-    let group = Group::of(child.id());
+/// Runs `command` through `exe supervise`: where the future is dropped, and where plimsoll dies, the
+/// program ends with all of its descendants, and so does what a finished program left behind.
+pub(super) async fn run(
+    exe: &Path,
+    command: &Command,
+    stdout_limit: usize,
+) -> io::Result<Finished> {
+    let (mut child, lifeline) = spawn_under_supervisor(exe, command).await?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let read_stdout = async {
         match stdout {
@@ -48,13 +45,9 @@ pub(super) async fn run(mut command: Command, stdout_limit: usize) -> io::Result
             None => Ok(String::new()),
         }
     };
-    let wait = async {
-        // Ends with the program: a descendant that holds the pipes open would keep the readers
-        // waiting for ever.
-        let _group = group;
-        child.wait().await
-    };
-    let (status, (stdout, cut), stderr_tail) = tokio::try_join!(wait, read_stdout, read_stderr)?;
+    let (status, (stdout, cut), stderr_tail) =
+        tokio::try_join!(child.wait(), read_stdout, read_stderr)?;
+    drop(lifeline);
     Ok(Finished {
         status,
         stdout,
@@ -99,24 +92,5 @@ async fn read_tail(mut source: impl AsyncRead + Unpin) -> io::Result<String> {
         }
         tail.extend(&chunk[..read]);
         tail.drain(..tail.len().saturating_sub(TAIL_BYTES));
-    }
-}
-
-/// A process group that is killed when this goes.
-struct Group(Option<Pid>);
-
-impl Group {
-    fn of(leader: Option<u32>) -> Self {
-        let pid = leader.and_then(|id| i32::try_from(id).ok());
-        Self(pid.map(Pid::from_raw))
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(group) = self.0 {
-            // It is usually gone already.
-            let _ = killpg(group, Signal::SIGKILL);
-        }
     }
 }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::path::Path;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
-use tokio::process::Command;
 use tokio::sync::watch;
 
 use super::command;
@@ -28,8 +29,10 @@ pub struct Measured {
 
 /// Invokes every executable as often as its plan says, in turn, so that a slow drift of the machine
 /// meets all of them alike. When `stop` becomes true, the invocation under way is killed and what
-/// the others gave is returned.
+/// the others gave is returned. Each runs under a supervisor started from `exe`, the plimsoll
+/// executable.
 pub async fn measure(
+    exe: &Path,
     built: &[Built],
     mut stop: watch::Receiver<bool>,
     observe: &(dyn Fn(Progress) + Send + Sync),
@@ -53,7 +56,7 @@ pub async fn measure(
                     Ok(_) = stop.wait_for(|stop| *stop) => {
                         return Ok(Measured { benches: collected.into_benches(), partial: true });
                     }
-                    results = invoke(executable, built, invocation) => results?,
+                    results = invoke(exe, executable, built, invocation) => results?,
                 };
                 if results.is_empty() && built.filter.is_none() {
                     return Err(BenchError::NoResult {
@@ -76,6 +79,7 @@ pub async fn measure(
 }
 
 async fn invoke(
+    exe: &Path,
     executable: &Executable,
     built: &Built,
     invocation: u32,
@@ -99,7 +103,8 @@ async fn invoke(
         bench.arg("--").arg(filter);
     }
     let limit = Duration::from_nanos(built.timeout_ns);
-    let Ok(finished) = tokio::time::timeout(limit, command::run(bench, STDOUT_BYTES)).await else {
+    let Ok(finished) = tokio::time::timeout(limit, command::run(exe, &bench, STDOUT_BYTES)).await
+    else {
         return Err(BenchError::TimedOut {
             target: target(),
             invocation,

@@ -138,7 +138,7 @@ fn effect_axis(reach: f64) -> Axis {
     for effect in [
         0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9,
     ] {
-        let at = (-effect as f64).ln_1p();
+        let at = f64::ln_1p(-effect);
         if last - at >= reach / 4.2 && at > -reach * 0.97 {
             ticks.push((at, format::effect(-effect)));
             last = at;
