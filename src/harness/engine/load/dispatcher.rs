@@ -134,7 +134,7 @@ mod tests {
             .iter_mut()
             .map(|user| user.try_recv().map(|ticket| ticket.due_ns))
             .collect();
-        due.sort_unstable_by_key(|due| due.unwrap_or(0));
+        due.sort_unstable_by_key(|due| due.as_ref().map_or(0, |due| *due));
         assert_eq!(due, [Ok(2), Ok(3), Ok(4)]);
     }
 
