@@ -215,12 +215,14 @@ async fn service_times_are_those_of_the_server() {
         let (response, service) = in_order(&load);
         let seen_ms = quantile_ms(service, 0.5);
         let true_ms = quantile_ms(&plain, 0.5);
-        eprintln!("slept {sleep_ms} ms: plain client {true_ms}, service time {seen_ms}");
         assert!(seen_ms >= sleep_ms as f64, "{seen_ms}");
         // A client costs time of its own; one without optimisation, more.
         let own_ms = if cfg!(debug_assertions) { 0.6 } else { 0.06 };
         let tolerance_ms = 0.01 * true_ms + own_ms;
-        assert!((seen_ms - true_ms).abs() < tolerance_ms);
+        assert!(
+            (seen_ms - true_ms).abs() < tolerance_ms,
+            "{seen_ms} ms instead of {true_ms} ms"
+        );
         assert_eq!(response.quantile_ns(0.5), service.quantile_ns(0.5));
     }
 }
@@ -250,18 +252,8 @@ async fn a_stall_is_seen_by_all_who_were_to_be_served_in_it() {
         10 * S,
     );
     let (load, invalid) = only(run(&[job]).await);
-    let (response, service) = in_order(&load);
+    let (response, _) = in_order(&load);
     let p99_ms = quantile_ms(response, 0.99);
-    eprintln!(
-        "p99 {p99_ms} ms, service p99 {} ms, ticket lateness p99 {} ms, {:?}",
-        quantile_ms(service, 0.99),
-        quantile_ms(&load.generator.ticket_lateness, 0.99),
-        load.generator
-            .samples
-            .iter()
-            .map(|s| s.cpu_cores)
-            .collect::<Vec<_>>(),
-    );
     assert_eq!(invalid, []);
     assert_eq!(load.counts.offered, u64::from(rate) * 10);
     assert_eq!(load.counts.completed, load.counts.offered);
