@@ -1,10 +1,10 @@
 //! The open model's clock: hands each arrival to an idle user at its due time, or drops it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use super::clock::LoadClock;
 use super::job::Shard;
@@ -15,19 +15,60 @@ use super::shape::Shape;
 const LONGEST_SLEEP: Duration = Duration::from_millis(50);
 
 /// An arrival that was handed out.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ticket {
     /// When it was due, in ns from the start of the load: its intended start.
     pub(super) due_ns: u64,
 }
 
-/// Where users wait for tickets. Without room in it, so that sending succeeds only where a user is
-/// waiting: exactly then is a user idle.
-pub(super) fn counter() -> (flume::Sender<Ticket>, flume::Receiver<Ticket>) {
-    flume::bounded(0)
+/// Where idle users wait for tickets.
+///
+/// No channel: what matters is that a ticket is handed out exactly where a user is idle, and that
+/// nobody is woken but the user who gets it. (flume's channel without room has the first property
+/// only as long as no receiver is faster than the one that was woken; then it wakes all of them,
+/// and until they wait again, everything seems busy.)
+#[derive(Debug, Default)]
+pub(super) struct Counter {
+    state: Mutex<Waiting>,
 }
 
-/// Dispatches a shard's arrivals until the shape ends or `stop` becomes true.
+#[derive(Debug, Default)]
+struct Waiting {
+    /// The one who became idle last is served first: its memory is still warm.
+    idle: Vec<oneshot::Sender<Ticket>>,
+    closed: bool,
+}
+
+impl Counter {
+    /// Makes the caller an idle user. The receiver gets a ticket, or an error once there are no more.
+    pub(super) fn wait(&self) -> oneshot::Receiver<Ticket> {
+        let (sender, receiver) = oneshot::channel();
+        let mut waiting = self.lock();
+        if !waiting.closed {
+            waiting.idle.push(sender);
+        }
+        receiver
+    }
+
+    /// Gives the ticket to an idle user; whether there was one.
+    fn hand_out(&self, ticket: Ticket) -> bool {
+        // A sender without a receiver belongs to a user who has gone.
+        std::iter::from_fn(|| self.lock().idle.pop()).any(|user| user.send(ticket).is_ok())
+    }
+
+    fn close(&self) {
+        let mut waiting = self.lock();
+        waiting.closed = true;
+        waiting.idle.clear();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Dispatches a shard's arrivals until the shape ends or `stop` becomes true, then closes the
+/// counter.
 ///
 /// This needs a thread of its own: the runtime's timers are as coarse as a millisecond, and users
 /// that are busy must not delay an arrival, only miss it. Due times are absolute, so a late wake-up
@@ -36,32 +77,33 @@ pub(super) fn dispatch(
     rate: &Shape,
     shard: Shard,
     clock: LoadClock,
-    tickets: &flume::Sender<Ticket>,
+    counter: &Counter,
     recorder: &Arc<Recorder>,
     stop: &watch::Receiver<bool>,
 ) {
     wake_up_promptly();
-    let due_times = (0..).map_while(|nth| rate.due_ns(shard.global(nth)));
-    for due_ns in due_times {
-        loop {
-            let left = clock.until(due_ns);
-            if left.is_zero() {
-                break;
-            }
-            thread::sleep(left.min(LONGEST_SLEEP));
-            if *stop.borrow() {
-                return;
-            }
+    let mut due_times = (0..).map_while(|nth| rate.due_ns(shard.global(nth)));
+    while let Some(due_ns) = due_times.next()
+        && wait_until(due_ns, clock, stop)
+    {
+        if !counter.hand_out(Ticket { due_ns }) {
+            recorder.dropped(due_ns);
         }
+    }
+    counter.close();
+}
+
+/// False where the load was stopped before.
+fn wait_until(due_ns: u64, clock: LoadClock, stop: &watch::Receiver<bool>) -> bool {
+    loop {
         if *stop.borrow() {
-            return;
+            return false;
         }
-        match tickets.try_send(Ticket { due_ns }) {
-            Ok(()) => {}
-            Err(flume::TrySendError::Full(_)) => recorder.dropped(due_ns),
-            // No users are left: the run is over.
-            Err(flume::TrySendError::Disconnected(_)) => return,
+        let left = clock.until(due_ns);
+        if left.is_zero() {
+            return true;
         }
+        thread::sleep(left.min(LONGEST_SLEEP));
     }
 }
 
@@ -70,5 +112,42 @@ fn wake_up_promptly() {
     #[cfg(target_os = "linux")]
     if let Err(error) = nix::sys::prctl::set_timerslack(1) {
         tracing::debug!(%error, "the timer slack stays as it is: tickets may be 50 µs late");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ticket_goes_to_exactly_one_idle_user() {
+        let counter = Counter::default();
+        let ticket = |due_ns| Ticket { due_ns };
+        assert!(!counter.hand_out(ticket(1)), "nobody is idle");
+        let mut users = [counter.wait(), counter.wait(), counter.wait()];
+        drop(std::mem::replace(&mut users[2], counter.wait()));
+        assert!(counter.hand_out(ticket(2)));
+        assert!(counter.hand_out(ticket(3)));
+        assert!(counter.hand_out(ticket(4)));
+        assert!(!counter.hand_out(ticket(5)), "one of the four has gone");
+        let mut due: Vec<_> = users
+            .iter_mut()
+            .map(|user| user.try_recv().map(|ticket| ticket.due_ns))
+            .collect();
+        due.sort_unstable_by_key(|due| due.as_ref().map_or(0, |due| *due));
+        assert_eq!(due, [Ok(2), Ok(3), Ok(4)]);
+    }
+
+    #[test]
+    fn nobody_waits_at_a_closed_counter() {
+        let counter = Counter::default();
+        let mut before = counter.wait();
+        counter.close();
+        let mut after = counter.wait();
+        let closed = Err(oneshot::error::TryRecvError::Closed);
+        assert_eq!(
+            (before.try_recv(), after.try_recv()),
+            (closed.clone(), closed)
+        );
     }
 }

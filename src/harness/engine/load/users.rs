@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::clock::LoadClock;
-use super::dispatcher::Ticket;
+use super::dispatcher::Counter;
 use super::flow::Flow;
 use super::job::Shard;
 use super::recorder::{Ended, Recorder};
@@ -44,7 +44,7 @@ pub(super) struct Crew {
 #[derive(Debug)]
 pub(super) enum Arrivals {
     /// When they are handed a ticket.
-    Open(flume::Receiver<Ticket>),
+    Open(Arc<Counter>),
     /// When they have ended the one before, as long as the shape has room for them.
     Closed(Shape),
 }
@@ -106,9 +106,9 @@ impl Crew {
     async fn live(&self, number: u64) {
         let mut values = Values::new(self.seed);
         match &self.arrivals {
-            Arrivals::Open(tickets) => {
-                // An error means that the dispatcher has gone, and that nobody left a ticket behind.
-                while let Ok(ticket) = tickets.recv_async().await {
+            Arrivals::Open(counter) => {
+                // An error means that there will be no more tickets.
+                while let Ok(ticket) = counter.wait().await {
                     self.iterate(&mut values, Some(ticket.due_ns)).await;
                 }
             }

@@ -16,7 +16,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::clerk::Clerk;
 use super::clock::LoadClock;
-use super::dispatcher::{Ticket, counter, dispatch};
+use super::dispatcher::{Counter, dispatch};
 use super::flow::{Flow, FlowError};
 use super::job::{LOAD_FORMAT, LoadFile, LoadFileError, WorkerEvent, WorkerJob};
 use super::recorder::Recorder;
@@ -159,11 +159,11 @@ async fn execute(job: WorkerJob) -> Result<(), WorkerError> {
         .name("clerk".to_owned())
         .spawn(move || clerk.work(&finished, |tick| say(&WorkerEvent::Tick(tick))))?;
 
-    if let Some((tickets, rate)) = tickets {
+    if let Some((counter, rate)) = tickets {
         let (recorder, stop, shard) = (Arc::clone(&recorder), stop.clone(), job.shard);
         thread::Builder::new()
             .name("dispatcher".to_owned())
-            .spawn(move || dispatch(&rate, shard, clock, &tickets, &recorder, &stop))?;
+            .spawn(move || dispatch(&rate, shard, clock, &counter, &recorder, &stop))?;
     }
     let crew = Arc::new(Crew {
         flow,
@@ -223,8 +223,8 @@ struct Setup {
     model: ArrivalModel,
     users: usize,
     arrivals: Arrivals,
-    /// In an open model: where the dispatcher leaves tickets, and the rate of the whole load.
-    tickets: Option<(flume::Sender<Ticket>, Shape)>,
+    /// In an open model: where the dispatcher hands out tickets, and the rate of the whole load.
+    tickets: Option<(Arc<Counter>, Shape)>,
     /// In an open model: the rate of this shard.
     rate: Option<Shape>,
 }
@@ -237,7 +237,7 @@ impl Setup {
                 stages,
                 max_in_flight,
             } => {
-                let (sender, receiver) = counter();
+                let counter = Arc::new(Counter::default());
                 let of = f64::from(job.shard.of);
                 let own: Vec<Stage> = stages
                     .iter()
@@ -250,8 +250,8 @@ impl Setup {
                 Self {
                     model: ArrivalModel::Open,
                     users: share(u64::from(*max_in_flight)),
-                    arrivals: Arrivals::Open(receiver),
-                    tickets: Some((sender, Shape::new(stages, total_ns))),
+                    arrivals: Arrivals::Open(Arc::clone(&counter)),
+                    tickets: Some((counter, Shape::new(stages, total_ns))),
                     rate: Some(Shape::new(&own, total_ns)),
                 }
             }
