@@ -237,8 +237,7 @@ fn phase_name(phase: Phase) -> &'static str {
 }
 
 fn load_text(load: &LoadTick) -> String {
-    let latency =
-        |value: Option<u64>| value.map_or_else(|| "–".to_owned(), format::duration_ns);
+    let latency = |value: Option<u64>| value.map_or_else(|| "–".to_owned(), format::duration_ns);
     let target = load
         .target_rate
         .map_or_else(String::new, |target| format!(" of {target:.0}"));
