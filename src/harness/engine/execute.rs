@@ -149,7 +149,7 @@ impl SubjectEngine {
         let target = match &plan.target {
             Some(Target::Process(name)) => processes.url(name).unwrap_or_default(),
             Some(Target::Url(url)) => {
-                reach(&client, url).await?;
+                reach(url).await?;
                 url.clone()
             }
             None => String::new(),
@@ -623,13 +623,34 @@ fn scrapers(plan: &Plan, processes: &Processes, client: &reqwest::Client) -> Vec
     scrapers
 }
 
-/// Whether anything answers there; what it answers is the scenario's business.
-async fn reach(client: &reqwest::Client, url: &str) -> Result<(), ExecuteError> {
-    let answer = client.get(url).timeout(REACHABLE_WITHIN).send().await;
-    answer.map(drop).map_err(|error| ExecuteError::Unreachable {
+/// Whether anything accepts connections there. No request is sent: that would be one that the scenario
+/// did not ask for.
+async fn reach(url: &str) -> Result<(), ExecuteError> {
+    let unreachable = |cause: String| ExecuteError::Unreachable {
         url: url.to_owned(),
-        cause: http::cause(&error),
-    })
+        cause,
+    };
+    let parsed = reqwest::Url::parse(url).map_err(|error| unreachable(error.to_string()))?;
+    // An IPv6 host is written in brackets, which name resolution doesn't know.
+    let host = parsed
+        .host_str()
+        .unwrap_or_default()
+        .trim_matches(['[', ']']);
+    let port = parsed.port_or_known_default().unwrap_or_default();
+    match timeout(
+        REACHABLE_WITHIN,
+        tokio::net::TcpStream::connect((host, port)),
+    )
+    .await
+    {
+        Ok(connected) => connected
+            .map(drop)
+            .map_err(|error| unreachable(error.to_string())),
+        Err(_) => Err(unreachable(format!(
+            "no connection within {} s",
+            REACHABLE_WITHIN.as_secs()
+        ))),
+    }
 }
 
 /// Waits until it is true; false where nobody is left who could make it so.
