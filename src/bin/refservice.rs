@@ -72,7 +72,14 @@ struct Arguments {
 
     /// Adds a delay, such as 20ms, to every request under /api: how the harness's own tests plant a
     /// regression
-    #[arg(long, value_name = "DURATION", hide = true, value_parser = duration, default_value = "0ms")]
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "REFSERVICE_INJECT_DELAY",
+        hide = true,
+        value_parser = duration,
+        default_value = "0ms"
+    )]
     inject_delay: Duration,
 }
 
