@@ -86,23 +86,20 @@ impl Connection {
     ) -> Result<(), Failure> {
         let (timeout, keep_body) = (request.timeout, request.keep_body);
         let performed = async {
-            match &mut *self {
+            match self {
                 Self::Own(connection) => connection.perform(request, answer).await,
                 Self::Pooled(client) => pooled::perform(client, request, answer).await,
             }
         };
-        let result = match tokio::time::timeout(timeout, performed).await {
-            Ok(result) => result,
-            Err(_) => Err(Failure {
-                kind: ErrorKind::Timeout,
-                message: format!("no whole answer within {timeout:?}"),
-            }),
-        };
-        if let (Self::Own(connection), Err(_)) = (self, &result) {
-            // Something of the old answer may still come over it.
-            connection.close();
+        match tokio::time::timeout(timeout, performed).await {
+            Ok(result) => result?,
+            Err(_) => {
+                return Err(Failure {
+                    kind: ErrorKind::Timeout,
+                    message: format!("no whole answer within {timeout:?}"),
+                });
+            }
         }
-        result?;
         if keep_body && answer.body_bytes > MAX_KEPT_BODY_BYTES as u64 {
             return Err(Failure {
                 kind: ErrorKind::Protocol,
