@@ -216,8 +216,8 @@ async fn service_times_are_those_of_the_server() {
         let seen_ms = quantile_ms(service, 0.5);
         let true_ms = quantile_ms(&plain, 0.5);
         assert!(seen_ms >= sleep_ms as f64, "{seen_ms}");
-        // A client costs time of its own; one without optimisation, more.
-        let own_ms = if cfg!(debug_assertions) { 0.6 } else { 0.06 };
+        // Without optimisation a client takes noticeable time of its own.
+        let own_ms = if cfg!(debug_assertions) { 0.6 } else { 0.0 };
         let tolerance_ms = 0.01 * true_ms + own_ms;
         assert!(
             (seen_ms - true_ms).abs() < tolerance_ms,

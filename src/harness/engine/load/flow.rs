@@ -52,6 +52,8 @@ pub enum FlowError {
 /// A compiled flow with its feeds.
 #[derive(Debug)]
 pub(super) struct Flow {
+    /// The server that all steps go to.
+    pub(super) origin: Url,
     /// In order.
     pub(super) steps: Vec<Step>,
     /// The request names, each once, in the order of the steps.
@@ -133,6 +135,7 @@ impl Flow {
             });
         }
         Ok(Self {
+            origin,
             steps,
             requests,
             feeds,

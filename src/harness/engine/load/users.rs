@@ -19,7 +19,7 @@ use super::job::Shard;
 use super::recorder::{Ended, Recorder};
 use super::shape::Shape;
 use super::template::Values;
-use super::transport::{Answer, Transport};
+use super::transport::{Answer, Connection, Transport};
 use crate::harness::model::ErrorKind;
 
 /// All users of a worker, and what they share.
@@ -105,11 +105,13 @@ impl Crew {
     /// The life of one user, by its number within the worker.
     async fn live(&self, number: u64) {
         let mut values = Values::new(self.seed);
+        let mut connection = self.transport.connection();
         match &self.arrivals {
             Arrivals::Open(counter) => {
                 // An error means that there will be no more tickets.
                 while let Ok(ticket) = counter.wait().await {
-                    self.iterate(&mut values, Some(ticket.due_ns)).await;
+                    self.iterate(&mut values, &mut connection, Some(ticket.due_ns))
+                        .await;
                 }
             }
             Arrivals::Closed(users) => {
@@ -122,7 +124,7 @@ impl Crew {
                     if *self.stop.borrow() {
                         return;
                     }
-                    self.iterate(&mut values, None).await;
+                    self.iterate(&mut values, &mut connection, None).await;
                 }
             }
         }
@@ -130,7 +132,7 @@ impl Crew {
 
     /// One pass through the flow, which ends with the first step that fails. `due_ns` is the due
     /// time of an arrival; in a closed model an iteration is due when it begins.
-    async fn iterate(&self, values: &mut Values, due_ns: Option<u64>) {
+    async fn iterate(&self, values: &mut Values, connection: &mut Connection, due_ns: Option<u64>) {
         let taken_ns = self.clock.now_ns();
         let intended_ns = due_ns.unwrap_or(taken_ns);
         self.recorder.began(intended_ns, due_ns, taken_ns);
@@ -158,7 +160,7 @@ impl Crew {
             let sent_ns = self.clock.now_ns();
             self.recorder.sending(step.request, due_or(sent_ns));
             let mut answer = Answer::default();
-            let exchanged = self.transport.exchange(request, &mut answer).await;
+            let exchanged = connection.exchange(request, &mut answer).await;
             let ended_ns = self.clock.now_ns();
             let checked = match exchanged {
                 Ok(()) => step.checks.apply(

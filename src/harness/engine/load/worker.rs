@@ -165,9 +165,10 @@ async fn execute(job: WorkerJob) -> Result<(), WorkerError> {
             .name("dispatcher".to_owned())
             .spawn(move || dispatch(&rate, shard, clock, &counter, &recorder, &stop))?;
     }
+    let transport = Transport::new(&flow.origin, users)?;
     let crew = Arc::new(Crew {
         flow,
-        transport: Transport::new(users)?,
+        transport,
         recorder,
         clock,
         arrivals,
