@@ -857,6 +857,49 @@ async fn an_exhausted_pool_is_told_at_once_and_recovers() {
 }
 
 #[tokio::test]
+async fn a_change_whose_client_went_away_shows_nevertheless() {
+    let folder = TempDir::new().unwrap();
+    let data = folder.path().display().to_string();
+    let env = [("REFSERVICE__POOL__SQLITE_BUSY_TIMEOUT_MS", "60000")];
+    let service = Service::start_ready(&["--records", "1000", "--data", &data], &env).await;
+    let path = "/api/v1/clients/7";
+    let mut client = service.get_json(path).await;
+    assert_eq!(x_cache(&service.get(path).await), "hit-l1");
+    for computed in [
+        "id",
+        "created_at",
+        "updated_at",
+        "appointments",
+        "paid_cents",
+    ] {
+        client.as_object_mut().unwrap().remove(computed);
+    }
+    client["given_name"] = "Changed".into();
+
+    // A writer outside keeps the change waiting until its client has gone away.
+    let url = format!("sqlite:{data}/reference.db");
+    let mut outside = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql("BEGIN IMMEDIATE")
+        .execute(&mut outside)
+        .await
+        .unwrap();
+    let request = service.http.put(format!("{}{path}", service.base));
+    let request = request.body(client.to_string());
+    let given_up = request.timeout(Duration::from_millis(500)).send().await;
+    assert!(given_up.unwrap_err().is_timeout());
+    assert_eq!(service.metric("pool_active").await, 1.0, "it never began");
+    sqlx::raw_sql("ROLLBACK")
+        .execute(&mut outside)
+        .await
+        .unwrap();
+    let since = Instant::now();
+    while service.get_json(path).await["given_name"] != "Changed" {
+        assert!(since.elapsed() < PATIENCE, "the change never showed");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
 async fn a_planted_delay_slows_the_api_alone() {
     let service =
         Service::start_ready(&["--records", "1000", "--inject-delay", "300ms"], &[]).await;

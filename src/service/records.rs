@@ -20,6 +20,7 @@ use super::app::App;
 use super::error::{ApiError, chain};
 use super::params::{Params, whole_number};
 use super::text::{check_line, check_one_of};
+use super::write::{Client, to_the_end};
 use crate::datalayer::batch::{
     BatchError, Column, Loaded, Loader, Row, Select, Value, fetch_rows, stream_batches,
 };
@@ -46,6 +47,7 @@ struct RecordInput {
 /// A bulk load under way.
 struct BulkLoad<'a> {
     app: &'a App,
+    client: Client,
     loader: Loader,
     clients: i64,
     tenants: BTreeSet<i64>,
@@ -66,6 +68,15 @@ pub(super) async fn bulk(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<serde_json::Value>, ApiError> {
+    to_the_end(|client| load(app, client, headers, body)).await
+}
+
+async fn load(
+    app: Arc<App>,
+    client: Client,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<serde_json::Value>, ApiError> {
     let kind = headers
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
@@ -76,7 +87,7 @@ pub(super) async fn bulk(
         .unwrap_or_default()
         .trim()
         .to_ascii_lowercase();
-    let mut load = BulkLoad::new(&app).await?;
+    let mut load = BulkLoad::new(&app, client).await?;
     let body = body.into_data_stream();
     let read = match kind.as_str() {
         "application/x-ndjson" | "application/ndjson" => load.read_lines(body).await,
@@ -107,15 +118,24 @@ pub(super) async fn generate(
     let [rows] = params.only(["rows"])?;
     let max = app.settings.service.generate_rows_max;
     let rows = whole_number("rows", rows.unwrap_or_default(), 1..=max)?;
+    to_the_end(|client| make(app, client, rows)).await
+}
+
+async fn make(
+    app: Arc<App>,
+    client: Client,
+    rows: u64,
+) -> Result<Json<serde_json::Value>, ApiError> {
     let mut loader = loader(&app);
     let first = app.claim_records(rows);
     let generated = async {
         for row in app.generator.records_from(first).take(rows as usize) {
+            client.check()?;
             loader.push(row).await?;
         }
-        loader.finish().await
+        loader.finish().await.map_err(ApiError::from)
     };
-    let loaded: Result<Loaded, BatchError> = generated.await;
+    let loaded: Result<Loaded, ApiError> = generated.await;
     analytics::forget(&app, 1..=app.tenants()).await;
     Ok(Json(summary(&loaded?)))
 }
@@ -199,7 +219,7 @@ fn summary(loaded: &Loaded) -> serde_json::Value {
 }
 
 impl<'a> BulkLoad<'a> {
-    async fn new(app: &'a App) -> Result<Self, ApiError> {
+    async fn new(app: &'a App, client: Client) -> Result<Self, ApiError> {
         // Clients are never removed, so whoever has an id up to this one is there.
         let columns = [Column::integer("id")];
         let sql = "SELECT max(id) FROM clients";
@@ -210,6 +230,7 @@ impl<'a> BulkLoad<'a> {
         };
         Ok(Self {
             app,
+            client,
             loader: loader(app),
             clients,
             tenants: BTreeSet::new(),
@@ -224,7 +245,7 @@ impl<'a> BulkLoad<'a> {
         let settings = &self.app.settings.service;
         let mut total = 0;
         let mut waiting = BytesMut::new();
-        while let Some(chunk) = body.next().await {
+        while let Some(chunk) = self.client.or_gone(body.next()).await? {
             let chunk = chunk.map_err(|_| ApiError::invalid_body("the body broke off"))?;
             total += chunk.len();
             if total > settings.bulk_body_max_bytes {
@@ -250,7 +271,7 @@ impl<'a> BulkLoad<'a> {
     ) -> Result<(), ApiError> {
         let limit = self.app.settings.service.bulk_array_max_bytes;
         let mut whole = BytesMut::new();
-        while let Some(chunk) = body.next().await {
+        while let Some(chunk) = self.client.or_gone(body.next()).await? {
             let chunk = chunk.map_err(|_| ApiError::invalid_body("the body broke off"))?;
             if whole.len() + chunk.len() > limit {
                 return Err(ApiError::too_large(limit));
@@ -261,6 +282,7 @@ impl<'a> BulkLoad<'a> {
             .map_err(|error| ApiError::invalid_body(format!("not an array of records: {error}")))?;
         drop(whole);
         for record in records {
+            self.client.check()?;
             self.take(record).await?;
         }
         Ok(())
