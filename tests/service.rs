@@ -342,7 +342,7 @@ async fn details(service: &Service) {
 
     // A change shows at once.
     let change = json!({
-        "tenant_id": 2, "given_name": "Zoë", "family_name": "O'Neil; DROP TABLE clients",
+        "tenant_id": integer(&row[1]), "given_name": "Zoë", "family_name": "O'Neil; DROP TABLE clients",
         "email": "zoe@example.com", "city": "Bandung", "status": "archived",
         "birth_date": "1990-02-28",
     });
@@ -362,6 +362,16 @@ async fn details(service: &Service) {
         json_of(after).await["family_name"],
         "O'Neil; DROP TABLE clients"
     );
+
+    // To another tenant the client is not there, and nobody moves it.
+    let mut other = change.clone();
+    other["tenant_id"] = (integer(&row[1]) % 5 + 1).into();
+    other["city"] = "Elsewhere".into();
+    let put = service.send(Method::PUT, "/api/v1/clients/7", "", other.to_string());
+    assert_eq!(put.await.status(), StatusCode::NOT_FOUND);
+    let after = service.get_json("/api/v1/clients/7").await;
+    assert_eq!(after["tenant_id"], expected["tenant_id"]);
+    assert_eq!(after["city"], "Bandung");
 
     // A new client, whom somebody looked for before.
     let next_id = CLIENTS_MADE + 1;
@@ -424,8 +434,9 @@ async fn dashboards(service: &Service) {
 }
 
 async fn loads_and_exports(service: &Service) {
+    let tenant = Generator::new(SEED, RECORD_COUNT).tenant_of(7).unwrap();
     let record = json!({
-        "tenant_id": 3, "client_id": 7, "diagnosed_on": "2025-01-31", "code": "C50.9",
+        "tenant_id": tenant, "client_id": 7, "diagnosed_on": "2025-01-31", "code": "C50.9",
         "stage": "II", "city": "Kota \"Baru\", Ambon", "cost_cents": 123,
     });
     let lines = format!("{record}\n\n{record}\r\n").repeat(800);
@@ -510,12 +521,34 @@ async fn loads_and_exports(service: &Service) {
     }
     assert_eq!((names.len(), rows), (8, total));
     let some = service
-        .get("/api/v1/records/export?tenant=3&code=C50.9")
+        .get(&format!(
+            "/api/v1/records/export?tenant={tenant}&code=C50.9"
+        ))
         .await
         .text()
         .await
         .unwrap();
     assert_eq!(some.lines().count(), 1602);
+
+    // A client of another tenant is a mistake, and so is nobody; one that was created is none.
+    let created = CLIENTS_MADE as i64 + 1;
+    for (tenant_id, client_id, status) in [
+        (tenant % 5 + 1, 7, 422),
+        (tenant, 999_999, 422),
+        (tenant % 5 + 1, created, 422),
+        (tenant, created, 200),
+    ] {
+        let mut record = record.clone();
+        record["tenant_id"] = tenant_id.into();
+        record["client_id"] = client_id.into();
+        let array = json!([record]).to_string();
+        let path = "/api/v1/records/bulk";
+        let answer = service
+            .send(Method::POST, path, "application/json", array)
+            .await;
+        assert_eq!(answer.status(), status, "{record}");
+    }
+    let total = total + 1;
 
     // A mistake ends a load; what was in a full batch before it stays, and is told.
     let lines = format!("{record}\n").repeat(1500) + "{\"tenant_id\": 3}\n";

@@ -132,7 +132,7 @@ async fn insert(app: Arc<App>, input: ClientInput) -> Result<Response, ApiError>
         .into_response())
 }
 
-/// `PUT /clients/{id}`: all of a client anew.
+/// `PUT /clients/{id}`: all of a client anew, within its tenant. To another tenant it is not there.
 pub(super) async fn update(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
@@ -149,8 +149,8 @@ async fn replace(
     input: ClientInput,
 ) -> Result<Json<serde_json::Value>, ApiError> {
     let values = [input.values(), vec![now().into(), id.into()]].concat();
-    let sql = "UPDATE clients SET tenant_id = $1, given_name = $2, family_name = $3, email = $4, \
-               city = $5, status = $6, birth_date = $7, updated_at = $8 WHERE id = $9 \
+    let sql = "UPDATE clients SET given_name = $2, family_name = $3, email = $4, city = $5, \
+               status = $6, birth_date = $7, updated_at = $8 WHERE id = $9 AND tenant_id = $1 \
                RETURNING id, tenant_id, given_name, family_name, email, city, status, birth_date, \
                created_at, updated_at";
     let rows = fetch_rows(

@@ -1,6 +1,6 @@
 //! `/api/v1/records`: bulk load, generation, export. None of them is ever in memory as a whole.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::Json;
@@ -49,7 +49,8 @@ struct BulkLoad<'a> {
     app: &'a App,
     client: Client,
     loader: Loader,
-    clients: i64,
+    /// Of the clients that the dataset does not have, those asked for so far, with their tenants.
+    newcomers: BTreeMap<i64, Option<i64>>,
     tenants: BTreeSet<i64>,
     rows: u64,
 }
@@ -87,7 +88,7 @@ async fn load(
         .unwrap_or_default()
         .trim()
         .to_ascii_lowercase();
-    let mut load = BulkLoad::new(&app, client).await?;
+    let mut load = BulkLoad::new(&app, client);
     let body = body.into_data_stream();
     let read = match kind.as_str() {
         "application/x-ndjson" | "application/ndjson" => load.read_lines(body).await,
@@ -219,23 +220,15 @@ fn summary(loaded: &Loaded) -> serde_json::Value {
 }
 
 impl<'a> BulkLoad<'a> {
-    async fn new(app: &'a App, client: Client) -> Result<Self, ApiError> {
-        // Clients are never removed, so whoever has an id up to this one is there.
-        let columns = [Column::integer("id")];
-        let sql = "SELECT max(id) FROM clients";
-        let rows = fetch_rows(&app.pool, ("read", "clients"), sql, &[], &columns).await?;
-        let clients = match rows.first().and_then(|row| row.first()) {
-            Some(Value::Integer(id)) => *id,
-            _ => 0,
-        };
-        Ok(Self {
+    fn new(app: &'a App, client: Client) -> Self {
+        Self {
             app,
             client,
             loader: loader(app),
-            clients,
+            newcomers: BTreeMap::new(),
             tenants: BTreeSet::new(),
             rows: 0,
-        })
+        }
     }
 
     async fn read_lines<E>(
@@ -299,13 +292,34 @@ impl<'a> BulkLoad<'a> {
     }
 
     async fn take(&mut self, record: RecordInput) -> Result<(), ApiError> {
-        record
-            .check(self.app, self.clients)
-            .map_err(|why| self.invalid(&why))?;
+        record.check(self.app).map_err(|why| self.invalid(&why))?;
+        if self.tenant_of(record.client_id).await? != Some(record.tenant_id) {
+            return Err(self.invalid("`client_id` names no client of this tenant"));
+        }
         self.tenants.insert(record.tenant_id);
         self.loader.push(record.into()).await?;
         self.rows += 1;
         Ok(())
+    }
+
+    /// The tenant of a client, which never changes.
+    async fn tenant_of(&mut self, client: i64) -> Result<Option<i64>, ApiError> {
+        if let Some(tenant) = self.app.generator.tenant_of(client) {
+            return Ok(Some(tenant));
+        }
+        if let Some(tenant) = self.newcomers.get(&client) {
+            return Ok(*tenant);
+        }
+        let columns = [Column::integer("tenant_id")];
+        let sql = "SELECT tenant_id FROM clients WHERE id = $1";
+        let statement = ("read", "clients");
+        let rows = fetch_rows(&self.app.pool, statement, sql, &[client.into()], &columns).await?;
+        let tenant = match rows.first().and_then(|row| row.first()) {
+            Some(Value::Integer(tenant)) => Some(*tenant),
+            _ => None,
+        };
+        self.newcomers.insert(client, tenant);
+        Ok(tenant)
     }
 
     fn check_line_length(&self, bytes: usize) -> Result<(), ApiError> {
@@ -322,12 +336,9 @@ impl<'a> BulkLoad<'a> {
 }
 
 impl RecordInput {
-    fn check(&self, app: &App, clients: i64) -> Result<(), String> {
+    fn check(&self, app: &App) -> Result<(), String> {
         if !app.has_tenant(self.tenant_id) {
             return Err("`tenant_id` names no tenant".to_owned());
-        }
-        if !(1..=clients).contains(&self.client_id) {
-            return Err("`client_id` names no client".to_owned());
         }
         match self.diagnosed_on.parse::<Date>() {
             Ok(date) if date.to_string() == self.diagnosed_on => {}
