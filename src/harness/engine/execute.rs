@@ -10,12 +10,12 @@ use futures_util::future::join_all;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep_until, timeout};
 
-use super::bench::{self, BenchError, Built};
+use super::bench::{self, BenchError, Built, Measured};
 use super::load::{self, LoadError, LoadResult, Secrets, Shard, WorkerJob};
 use super::probe::{self, Look, Scraper};
 use super::process::{self, Exit, ProcessError, Processes, Sampler, Surroundings};
 use super::secrets::secret_names;
-use super::{Engine, Executed, LoadTick, Progress, Tick, http, metrics};
+use super::{Engine, Executed, LoadTick, Progress, Redactor, Tick, http, metrics};
 use crate::harness::model::{
     InvalidReason, Measurement, Phase, PhaseSpan, ProbeSeries, ProcessSample, ProcessSeries,
     TimelineEvent,
@@ -53,7 +53,7 @@ pub enum ExecuteError {
     /// The load could not be driven.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// A bench could not be built, run or read.
+    /// A bench could not be built.
     #[error(transparent)]
     Bench(#[from] BenchError),
     /// The target is not there.
@@ -275,9 +275,8 @@ impl Engine for SubjectEngine {
         };
         // What was cut short is not gone on with.
         if !self.benches.is_empty() && executed.invalid.is_empty() && !executed.partial {
-            let measured = bench::measure(&self.exe, &self.benches, stop, observe).await?;
-            executed.measurement.benches = measured.benches;
-            executed.partial = measured.partial;
+            let measured = bench::measure(&self.exe, &self.benches, stop, observe).await;
+            keep_benches(&mut executed, measured, &Redactor::new(&self.secrets(plan)));
         }
         executed.metrics = metrics::metrics(plan, &executed.measurement);
         executed.duration_ns = nanoseconds(began.elapsed());
@@ -656,6 +655,24 @@ async fn reach(url: &str) -> Result<(), ExecuteError> {
 /// Waits until it is true; false where nobody is left who could make it so.
 async fn became_true(flag: &mut watch::Receiver<bool>) -> bool {
     flag.wait_for(|value| *value).await.is_ok()
+}
+
+/// Adds what the benches gave. That one fails says nothing against what the load measured before, so
+/// the run is kept, as an invalid one.
+fn keep_benches(
+    executed: &mut Executed,
+    measured: Result<Measured, BenchError>,
+    redactor: &Redactor,
+) {
+    match measured {
+        Ok(measured) => {
+            executed.measurement.benches = measured.benches;
+            executed.partial |= measured.partial;
+        }
+        Err(error) => executed.invalid.push(InvalidReason::BenchFailed {
+            message: redactor.redact(&error.to_string()).into_owned(),
+        }),
+    }
 }
 
 fn nothing_measured() -> Executed {

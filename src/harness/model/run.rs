@@ -138,6 +138,11 @@ pub enum InvalidReason {
         /// What it said last.
         message: String,
     },
+    /// A bench failed after it was built: it panicked, took too long, or left no result.
+    BenchFailed {
+        /// What it said.
+        message: String,
+    },
     /// A process of the scenario ended although no fault of the scenario stopped it.
     ProcessExited {
         /// The process.

@@ -294,6 +294,13 @@ pub fn invalid(reason: &InvalidReason) -> Spoken {
                 "Run it again with `--verbose`; if it repeats, it is a bug of Plimsoll worth reporting",
             )
         },
+        InvalidReason::BenchFailed { message } => Spoken {
+            detail: text::block(message),
+            ..Spoken::new(
+                "a bench failed",
+                "What it said is below; run it by itself with `cargo bench`, and correct it",
+            )
+        },
         InvalidReason::ProcessExited {
             process,
             status,
