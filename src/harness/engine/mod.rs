@@ -1,6 +1,7 @@
 //! Plan → measurement: processes, load (goose), benches (criterion), probes.
 
 mod progress;
+mod flag;
 mod secrets;
 mod redact;
 mod http;

@@ -149,7 +149,8 @@ pub enum InvalidReason {
         process: String,
         /// How it ended: `exit status 1` or `signal 9`.
         status: String,
-        /// When, in ns from the start of the load; negative before it.
+        /// When, in ns from the start of the load, or of the benches where there is no load; negative
+        /// before it.
         at_ns: i64,
         /// The last lines of its output.
         output: String,
