@@ -399,6 +399,19 @@ async fn every_failure_has_its_kind_and_none_stops_the_run() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn users_of_a_dead_target_rest_between_their_failures() {
+    let _machine = MACHINE.read().await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let refused = Server::answering(|_| ok("")).url();
+    let job = job(folder.path(), "refused", &refused, closed(2), S);
+    let (load, _) = only(run(&[job]).await);
+    assert_eq!(load.counts.completed, 0);
+    // At most one each 10 ms and user, and at least one in five of them on a busy machine.
+    let failed = load.counts.failed;
+    assert!((40..=202).contains(&failed), "{failed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_journey_feeds_extracts_checks_and_keeps_its_secrets() {
     let _machine = MACHINE.read().await;
     let folder = tempfile::tempdir().expect("a temporary folder");

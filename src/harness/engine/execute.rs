@@ -16,6 +16,7 @@ use super::load::{self, LoadError, LoadResult, Secrets, Shard, WorkerJob};
 use super::probe::{self, Look, Scraper};
 use super::process::{self, Exit, ProcessError, Processes, Sampler, Surroundings};
 use super::secrets::secret_names;
+use super::thinned::Thinned;
 use super::{Engine, Executed, LoadTick, Progress, Redactor, Tick, http, metrics};
 use crate::harness::model::{
     InvalidReason, Measurement, Phase, PhaseSpan, ProbeSeries, ProcessSample, ProcessSeries,
@@ -384,7 +385,7 @@ struct Watcher<'run> {
 #[derive(Default)]
 struct Seen {
     ticks: BTreeMap<String, LoadTick>,
-    samples: BTreeMap<String, Vec<ProcessSample>>,
+    samples: BTreeMap<String, Thinned<ProcessSample>>,
     events: Vec<TimelineEvent>,
     exits: Vec<InvalidReason>,
 }
@@ -395,6 +396,8 @@ struct Scraping {
     scraper: Scraper,
     /// The probes that need it, each with the places of its selectors among those of the scraper.
     probes: Vec<(String, [Option<usize>; 2])>,
+    /// All of them, some 100 bytes a second: the value over the measure phase is to be exact. What is
+    /// kept of them in the end is thinned.
     looks: Mutex<Vec<ProcessLook>>,
 }
 
@@ -466,7 +469,8 @@ impl Watcher<'_> {
             for (root, (at, sample)) in roots.into_iter().zip(samples) {
                 let at_ns = self.offset_ns(at);
                 let mut seen = self.seen();
-                let samples = seen.samples.entry(root.process).or_default();
+                let samples = seen.samples.entry(root.process);
+                let samples = samples.or_insert_with(|| Thinned::new(process::together));
                 samples.push(ProcessSample { at_ns, ..sample });
             }
             self.until(second).await;
@@ -489,13 +493,13 @@ impl Watcher<'_> {
         Tick {
             at_ns,
             of_ns: self.plan.phases.total_ns(),
-            phase: phase_at(&self.plan.phases, at_ns.saturating_sub(1)),
+            phase: load::phase_at(&self.plan.phases, at_ns.saturating_sub(1)),
             loads: loads
                 .filter_map(|load| seen.ticks.get(&load.name).cloned())
                 .collect(),
             processes: processes
                 .filter_map(|process| {
-                    let newest = seen.samples.get(&process.name)?.last()?;
+                    let newest = seen.samples.get(&process.name)?.newest()?;
                     Some((process.name.clone(), *newest))
                 })
                 .collect(),
@@ -617,7 +621,10 @@ impl Watcher<'_> {
                 .iter()
                 .map(|process| ProcessSeries {
                     name: process.name.clone(),
-                    samples: seen.samples.remove(&process.name).unwrap_or_default(),
+                    samples: seen
+                        .samples
+                        .remove(&process.name)
+                        .map_or_else(Vec::new, Thinned::finish),
                 })
                 .collect(),
             probes,
@@ -789,14 +796,14 @@ fn nothing_measured() -> Executed {
 
 /// The phases of a load that ended at `ended_ns`; those that it did not reach are left out.
 fn spans(phases: &PhasePlan, ended_ns: u64) -> Vec<PhaseSpan> {
-    let mut start_ns = 0;
+    let mut start_ns: u64 = 0;
     let lengths = [
         (Phase::Warmup, phases.warmup_ns),
         (Phase::Measure, phases.measure_ns),
         (Phase::Cooldown, phases.cooldown_ns),
     ];
     let spans = lengths.map(|(phase, length_ns)| {
-        let end_ns = start_ns + length_ns;
+        let end_ns = start_ns.saturating_add(length_ns);
         let span = PhaseSpan {
             phase,
             start_ns,
@@ -809,15 +816,6 @@ fn spans(phases: &PhasePlan, ended_ns: u64) -> Vec<PhaseSpan> {
         .into_iter()
         .filter(|span| span.start_ns < span.end_ns)
         .collect()
-}
-
-fn phase_at(phases: &PhasePlan, at_ns: u64) -> Phase {
-    let spans = spans(phases, u64::MAX);
-    let span = spans
-        .iter()
-        .find(|span| (span.start_ns..span.end_ns).contains(&at_ns));
-    span.or(spans.last())
-        .map_or(Phase::Measure, |span| span.phase)
 }
 
 fn verb(action: FaultAction) -> &'static str {

@@ -2,6 +2,7 @@
 
 mod progress;
 mod flag;
+mod thinned;
 mod secrets;
 mod redact;
 mod http;
