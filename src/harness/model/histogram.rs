@@ -158,15 +158,6 @@ impl LatencyHistogram {
         (self.counters().quantile_below(latency_ns) * self.count() as f64).round() as u64
     }
 
-    /// The recorded latencies in rising order, as (highest equivalent latency in ns, count).
-    pub fn buckets(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
-        self.counters()
-            .iter_recorded()
-            .map(|step| (step.value_iterated_to(), step.count_at_value()))
-            .collect::<Vec<_>>()
-            .into_iter()
-    }
-
     /// The HDR V2 encoding in base64.
     pub fn encode(&self) -> String {
         match &self.0 {
