@@ -143,11 +143,6 @@ impl LatencyHistogram {
         (!self.is_empty()).then(|| self.counters().mean())
     }
 
-    /// The smallest latency in ns (to three digits), or `None` for an empty histogram.
-    pub fn min_ns(&self) -> Option<u64> {
-        (!self.is_empty()).then(|| self.counters().min())
-    }
-
     /// The largest latency in ns (to three digits), or `None` for an empty histogram.
     pub fn max_ns(&self) -> Option<u64> {
         (!self.is_empty()).then(|| self.counters().max())
