@@ -342,7 +342,7 @@ async fn details(service: &Service) {
 
     // A change shows at once.
     let change = json!({
-        "tenant_id": 2, "given_name": "Zoë", "family_name": "O'Neil; DROP TABLE clients",
+        "tenant_id": integer(&row[1]), "given_name": "Zoë", "family_name": "O'Neil; DROP TABLE clients",
         "email": "zoe@example.com", "city": "Bandung", "status": "archived",
         "birth_date": "1990-02-28",
     });
@@ -362,6 +362,16 @@ async fn details(service: &Service) {
         json_of(after).await["family_name"],
         "O'Neil; DROP TABLE clients"
     );
+
+    // To another tenant the client is not there, and nobody moves it.
+    let mut other = change.clone();
+    other["tenant_id"] = (integer(&row[1]) % 5 + 1).into();
+    other["city"] = "Elsewhere".into();
+    let put = service.send(Method::PUT, "/api/v1/clients/7", "", other.to_string());
+    assert_eq!(put.await.status(), StatusCode::NOT_FOUND);
+    let after = service.get_json("/api/v1/clients/7").await;
+    assert_eq!(after["tenant_id"], expected["tenant_id"]);
+    assert_eq!(after["city"], "Bandung");
 
     // A new client, whom somebody looked for before.
     let next_id = CLIENTS_MADE + 1;
@@ -424,8 +434,9 @@ async fn dashboards(service: &Service) {
 }
 
 async fn loads_and_exports(service: &Service) {
+    let tenant = Generator::new(SEED, RECORD_COUNT).tenant_of(7).unwrap();
     let record = json!({
-        "tenant_id": 3, "client_id": 7, "diagnosed_on": "2025-01-31", "code": "C50.9",
+        "tenant_id": tenant, "client_id": 7, "diagnosed_on": "2025-01-31", "code": "C50.9",
         "stage": "II", "city": "Kota \"Baru\", Ambon", "cost_cents": 123,
     });
     let lines = format!("{record}\n\n{record}\r\n").repeat(800);
@@ -510,12 +521,34 @@ async fn loads_and_exports(service: &Service) {
     }
     assert_eq!((names.len(), rows), (8, total));
     let some = service
-        .get("/api/v1/records/export?tenant=3&code=C50.9")
+        .get(&format!(
+            "/api/v1/records/export?tenant={tenant}&code=C50.9"
+        ))
         .await
         .text()
         .await
         .unwrap();
     assert_eq!(some.lines().count(), 1602);
+
+    // A client of another tenant is a mistake, and so is nobody; one that was created is none.
+    let created = CLIENTS_MADE as i64 + 1;
+    for (tenant_id, client_id, status) in [
+        (tenant % 5 + 1, 7, 422),
+        (tenant, 999_999, 422),
+        (tenant % 5 + 1, created, 422),
+        (tenant, created, 200),
+    ] {
+        let mut record = record.clone();
+        record["tenant_id"] = tenant_id.into();
+        record["client_id"] = client_id.into();
+        let array = json!([record]).to_string();
+        let path = "/api/v1/records/bulk";
+        let answer = service
+            .send(Method::POST, path, "application/json", array)
+            .await;
+        assert_eq!(answer.status(), status, "{record}");
+    }
+    let total = total + 1;
 
     // A mistake ends a load; what was in a full batch before it stays, and is told.
     let lines = format!("{record}\n").repeat(1500) + "{\"tenant_id\": 3}\n";
@@ -854,6 +887,49 @@ async fn an_exhausted_pool_is_told_at_once_and_recovers() {
     );
     assert_eq!(write.status(), StatusCode::CREATED);
     service.wait_for("/api/v1/clients", StatusCode::OK).await;
+}
+
+#[tokio::test]
+async fn a_change_whose_client_went_away_shows_nevertheless() {
+    let folder = TempDir::new().unwrap();
+    let data = folder.path().display().to_string();
+    let env = [("REFSERVICE__POOL__SQLITE_BUSY_TIMEOUT_MS", "60000")];
+    let service = Service::start_ready(&["--records", "1000", "--data", &data], &env).await;
+    let path = "/api/v1/clients/7";
+    let mut client = service.get_json(path).await;
+    assert_eq!(x_cache(&service.get(path).await), "hit-l1");
+    for computed in [
+        "id",
+        "created_at",
+        "updated_at",
+        "appointments",
+        "paid_cents",
+    ] {
+        client.as_object_mut().unwrap().remove(computed);
+    }
+    client["given_name"] = "Changed".into();
+
+    // A writer outside keeps the change waiting until its client has gone away.
+    let url = format!("sqlite:{data}/reference.db");
+    let mut outside = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql("BEGIN IMMEDIATE")
+        .execute(&mut outside)
+        .await
+        .unwrap();
+    let request = service.http.put(format!("{}{path}", service.base));
+    let request = request.body(client.to_string());
+    let given_up = request.timeout(Duration::from_millis(500)).send().await;
+    assert!(given_up.unwrap_err().is_timeout());
+    assert_eq!(service.metric("pool_active").await, 1.0, "it never began");
+    sqlx::raw_sql("ROLLBACK")
+        .execute(&mut outside)
+        .await
+        .unwrap();
+    let since = Instant::now();
+    while service.get_json(path).await["given_name"] != "Changed" {
+        assert!(since.elapsed() < PATIENCE, "the change never showed");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test]

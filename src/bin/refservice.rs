@@ -66,13 +66,20 @@ struct Arguments {
           value_parser = clap::value_parser!(u64).range(1000..=5_000_000))]
     records: u64,
 
-    /// A TOML file with [service], [cache], [pool] and [batch]
+    /// A TOML file with the sections service, cache, pool and batch
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
     /// Adds a delay, such as 20ms, to every request under /api: how the harness's own tests plant a
     /// regression
-    #[arg(long, value_name = "DURATION", hide = true, value_parser = duration, default_value = "0ms")]
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "REFSERVICE_INJECT_DELAY",
+        hide = true,
+        value_parser = duration,
+        default_value = "0ms"
+    )]
     inject_delay: Duration,
 }
 

@@ -18,6 +18,7 @@ use super::app::App;
 use super::error::{ApiError, LoadError};
 use super::params::Params;
 use super::text::{check_line, check_one_of};
+use super::write::to_the_end;
 use crate::datalayer::batch::{Column, Listing, Row, Value, fetch_rows};
 use crate::datalayer::cache::Kind;
 use crate::datalayer::dataset::CLIENTS;
@@ -95,6 +96,10 @@ pub(super) async fn create(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, ApiError> {
     let input = ClientInput::read(&app, body)?;
+    to_the_end(|_| insert(app, input)).await
+}
+
+async fn insert(app: Arc<App>, input: ClientInput) -> Result<Response, ApiError> {
     let now = now();
     let values = [input.values(), vec![now.clone().into(), now.into()]].concat();
     let sql = "INSERT INTO clients (tenant_id, given_name, family_name, email, city, status, \
@@ -127,7 +132,7 @@ pub(super) async fn create(
         .into_response())
 }
 
-/// `PUT /clients/{id}`: all of a client anew.
+/// `PUT /clients/{id}`: all of a client anew, within its tenant. To another tenant it is not there.
 pub(super) async fn update(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
@@ -135,9 +140,17 @@ pub(super) async fn update(
 ) -> Result<Json<serde_json::Value>, ApiError> {
     let id = parse_id(&id)?;
     let input = ClientInput::read(&app, body)?;
+    to_the_end(|_| replace(app, id, input)).await
+}
+
+async fn replace(
+    app: Arc<App>,
+    id: i64,
+    input: ClientInput,
+) -> Result<Json<serde_json::Value>, ApiError> {
     let values = [input.values(), vec![now().into(), id.into()]].concat();
-    let sql = "UPDATE clients SET tenant_id = $1, given_name = $2, family_name = $3, email = $4, \
-               city = $5, status = $6, birth_date = $7, updated_at = $8 WHERE id = $9 \
+    let sql = "UPDATE clients SET given_name = $2, family_name = $3, email = $4, city = $5, \
+               status = $6, birth_date = $7, updated_at = $8 WHERE id = $9 AND tenant_id = $1 \
                RETURNING id, tenant_id, given_name, family_name, email, city, status, birth_date, \
                created_at, updated_at";
     let rows = fetch_rows(
@@ -147,11 +160,10 @@ pub(super) async fn update(
         &values,
         CLIENTS.columns,
     );
-    let row = rows
-        .await?
-        .pop()
-        .ok_or_else(|| ApiError::not_found("client"))?;
+    let rows = rows.await;
+    // After an error too: a connection that breaks may have brought the change through.
     app.cache.invalidate(&detail_key(id)).await;
+    let row = rows?.pop().ok_or_else(|| ApiError::not_found("client"))?;
     Ok(Json(object(CLIENTS.columns, &row)))
 }
 

@@ -11,6 +11,7 @@ mod router;
 mod error;
 mod params;
 mod text;
+mod write;
 mod clients;
 mod analytics;
 mod records;

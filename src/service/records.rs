@@ -1,6 +1,6 @@
 //! `/api/v1/records`: bulk load, generation, export. None of them is ever in memory as a whole.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::Json;
@@ -20,6 +20,7 @@ use super::app::App;
 use super::error::{ApiError, chain};
 use super::params::{Params, whole_number};
 use super::text::{check_line, check_one_of};
+use super::write::{Client, to_the_end};
 use crate::datalayer::batch::{
     BatchError, Column, Loaded, Loader, Row, Select, Value, fetch_rows, stream_batches,
 };
@@ -46,8 +47,10 @@ struct RecordInput {
 /// A bulk load under way.
 struct BulkLoad<'a> {
     app: &'a App,
+    client: Client,
     loader: Loader,
-    clients: i64,
+    /// Of the clients that the dataset does not have, those asked for so far, with their tenants.
+    newcomers: BTreeMap<i64, Option<i64>>,
     tenants: BTreeSet<i64>,
     rows: u64,
 }
@@ -66,6 +69,15 @@ pub(super) async fn bulk(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<serde_json::Value>, ApiError> {
+    to_the_end(|client| load(app, client, headers, body)).await
+}
+
+async fn load(
+    app: Arc<App>,
+    client: Client,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<serde_json::Value>, ApiError> {
     let kind = headers
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
@@ -76,7 +88,7 @@ pub(super) async fn bulk(
         .unwrap_or_default()
         .trim()
         .to_ascii_lowercase();
-    let mut load = BulkLoad::new(&app).await?;
+    let mut load = BulkLoad::new(&app, client);
     let body = body.into_data_stream();
     let read = match kind.as_str() {
         "application/x-ndjson" | "application/ndjson" => load.read_lines(body).await,
@@ -107,15 +119,24 @@ pub(super) async fn generate(
     let [rows] = params.only(["rows"])?;
     let max = app.settings.service.generate_rows_max;
     let rows = whole_number("rows", rows.unwrap_or_default(), 1..=max)?;
+    to_the_end(|client| make(app, client, rows)).await
+}
+
+async fn make(
+    app: Arc<App>,
+    client: Client,
+    rows: u64,
+) -> Result<Json<serde_json::Value>, ApiError> {
     let mut loader = loader(&app);
     let first = app.claim_records(rows);
     let generated = async {
         for row in app.generator.records_from(first).take(rows as usize) {
+            client.check()?;
             loader.push(row).await?;
         }
-        loader.finish().await
+        loader.finish().await.map_err(ApiError::from)
     };
-    let loaded: Result<Loaded, BatchError> = generated.await;
+    let loaded: Result<Loaded, ApiError> = generated.await;
     analytics::forget(&app, 1..=app.tenants()).await;
     Ok(Json(summary(&loaded?)))
 }
@@ -199,22 +220,15 @@ fn summary(loaded: &Loaded) -> serde_json::Value {
 }
 
 impl<'a> BulkLoad<'a> {
-    async fn new(app: &'a App) -> Result<Self, ApiError> {
-        // Clients are never removed, so whoever has an id up to this one is there.
-        let columns = [Column::integer("id")];
-        let sql = "SELECT max(id) FROM clients";
-        let rows = fetch_rows(&app.pool, ("read", "clients"), sql, &[], &columns).await?;
-        let clients = match rows.first().and_then(|row| row.first()) {
-            Some(Value::Integer(id)) => *id,
-            _ => 0,
-        };
-        Ok(Self {
+    fn new(app: &'a App, client: Client) -> Self {
+        Self {
             app,
+            client,
             loader: loader(app),
-            clients,
+            newcomers: BTreeMap::new(),
             tenants: BTreeSet::new(),
             rows: 0,
-        })
+        }
     }
 
     async fn read_lines<E>(
@@ -224,7 +238,7 @@ impl<'a> BulkLoad<'a> {
         let settings = &self.app.settings.service;
         let mut total = 0;
         let mut waiting = BytesMut::new();
-        while let Some(chunk) = body.next().await {
+        while let Some(chunk) = self.client.or_gone(body.next()).await? {
             let chunk = chunk.map_err(|_| ApiError::invalid_body("the body broke off"))?;
             total += chunk.len();
             if total > settings.bulk_body_max_bytes {
@@ -250,7 +264,7 @@ impl<'a> BulkLoad<'a> {
     ) -> Result<(), ApiError> {
         let limit = self.app.settings.service.bulk_array_max_bytes;
         let mut whole = BytesMut::new();
-        while let Some(chunk) = body.next().await {
+        while let Some(chunk) = self.client.or_gone(body.next()).await? {
             let chunk = chunk.map_err(|_| ApiError::invalid_body("the body broke off"))?;
             if whole.len() + chunk.len() > limit {
                 return Err(ApiError::too_large(limit));
@@ -261,6 +275,7 @@ impl<'a> BulkLoad<'a> {
             .map_err(|error| ApiError::invalid_body(format!("not an array of records: {error}")))?;
         drop(whole);
         for record in records {
+            self.client.check()?;
             self.take(record).await?;
         }
         Ok(())
@@ -277,13 +292,34 @@ impl<'a> BulkLoad<'a> {
     }
 
     async fn take(&mut self, record: RecordInput) -> Result<(), ApiError> {
-        record
-            .check(self.app, self.clients)
-            .map_err(|why| self.invalid(&why))?;
+        record.check(self.app).map_err(|why| self.invalid(&why))?;
+        if self.tenant_of(record.client_id).await? != Some(record.tenant_id) {
+            return Err(self.invalid("`client_id` names no client of this tenant"));
+        }
         self.tenants.insert(record.tenant_id);
         self.loader.push(record.into()).await?;
         self.rows += 1;
         Ok(())
+    }
+
+    /// The tenant of a client, which never changes.
+    async fn tenant_of(&mut self, client: i64) -> Result<Option<i64>, ApiError> {
+        if let Some(tenant) = self.app.generator.tenant_of(client) {
+            return Ok(Some(tenant));
+        }
+        if let Some(tenant) = self.newcomers.get(&client) {
+            return Ok(*tenant);
+        }
+        let columns = [Column::integer("tenant_id")];
+        let sql = "SELECT tenant_id FROM clients WHERE id = $1";
+        let statement = ("read", "clients");
+        let rows = fetch_rows(&self.app.pool, statement, sql, &[client.into()], &columns).await?;
+        let tenant = match rows.first().and_then(|row| row.first()) {
+            Some(Value::Integer(tenant)) => Some(*tenant),
+            _ => None,
+        };
+        self.newcomers.insert(client, tenant);
+        Ok(tenant)
     }
 
     fn check_line_length(&self, bytes: usize) -> Result<(), ApiError> {
@@ -300,12 +336,9 @@ impl<'a> BulkLoad<'a> {
 }
 
 impl RecordInput {
-    fn check(&self, app: &App, clients: i64) -> Result<(), String> {
+    fn check(&self, app: &App) -> Result<(), String> {
         if !app.has_tenant(self.tenant_id) {
             return Err("`tenant_id` names no tenant".to_owned());
-        }
-        if !(1..=clients).contains(&self.client_id) {
-            return Err("`client_id` names no client".to_owned());
         }
         match self.diagnosed_on.parse::<Date>() {
             Ok(date) if date.to_string() == self.diagnosed_on => {}

@@ -39,17 +39,17 @@ impl InFlight {
         }
     }
 
-    /// What is under way for this key must not be kept.
+    /// What is under way for this key must not be kept, and is no answer to whoever asks from now on.
     pub(super) fn void(&self, key: &str) {
-        if let Some(flight) = self.lock().get(key) {
-            flight.voided.store(true, Ordering::Relaxed);
+        if let Some(flight) = self.lock().get_mut(key) {
+            flight.void();
         }
     }
 
     /// What is under way for any key must not be kept.
     pub(super) fn void_all(&self) {
-        for flight in self.lock().values() {
-            flight.voided.store(true, Ordering::Relaxed);
+        for flight in self.lock().values_mut() {
+            flight.void();
         }
     }
 
@@ -65,7 +65,20 @@ impl InFlight {
     }
 }
 
+impl Flight {
+    /// What begins after this is not void: it reads what the change has left.
+    fn void(&mut self) {
+        std::mem::take(&mut self.voided).store(true, Ordering::Relaxed);
+    }
+}
+
 impl Load<'_> {
+    /// Set once what this read brings must not be kept; it goes along with the value, so that
+    /// nobody takes a voided one for good between its storing and its removal.
+    pub(super) fn voided(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.voided)
+    }
+
     /// What this read brings must not be kept.
     pub(super) fn void(&self) {
         self.voided.store(true, Ordering::Relaxed);
@@ -73,7 +86,7 @@ impl Load<'_> {
 
     /// Takes the read off the list; `true` when its value must not be kept.
     pub(super) fn end(self) -> bool {
-        let voided = Arc::clone(&self.voided);
+        let voided = self.voided();
         drop(self);
         voided.load(Ordering::Relaxed)
     }
@@ -124,7 +137,9 @@ mod tests {
         drop(cancelled);
         assert!(!first.end());
         list.void("a");
+        let third = list.begin("a".into());
         assert!(second.end());
+        assert!(!third.end(), "it began after the change");
         assert!(!list.begin("a".into()).end(), "a later read starts anew");
     }
 }

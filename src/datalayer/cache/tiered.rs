@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -45,6 +45,10 @@ struct Entry {
     ttl: Duration,
     origin: Tier,
     hits: Arc<AtomicU64>,
+    /// When the read began that brought it.
+    begun: Instant,
+    /// Set when its key was changed since then.
+    voided: Arc<AtomicBool>,
 }
 
 /// Every write starts a lifetime of its own.
@@ -85,8 +89,9 @@ impl TieredCache {
         }
         let key = Arc::<str>::from(key);
         let load = shared.in_flight.begin(Arc::clone(&key));
+        let entry = Entry::begin(load.voided());
         let stored = shared.l2.get(&key).await?;
-        let entry = Entry::new(stored.value, stored.ttl, Tier::L2);
+        let entry = entry.with(stored.value, stored.ttl, Tier::L2);
         let value = entry.value.clone();
         shared.l1.insert(Arc::clone(&key), entry).await;
         shared.settle(load, &key).await;
@@ -114,21 +119,37 @@ impl TieredCache {
         if let Some(value) = shared.first(key).await {
             return Ok((value, Tier::L1));
         }
+        let asked = Instant::now();
         let key = Arc::<str>::from(key);
-        let mut load = None;
-        let result = shared
-            .l1
-            .try_get_with(Arc::clone(&key), async {
-                let load = load.insert(shared.in_flight.begin(Arc::clone(&key)));
-                shared.fetch(kind, &key, loader, load).await
-            })
-            .await;
-        match load {
-            Some(load) => shared.settle(load, &key).await,
-            None => shared.counters.coalesced.add_one(),
+        let mut loader = Some(loader);
+        loop {
+            let mut load = None;
+            let result = shared
+                .l1
+                .try_get_with(Arc::clone(&key), async {
+                    let load = load.insert(shared.in_flight.begin(Arc::clone(&key)));
+                    let loader = loader.take().expect("BUG: whoever loads does not go round");
+                    shared.fetch(kind, &key, loader, load).await
+                })
+                .await;
+            if let Some(load) = load {
+                shared.settle(load, &key).await;
+                let entry = result.map_err(Arc::unwrap_or_clone)?;
+                return Ok((entry.value, entry.origin));
+            }
+            // Somebody else's load. If its key was changed meanwhile, that may have been before this
+            // reader asked, who must not be given what was there before the change.
+            match result {
+                Ok(entry) if entry.is_void() && entry.begun < asked => {
+                    shared.remove_void(&key).await;
+                }
+                result => {
+                    shared.counters.coalesced.add_one();
+                    let entry = result.map_err(Arc::unwrap_or_clone)?;
+                    return Ok((entry.value, entry.origin));
+                }
+            }
         }
-        let entry = result.map_err(Arc::unwrap_or_clone)?;
-        Ok((entry.value, entry.origin))
     }
 
     /// Stores a value in both tiers. A load of the key that is under way will not replace it.
@@ -139,7 +160,10 @@ impl TieredCache {
         shared.in_flight.void(key);
         shared
             .l1
-            .insert(key.into(), Entry::new(value, ttl, Tier::L1))
+            .insert(
+                key.into(),
+                Entry::begin(Arc::default()).with(value, ttl, Tier::L1),
+            )
             .await;
     }
 
@@ -201,7 +225,8 @@ impl Shared {
     /// The first tier's answer, counted.
     async fn first(&self, key: &str) -> Option<Bytes> {
         let started = Instant::now();
-        let Some(entry) = self.l1.get(key).await else {
+        let entry = self.l1.get(key).await;
+        let Some(entry) = entry.filter(|entry| !entry.is_void()) else {
             self.counters.l1.misses.add_one();
             return None;
         };
@@ -224,8 +249,9 @@ impl Shared {
         L: Future<Output = Result<Bytes, E>> + Send,
         E: Into<Box<dyn Error + Send + Sync>>,
     {
+        let entry = Entry::begin(load.voided());
         let lease = match self.l2.before_load(key).await {
-            Before::Found(stored) => return Ok(Entry::new(stored.value, stored.ttl, Tier::L2)),
+            Before::Found(stored) => return Ok(entry.with(stored.value, stored.ttl, Tier::L2)),
             Before::Leased(lease) => Some(lease),
             Before::Alone => None,
         };
@@ -246,26 +272,49 @@ impl Shared {
         {
             load.void();
         }
-        Ok(Entry::new(value, ttl, Tier::Loader))
+        Ok(entry.with(value, ttl, Tier::Loader))
     }
 
     /// Ends a load whose value the first tier has stored, and removes the value if the key was
     /// changed while it was under way.
     async fn settle(&self, load: Load<'_>, key: &str) {
         if load.end() {
+            self.remove_void(key).await;
+        }
+    }
+
+    /// Removes a value that must not be kept; a newer one stays, or at worst is loaded again.
+    async fn remove_void(&self, key: &str) {
+        if self.l1.get(key).await.is_some_and(|entry| entry.is_void()) {
             self.l1.invalidate(key).await;
         }
     }
 }
 
 impl Entry {
-    fn new(value: Bytes, ttl: Duration, origin: Tier) -> Self {
+    /// An entry that is being read from now on; `voided` is to be set when its key is changed.
+    fn begin(voided: Arc<AtomicBool>) -> Self {
+        Self {
+            value: Bytes::new(),
+            ttl: Duration::ZERO,
+            origin: Tier::Loader,
+            hits: Arc::default(),
+            begun: Instant::now(),
+            voided,
+        }
+    }
+
+    fn with(self, value: Bytes, ttl: Duration, origin: Tier) -> Self {
         Self {
             value,
             ttl,
             origin,
-            hits: Arc::default(),
+            ..self
         }
+    }
+
+    fn is_void(&self) -> bool {
+        self.voided.load(Ordering::Relaxed)
     }
 }
 
@@ -535,6 +584,46 @@ mod tests {
             task.await.unwrap();
             assert_eq!(cache.get("k").await, None, "cleared");
         }
+    }
+
+    #[tokio::test]
+    async fn who_asks_after_a_change_is_not_given_what_was_there_before() {
+        for second in [None, memory()] {
+            let cache = TieredCache::new(&settings(), second);
+            let (go, task) = begun(&cache).await;
+            cache.invalidate("k").await;
+            let mut waiting = JoinSet::new();
+            for _ in 0..16 {
+                let cache = cache.clone();
+                waiting.spawn(async move { load(&cache, "k", "new").await.0 });
+            }
+            // All of them find the load under way and wait for it.
+            while cache.stats().await.l1.misses < 17 {
+                sleep(MS).await;
+            }
+            go.send(()).unwrap();
+            assert_eq!(waiting.join_all().await, ["new"; 16]);
+            assert_eq!(task.await.unwrap(), from(Tier::Loader, "old"));
+            let stats = cache.stats().await;
+            assert_eq!((stats.l1.misses, stats.loads, stats.coalesced), (17, 2, 15));
+            assert_eq!(cache.get("k").await, Some(from(Tier::L1, "new")));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_voided_value_is_not_there_even_before_it_is_removed() {
+        let cache = TieredCache::new(&settings(), None);
+        let load = cache.shared.in_flight.begin("k".into());
+        let entry = Entry::begin(load.voided());
+        cache.shared.in_flight.void("k");
+        let entry = entry.with(Bytes::from_static(b"old"), 60_000 * MS, Tier::Loader);
+        cache.shared.l1.insert("k".into(), entry).await;
+        assert_eq!(
+            super::tests::load(&cache, "k", "new").await,
+            from(Tier::Loader, "new")
+        );
+        cache.shared.settle(load, "k").await;
+        assert_eq!(cache.get("k").await, Some(from(Tier::L1, "new")));
     }
 
     #[tokio::test]

@@ -120,6 +120,12 @@ impl Generator {
         (first..).map(|index| self.record(index))
     }
 
+    /// The tenant of the client with this id, if the dataset has one.
+    pub fn tenant_of(&self, client: i64) -> Option<i64> {
+        let index = u64::try_from(client).ok()?.checked_sub(1)?;
+        (index < self.shape.clients).then(|| self.client_place(index).0)
+    }
+
     fn client(&self, index: u64) -> Row {
         let (tenant, city, mut draw) = self.client_place(index);
         let given = *draw.pick(&self.given_names);
@@ -334,6 +340,40 @@ mod tests {
                 "{row:?}"
             );
         }
+    }
+
+    #[test]
+    fn the_tenant_of_a_client_is_known_without_its_row() {
+        let generator = Generator::new(42, 2000);
+        for row in generator.rows(&CLIENTS) {
+            assert_eq!(
+                generator.tenant_of(integer(&row[0])),
+                Some(integer(&row[1]))
+            );
+        }
+        for nobody in [i64::MIN, -1, 0, 201, i64::MAX] {
+            assert_eq!(generator.tenant_of(nobody), None);
+        }
+    }
+
+    #[test]
+    fn the_feeds_of_the_scenarios_name_the_clients_of_their_datasets() {
+        let check = |feed: &str, records| {
+            let generator = Generator::new(42, records);
+            let tenants = generator.rows(&CLIENTS).map(|row| integer(&row[1]));
+            let lines = (1..)
+                .zip(tenants)
+                .map(|(id, tenant)| format!("{id},{tenant}\n"));
+            let expected: String = std::iter::once("id,tenant\n".to_owned())
+                .chain(lines)
+                .collect();
+            assert!(
+                feed == expected,
+                "the feed for {records} records is not its dataset"
+            );
+        };
+        check(include_str!("../../../scenarios/clients.csv"), 100_000);
+        check(include_str!("../../../scenarios/clients-1000.csv"), 10_000);
     }
 
     #[test]
