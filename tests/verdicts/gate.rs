@@ -431,11 +431,11 @@ fn nothing_but_errors_is_no_pass() {
         &head,
         None,
     );
-    assert_eq!(verdict.reasons, [hopeless.clone()]);
+    assert_eq!(verdict.reasons, std::slice::from_ref(&hopeless));
     let base: Vec<Run> = (1..=5).map(|pair| with_errors(pair, 0)).collect();
     let margin = policy(vec![margin("load.a.p95", 0.05)]);
     let verdict = gate(&margin, &(base, head.clone()));
-    assert_eq!(verdict.reasons, [hopeless.clone()]);
+    assert_eq!(verdict.reasons, std::slice::from_ref(&hopeless));
     let verdict = gate(&margin, &(head.clone(), head));
     assert_eq!(
         (verdict.exit_code, &verdict.reasons[..]),
