@@ -319,7 +319,8 @@ measure = "1s"
             server.url
         ),
     )?;
-    let (_, human, _) = project.output(&["run", "hostile.toml", "--color", "never"], 0)?;
+    // No answer passes its check, which breaks the cap on errors that every load has.
+    let (_, human, _) = project.output(&["run", "hostile.toml", "--color", "never"], 10)?;
     assert!(!human.contains('\u{1b}'), "an escape reached the terminal");
     let page = fs::read_to_string(&project.files("reports", "html")?[0])?;
     for forbidden in [

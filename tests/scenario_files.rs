@@ -131,7 +131,7 @@ json = {{ id = \"{{clients.id}}\" }}
     assert_eq!(metrics, ["load.reads.p95"]);
     assert_eq!(plan.gates[0].max, Some(5e8));
     assert_eq!(plan.gates[0].regress, Some(0.05));
-    assert_eq!(plan.gates[0].unit, Some(Unit::Other("ms".into())));
+    assert_eq!(plan.gates[0].unit, Some(Unit::Nanoseconds));
     assert_eq!(plan.benches[0].targets, ["cache", "pool", "batch"]);
     assert_eq!(plan.faults[0].at_ns, 20_000_000_000);
 }
@@ -429,4 +429,21 @@ fn line() -> impl Strategy<Value = String> {
         3 => (key, value).prop_map(|(key, value)| format!("{key} = {value}")),
         1 => header.prop_map(str::to_owned),
     ]
+}
+
+/// The lengths of the stages together did not fit into 64 bits.
+#[test]
+fn stages_without_end_are_a_problem_and_no_panic() {
+    let stage = "{ for = \"30d\", rate = \"1/s\" },";
+    let text = format!(
+        "schema = 1\nurl = \"http://127.0.0.1:1\"\n[[flow.f.step]]\nget = \"/\"\n[load.l]\nopen = {{ stages = [{}] }}",
+        stage.repeat(8_000)
+    );
+    let problems = parse(&text).unwrap_err();
+    assert!(
+        problems
+            .iter()
+            .all(|problem| problem.message == "the stages are longer than the phases"),
+        "{problems:?}"
+    );
 }

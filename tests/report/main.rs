@@ -5,6 +5,9 @@
 
 mod fixture;
 
+use std::collections::BTreeSet;
+use std::process::Command;
+
 use plimsoll::harness::gate::{Outcome, Reason, VERDICT_FORMAT, Verdict, Warning};
 use plimsoll::harness::model::{
     BenchMeasurement, ErrorKind, ErrorTally, InvalidReason, LatencyHistogram, LoadWindow, Run,
@@ -315,6 +318,85 @@ fn a_long_run_makes_no_long_page() {
     }
     let page = html::render(&example.input());
     assert!(page.len() < 500_000, "{} bytes", page.len());
+}
+
+/// A request that the end of the run cut off is in the table of errors and in no share of them: the
+/// metric doesn't count it either.
+#[test]
+fn a_cancelled_request_is_no_failed_one() {
+    let mut example = fixture::single();
+    let request = &mut example.head[0].measurement.loads[0].requests[0];
+    let failed: u64 = request.errors.values().map(|tally| tally.count).sum();
+    let tally = ErrorTally {
+        count: 777,
+        example: "the run ended".into(),
+    };
+    request.errors.insert(ErrorKind::Cancelled, tally);
+    let report = json::Report::new(&example.input());
+    let shown = &report.loads[0].requests[0];
+    assert_eq!(shown.failed, failed);
+    let cancelled = shown
+        .errors
+        .iter()
+        .find(|error| error.kind == ErrorKind::Cancelled);
+    assert_eq!(cancelled.unwrap().count, 777);
+}
+
+#[test]
+fn the_median_of_two_invocations_lies_between_them() {
+    let mut example = only_benches();
+    example.head.truncate(1);
+    let bench = &mut example.head[0].measurement.benches[0];
+    bench.invocations.truncate(2);
+    bench.invocations[0].point_ns = 10.0;
+    bench.invocations[1].point_ns = 20.0;
+    let text = terminal::render(&example.input(), PLAIN).replace('\u{202f}', " ");
+    let mut lines = text.lines().skip_while(|line| *line != "Benches");
+    let line = lines.nth(2).unwrap();
+    let words: Vec<&str> = line.split_whitespace().collect();
+    assert_eq!(
+        words[1..],
+        ["15.0", "ns", "10.0", "ns", "20.0", "ns", "2"],
+        "{line}"
+    );
+}
+
+/// Every command line in a remedy can be typed: its words and its flags are in the program's help.
+#[test]
+fn every_command_that_is_named_exists() {
+    let sources = [
+        include_str!("../../src/harness/report/words.rs"),
+        include_str!("../../src/harness/gate/limit.rs"),
+        include_str!("../../src/harness/gate/judge.rs"),
+        include_str!("../../src/harness/scenario/file.rs"),
+        include_str!("../../src/harness/scenario/validate/gates.rs"),
+        include_str!("../../src/harness/engine/machine/doctor.rs"),
+    ];
+    let commands: BTreeSet<&str> = sources
+        .iter()
+        .flat_map(|source| found(source, "`plimsoll ([^`]*)`"))
+        .collect();
+    assert!(commands.len() > 3, "{commands:?}");
+    for command in commands {
+        let words = command.split(' ');
+        let path: Vec<&str> = words
+            .clone()
+            .take_while(|word| word.chars().all(|char| char.is_ascii_lowercase()))
+            .collect();
+        let help = Command::new(env!("CARGO_BIN_EXE_plimsoll"))
+            .args(&path)
+            .arg("--help")
+            .output()
+            .unwrap();
+        let help = String::from_utf8(help.stdout).unwrap();
+        assert!(
+            help.contains(&format!("Usage: plimsoll {}", path.join(" "))),
+            "there is no `plimsoll {command}`"
+        );
+        for flag in words.filter(|word| word.starts_with("--")) {
+            assert!(help.contains(flag), "`plimsoll {command}` has no {flag}");
+        }
+    }
 }
 
 #[test]

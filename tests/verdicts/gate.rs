@@ -1,9 +1,11 @@
 //! Comparison and policy → verdict: precedence, exit codes, limits, warnings, the saved form.
 
 use plimsoll::harness::compare::{Between, Design, Noise, Settings, compare};
-use plimsoll::harness::gate::{MetricOutcome, Outcome, Policy, Reason, Verdict, Warning, exit};
+use plimsoll::harness::gate::{
+    IMPLIED_ERROR_RATE_MAX, MetricOutcome, Outcome, Policy, Reason, Verdict, Warning, exit,
+};
 use plimsoll::harness::model::{Direction, Fingerprint, InvalidReason, Metric, Run, Unit};
-use plimsoll::harness::scenario::GatePlan;
+use plimsoll::harness::scenario::{self, GatePlan, Plan};
 
 use crate::runs::*;
 
@@ -65,10 +67,17 @@ fn a_planted_slowdown_fails_and_the_same_build_passes() {
 
 #[test]
 fn what_gates_is_what_the_scenario_names() {
-    let runs = drifting(1.3);
-    let verdict = gate(&policy(vec![margin("load.b.*", 0.05)]), &runs);
+    let (mut base, mut head) = drifting(1.3);
+    for run in base.iter_mut().chain(&mut head) {
+        run.metrics.push(lower("load.b.p95", 1.0));
+    }
+    let verdict = gate(&policy(vec![margin("load.b.*", 0.05)]), &(base, head));
     assert_eq!((verdict.verdict, verdict.exit_code), (Outcome::Pass, 0));
-    let shown = &verdict.metrics[0];
+    let shown = verdict
+        .metrics
+        .iter()
+        .find(|metric| metric.name == "load.a.p95")
+        .expect("load.a.p95");
     assert_eq!(
         (shown.verdict, shown.gating),
         (MetricOutcome::Regressed, false)
@@ -157,7 +166,7 @@ fn inconclusive_is_said_and_fails_only_under_strict() {
     else {
         panic!("{:?}", verdict.warnings);
     };
-    assert!(mde > margin && pairs_needed > 3);
+    assert!(mde > margin && pairs_needed.is_some_and(|pairs| pairs > 3));
     policy.strict = true;
     assert_eq!(gate(&policy, &runs).exit_code, exit::INCONCLUSIVE);
 }
@@ -204,7 +213,7 @@ fn limits_are_judged_on_the_median_of_the_runs() {
         let found = &verdict.limits[0];
         assert_eq!(found.holds, Some(holds), "{min:?} {max:?}");
         assert_eq!(
-            (found.median, found.low, found.high, found.n),
+            (found.value, found.low, found.high, found.n),
             (Some(3.0), Some(1.0), Some(100.0), 5)
         );
         assert_eq!(verdict.exit_code, if holds { 0 } else { exit::REGRESSION });
@@ -330,6 +339,223 @@ fn throughput_of_an_open_load_is_its_achieved_share() {
         judged(&policy, &[], &head(0.98), None).verdict,
         Outcome::Pass
     );
+}
+
+fn plan(gates: &str) -> Plan {
+    let text = format!(
+        r#"
+        schema = 1
+        url = "http://127.0.0.1:8000"
+        [[flow.home.step]]
+        get = "/"
+        [load.a]
+        open = {{ rate = "100/s" }}
+        [load.b]
+        closed = {{ users = 1 }}
+        {gates}
+        "#
+    );
+    let scenario = scenario::parse(&text, std::path::Path::new("inline.toml"));
+    scenario.expect("a scenario").plans.remove(0)
+}
+
+/// A run of the loads `a` and `b`, of whose requests `failed` of a thousand fail.
+fn with_errors(pair: u32, failed: u64) -> Run {
+    let in_order = 1000 - failed;
+    let p95 = |name: &str| match in_order {
+        0 => Metric {
+            observations: 0,
+            ..unmeasurable(name)
+        },
+        count => Metric {
+            observations: count,
+            ..lower(name, 100.0)
+        },
+    };
+    let metrics = vec![
+        p95("load.a.p95"),
+        p95("load.a.request.GET /.p95"),
+        error_rate("load.a.error_rate", failed, 1000),
+        error_rate("load.a.request.GET /.error_rate", failed, 1000),
+        lower("load.b.p95", 1.0),
+        error_rate("load.b.error_rate", 0, 1000),
+    ];
+    run("s", Some(pair), metrics)
+}
+
+/// A service that answered 500 to everything passed: it had no latency that a limit could be held
+/// against.
+#[test]
+fn nothing_but_errors_is_no_pass() {
+    let head: Vec<Run> = (1..=5).map(|pair| with_errors(pair, 1000)).collect();
+    let text = "[[gate]]\nmetric = \"load.a.p95\"\nmax = \"500ms\"";
+    let verdict = judged(&Policy::of(&plan(text)), &[], &head, None);
+    assert_eq!(
+        (verdict.verdict, verdict.exit_code),
+        (Outcome::Fail, exit::REGRESSION)
+    );
+    let hopeless = Reason::NothingInOrder {
+        metric: "load.a.p95".into(),
+    };
+    let broken = Reason::LimitBroken {
+        metric: "load.a.error_rate".into(),
+    };
+    assert_eq!(verdict.reasons, [hopeless.clone(), broken]);
+    let limits: Vec<_> = verdict
+        .limits
+        .iter()
+        .map(|limit| {
+            (
+                limit.metric.as_str(),
+                limit.max,
+                limit.is_implied,
+                limit.holds,
+            )
+        })
+        .collect();
+    let cap = Some(IMPLIED_ERROR_RATE_MAX);
+    assert_eq!(
+        limits,
+        [
+            ("load.a.p95", Some(500e6), false, Some(false)),
+            ("load.a.error_rate", cap, true, Some(false)),
+            ("load.b.error_rate", cap, true, Some(true)),
+        ]
+    );
+
+    // Nor does it where errors are allowed, nor where only a margin asks for the latency.
+    let allowed = "\n[[gate]]\nmetric = \"load.*.error_rate\"\nmax = \"100%\"";
+    let verdict = judged(
+        &Policy::of(&plan(&format!("{text}{allowed}"))),
+        &[],
+        &head,
+        None,
+    );
+    assert_eq!(verdict.reasons, std::slice::from_ref(&hopeless));
+    let base: Vec<Run> = (1..=5).map(|pair| with_errors(pair, 0)).collect();
+    let margin = policy(vec![margin("load.a.p95", 0.05)]);
+    let verdict = gate(&margin, &(base, head.clone()));
+    assert_eq!(verdict.reasons, std::slice::from_ref(&hopeless));
+    let verdict = gate(&margin, &(head.clone(), head));
+    assert_eq!(
+        (verdict.exit_code, &verdict.reasons[..]),
+        (10, &[hopeless][..])
+    );
+}
+
+#[test]
+fn a_stated_cap_takes_the_place_of_the_implied_one() {
+    let check = |metric: &str, limit: &str, expected: &[&str]| {
+        let gate = format!("[[gate]]\nmetric = \"{metric}\"\n{limit}");
+        let policy = Policy::of(&plan(&gate));
+        let implied: Vec<&str> = policy
+            .implied
+            .iter()
+            .map(|gate| gate.metric.as_str())
+            .collect();
+        assert_eq!(implied, expected, "{gate}");
+    };
+    let both = ["load.a.error_rate", "load.b.error_rate"];
+    check("load.a.p95", "max = \"1s\"", &both);
+    check("load.a.error_rate", "max = \"5%\"", &both[1..]);
+    check("load.*.error_rate", "max = \"5%\"", &[]);
+    check("load.a.error_rate", "regress = \"5%\"", &both);
+    check("load.a.request.GET /.error_rate", "max = \"5%\"", &both);
+}
+
+/// Two runs of five in which everything failed left the median at zero.
+#[test]
+fn errors_of_all_runs_count_together() {
+    let rate = |failed, requests| {
+        let metric = error_rate("load.a.error_rate", failed, requests);
+        run("s", None, vec![metric])
+    };
+    let cap = policy(vec![limit("load.a.error_rate", None, Some(0.01))]);
+    let check = |head: &[Run], value: f64, holds: bool| {
+        let verdict = judged(&cap, &[], head, None);
+        let found = &verdict.limits[0];
+        assert_eq!((found.value, found.holds), (Some(value), Some(holds)));
+    };
+    let good = || rate(0, 1000);
+    check(
+        &[good(), rate(1000, 1000), good(), rate(1000, 1000), good()],
+        0.4,
+        false,
+    );
+    check(
+        &[good(), good(), good(), good(), rate(50, 1000)],
+        0.01,
+        true,
+    );
+    // Requests count, not runs.
+    check(&[rate(0, 9_900), rate(100, 100)], 0.01, true);
+    // One number of another tool is no count.
+    check(&[rate(0, 1), rate(0, 1), rate(1, 1)], 0.0, true);
+}
+
+#[test]
+fn a_margin_on_nothing_is_said() {
+    let check = |gates: Vec<GatePlan>, expected: &[(&str, &str)]| {
+        let verdict = gate(&policy(gates), &drifting(1.0));
+        let found: Vec<_> = verdict
+            .reasons
+            .iter()
+            .map(|reason| match reason {
+                Reason::NotMeasurable { metric, remedy, .. } => (metric.as_str(), remedy.as_str()),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(found, expected);
+        let outcome = match expected {
+            [] => Outcome::Pass,
+            _ => Outcome::Inconclusive,
+        };
+        assert_eq!(verdict.verdict, outcome);
+    };
+    check(
+        vec![margin("load.a.p59", 0.05)],
+        &[("load.a.p59", "did you mean `load.a.p95`?")],
+    );
+    let other = "name a metric that both arms have, or remove the gate";
+    check(vec![margin("bench.*", 0.05)], &[("bench.*", other)]);
+    check(vec![margin("load.*.p95", 0.05)], &[]);
+    // With a limit, the limit says so.
+    let both = GatePlan {
+        regress: Some(0.05),
+        ..limit("bench.x", None, Some(1.0))
+    };
+    let remedy = "check its name with `plimsoll list`, and that the subject exposes it";
+    check(vec![both], &[("bench.x", remedy)]);
+}
+
+#[test]
+fn a_limit_on_what_no_run_has_is_shown_in_the_metrics_unit() {
+    let gate = "[[gate]]\nmetric = \"load.a.p95\"\nmax = \"500ms\"";
+    let verdict = judged(&Policy::of(&plan(gate)), &[], &[], None);
+    let limit = &verdict.limits[0];
+    assert_eq!((&limit.unit, limit.max), (&Unit::Nanoseconds, Some(500e6)));
+}
+
+/// "Make about 2 pairs" was said where no number of runs would have done.
+#[test]
+fn more_runs_are_not_asked_for_where_sessions_differ_too_much() {
+    let check = |offsets: [f64; 4], expected: bool| {
+        let names = ["a", "b", "c", "d"];
+        let base: Vec<Run> = names
+            .iter()
+            .zip(offsets)
+            .flat_map(|(name, offset)| sessions(&[name], 100.0 * f64::exp(offset)))
+            .collect();
+        let verdict = gate(&five_percent(), &(base, sessions(&["now"], 100.0)));
+        let [Warning::Underpowered { pairs_needed, .. }] = verdict.warnings[..] else {
+            panic!("{:?}", verdict.warnings);
+        };
+        assert_eq!(pairs_needed.is_some(), expected, "{verdict:?}");
+        assert_eq!(verdict.metrics[0].pairs_needed, pairs_needed);
+    };
+    check([0.0, 0.05, -0.05, 0.1], false);
+    // The little that sessions differ leaves room for runs to help; four sessions are few to know it by.
+    check([0.0, 0.02, -0.02, 0.01], true);
 }
 
 fn sessions(names: &[&str], centre: f64) -> Vec<Run> {

@@ -55,6 +55,9 @@ pub struct MetricComparison {
     pub base: Vec<f64>,
     /// The head's values, one per replicate; paired: in the order of the pairs.
     pub head: Vec<f64>,
+    /// Whether the effect is a difference of proportions, as of error rates, rather than a ratio: its
+    /// fractions are then percentage points.
+    pub is_difference: bool,
     /// The estimate, or why there is none.
     pub estimate: Estimate,
 }
@@ -96,6 +99,8 @@ pub struct Effect {
     pub se: f64,
     /// The standard deviation of one difference, from which the pairs needed follow.
     pub sd: f64,
+    /// The part of `se` that more runs in the same sessions don't shrink; zero for pairs.
+    pub se_sessions: f64,
     /// Degrees of freedom; `None` for rank statistics.
     pub df: Option<f64>,
     /// The minimal detectable effect as a fraction (at power .8).
@@ -130,10 +135,11 @@ impl MetricComparison {
 }
 
 impl Effect {
-    /// Pairs of runs that the margin `delta` (a log ratio, positive) would need: (2.49·s/δ)². `None`
-    /// for a margin that is not positive.
+    /// Pairs (or runs an arm) that the margin `delta` (a log ratio, positive) would need. `None` where
+    /// no number of them would do, because sessions differ by more than the margin allows.
     pub fn pairs_needed(&self, delta: f64) -> Option<u32> {
-        pairs_needed(self.sd, delta).map(|pairs| u32::try_from(pairs).unwrap_or(u32::MAX))
+        pairs_needed(self.sd, self.se_sessions, delta)
+            .map(|pairs| u32::try_from(pairs).unwrap_or(u32::MAX))
     }
 
     /// A log ratio as a fraction: e^x − 1.

@@ -3,15 +3,8 @@
 use super::arms::sessions;
 use super::comparison::{Design, Effect, Estimate, MetricComparison};
 use super::settings::{Noise, Settings};
-use crate::harness::model::{Direction, Metric, Reading, Run, Unit};
+use crate::harness::model::{Direction, INVOCATIONS_NEEDED, Metric, Reading, Run, Unit, path};
 use crate::harness::stats::{self, Between, Prior, SIGNED_RANK_FROM, Trials};
-
-/// Metrics of microbenchmarks, whose replicates are the invocations of a process.
-const BENCH: &str = "bench.";
-/// Fewer invocations than this of a benchmark say nothing.
-const INVOCATIONS_NEEDED: usize = 5;
-/// Metrics that are shares of failed requests. Their value times their observations is a count.
-pub const ERROR_RATE: &str = ".error_rate";
 
 /// The runs of both arms, and those of them that are pairs.
 pub(super) struct Compared<'a> {
@@ -40,9 +33,12 @@ pub(super) fn compare_metric(
             session_values(name, arms.head).concat(),
         ),
     };
-    let estimate = match trouble(name, arms, &base, &head) {
-        Some(unknown) => unknown,
-        None => estimate(name, better, arms, (&base, &head), settings),
+    let trials = error_trials(name, arms, settings.design);
+    let is_difference = trials.is_some();
+    let estimate = match (trouble(name, arms, &base, &head), trials) {
+        (Some(unknown), _) => unknown,
+        (None, Some(trials)) => difference(trials, settings),
+        (None, None) => ratio(name, better, arms, (&base, &head), settings),
     };
     MetricComparison {
         name: name.to_owned(),
@@ -50,6 +46,7 @@ pub(super) fn compare_metric(
         better,
         base,
         head,
+        is_difference,
         estimate,
     }
 }
@@ -99,7 +96,7 @@ fn trouble(name: &str, arms: &Compared<'_>, base: &[f64], head: &[f64]) -> Optio
         ));
     }
     let fewest = base.len().min(head.len());
-    if name.starts_with(BENCH) && fewest < INVOCATIONS_NEEDED {
+    if path::is_bench(name) && fewest < INVOCATIONS_NEEDED as usize {
         return Some(unknown(
             format!("only {fewest} invocations in an arm; {INVOCATIONS_NEEDED} are needed"),
             format!("set `invocations` to at least {INVOCATIONS_NEEDED}"),
@@ -108,19 +105,22 @@ fn trouble(name: &str, arms: &Compared<'_>, base: &[f64], head: &[f64]) -> Optio
     None
 }
 
-fn estimate(
+/// The estimate of a difference of error rates.
+fn difference((base, head): (Vec<Trials>, Vec<Trials>), settings: &Settings) -> Estimate {
+    match stats::newcombe(&base, &head, settings.alpha) {
+        Some(estimate) => known_difference(estimate, settings),
+        None => unknown("an arm made no request", "run for longer"),
+    }
+}
+
+/// The estimate of a ratio.
+fn ratio(
     name: &str,
     better: Direction,
     arms: &Compared<'_>,
     (base, head): (&[f64], &[f64]),
     settings: &Settings,
 ) -> Estimate {
-    if let Some((base, head)) = error_trials(name, arms, settings.design) {
-        return match stats::newcombe(&base, &head, settings.alpha) {
-            Some(estimate) => known_difference(estimate, settings),
-            None => unknown("an arm made no request", "run for longer"),
-        };
-    }
     // Nothing to take a logarithm of, and nothing that changed.
     let all_zero = base.iter().chain(head).all(|value| *value == 0.0);
     if !all_zero && base.iter().chain(head).any(|value| *value <= 0.0) {
@@ -217,6 +217,7 @@ fn known(
         effect,
         se,
         sd,
+        se_sessions,
         lower,
         upper,
         p_worse,
@@ -237,6 +238,7 @@ fn known(
         p_improved: p_better,
         se,
         sd,
+        se_sessions,
         df: df.filter(|df| df.is_finite()),
         mde: Effect::as_fraction(estimate.mde(alpha)),
         tau,
@@ -268,19 +270,12 @@ fn error_trials(
     arms: &Compared<'_>,
     design: Design,
 ) -> Option<(Vec<Trials>, Vec<Trials>)> {
-    if !name.ends_with(ERROR_RATE) {
-        return None;
-    }
+    path::error_rate_of(name)?;
     let trials = |run: &Run| {
-        let metric = run.metric(name)?;
-        let value = metric.value()?;
-        let counted = metric.unit == Unit::Ratio
-            && metric.better == Direction::Lower
-            && metric.observations > 1
-            && (0.0..=1.0).contains(&value);
-        counted.then(|| Trials {
-            errors: (value * metric.observations as f64).round() as u64,
-            requests: metric.observations,
+        let failures = run.metric(name)?.failures()?;
+        Some(Trials {
+            errors: failures.failed,
+            requests: failures.requests,
         })
     };
     match design {

@@ -12,7 +12,6 @@ mod many;
 
 pub use self::comparison::*;
 pub use self::many::{Adjusted, adjust};
-pub use self::metric::ERROR_RATE;
 pub use self::run::compare;
 pub use self::settings::{Noise, Settings};
 pub use crate::harness::stats::{ALPHA, Between, PRIOR_DF, Prior, rule_of_three};

@@ -8,11 +8,10 @@ use crate::harness::model::{
 };
 use crate::harness::scenario::Plan;
 use crate::harness::scenario::catalogue::{
-    self, LatencyStat, LoadMetric, MetricKey, MetricSpec, ProcessMetric, Quantile, RequestMetric,
+    self, LatencyStat, LoadMetric, MetricKey, MetricSpec, NEEDED_BEYOND, ProcessMetric, Quantile,
+    RequestMetric,
 };
 
-/// A quantile with fewer requests than this beyond it is not measurable (VERDICTS.md, "Quantiles").
-const NEEDED_BEYOND: f64 = 100.0;
 /// What floating point may take from a hundred: 1 − .9 is a little less than .1.
 const ROUNDING: f64 = 1e-6;
 

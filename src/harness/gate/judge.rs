@@ -1,14 +1,15 @@
 //! Everything that is known → the verdict.
 
 use super::exit;
-use super::limit::{Judged, limits};
+use super::limit::{Judged, is_hopeless, limits};
 use super::metric::metrics;
 use super::policy::Policy;
 use super::verdict::{
     LimitVerdict, MetricOutcome, MetricVerdict, Outcome, Reason, VERDICT_FORMAT, Verdict, Warning,
 };
-use crate::harness::compare::{Comparison, ERROR_RATE, Estimate, rule_of_three};
-use crate::harness::model::{Arm, Run};
+use crate::harness::compare::{Comparison, Estimate, rule_of_three};
+use crate::harness::model::{Arm, Run, path};
+use crate::harness::scenario::{catalogue, nearest};
 
 /// What a verdict is reached from.
 #[derive(Debug, Clone, Copy)]
@@ -57,7 +58,8 @@ pub fn judge(policy: &Policy, evidence: &Evidence<'_>) -> Verdict {
             .filter_map(|metric| of_metric(metric, evidence)),
     );
     if let Some(comparison) = evidence.comparison {
-        findings.extend(one_arm_only(policy, comparison));
+        findings.extend(one_arm_only(policy, comparison, evidence.head));
+        findings.extend(margins_on_nothing(policy, comparison));
     } else if policy.has_margins() {
         let outcome = if policy.require_baseline {
             Outcome::NoBaseline
@@ -136,7 +138,7 @@ fn silence(judged: &Judged) -> Option<Warning> {
     } = &judged.limit;
     let max = max.filter(|max| *max > 0.0)?;
     let shown = rule_of_three(judged.observations);
-    let silent = metric.ends_with(ERROR_RATE) && *high == Some(0.0) && shown > max;
+    let silent = path::error_rate_of(metric).is_some() && *high == Some(0.0) && shown > max;
     silent.then(|| Warning::Note {
         text: format!(
             "{metric}: no error in {} requests shows a rate of at most {:.3} %; the limit of {:.3} % needs {:.0} requests",
@@ -150,6 +152,9 @@ fn silence(judged: &Judged) -> Option<Warning> {
 
 fn of_limit(judged: &Judged) -> Option<(Outcome, Reason)> {
     let metric = judged.limit.metric.clone();
+    if judged.is_hopeless {
+        return Some((Outcome::Fail, Reason::NothingInOrder { metric }));
+    }
     match (&judged.unknown, judged.limit.holds) {
         (Some(unknown), _) => Some((
             Outcome::Inconclusive,
@@ -173,6 +178,9 @@ fn of_metric(verdict: &MetricVerdict, evidence: &Evidence<'_>) -> Option<(Outcom
         MetricOutcome::Regressed => (Outcome::Fail, Reason::Regressed { metric }),
         MetricOutcome::Inconclusive => (Outcome::Inconclusive, Reason::Inconclusive { metric }),
         MetricOutcome::Improved => (Outcome::Pass, Reason::Improved { metric }),
+        MetricOutcome::NotMeasurable if is_hopeless(&metric, evidence.head) => {
+            (Outcome::Fail, Reason::NothingInOrder { metric })
+        }
         MetricOutcome::NotMeasurable => {
             let (reason, remedy) = why(evidence, &metric);
             (
@@ -199,9 +207,9 @@ fn why(evidence: &Evidence<'_>, name: &str) -> (String, String) {
         .unwrap_or_default()
 }
 
-/// Gating metrics that only one arm has. A metric that is gone can't be judged any more; a new one
-/// has nothing that it could be worse than.
-fn one_arm_only(policy: &Policy, comparison: &Comparison) -> Vec<(Outcome, Reason)> {
+/// Gating metrics that only one arm has. A metric that is gone can't be judged any more, unless it is
+/// gone because every request failed; a new one has nothing that it could be worse than.
+fn one_arm_only(policy: &Policy, comparison: &Comparison, head: &[Run]) -> Vec<(Outcome, Reason)> {
     [
         (Arm::Base, Outcome::Inconclusive, &comparison.only_in_base),
         (Arm::Head, Outcome::Pass, &comparison.only_in_head),
@@ -210,16 +218,46 @@ fn one_arm_only(policy: &Policy, comparison: &Comparison) -> Vec<(Outcome, Reaso
     .flat_map(|(arm, outcome, names)| {
         let gating = names.iter().filter(|name| policy.margin(name).is_some());
         gating.map(move |metric| {
-            (
-                outcome,
-                Reason::OneArmOnly {
-                    metric: metric.clone(),
-                    arm,
-                },
-            )
+            let metric = metric.clone();
+            match arm {
+                Arm::Base if is_hopeless(&metric, head) => {
+                    (Outcome::Fail, Reason::NothingInOrder { metric })
+                }
+                _ => (outcome, Reason::OneArmOnly { metric, arm }),
+            }
         })
     })
     .collect()
+}
+
+/// Margins on what neither arm has, such as a misspelt benchmark: said, or they would hold for ever.
+/// A gate with a limit as well says so by its limit.
+fn margins_on_nothing(policy: &Policy, comparison: &Comparison) -> Vec<(Outcome, Reason)> {
+    let names = || {
+        let compared = comparison.metrics.iter().map(|metric| &metric.name);
+        compared
+            .chain(&comparison.only_in_base)
+            .chain(&comparison.only_in_head)
+            .map(String::as_str)
+    };
+    policy
+        .gates
+        .iter()
+        .filter(|gate| gate.regress.is_some() && gate.max.is_none() && gate.min.is_none())
+        .filter(|gate| !names().any(|name| catalogue::matches(&gate.metric, name)))
+        .map(|gate| {
+            let remedy = match nearest(&gate.metric, names()) {
+                Some(nearest) => format!("did you mean `{nearest}`?"),
+                None => "name a metric that both arms have, or remove the gate".to_owned(),
+            };
+            let reason = Reason::NotMeasurable {
+                metric: gate.metric.clone(),
+                reason: "neither arm has a metric of this name".to_owned(),
+                remedy,
+            };
+            (Outcome::Inconclusive, reason)
+        })
+        .collect()
 }
 
 fn warnings(policy: &Policy, evidence: &Evidence<'_>, metrics: &[MetricVerdict]) -> Vec<Warning> {
@@ -230,19 +268,14 @@ fn warnings(policy: &Policy, evidence: &Evidence<'_>, metrics: &[MetricVerdict])
                 metric: metric.name.clone(),
             });
         }
-        if let (true, Some(mde), Some(margin), Some(pairs_needed)) = (
-            metric.gating,
-            metric.mde,
-            metric.margin,
-            metric.pairs_needed,
-        ) && mde > margin
+        if let (true, Some(mde), Some(margin)) = (metric.gating, metric.mde, metric.margin)
+            && mde > margin
         {
-            let metric = metric.name.clone();
             warnings.push(Warning::Underpowered {
-                metric,
+                metric: metric.name.clone(),
                 mde,
                 margin,
-                pairs_needed,
+                pairs_needed: metric.pairs_needed,
             });
         }
     }

@@ -1,19 +1,21 @@
 //! Absolute limits: judged on the median of the head's runs, shown with their spread.
+//!
+//! An error rate is judged on all requests together instead: two runs of five in which everything
+//! fails leave the median at zero.
 
 use std::collections::BTreeSet;
 
 use super::policy::Policy;
 use super::verdict::LimitVerdict;
-use crate::harness::model::{Metric, Reading, Run, Unit};
+use crate::harness::model::{Metric, Reading, Run, Unit, median, path};
 use crate::harness::scenario::{GatePlan, catalogue};
-
-/// In an open model, the share of the offered iterations that must be completed.
-const ACHIEVED_MIN: f64 = 0.99;
 
 /// A limit, and why it could not be judged where it could not.
 pub(super) struct Judged {
     pub(super) limit: LimitVerdict,
     pub(super) unknown: Option<Unknown>,
+    /// No request was in order although some failed.
+    pub(super) is_hopeless: bool,
     /// Requests (samples) of all runs together.
     pub(super) observations: u64,
 }
@@ -34,51 +36,55 @@ pub(super) fn limits(policy: &Policy, head: &[Run]) -> Vec<Judged> {
     let stated = policy
         .gates
         .iter()
-        .filter(|gate| gate.max.is_some() || gate.min.is_some());
+        .filter(|gate| gate.max.is_some() || gate.min.is_some())
+        .map(|gate| (gate.clone(), false));
+    let implied = policy.implied.iter().cloned().chain(policy.throughput());
     let mut judged = Vec::new();
-    for gate in stated.cloned().chain(throughput(policy)) {
+    for (gate, is_implied) in stated.chain(implied.map(|gate| (gate, true))) {
         let mut matching = names
             .iter()
             .filter(|name| catalogue::matches(&gate.metric, name))
             .peekable();
         if matching.peek().is_none() {
-            judged.push(judge(&gate, &gate.metric, head));
+            judged.push(judge(&gate, is_implied, &gate.metric, head));
         }
-        judged.extend(matching.map(|name| judge(&gate, name, head)));
+        judged.extend(matching.map(|name| judge(&gate, is_implied, name, head)));
     }
     judged
 }
 
-/// The limit that a margin on the rate of an open load implies: the rate follows the offered one
-/// whatever the subject does, until it can't.
-fn throughput(policy: &Policy) -> impl Iterator<Item = GatePlan> {
-    policy
-        .open_loads
-        .iter()
-        .filter(|load| policy.margin(&format!("load.{load}.rate")).is_some())
-        .map(|load| format!("load.{load}.achieved"))
-        .filter(|achieved| {
-            let stated =
-                |gate: &GatePlan| gate.min.is_some() && catalogue::matches(&gate.metric, achieved);
-            !policy.gates.iter().any(stated)
-        })
-        .map(|metric| GatePlan {
-            metric,
-            max: None,
-            min: Some(ACHIEVED_MIN),
-            regress: None,
-            unit: Some(Unit::Ratio),
-        })
+/// Whether no request behind a metric was in order in any run although some failed. Such a metric
+/// is not merely unknown: it is as bad as it can be.
+pub(super) fn is_hopeless(name: &str, runs: &[Run]) -> bool {
+    let mut metrics = runs.iter().filter_map(|run| run.metric(name)).peekable();
+    metrics.peek().is_some()
+        && metrics.all(|metric| metric.observations == 0)
+        && runs.iter().any(|run| has_failures_behind(name, run))
 }
 
-fn judge(gate: &GatePlan, name: &str, head: &[Run]) -> Judged {
+fn has_failures_behind(name: &str, run: &Run) -> bool {
+    let rates = run.metrics.iter().filter_map(|metric| {
+        let stem = path::error_rate_of(&metric.name)?;
+        name.starts_with(stem).then_some((stem.len(), metric))
+    });
+    // The longest is the nearest: that of the request rather than that of its load.
+    rates
+        .max_by_key(|(length, _)| *length)
+        .and_then(|(_, metric)| metric.value())
+        .is_some_and(|rate| rate > 0.0)
+}
+
+fn judge(gate: &GatePlan, is_implied: bool, name: &str, head: &[Run]) -> Judged {
     let metrics: Vec<&Metric> = head.iter().filter_map(|run| run.metric(name)).collect();
-    let all = pooled(&metrics);
-    let values = || all.iter().flat_map(|metric| metric.values()).copied();
-    let median = all
-        .as_ref()
-        .and_then(Metric::value)
-        .filter(|median| median.is_finite());
+    let values: Vec<f64> = metrics
+        .iter()
+        .flat_map(|metric| metric.values())
+        .copied()
+        .collect();
+    let value = failed_share(&metrics)
+        .or_else(|| median(&values))
+        .filter(|value| value.is_finite());
+    let is_hopeless = value.is_none() && is_hopeless(name, head);
     let limit = LimitVerdict {
         metric: name.to_owned(),
         unit: metrics
@@ -88,37 +94,38 @@ fn judge(gate: &GatePlan, name: &str, head: &[Run]) -> Judged {
             .unwrap_or(Unit::Count),
         max: gate.max,
         min: gate.min,
-        median,
-        low: values().min_by(f64::total_cmp),
-        high: values().max_by(f64::total_cmp),
-        n: u32::try_from(values().count()).unwrap_or(u32::MAX),
-        holds: median.map(|median| {
-            gate.max.is_none_or(|max| median <= max) && gate.min.is_none_or(|min| median >= min)
-        }),
+        is_implied,
+        value,
+        low: values.iter().copied().min_by(f64::total_cmp),
+        high: values.iter().copied().max_by(f64::total_cmp),
+        n: u32::try_from(values.len()).unwrap_or(u32::MAX),
+        holds: match value {
+            Some(value) => Some(
+                gate.max.is_none_or(|max| value <= max) && gate.min.is_none_or(|min| value >= min),
+            ),
+            None => is_hopeless.then_some(false),
+        },
     };
-    let unknown = median.is_none().then(|| why(&metrics));
-    let observations = all.map_or(0, |metric| metric.observations);
     Judged {
         limit,
-        unknown,
-        observations,
-    }
-}
-
-/// The values of all runs as one metric.
-fn pooled(metrics: &[&Metric]) -> Option<Metric> {
-    let values = metrics
-        .iter()
-        .flat_map(|metric| metric.values())
-        .copied()
-        .collect();
-    metrics.first().map(|first| Metric {
-        reading: Reading::Measured { values },
+        unknown: value.is_none().then(|| why(&metrics)),
+        is_hopeless,
         observations: metrics
             .iter()
             .fold(0, |sum, metric| sum.saturating_add(metric.observations)),
-        ..(*first).clone()
-    })
+    }
+}
+
+/// The failed share of all requests, where the metric is an error rate that says how many requests
+/// it rests on in each run that has it.
+fn failed_share(metrics: &[&Metric]) -> Option<f64> {
+    let measured = metrics.iter().filter(|metric| metric.value().is_some());
+    let failures = measured
+        .map(|metric| metric.failures())
+        .collect::<Option<Vec<_>>>()?;
+    let requests: f64 = failures.iter().map(|run| run.requests as f64).sum();
+    let failed: f64 = failures.iter().map(|run| run.failed as f64).sum();
+    (requests > 0.0).then(|| failed / requests)
 }
 
 fn why(metrics: &[&Metric]) -> Unknown {

@@ -5,7 +5,7 @@ use super::verdict::{MetricOutcome, MetricVerdict};
 use crate::harness::compare::{
     Adjusted, Comparison, Design, Effect, Estimate, MetricComparison, adjust,
 };
-use crate::harness::model::{Metric, Reading};
+use crate::harness::model::median;
 
 /// The verdict on every compared metric: those that the scenario names first, then by name.
 pub(super) fn metrics(policy: &Policy, comparison: &Comparison) -> Vec<MetricVerdict> {
@@ -66,8 +66,9 @@ fn judge(
         advisory: margin.is_some() && advisory,
         unit: metric.unit.clone(),
         better: metric.better,
-        base: median(metric, &metric.base),
-        head: median(metric, &metric.head),
+        is_difference: metric.is_difference,
+        base: median(&metric.base),
+        head: median(&metric.head),
         margin,
         effect: fraction(|effect| effect.theta),
         lower: fraction(|effect| effect.lower),
@@ -104,19 +105,6 @@ fn outcome(effect: &Effect, p: Adjusted, delta: f64, alpha: f64, beyond: bool) -
     }
 }
 
-fn median(metric: &MetricComparison, values: &[f64]) -> Option<f64> {
-    let all = Metric {
-        name: metric.name.clone(),
-        unit: metric.unit.clone(),
-        better: metric.better,
-        reading: Reading::Measured {
-            values: values.to_vec(),
-        },
-        observations: values.len() as u64,
-    };
-    all.value()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,6 +118,7 @@ mod tests {
             p_improved: if theta < -half_width { 0.01 } else { 0.5 },
             se: half_width / 2.0,
             sd: half_width,
+            se_sessions: 0.0,
             df: Some(4.0),
             mde: half_width,
             tau: None,

@@ -15,5 +15,5 @@ mod judge;
 pub mod exit;
 
 pub use self::judge::{Evidence, judge};
-pub use self::policy::{DEFAULT_MARGIN, Policy};
+pub use self::policy::{DEFAULT_MARGIN, IMPLIED_ERROR_RATE_MAX, Policy};
 pub use self::verdict::*;

@@ -1,9 +1,18 @@
 //! What is judged, and how strictly: the part of a scenario that must come from the base revision.
 
-use crate::harness::scenario::{Arrivals, GatePlan, Plan, catalogue};
+use crate::harness::model::Unit;
+use crate::harness::scenario::catalogue::{self, LoadMetric};
+use crate::harness::scenario::{Arrivals, GatePlan, LoadPlan, Plan};
 
 /// The margin against which metrics are shown that no gate gives one: 5 %.
 pub const DEFAULT_MARGIN: f64 = 0.05;
+
+/// The share of a load's requests that may fail where its scenario doesn't say: 1 %. A service that
+/// answers every request with an error has no latency to judge, and would pass.
+pub const IMPLIED_ERROR_RATE_MAX: f64 = 0.01;
+/// In an open model, the share of the offered iterations that must be completed where the scenario
+/// doesn't say.
+const IMPLIED_ACHIEVED_MIN: f64 = 0.99;
 
 /// The gates of a scenario and the options of the call.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -12,6 +21,8 @@ pub struct Policy {
     pub scenario: String,
     /// What is judged, in the order of the scenario.
     pub gates: Vec<GatePlan>,
+    /// Limits that the scenario doesn't state and that hold all the same, after those of `gates`.
+    pub implied: Vec<GatePlan>,
     /// Loads with an open model, by name: what they offer is fixed, so their throughput is judged as
     /// the achieved share of it.
     pub open_loads: Vec<String>,
@@ -33,6 +44,11 @@ impl Policy {
         Self {
             scenario: plan.id(),
             gates: plan.gates.clone(),
+            implied: plan
+                .loads
+                .iter()
+                .filter_map(|load| error_cap(plan, load))
+                .collect(),
             open_loads: open.map(|load| load.name.clone()).collect(),
             ..Self::default()
         }
@@ -48,10 +64,47 @@ impl Policy {
             .and_then(|gate| gate.regress)
     }
 
+    /// The limits that margins on the rates of open loads imply: such a rate follows the offered one
+    /// whatever the subject does, until it can't.
+    pub(super) fn throughput(&self) -> impl Iterator<Item = GatePlan> {
+        let path = |load: &str, what| catalogue::load_metric(load, what).path();
+        self.open_loads
+            .iter()
+            .filter(move |load| self.margin(&path(load, LoadMetric::Rate)).is_some())
+            .map(move |load| path(load, LoadMetric::Achieved))
+            .filter(|achieved| !states(&self.gates, achieved, |gate| gate.min))
+            .map(|metric| GatePlan {
+                metric,
+                max: None,
+                min: Some(IMPLIED_ACHIEVED_MIN),
+                regress: None,
+                unit: Some(Unit::Ratio),
+            })
+    }
+
     /// Whether anything is to be compared with a base.
     pub(super) fn has_margins(&self) -> bool {
         self.gates.iter().any(|gate| gate.regress.is_some())
     }
+}
+
+/// The cap on a load's errors, unless the scenario states one.
+fn error_cap(plan: &Plan, load: &LoadPlan) -> Option<GatePlan> {
+    let spec = catalogue::load_metric(&load.name, LoadMetric::ErrorRate);
+    let metric = spec.path();
+    (!states(&plan.gates, &metric, |gate| gate.max)).then_some(GatePlan {
+        metric,
+        max: Some(IMPLIED_ERROR_RATE_MAX),
+        min: None,
+        regress: None,
+        unit: Some(spec.unit),
+    })
+}
+
+fn states(gates: &[GatePlan], metric: &str, limit: fn(&GatePlan) -> Option<f64>) -> bool {
+    gates
+        .iter()
+        .any(|gate| limit(gate).is_some() && catalogue::matches(&gate.metric, metric))
 }
 
 #[cfg(test)]

@@ -76,6 +76,12 @@ pub enum Reason {
         /// The metric.
         metric: String,
     },
+    /// No request behind a limit's or a gating metric was in order although some failed: worse than
+    /// any value that it could have had.
+    NothingInOrder {
+        /// The metric.
+        metric: String,
+    },
     /// A gating metric regressed; details in `metrics`.
     Regressed {
         /// The metric.
@@ -123,8 +129,9 @@ pub enum Warning {
         mde: f64,
         /// The margin as a fraction.
         margin: f64,
-        /// Pairs (or runs an arm) that the margin would need.
-        pairs_needed: u32,
+        /// Pairs (or runs an arm) that the margin would need; `None` where no number of them would
+        /// do, because sessions differ by more than the margin allows.
+        pairs_needed: Option<u32>,
     },
     /// Stored comparison without an estimate of the between-session spread: can't fail the gate.
     Advisory {
@@ -153,6 +160,9 @@ pub struct MetricVerdict {
     pub unit: Unit,
     /// Which way is better.
     pub better: Direction,
+    /// Whether effect, bounds, margin and minimal detectable effect are differences (of error rates)
+    /// rather than ratios: .01 is then one percentage point.
+    pub is_difference: bool,
     /// The median of the base's values.
     pub base: Option<f64>,
     /// The median of the head's values.
@@ -169,7 +179,8 @@ pub struct MetricVerdict {
     pub p: Option<f64>,
     /// The minimal detectable effect as a fraction.
     pub mde: Option<f64>,
-    /// Pairs (or runs an arm) that the margin would need.
+    /// Pairs (or runs an arm) that the margin would need; `None` where no number of them would do,
+    /// because sessions differ by more than the margin allows.
     pub pairs_needed: Option<u32>,
     /// Replicates of the base.
     pub n_base: u32,
@@ -197,7 +208,7 @@ pub enum MetricOutcome {
     Waived,
 }
 
-/// The verdict on one absolute limit, judged on the median of the head's runs.
+/// The verdict on one absolute limit on the head's runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LimitVerdict {
     /// The metric's path.
@@ -208,14 +219,19 @@ pub struct LimitVerdict {
     pub max: Option<f64>,
     /// The smallest allowed value.
     pub min: Option<f64>,
-    /// The median of the runs, `None` where it was not measurable.
-    pub median: Option<f64>,
+    /// Whether the scenario doesn't state it, but something else that it holds asks for it: a load,
+    /// that its requests don't fail; a margin on an open load's rate, that the rate is achieved.
+    pub is_implied: bool,
+    /// What is held against it: the median of the runs, for an error rate the share of the requests
+    /// of all runs together. `None` where it was not measurable.
+    pub value: Option<f64>,
     /// The smallest of the runs.
     pub low: Option<f64>,
     /// The largest of the runs.
     pub high: Option<f64>,
     /// How many runs.
     pub n: u32,
-    /// Whether it holds; `None` where it could not be measured.
+    /// Whether it holds; `None` where it could not be measured, for another reason than that every
+    /// request failed.
     pub holds: Option<bool>,
 }

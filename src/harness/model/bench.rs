@@ -3,6 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// Fewer invocations than this in an arm say nothing about noise.
+pub const INVOCATIONS_NEEDED: u32 = 5;
+
 /// One benchmark, identified by criterion's full id, such as `cache/get_hot`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct BenchMeasurement {

@@ -143,11 +143,6 @@ impl LatencyHistogram {
         (!self.is_empty()).then(|| self.counters().mean())
     }
 
-    /// The smallest latency in ns (to three digits), or `None` for an empty histogram.
-    pub fn min_ns(&self) -> Option<u64> {
-        (!self.is_empty()).then(|| self.counters().min())
-    }
-
     /// The largest latency in ns (to three digits), or `None` for an empty histogram.
     pub fn max_ns(&self) -> Option<u64> {
         (!self.is_empty()).then(|| self.counters().max())
@@ -156,15 +151,6 @@ impl LatencyHistogram {
     /// How many latencies are at most `latency_ns` (to three digits).
     pub fn count_at_or_below(&self, latency_ns: u64) -> u64 {
         (self.counters().quantile_below(latency_ns) * self.count() as f64).round() as u64
-    }
-
-    /// The recorded latencies in rising order, as (highest equivalent latency in ns, count).
-    pub fn buckets(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
-        self.counters()
-            .iter_recorded()
-            .map(|step| (step.value_iterated_to(), step.count_at_value()))
-            .collect::<Vec<_>>()
-            .into_iter()
     }
 
     /// The HDR V2 encoding in base64.

@@ -5,6 +5,8 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::path;
+
 /// One metric of one run, named by its path, such as `load.reads.p95` or `bench.cache/get_hot`.
 ///
 /// The unit of replication is the run, so a metric usually holds a single value. A bench metric
@@ -46,14 +48,7 @@ impl Metric {
     /// The value that stands for the run: the median of its replicates, or `None` where the metric
     /// was not measurable.
     pub fn value(&self) -> Option<f64> {
-        let values = self.values();
-        let mut sorted = values.to_vec();
-        sorted.sort_by(f64::total_cmp);
-        match sorted.len() {
-            0 => None,
-            n if n % 2 == 1 => Some(sorted[n / 2]),
-            n => Some((sorted[n / 2 - 1] + sorted[n / 2]) / 2.0),
-        }
+        median(self.values())
     }
 
     /// The replicates: one for a load, process or probe metric, one per invocation for a bench;
@@ -64,6 +59,42 @@ impl Metric {
             Reading::NotMeasurable { .. } => &[],
         }
     }
+
+    /// Failed requests among all, where this is an error rate that says how many requests it rests
+    /// on; `None` for any other metric, and where it was not measurable.
+    pub fn failures(&self) -> Option<Failures> {
+        path::error_rate_of(&self.name)?;
+        let value = self.value()?;
+        let counted = self.unit == Unit::Ratio
+            && self.better == Direction::Lower
+            && self.observations > 1
+            && (0.0..=1.0).contains(&value);
+        counted.then(|| Failures {
+            failed: (value * self.observations as f64).round() as u64,
+            requests: self.observations,
+        })
+    }
+}
+
+/// Failed requests among all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failures {
+    /// Requests that failed.
+    pub failed: u64,
+    /// Requests that were made.
+    pub requests: u64,
+}
+
+/// The median: the middle value, or the mean of the middle two. The values need no order; `None` for
+/// no values.
+pub fn median(values: &[f64]) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let (lower, upper) = (
+        sorted.get(sorted.len().checked_sub(1)? / 2)?,
+        sorted.get(sorted.len() / 2)?,
+    );
+    Some((lower + upper) / 2.0)
 }
 
 /// What a run knows of a metric. "Not enough data" is a result, not an error.
@@ -128,5 +159,35 @@ impl fmt::Display for Unit {
             Self::Cores => "cores",
             Self::Other(name) => name,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_in_the_middle() {
+        let check = |values: &[f64], expected| assert_eq!(median(values), expected, "{values:?}");
+        check(&[], None);
+        check(&[7.0], Some(7.0));
+        check(&[3.0, 1.0, 2.0], Some(2.0));
+        check(&[4.0, 1.0, 2.0, 3.0], Some(2.5));
+    }
+
+    #[test]
+    fn only_an_error_rate_has_failures() {
+        let metric = |name: &str, value, requests| {
+            Metric::single(name, Unit::Ratio, Direction::Lower, value, requests)
+        };
+        let check = |metric: Metric, expected: Option<(u64, u64)>| {
+            let found = metric.failures().map(|f| (f.failed, f.requests));
+            assert_eq!(found, expected, "{metric:?}");
+        };
+        check(metric("load.a.error_rate", 0.03, 200), Some((6, 200)));
+        check(metric("load.a.achieved", 0.03, 200), None);
+        // One observation is one number of another tool, not one request.
+        check(metric("load.a.error_rate", 0.03, 1), None);
+        check(metric("load.a.error_rate", 3.0, 200), None);
     }
 }

@@ -5,6 +5,7 @@
 //! nanoseconds; a format that leaves the process carries a version.
 
 mod metric;
+pub mod path;
 mod histogram;
 mod load;
 mod subject;
@@ -12,14 +13,14 @@ mod bench;
 mod fingerprint;
 mod run;
 
-pub use self::bench::{BenchInvocation, BenchMeasurement, Sampling};
+pub use self::bench::{BenchInvocation, BenchMeasurement, INVOCATIONS_NEEDED, Sampling};
 pub use self::fingerprint::{Fingerprint, FingerprintDifference};
 pub use self::histogram::{HistogramError, LatencyHistogram, MAX_LATENCY_NS, MIN_LATENCY_NS};
 pub use self::load::{
     ArrivalModel, Counts, ErrorKind, ErrorTally, GeneratorHealth, GeneratorSample, LoadMeasurement,
     LoadWindow, Outcome, Phase, RequestSeries, RequestWindow,
 };
-pub use self::metric::{Direction, Metric, Reading, Unit};
+pub use self::metric::{Direction, Failures, Metric, Reading, Unit, median};
 pub use self::run::{
     Arm, InvalidReason, MEASUREMENT_VERSION, Measurement, PhaseSpan, RUN_FORMAT, Run, RunId,
     TimelineEvent,

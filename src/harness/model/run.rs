@@ -155,11 +155,6 @@ pub enum InvalidReason {
         /// The last lines of its output.
         output: String,
     },
-    /// The two arms were measured under different conditions.
-    FingerprintsDiffer {
-        /// What differs, as text.
-        differences: Vec<super::FingerprintDifference>,
-    },
     /// The loads ended without one iteration in the measure phase.
     NothingMeasured {
         /// The load.

@@ -8,9 +8,13 @@ use crate::harness::gate::{
 use crate::harness::model::{
     Arm, Direction, ErrorKind, FingerprintDifference, InvalidReason, Phase, Unit,
 };
+use crate::harness::scenario::DEFAULT_RUNS;
 
 use super::format;
 use super::text::{self, MAX_SHOWN_CHARS};
+
+/// What to do where sessions differ by more than the margin allows, and no number of runs would do.
+const MORE_SESSIONS: &str = "More runs don't help, because sessions differ by more than the margin allows: save the baseline from more sessions, or widen the margin";
 
 /// What the bounds of the effects are: a one-sided level α at either end makes an interval of
 /// 1 − 2α, 90 % at the usual α of .05.
@@ -25,7 +29,7 @@ pub fn interval_name(verdict: &Verdict) -> String {
 /// The effect of a metric: a change in percent, or a difference in percentage points for an error
 /// rate, whose effects are differences because zero has no ratio.
 pub fn effect_of(metric: &MetricVerdict, fraction: f64) -> String {
-    match is_difference(metric) {
+    match metric.is_difference {
         true => format::points(fraction),
         false => format::effect(fraction),
     }
@@ -34,7 +38,7 @@ pub fn effect_of(metric: &MetricVerdict, fraction: f64) -> String {
 /// The bounds of a metric's effect, as [`effect_of`]; a dash where there are none.
 pub fn interval_of(metric: &MetricVerdict) -> String {
     match (metric.lower, metric.upper) {
-        (Some(lower), Some(upper)) if is_difference(metric) => {
+        (Some(lower), Some(upper)) if metric.is_difference => {
             format!(
                 "{} … {}",
                 format::points(lower).trim_end_matches("\u{202f}pp"),
@@ -48,7 +52,7 @@ pub fn interval_of(metric: &MetricVerdict) -> String {
 
 /// A margin or a minimal detectable effect of a metric, as [`effect_of`] without a sign.
 pub fn margin_of(metric: &MetricVerdict, fraction: f64) -> String {
-    match is_difference(metric) {
+    match metric.is_difference {
         true => format::unsigned_points(fraction),
         false => format::margin(fraction),
     }
@@ -66,13 +70,6 @@ pub fn reading_order(metric: &MetricVerdict) -> (bool, bool, u8, &str) {
         MetricOutcome::Unchanged => 5,
     };
     (!metric.gating, !metric.advisory, concern, &metric.name)
-}
-
-/// Whether a metric's effects are differences in percentage points.
-pub fn is_difference(metric: &MetricVerdict) -> bool {
-    metric.unit == Unit::Ratio
-        && metric.better == Direction::Lower
-        && metric.name.ends_with("error_rate")
 }
 
 /// Something said to the reader.
@@ -185,6 +182,13 @@ pub fn reason(reason: &Reason, verdict: &Verdict) -> Spoken {
         ),
         Reason::NotComparable { differences } => conditions(differences),
         Reason::LimitBroken { metric } => broken_limit(metric, verdict),
+        Reason::NothingInOrder { metric } => Spoken::new(
+            format!(
+                "{} has no value because no request behind it was in order",
+                name(metric)
+            ),
+            "Look at the errors of the load: the target answered, if at all, not as the scenario demands",
+        ),
         Reason::Regressed { metric } => regressed(metric, verdict),
         Reason::Inconclusive { metric } => inconclusive(metric, verdict),
         Reason::NotMeasurable {
@@ -205,7 +209,7 @@ pub fn reason(reason: &Reason, verdict: &Verdict) -> Spoken {
         ),
         Reason::NoBaseline => Spoken::new(
             "there is no base to compare with",
-            "Save one here with `plimsoll baseline save`, or compare two revisions on this machine with `plimsoll gate --against REVISION`",
+            saving("Measure the base here"),
         ),
         Reason::Improved { metric } => improved(metric, verdict),
     }
@@ -226,17 +230,20 @@ pub fn warning(warning: &Warning) -> Spoken {
                 format::margin(*margin),
                 format::margin(*mde),
             ),
-            format!(
-                "Make about {} (`--runs {pairs_needed}`), let each run take longer, or widen the margin",
-                format::counted(u64::from(*pairs_needed), "pair"),
-            ),
+            match pairs_needed {
+                Some(pairs) => format!(
+                    "Make about {} (`--runs {pairs}`), let each run take longer, or widen the margin",
+                    format::counted(u64::from(*pairs), "pair"),
+                ),
+                None => MORE_SESSIONS.to_owned(),
+            },
         ),
         Warning::Advisory { metric } => Spoken::new(
             format!(
                 "{} is compared for information only: how much it varies between sessions is not known yet",
                 name(metric)
             ),
-            "Save baselines in further sessions, or compare both revisions here with `plimsoll gate --against REVISION`",
+            saving("Measure the base in more sessions"),
         ),
         Warning::Note { text } => Spoken::new(text::shown(text, 600), ""),
     }
@@ -285,7 +292,7 @@ pub fn invalid(reason: &InvalidReason) -> Spoken {
                 format::value(&Unit::Count, (cpu_cores * 100.0).round() / 100.0),
                 format::value(&Unit::Cores, *cores),
             ),
-            "Lower the rate, give the generator more cores, or split the load with `plimsoll worker --shard`",
+            "Lower the rate, or give the generator more cores",
         ),
         InvalidReason::GeneratorFailed { load, message } => Spoken {
             detail: text::block(message),
@@ -318,7 +325,6 @@ pub fn invalid(reason: &InvalidReason) -> Spoken {
                 "Its last lines say why; no fault of the scenario stopped it",
             )
         },
-        InvalidReason::FingerprintsDiffer { differences } => conditions(differences),
         InvalidReason::NothingMeasured { load } => Spoken::new(
             format!(
                 "load {} ended without one iteration in the measure phase",
@@ -382,7 +388,7 @@ pub fn error_kind(kind: ErrorKind) -> &'static str {
     }
 }
 
-/// What a limit demands: `at most 500 ms`.
+/// What a limit demands: `at most 500 ms`, or `at most 1 %, implied` where no gate states it.
 pub fn demand(limit: &LimitVerdict) -> String {
     let max = limit
         .max
@@ -390,7 +396,8 @@ pub fn demand(limit: &LimitVerdict) -> String {
     let min = limit
         .min
         .map(|min| format!("at least {}", format::value(&limit.unit, min)));
-    [max, min]
+    let implied = limit.is_implied.then(|| "implied".to_owned());
+    [max, min, implied]
         .into_iter()
         .flatten()
         .collect::<Vec<_>>()
@@ -399,16 +406,16 @@ pub fn demand(limit: &LimitVerdict) -> String {
 
 /// The measured value of a limit, told apart from the limit that it breaks.
 pub fn against_limit(limit: &LimitVerdict) -> String {
-    let Some(median) = limit.median else {
+    let Some(value) = limit.value else {
         return "–".to_owned();
     };
     let bound = limit
         .max
-        .filter(|max| median > *max)
-        .or(limit.min.filter(|min| median < *min));
+        .filter(|max| value > *max)
+        .or(limit.min.filter(|min| value < *min));
     match bound {
-        Some(bound) => format::value_against(&limit.unit, median, bound),
-        None => format::value(&limit.unit, median),
+        Some(bound) => format::value_against(&limit.unit, value, bound),
+        None => format::value(&limit.unit, value),
     }
 }
 
@@ -479,7 +486,9 @@ fn weight(reason: &Reason, outcome: Outcome) -> Weight {
         Reason::InvalidRun { .. } | Reason::PartialRun { .. } | Reason::NotComparable { .. } => {
             outcome == Outcome::Invalid
         }
-        Reason::LimitBroken { .. } | Reason::Regressed { .. } => outcome == Outcome::Fail,
+        Reason::LimitBroken { .. } | Reason::NothingInOrder { .. } | Reason::Regressed { .. } => {
+            outcome == Outcome::Fail
+        }
         Reason::NotMeasurable { .. } | Reason::Inconclusive { .. } => {
             outcome == Outcome::Inconclusive
         }
@@ -541,7 +550,7 @@ fn inconclusive(metric: &str, verdict: &Verdict) -> Spoken {
         );
     };
     let needed = judged.pairs_needed.map_or_else(
-        || "Make more runs with `--runs`".to_owned(),
+        || MORE_SESSIONS.to_owned(),
         |pairs| {
             format!(
                 "Make about {} (`--runs {pairs}`), or let each run take longer",
@@ -595,7 +604,7 @@ fn unsigned(metric: &MetricVerdict, effect: f64) -> String {
 
 fn worse(metric: &MetricVerdict) -> &'static str {
     match (&metric.unit, metric.better) {
-        _ if is_difference(metric) => "higher",
+        _ if metric.is_difference => "higher",
         (Unit::Nanoseconds, Direction::Lower) => "slower",
         (Unit::Bytes, Direction::Lower) => "larger",
         _ => "worse",
@@ -625,7 +634,14 @@ fn conditions(differences: &[FingerprintDifference]) -> Spoken {
             "the two arms were measured under different conditions: {}",
             fields.join(", ")
         ),
-        "Measure both here and now with `plimsoll gate --against REVISION`",
+        saving("Measure the base under these conditions"),
+    )
+}
+
+/// How a base is made, as a sentence that begins with `what`.
+fn saving(what: &str) -> String {
+    format!(
+        "{what} with `plimsoll run --runs {DEFAULT_RUNS}`, and save it with `plimsoll baseline save`"
     )
 }
 
@@ -729,7 +745,8 @@ mod tests {
             unit: Unit::Nanoseconds,
             max: Some(200e6),
             min: None,
-            median: Some(200_040_000.0),
+            is_implied: false,
+            value: Some(200_040_000.0),
             low: None,
             high: None,
             n: 1,

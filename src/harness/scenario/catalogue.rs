@@ -7,10 +7,13 @@ use std::fmt;
 
 use super::nearest::nearest;
 use super::plan::{Arrivals, LoadPlan, Plan};
+use crate::harness::model::path::{BENCH, ERROR_RATE};
 use crate::harness::model::{Direction, Unit};
 
 /// The quantiles of which a metric is made whether or not a gate names them.
 pub const DEFAULT_QUANTILES: [&str; 6] = ["50", "75", "90", "95", "99", "999"];
+/// A quantile with fewer requests than this beyond it is not measurable (VERDICTS.md, "Quantiles").
+pub const NEEDED_BEYOND: f64 = 100.0;
 /// `p999999` is the finest quantile: at 100 requests beyond it, it needs 100 million of them.
 const MAX_QUANTILE_DIGITS: usize = 6;
 
@@ -190,7 +193,7 @@ impl LoadMetric {
         Some(match text {
             "rate" => Self::Rate,
             "achieved" => Self::Achieved,
-            "error_rate" => Self::ErrorRate,
+            ERROR_RATE => Self::ErrorRate,
             "dropped" => Self::Dropped,
             "bytes_rate" => Self::BytesRate,
             _ => match text.split_once('.') {
@@ -229,7 +232,7 @@ impl fmt::Display for LoadMetric {
             Self::Iteration(stat) => write!(f, "iteration.{stat}"),
             Self::Rate => f.write_str("rate"),
             Self::Achieved => f.write_str("achieved"),
-            Self::ErrorRate => f.write_str("error_rate"),
+            Self::ErrorRate => f.write_str(ERROR_RATE),
             Self::Dropped => f.write_str("dropped"),
             Self::BytesRate => f.write_str("bytes_rate"),
         }
@@ -241,7 +244,7 @@ impl RequestMetric {
     pub fn parse(text: &str) -> Option<Self> {
         Some(match text {
             "rate" => Self::Rate,
-            "error_rate" => Self::ErrorRate,
+            ERROR_RATE => Self::ErrorRate,
             _ => match text.strip_prefix("service.") {
                 Some(stat) => Self::Service(LatencyStat::parse(stat)?),
                 None => Self::Response(LatencyStat::parse(text)?),
@@ -264,7 +267,7 @@ impl fmt::Display for RequestMetric {
             Self::Response(stat) => stat.fmt(f),
             Self::Service(stat) => write!(f, "service.{stat}"),
             Self::Rate => f.write_str("rate"),
-            Self::ErrorRate => f.write_str("error_rate"),
+            Self::ErrorRate => f.write_str(ERROR_RATE),
         }
     }
 }
@@ -317,12 +320,22 @@ impl fmt::Display for MetricKey {
                 load,
                 request,
                 what,
-            } => write!(f, "load.{load}.request.{request}.{what}"),
-            Self::Process { process, what } => write!(f, "process.{process}.{what}"),
+            } => write!(f, "{}{request}.{what}", requests_prefix(load)),
+            Self::Process { process, what } => write!(f, "{}{what}", process_prefix(process)),
             Self::Probe(probe) => write!(f, "probe.{probe}"),
-            Self::Bench(id) => write!(f, "bench.{id}"),
+            Self::Bench(id) => write!(f, "{BENCH}.{id}"),
         }
     }
+}
+
+/// How the paths of all request names of a load begin.
+pub(crate) fn requests_prefix(load: &str) -> String {
+    format!("load.{load}.request.")
+}
+
+/// How the paths of all metrics of a process begin.
+pub(crate) fn process_prefix(process: &str) -> String {
+    format!("process.{process}.")
 }
 
 /// The metric `what` of a load.
@@ -509,7 +522,7 @@ fn parse(plan: &Plan, path: &str) -> Option<MetricSpec> {
             ProcessMetric::parse(rest).map(|what| process_metric(&process.name, what))
         }
         "probe" => probe(plan, rest),
-        "bench" => (!plan.benches.is_empty() && !rest.is_empty()).then(|| bench_metric(rest)),
+        BENCH => (!plan.benches.is_empty() && !rest.is_empty()).then(|| bench_metric(rest)),
         _ => None,
     }
 }

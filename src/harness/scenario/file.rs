@@ -119,7 +119,7 @@ fn read(file: &Path) -> Result<String, Vec<Problem>> {
         return Err(problem(
             Code::Unreadable,
             format!("the file can't be read: {error}"),
-            "name a scenario file; `plimsoll init` makes one",
+            "name a scenario file; the README shows one of ten lines",
         ));
     }
     if bytes.len() > MAX_SCENARIO_BYTES {

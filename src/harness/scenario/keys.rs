@@ -8,6 +8,7 @@ use self::Shape::{
     Any, Bool, Choice, Duration, Either, Integer, Json, Limit, List, Map, Name, Rate, Share,
     StatusText, Table, Text, TextMap,
 };
+use crate::harness::model::INVOCATIONS_NEEDED;
 
 /// A table of the file: what may stand in it.
 #[derive(Debug)]
@@ -244,7 +245,7 @@ static PROCESS: TableSpec = TableSpec {
             "prepare",
             Text,
             Optional,
-            "A command that is run before each start, such as `initdb`.",
+            "A command that is run in each run before its first start, such as `initdb`; a fault's `start` doesn't run it again.",
         ),
         key(
             "start",
@@ -268,7 +269,7 @@ static PROCESS: TableSpec = TableSpec {
             "metrics",
             Text,
             Optional,
-            "The path of its Prometheus text, scraped each second.",
+            "The path of its Prometheus text, scraped each second where a probe reads it.",
         ),
         key(
             "target",
@@ -718,7 +719,7 @@ static FAULT: TableSpec = TableSpec {
             "start",
             Text,
             Optional,
-            "Starts this process again after a stop or a kill.",
+            "Starts this process again after a stop or a kill, without its `prepare`.",
         ),
         key(
             "stop",
@@ -759,7 +760,7 @@ static GATE: TableSpec = TableSpec {
             "regress",
             Share,
             Optional,
-            "The margin against the baseline: `5%`.",
+            "The margin against the baseline: `5%`; for an error rate in percentage points.",
         ),
     ],
     rules: &[AtLeastOne(&["max", "min", "regress"])],
@@ -795,7 +796,7 @@ static BENCH: TableSpec = TableSpec {
         ),
         key(
             "invocations",
-            Integer(5, 1000),
+            Integer(INVOCATIONS_NEEDED as i64, 1000),
             Default("5"),
             "Process invocations per run; fewer than five say nothing about noise.",
         ),

@@ -21,6 +21,7 @@ mod nearest;
 mod schema;
 
 pub use self::file::{MAX_SCENARIO_BYTES, Rejection, Scenario, check, load, looks_like_one, parse};
+pub(crate) use self::nearest::nearest;
 pub use self::plan::*;
 pub use self::problem::{Code, Problem};
 pub use self::quantity::parse_percent;

@@ -61,6 +61,9 @@ impl Plan {
     }
 }
 
+/// How many runs a session has where the scenario doesn't say.
+pub const DEFAULT_RUNS: u32 = 5;
+
 /// What the loads are sent to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -86,7 +89,7 @@ pub struct ProcessPlan {
     pub ready: Ready,
     /// How long it may take to become ready, in ns.
     pub ready_timeout_ns: u64,
-    /// The path of its Prometheus text, scraped each second.
+    /// The path of its Prometheus text, scraped each second where a probe reads it.
     pub metrics: Option<String>,
     /// Variables added to its environment; values are templates.
     pub env: BTreeMap<String, Template>,
@@ -426,7 +429,7 @@ pub struct GatePlan {
     pub min: Option<f64>,
     /// The margin against the base as a fraction: .05 for 5 %.
     pub regress: Option<f64>,
-    /// The unit in which the limits were written, for showing them: `ms` of `500ms`.
+    /// The metric's unit, in which the limits are; for showing them where no run has the metric.
     pub unit: Option<Unit>,
 }
 

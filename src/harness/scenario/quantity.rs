@@ -41,15 +41,6 @@ const A_SHARE: &str = "a share is a percentage or a fraction: `0.1%`, `0.001`";
 /// Why a text is no such quantity: what would be.
 pub(crate) type Expected = &'static str;
 
-/// A limit as it was written.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Limit {
-    /// In the metric's unit.
-    pub(crate) value: f64,
-    /// The unit in which it was written, such as `ms`.
-    pub(crate) written: Option<String>,
-}
-
 /// Reads `500ms`, `1.5s`, `1m30s` into ns.
 pub(crate) fn duration_ns(text: &str) -> Result<u64, Expected> {
     let mut rest = text.trim();
@@ -105,13 +96,13 @@ pub fn parse_percent(text: &str) -> Result<f64, &'static str> {
     }
 }
 
-/// Reads a limit on a metric of `unit`.
-pub(crate) fn limit(text: &str, unit: &Unit) -> Result<Limit, String> {
+/// Reads a limit on a metric of `unit`, into that unit.
+pub(crate) fn limit(text: &str, unit: &Unit) -> Result<f64, String> {
     let text = text.trim();
     let (number, suffix) =
         number(text).ok_or_else(|| "a limit is a number and a unit: `500ms`".to_owned())?;
     let suffix = suffix.trim();
-    let value = match unit {
+    match unit {
         Unit::Nanoseconds => duration_ns(text).map(|ns| ns as f64).map_err(str::to_owned),
         Unit::Bytes => factor(&SIZES_BYTES, suffix)
             .map(|bytes| number * bytes)
@@ -129,11 +120,7 @@ pub(crate) fn limit(text: &str, unit: &Unit) -> Result<Limit, String> {
         Unit::Cores => Err("cores are a plain number: `1.5`".to_owned()),
         Unit::Other(own) if suffix.is_empty() || suffix == own => Ok(number),
         Unit::Other(own) => Err(format!("this metric is in `{own}`: `10{own}`, or `10`")),
-    };
-    value.map(|value| Limit {
-        value,
-        written: (!suffix.is_empty()).then(|| suffix.to_owned()),
-    })
+    }
 }
 
 /// The leading decimal number and what follows it.
@@ -205,7 +192,7 @@ mod tests {
     #[test]
     fn a_limit_fits_its_metric() {
         let check = |text: &str, unit: Unit, expected: Option<f64>| {
-            let found = limit(text, &unit).ok().map(|limit| limit.value);
+            let found = limit(text, &unit).ok();
             assert_eq!(found, expected, "{text} for {unit:?}");
         };
         check("500ms", Unit::Nanoseconds, Some(5e8));

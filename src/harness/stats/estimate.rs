@@ -24,6 +24,9 @@ pub struct Estimate {
     pub se: f64,
     /// The standard deviation of one difference between the arms (one pair of runs).
     pub sd: f64,
+    /// The part of `se` that more runs don't shrink: what lies between the sessions of stored arms;
+    /// zero elsewhere.
+    pub se_sessions: f64,
     /// Degrees of freedom of `se`; infinite where the normal distribution is used.
     pub df: f64,
     /// Lower one-sided bound at the level that was asked for; may be minus infinity.
@@ -58,6 +61,7 @@ impl Estimate {
             effect,
             se,
             sd,
+            se_sessions: 0.0,
             df,
             lower: effect - half_width,
             upper: effect + half_width,
@@ -79,13 +83,18 @@ impl Estimate {
 
 /// Pairs that are needed to find the effect `delta` with power .8 at the one-sided level .05, from
 /// the standard deviation `sd` of the paired differences: (2.49·s/δ)², rounded up, at least 2
-/// because one pair has no spread. `None` where `delta` is not positive or `sd` is not finite.
-pub fn pairs_needed(sd: f64, delta: f64) -> Option<u64> {
+/// because one pair has no spread. Where more pairs leave `se_sessions` of the standard error as it
+/// is, they have to make up for it: 2.49²·s²/(δ² − 2.49²·se²).
+///
+/// `None` where no number of pairs would do because 2.49·`se_sessions` reaches `delta` by itself,
+/// where `delta` is not positive, or where `sd` is not finite.
+pub fn pairs_needed(sd: f64, se_sessions: f64, delta: f64) -> Option<u64> {
     if !(delta > 0.0 && sd >= 0.0 && sd.is_finite()) {
         return None;
     }
+    let left = 1.0 - (PAIRS_Z * se_sessions / delta).powi(2);
     // The cast saturates: more pairs than fit into the type are simply the largest number.
-    Some(((PAIRS_Z * sd / delta).powi(2).ceil() as u64).max(2))
+    (left > 0.0).then(|| (((PAIRS_Z * sd / delta).powi(2) / left).ceil() as u64).max(2))
 }
 
 #[cfg(test)]
@@ -114,7 +123,11 @@ mod tests {
     #[test]
     fn pairs() {
         fn check(sd: f64, delta: f64, expected: Option<u64>) {
-            assert_eq!(pairs_needed(sd, delta), expected, "sd {sd}, delta {delta}");
+            assert_eq!(
+                pairs_needed(sd, 0.0, delta),
+                expected,
+                "sd {sd}, delta {delta}"
+            );
         }
         check(0.05, 0.05, Some(7)); // 2.49² = 6.2
         check(0.10, 0.05, Some(25)); // 4 · 6.2 = 24.8
@@ -124,5 +137,14 @@ mod tests {
         check(f64::NAN, 0.05, None);
         check(f64::INFINITY, 0.05, None);
         check(1e300, 1e-300, Some(u64::MAX));
+    }
+
+    /// What lies between sessions takes its share of the margin, or all of it.
+    #[test]
+    fn pairs_do_not_make_up_for_sessions() {
+        // 2.49·.01 = .0249 of .05 is taken: 2.49²·.05²/(.05² − .0249²) = 8.2.
+        assert_eq!(pairs_needed(0.05, 0.01, 0.05), Some(9));
+        assert_eq!(pairs_needed(0.05, 0.05 / 2.48, 0.05), None);
+        assert_eq!(pairs_needed(0.0, 0.1, 0.05), None);
     }
 }

@@ -30,7 +30,7 @@ mod null;
 
 pub use estimate::{ALPHA, Estimate, POWER, pairs_needed};
 pub use multiple::{FDR, benjamini_hochberg};
-pub use order::{mean, median, quantile, variance};
+pub use order::{mean, quantile, variance};
 pub use paired::{PRIOR_DF, Prior, SIGNED_RANK_FROM, moderated_t, paired};
 pub use proportion::{
     Trials, clopper_pearson_lower, clopper_pearson_upper, dispersion, newcombe, rule_of_three,

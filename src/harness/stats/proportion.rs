@@ -46,6 +46,7 @@ pub fn newcombe(base: &[Trials], head: &[Trials], alpha: f64) -> Option<Estimate
         effect,
         se,
         sd: se * runs.sqrt(),
+        se_sessions: 0.0,
         df: f64::INFINITY,
         lower,
         upper,

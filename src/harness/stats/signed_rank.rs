@@ -46,6 +46,7 @@ pub fn hodges_lehmann(differences: &[f64], alpha: f64) -> Option<Estimate> {
         effect,
         se,
         sd: se * (n as f64).sqrt(),
+        se_sessions: 0.0,
         df,
         lower,
         upper,

@@ -55,7 +55,10 @@ pub fn stored(
     };
     let sd = (base.s2 + head.s2).sqrt();
     let effect = middle(&Differences::new(base.runs, head.runs));
-    Some(Estimate::from_t(effect, se2.sqrt(), sd, df, alpha))
+    Some(Estimate {
+        se_sessions: between.map_or(0.0, |(c, _)| c.sqrt()),
+        ..Estimate::from_t(effect, se2.sqrt(), sd, df, alpha)
+    })
 }
 
 struct Arm {
@@ -126,6 +129,7 @@ mod tests {
         let e = |runs: &[f64]| stored(&[runs.to_vec()], &[runs.to_vec()], between, 0.05).unwrap();
         assert!(e(&many).se < e(&few).se);
         assert!(e(&many).se >= 0.1 * 2f64.sqrt());
+        assert!((e(&few).se_sessions - 0.1 * 2f64.sqrt()).abs() < 1e-12);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::format::{self, DecodeError};
 use super::review;
 use crate::harness::model::{
     Arm, ArrivalModel, Direction, Fingerprint, FingerprintDifference, LatencyHistogram,
-    Measurement, Metric, Outcome, RUN_FORMAT, Reading, Run, RunId, Unit,
+    Measurement, Metric, Outcome, RUN_FORMAT, Reading, Run, RunId, Unit, median,
 };
 
 /// The format of a baseline file.
@@ -305,16 +305,12 @@ impl Baseline {
     /// The median over all runs of the metric of that name, in its unit; `None` where no run has a
     /// value.
     pub fn median(&self, metric: &str) -> Option<f64> {
-        let values = self
+        let values: Vec<f64> = self
             .to_runs()
             .iter()
             .filter_map(|run| run.metric(metric)?.value())
             .collect();
-        let runs = Metric {
-            reading: Reading::Measured { values },
-            ..Metric::single(metric, Unit::Count, Direction::Lower, 0.0, 0)
-        };
-        runs.value()
+        median(&values)
     }
 
     /// What `new` changes against `self`, the old one.

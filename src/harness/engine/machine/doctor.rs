@@ -269,7 +269,7 @@ fn judge(facts: &Facts) -> Vec<Finding> {
                 "this machine is virtual (`{}`), with neighbours that can't be seen",
                 facts.virtualisation
             ),
-            "compare in pairs (`plimsoll gate --against`) rather than with last week",
+            "make base and head alternately (`plimsoll run --arm`) rather than compare with last week",
         );
     }
     if facts.turbo == Some(true) {

@@ -2,11 +2,12 @@
 
 use serde::Serialize;
 
-use crate::harness::model::{BenchMeasurement, Run, Unit};
+use crate::harness::model::{BenchMeasurement, Run, Unit, median};
 use crate::harness::report::format::{self, value};
 use crate::harness::report::input::ReportInput;
 use crate::harness::report::plots::{BenchArm, Role, bench};
 use crate::harness::report::text;
+use crate::harness::scenario::catalogue;
 
 use super::table::{Cell, Figure, Table, key, name, num};
 
@@ -92,20 +93,26 @@ fn arm(runs: &[&Run], id: &str) -> Option<BenchArm> {
     Some(BenchArm {
         points_ns: invocations()
             .map(|invocation| invocation.point_ns)
+            .filter(|point| point.is_finite())
             .collect(),
         samples_ns: samples.into_iter().step_by(stride).collect(),
     })
 }
 
 fn compared_base(input: &ReportInput<'_>, id: &str) -> Option<BenchArm> {
-    let path = format!("bench.{id}");
+    let path = catalogue::bench_metric(id).path();
     let comparison = input.verdict.comparison.as_ref()?;
     let metric = comparison
         .metrics
         .iter()
         .find(|metric| metric.name == path)?;
     Some(BenchArm {
-        points_ns: metric.base.clone(),
+        points_ns: metric
+            .base
+            .iter()
+            .copied()
+            .filter(|point| point.is_finite())
+            .collect(),
         samples_ns: Vec::new(),
     })
 }
@@ -191,12 +198,6 @@ fn ratio(compared: &Compared) -> Option<f64> {
     let base = median(&compared.base.as_ref()?.points_ns)?;
     let head = median(&compared.head.points_ns)?;
     (base > 0.0 && head > 0.0).then(|| head / base)
-}
-
-fn median(values: &[f64]) -> Option<f64> {
-    let sorted = sorted(values);
-    let n = sorted.len();
-    (n > 0).then(|| (sorted[(n - 1) / 2] + sorted[n / 2]) / 2.0)
 }
 
 fn sorted(values: &[f64]) -> Vec<f64> {

@@ -105,7 +105,7 @@ fn forest_figure(verdict: &Verdict) -> Option<Figure> {
     let mut rows: Vec<(&MetricVerdict, ForestRow)> = verdict
         .metrics
         .iter()
-        .filter(|metric| worth_a_row(metric) && !words::is_difference(metric))
+        .filter(|metric| worth_a_row(metric) && !metric.is_difference)
         .filter_map(|metric| {
             let row = ForestRow {
                 name: metric.name.clone(),
@@ -240,7 +240,7 @@ fn one_arm_only(comparison: &Comparison) -> Vec<String> {
 
 fn limits(all: &[LimitVerdict]) -> Table {
     let mut table = Table::new(
-        "Absolute limits, held against the median of the runs",
+        "Absolute limits, held against the median of the runs, or the share of all requests that failed",
         &[
             "Metric",
             "Measured",

@@ -1,6 +1,6 @@
 //! A benchmark: the distribution of its samples above, a point a process invocation below.
 
-use crate::harness::model::Unit;
+use crate::harness::model::{Unit, median};
 
 use super::axis::{self, Axis};
 use super::role::Role;
@@ -41,9 +41,7 @@ pub(crate) fn bench(head: &BenchArm, base: Option<&BenchArm>) -> Option<String> 
             sorted.sort_by(f64::total_cmp);
             let cut = (sorted.len() as f64 * CUT) as usize;
             let middle = sorted[cut..sorted.len() - cut].to_vec();
-            middle
-                .into_iter()
-                .chain(arm.points_ns.iter().copied().filter(|v| v.is_finite()))
+            middle.into_iter().chain(finite(&arm.points_ns))
         })
     };
     let (low, high) = (extent().reduce(f64::min)?, extent().reduce(f64::max)?);
@@ -89,12 +87,13 @@ pub(crate) fn bench(head: &BenchArm, base: Option<&BenchArm>) -> Option<String> 
     for (i, (label, arm, role, _)) in arms.iter().enumerate() {
         let y = row * (arms.len() - i) as f64 - row / 2.0;
         ticks.push((y, (*label).to_owned()));
-        marks.extend(arm.points_ns.iter().map(|x| Mark::Dot {
+        let points: Vec<f64> = finite(&arm.points_ns).collect();
+        marks.extend(points.iter().map(|x| Mark::Dot {
             at: (*x, y),
             radius: 4.0,
             role: *role,
         }));
-        if let Some(median) = median(&arm.points_ns) {
+        if let Some(median) = median(&points) {
             marks.push(Mark::Line {
                 points: vec![(median, y - row * 0.45), (median, y + row * 0.45)],
                 role: Role::Zero,
@@ -138,11 +137,8 @@ fn density(samples: &[f64], low: f64, high: f64) -> Vec<f64> {
         .collect()
 }
 
-fn median(values: &[f64]) -> Option<f64> {
-    let mut sorted: Vec<f64> = values.iter().copied().filter(|v| v.is_finite()).collect();
-    sorted.sort_by(f64::total_cmp);
-    let n = sorted.len();
-    (n > 0).then(|| (sorted[(n - 1) / 2] + sorted[n / 2]) / 2.0)
+fn finite(values: &[f64]) -> impl Iterator<Item = f64> {
+    values.iter().copied().filter(|value| value.is_finite())
 }
 
 #[cfg(test)]

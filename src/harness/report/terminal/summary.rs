@@ -1,7 +1,7 @@
 //! What the summary says, from top to bottom.
 
 use crate::harness::gate::{LimitVerdict, MetricOutcome, MetricVerdict, Outcome};
-use crate::harness::model::{ArrivalModel, Unit};
+use crate::harness::model::{ArrivalModel, Unit, median};
 use crate::harness::report::format::{self, value};
 use crate::harness::report::input::ReportInput;
 use crate::harness::report::load::summarise;
@@ -245,14 +245,14 @@ fn benches(input: &ReportInput<'_>, sheet: &mut Sheet) {
                 .filter(|point| point.is_finite())
                 .collect();
             points.sort_by(f64::total_cmp);
-            let ns = |at: Option<&f64>| {
-                at.map_or_else(|| "–".to_owned(), |v| value(&Unit::Nanoseconds, *v))
+            let ns = |point: Option<f64>| {
+                point.map_or_else(|| "–".to_owned(), |v| value(&Unit::Nanoseconds, v))
             };
             vec![
                 plain(text::shown(&bench.id, 80)),
-                plain(ns(points.get(points.len() / 2))),
-                plain(ns(points.first())),
-                plain(ns(points.last())),
+                plain(ns(median(&points))),
+                plain(ns(points.first().copied())),
+                plain(ns(points.last().copied())),
                 plain(format::count(points.len() as u64)),
             ]
         })

@@ -4,11 +4,10 @@ use toml::de::DeTable;
 
 use super::flows::positive;
 use super::{SECOND_NS, regex_groups, unique};
+use crate::harness::model::INVOCATIONS_NEEDED;
 use crate::harness::scenario::plan::BenchPlan;
 use crate::harness::scenario::problem::{Code, Problems};
 use crate::harness::scenario::raw::{self, Text};
-
-const DEFAULT_INVOCATIONS: u32 = 5;
 
 pub(super) fn read(table: &DeTable<'_>, problems: &mut Problems<'_>) -> Vec<BenchPlan> {
     raw::tables(table, "bench")
@@ -52,7 +51,7 @@ fn bench(table: &DeTable<'_>, problems: &mut Problems<'_>) -> BenchPlan {
         filter: filter.map(|filter| filter.text.to_owned()),
         invocations: raw::integer_at(table, "invocations")
             .and_then(|number| u32::try_from(number).ok())
-            .unwrap_or(DEFAULT_INVOCATIONS),
+            .unwrap_or(INVOCATIONS_NEEDED),
         timeout_ns: positive(table, "timeout", problems).unwrap_or(300 * SECOND_NS),
     }
 }

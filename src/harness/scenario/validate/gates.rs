@@ -9,15 +9,12 @@ use super::processes::Process;
 use super::unique;
 use crate::harness::model::Unit;
 use crate::harness::scenario::catalogue::{
-    self, LatencyStat, LoadMetric, MetricKey, MetricSpec, RequestMetric,
+    self, LatencyStat, LoadMetric, MetricKey, MetricSpec, NEEDED_BEYOND, RequestMetric,
 };
 use crate::harness::scenario::plan::{Arrivals, GatePlan, Plan};
 use crate::harness::scenario::problem::{Code, Problems};
-use crate::harness::scenario::quantity::{self, Limit};
+use crate::harness::scenario::quantity;
 use crate::harness::scenario::raw::{self, Text};
-
-/// A quantile rests on at least this many requests beyond it (VERDICTS.md, Quantiles).
-const NEEDED_BEYOND: f64 = 100.0;
 
 /// Reads the gates of a variant. One on a process or a probe that only other variants have is left
 /// out.
@@ -72,15 +69,15 @@ impl Absent {
             .iter()
             .map(|process| process.name.text)
             .filter(|name| !plan.processes.iter().any(|known| known.name == *name))
-            .map(|name| format!("process.{name}."));
+            .map(catalogue::process_prefix);
         let probes = raw::named_tables(table, "probe")
             .into_iter()
             .filter(|(name, _)| !plan.probes.contains_key(name.text))
-            .map(|(name, _)| format!("probe.{}", name.text));
+            .map(|(name, _)| MetricKey::Probe(name.text.to_owned()).to_string());
         let loads = loads
             .iter()
             .filter(|load| !load.has_flow)
-            .map(|load| format!("load.{}.request.", load.plan.name));
+            .map(|load| catalogue::requests_prefix(&load.plan.name));
         Self {
             prefixes: processes.chain(probes).chain(loads).collect(),
         }
@@ -133,7 +130,7 @@ fn gate(
     let max = limit("max", table, &found, problems);
     let min = limit("min", table, &found, problems);
     if let (Some((max, span)), Some((min, _))) = (&max, &min)
-        && max.value < min.value
+        && max < min
     {
         problems.report(
             Code::OutOfRange,
@@ -142,13 +139,11 @@ fn gate(
             "no value is within",
         );
     }
-    gate.unit = max
-        .iter()
-        .chain(&min)
-        .find_map(|(limit, _)| limit.written.clone())
-        .map(Unit::Other);
-    gate.max = max.map(|(limit, _)| limit.value);
-    gate.min = min.map(|(limit, _)| limit.value);
+    gate.max = max.map(|(limit, _)| limit);
+    gate.min = min.map(|(limit, _)| limit);
+    if gate.max.or(gate.min).is_some() {
+        gate.unit = found.first().map(|spec| spec.unit.clone());
+    }
     gate
 }
 
@@ -172,7 +167,7 @@ fn limit(
     table: &DeTable<'_>,
     found: &[MetricSpec],
     problems: &mut Problems<'_>,
-) -> Option<(Limit, Range<usize>)> {
+) -> Option<(f64, Range<usize>)> {
     let value = table.get(key)?;
     let text = raw::number_text(value.get_ref())?;
     let unit = &found.first()?.unit;

@@ -237,7 +237,10 @@ fn check_stages(
     phases: &Phases,
     problems: &mut Problems<'_>,
 ) {
-    let together_ns: u64 = stages.iter().map(|stage| stage.duration_ns).sum();
+    // Thousands of stages of thirty days would overflow.
+    let together_ns = stages
+        .iter()
+        .fold(0_u64, |sum, stage| sum.saturating_add(stage.duration_ns));
     let total_ns = phases.plan.total_ns();
     if phases.is_right && together_ns > total_ns {
         problems

@@ -24,7 +24,7 @@ use url::Url;
 use self::loads::Load;
 use self::processes::Process;
 use super::hash;
-use super::plan::{GeneratorLimits, Plan, Target};
+use super::plan::{DEFAULT_RUNS, GeneratorLimits, Plan, Target};
 use super::problem::{Code, Problems};
 use super::raw::{self, Text};
 
@@ -90,7 +90,7 @@ pub(crate) fn validate(
         runs: raw::table(table, "sampling")
             .and_then(|(table, _)| raw::integer_at(table, "runs"))
             .and_then(|runs| u32::try_from(runs).ok())
-            .unwrap_or(5),
+            .unwrap_or(DEFAULT_RUNS),
         generator: generator(table, problems),
         hash: String::new(),
     };
