@@ -107,7 +107,7 @@ impl Recorder {
     ) -> Self {
         let state = State {
             measured: Measured {
-                requests: requests.iter().map(empty_series).collect(),
+                requests: requests.iter().map(|name| empty_series(name)).collect(),
                 ..Measured::default()
             },
             under_way: vec![0; requests.len()],
@@ -309,9 +309,9 @@ pub(super) fn under_way(counts: &Counts) -> u64 {
 }
 
 /// The requests of that name, before there are any.
-pub(super) fn empty_series(name: &String) -> RequestSeries {
+pub(super) fn empty_series(name: &str) -> RequestSeries {
     RequestSeries {
-        name: name.clone(),
+        name: name.to_owned(),
         response: BTreeMap::new(),
         service: BTreeMap::new(),
         errors: BTreeMap::new(),

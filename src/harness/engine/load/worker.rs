@@ -138,7 +138,11 @@ async fn execute(job: WorkerJob) -> Result<(), WorkerError> {
         counts: Counts::default(),
         windows: Vec::new(),
         iteration: LatencyHistogram::new(),
-        requests: flow.requests.iter().map(empty_series).collect(),
+        requests: flow
+            .requests
+            .iter()
+            .map(|name| empty_series(name))
+            .collect(),
         generator: GeneratorHealth {
             cores: CORES,
             ..GeneratorHealth::default()
