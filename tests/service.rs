@@ -933,6 +933,42 @@ async fn a_change_whose_client_went_away_shows_nevertheless() {
 }
 
 #[tokio::test]
+async fn a_locked_database_is_busy_and_no_fault() {
+    let folder = TempDir::new().unwrap();
+    let data = folder.path().display().to_string();
+    // Empty addresses are none, whatever is exported where the tests run.
+    let env = [
+        ("REFSERVICE__POOL__SQLITE_BUSY_TIMEOUT_MS", "50"),
+        ("REFSERVICE_DATABASE", ""),
+        ("REFSERVICE_REDIS", ""),
+        ("REFSERVICE_INJECT_DELAY", ""),
+    ];
+    let service = Service::start_ready(&["--records", "1000", "--data", &data], &env).await;
+    let url = format!("sqlite:{data}/reference.db");
+    let mut outside = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql("BEGIN IMMEDIATE")
+        .execute(&mut outside)
+        .await
+        .unwrap();
+    let client = json!({
+        "tenant_id": 1, "given_name": "A", "family_name": "B", "email": "a@b", "city": "C",
+        "birth_date": "1990-01-01",
+    });
+    let path = "/api/v1/clients";
+    let answer = service.send(Method::POST, path, "", client.to_string());
+    let answer = answer.await;
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(answer.headers()["retry-after"], "1");
+    assert_eq!(json_of(answer).await["error"]["code"], "busy");
+    sqlx::raw_sql("ROLLBACK")
+        .execute(&mut outside)
+        .await
+        .unwrap();
+    let answer = service.send(Method::POST, path, "", client.to_string());
+    assert_eq!(answer.await.status(), StatusCode::CREATED);
+}
+
+#[tokio::test]
 async fn a_planted_delay_slows_the_api_alone() {
     let service =
         Service::start_ready(&["--records", "1000", "--inject-delay", "300ms"], &[]).await;
@@ -962,7 +998,12 @@ fn what_cannot_start_says_why_and_never_the_password() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
     let database = "postgres://user:hunter2@127.0.0.1:1/app";
-    let cases: [(&[&str], i32, &str); 7] = [
+    let cases: [(&[&str], i32, &str); 8] = [
+        (
+            &["--database", database, "--data", "/tmp"],
+            2,
+            "--data is for the embedded database",
+        ),
         (&["--database", database], 1, "the database cannot be used"),
         (
             &["--database", "mysql://user:hunter2@localhost/"],
