@@ -196,9 +196,18 @@ async fn the_service_on_postgres_and_redis_does_all_that_it_should() {
 
     // Another process finds in Redis what this one has loaded, and the data in PostgreSQL.
     service.get("/api/v1/clients/150").await;
+    service.get("/api/v1/clients/50").await;
     let other = Service::start_ready(&arguments, &[]).await;
     assert_eq!(x_cache(&other.get("/api/v1/clients/150").await), "hit-l2");
     assert_eq!(x_cache(&other.get("/api/v1/clients/150").await), "hit-l1");
+
+    // A service over other data shares the Redis, and no answer.
+    let third = ["--records", "1000", "--seed", "7", "--redis", &second_tier];
+    let third = Service::start_ready(&third, &[]).await;
+    let answer = third.get("/api/v1/clients/50").await;
+    assert_eq!(x_cache(&answer), "miss");
+    let row = Generator::new(7, 1000).rows(&CLIENTS).nth(49).unwrap();
+    assert_eq!(json_of(answer).await["email"], Json::from(&row[4]));
 
     // Redis away: nothing fails.
     redis.stop().unwrap();
@@ -966,6 +975,28 @@ async fn a_locked_database_is_busy_and_no_fault() {
         .unwrap();
     let answer = service.send(Method::POST, path, "", client.to_string());
     assert_eq!(answer.await.status(), StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn slow_exports_leave_connections_for_others() {
+    // Four connections: one for exports. What is exported is more than sockets take in.
+    let env = [
+        ("REFSERVICE__POOL__MIN_CONNECTIONS", "1"),
+        ("REFSERVICE__POOL__MAX_CONNECTIONS", "4"),
+    ];
+    let service = Service::start_ready(&["--records", "80000"], &env).await;
+    let path = "/api/v1/records/export";
+    let slow = service.get(path).await;
+    assert_eq!(slow.status(), StatusCode::OK);
+    let second = service.get(path).await;
+    assert_eq!(second.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(second.headers()["retry-after"], "1");
+    assert_eq!(json_of(second).await["error"]["code"], "busy");
+    service.get_json("/api/v1/clients?limit=1").await;
+    drop(slow);
+    service
+        .wait_for("/api/v1/records/export?tenant=1&code=C50", StatusCode::OK)
+        .await;
 }
 
 #[tokio::test]
