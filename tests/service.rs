@@ -599,6 +599,27 @@ async fn figures(service: &Service) {
     assert!(service.metric("pool_idle").await >= 1.0);
     assert!(service.metric("pool_active").await >= 0.0);
     assert!(service.metric("pool_utilisation").await <= 1.0);
+    assert_eq!(service.metric("pool_min").await, 5.0);
+    assert_eq!(
+        service.metric("cache_l2_requests_total").await,
+        service.metric("cache_l2_hits_total").await + service.metric("cache_l2_misses_total").await
+    );
+    assert_eq!(service.metric("cache_l2_errors_total").await, 0.0);
+    assert!(service.metric("cache_expirations_total").await >= 0.0);
+    assert!(service.metric("cache_estimated_bytes").await >= 500.0);
+    let checkouts = service.metric("pool_checkouts_total").await;
+    assert_eq!(service.metric("pool_wait_seconds_count").await, checkouts);
+    let text = service.get("/metrics").await.text().await.unwrap();
+    let all = format!("pool_wait_seconds_bucket{{le=\"+Inf\"}} {checkouts}\n");
+    assert!(text.contains(&all), "{text}");
+    for tier in ["l1", "l2", "loader"] {
+        let series = format!("cache_latency_seconds{{tier=\"{tier}\",quantile=\"0.99\"}} 0.0");
+        assert!(text.contains(&series), "{text}");
+    }
+    let cache = service.get_json("/internal/cache").await;
+    let hottest = cache["hottest"].as_array().unwrap();
+    let names = |hot: &Json| hot["key"].as_str().unwrap().ends_with(":client:42");
+    assert!(hottest.iter().any(names), "{cache}");
     let before = service.metric("http_requests_total").await;
     service.get("/no/such/path").await;
     // The scrape before is counted as well.
