@@ -67,7 +67,7 @@ struct Arguments {
           value_parser = clap::value_parser!(u64).range(1000..=5_000_000))]
     records: u64,
 
-    /// A TOML file with [service], [cache], [pool] and [batch]
+    /// A TOML file with the sections service, cache, pool and batch
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 

@@ -10,8 +10,9 @@ use plimsoll::harness::model::{
     Direction, InvalidReason, Phase, PhaseSpan, ProbeSeries, ProcessSample, Unit,
 };
 use plimsoll::harness::scenario::{
-    Arrivals, CheckPlan, FaultAction, FaultPlan, FlowPlan, GeneratorLimits, LoadPlan, PhasePlan,
-    Plan, ProbePlan, ProbeSource, Ready, Selector, Stage, StepPlan, Target, Template,
+    Arrivals, BenchPlan, CheckPlan, CommandPlan, FaultAction, FaultPlan, FlowPlan, GeneratorLimits,
+    LoadPlan, Part, PhasePlan, Plan, ProbePlan, ProbeSource, Ready, Selector, Stage, StepPlan,
+    Target, Template,
 };
 use tokio::sync::watch;
 
@@ -106,6 +107,29 @@ fn engine() -> SubjectEngine {
         PathBuf::from(env!("CARGO_BIN_EXE_plimsoll")),
         BTreeMap::new(),
     )
+}
+
+/// Builds and runs a plan with a bench of the crate in tests/data.
+async fn run_benches(
+    plan: &mut Plan,
+    (target, filter): (&str, &str),
+    observe: &(dyn Fn(Progress) + Send + Sync),
+) -> Executed {
+    plan.benches = vec![BenchPlan {
+        targets: vec![target.into()],
+        package: None,
+        features: Vec::new(),
+        filter: Some(filter.into()),
+        invocations: 1,
+        timeout_ns: 60 * SECOND_NS,
+    }];
+    plan.root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/bench-crate");
+    // Kept from one run of the tests to the next, so that criterion is compiled once.
+    let target_dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-crate");
+    let mut engine = engine().with_bench_target_dir(target_dir);
+    engine.build(plan, &|_| ()).await.unwrap();
+    let (_stop, never) = watch::channel(false);
+    engine.run(plan, never, observe).await.unwrap()
 }
 
 async fn run(plan: &Plan) -> Result<Executed, ExecuteError> {
@@ -340,4 +364,94 @@ async fn a_target_that_is_not_there_is_said_before_any_load() {
         message.contains(&url) && message.contains("refused"),
         "{message}"
     );
+}
+
+#[tokio::test]
+async fn a_bench_that_fails_leaves_what_the_load_measured() {
+    let folder = folder();
+    let mut plan = loaded(folder.path());
+    let executed = run_benches(&mut plan, ("faulty", "panics"), &|_| ()).await;
+    let [InvalidReason::BenchFailed { message }] = executed.invalid.as_slice() else {
+        panic!("{:?}", executed.invalid);
+    };
+    assert!(message.contains("this benchmark panics"), "{message}");
+    assert_eq!(executed.measurement.loads[0].counts.offered, 100);
+    assert!(
+        executed
+            .metrics
+            .iter()
+            .any(|metric| metric.name == "load.reads.p95")
+    );
+}
+
+#[tokio::test]
+async fn the_processes_of_a_plan_without_loads_are_there_for_its_benches() {
+    let folder = folder();
+    let write_pid = |then: &str| {
+        let pid = folder.path().join("pid").display().to_string();
+        let script = format!("echo $$ > {pid}.new; mv {pid}.new {pid}; echo there; {then}");
+        plan(
+            folder.path(),
+            vec![shell("beside", &script, Ready::Log("there".into()))],
+        )
+    };
+    let alive = Mutex::new(Vec::new());
+    let observe = |progress| {
+        if let Progress::Bench { .. } = progress {
+            alive.lock().unwrap().push(!is_gone(pid(&folder, "pid")));
+        }
+    };
+    let mut plan = write_pid("sleep 60");
+    let executed = run_benches(&mut plan, ("tiny", "^sum/lin"), &observe).await;
+    assert_eq!(executed.invalid, []);
+    assert!(!executed.partial);
+    assert_eq!(executed.measurement.benches.len(), 1);
+    assert_eq!(*alive.lock().unwrap(), [true]);
+    wait_for("it is gone", || is_gone(pid(&folder, "pid"))).await;
+
+    // Without it, the bench measures something else.
+    let mut plan = write_pid("sleep 1; exit 3");
+    let executed = run_benches(&mut plan, ("faulty", "sleeps"), &|_| ()).await;
+    let [
+        InvalidReason::ProcessExited {
+            process,
+            status,
+            at_ns,
+            ..
+        },
+    ] = executed.invalid.as_slice()
+    else {
+        panic!("{:?}", executed.invalid);
+    };
+    assert_eq!(
+        (process.as_str(), status.as_str()),
+        ("beside", "exit status 3")
+    );
+    assert!((0..10 * SECOND_NS as i64).contains(at_ns), "{at_ns}");
+    assert!(executed.partial);
+}
+
+#[tokio::test]
+async fn variables_that_are_not_set_are_named_before_anything_is_built() {
+    let folder = folder();
+    let mut plan = loaded(folder.path());
+    let variable = |name: &str| Template {
+        parts: vec![Part::Env(name.into())],
+    };
+    plan.processes[0].build = Some(CommandPlan {
+        words: vec![Template::literal("touch"), Template::literal("built")],
+    });
+    plan.processes[0]
+        .env
+        .insert("TOKEN".into(), variable("NO_SUCH_TOKEN"));
+    let step = &mut plan.flows.get_mut("read").unwrap().steps[0];
+    step.headers.push(("x-key".into(), variable("NO_SUCH_KEY")));
+    let message = engine()
+        .build(&plan, &|_| ())
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(message.contains("test.toml"), "{message}");
+    assert!(message.contains("NO_SUCH_KEY, NO_SUCH_TOKEN"), "{message}");
+    assert!(!folder.path().join("built").exists());
 }

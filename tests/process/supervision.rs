@@ -383,6 +383,33 @@ fn nothing_is_left_after_sigkill_of_plimsoll() {
     wait_until("the folder is gone", || !dir.parent().unwrap().exists());
 }
 
+#[test]
+fn a_process_inherits_the_environment_without_the_url_of_the_store() {
+    let folder = folder();
+    let script = "env > environment.new; mv environment.new environment; sleep 60";
+    let plan = plan(folder.path(), vec![shell("s", script, Ready::Started)]);
+    let plan_file = folder.path().join("plan");
+    std::fs::write(&plan_file, serde_json::to_vec(&plan).unwrap()).unwrap();
+    let mut parent = std::process::Command::new(std::env::current_exe().unwrap())
+        .args([THIS, "--exact", "--nocapture"])
+        .env(ROLE, "plimsoll")
+        .env("PLAN", plan_file)
+        .env(
+            "PLIMSOLL_STORE",
+            "postgres://plimsoll:hunter2@127.0.0.1/runs",
+        )
+        .env("GREETING", "hello")
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_until("it is up", || folder.path().join("environment").exists());
+    parent.kill().unwrap();
+    parent.wait().unwrap();
+    let environment = read(&folder.path().join("environment"));
+    assert!(environment.contains("GREETING=hello"), "{environment}");
+    assert!(!environment.contains("hunter2"), "{environment}");
+}
+
 #[tokio::test]
 async fn an_end_that_nobody_asked_for_is_told_with_status_and_last_lines() {
     let folder = folder();

@@ -221,7 +221,7 @@ pub(super) struct GateArgs {
 pub(super) struct CompareArgs {
     /// A run file, a folder of them, a session, a run id, `latest`, or `baseline`.
     pub(super) base: String,
-    /// As for the base.
+    /// A run file, a folder of them, a session, a run id, or `latest`.
     pub(super) head: String,
     /// The runs are pairs, made in alternation on one machine.
     #[arg(long)]
@@ -283,12 +283,12 @@ pub(super) enum BaselineCommand {
     },
     /// Save sessions from the store as the baseline of their scenario on this machine.
     #[command(
-        after_help = "Examples:\n  plimsoll baseline save                         the newest session of each scenario\n  plimsoll baseline save quickstart --sessions 3"
+        after_help = "Examples:\n  plimsoll baseline save                         every scenario of the history\n  plimsoll baseline save quickstart --sessions 3"
     )]
     Save {
-        /// Scenario names; without any, the scenarios of the newest session.
+        /// Scenario names; without any, every scenario of the history.
         scenarios: Vec<String>,
-        /// How many of the newest sessions; three or more let margins fail the gate, because
+        /// How many of the newest sessions, all of the newest revision; three or more let margins fail the gate, because
         /// they show how much sessions differ.
         #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
         sessions: u32,
@@ -334,6 +334,8 @@ pub(super) enum SchemaOf {
     Scenario,
     /// The verdict that `--format json` prints.
     Verdict,
+    /// The document that `plimsoll report --format json` prints.
+    Report,
     /// A saved run.
     Run,
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use crate::harness::gate::exit;
-use crate::harness::model::Run;
+use crate::harness::model::{Arm, Run};
 use crate::harness::report::{format, text};
 use crate::harness::store::{Baseline, BaselineChange, History, Query, SessionSummary};
 
@@ -127,20 +127,21 @@ async fn save(
         .map_err(|error| Failure::tool("reading the history", &error))?;
     let mut wanted: Vec<&str> = scenarios.iter().map(String::as_str).collect();
     if wanted.is_empty() {
-        let newest = known.iter().max_by_key(|session| session.last_started_at);
-        let Some(newest) = newest else {
-            return Err(no_runs("this project"));
-        };
         wanted = known
             .iter()
-            .filter(|session| session.session == newest.session)
             .map(|session| session.scenario.as_str())
             .collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+    }
+    if wanted.is_empty() {
+        return Err(no_runs("this project"));
     }
     let mut saved = Vec::new();
     for scenario in wanted {
-        let runs = newest_sessions(&history, &known, scenario, sessions).await?;
-        let baseline = Baseline::from_runs(&runs)
+        let newest = newest_sessions(&history, &known, scenario, sessions).await?;
+        let runs = &newest.runs;
+        let baseline = Baseline::from_runs(runs)
             .map_err(|error| Failure::tool(format!("making the baseline of {scenario}"), &error))?;
         let path = baseline
             .save(folder)
@@ -151,6 +152,13 @@ async fn save(
             format::counted(runs.len() as u64, "run"),
             path.display()
         ));
+        if newest.left_out > 0 {
+            output.say(&format!(
+                "  all of revision {}; {} of other revisions left out",
+                text::one_line(newest.revision.as_deref().unwrap_or("unknown")),
+                format::counted(newest.left_out as u64, "run")
+            ));
+        }
         if baseline.sessions.len() < SESSIONS_FOR_SPREAD {
             output.say(&format!(
                 "  its margins are advisory: how much sessions differ is known from {SESSIONS_FOR_SPREAD} sessions on; run the \
@@ -174,46 +182,69 @@ async fn save(
     Ok(exit::PASS)
 }
 
-/// The valid runs of the newest sessions of `scenario`, all under the fingerprint of the newest.
+/// The valid runs of the newest sessions of `scenario`, all under the fingerprint and of the revision
+/// of the newest: a baseline is what one state of the code does. Heads of a comparison to come are no
+/// baseline.
 async fn newest_sessions(
     history: &History,
     known: &[SessionSummary],
     scenario: &str,
     sessions: usize,
-) -> Result<Vec<Run>, Failure> {
-    let mut of_scenario: Vec<&SessionSummary> = known
+) -> Result<Newest, Failure> {
+    let of_scenario = known
         .iter()
-        .filter(|session| session.scenario == scenario && session.valid_runs > 0)
-        .collect();
-    of_scenario.sort_by_key(|session| std::cmp::Reverse(session.last_started_at));
-    let Some(newest) = of_scenario.first() else {
+        .filter(|session| session.scenario == scenario && session.valid_runs > 0);
+    let Some(newest) = of_scenario.max_by_key(|session| session.last_started_at) else {
         return Err(no_runs(scenario));
     };
-    let fingerprint = newest.fingerprint_id.clone();
-    let chosen = of_scenario
-        .into_iter()
-        .filter(|session| session.fingerprint_id == fingerprint);
-    let mut ids = Vec::new();
-    for session in chosen.take(sessions) {
-        let query = Query {
-            scenario: Some(scenario.to_owned()),
-            session: Some(session.session.clone()),
-            fingerprint: Some(fingerprint.clone()),
-            only_valid: true,
-            ..Query::default()
-        };
-        let runs = history
-            .find(&query)
-            .await
-            .map_err(|error| Failure::tool("reading the history", &error))?;
-        ids.extend(runs.into_iter().map(|run| run.id));
+    let query = Query {
+        scenario: Some(scenario.to_owned()),
+        fingerprint: Some(newest.fingerprint_id.clone()),
+        only_valid: true,
+        ..Query::default()
+    };
+    let mut found = history
+        .find(&query)
+        .await
+        .map_err(|error| Failure::tool("reading the history", &error))?;
+    found.retain(|run| run.arm != Some(Arm::Head));
+    found.sort_by_key(|run| std::cmp::Reverse((run.started_at, run.id)));
+    let Some(revision) = found.first().map(|run| run.revision.clone()) else {
+        return Err(no_runs(scenario));
+    };
+    let (same, other): (Vec<_>, Vec<_>) =
+        found.into_iter().partition(|run| run.revision == revision);
+    let mut chosen: Vec<&str> = Vec::new();
+    for run in &same {
+        if chosen.len() < sessions && !chosen.contains(&run.session.as_str()) {
+            chosen.push(&run.session);
+        }
     }
+    let taken = same
+        .iter()
+        .filter(|run| chosen.contains(&run.session.as_str()));
+    let mut ids: Vec<_> = taken.map(|run| run.id).collect();
     // Ids sort by time.
     ids.sort();
-    history
+    let runs = history
         .load(&ids)
         .await
-        .map_err(|error| Failure::tool("reading the history", &error))
+        .map_err(|error| Failure::tool("reading the history", &error))?;
+    Ok(Newest {
+        runs,
+        revision,
+        left_out: other.len(),
+    })
+}
+
+/// Runs for a baseline.
+struct Newest {
+    /// Oldest first, at least one.
+    runs: Vec<Run>,
+    /// What they all measured.
+    revision: Option<String>,
+    /// Valid runs of other revisions under the same fingerprint.
+    left_out: usize,
 }
 
 async fn diff(
@@ -232,8 +263,8 @@ async fn diff(
                 .sessions()
                 .await
                 .map_err(|error| Failure::tool("reading the history", &error))?;
-            let runs = newest_sessions(&history, &known, &old.scenario, 1).await?;
-            Baseline::from_runs(&runs)
+            let newest = newest_sessions(&history, &known, &old.scenario, 1).await?;
+            Baseline::from_runs(&newest.runs)
                 .map_err(|error| Failure::tool("reading the newest session", &error))?
         }
     };

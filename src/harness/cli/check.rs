@@ -51,6 +51,7 @@ pub(super) fn schema(output: &Output, args: &SchemaArgs) -> Result<u8, Failure> 
     let text = match args.of {
         SchemaOf::Scenario => json::render(&scenario::schema()),
         SchemaOf::Verdict => json::render(&json::verdict_schema()),
+        SchemaOf::Report => json::render(&json::report_schema()),
         SchemaOf::Run => json::render(&schemars::schema_for!(Run)),
     };
     output.answer(&text)?;

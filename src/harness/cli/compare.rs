@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::harness::compare::Design;
 use crate::harness::gate::Policy;
-use crate::harness::model::Run;
+use crate::harness::model::{Arm, Run};
 use crate::harness::scenario::{self, GatePlan, Plan};
 
 use super::args::{CompareArgs, Global, ReportArgs};
@@ -35,20 +35,13 @@ pub(super) async fn run(
             .ok_or_else(|| no_baseline(&head.runs[0]))?,
         name => places.find(name).await?,
     };
+    part_arms(&mut base, &mut head)?;
     let design = design(args.paired, &mut base, &mut head)?;
     let plan = plan_of(args.scenario.as_deref(), &head.runs[0], output)?;
-    let mut policy = match (&plan, args.gate.as_slice()) {
-        (Some(plan), []) => Policy::of(plan),
-        (None, []) => Policy {
-            scenario: head.runs[0].scenario.clone(),
-            ..Policy::default()
-        },
-        (_, globs) => Policy {
-            scenario: head.runs[0].scenario.clone(),
-            gates: gates(globs, args.regress.as_deref())?,
-            ..Policy::default()
-        },
-    };
+    let mut policy = policy_of(plan.as_ref(), &head.runs[0]);
+    if !args.gate.is_empty() {
+        policy.gates = gates(&args.gate, args.regress.as_deref())?;
+    }
     policy.strict = args.strictness.strict;
     policy.beyond_margin = args.strictness.beyond_margin;
     policy.require_baseline = args.strictness.require_baseline;
@@ -106,13 +99,7 @@ pub(super) async fn report(
         None => Design::Stored,
     };
     let plan = plan_of(args.scenario.as_deref(), &first, output)?;
-    let mut policy = match &plan {
-        Some(plan) => Policy::of(plan),
-        None => Policy {
-            scenario: first.scenario.clone(),
-            ..Policy::default()
-        },
-    };
+    let mut policy = policy_of(plan.as_ref(), &first);
     if base.is_none() {
         for gate in &mut policy.gates {
             gate.regress = None;
@@ -142,8 +129,41 @@ pub(super) async fn report(
     }
     .judge();
     judged.write_page(&page)?;
-    judged.answer(output, Some(&page))?;
+    judged.answer_report(output, Some(&page))?;
     Ok(0)
+}
+
+/// What a scenario demands of its runs, or nothing.
+fn policy_of(plan: Option<&Plan>, run: &Run) -> Policy {
+    let without_plan = || Policy {
+        scenario: run.scenario.clone(),
+        ..Policy::default()
+    };
+    plan.map_or_else(without_plan, Policy::of)
+}
+
+/// Where runs were labelled when they were made, the base's side keeps those of the base and the
+/// head's side those of the head: both sides may name the same session.
+fn part_arms(base: &mut Source, head: &mut Source) -> Result<(), Failure> {
+    for (source, arm) in [(&mut *base, Arm::Base), (&mut *head, Arm::Head)] {
+        if source.runs.iter().any(|run| run.arm == Some(arm)) {
+            source.runs.retain(|run| run.arm == Some(arm));
+        }
+    }
+    match base
+        .runs
+        .iter()
+        .find(|run| head.runs.iter().any(|other| other.id == run.id))
+    {
+        Some(run) => Err(Failure::usage(
+            format!(
+                "run {} is in both arms: a run compared with itself shows nothing",
+                run.id
+            ),
+            "name two sessions, or label the runs when they are made: plimsoll run --arm base --pair 1",
+        )),
+        None => Ok(()),
+    }
 }
 
 /// The design that was asked for. Paired runs without pair numbers are paired in their order, which
@@ -188,15 +208,28 @@ fn plan_of(named: Option<&Path>, run: &Run, output: &Output) -> Result<Option<Pl
         return Ok(workspace::plans(&chosen, variant, output)?.pop());
     }
     // The file that made the run comes first, as long as it is still there and still that scenario.
-    let made_it = run.scenario_file.iter().map(PathBuf::from);
+    // With mistakes in it, nobody knows what it would judge.
+    let made_it = run
+        .scenario_file
+        .as_ref()
+        .map(PathBuf::from)
+        .filter(|file| file.exists());
+    if let Some(file) = made_it {
+        let plans = workspace::all_variants(&[file], output)?
+            .into_iter()
+            .flatten();
+        if let Some(plan) = plans.into_iter().find(|plan| plan.id() == run.scenario) {
+            return Ok(Some(plan));
+        }
+    }
     let quiet = Output {
         quiet: true,
         ..*output
     };
     let found = workspace::choose(&[], &quiet).map_or_else(|_| Vec::new(), |chosen| chosen.files);
-    // A file with mistakes can't be the one, and is none of this call's business.
-    let mut plans = made_it
-        .chain(found)
+    // Another file with mistakes is none of this call's business.
+    let mut plans = found
+        .into_iter()
         .filter_map(|file| scenario::check(&file).ok())
         .flatten();
     Ok(plans.find(|plan| plan.id() == run.scenario))

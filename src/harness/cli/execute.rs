@@ -19,6 +19,7 @@ use super::live::Live;
 use super::output::Output;
 use super::session::{Labels, git_revision, measure};
 use super::sources::{Places, Source};
+use super::start::explain;
 use super::verdicts::{Case, comparable, page_path};
 use super::workspace;
 
@@ -68,9 +69,15 @@ pub(super) async fn execute(
     for text in &missing {
         output.say(&format!("skipping {text}"));
     }
+    // An empty gate would be green for the wrong reason.
+    if plans.is_empty() {
+        return Err(Failure::usage(
+            "nothing is left to run",
+            "see what there is: plimsoll list; or name a scenario file",
+        ));
+    }
     let history = workspace::history(global).await?;
     let stop = stop_on_signal()?;
-    let session = label.session.clone().unwrap_or_else(new_session);
     let mut codes = Vec::new();
     for plan in &plans {
         let case = Session {
@@ -79,9 +86,14 @@ pub(super) async fn execute(
             asked,
             label,
             history: &history,
-            session: &session,
+            session: label.session.clone().unwrap_or_else(new_session),
         };
-        codes.push(case.run(plan, &stop).await?);
+        match case.run(plan, &stop).await {
+            Ok(code) => codes.push(code),
+            Err(Failure::BrokenPipe) => return Err(Failure::BrokenPipe),
+            // The other scenarios are not to blame.
+            Err(failure) => codes.push(explain(&failure, output)),
+        }
         if *stop.borrow() {
             break;
         }
@@ -96,14 +108,15 @@ struct Session<'a> {
     asked: Asked,
     label: &'a Label,
     history: &'a History,
-    session: &'a str,
+    session: String,
 }
 
 impl Session<'_> {
     async fn run(&self, plan: &Plan, stop: &watch::Receiver<bool>) -> Result<u8, Failure> {
         let head = self.measured(plan, stop).await?;
         let Some(first) = head.runs.first() else {
-            // Stopped before the first run had begun.
+            self.output
+                .say(&format!("{}: stopped before its first run", plan.id()));
             return Ok(exit::INVALID);
         };
         let page = page_path(&self.selection.reports, first);
@@ -111,8 +124,15 @@ impl Session<'_> {
             history: Some(self.history),
             baselines: &self.selection.baselines,
         };
-        let stored = places.baseline_for(first)?;
-        let (base, notes) = comparable(stored, first, &self.selection.baselines);
+        let (base, notes) = match (places.baseline_for(first), self.asked) {
+            (Ok(stored), _) => comparable(stored, first, &self.selection.baselines),
+            // The limits need no baseline: one that can't be read is no reason to lose the verdict.
+            (Err(failure), Asked::Limits) => {
+                explain(&failure, self.output);
+                (None, Vec::new())
+            }
+            (Err(failure), Asked::Baseline(_)) => return Err(failure),
+        };
         let mut policy = Policy::of(plan);
         let notes = match self.asked {
             Asked::Limits => {
@@ -149,7 +169,7 @@ impl Session<'_> {
             None => git_revision(&plan.root).await,
         };
         let labels = Labels {
-            session: self.session.to_owned(),
+            session: self.session.clone(),
             arm: self.label.arm,
             pair: self.label.pair,
             revision,
@@ -189,11 +209,12 @@ impl Session<'_> {
 
     fn commands(&self, plan: &Plan, run: &Run) -> Vec<String> {
         let mut commands = Vec::new();
-        if let Some(revision) = run
+        // What the user said of the revision need not be one that git knows.
+        let from_git = run
             .revision
             .as_deref()
-            .filter(|text| !text.ends_with("+dirty"))
-        {
+            .filter(|_| self.selection.revision.is_none());
+        if let Some(revision) = from_git.filter(|text| !text.ends_with("+dirty")) {
             commands.push(format!("git checkout {}", shell_words::quote(revision)));
         }
         let command = match self.asked {

@@ -71,7 +71,8 @@ fn dispatch(cli: &Cli, output: &Output) -> Result<u8, Failure> {
     })
 }
 
-fn explain(failure: &Failure, output: &Output) -> u8 {
+/// Says on stderr what went wrong and gives the exit code.
+pub(super) fn explain(failure: &Failure, output: &Output) -> u8 {
     let (open, close) = match output.colour_err {
         true => (
             anstyle::AnsiColor::Red

@@ -8,7 +8,7 @@ use crate::harness::compare::{Comparison, Design, Settings, compare};
 use crate::harness::gate::{Evidence, Policy, Verdict, Warning, judge};
 use crate::harness::model::{FingerprintDifference, LatencyHistogram, Run};
 use crate::harness::report::terminal::{self, TerminalStyle};
-use crate::harness::report::{BaseLatency, ReportInput, html};
+use crate::harness::report::{BaseLatency, ReportInput, html, json, text, words};
 use crate::harness::scenario::Plan;
 use crate::harness::store::{Baseline, BaselineLoad, files};
 
@@ -89,6 +89,14 @@ impl Judged<'_> {
         if output.is_json() {
             return output.answer_json(&self.verdict);
         }
+        if output.quiet {
+            return output.answer(&format!(
+                "[{}] {}: {}",
+                words::badge(self.verdict.verdict),
+                text::one_line(&self.verdict.scenario),
+                words::headline(&self.verdict)
+            ));
+        }
         let style = TerminalStyle {
             colour: output.colour,
             width: output.width,
@@ -96,6 +104,18 @@ impl Judged<'_> {
         };
         let page = page.map(|page| page.display().to_string());
         output.answer(&terminal::render(&self.input(page.as_deref()), style))
+    }
+
+    /// As [`answer`](Self::answer), with everything that the page shows as one JSON document.
+    pub(super) fn answer_report(
+        &self,
+        output: &Output,
+        page: Option<&Path>,
+    ) -> Result<(), Failure> {
+        match output.is_json() {
+            true => output.answer_json(&json::Report::new(&self.input(None))),
+            false => self.answer(output, page),
+        }
     }
 
     fn input<'s>(&'s self, page: Option<&'s str>) -> ReportInput<'s> {

@@ -152,16 +152,25 @@ fn every<T>(
 
 /// Opens the history, which is made where it doesn't exist yet.
 pub(super) async fn history(global: &Global) -> Result<History, Failure> {
-    let place = global.store.clone().unwrap_or_else(|| HISTORY.to_owned());
-    History::open(&place)
+    History::open(place(global))
         .await
         .map_err(|error| Failure::tool("opening the history", &error))
 }
 
 /// Opens the history where there is one; looking at what is there makes nothing.
 pub(super) async fn existing_history(global: &Global) -> Result<Option<History>, Failure> {
-    if global.store.is_none() && !Path::new(HISTORY).exists() {
+    let place = place(global);
+    if !place.contains("://") && !Path::new(place).exists() {
         return Ok(None);
     }
     history(global).await.map(Some)
+}
+
+/// A variable that is set to nothing counts as not set.
+fn place(global: &Global) -> &str {
+    global
+        .store
+        .as_deref()
+        .filter(|place| !place.is_empty())
+        .unwrap_or(HISTORY)
 }

@@ -10,12 +10,14 @@ use futures_util::future::join_all;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep_until, timeout};
 
-use super::bench::{self, BenchError, Built};
+use super::bench::{self, BenchError, Built, Measured};
+use super::flag::became_true;
 use super::load::{self, LoadError, LoadResult, Secrets, Shard, WorkerJob};
 use super::probe::{self, Look, Scraper};
 use super::process::{self, Exit, ProcessError, Processes, Sampler, Surroundings};
 use super::secrets::secret_names;
-use super::{Engine, Executed, LoadTick, Progress, Tick, http, metrics};
+use super::thinned::Thinned;
+use super::{Engine, Executed, LoadTick, Progress, Redactor, Tick, http, metrics};
 use crate::harness::model::{
     InvalidReason, Measurement, Phase, PhaseSpan, ProbeSeries, ProcessSample, ProcessSeries,
     TimelineEvent,
@@ -53,7 +55,7 @@ pub enum ExecuteError {
     /// The load could not be driven.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// A bench could not be built, run or read.
+    /// A bench could not be built.
     #[error(transparent)]
     Bench(#[from] BenchError),
     /// The target is not there.
@@ -66,6 +68,17 @@ pub enum ExecuteError {
         /// What came instead of an answer.
         cause: String,
     },
+    /// The plan mentions variables that the environment doesn't have.
+    #[error(
+        "{} uses variables of the environment that are not set: {names}; set them before plimsoll is started",
+        scenario.display()
+    )]
+    MissingVariables {
+        /// The file that mentions them as `{$env.NAME}`.
+        scenario: PathBuf,
+        /// All of them.
+        names: String,
+    },
     /// Our own client could not be made.
     #[error("no HTTP client: {0}; are the certificates of the system in order?")]
     Client(reqwest::Error),
@@ -76,7 +89,9 @@ pub enum ExecuteError {
 
 impl SubjectEngine {
     /// An engine whose supervisors and workers are started from `exe`, the plimsoll executable. Of
-    /// the environment, only what a plan mentions as `{$env.NAME}` is handed on, and is a secret.
+    /// `environment`, what a plan mentions as `{$env.NAME}` is filled in, and is a secret. Apart from
+    /// that, processes and benches inherit the environment of this process as a shell would hand it
+    /// on, but for `PLIMSOLL_STORE`.
     pub fn new(exe: PathBuf, environment: BTreeMap<String, String>) -> Self {
         Self {
             exe,
@@ -94,22 +109,29 @@ impl SubjectEngine {
         }
     }
 
-    /// The values of what the plan mentions. What has none is missed where it is needed.
-    fn secrets(&self, plan: &Plan) -> BTreeMap<String, String> {
-        secret_names(plan)
-            .into_iter()
-            .filter_map(|name| {
-                let value = self.environment.get(&name)?.clone();
-                Some((name, value))
-            })
-            .collect()
+    /// The values of what the plan mentions.
+    fn secrets(&self, plan: &Plan) -> Result<BTreeMap<String, String>, ExecuteError> {
+        let names = secret_names(plan);
+        let missing: Vec<&str> = names
+            .iter()
+            .map(String::as_str)
+            .filter(|name| !self.environment.contains_key(*name))
+            .collect();
+        if !missing.is_empty() {
+            return Err(ExecuteError::MissingVariables {
+                scenario: plan.file.clone(),
+                names: missing.join(", "),
+            });
+        }
+        let value = |name: String| Some((name.clone(), self.environment.get(&name)?.clone()));
+        Ok(names.into_iter().filter_map(value).collect())
     }
 
     fn surroundings(&self, plan: &Plan) -> Result<Surroundings, ExecuteError> {
         Ok(Surroundings::new(
             self.exe.clone(),
             plan.root.clone(),
-            self.secrets(plan),
+            self.secrets(plan)?,
             http::client().map_err(ExecuteError::Client)?,
         ))
     }
@@ -120,20 +142,84 @@ impl SubjectEngine {
         mut stop: watch::Receiver<bool>,
         observe: Observe<'_>,
     ) -> Result<Executed, ExecuteError> {
-        let up = Processes::up(self.surroundings(plan)?, plan, observe);
-        let (processes, exits) = tokio::select! {
-            up = up => up?,
-            // Those that were up go with the future.
-            true = became_true(&mut stop) => return Ok(nothing_measured()),
+        let Some((processes, exits)) = self.up(plan, &mut stop, observe).await? else {
+            return Ok(nothing_measured());
         };
         let executed = self.load(plan, &processes, exits, stop, observe).await;
-        observe(Progress::Stopping);
-        let left = processes.down().await;
-        if !left.is_empty() {
-            let message = format!("could not end the processes {left:?}; end them by hand");
-            observe(Progress::Note(message));
-        }
+        down(&processes, observe).await;
         executed
+    }
+
+    /// Runs the benches of a plan without loads, whose processes are there for them.
+    async fn run_benches(
+        &self,
+        plan: &Plan,
+        mut stop: watch::Receiver<bool>,
+        observe: Observe<'_>,
+    ) -> Result<Executed, ExecuteError> {
+        let mut executed = Executed {
+            partial: false,
+            ..nothing_measured()
+        };
+        if plan.processes.is_empty() {
+            self.measure_benches(&mut executed, plan, stop, observe)
+                .await?;
+            return Ok(executed);
+        }
+        let Some((processes, mut exits)) = self.up(plan, &mut stop, observe).await? else {
+            return Ok(nothing_measured());
+        };
+        let zero = Instant::now();
+        let (over, ended) = watch::channel(false);
+        let mut first = None;
+        let measured = {
+            let measuring = self.measure_benches(&mut executed, plan, ended, observe);
+            tokio::pin!(measuring);
+            tokio::select! {
+                measured = &mut measuring => measured,
+                exit = end_of_one(&mut exits, &mut stop) => {
+                    first = exit;
+                    over.send_replace(true);
+                    measuring.await
+                }
+            }
+        };
+        if first.is_none() && processes.has_unexpected_end() {
+            first = timeout(EXIT_NEWS, exits.recv()).await.ok().flatten();
+        }
+        down(&processes, observe).await;
+        measured?;
+        if let Some(exit) = first {
+            // What a process did comes first: what the benches then met follows from it.
+            executed.invalid.insert(0, ended_by_itself(exit, zero));
+        }
+        Ok(executed)
+    }
+
+    async fn measure_benches(
+        &self,
+        executed: &mut Executed,
+        plan: &Plan,
+        stop: watch::Receiver<bool>,
+        observe: Observe<'_>,
+    ) -> Result<(), ExecuteError> {
+        let measured = bench::measure(&self.exe, &self.benches, stop, observe).await;
+        keep_benches(executed, measured, &Redactor::new(&self.secrets(plan)?));
+        Ok(())
+    }
+
+    /// Brings the processes up; `None` where `stop` became true before they were. Those that were up
+    /// go with the future.
+    async fn up(
+        &self,
+        plan: &Plan,
+        stop: &mut watch::Receiver<bool>,
+        observe: Observe<'_>,
+    ) -> Result<Option<(Processes, mpsc::UnboundedReceiver<Exit>)>, ExecuteError> {
+        tokio::select! {
+            up = Processes::up(self.surroundings(plan)?, plan, observe) => Ok(Some(up?)),
+            () = became_true(stop) => Ok(None),
+        }
     }
 
     /// Drives the loads on processes that are up, and watches meanwhile.
@@ -158,7 +244,7 @@ impl SubjectEngine {
         let zero = Instant::now() + LEAD;
         let start_at = (SystemTime::now() + LEAD).duration_since(SystemTime::UNIX_EPOCH);
         let start_at_ns = start_at.map_or(0, nanoseconds);
-        let secrets = self.secrets(plan);
+        let secrets = self.secrets(plan)?;
         let jobs: Vec<WorkerJob> = plan
             .loads
             .iter()
@@ -216,9 +302,8 @@ impl SubjectEngine {
                 ),
                 watcher.take_exits(&mut exits),
                 async {
-                    if became_true(&mut stop).await {
-                        over.send_replace(true);
-                    }
+                    became_true(&mut stop).await;
+                    over.send_replace(true);
                     std::future::pending::<()>().await;
                 },
             )
@@ -267,18 +352,17 @@ impl Engine for SubjectEngine {
     ) -> Result<Executed, ExecuteError> {
         let began = Instant::now();
         let mut executed = match plan.loads.is_empty() {
-            true => Executed {
-                partial: false,
-                ..nothing_measured()
-            },
-            false => self.run_loads(plan, stop.clone(), observe).await?,
+            true => self.run_benches(plan, stop, observe).await?,
+            false => {
+                let mut executed = self.run_loads(plan, stop.clone(), observe).await?;
+                // What was cut short is not gone on with.
+                if executed.invalid.is_empty() && !executed.partial {
+                    self.measure_benches(&mut executed, plan, stop, observe)
+                        .await?;
+                }
+                executed
+            }
         };
-        // What was cut short is not gone on with.
-        if !self.benches.is_empty() && executed.invalid.is_empty() && !executed.partial {
-            let measured = bench::measure(&self.exe, &self.benches, stop, observe).await?;
-            executed.measurement.benches = measured.benches;
-            executed.partial = measured.partial;
-        }
         executed.metrics = metrics::metrics(plan, &executed.measurement);
         executed.duration_ns = nanoseconds(began.elapsed());
         Ok(executed)
@@ -301,7 +385,7 @@ struct Watcher<'run> {
 #[derive(Default)]
 struct Seen {
     ticks: BTreeMap<String, LoadTick>,
-    samples: BTreeMap<String, Vec<ProcessSample>>,
+    samples: BTreeMap<String, Thinned<ProcessSample>>,
     events: Vec<TimelineEvent>,
     exits: Vec<InvalidReason>,
 }
@@ -312,6 +396,8 @@ struct Scraping {
     scraper: Scraper,
     /// The probes that need it, each with the places of its selectors among those of the scraper.
     probes: Vec<(String, [Option<usize>; 2])>,
+    /// All of them, some 100 bytes a second: the value over the measure phase is to be exact. What is
+    /// kept of them in the end is thinned.
     looks: Mutex<Vec<ProcessLook>>,
 }
 
@@ -328,8 +414,7 @@ impl Watcher<'_> {
     }
 
     fn offset_ns(&self, at: Instant) -> i64 {
-        let after = at.checked_duration_since(self.zero).map(signed_nanoseconds);
-        after.unwrap_or_else(|| -signed_nanoseconds(self.zero - at))
+        offset_ns(at, self.zero)
     }
 
     /// The next whole second from the start of the load.
@@ -355,14 +440,9 @@ impl Watcher<'_> {
 
     /// A process that ended makes the run invalid and ends it.
     fn keep_exit(&self, exit: Exit) {
-        let status = exit.ending.to_string();
-        self.keep_event(exit.at, format!("{} ended with {status}", exit.process));
-        self.seen().exits.push(InvalidReason::ProcessExited {
-            process: exit.process,
-            status,
-            at_ns: self.offset_ns(exit.at),
-            output: exit.output,
-        });
+        let what = format!("{} ended with {}", exit.process, exit.ending);
+        self.keep_event(exit.at, what);
+        self.seen().exits.push(ended_by_itself(exit, self.zero));
         self.over.send_replace(true);
     }
 
@@ -389,7 +469,8 @@ impl Watcher<'_> {
             for (root, (at, sample)) in roots.into_iter().zip(samples) {
                 let at_ns = self.offset_ns(at);
                 let mut seen = self.seen();
-                let samples = seen.samples.entry(root.process).or_default();
+                let samples = seen.samples.entry(root.process);
+                let samples = samples.or_insert_with(|| Thinned::new(process::together));
                 samples.push(ProcessSample { at_ns, ..sample });
             }
             self.until(second).await;
@@ -412,13 +493,13 @@ impl Watcher<'_> {
         Tick {
             at_ns,
             of_ns: self.plan.phases.total_ns(),
-            phase: phase_at(&self.plan.phases, at_ns.saturating_sub(1)),
+            phase: load::phase_at(&self.plan.phases, at_ns.saturating_sub(1)),
             loads: loads
                 .filter_map(|load| seen.ticks.get(&load.name).cloned())
                 .collect(),
             processes: processes
                 .filter_map(|process| {
-                    let newest = seen.samples.get(&process.name)?.last()?;
+                    let newest = seen.samples.get(&process.name)?.newest()?;
                     Some((process.name.clone(), *newest))
                 })
                 .collect(),
@@ -465,7 +546,7 @@ impl Watcher<'_> {
         for boundary_ns in [phases.warmup_ns, phases.warmup_ns + phases.measure_ns] {
             tokio::select! {
                 () = self.until(Duration::from_nanos(boundary_ns)) => {}
-                _ = became_true(&mut over) => {}
+                () = became_true(&mut over) => {}
             }
             self.look(scraping).await;
         }
@@ -540,7 +621,10 @@ impl Watcher<'_> {
                 .iter()
                 .map(|process| ProcessSeries {
                     name: process.name.clone(),
-                    samples: seen.samples.remove(&process.name).unwrap_or_default(),
+                    samples: seen
+                        .samples
+                        .remove(&process.name)
+                        .map_or_else(Vec::new, Thinned::finish),
                 })
                 .collect(),
             probes,
@@ -653,9 +737,51 @@ async fn reach(url: &str) -> Result<(), ExecuteError> {
     }
 }
 
-/// Waits until it is true; false where nobody is left who could make it so.
-async fn became_true(flag: &mut watch::Receiver<bool>) -> bool {
-    flag.wait_for(|value| *value).await.is_ok()
+/// Waits for a process that ends by itself; `None` where `stop` becomes true before.
+async fn end_of_one(
+    exits: &mut mpsc::UnboundedReceiver<Exit>,
+    stop: &mut watch::Receiver<bool>,
+) -> Option<Exit> {
+    tokio::select! {
+        Some(exit) = exits.recv() => Some(exit),
+        () = became_true(stop) => None,
+    }
+}
+
+fn ended_by_itself(exit: Exit, zero: Instant) -> InvalidReason {
+    InvalidReason::ProcessExited {
+        process: exit.process,
+        status: exit.ending.to_string(),
+        at_ns: offset_ns(exit.at, zero),
+        output: exit.output,
+    }
+}
+
+async fn down(processes: &Processes, observe: Observe<'_>) {
+    observe(Progress::Stopping);
+    let left = processes.down().await;
+    if !left.is_empty() {
+        let message = format!("could not end the processes {left:?}; end them by hand");
+        observe(Progress::Note(message));
+    }
+}
+
+/// Adds what the benches gave. That one fails says nothing against what the load measured before, so
+/// the run is kept, as an invalid one.
+fn keep_benches(
+    executed: &mut Executed,
+    measured: Result<Measured, BenchError>,
+    redactor: &Redactor,
+) {
+    match measured {
+        Ok(measured) => {
+            executed.measurement.benches = measured.benches;
+            executed.partial |= measured.partial;
+        }
+        Err(error) => executed.invalid.push(InvalidReason::BenchFailed {
+            message: redactor.redact(&error.to_string()).into_owned(),
+        }),
+    }
 }
 
 fn nothing_measured() -> Executed {
@@ -670,14 +796,14 @@ fn nothing_measured() -> Executed {
 
 /// The phases of a load that ended at `ended_ns`; those that it did not reach are left out.
 fn spans(phases: &PhasePlan, ended_ns: u64) -> Vec<PhaseSpan> {
-    let mut start_ns = 0;
+    let mut start_ns: u64 = 0;
     let lengths = [
         (Phase::Warmup, phases.warmup_ns),
         (Phase::Measure, phases.measure_ns),
         (Phase::Cooldown, phases.cooldown_ns),
     ];
     let spans = lengths.map(|(phase, length_ns)| {
-        let end_ns = start_ns + length_ns;
+        let end_ns = start_ns.saturating_add(length_ns);
         let span = PhaseSpan {
             phase,
             start_ns,
@@ -692,15 +818,6 @@ fn spans(phases: &PhasePlan, ended_ns: u64) -> Vec<PhaseSpan> {
         .collect()
 }
 
-fn phase_at(phases: &PhasePlan, at_ns: u64) -> Phase {
-    let spans = spans(phases, u64::MAX);
-    let span = spans
-        .iter()
-        .find(|span| (span.start_ns..span.end_ns).contains(&at_ns));
-    span.or(spans.last())
-        .map_or(Phase::Measure, |span| span.phase)
-}
-
 fn verb(action: FaultAction) -> &'static str {
     match action {
         FaultAction::Start => "start",
@@ -709,6 +826,11 @@ fn verb(action: FaultAction) -> &'static str {
         FaultAction::Pause => "pause",
         FaultAction::Resume => "resume",
     }
+}
+
+fn offset_ns(at: Instant, zero: Instant) -> i64 {
+    let after = at.checked_duration_since(zero).map(signed_nanoseconds);
+    after.unwrap_or_else(|| -signed_nanoseconds(zero - at))
 }
 
 fn nanoseconds(duration: Duration) -> u64 {

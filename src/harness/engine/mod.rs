@@ -1,6 +1,8 @@
 //! Plan → measurement: processes, load (goose), benches (criterion), probes.
 
 mod progress;
+mod flag;
+mod thinned;
 mod secrets;
 mod redact;
 mod http;
@@ -35,8 +37,8 @@ pub trait Engine {
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
     /// Executes the plan once: processes up, load or benches, processes down. When `stop` becomes
-    /// true, ends early and returns what was measured, marked partial. A target that dies is a
-    /// result (an invalid one), not an error.
+    /// true, ends early and returns what was measured, marked partial. A target that dies and a
+    /// bench that fails are results (invalid ones), not errors.
     fn run(
         &mut self,
         plan: &Plan,

@@ -1,8 +1,11 @@
-//! Which variables of the environment a plan mentions.
+//! Which variables of the environment a plan mentions, and which one is nobody else's.
 
 use std::collections::BTreeSet;
 
 use crate::harness::scenario::{BodyPlan, Part, Plan, ProcessPlan, StepPlan, Template};
+
+/// Where plimsoll's own store is, maybe with a password: no program that is started here inherits it.
+pub(super) const STORE_VARIABLE: &str = "PLIMSOLL_STORE";
 
 /// The variables that a plan mentions as `{$env.NAME}`. Their values are secrets; whoever reads the
 /// environment hands them to the engine before anything starts.

@@ -138,13 +138,19 @@ pub enum InvalidReason {
         /// What it said last.
         message: String,
     },
+    /// A bench failed after it was built: it panicked, took too long, or left no result.
+    BenchFailed {
+        /// What it said.
+        message: String,
+    },
     /// A process of the scenario ended although no fault of the scenario stopped it.
     ProcessExited {
         /// The process.
         process: String,
         /// How it ended: `exit status 1` or `signal 9`.
         status: String,
-        /// When, in ns from the start of the load; negative before it.
+        /// When, in ns from the start of the load, or of the benches where there is no load; negative
+        /// before it.
         at_ns: i64,
         /// The last lines of its output.
         output: String,

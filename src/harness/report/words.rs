@@ -294,6 +294,13 @@ pub fn invalid(reason: &InvalidReason) -> Spoken {
                 "Run it again with `--verbose`; if it repeats, it is a bug of Plimsoll worth reporting",
             )
         },
+        InvalidReason::BenchFailed { message } => Spoken {
+            detail: text::block(message),
+            ..Spoken::new(
+                "a bench failed",
+                "What it said is below; run it by itself with `cargo bench`, and correct it",
+            )
+        },
         InvalidReason::ProcessExited {
             process,
             status,
@@ -625,7 +632,7 @@ fn conditions(differences: &[FingerprintDifference]) -> Spoken {
 fn moment(at_ns: i64) -> String {
     match at_ns {
         at if at < 0 => "before the load began".to_owned(),
-        at => format!("{} into the load", format::clock_ns(at)),
+        at => format!("{} into the run", format::clock_ns(at)),
     }
 }
 
@@ -702,6 +709,16 @@ mod tests {
             }],
             "Nothing is judged: head run 2 is invalid: load reads ended without one iteration in the measure phase",
         );
+    }
+
+    #[test]
+    fn a_failed_bench_says_what_to_do_and_what_it_said() {
+        let spoken = invalid(&InvalidReason::BenchFailed {
+            message: "bench `cache` failed\n<b>panicked</b>".into(),
+        });
+        assert_eq!(spoken.what, "a bench failed");
+        assert!(spoken.next.contains("`cargo bench`"), "{}", spoken.next);
+        assert!(spoken.detail.contains("panicked"), "{}", spoken.detail);
     }
 
     #[test]

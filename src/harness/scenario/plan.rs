@@ -221,7 +221,7 @@ pub struct StepPlan {
     pub name: String,
     /// The HTTP method, in capitals.
     pub method: String,
-    /// Path and query below the target, or a whole URL on the target's own host.
+    /// Path and query below the target; it begins with `/`.
     pub path: Template,
     /// Headers, in order.
     pub headers: Vec<(String, Template)>,
@@ -343,7 +343,9 @@ pub struct PhasePlan {
 impl PhasePlan {
     /// The length of the load: the three phases without the drain, in ns.
     pub fn total_ns(&self) -> u64 {
-        self.warmup_ns + self.measure_ns + self.cooldown_ns
+        self.warmup_ns
+            .saturating_add(self.measure_ns)
+            .saturating_add(self.cooldown_ns)
     }
 }
 

@@ -13,6 +13,7 @@ use super::command;
 use super::results::{BenchResult, read_results};
 use super::{BenchError, Built, Executable};
 use crate::harness::engine::Progress;
+use crate::harness::engine::flag::became_true;
 use crate::harness::model::BenchMeasurement;
 
 /// criterion's own text is shown only where an executable fails; its standard output is not kept.
@@ -52,8 +53,7 @@ pub async fn measure(
                 });
                 let results = tokio::select! {
                     biased;
-                    // An error means that whoever could stop us is gone.
-                    Ok(_) = stop.wait_for(|stop| *stop) => {
+                    () = became_true(&mut stop) => {
                         return Ok(Measured { benches: collected.into_benches(), partial: true });
                     }
                     results = invoke(exe, executable, built, invocation) => results?,

@@ -12,8 +12,9 @@ use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System};
 use super::clock::LoadClock;
 use super::recorder::{Recorder, under_way};
 use super::shape::Shape;
-use super::windows::{MAX_WINDOWS, WINDOW_NS, absorb, pack, window};
+use super::windows::{WINDOW_NS, absorb, pack, window};
 use crate::harness::engine::LoadTick;
+use crate::harness::engine::thinned::{Thinned, mean};
 use crate::harness::model::{GeneratorSample, LoadMeasurement, RequestSeries};
 use crate::harness::scenario::PhasePlan;
 
@@ -36,7 +37,7 @@ impl Clerk {
         mut report: impl FnMut(LoadTick),
     ) -> LoadMeasurement {
         let mut own = OwnUse::new();
-        let mut samples = Samples::default();
+        let mut samples = Thinned::new(together);
         let mut second = 0;
         while let Err(RecvTimeoutError::Timeout) =
             finish.recv_timeout(self.clock.until(second * WINDOW_NS))
@@ -156,42 +157,10 @@ fn cpu_ns() -> u64 {
     })
 }
 
-/// Looks at the process, at most [`MAX_WINDOWS`] of them: beyond that they become as coarse as the
-/// windows do.
-#[derive(Default)]
-struct Samples {
-    kept: Vec<GeneratorSample>,
-    /// Each kept sample stands for 2 to the power of this many looks.
-    halvings: u32,
-    /// Looks that are not enough for a sample yet.
-    gathered: Vec<GeneratorSample>,
-}
-
-impl Samples {
-    fn finish(mut self) -> Vec<GeneratorSample> {
-        self.kept.extend(mean(&self.gathered));
-        self.kept
-    }
-
-    fn push(&mut self, sample: GeneratorSample) {
-        self.gathered.push(sample);
-        if self.gathered.len() < 1 << self.halvings {
-            return;
-        }
-        self.kept.extend(mean(&self.gathered));
-        self.gathered.clear();
-        if self.kept.len() == MAX_WINDOWS {
-            self.kept = self.kept.chunks(2).filter_map(mean).collect();
-            self.halvings += 1;
-        }
-    }
-}
-
-fn mean(samples: &[GeneratorSample]) -> Option<GeneratorSample> {
-    let cores: f64 = samples.iter().map(|sample| sample.cpu_cores).sum();
+fn together(samples: &[GeneratorSample]) -> Option<GeneratorSample> {
     Some(GeneratorSample {
         at_ns: samples.last()?.at_ns,
-        cpu_cores: cores / samples.len() as f64,
+        cpu_cores: mean(samples.iter().map(|sample| sample.cpu_cores)),
         rss_bytes: samples.iter().map(|sample| sample.rss_bytes).max()?,
     })
 }
@@ -199,24 +168,6 @@ fn mean(samples: &[GeneratorSample]) -> Option<GeneratorSample> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn looks_of_ten_hours_stay_few_and_keep_their_mean() {
-        let mut samples = Samples::default();
-        for second in 1..=36_000_u64 {
-            samples.push(GeneratorSample {
-                at_ns: second * WINDOW_NS,
-                cpu_cores: (second % 2) as f64,
-                rss_bytes: second,
-            });
-        }
-        let kept = samples.finish();
-        assert!(kept.len() <= MAX_WINDOWS);
-        assert!(kept.len() > MAX_WINDOWS / 2);
-        assert!(kept.is_sorted_by_key(|sample| sample.at_ns));
-        let odd = |sample: &GeneratorSample| (sample.cpu_cores - 0.5).abs() > 0.01;
-        assert!(!kept.iter().any(odd));
-    }
 
     #[test]
     fn the_own_use_of_a_busy_thread_is_seen() {

@@ -15,6 +15,8 @@ use super::clock::LoadClock;
 use super::job::{LoadFile, WorkerEvent, WorkerJob};
 use super::merge::{MergeError, merge};
 use super::validity::validity;
+use crate::harness::engine::flag::became_true;
+use crate::harness::engine::secrets::STORE_VARIABLE;
 use crate::harness::engine::{LoadTick, Redactor};
 use crate::harness::model::{InvalidReason, LoadMeasurement};
 use crate::harness::scenario::GeneratorLimits;
@@ -68,7 +70,7 @@ pub async fn drive(
     program: &Path,
     jobs: &[WorkerJob],
     limits: &GeneratorLimits,
-    stop: watch::Receiver<bool>,
+    mut stop: watch::Receiver<bool>,
     on_tick: &(dyn Fn(LoadTick) + Send + Sync),
 ) -> Result<Vec<LoadResult>, LoadError> {
     let (all_stop, _) = watch::channel(false);
@@ -84,7 +86,7 @@ pub async fn drive(
     tokio::pin!(workers);
     let outcomes = tokio::select! {
         outcomes = &mut workers => outcomes,
-        () = became_true(stop) => {
+        () = became_true(&mut stop) => {
             let _ = all_stop.send(true);
             workers.await
         }
@@ -145,6 +147,7 @@ async fn attend(
 ) -> Result<Result<LoadFile, String>, LoadError> {
     let mut child = Command::new(program)
         .arg("worker")
+        .env_remove(STORE_VARIABLE)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -225,12 +228,12 @@ async fn last_lines(output: ChildStderr) -> String {
 }
 
 /// Asks the worker to end when `stop` becomes true. Returns only when it is overdue, with a message.
-async fn terminate_when(child: &Child, job: &WorkerJob, stop: watch::Receiver<bool>) -> String {
+async fn terminate_when(child: &Child, job: &WorkerJob, mut stop: watch::Receiver<bool>) -> String {
     let clock = LoadClock::starting_at(job.start_at_ns);
     let drain = Duration::from_nanos(job.phases.drain_ns);
     let whole = clock.until(job.phases.total_ns()) + drain + GRACE;
     let stopped = async {
-        became_true(stop).await;
+        became_true(&mut stop).await;
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
         if let Some(pid) = pid {
             // It may have ended by itself just now.
@@ -243,11 +246,4 @@ async fn terminate_when(child: &Child, job: &WorkerJob, stop: watch::Receiver<bo
         () = stopped => {}
     }
     "it did not end in time and was killed".to_owned()
-}
-
-/// Waits until the value is true; for ever where nobody can set it any more.
-async fn became_true(mut value: watch::Receiver<bool>) {
-    if value.wait_for(|value| *value).await.is_err() {
-        std::future::pending::<()>().await;
-    }
 }

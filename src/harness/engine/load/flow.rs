@@ -52,6 +52,8 @@ pub enum FlowError {
 /// A compiled flow with its feeds.
 #[derive(Debug)]
 pub(super) struct Flow {
+    /// The server that all steps go to.
+    pub(super) origin: Url,
     /// In order.
     pub(super) steps: Vec<Step>,
     /// The request names, each once, in the order of the steps.
@@ -133,6 +135,7 @@ impl Flow {
             });
         }
         Ok(Self {
+            origin,
             steps,
             requests,
             feeds,
@@ -283,15 +286,10 @@ impl StepParts {
     }
 }
 
-/// The path below the target; a path that is a whole URL stands as it is.
+/// The path below the target. A scenario's path begins with `/`; what else a job may say is still
+/// held to the target.
 fn below(target: &str, path: &Template) -> Template {
-    let target = target.trim_end_matches('/');
-    let prefix = match path.parts.first() {
-        Some(Part::Text(text)) if text.starts_with("http://") || text.starts_with("https://") => "",
-        Some(Part::Text(text)) if text.starts_with('/') => target,
-        _ => &format!("{target}/"),
-    };
-    let mut parts = vec![Part::Text(prefix.to_owned())];
+    let mut parts = vec![Part::Text(target.trim_end_matches('/').to_owned())];
     parts.extend(path.parts.iter().cloned());
     Template { parts }
 }
@@ -375,20 +373,18 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_below_the_target_or_a_whole_url_on_it() {
-        let check = |path: &str, expected: Result<&str, &str>| {
-            let found = request(|job| job.flow.steps[0].path = Template::literal(path));
-            match (&found, expected) {
-                (Ok(request), Ok(url)) => assert_eq!(request.url.as_str(), url),
-                (Err(message), Err(part)) => assert!(message.contains(part), "{message}"),
-                _ => panic!("{path}: {found:?}"),
-            }
+    fn a_path_is_below_the_target() {
+        let check = |path: &str, url: &str| {
+            let found = request(|job| job.flow.steps[0].path = Template::literal(path)).unwrap();
+            assert_eq!(found.url.as_str(), url);
         };
-        check("/a?b=c", Ok("http://127.0.0.1:8080/base/a?b=c"));
-        check("a", Ok("http://127.0.0.1:8080/base/a"));
-        check("http://127.0.0.1:8080/x", Ok("http://127.0.0.1:8080/x"));
-        check("http://127.0.0.1:8081/x", Err("away from the target"));
-        check("https://127.0.0.1:8080/x", Err("away from the target"));
+        check("/a?b=c", "http://127.0.0.1:8080/base/a?b=c");
+        check("//elsewhere/a", "http://127.0.0.1:8080/base//elsewhere/a");
+        let away = request(|job| {
+            job.target = "http://127.0.0.1:8080".into();
+            job.flow.steps[0].path = Template::literal("@elsewhere/a");
+        });
+        assert!(away.unwrap_err().contains("away from the target"));
     }
 
     #[test]

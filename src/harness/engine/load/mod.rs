@@ -48,4 +48,5 @@ pub use self::job::{LOAD_FORMAT, LoadFile, LoadFileError, Secrets, Shard, Worker
 pub use self::merge::{MergeError, merge};
 pub use self::template::TemplateError;
 pub use self::validity::validity;
+pub(super) use self::windows::phase_at;
 pub use self::worker::{WorkerError, worker_main};

@@ -105,19 +105,9 @@ impl Recorder {
         late_ns: u64,
         redactor: Redactor,
     ) -> Self {
-        let series = |name: &String| RequestSeries {
-            name: name.clone(),
-            response: BTreeMap::new(),
-            service: BTreeMap::new(),
-            errors: BTreeMap::new(),
-            statuses: BTreeMap::new(),
-            bytes_sent: 0,
-            bytes_received: 0,
-            windows: Vec::new(),
-        };
         let state = State {
             measured: Measured {
-                requests: requests.iter().map(series).collect(),
+                requests: requests.iter().map(empty_series).collect(),
                 ..Measured::default()
             },
             under_way: vec![0; requests.len()],
@@ -316,6 +306,20 @@ impl Second {
 /// Iterations that began and did not end.
 pub(super) fn under_way(counts: &Counts) -> u64 {
     counts.started - counts.completed - counts.failed
+}
+
+/// The requests of that name, before there are any.
+pub(super) fn empty_series(name: &String) -> RequestSeries {
+    RequestSeries {
+        name: name.clone(),
+        response: BTreeMap::new(),
+        service: BTreeMap::new(),
+        errors: BTreeMap::new(),
+        statuses: BTreeMap::new(),
+        bytes_sent: 0,
+        bytes_received: 0,
+        windows: Vec::new(),
+    }
 }
 
 #[cfg(test)]

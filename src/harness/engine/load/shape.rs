@@ -29,7 +29,7 @@ impl Shape {
     /// until then.
     pub(super) fn new(stages: &[Stage], end_ns: u64) -> Self {
         let mut pieces = Vec::with_capacity(stages.len() + 1);
-        let mut at_ns = 0;
+        let mut at_ns: u64 = 0;
         let mut area_before = 0.0;
         let mut push = |start_ns: u64, end_ns: u64, from: f64, to: f64| {
             let piece = Piece {
@@ -43,7 +43,7 @@ impl Shape {
             pieces.push(piece);
         };
         for stage in stages {
-            let stage_end_ns = at_ns + stage.duration_ns;
+            let stage_end_ns = at_ns.saturating_add(stage.duration_ns);
             push(at_ns, stage_end_ns, stage.from, stage.to);
             at_ns = stage_end_ns;
         }
@@ -70,7 +70,8 @@ impl Shape {
             .pieces
             .partition_point(|piece| piece.area_before + piece.area(piece.length_s()) <= wanted);
         let piece = self.pieces.get(after)?;
-        let due_ns = piece.start_ns + (piece.time_of(wanted - piece.area_before) * NS_PER_S) as u64;
+        let after_ns = (piece.time_of(wanted - piece.area_before) * NS_PER_S) as u64;
+        let due_ns = piece.start_ns.saturating_add(after_ns);
         (due_ns < self.end_ns).then_some(due_ns)
     }
 
@@ -89,7 +90,8 @@ impl Shape {
                 }
                 let rise = (level - piece.from) / (piece.to - piece.from);
                 (piece.to >= level && piece.to > piece.from).then(|| {
-                    piece.start_ns + (rise * (piece.end_ns - piece.start_ns) as f64).ceil() as u64
+                    let after_ns = (rise * (piece.end_ns - piece.start_ns) as f64).ceil() as u64;
+                    piece.start_ns.saturating_add(after_ns)
                 })
             })
             .filter(|at_ns| *at_ns < self.end_ns)
@@ -202,6 +204,21 @@ mod tests {
         assert!(shape.reaches(10.0, 0).unwrap().abs_diff(10 * S) <= 10);
         assert_eq!(shape.reaches(3.0, 4 * S), Some(4 * S));
         assert_eq!(shape.reaches(5.0, 21 * S), None);
+    }
+
+    #[test]
+    fn lengths_beyond_all_time_do_not_overflow() {
+        let stage = |from, to| Stage {
+            duration_ns: u64::MAX,
+            from,
+            to,
+        };
+        let shape = Shape::new(&[stage(0.0, 5.0), stage(5.0, 5.0)], u64::MAX);
+        assert_eq!(shape.due_ns(0), Some(0));
+        assert_eq!(shape.reaches(6.0, 0), None);
+        assert!(shape.reaches(2.5, 0).is_some());
+        assert!(shape.mean(0, u64::MAX) > 2.0);
+        assert_eq!(shape.due_ns(u64::MAX), None);
     }
 
     #[test]

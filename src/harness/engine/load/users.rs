@@ -19,7 +19,7 @@ use super::job::Shard;
 use super::recorder::{Ended, Recorder};
 use super::shape::Shape;
 use super::template::Values;
-use super::transport::{Answer, Transport};
+use super::transport::{Answer, Connection, Transport};
 use crate::harness::model::ErrorKind;
 
 /// All users of a worker, and what they share.
@@ -49,6 +49,10 @@ pub(super) enum Arrivals {
     Closed(Shape),
 }
 
+/// How long a user of a closed model rests after an iteration that failed. Without it, users whose
+/// target refuses them at once would take turns as fast as the processor can: millions of failures
+/// that say no more than the first. No latency contains it.
+const REST_AFTER_FAILURE_NS: u64 = 10_000_000;
 /// How long a user that has nothing more to do waits before it looks whether goose wants it to leave.
 const LEAVING: Duration = Duration::from_millis(20);
 
@@ -105,11 +109,13 @@ impl Crew {
     /// The life of one user, by its number within the worker.
     async fn live(&self, number: u64) {
         let mut values = Values::new(self.seed);
+        let mut connection = self.transport.connection();
         match &self.arrivals {
             Arrivals::Open(counter) => {
                 // An error means that there will be no more tickets.
                 while let Ok(ticket) = counter.wait().await {
-                    self.iterate(&mut values, Some(ticket.due_ns)).await;
+                    self.iterate(&mut values, &mut connection, Some(ticket.due_ns))
+                        .await;
                 }
             }
             Arrivals::Closed(users) => {
@@ -122,15 +128,24 @@ impl Crew {
                     if *self.stop.borrow() {
                         return;
                     }
-                    self.iterate(&mut values, None).await;
+                    if !self.iterate(&mut values, &mut connection, None).await {
+                        let until_ns = self.clock.now_ns().saturating_add(REST_AFTER_FAILURE_NS);
+                        self.wait_until(until_ns.min(self.end_ns)).await;
+                    }
                 }
             }
         }
     }
 
     /// One pass through the flow, which ends with the first step that fails. `due_ns` is the due
-    /// time of an arrival; in a closed model an iteration is due when it begins.
-    async fn iterate(&self, values: &mut Values, due_ns: Option<u64>) {
+    /// time of an arrival; in a closed model an iteration is due when it begins. Returns whether all
+    /// steps were in order.
+    async fn iterate(
+        &self,
+        values: &mut Values,
+        connection: &mut Connection,
+        due_ns: Option<u64>,
+    ) -> bool {
         let taken_ns = self.clock.now_ns();
         let intended_ns = due_ns.unwrap_or(taken_ns);
         self.recorder.began(intended_ns, due_ns, taken_ns);
@@ -151,14 +166,14 @@ impl Crew {
                     let due_ns = due_or(self.clock.now_ns());
                     self.recorder.unsendable(step.request, due_ns, &message);
                     self.recorder.failed(intended_ns, false);
-                    return;
+                    return false;
                 }
             };
             let bytes_sent = request.body.as_ref().map_or(0, |body| body.len() as u64);
             let sent_ns = self.clock.now_ns();
             self.recorder.sending(step.request, due_or(sent_ns));
             let mut answer = Answer::default();
-            let exchanged = self.transport.exchange(request, &mut answer).await;
+            let exchanged = connection.exchange(request, &mut answer).await;
             let ended_ns = self.clock.now_ns();
             let checked = match exchanged {
                 Ok(()) => step.checks.apply(
@@ -183,7 +198,7 @@ impl Crew {
             if let Some(kind) = failed_with {
                 let timed_out = kind == ErrorKind::Timeout;
                 self.recorder.failed(intended_ns, timed_out);
-                return;
+                return false;
             }
             if index == last {
                 self.recorder.completed(intended_ns, ended_ns);
@@ -199,6 +214,7 @@ impl Crew {
                 }
             }
         }
+        true
     }
 
     /// Waits for a load time, or for a stop.

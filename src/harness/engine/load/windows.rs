@@ -3,19 +3,20 @@
 
 use super::recorder::{Second, SecondOfRequest};
 use super::shape::Shape;
+use crate::harness::engine::thinned::MAX_SAMPLES;
 use crate::harness::model::{LoadMeasurement, LoadWindow, Phase, RequestWindow};
 use crate::harness::scenario::PhasePlan;
 
 /// The length of the first windows in ns.
 pub(super) const WINDOW_NS: u64 = 1_000_000_000;
 /// A load has at most so many windows.
-pub(super) const MAX_WINDOWS: usize = 600;
+pub(super) const MAX_WINDOWS: usize = MAX_SAMPLES;
 
 /// The phase of an instant; after the end of the cool-down it is still the cool-down.
-pub(super) fn phase_at(phases: &PhasePlan, at_ns: u64) -> Phase {
+pub(in crate::harness::engine) fn phase_at(phases: &PhasePlan, at_ns: u64) -> Phase {
     if at_ns < phases.warmup_ns {
         Phase::Warmup
-    } else if at_ns < phases.warmup_ns + phases.measure_ns {
+    } else if at_ns < phases.warmup_ns.saturating_add(phases.measure_ns) {
         Phase::Measure
     } else {
         Phase::Cooldown

@@ -19,13 +19,13 @@ use super::clock::LoadClock;
 use super::dispatcher::{Counter, dispatch};
 use super::flow::{Flow, FlowError};
 use super::job::{LOAD_FORMAT, LoadFile, LoadFileError, WorkerEvent, WorkerJob};
-use super::recorder::Recorder;
+use super::recorder::{Recorder, empty_series};
 use super::shape::Shape;
 use super::transport::Transport;
 use super::users::{self, Arrivals, Crew};
 use crate::harness::engine::Redactor;
 use crate::harness::model::{
-    ArrivalModel, Counts, GeneratorHealth, LatencyHistogram, LoadMeasurement, RequestSeries,
+    ArrivalModel, Counts, GeneratorHealth, LatencyHistogram, LoadMeasurement,
 };
 use crate::harness::scenario::{Arrivals as ArrivalPlan, Stage};
 
@@ -114,7 +114,8 @@ async fn execute(job: WorkerJob) -> Result<(), WorkerError> {
     let clock = LoadClock::starting_at(job.start_at_ns);
     let flow = Flow::new(&job)?;
     let total_ns = job.phases.total_ns();
-    let measure = job.phases.warmup_ns..job.phases.warmup_ns + job.phases.measure_ns;
+    let measure_end_ns = job.phases.warmup_ns.saturating_add(job.phases.measure_ns);
+    let measure = job.phases.warmup_ns..measure_end_ns;
     let recorder = Arc::new(Recorder::new(
         &flow.requests,
         measure,
@@ -137,11 +138,7 @@ async fn execute(job: WorkerJob) -> Result<(), WorkerError> {
         counts: Counts::default(),
         windows: Vec::new(),
         iteration: LatencyHistogram::new(),
-        requests: flow
-            .requests
-            .iter()
-            .map(|name| empty_series(name))
-            .collect(),
+        requests: flow.requests.iter().map(empty_series).collect(),
         generator: GeneratorHealth {
             cores: CORES,
             ..GeneratorHealth::default()
@@ -165,9 +162,10 @@ async fn execute(job: WorkerJob) -> Result<(), WorkerError> {
             .name("dispatcher".to_owned())
             .spawn(move || dispatch(&rate, shard, clock, &counter, &recorder, &stop))?;
     }
+    let transport = Transport::new(&flow.origin, users)?;
     let crew = Arc::new(Crew {
         flow,
-        transport: Transport::new(users)?,
+        transport,
         recorder,
         clock,
         arrivals,
@@ -269,19 +267,6 @@ impl Setup {
                 }
             }
         }
-    }
-}
-
-fn empty_series(name: &str) -> RequestSeries {
-    RequestSeries {
-        name: name.to_owned(),
-        response: Default::default(),
-        service: Default::default(),
-        errors: Default::default(),
-        statuses: Default::default(),
-        bytes_sent: 0,
-        bytes_received: 0,
-        windows: Vec::new(),
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use nix::sys::statvfs::statvfs;
 use sysinfo::System;
 
-use super::fingerprint;
+use super::fingerprint::fingerprint;
 
 /// How long the processors are watched.
 const WATCH: Duration = Duration::from_secs(1);

@@ -21,7 +21,7 @@ pub fn of_plan(plan: &Plan) -> Fingerprint {
 }
 
 /// The fingerprint of this machine with what is known of the scenario and its build.
-pub fn fingerprint(scenario_hash: &str, toolchain: String, profile: String) -> Fingerprint {
+pub(super) fn fingerprint(scenario_hash: &str, toolchain: String, profile: String) -> Fingerprint {
     let logical_cpus = available_parallelism().map_or(1, usize::from);
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     Fingerprint {
@@ -40,7 +40,7 @@ pub fn fingerprint(scenario_hash: &str, toolchain: String, profile: String) -> F
 
 /// What builds the subject: the version of the rustc that the plan's folder uses where one of its
 /// builds is cargo's or it has benches, else `external`.
-pub fn toolchain(plan: &Plan) -> String {
+fn toolchain(plan: &Plan) -> String {
     if plan.benches.is_empty() && cargo_builds(plan).next().is_none() {
         return EXTERNAL.to_owned();
     }
@@ -61,7 +61,7 @@ pub fn toolchain(plan: &Plan) -> String {
 
 /// The profiles with which cargo builds the plan's processes and benches, such as `release`, or
 /// `external` where it builds none.
-pub fn profile(plan: &Plan) -> String {
+fn profile(plan: &Plan) -> String {
     let mut profiles: Vec<String> = cargo_builds(plan)
         .map(|words| build_profile(&words))
         .collect();

@@ -4,4 +4,4 @@ mod fingerprint;
 mod doctor;
 
 pub use self::doctor::{Finding, Severity, doctor};
-pub use self::fingerprint::{fingerprint, of_plan, profile, toolchain};
+pub use self::fingerprint::of_plan;

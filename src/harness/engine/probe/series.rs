@@ -1,5 +1,6 @@
 //! The arithmetic of probes: from looks at counters and gauges to one number for the measure phase.
 
+use crate::harness::engine::thinned::{Thinned, mean};
 use crate::harness::model::{ProbePoint, ProbeSeries};
 use crate::harness::scenario::{ProbePlan, ProbeSource};
 
@@ -61,14 +62,32 @@ pub fn series(
             .reduce(Step::then)
             .and_then(|step| step.value(&plan.source)),
     };
+    let mut curve = Thinned::new(match plan.source {
+        ProbeSource::Increase(_) => |some| together(some, |values| values.iter().sum()),
+        ProbeSource::Max(_) => |some| {
+            together(some, |values| {
+                values.iter().copied().fold(f64::MIN, f64::max)
+            })
+        },
+        _ => |some: &[ProbePoint]| together(some, |values| mean(values.iter().copied())),
+    });
+    for (at_ns, value) in points {
+        curve.push(ProbePoint { at_ns, value });
+    }
     ProbeSeries {
         name: name.to_owned(),
-        points: points
-            .into_iter()
-            .map(|(at_ns, value)| ProbePoint { at_ns, value })
-            .collect(),
+        points: curve.finish(),
         value: value.filter(|value| value.is_finite()),
     }
+}
+
+/// One point for several, at the time of the last one.
+fn together(points: &[ProbePoint], value: fn(&[f64]) -> f64) -> Option<ProbePoint> {
+    let values: Vec<f64> = points.iter().map(|point| point.value).collect();
+    Some(ProbePoint {
+        at_ns: points.last()?.at_ns,
+        value: value(&values),
+    })
 }
 
 /// How much the counters grew from one look to another.
@@ -140,6 +159,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::harness::engine::thinned::MAX_SAMPLES;
     use crate::harness::model::{Direction, Unit};
     use crate::harness::scenario::Selector;
 
@@ -218,6 +238,55 @@ mod tests {
             Some(0.9),
             &[0.0, 0.9, 0.9],
         );
+    }
+
+    #[test]
+    fn the_curve_of_ten_hours_has_few_points_and_the_value_is_that_of_every_look() {
+        // Ten more each second, and a gauge that jumps once.
+        let looks: Vec<Look> = (0..=36_000)
+            .map(|second| Look {
+                at_ns: second * 1_000_000_000,
+                generation: 1,
+                values: [
+                    Some(if second == 7_777 {
+                        1e6
+                    } else {
+                        second as f64 * 10.0
+                    }),
+                    None,
+                ],
+            })
+            .collect();
+        let of = |source| {
+            let plan = ProbePlan {
+                process: "service".into(),
+                source,
+                unit: Unit::Count,
+                better: Direction::Higher,
+            };
+            let found = series("p", &plan, &looks[..=7_000], 0, 7_000_000_000_000);
+            assert!(found.points.len() <= MAX_SAMPLES, "{}", found.points.len());
+            (found.value, found.points)
+        };
+        let (value, points) = of(ProbeSource::Increase(selector()));
+        assert_eq!(value, Some(70_000.0));
+        assert_eq!(
+            points.iter().map(|point| point.value).sum::<f64>(),
+            70_000.0
+        );
+        let (value, points) = of(ProbeSource::Rate(selector()));
+        assert_eq!(value, Some(10.0));
+        assert!(points.iter().all(|point| point.value == 10.0));
+        let plan = ProbePlan {
+            process: "service".into(),
+            source: ProbeSource::Max(selector()),
+            unit: Unit::Count,
+            better: Direction::Lower,
+        };
+        let found = series("p", &plan, &looks, 0, 36_000_000_000_000);
+        assert_eq!(found.value, Some(1e6));
+        assert!(found.points.len() <= MAX_SAMPLES);
+        assert!(found.points.iter().any(|point| point.value == 1e6));
     }
 
     #[test]

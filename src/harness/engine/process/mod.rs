@@ -22,5 +22,6 @@ pub use self::error::ProcessError;
 pub use self::processes::{Exit, Processes, Root, Surroundings, build};
 pub use self::protocol::Ending;
 pub use self::sample::Sampler;
+pub(super) use self::sample::together;
 pub use self::supervise::supervise_main;
 pub use self::transparent::spawn_under_supervisor;

@@ -179,7 +179,9 @@ impl Processes {
     }
 
     /// Carries a fault out. All but a start take effect at once; a start waits until the last of
-    /// the stopped tree is gone.
+    /// the stopped tree is gone. It does not wait until the process is ready, because what the load
+    /// meets until then belongs to the fault, and `prepare` is not run again, so the process finds in
+    /// `{dir}` what it left there.
     ///
     /// # Errors
     /// Where the process could not be started again.

@@ -7,6 +7,7 @@ use procfs::process::Process;
 
 use super::processes::Root;
 use super::tree::Snapshot;
+use crate::harness::engine::thinned::mean;
 use crate::harness::model::ProcessSample;
 
 /// Looks at process trees and remembers their processor time from look to look.
@@ -71,6 +72,18 @@ impl Sampler {
         self.last.insert(supervisor, (now, ticks));
         sample
     }
+}
+
+/// One sample for several: the time of the last one, the mean load, the most of everything else.
+pub(in crate::harness::engine) fn together(samples: &[ProcessSample]) -> Option<ProcessSample> {
+    let most = |value: fn(&ProcessSample) -> u64| samples.iter().map(value).max();
+    Some(ProcessSample {
+        at_ns: samples.last()?.at_ns,
+        cpu_cores: mean(samples.iter().map(|sample| sample.cpu_cores)),
+        rss_bytes: most(|sample| sample.rss_bytes)?,
+        threads: most(|sample| sample.threads)?,
+        fds: most(|sample| sample.fds)?,
+    })
 }
 
 fn waited_for(user_ticks: i64, system_ticks: i64) -> u64 {

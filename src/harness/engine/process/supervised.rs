@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use super::output::Output;
 use super::protocol::{Ending, Job, Order, Report};
+use crate::harness::engine::secrets::STORE_VARIABLE;
 
 /// After the end of a process, its last lines are waited for so long: where a descendant keeps the
 /// pipe open, it has no end.
@@ -54,6 +55,7 @@ impl Supervised {
     pub(crate) async fn start(exe: &Path, job: &Job, output: Arc<Output>) -> Result<Self, String> {
         let mut child = Command::new(exe)
             .arg("supervise")
+            .env_remove(STORE_VARIABLE)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

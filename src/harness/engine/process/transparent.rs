@@ -7,6 +7,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, ChildStdin, Command};
 
 use super::protocol::Job;
+use crate::harness::engine::secrets::STORE_VARIABLE;
 
 /// How long what is left of the command has to end after SIGTERM, in ns.
 const GRACE_NS: u64 = 2_000_000_000;
@@ -37,6 +38,7 @@ pub async fn spawn_under_supervisor(
         transparent: true,
     };
     let mut supervisor = Command::new(exe);
+    supervisor.env_remove(STORE_VARIABLE);
     // The supervisor's environment is what the command inherits.
     for (name, value) in command.get_envs() {
         match value {

@@ -1,6 +1,6 @@
 //! One self-contained page: no outside request, no script, light and dark, on paper too.
 //!
-//! [`render`] puts together a [`Page`](page::Page) of texts that are already formatted and lets the
+//! [`render`] puts together a `Page` of texts that are already formatted and lets the
 //! templates (`report/templates`) lay them out. The template engine escapes every text; the only
 //! things that it takes as they are, are the plots, which escape their own.
 
