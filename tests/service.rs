@@ -196,9 +196,18 @@ async fn the_service_on_postgres_and_redis_does_all_that_it_should() {
 
     // Another process finds in Redis what this one has loaded, and the data in PostgreSQL.
     service.get("/api/v1/clients/150").await;
+    service.get("/api/v1/clients/50").await;
     let other = Service::start_ready(&arguments, &[]).await;
     assert_eq!(x_cache(&other.get("/api/v1/clients/150").await), "hit-l2");
     assert_eq!(x_cache(&other.get("/api/v1/clients/150").await), "hit-l1");
+
+    // A service over other data shares the Redis, and no answer.
+    let third = ["--records", "1000", "--seed", "7", "--redis", &second_tier];
+    let third = Service::start_ready(&third, &[]).await;
+    let answer = third.get("/api/v1/clients/50").await;
+    assert_eq!(x_cache(&answer), "miss");
+    let row = Generator::new(7, 1000).rows(&CLIENTS).nth(49).unwrap();
+    assert_eq!(json_of(answer).await["email"], Json::from(&row[4]));
 
     // Redis away: nothing fails.
     redis.stop().unwrap();
@@ -590,6 +599,27 @@ async fn figures(service: &Service) {
     assert!(service.metric("pool_idle").await >= 1.0);
     assert!(service.metric("pool_active").await >= 0.0);
     assert!(service.metric("pool_utilisation").await <= 1.0);
+    assert_eq!(service.metric("pool_min").await, 5.0);
+    assert_eq!(
+        service.metric("cache_l2_requests_total").await,
+        service.metric("cache_l2_hits_total").await + service.metric("cache_l2_misses_total").await
+    );
+    assert_eq!(service.metric("cache_l2_errors_total").await, 0.0);
+    assert!(service.metric("cache_expirations_total").await >= 0.0);
+    assert!(service.metric("cache_estimated_bytes").await >= 500.0);
+    let checkouts = service.metric("pool_checkouts_total").await;
+    assert_eq!(service.metric("pool_wait_seconds_count").await, checkouts);
+    let text = service.get("/metrics").await.text().await.unwrap();
+    let all = format!("pool_wait_seconds_bucket{{le=\"+Inf\"}} {checkouts}\n");
+    assert!(text.contains(&all), "{text}");
+    for tier in ["l1", "l2", "loader"] {
+        let series = format!("cache_latency_seconds{{tier=\"{tier}\",quantile=\"0.99\"}} 0.0");
+        assert!(text.contains(&series), "{text}");
+    }
+    let cache = service.get_json("/internal/cache").await;
+    let hottest = cache["hottest"].as_array().unwrap();
+    let names = |hot: &Json| hot["key"].as_str().unwrap().ends_with(":client:42");
+    assert!(hottest.iter().any(names), "{cache}");
     let before = service.metric("http_requests_total").await;
     service.get("/no/such/path").await;
     // The scrape before is counted as well.
@@ -933,6 +963,64 @@ async fn a_change_whose_client_went_away_shows_nevertheless() {
 }
 
 #[tokio::test]
+async fn a_locked_database_is_busy_and_no_fault() {
+    let folder = TempDir::new().unwrap();
+    let data = folder.path().display().to_string();
+    // Empty addresses are none, whatever is exported where the tests run.
+    let env = [
+        ("REFSERVICE__POOL__SQLITE_BUSY_TIMEOUT_MS", "50"),
+        ("REFSERVICE_DATABASE", ""),
+        ("REFSERVICE_REDIS", ""),
+        ("REFSERVICE_INJECT_DELAY", ""),
+    ];
+    let service = Service::start_ready(&["--records", "1000", "--data", &data], &env).await;
+    let url = format!("sqlite:{data}/reference.db");
+    let mut outside = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql("BEGIN IMMEDIATE")
+        .execute(&mut outside)
+        .await
+        .unwrap();
+    let client = json!({
+        "tenant_id": 1, "given_name": "A", "family_name": "B", "email": "a@b", "city": "C",
+        "birth_date": "1990-01-01",
+    });
+    let path = "/api/v1/clients";
+    let answer = service.send(Method::POST, path, "", client.to_string());
+    let answer = answer.await;
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(answer.headers()["retry-after"], "1");
+    assert_eq!(json_of(answer).await["error"]["code"], "busy");
+    sqlx::raw_sql("ROLLBACK")
+        .execute(&mut outside)
+        .await
+        .unwrap();
+    let answer = service.send(Method::POST, path, "", client.to_string());
+    assert_eq!(answer.await.status(), StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn slow_exports_leave_connections_for_others() {
+    // Four connections: one for exports. What is exported is more than sockets take in.
+    let env = [
+        ("REFSERVICE__POOL__MIN_CONNECTIONS", "1"),
+        ("REFSERVICE__POOL__MAX_CONNECTIONS", "4"),
+    ];
+    let service = Service::start_ready(&["--records", "80000"], &env).await;
+    let path = "/api/v1/records/export";
+    let slow = service.get(path).await;
+    assert_eq!(slow.status(), StatusCode::OK);
+    let second = service.get(path).await;
+    assert_eq!(second.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(second.headers()["retry-after"], "1");
+    assert_eq!(json_of(second).await["error"]["code"], "busy");
+    service.get_json("/api/v1/clients?limit=1").await;
+    drop(slow);
+    service
+        .wait_for("/api/v1/records/export?tenant=1&code=C50", StatusCode::OK)
+        .await;
+}
+
+#[tokio::test]
 async fn a_planted_delay_slows_the_api_alone() {
     let service =
         Service::start_ready(&["--records", "1000", "--inject-delay", "300ms"], &[]).await;
@@ -962,7 +1050,12 @@ fn what_cannot_start_says_why_and_never_the_password() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
     let database = "postgres://user:hunter2@127.0.0.1:1/app";
-    let cases: [(&[&str], i32, &str); 7] = [
+    let cases: [(&[&str], i32, &str); 8] = [
+        (
+            &["--database", database, "--data", "/tmp"],
+            2,
+            "--data is for the embedded database",
+        ),
         (&["--database", database], 1, "the database cannot be used"),
         (
             &["--database", "mysql://user:hunter2@localhost/"],

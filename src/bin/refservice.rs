@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser};
 use jiff::SignedDuration;
 use plimsoll::datalayer::dataset::DatasetId;
 use plimsoll::service::{Options, Server, Settings, chain};
@@ -45,7 +46,7 @@ struct Arguments {
     database: Option<String>,
 
     /// The folder of the embedded database; without it a temporary one, removed at the end
-    #[arg(long, value_name = "DIR", conflicts_with = "database")]
+    #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 
     /// Redis as the second cache tier: redis://…
@@ -83,9 +84,29 @@ struct Arguments {
     inject_delay: Duration,
 }
 
+impl Arguments {
+    /// Takes an empty address for none at all: that is how whoever starts the service keeps an
+    /// address that happens to be exported from it. Ends the process where two contradict each other.
+    fn checked(self) -> Self {
+        let given = |url: Option<String>| url.filter(|url| !url.is_empty());
+        let arguments = Self {
+            database: given(self.database),
+            redis: given(self.redis),
+            ..self
+        };
+        if arguments.database.is_some() && arguments.data.is_some() {
+            let message = "--data is for the embedded database: leave it out, or --database (or the \
+                           environment's REFSERVICE_DATABASE)";
+            let error = Self::command().error(ErrorKind::ArgumentConflict, message);
+            error.exit();
+        }
+        arguments
+    }
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::parse().checked();
     // sqlx repeats at level INFO what PostgreSQL remarks.
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new("info,sqlx::postgres::notice=warn"));
@@ -149,7 +170,10 @@ fn settings(file: Option<&Path>) -> Result<Settings, Box<dyn Error>> {
             .map_err(|error| format!("cannot read the settings in {}: {error}", file.display()))?,
         None => String::new(),
     };
-    Ok(Settings::load(&text, std::env::vars())?)
+    // What is no text is no setting.
+    let env = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    Ok(Settings::load(&text, env)?)
 }
 
 async fn first_of(mut terminate: Signal, mut interrupt: Signal) {
@@ -171,6 +195,10 @@ fn sqlite_url(folder: &Path) -> String {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
+    // In the environment, empty is as good as not there.
+    if text.is_empty() {
+        return Ok(Duration::ZERO);
+    }
     let duration: SignedDuration = text.parse().map_err(|error| format!("{error}"))?;
     duration
         .try_into()
@@ -185,6 +213,7 @@ mod tests {
     fn delays_are_read() {
         assert_eq!(duration("20ms"), Ok(Duration::from_millis(20)));
         assert_eq!(duration("1s"), Ok(Duration::from_secs(1)));
+        assert_eq!(duration(""), Ok(Duration::ZERO));
         assert!(duration("-1s").is_err());
         assert!(duration("20").is_err());
     }

@@ -53,7 +53,8 @@ pub struct CacheSettings {
     /// How long one process may load a key before another one may try. It has to be longer than
     /// the slowest load: what comes later is answered but not kept.
     pub lease_ms: u64,
-    /// How long a process waits for another one's load before it loads by itself.
+    /// How long a process waits for another one's load before it loads by itself: as long as a lease
+    /// may be held, or one key would be loaded twice. A request that ends earlier waits no longer.
     pub lease_wait_ms: u64,
     /// First pause between two looks at another process's load; doubles each time.
     pub lease_poll_min_ms: u64,
@@ -135,38 +136,6 @@ pub struct BatchSettings {
     pub page_rows: u32,
     /// Most rows in a page.
     pub page_max_rows: u32,
-    /// How a failed batch is tried again.
-    pub retry: RetrySettings,
-}
-
-/// How a failed batch is tried again.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RetrySettings {
-    /// How the pauses grow.
-    pub strategy: RetryStrategy,
-    /// Tries in all, the first included.
-    pub attempts: u32,
-    /// The first pause.
-    pub base_delay_ms: u64,
-    /// No pause is longer.
-    pub max_delay_ms: u64,
-    /// Whether each pause is drawn at random below its length.
-    pub jitter: bool,
-}
-
-/// How the pauses between tries grow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RetryStrategy {
-    /// Doubling.
-    Exponential,
-    /// By the base each time.
-    Linear,
-    /// Not at all.
-    Fixed,
-    /// Along the Fibonacci numbers.
-    Fibonacci,
 }
 
 impl Default for CacheSettings {
@@ -180,7 +149,7 @@ impl Default for CacheSettings {
             l2_retry_min_ms: 100,
             l2_retry_max_ms: 2000,
             lease_ms: 30_000,
-            lease_wait_ms: 5000,
+            lease_wait_ms: 30_000,
             lease_poll_min_ms: 2,
             lease_poll_max_ms: 100,
             ranked_keys: 10,
@@ -232,19 +201,6 @@ impl Default for BatchSettings {
             consumer_limit_ms: 60_000,
             page_rows: 20,
             page_max_rows: 100,
-            retry: RetrySettings::default(),
-        }
-    }
-}
-
-impl Default for RetrySettings {
-    fn default() -> Self {
-        Self {
-            strategy: RetryStrategy::Exponential,
-            attempts: 3,
-            base_delay_ms: 100,
-            max_delay_ms: 10_000,
-            jitter: true,
         }
     }
 }
@@ -288,7 +244,7 @@ impl TtlSettings {
 
 impl Settings {
     /// The defaults, changed by a TOML text and then by the variables among `env` that start with
-    /// [`ENV_PREFIX`]. Pass an empty text where there is no file, and `std::env::vars()` as `env`.
+    /// [`ENV_PREFIX`]. Pass an empty text where there is no file.
     ///
     /// # Errors
     /// A text that is no TOML, an unknown key, a value of the wrong type or out of its range.
@@ -389,11 +345,6 @@ impl Settings {
                 (1..=batch.page_max_rows).contains(&batch.page_rows),
                 "batch.page_rows",
                 "must be between 1 and batch.page_max_rows",
-            ),
-            (
-                batch.retry.attempts > 0,
-                "batch.retry.attempts",
-                "must be at least 1",
             ),
         ];
         match rules.into_iter().find(|(holds, ..)| !holds) {
@@ -532,8 +483,7 @@ mod tests {
             ("REFSERVICE__CACHE__L1_ENTRIES", "9"),
             ("REFSERVICE__CACHE__L2_KEY_PREFIX", "mine:"),
             ("REFSERVICE__BATCH__PAUSE_ABOVE_RATIO", "0.5"),
-            ("REFSERVICE__BATCH__RETRY__JITTER", "false"),
-            ("REFSERVICE__BATCH__RETRY__STRATEGY", "fibonacci"),
+            ("REFSERVICE__CACHE__TTL__USER_S", "2"),
         ]);
         let settings = Settings::load(text, variables).unwrap();
         assert_eq!(settings.cache.l1_entries, 9);
@@ -541,8 +491,7 @@ mod tests {
         assert_eq!(settings.cache.ttl.list_s, 1);
         assert_eq!(settings.cache.ttl.detail_s, 3600);
         assert_eq!(settings.batch.pause_above_ratio, 0.5);
-        assert!(!settings.batch.retry.jitter);
-        assert_eq!(settings.batch.retry.strategy, RetryStrategy::Fibonacci);
+        assert_eq!(settings.cache.ttl.user_s, 2);
     }
 
     #[test]

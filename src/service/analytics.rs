@@ -53,9 +53,9 @@ pub(super) async fn dashboard(
 /// Forgets the dashboards of some tenants, and the one of all.
 pub(super) async fn forget(app: &App, tenants: impl IntoIterator<Item = i64>) {
     for tenant in tenants {
-        app.cache.invalidate(&key(Some(tenant))).await;
+        app.forget(&key(Some(tenant))).await;
     }
-    app.cache.invalidate(&key(None)).await;
+    app.forget(&key(None)).await;
 }
 
 fn key(tenant: Option<i64>) -> String {

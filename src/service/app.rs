@@ -1,20 +1,26 @@
 //! What the handlers share.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use uuid::Uuid;
 
 use super::error::{ApiError, LoadError};
 use super::metrics::Metrics;
 use super::settings::Settings;
 use crate::datalayer::batch::{MemorySource, ProcessMemory};
 use crate::datalayer::cache::{Kind, Tier, TieredCache};
-use crate::datalayer::dataset::{DatasetError, DatasetId, Ensured, Generator, ensure};
+use crate::datalayer::dataset::{DatasetError, DatasetId, Generator, ensure};
 use crate::datalayer::pool::Pool;
+
+/// Exports may hold one connection in so many of the pool, and one at least: a client that reads
+/// slowly keeps its connection for as long as it likes.
+const EXPORT_SHARE: u32 = 4;
 
 /// The state of one service.
 pub(super) struct App {
@@ -26,8 +32,10 @@ pub(super) struct App {
     pub(super) metrics: Metrics,
     /// Added to every request under `/api`, so that tests can plant a regression.
     pub(super) inject_delay: Duration,
+    exports: Arc<Semaphore>,
     dataset: DatasetId,
-    has_data: AtomicBool,
+    /// The id of the store; there once the data are.
+    store: OnceLock<Uuid>,
     generated: AtomicU64,
 }
 
@@ -39,7 +47,9 @@ impl App {
         dataset: DatasetId,
         inject_delay: Duration,
     ) -> Self {
+        let exports = (settings.pool.max_connections / EXPORT_SHARE).max(1);
         Self {
+            exports: Arc::new(Semaphore::new(exports as usize)),
             pool,
             cache,
             settings,
@@ -48,7 +58,7 @@ impl App {
             metrics: Metrics::default(),
             inject_delay,
             dataset,
-            has_data: AtomicBool::new(false),
+            store: OnceLock::new(),
             generated: AtomicU64::new(0),
         }
     }
@@ -57,18 +67,16 @@ impl App {
     pub(super) async fn prepare(&self) -> Result<(), DatasetError> {
         let memory = Arc::clone(&self.memory);
         let ensured = ensure(&self.pool, self.dataset, &self.settings.batch, memory).await?;
-        if let Ensured::Generated { rows, elapsed_ns } = ensured {
-            // A second tier that outlived the data it was filled from would serve another dataset.
-            self.cache.clear().await;
-            let elapsed_ms = elapsed_ns / 1_000_000;
+        if let Some(generated) = ensured.generated {
+            let (rows, elapsed_ms) = (generated.rows, generated.elapsed_ns / 1_000_000);
             tracing::info!(rows, elapsed_ms, "the dataset was generated");
         }
-        self.has_data.store(true, Ordering::Release);
+        self.store.get_or_init(|| ensured.store);
         Ok(())
     }
 
     pub(super) fn has_data(&self) -> bool {
-        self.has_data.load(Ordering::Acquire)
+        self.store.get().is_some()
     }
 
     /// Whether a tenant of this number exists; the API makes none.
@@ -85,6 +93,26 @@ impl App {
         self.generator.shape().records + self.generated.fetch_add(rows, Ordering::Relaxed)
     }
 
+    /// The right to one more export, which goes with its end.
+    pub(super) fn claim_export(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        let claimed = Arc::clone(&self.exports).try_acquire_owned();
+        claimed.map_err(|_| {
+            ApiError::unavailable("busy", "as many exports as may be are under way already")
+        })
+    }
+
+    /// Forgets what is cached under a key.
+    pub(super) async fn forget(&self, key: &str) {
+        self.cache.invalidate(&self.cache_key(key)).await;
+    }
+
+    /// A key of this store: services over other stores may share the second tier.
+    fn cache_key(&self, key: &str) -> String {
+        let store = self.store.get();
+        let store = store.expect("BUG: the router lets nobody in before the data are there");
+        format!("{}:{key}", store.simple())
+    }
+
     /// A JSON answer from the cache, with `X-Cache` to say from where.
     pub(super) async fn cached<F, L>(
         &self,
@@ -96,7 +124,8 @@ impl App {
         F: FnOnce() -> L + Send,
         L: Future<Output = Result<Bytes, LoadError>> + Send,
     {
-        let (body, tier) = self.cache.get_or_load(kind, key, load).await?;
+        let key = self.cache_key(key);
+        let (body, tier) = self.cache.get_or_load(kind, &key, load).await?;
         let from = match tier {
             Tier::L1 => "hit-l1",
             Tier::L2 => "hit-l2",

@@ -122,7 +122,7 @@ async fn insert(app: Arc<App>, input: ClientInput) -> Result<Response, ApiError>
     let Some(Value::Integer(id)) = row.first() else {
         return Err(ApiError::internal("a row without an id was returned"));
     };
-    app.cache.invalidate(&detail_key(*id)).await;
+    app.forget(&detail_key(*id)).await;
     let location = [(LOCATION, format!("/api/v1/clients/{id}"))];
     Ok((
         StatusCode::CREATED,
@@ -162,7 +162,7 @@ async fn replace(
     );
     let rows = rows.await;
     // After an error too: a connection that breaks may have brought the change through.
-    app.cache.invalidate(&detail_key(id)).await;
+    app.forget(&detail_key(id)).await;
     let row = rows?.pop().ok_or_else(|| ApiError::not_found("client"))?;
     Ok(Json(object(CLIENTS.columns, &row)))
 }

@@ -8,6 +8,8 @@ use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
+use sqlx::error::DatabaseError as _;
+use sqlx::sqlite::SqliteError;
 
 use crate::datalayer::batch::{BatchError, PageError};
 use crate::datalayer::cache::CacheError;
@@ -117,6 +119,10 @@ impl ApiError {
             BatchError::Database { source, .. } if is_gone(source) => {
                 Self::unavailable("database_unavailable", "the database is away").caused_by(error)
             }
+            BatchError::Database { source, .. } if is_locked(source) => {
+                Self::unavailable("busy", "the database is locked by another writer")
+                    .caused_by(error)
+            }
             BatchError::MemoryCeiling { .. } => {
                 Self::unavailable("busy", "too little memory is free").caused_by(error)
             }
@@ -212,6 +218,16 @@ fn is_gone(error: &sqlx::Error) -> bool {
             .is_some_and(|code| code.starts_with("57P") || code.starts_with("08")),
         _ => false,
     }
+}
+
+/// Whether SQLite gave up waiting for another connection's lock. The low byte is the primary result
+/// code: 5 is SQLITE_BUSY, 6 is SQLITE_LOCKED (<https://sqlite.org/rescode.html>).
+fn is_locked(error: &sqlx::Error) -> bool {
+    error
+        .as_database_error()
+        .and_then(|error| error.try_downcast_ref::<SqliteError>())
+        .and_then(|error| error.code()?.parse::<u32>().ok())
+        .is_some_and(|code| matches!(code & 0xff, 5 | 6))
 }
 
 /// An error with its causes, of which some repeat the next one in their own text.

@@ -1,26 +1,46 @@
-//! `/metrics`: the figures of requests, cache and pool as OpenMetrics text, which Prometheus reads.
+//! `/metrics`: the figures of requests, cache and pool as OpenMetrics text, which Prometheus reads;
+//! and `/internal/cache`: those of the cache as JSON, with the keys that no series could name.
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::Method;
 use axum::http::header::CONTENT_TYPE;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use hdrhistogram::Histogram;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, NoLabelSet};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Registry, Unit};
 
 use super::app::App;
 use super::error::ApiError;
 use crate::datalayer::cache::CacheStats;
+use crate::datalayer::latency::LatencySummary;
 use crate::datalayer::pool::PoolStats;
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Upper bounds of the buckets of waits for a connection, in nanoseconds: from a free one to the
+/// acquire timeout.
+const WAIT_BOUNDS_NS: [u64; 10] = [
+    10_000,
+    100_000,
+    1_000_000,
+    5_000_000,
+    10_000_000,
+    50_000_000,
+    100_000_000,
+    1_000_000_000,
+    5_000_000_000,
+    30_000_000_000,
+];
 
 /// What the service counts itself.
 #[derive(Debug, Default)]
@@ -42,6 +62,8 @@ struct RequestLabels {
 struct Snapshot {
     cache: CacheStats,
     pool: PoolStats,
+    /// In nanoseconds.
+    pool_wait: Histogram<u64>,
 }
 
 /// Counts a request by route and status.
@@ -70,6 +92,7 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Api
     let snapshot = Snapshot {
         cache: app.cache.stats().await,
         pool: app.pool.stats(),
+        pool_wait: app.pool.wait_histogram(),
     };
     let mut registry = Registry::default();
     let requests = app.metrics.http_requests.clone();
@@ -86,9 +109,18 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Api
     Ok(([(CONTENT_TYPE, OPENMETRICS)], text).into_response())
 }
 
+/// `GET /internal/cache`: for whoever runs the service, to see what is cached.
+pub(super) async fn cache(State(app): State<Arc<App>>) -> Json<CacheStats> {
+    Json(app.cache.stats().await)
+}
+
 impl Collector for Snapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let Self { cache, pool } = self;
+        let Self {
+            cache,
+            pool,
+            pool_wait,
+        } = self;
         // The encoder appends "_total" to counters.
         let counters = [
             ("cache_requests", "Cached reads", cache.requests()),
@@ -106,6 +138,11 @@ impl Collector for Snapshot {
                 "cache_l1_misses",
                 "Reads that the first tier did not answer",
                 cache.l1.misses,
+            ),
+            (
+                "cache_l2_requests",
+                "Reads that the second tier was to answer",
+                cache.l2.hits + cache.l2.misses,
             ),
             (
                 "cache_l2_hits",
@@ -134,6 +171,21 @@ impl Collector for Snapshot {
                 cache.evictions,
             ),
             (
+                "cache_expirations",
+                "Entries that left the first tier because their time was over",
+                cache.expirations,
+            ),
+            (
+                "cache_l2_errors",
+                "Calls that the second tier failed or refused",
+                cache.l2_errors,
+            ),
+            (
+                "cache_l2_skipped",
+                "Calls that were spared while the second tier was away",
+                cache.l2_skipped,
+            ),
+            (
                 "cache_l2_outages",
                 "Times that the second tier went away",
                 cache.l2_outages,
@@ -160,10 +212,16 @@ impl Collector for Snapshot {
                 cache.entries as f64,
             ),
             (
+                "cache_estimated_bytes",
+                "What the first tier takes in memory, as an estimate",
+                cache.estimated_bytes as f64,
+            ),
+            (
                 "cache_l2_available",
                 "Whether the second tier answers",
                 cache.l2_available.into(),
             ),
+            ("pool_min", "Connections kept open", pool.min.into()),
             ("pool_max", "Most connections at once", pool.max.into()),
             ("pool_open", "Connections open", pool.open.into()),
             ("pool_active", "Connections in use", pool.active.into()),
@@ -182,8 +240,60 @@ impl Collector for Snapshot {
         for (name, help, value) in gauges {
             metric(&mut encoder, name, help, &ConstGauge::new(value))?;
         }
-        Ok(())
+        let tiers = [
+            ("l1", cache.l1.latency),
+            ("l2", cache.l2.latency),
+            ("loader", cache.load_latency),
+        ];
+        latencies(&mut encoder, &tiers)?;
+        waits(&mut encoder, pool_wait)
     }
+}
+
+/// Quantiles of each tier that has answered; one that has not has none.
+fn latencies(
+    encoder: &mut DescriptorEncoder<'_>,
+    tiers: &[(&str, LatencySummary)],
+) -> std::fmt::Result {
+    let help = "How long a tier took, by quantile since the start";
+    let kind = MetricType::Gauge;
+    let mut family =
+        encoder.encode_descriptor("cache_latency", help, Some(&Unit::Seconds), kind)?;
+    for (tier, latency) in tiers.iter().filter(|(_, latency)| latency.count > 0) {
+        let quantiles = [
+            ("0.5", latency.p50_ns),
+            ("0.95", latency.p95_ns),
+            ("0.99", latency.p99_ns),
+        ];
+        for (quantile, value_ns) in quantiles {
+            let labels = [("tier", *tier), ("quantile", quantile)];
+            let value = ConstGauge::new(value_ns as f64 / 1e9);
+            value.encode(family.encode_family(&labels)?)?;
+        }
+    }
+    Ok(())
+}
+
+fn waits(encoder: &mut DescriptorEncoder<'_>, waits: &Histogram<u64>) -> std::fmt::Result {
+    let buckets = buckets(waits);
+    let sum_s = waits.mean() * waits.len() as f64 / 1e9;
+    let help = "How long successful callers waited for a connection";
+    let kind = MetricType::Histogram;
+    encoder
+        .encode_descriptor("pool_wait", help, Some(&Unit::Seconds), kind)?
+        .encode_histogram::<NoLabelSet>(sum_s, waits.len(), &buckets, None)
+}
+
+/// Upper bounds in seconds, with how many waits fall below each and above the one before.
+fn buckets(waits: &Histogram<u64>) -> Vec<(f64, u64)> {
+    let bounds = WAIT_BOUNDS_NS.iter().map(|bound_ns| *bound_ns as f64 / 1e9);
+    let bounds = bounds.chain([f64::INFINITY]);
+    let mut buckets: Vec<_> = bounds.map(|bound_s| (bound_s, 0)).collect();
+    for step in waits.iter_recorded() {
+        let index = WAIT_BOUNDS_NS.partition_point(|bound_ns| *bound_ns < step.value_iterated_to());
+        buckets[index].1 += step.count_at_value();
+    }
+    buckets
 }
 
 fn metric(
@@ -193,4 +303,24 @@ fn metric(
     value: &impl EncodeMetric,
 ) -> std::fmt::Result {
     value.encode(encoder.encode_descriptor(name, help, None, value.metric_type())?)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_fall_into_their_buckets() {
+        let mut waits = Histogram::new_with_bounds(1, 60_000_000_000, 2).unwrap();
+        let wait_ns = [1, 9000, 90_000, 4_000_000, 20_000_000_000, 50_000_000_000];
+        for wait_ns in wait_ns {
+            waits.record(wait_ns).unwrap();
+        }
+        let buckets = buckets(&waits);
+        let counts: Vec<u64> = buckets.iter().map(|(_, count)| *count).collect();
+        assert_eq!(counts, [2, 1, 0, 1, 0, 0, 0, 0, 0, 1, 1]);
+        assert_eq!((buckets[0].0, buckets[9].0), (0.00001, 30.0));
+        assert_eq!(buckets[10].0, f64::INFINITY);
+    }
 }

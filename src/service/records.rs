@@ -174,6 +174,7 @@ pub(super) async fn export(
         filters,
         ..Select::all(&RECORDS)
     };
+    let permit = app.claim_export()?;
     let memory = Arc::clone(&app.memory);
     let mut batches = Box::pin(stream_batches(
         app.pool.clone(),
@@ -187,7 +188,11 @@ pub(super) async fn export(
         None => None,
     };
     let rows = futures_util::stream::iter(first).chain(batches);
-    let body = rows.map(move |batch| batch.map_err(log_cut).and_then(|rows| format.write(&rows)));
+    let body = rows.map(move |batch| {
+        // Held for as long as the body is.
+        let _ = &permit;
+        batch.map_err(log_cut).and_then(|rows| format.write(&rows))
+    });
     let head = futures_util::stream::iter(format.head().map(Ok));
     let headers = [
         (CONTENT_TYPE, format.content_type()),

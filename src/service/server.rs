@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::app::App;
 use super::router::router;
@@ -16,6 +16,9 @@ use super::settings::Settings;
 use crate::datalayer::cache::{MemoryTier, RedisTier, SecondTier, TierError, TieredCache};
 use crate::datalayer::dataset::{DatasetError, DatasetId};
 use crate::datalayer::pool::{Pool, PoolError};
+
+/// One part in so many of the drain time is kept for the pool.
+const POOL_SHARE: u32 = 8;
 
 /// What a service is started with. Addresses may hold passwords, so this has no `Debug`.
 pub struct Options {
@@ -139,11 +142,16 @@ impl Server {
         };
         stopping.notify_one();
         let drain = app.settings.service.drain_timeout();
-        if timeout(drain, &mut serving).await.is_err() {
+        let end = Instant::now() + drain;
+        // The last part is for closing the pool, whose connections the requests give back.
+        if timeout_at(end - drain / POOL_SHARE, &mut serving)
+            .await
+            .is_err()
+        {
             tracing::warn!("requests were still under way at the end of the drain time");
             serving.abort();
         }
-        if timeout(drain, app.pool.close()).await.is_err() {
+        if timeout_at(end, app.pool.close()).await.is_err() {
             tracing::warn!("connections were still in use when the pool was closed");
         }
         outcome

@@ -31,7 +31,8 @@ pub struct ServiceSettings {
     pub bulk_timeout_ms: u64,
     /// Longest wait for the database when readiness is asked for.
     pub ready_timeout_ms: u64,
-    /// Longest time that requests under way get at shutdown.
+    /// Longest time from being told to stop to the end. Less than the 10 s after which whoever
+    /// started the service may kill it.
     pub drain_timeout_ms: u64,
     /// Largest body of an ordinary request.
     pub body_max_bytes: usize,
@@ -55,7 +56,7 @@ impl Default for ServiceSettings {
             request_timeout_ms: 35_000,
             bulk_timeout_ms: 600_000,
             ready_timeout_ms: 2000,
-            drain_timeout_ms: 10_000,
+            drain_timeout_ms: 8000,
             body_max_bytes: 64 * 1024,
             bulk_body_max_bytes: 1024 * 1024 * 1024,
             bulk_array_max_bytes: 8 * 1024 * 1024,

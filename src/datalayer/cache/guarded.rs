@@ -1,6 +1,6 @@
 //! The second tier as the cache sees it: never slow, never an error.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +15,9 @@ use crate::datalayer::config::CacheSettings;
 /// Clearing walks over all keys; it may take so many times the limit of one answer.
 const CLEAR_LIMIT_FACTOR: u32 = 100;
 
+/// A tier may refuse every call; the log hears of it once in so long, the counter each time.
+const WARNING_PAUSE: Duration = Duration::from_secs(10);
+
 /// A second tier behind a time limit and a circuit. `None` from any of its calls means that the tier
 /// has no say: it is away, refused, or there is none.
 #[derive(Debug)]
@@ -23,6 +26,7 @@ pub(super) struct Guarded {
     circuit: Circuit,
     missed: Missed,
     counters: Arc<Counters>,
+    warned_at: Mutex<Option<Instant>>,
     limit: Duration,
     max_value_bytes: usize,
     lease: Duration,
@@ -64,6 +68,7 @@ impl Guarded {
             circuit: Circuit::new(ms(settings.l2_retry_min_ms), ms(settings.l2_retry_max_ms)),
             missed: Missed::default(),
             counters,
+            warned_at: Mutex::default(),
             limit: ms(settings.l2_timeout_ms),
             max_value_bytes: settings.l2_max_value_bytes,
             lease: ms(settings.lease_ms),
@@ -222,11 +227,26 @@ impl Guarded {
         self.counters.l2_errors.add_one();
         if !matches!(error, TierError::Away { .. }) {
             self.answered();
-            tracing::warn!(%error, "the cache goes on without it this time");
+            if self.may_warn(Instant::now()) {
+                let errors = self.counters.l2_errors.get();
+                tracing::warn!(%error, errors, "the cache goes on without it this time");
+            }
         } else if self.circuit.failed(attempt, Instant::now()) {
             tracing::warn!(%error, "the cache goes on without it until it is back");
         }
         None
+    }
+
+    fn may_warn(&self, now: Instant) -> bool {
+        let mut warned_at = self
+            .warned_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let may = warned_at.is_none_or(|at| now >= at + WARNING_PAUSE);
+        if may {
+            *warned_at = Some(now);
+        }
+        may
     }
 
     fn answered(&self) {
@@ -275,5 +295,24 @@ impl Drop for Lease {
                 guarded.call(tier.release(&key, &token)).await;
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn refusals_are_told_once_in_a_while() {
+        let guarded = Guarded::new(None, &CacheSettings::default(), Arc::default());
+        let now = Instant::now();
+        let check = |after_s, expected: bool| {
+            let at = now + Duration::from_secs(after_s);
+            assert_eq!(guarded.may_warn(at), expected, "after {after_s} s");
+        };
+        check(0, true);
+        check(9, false);
+        check(10, true);
+        check(19, false);
     }
 }

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::io::tcp::TcpSettings;
-use redis::{Client, IntoConnectionInfo, RedisError, Script};
+use redis::{Client, ErrorKind, IntoConnectionInfo, RedisError, Script, ServerErrorKind};
 
 use super::second::{Claim, SecondTier, Stored, TierError};
 use crate::datalayer::config::CacheSettings;
@@ -234,12 +234,28 @@ impl From<RedisError> for TierError {
             Some(code) => format!("{}: {code}", error.category()),
             None => error.category().to_owned(),
         };
-        if error.is_io_error() || error.is_unrecoverable_error() || error.is_timeout() {
+        let gone = error.is_io_error() || error.is_unrecoverable_error() || error.is_timeout();
+        if gone || is_not_serving(error.kind()) {
             Self::Away { reason }
         } else {
             Self::Refused { reason }
         }
     }
+}
+
+/// Whether every command would be answered so for a while: the server loads its data, has lost its
+/// master or its cluster, or may not be written to.
+fn is_not_serving(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::Server(
+            ServerErrorKind::BusyLoading
+                | ServerErrorKind::MasterDown
+                | ServerErrorKind::ClusterDown
+                | ServerErrorKind::TryAgain
+                | ServerErrorKind::ReadOnly
+        )
+    )
 }
 
 /// A negative lifetime means that the key has none or has just gone; such a value is used once and
@@ -290,6 +306,21 @@ mod tests {
         check(Duration::from_micros(1500), 1);
         check(Duration::from_secs(2), 2000);
         check(Duration::MAX, i64::MAX as u64 / 2);
+    }
+
+    #[test]
+    fn a_server_that_does_not_serve_is_away() {
+        let check = |kind, away: bool| {
+            let error = TierError::from(RedisError::from((ErrorKind::Server(kind), "no")));
+            assert_eq!(matches!(error, TierError::Away { .. }), away, "{error}");
+        };
+        check(ServerErrorKind::BusyLoading, true);
+        check(ServerErrorKind::MasterDown, true);
+        check(ServerErrorKind::ClusterDown, true);
+        check(ServerErrorKind::TryAgain, true);
+        check(ServerErrorKind::ReadOnly, true);
+        check(ServerErrorKind::ResponseError, false);
+        check(ServerErrorKind::NoPerm, false);
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use sqlx::{AssertSqlSafe, Connection as _, SqlSafeStr};
+use uuid::Uuid;
 
 use super::generator::Generator;
 use super::schema::{INDEXES, POSTGRES_TABLES, SQLITE_TABLES, TABLES};
@@ -12,7 +13,7 @@ use crate::datalayer::config::BatchSettings;
 use crate::datalayer::pool::{Connection, DatabaseKind, Pool, PoolError};
 
 /// Raised with every change of the schema or of what the generator makes of a seed.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// The table whose one row names the dataset that the store holds. Where it is, the other tables
 /// are ours to replace.
@@ -30,18 +31,23 @@ pub struct DatasetId {
     pub records: u64,
 }
 
-/// What [`ensure`] found or did.
+/// A store that holds its dataset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ensured {
-    /// The store held this dataset already.
-    Present,
-    /// It was generated.
-    Generated {
-        /// Rows in all tables.
-        rows: u64,
-        /// From the empty store to the last index.
-        elapsed_ns: u64,
-    },
+pub struct Ensured {
+    /// Drawn at random when the rows were made. Two stores of one dataset differ in it, since each
+    /// is written to: what is cached of one is no answer for the other.
+    pub store: Uuid,
+    /// What was made; nothing where the store held the dataset already.
+    pub generated: Option<Generated>,
+}
+
+/// A dataset that was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Generated {
+    /// Rows in all tables.
+    pub rows: u64,
+    /// From the empty store to the last index.
+    pub elapsed_ns: u64,
 }
 
 /// Why a store could not be brought to hold a dataset.
@@ -111,15 +117,13 @@ async fn ensure_alone(
     settings: &BatchSettings,
     memory: Arc<dyn MemorySource>,
 ) -> Result<Ensured, DatasetError> {
-    let wanted: Row = vec![
-        VERSION.into(),
-        id.seed.to_string().into(),
-        (id.records as i64).into(),
-    ];
     let tables = table_names(pool).await?;
     if tables.iter().any(|name| name == MARKER) {
-        if marker(pool).await? == Some(wanted.clone()) {
-            return Ok(Ensured::Present);
+        if let Some(store) = held(pool, id).await? {
+            return Ok(Ensured {
+                store,
+                generated: None,
+            });
         }
     } else if let Some(table) = TABLES
         .iter()
@@ -131,10 +135,10 @@ async fn ensure_alone(
     let begun = Instant::now();
     // The marker's table comes before all others and its row after them: a generation that is cut
     // off leaves tables that are known to be ours, and known to be incomplete.
+    // An older version's has other columns, so it is made anew, in one step.
     let replace = format!(
-        "CREATE TABLE IF NOT EXISTS {MARKER} \
-         (version BIGINT NOT NULL, seed TEXT NOT NULL, records BIGINT NOT NULL); \
-         DELETE FROM {MARKER};"
+        "BEGIN; DROP TABLE IF EXISTS {MARKER}; CREATE TABLE {MARKER} (version BIGINT NOT NULL, \
+         seed TEXT NOT NULL, records BIGINT NOT NULL, store TEXT NOT NULL); COMMIT;"
     );
     run(pool, "mark the database", AssertSqlSafe(replace)).await?;
     for table in TABLES.iter().rev() {
@@ -174,11 +178,19 @@ async fn ensure_alone(
     }
     run(pool, "make the indexes", INDEXES).await?;
     run(pool, "analyse the tables", "ANALYZE").await?;
-    let insert = AssertSqlSafe(format!("INSERT INTO {MARKER} VALUES ($1, $2, $3)"));
-    fetch_rows(pool, ("write", MARKER), insert, &wanted, &[]).await?;
-    Ok(Ensured::Generated {
-        rows,
-        elapsed_ns: begun.elapsed().as_nanos() as u64,
+    let store = Uuid::new_v4();
+    let values: Row = vec![
+        VERSION.into(),
+        id.seed.to_string().into(),
+        (id.records as i64).into(),
+        store.to_string().into(),
+    ];
+    let insert = AssertSqlSafe(format!("INSERT INTO {MARKER} VALUES ($1, $2, $3, $4)"));
+    fetch_rows(pool, ("write", MARKER), insert, &values, &[]).await?;
+    let elapsed_ns = begun.elapsed().as_nanos() as u64;
+    Ok(Ensured {
+        store,
+        generated: Some(Generated { rows, elapsed_ns }),
     })
 }
 
@@ -204,16 +216,24 @@ async fn table_names(pool: &Pool) -> Result<Vec<String>, BatchError> {
         .collect())
 }
 
-async fn marker(pool: &Pool) -> Result<Option<Row>, BatchError> {
-    let columns = [
-        Column::integer("version"),
-        Column::text("seed"),
-        Column::integer("records"),
-    ];
-    let sql = AssertSqlSafe(format!("SELECT version, seed, records FROM {MARKER}"));
-    Ok(fetch_rows(pool, ("read", MARKER), sql, &[], &columns)
-        .await?
-        .pop())
+/// The store's own id, if it holds this dataset as this version makes it.
+async fn held(pool: &Pool, id: DatasetId) -> Result<Option<Uuid>, BatchError> {
+    let version = [Column::integer("version")];
+    let sql = AssertSqlSafe(format!("SELECT version FROM {MARKER}"));
+    let rows = fetch_rows(pool, ("read", MARKER), sql, &[], &version).await?;
+    if rows != [vec![VERSION.into()]] {
+        return Ok(None);
+    }
+    let store = [Column::text("store")];
+    let sql = AssertSqlSafe(format!(
+        "SELECT store FROM {MARKER} WHERE seed = $1 AND records = $2"
+    ));
+    let name: Row = vec![id.seed.to_string().into(), (id.records as i64).into()];
+    let rows = fetch_rows(pool, ("read", MARKER), sql, &name, &store).await?;
+    Ok(match rows.first().and_then(|row| row.first()) {
+        Some(Value::Text(store)) => store.parse().ok(),
+        _ => None,
+    })
 }
 
 /// Runs statements without parameters.
