@@ -29,7 +29,7 @@ pub(super) struct Labels {
 
 /// Builds `plan` and runs it `runs` times. Each run is handed to `save` before the next begins, so
 /// that nothing that was measured is lost. Ends early, with what there is, when `stop` becomes
-/// true, and after a run whose target died: the next one would only die again.
+/// true, and after a run whose target died or whose bench failed: the next one would only do so again.
 pub(super) async fn measure<E: Engine>(
     engine: &mut E,
     plan: &Plan,
@@ -67,7 +67,9 @@ pub(super) async fn measure<E: Engine>(
         let hopeless = run.invalid.iter().any(|reason| {
             matches!(
                 reason,
-                InvalidReason::ProcessExited { .. } | InvalidReason::GeneratorFailed { .. }
+                InvalidReason::ProcessExited { .. }
+                    | InvalidReason::GeneratorFailed { .. }
+                    | InvalidReason::BenchFailed { .. }
             )
         });
         done.push(run);
