@@ -86,26 +86,7 @@ fn a_target_that_is_killed_makes_the_run_invalid() -> Tested {
     let project = Project::new()?;
     let marker = project.marker();
     project.write_server(&marker)?;
-    let scenario = |measure: &str| {
-        format!(
-            r#"schema = 1
-name = "fragile"
-[[process]]
-name = "web"
-start = "python3 {marker}.py {{port}}"
-ready = {{ http = "/" }}
-target = true
-[[flow.browse.step]]
-get = "/"
-[load.browse]
-closed = {{ users = 4 }}
-{BUSY}
-[phases]
-warmup = "500ms"
-measure = "{measure}"
-"#
-        )
-    };
+    let scenario = |measure: &str| with_server("fragile", &marker, measure);
     project.write("fragile.toml", &scenario("2s"))?;
     project.json(&["run", "fragile.toml"], 0)?;
 
@@ -145,27 +126,7 @@ fn kill_9_of_plimsoll_leaves_nothing_behind() -> Tested {
     let project = Project::new()?;
     let marker = project.marker();
     project.write_server(&marker)?;
-    project.write(
-        "long.toml",
-        &format!(
-            r#"schema = 1
-name = "long"
-[[process]]
-name = "web"
-start = "python3 {marker}.py {{port}}"
-ready = {{ http = "/" }}
-target = true
-[[flow.browse.step]]
-get = "/"
-[load.browse]
-closed = {{ users = 2 }}
-{BUSY}
-[phases]
-warmup = "200ms"
-measure = "2s"
-"#
-        ),
-    )?;
+    project.write("long.toml", &with_server("long", &marker, "2s"))?;
     let mut running = project.spawn(&["run", "long.toml", "--runs", "50"])?;
     wait_until(Duration::from_secs(30), || {
         let runs = project.json(&["list", "--sessions"], 0).ok()?;
@@ -192,27 +153,7 @@ fn ctrl_c_keeps_what_was_measured() -> Tested {
     let project = Project::new()?;
     let marker = project.marker();
     project.write_server(&marker)?;
-    project.write(
-        "long.toml",
-        &format!(
-            r#"schema = 1
-name = "long"
-[[process]]
-name = "web"
-start = "python3 {marker}.py {{port}}"
-ready = {{ http = "/" }}
-target = true
-[[flow.browse.step]]
-get = "/"
-[load.browse]
-closed = {{ users = 2 }}
-{BUSY}
-[phases]
-warmup = "0s"
-measure = "60s"
-"#
-        ),
-    )?;
+    project.write("long.toml", &with_server("long", &marker, "60s"))?;
     let mut running = project.spawn(&["run", "long.toml", "--format", "json"])?;
     wait_until(Duration::from_secs(20), || project.says("measure"))?;
     std::thread::sleep(Duration::from_secs(2));
@@ -491,6 +432,28 @@ fn a_reader_that_goes_away_is_no_failure() -> Tested {
         "0"
     );
     Ok(())
+}
+
+/// A scenario that starts the Python server of the project and keeps two users busy with it.
+fn with_server(name: &str, marker: &str, measure: &str) -> String {
+    format!(
+        r#"schema = 1
+name = "{name}"
+[[process]]
+name = "web"
+start = "python3 {marker}.py {{port}}"
+ready = {{ http = "/" }}
+target = true
+[[flow.browse.step]]
+get = "/"
+[load.browse]
+closed = {{ users = 2 }}
+{BUSY}
+[phases]
+warmup = "200ms"
+measure = "{measure}"
+"#
+    )
 }
 
 fn quick(name: &str, url: &str, gate: &str) -> String {
