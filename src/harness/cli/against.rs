@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::harness::compare::{Design, Settings};
 use crate::harness::engine::checkout::{Checkout, CheckoutError, Checkouts};
-use crate::harness::engine::{Engine, SubjectEngine, machine};
+use crate::harness::engine::{Engine, SubjectEngine, bench, machine};
 use crate::harness::gate::{MetricOutcome, Outcome, Policy, Verdict, exit};
 use crate::harness::model::{Arm, Run};
 use crate::harness::report::{text, words};
@@ -17,7 +17,7 @@ use crate::harness::store::History;
 
 use super::args::{GateArgs, Global};
 use super::execute::{
-    Asked, Label, Session, environment, missing_program, new_session, save, stop_on_signal,
+    Asked, Label, STOPPED, Session, environment, missing_program, new_session, save, stop_on_signal,
 };
 use super::failure::Failure;
 use super::live::Live;
@@ -41,6 +41,8 @@ struct Against<'a> {
     below: PathBuf,
     budget: Option<Duration>,
     history: History,
+    /// The plimsoll that supervisors and workers are started from.
+    executable: PathBuf,
 }
 
 /// What there is to measure.
@@ -100,6 +102,8 @@ pub(super) async fn run(
         below,
         budget,
         history: workspace::history(global).await?,
+        executable: std::env::current_exe()
+            .map_err(|error| Failure::tool("finding this program's own file", &error))?,
     };
     let work = this.work(&here, checkouts.project())?;
     let stop = stop_on_signal()?;
@@ -107,7 +111,6 @@ pub(super) async fn run(
     for plan in &work.gated {
         codes.push(match this.gate(plan, &stop).await {
             Ok(code) => code,
-            Err(Failure::BrokenPipe) => return Err(Failure::BrokenPipe),
             // The other scenarios are not to blame.
             Err(failure) => explain(&failure, output),
         });
@@ -131,6 +134,10 @@ pub(super) async fn run(
         if args.strictness.require_baseline {
             codes.push(exit::NO_BASELINE);
         }
+    }
+    if *stop.borrow() {
+        output.say(STOPPED);
+        codes.push(exit::INVALID);
     }
     this.history.close().await;
     Ok(exit::worst(codes))
@@ -317,7 +324,10 @@ impl Against<'_> {
     ) -> Result<(Pairs, Looks), Failure> {
         let mut pairs = Pairs::new(self.label(Arm::Base), self.label(Arm::Head));
         let mut looks = Looks::new(first, self.budget);
-        let mut sides = self.sides(plan, first)?;
+        let mut sides = self.sides(plan, first);
+        for (side, arm) in [(&mut sides.base, Arm::Base), (&mut sides.head, Arm::Head)] {
+            self.keep_benches(side, arm).await;
+        }
         if !self.build(&mut sides, stop, live).await? {
             return Ok((pairs, looks));
         }
@@ -347,9 +357,7 @@ impl Against<'_> {
     }
 
     /// Both sides of a plan of the base: what is measured is the same, what is built is each one's own.
-    fn sides(&self, plan: &Plan, pairs: u32) -> Result<Sides<SubjectEngine>, Failure> {
-        let executable = std::env::current_exe()
-            .map_err(|error| Failure::tool("finding this program's own file", &error))?;
+    fn sides(&self, plan: &Plan, pairs: u32) -> Sides<SubjectEngine> {
         let session = new_session();
         let mut plan = plan.clone();
         for bench in &mut plan.benches {
@@ -367,7 +375,7 @@ impl Against<'_> {
                 ..plan.clone()
             };
             Side {
-                engine: SubjectEngine::new(executable.clone(), environment())
+                engine: SubjectEngine::new(self.executable.clone(), environment())
                     .with_target_dir(checkout.target_dir()),
                 labels: Labels {
                     session: session.clone(),
@@ -379,10 +387,37 @@ impl Against<'_> {
                 plan,
             }
         };
-        Ok(Sides {
+        Sides {
             base: side(Arm::Base, &self.base),
             head: side(Arm::Head, &self.head),
-        })
+        }
+    }
+
+    /// Takes from a plan the bench targets that its checkout doesn't have, and says so: what the other
+    /// arm measures of them is in one arm only, which the verdict names.
+    async fn keep_benches(&self, side: &mut Side<SubjectEngine>, arm: Arm) {
+        let plan = &mut side.plan;
+        for mut bench in std::mem::take(&mut plan.benches) {
+            let package = bench.package.as_deref();
+            let there = bench::targets(&self.executable, &plan.root, package).await;
+            // What is wrong with the project, its build says better; no name stands for all.
+            if let (Ok(there), false) = (there, bench.targets.is_empty()) {
+                let is_there = |target: &String| there.contains(target);
+                let (kept, gone): (Vec<_>, Vec<_>) = bench.targets.into_iter().partition(is_there);
+                for target in gone {
+                    self.output.say(&format!(
+                        "the {} has no bench target {}",
+                        words::arm_name(arm),
+                        text::one_line(&target)
+                    ));
+                }
+                if kept.is_empty() {
+                    continue;
+                }
+                bench.targets = kept;
+            }
+            plan.benches.push(bench);
+        }
     }
 
     /// Builds both, the base first; false where the stop came before the end.

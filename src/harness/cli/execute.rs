@@ -24,6 +24,9 @@ use super::start::explain;
 use super::verdicts::{Case, comparable, page_path};
 use super::workspace;
 
+/// Said after a stop, which no call survives as a success: not all that was asked for was done.
+pub(super) const STOPPED: &str = "stopped before the end: what was measured is in the history";
+
 /// What is asked of the runs.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Asked {
@@ -92,11 +95,12 @@ pub(super) async fn execute(
         };
         match case.run(plan, &stop).await {
             Ok(code) => codes.push(code),
-            Err(Failure::BrokenPipe) => return Err(Failure::BrokenPipe),
             // The other scenarios are not to blame.
             Err(failure) => codes.push(explain(&failure, output)),
         }
         if *stop.borrow() {
+            output.say(STOPPED);
+            codes.push(exit::INVALID);
             break;
         }
     }
@@ -304,28 +308,25 @@ pub(super) fn environment() -> BTreeMap<String, String> {
         .collect()
 }
 
-/// A program that the plan starts and that is not on this machine, as a sentence with a remedy.
-/// What a build makes is not looked for.
+/// A program that the plan starts and that is not on this machine, as a sentence with a remedy. Where
+/// anything is built, a program that is named by a path may be what is built.
 pub(super) fn missing_program(plan: &Plan) -> Option<String> {
-    let commands = plan.processes.iter().flat_map(|process| {
-        let start = process.build.is_none().then_some(&process.start);
-        process
-            .build
-            .iter()
-            .chain(&process.prepare)
-            .chain(start)
-            .map(move |command| (process, command))
-    });
-    for (process, command) in commands {
-        // A program whose name is filled in can't be looked for before that.
-        let Some(program) = command.words.first().and_then(|word| word.as_literal()) else {
-            continue;
-        };
-        let folder = process
+    let builds = plan.processes.iter().any(|process| process.build.is_some());
+    for process in &plan.processes {
+        let own = process
             .cwd
             .as_ref()
             .map_or_else(|| plan.root.clone(), |cwd| plan.root.join(cwd));
-        if !is_there(program, &folder) {
+        // Builds start in the project's folder, whatever the process's own.
+        let commands = process.build.iter().map(|command| (command, &plan.root));
+        let others = process.prepare.iter().chain([&process.start]);
+        let missing = commands
+            .chain(others.map(|command| (command, &own)))
+            // A program whose name is filled in can't be looked for before that.
+            .filter_map(|(command, folder)| Some((command.words.first()?.as_literal()?, folder)))
+            .filter(|(program, _)| !(builds && program.contains('/')))
+            .find(|(program, folder)| !is_there(program, folder));
+        if let Some((program, _)) = missing {
             return Some(format!(
                 "{}: the program `{program}` of process `{}` is not on this machine; install it or put it on PATH",
                 plan.file.display(),

@@ -92,8 +92,16 @@ impl Judged<'_> {
             .map_err(|error| Failure::tool("writing the report", &error))
     }
 
-    /// The answer on stdout: the summary for a person, or the verdict as one line of JSON.
+    /// The answer on stdout: the summary for a person, or the verdict as one line of JSON. A reader
+    /// who went away doesn't change what the exit code has to say.
     pub(super) fn answer(&self, output: &Output, page: Option<&Path>) -> Result<(), Failure> {
+        match self.say(output, page) {
+            Err(Failure::BrokenPipe) => Ok(()),
+            said => said,
+        }
+    }
+
+    fn say(&self, output: &Output, page: Option<&Path>) -> Result<(), Failure> {
         if output.is_json() {
             return output.answer_json(&self.verdict);
         }
