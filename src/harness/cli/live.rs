@@ -47,19 +47,14 @@ impl Live {
         }
     }
 
-    /// Says that run `number` of `of` of `scenario` begins.
-    pub(super) fn begin_run(&self, scenario: &str, number: u32, of: u32) {
+    /// Says that a run begins; `name` stands in front of everything that belongs to it.
+    pub(super) fn begin(&self, name: String) {
         let Ok(mut state) = self.state.lock() else {
             return;
         };
-        state.run = if of > 1 {
-            format!("{scenario} run {number}/{of}")
-        } else {
-            scenario.to_owned()
-        };
+        state.run.clone_from(&name);
         state.rates.clear();
-        let text = state.run.clone();
-        self.step(&mut state, text);
+        self.step(&mut state, name);
     }
 
     /// Takes everything off the terminal.
@@ -141,7 +136,7 @@ impl Live {
     }
 
     /// A line that stays.
-    fn line(&self, text: &str) {
+    pub(super) fn line(&self, text: &str) {
         if self.output.quiet {
             return;
         }

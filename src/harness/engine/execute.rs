@@ -42,7 +42,7 @@ type Observe<'run> = &'run (dyn Fn(Progress) + Send + Sync);
 pub struct SubjectEngine {
     exe: PathBuf,
     environment: BTreeMap<String, String>,
-    bench_target_dir: Option<PathBuf>,
+    target_dir: Option<PathBuf>,
     benches: Vec<Built>,
 }
 
@@ -96,15 +96,16 @@ impl SubjectEngine {
         Self {
             exe,
             environment,
-            bench_target_dir: None,
+            target_dir: None,
             benches: Vec::new(),
         }
     }
 
-    /// Builds benches in a target directory of their own.
-    pub fn with_bench_target_dir(self, target_dir: PathBuf) -> Self {
+    /// The same for one of several checkouts of a project: cargo keeps what it builds of this one in
+    /// `target_dir`, whatever the environment says.
+    pub fn with_target_dir(self, target_dir: PathBuf) -> Self {
         Self {
-            bench_target_dir: Some(target_dir),
+            target_dir: Some(target_dir),
             ..self
         }
     }
@@ -133,7 +134,8 @@ impl SubjectEngine {
             plan.root.clone(),
             self.secrets(plan)?,
             http::client().map_err(ExecuteError::Client)?,
-        ))
+        )
+        .with_target_dir(self.target_dir.clone()))
     }
 
     async fn run_loads(
@@ -337,7 +339,7 @@ impl Engine for SubjectEngine {
         process::build(&self.surroundings(plan)?, plan, observe).await?;
         self.benches.clear();
         for bench in &plan.benches {
-            let target_dir = self.bench_target_dir.as_deref();
+            let target_dir = self.target_dir.as_deref();
             let built = bench::build(&self.exe, bench, &plan.root, target_dir, observe).await?;
             self.benches.push(built);
         }

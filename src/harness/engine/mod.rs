@@ -6,6 +6,8 @@ mod thinned;
 mod secrets;
 mod redact;
 mod http;
+mod apart;
+pub mod checkout;
 pub mod process;
 pub mod probe;
 pub mod load;

@@ -24,5 +24,5 @@ pub use self::file::{MAX_SCENARIO_BYTES, Rejection, Scenario, check, load, looks
 pub(crate) use self::nearest::nearest;
 pub use self::plan::*;
 pub use self::problem::{Code, Problem};
-pub use self::quantity::parse_percent;
+pub use self::quantity::{duration_ns, parse_percent};
 pub use self::schema::schema;
