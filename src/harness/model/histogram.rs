@@ -148,11 +148,6 @@ impl LatencyHistogram {
         (!self.is_empty()).then(|| self.counters().max())
     }
 
-    /// How many latencies are at most `latency_ns` (to three digits).
-    pub fn count_at_or_below(&self, latency_ns: u64) -> u64 {
-        (self.counters().quantile_below(latency_ns) * self.count() as f64).round() as u64
-    }
-
     /// The HDR V2 encoding in base64.
     pub fn encode(&self) -> String {
         match &self.0 {
@@ -280,7 +275,6 @@ mod tests {
         }
         let p95 = histogram.quantile_ns(0.95).unwrap() as f64;
         assert!((p95 / 950e6 - 1.0).abs() < 1e-3, "{p95}");
-        assert_eq!(histogram.count_at_or_below(500_000_000), 500);
     }
 
     #[test]
