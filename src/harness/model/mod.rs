@@ -7,6 +7,7 @@
 mod metric;
 pub mod path;
 mod histogram;
+mod packed;
 mod load;
 mod subject;
 mod bench;
