@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod fixture;
+mod list;
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -113,6 +114,7 @@ fn schemas_are_those_in_the_repository() {
     for (file, schema) in [
         ("report", json::report_schema()),
         ("verdict", json::verdict_schema()),
+        ("run", json::run_schema()),
     ] {
         let path = format!(
             "{}/docs/schema/{file}.schema.json",
@@ -136,6 +138,8 @@ fn documents_are_what_their_schemas_say() {
     let verdict_schema = serde_json::to_value(json::verdict_schema()).unwrap();
     let report = jsonschema::validator_for(&report_schema).unwrap();
     let verdict = jsonschema::validator_for(&verdict_schema).unwrap();
+    let run_schema = serde_json::to_value(json::run_schema()).unwrap();
+    let run = jsonschema::validator_for(&run_schema).unwrap();
     for example in [
         fixture::regression(),
         fixture::single(),
@@ -155,6 +159,12 @@ fn documents_are_what_their_schemas_say() {
         assert_eq!(back, example.verdict);
         // A schema that takes anything would have passed all that.
         assert!(!report.is_valid(&document));
+        for made in example.head.iter().chain(&example.base) {
+            let mut document = serde_json::to_value(made).unwrap();
+            assert!(run.is_valid(&document), "run {}", made.id);
+            document["measurement"].take();
+            assert!(!run.is_valid(&document));
+        }
     }
 }
 
@@ -325,9 +335,7 @@ fn an_hour_makes_no_long_page() {
             })
             .collect();
     }
-    let started = std::time::Instant::now();
     let page = html::render(&example.input());
-    eprintln!("TIMED {:?} {} bytes", started.elapsed(), page.len());
     assert!(page.contains("resource-49"), "a request is missing");
     assert!(page.len() < 2_000_000, "{} bytes", page.len());
 }
@@ -383,6 +391,7 @@ fn every_command_that_is_named_exists() {
         include_str!("../../src/harness/scenario/file.rs"),
         include_str!("../../src/harness/scenario/validate/gates.rs"),
         include_str!("../../src/harness/engine/machine/doctor.rs"),
+        include_str!("../../src/harness/store/history.rs"),
     ];
     let commands: BTreeSet<&str> = sources
         .iter()

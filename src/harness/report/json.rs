@@ -178,6 +178,11 @@ pub fn report_schema() -> Schema {
     schema_for!(Report)
 }
 
+/// The JSON Schema of a saved [`Run`], as committed in `docs/schema/run.schema.json`.
+pub fn run_schema() -> Schema {
+    schema_for!(Run)
+}
+
 /// The JSON Schema of a [`Verdict`], as committed in `docs/schema/verdict.schema.json`.
 pub fn verdict_schema() -> Schema {
     schema_for!(Verdict)
