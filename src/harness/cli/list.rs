@@ -79,7 +79,7 @@ async fn runs(global: &Global, output: &Output, session: &str) -> Result<u8, Fai
     if runs.is_empty() {
         return Err(Failure::usage(
             format!("there is no session `{session}` in the history"),
-            "see what there is: plimsoll list --sessions",
+            "see what there is: plimsoll list --sessions; or make some: plimsoll run",
         ));
     }
     if output.is_json() {

@@ -36,7 +36,7 @@ struct Quantity<S> {
 pub(super) fn processes(run: &Run) -> Vec<Curves> {
     let quantities: [Quantity<ProcessSample>; 4] = [
         Quantity {
-            title: "CPU",
+            title: "Cores kept busy",
             unit: Unit::Cores,
             keep_peaks: false,
             of: |s| s.cpu_cores,
@@ -122,13 +122,13 @@ pub(super) fn probes(run: &Run, plan: Option<&Plan>) -> Vec<Curves> {
 pub(super) fn generator(run: &Run) -> Vec<Curves> {
     let quantities: [Quantity<GeneratorSample>; 2] = [
         Quantity {
-            title: "Generator CPU",
+            title: "Cores kept busy",
             unit: Unit::Cores,
             keep_peaks: false,
             of: |s| s.cpu_cores,
         },
         Quantity {
-            title: "Generator memory",
+            title: "Resident memory",
             unit: Unit::Bytes,
             keep_peaks: true,
             of: |s| s.rss_bytes as f64,
