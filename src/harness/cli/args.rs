@@ -117,8 +117,10 @@ pub(super) enum Command {
         after_help = "Example:\n  plimsoll schema > scenario.schema.json       for your editor"
     )]
     Schema(SchemaArgs),
-    /// List scenarios with what they do, or the sessions in the store.
-    #[command(after_help = "Examples:\n  plimsoll list\n  plimsoll list --sessions")]
+    /// List scenarios with what they do, or the sessions and runs in the store.
+    #[command(
+        after_help = "Examples:\n  plimsoll list\n  plimsoll list --sessions\n  plimsoll list --runs latest"
+    )]
     List(ListArgs),
     /// Say what makes measurements on this machine noisy.
     #[command(after_help = "Example:\n  plimsoll doctor")]
@@ -393,6 +395,9 @@ pub(super) struct ListArgs {
     /// The sessions in the store instead.
     #[arg(long, conflicts_with = "files")]
     pub(super) sessions: bool,
+    /// The runs of a session in the store instead, oldest first; `latest` is the newest session.
+    #[arg(long, value_name = "SESSION", conflicts_with_all = ["files", "sessions", "metrics"])]
+    pub(super) runs: Option<String>,
     /// With each scenario, every metric that a gate can name.
     #[arg(long)]
     pub(super) metrics: bool,
