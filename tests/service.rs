@@ -200,9 +200,20 @@ impl Writer {
 
 /// Runs a service that is to refuse, and gives its exit code and all that it said.
 fn refused(arguments: &[&str], env: &[(&str, &str)]) -> (Option<i32>, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_refservice"));
-    let output = command.args(arguments).envs(env.iter().copied()).output();
-    let output = output.unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_refservice"))
+        .args(arguments)
+        .envs(env.iter().copied())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let since = Instant::now();
+    while child.try_wait().unwrap().is_none() && since.elapsed() < PATIENCE {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // One that serves would never end.
+    let _ = child.kill();
+    let output = child.wait_with_output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr).into_owned()
         + &String::from_utf8_lossy(&output.stdout);
     (output.status.code(), text)
