@@ -19,3 +19,18 @@ pub(crate) fn steers(char: char) -> bool {
                 | '\u{2066}'..='\u{2069}'
         )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_steers_is_told_from_what_is_only_foreign() {
+        for char in "\0\u{1b}\n\t\u{7f}\u{9b}\u{61c}\u{200e}\u{200f}\u{202e}\u{2066}".chars() {
+            assert!(steers(char), "{char:?}");
+        }
+        for char in "a é\u{200d}ش🚀".chars() {
+            assert!(!steers(char), "{char:?}");
+        }
+    }
+}
