@@ -2,6 +2,8 @@
 //! builds pass, and what is no measurement is never a verdict. Through the public API only.
 
 mod runs;
+mod simulation;
+mod null;
 mod nightly;
 mod power;
 mod arms;

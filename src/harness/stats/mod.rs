@@ -26,8 +26,6 @@ mod alternation;
 
 #[cfg(test)]
 mod vectors;
-#[cfg(test)]
-mod null;
 
 pub use alternation::{First, alternation};
 pub use estimate::{ALPHA, Estimate, LOOKS, POWER, pairs_needed};
