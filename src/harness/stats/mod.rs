@@ -8,7 +8,7 @@
 //! finite numbers; a NaN gives NaN, or no answer.
 //!
 //! The main type is [`Estimate`]: an effect with its bounds, its p-values and its power. It comes
-//! from [`paired`], [`stored`] or [`newcombe`]. All routines are held to `tests/data/statistics-scipy.json`,
+//! from [`paired`], [`stored`] or [`newcombe`]. All routines are held to `tests/data/vectors/scipy.json`,
 //! vectors from SciPy, to 1e-9.
 
 mod estimate;
