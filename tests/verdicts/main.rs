@@ -6,5 +6,6 @@ mod simulation;
 mod null;
 mod nightly;
 mod power;
+mod looks;
 mod arms;
 mod gate;

@@ -123,3 +123,18 @@ fn set(run: &mut Run, place: usize, log: f64) {
         values: vec![100.0 * log.exp()],
     };
 }
+
+/// The margin of simulated gates.
+pub(crate) const MARGIN: f64 = 0.05;
+
+/// docs/STATISTICS.md must show exactly this.
+pub(crate) fn documented(part: &str) {
+    let text = include_str!(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/docs/STATISTICS.md"
+    ));
+    assert!(
+        text.contains(part),
+        "docs/STATISTICS.md has to say:\n{part}"
+    );
+}
