@@ -2,7 +2,7 @@
 
 use crate::harness::gate::exit;
 use crate::harness::model::Run;
-use crate::harness::report::json;
+use crate::harness::report::{history, json};
 use crate::harness::scenario;
 
 use super::args::{CheckArgs, SchemaArgs, SchemaOf};
@@ -52,6 +52,7 @@ pub(super) fn schema(output: &Output, args: &SchemaArgs) -> Result<u8, Failure> 
         SchemaOf::Scenario => json::render(&scenario::schema()),
         SchemaOf::Verdict => json::render(&json::verdict_schema()),
         SchemaOf::Report => json::render(&json::report_schema()),
+        SchemaOf::History => json::render(&history::history_schema()),
         SchemaOf::Run => json::render(&schemars::schema_for!(Run)),
     };
     output.answer(&text)?;
