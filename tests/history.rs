@@ -279,12 +279,14 @@ fn a_terminal_shows_it_at_any_width() -> Tested {
         let sized = project.with_env("COLUMNS", columns);
         let (_, overview, _) = sized.output(&["history"], 0)?;
         let (_, trends, _) = sized.output(&["history", "mixed"], 0)?;
-        for line in overview.lines().chain(trends.lines()) {
+        let (_, one, _) = sized.output(&["history", "mixed", "--metric", P95], 0)?;
+        for line in overview.lines().chain(trends.lines()).chain(one.lines()) {
             let width = line.chars().count();
             assert!(width <= columns.parse()?, "{width} columns: {line}");
         }
         insta::assert_snapshot!(format!("overview_{columns}"), overview);
         insta::assert_snapshot!(format!("trends_{columns}"), trends);
+        insta::assert_snapshot!(format!("one_metric_{columns}"), one);
     }
     Ok(())
 }

@@ -166,6 +166,9 @@ struct Scan {
     within: Vec<f64>,
     /// Σ |xᵢ − xⱼ| over the values i left of τ, at j.
     column: Vec<f64>,
+    /// 1/k and 1/C(k, 2), at k: a division costs as much as all the rest of a step.
+    inverse: Vec<f64>,
+    inverse_pairs: Vec<f64>,
 }
 
 impl Scan {
@@ -178,6 +181,11 @@ impl Scan {
     /// a Q̂ above zero, as for values that are all the same.
     fn best_split(&mut self, values: &[f64], min: usize) -> Option<Split> {
         let n = values.len();
+        for k in self.inverse.len()..=n {
+            let k = k as f64;
+            self.inverse.push(1.0 / k);
+            self.inverse_pairs.push(2.0 / (k * (k - 1.0)));
+        }
         self.within.clear();
         self.within.push(0.0);
         let mut sum = 0.0;
@@ -196,7 +204,7 @@ impl Scan {
             if tau < min {
                 continue;
             }
-            let mean_left = self.within[tau] / pairs(tau);
+            let mean_left = self.within[tau] * self.inverse_pairs[tau];
             let mut cross = 0.0;
             for end in tau + 1..=n {
                 cross += self.column[end - 1];
@@ -204,10 +212,9 @@ impl Scan {
                 if m < min {
                     continue;
                 }
-                let mean_right = (self.within[end] - self.within[tau] - cross) / pairs(m);
-                let (left, right) = (tau as f64, m as f64);
-                let energy = 2.0 * cross / (left * right) - mean_left - mean_right;
-                let q = left * right / (left + right) * energy;
+                let right = self.within[end] - self.within[tau] - cross;
+                let means = mean_left + right * self.inverse_pairs[m];
+                let q = self.inverse[end] * (2.0 * cross - (tau * m) as f64 * means);
                 if q > best.map_or(0.0, |best| best.q) {
                     best = Some(Split { left: tau, end, q });
                 }
@@ -215,11 +222,6 @@ impl Scan {
         }
         best
     }
-}
-
-/// C(n, 2).
-fn pairs(n: usize) -> f64 {
-    n as f64 * (n as f64 - 1.0) / 2.0
 }
 
 #[cfg(test)]

@@ -14,18 +14,27 @@ use super::sheet::{Cell, GAP, Sheet, TerminalStyle, Tone, plain, toned};
 
 /// More runs than this are counted; the JSON has all of them.
 const MAX_RUNS: usize = 10;
-/// So many metrics or fewer get a column in the list of runs.
-const MAX_METRIC_COLUMNS: usize = 3;
+/// So many metrics or fewer get a column in the list of runs; with more, the run's id does.
+const MAX_METRIC_COLUMNS: usize = 2;
+/// Names of metrics above such a column are cut to this.
+const COLUMN_NAME_CHARS: usize = 16;
 /// What tells fingerprints apart: they are hashes.
 const FINGERPRINT_CHARS: usize = 8;
 /// What tells runs apart: their ids begin with the millisecond.
 const RUN_ID_CHARS: usize = 13;
 /// Columns of a sparkline; more runs than this share one.
 const SPARKLINE_WIDTH: usize = 20;
+/// The same where the terminal has fewer than [`NARROW`] columns.
+const NARROW_SPARKLINE_WIDTH: usize = 10;
+const NARROW: usize = 60;
 
 /// The history as text that ends with a line break, with ANSI colours if the style asks for them.
 pub fn render_history(history: &HistoryReport, style: TerminalStyle) -> String {
     let mut sheet = Sheet::new(style);
+    let sparkline_width = match style.width < NARROW {
+        true => NARROW_SPARKLINE_WIDTH,
+        false => SPARKLINE_WIDTH,
+    };
     let overview: Vec<&Lineage> = history
         .lineages
         .iter()
@@ -35,7 +44,7 @@ pub fn render_history(history: &HistoryReport, style: TerminalStyle) -> String {
         if let Some(detail) = &lineage.detail {
             heading(lineage, detail, &mut sheet);
             changes(detail, &mut sheet);
-            trends(detail, &mut sheet);
+            trends(detail, sparkline_width, &mut sheet);
             runs(lineage, detail, &mut sheet);
         }
     }
@@ -148,7 +157,7 @@ fn changes(detail: &Detail, sheet: &mut Sheet) {
     sheet.table(&heads, &rows);
 }
 
-fn trends(detail: &Detail, sheet: &mut Sheet) {
+fn trends(detail: &Detail, sparkline_width: usize, sheet: &mut Sheet) {
     sheet.heading("Trends, oldest to newest");
     if detail.metrics.is_empty() {
         sheet.paragraph(GAP, GAP, "No valid run has such a metric.", Tone::Caution);
@@ -161,7 +170,7 @@ fn trends(detail: &Detail, sheet: &mut Sheet) {
             let shown = |v: f64| plain(value(&metric.unit, v));
             vec![
                 plain(text::shown(&metric.name, 80)),
-                plain(sparkline(metric)),
+                plain(sparkline(metric, sparkline_width)),
                 shown(metric.first),
                 shown(metric.median),
                 shown(metric.last),
@@ -191,10 +200,10 @@ fn runs(lineage: &Lineage, detail: &Detail, sheet: &mut Sheet) {
         .iter()
         .take(MAX_RUNS)
         .map(|run| {
-            let mut row = vec![
-                plain(minute(run.started_at)),
-                plain(shortened(&run.id.to_string(), RUN_ID_CHARS)),
-            ];
+            let mut row = vec![plain(minute(run.started_at))];
+            if columns.is_empty() {
+                row.push(plain(shortened(&run.id.to_string(), RUN_ID_CHARS)));
+            }
             row.extend(columns.iter().zip(&values).map(|(metric, values)| {
                 let shown = values.get(&run.id).map(|v| value(&metric.unit, *v));
                 plain(shown.unwrap_or_else(|| "–".to_owned()))
@@ -206,9 +215,12 @@ fn runs(lineage: &Lineage, detail: &Detail, sheet: &mut Sheet) {
         .collect();
     let names: Vec<String> = columns
         .iter()
-        .map(|metric| text::shown(&metric.name, 24))
+        .map(|metric| text::shown(&metric.name, COLUMN_NAME_CHARS))
         .collect();
-    let mut heads = vec!["started (UTC)", "run"];
+    let mut heads = vec!["started (UTC)"];
+    if columns.is_empty() {
+        heads.push("run");
+    }
     heads.extend(names.iter().map(String::as_str));
     heads.extend(["revision", ""]);
     sheet.table(&heads, &rows);
@@ -232,9 +244,9 @@ fn validity(run: &RunLine) -> Cell {
 
 /// The values of a metric from the smallest to the largest; where there are more runs than columns,
 /// a column is the median of those that share it.
-fn sparkline(metric: &MetricTrend) -> String {
+fn sparkline(metric: &MetricTrend, width: usize) -> String {
     let n = metric.points.len();
-    let columns = n.min(SPARKLINE_WIDTH);
+    let columns = n.min(width);
     let heights: Vec<f64> = (0..columns)
         .filter_map(|column| {
             let shared = &metric.points[column * n / columns..(column + 1) * n / columns];
