@@ -415,12 +415,13 @@ mod tests {
     #[test]
     fn a_change_back_does_not_hide_a_change() {
         let mut values = noise(4, 120);
-        for value in &mut values[50..70] {
+        // Without the search for κ, 8 of the 70 runs from the first change on are too few to show.
+        for value in &mut values[50..58] {
             *value += 4.0;
         }
         let found = change_points(&values, &Divisive::default()).expect("an answer");
         let at: Vec<usize> = found.iter().map(|point| point.at).collect();
-        assert_eq!(at, [50, 70]);
+        assert_eq!(at, [50, 58]);
     }
 
     #[test]
