@@ -158,7 +158,7 @@ fn changes(detail: &Detail, sheet: &mut Sheet) {
 }
 
 fn trends(detail: &Detail, sparkline_width: usize, sheet: &mut Sheet) {
-    sheet.heading("Trends, oldest to newest");
+    sheet.heading("Trends, oldest to newest; change in 20 runs (+ is worse)");
     if detail.metrics.is_empty() {
         sheet.paragraph(GAP, GAP, "No valid run has such a metric.", Tone::Caution);
         return;
