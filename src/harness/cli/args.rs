@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, civil};
 
 /// Load tests and benchmark regressions with verdicts whose error rates are known.
 ///
@@ -109,6 +111,12 @@ pub(super) enum Command {
         after_help = "Example:\n  plimsoll run scenarios/quickstart.toml --runs 5 && plimsoll baseline save"
     )]
     Baseline(BaselineCommand),
+    /// Show runs, trends and changes over time, or remove old runs.
+    #[command(
+        args_conflicts_with_subcommands = true,
+        after_help = "Examples:\n  plimsoll history                               what there is\n  plimsoll history mixed-workload --metric 'load.*.p95'\n  plimsoll history prune --keep-days 180 --dry-run"
+    )]
+    History(HistoryArgs),
     /// Show every problem of scenario files at once.
     #[command(after_help = "Example:\n  plimsoll check scenarios/*.toml")]
     Check(CheckArgs),
@@ -357,6 +365,69 @@ pub(super) enum BaselineCommand {
     },
 }
 
+/// Options of `history`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct HistoryArgs {
+    /// Something else than showing it.
+    #[command(subcommand)]
+    pub(super) command: Option<HistoryCommand>,
+    /// A scenario's name, `*` being any text; without any, a list of all.
+    pub(super) scenario: Option<String>,
+    /// Only metrics that match this; `*` is any text.
+    #[arg(long, value_name = "GLOB")]
+    pub(super) metric: Vec<String>,
+    /// Look at so many of the newest runs.
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(super) limit: u32,
+    /// Only runs that started on this day (UTC) or later: 2026-11-01, or a time with its zone.
+    #[arg(long, value_name = "DATE", value_parser = day_or_time)]
+    pub(super) since: Option<Timestamp>,
+    /// The runs of this fingerprint, or of what begins so [default: the newest].
+    #[arg(long, value_name = "ID")]
+    pub(super) fingerprint: Option<String>,
+}
+
+/// What else to do with the history.
+#[derive(Debug, Clone, Subcommand)]
+pub(super) enum HistoryCommand {
+    /// Remove old runs of every scenario, and give back their space.
+    #[command(
+        after_help = "Runs to which a baseline file refers are never removed.\n\nExamples:\n  plimsoll history prune --keep-days 180 --dry-run\n  plimsoll history prune --keep-runs 1000"
+    )]
+    Prune(PruneArgs),
+}
+
+/// Options of `history prune`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct PruneArgs {
+    /// Keep runs that started in the last so many days.
+    #[arg(long, value_name = "N", required_unless_present = "keep_runs", conflicts_with = "keep_runs", value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    pub(super) keep_days: Option<u32>,
+    /// Keep so many of the newest runs of each scenario.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) keep_runs: Option<u32>,
+    /// Say what would be removed and remove nothing.
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// The folder of baselines [default: baselines].
+    #[arg(long, value_name = "DIR")]
+    pub(super) baselines: Option<PathBuf>,
+}
+
+/// The beginning of a day in UTC, or a point in time.
+fn day_or_time(text: &str) -> Result<Timestamp, String> {
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Ok(time);
+    }
+    let day: civil::Date = text
+        .parse()
+        .map_err(|_| "a day such as 2026-11-01, or a time such as 2026-11-01T06:00Z")?;
+    let start = day
+        .to_zoned(TimeZone::UTC)
+        .map_err(|error| error.to_string())?;
+    Ok(start.timestamp())
+}
+
 /// Options of `check`.
 #[derive(Debug, Clone, Args)]
 pub(super) struct CheckArgs {
@@ -384,6 +455,8 @@ pub(super) enum SchemaOf {
     Report,
     /// A saved run.
     Run,
+    /// The document that `plimsoll history --format json` prints.
+    History,
 }
 
 /// Options of `list`.

@@ -20,6 +20,8 @@ mod run;
 mod gate;
 mod compare;
 mod baseline;
+mod history;
+mod prune;
 mod check;
 mod list;
 mod doctor;

@@ -12,6 +12,7 @@ pub mod text;
 pub mod words;
 mod input;
 mod load;
+pub mod history;
 pub mod terminal;
 pub mod json;
 mod plots;
