@@ -198,6 +198,10 @@ async fn the_service_on_postgres_and_redis_does_all_that_it_should() {
     service.get("/api/v1/clients/150").await;
     service.get("/api/v1/clients/50").await;
     let other = Service::start_ready(&arguments, &[]).await;
+    // It uses what it finds once it has heard of this one.
+    while other.metric("cache_l2_available").await == 0.0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     assert_eq!(x_cache(&other.get("/api/v1/clients/150").await), "hit-l2");
     assert_eq!(x_cache(&other.get("/api/v1/clients/150").await), "hit-l1");
 

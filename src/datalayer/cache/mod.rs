@@ -12,14 +12,17 @@ mod second;
 mod guarded;
 mod circuit;
 mod missed;
+mod register;
 mod memory;
 mod redis;
+mod link;
 mod stats;
 
 pub use error::CacheError;
 pub use kind::{Kind, Tier};
 pub use memory::MemoryTier;
 pub use redis::RedisTier;
+pub use register::{Register, Signature};
 pub use second::{Claim, SecondTier, Stored, TierError};
 pub use stats::{CacheStats, KeyHits, TierStats};
 pub use tiered::TieredCache;
