@@ -361,7 +361,7 @@ async fn two_processes_load_a_key_once() -> Outcome {
         for cache in caches.iter().cycle().take(64) {
             let (cache, loads) = (cache.clone(), Arc::clone(&loads));
             tasks.spawn(async move {
-                let loader = async || {
+                let loader = async move || {
                     loads.fetch_add(1, Ordering::Relaxed);
                     sleep(5 * MS).await;
                     Ok::<_, Infallible>(Bytes::from_static(b"v"))

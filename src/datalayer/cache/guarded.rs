@@ -1,16 +1,17 @@
 //! The second tier as the cache sees it: never slow, never an error.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{Mutex as TaskMutex, Notify};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::attendant::{Desk, attend};
 use super::circuit::Circuit;
+use super::lease::Lease;
 use super::missed::{Change, Missed};
-use super::register::{Register, Roll};
 use super::second::{Claim, SecondTier, Stored, TierError};
 use super::stats::Counters;
 use crate::datalayer::config::CacheSettings;
@@ -26,54 +27,36 @@ const WARNING_PAUSE: Duration = Duration::from_secs(10);
 /// background, the attendant, tells it the news; no reader and no writer waits for that.
 #[derive(Debug)]
 pub(super) struct Guarded {
-    tier: Option<Arc<dyn SecondTier>>,
+    pub(super) tier: Option<Arc<dyn SecondTier>>,
     circuit: Circuit,
-    missed: Missed,
+    pub(super) missed: Missed,
     /// The name of this process in the tier's register.
-    name: String,
+    pub(super) name: String,
     /// Whether the tier is free of what processes before this one may have left unsaid.
-    settled: AtomicBool,
+    pub(super) settled: AtomicBool,
     attendant: Once,
     /// Wakes the attendant.
     news: Arc<Notify>,
     /// In the hands of whoever talks to the tier on its own account.
-    desk: TaskMutex<Desk>,
-    beat: Duration,
+    pub(super) desk: TaskMutex<Desk>,
+    pub(super) beat: Duration,
     counters: Arc<Counters>,
     warned_at: Mutex<Option<Instant>>,
     limit: Duration,
-    max_value_bytes: usize,
-    lease: Duration,
+    pub(super) max_value_bytes: usize,
+    pub(super) lease: Duration,
     lease_wait: Duration,
     poll_min: Duration,
     poll_max: Duration,
 }
 
-/// What the attendant has before it.
-#[derive(Debug)]
-struct Desk {
-    roll: Roll,
-    sign_at: Instant,
-    closed: bool,
-}
-
 /// Why a call gave no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Silence {
+pub(super) enum Silence {
     /// It was not made: the circuit is open.
     Spared,
     /// It was made. Whether the tier did what it was asked is not known.
     Failed,
-}
-
-/// The right to load a key. Dropped before it was used to publish, it is given back in the
-/// background, so that a load which failed or was cancelled does not keep others waiting.
-#[derive(Debug)]
-pub(super) struct Lease {
-    key: Arc<str>,
-    token: String,
-    // There until it is used up.
-    guarded: Option<Arc<Guarded>>,
 }
 
 /// What is known before a load.
@@ -105,11 +88,7 @@ impl Guarded {
             settled: AtomicBool::new(!outlived),
             attendant: Once::new(),
             news: Arc::default(),
-            desk: TaskMutex::new(Desk {
-                roll: Roll::new(ms(settings.l2_absent_ms)),
-                sign_at: Instant::now(),
-                closed: false,
-            }),
+            desk: TaskMutex::new(Desk::new(ms(settings.l2_absent_ms))),
             beat: ms(settings.l2_beat_ms),
             counters,
             warned_at: Mutex::default(),
@@ -147,19 +126,15 @@ impl Guarded {
             return Before::Alone;
         };
         // Made before it is asked for: a caller that is cancelled in the middle gives it back.
-        let mut lease = Lease {
-            key: Arc::clone(key),
-            token: uuid::Uuid::new_v4().to_string(),
-            guarded: Some(Arc::clone(self)),
-        };
+        let lease = Lease::new(Arc::clone(key), Arc::clone(self));
         let give_up = Instant::now() + self.lease_wait;
         let mut pause = self.poll_min;
         let found = loop {
             if !self.has_say() {
-                lease.guarded = None;
+                lease.disarm();
                 break None;
             }
-            match self.call(tier.claim(key, &lease.token, self.lease)).await {
+            match self.call(tier.claim(key, lease.token(), self.lease)).await {
                 Ok(Claim::Leased) => {
                     self.count(false);
                     return Before::Leased(lease);
@@ -168,11 +143,11 @@ impl Guarded {
                 // It may be held for all we know: the drop gives it back.
                 Err(Silence::Failed) => break None,
                 Ok(Claim::Busy) | Err(Silence::Spared) => {
-                    lease.guarded = None;
+                    lease.disarm();
                     break None;
                 }
                 Ok(Claim::Found(stored)) => {
-                    lease.guarded = None;
+                    lease.disarm();
                     break Some(stored);
                 }
             }
@@ -215,24 +190,6 @@ impl Guarded {
         }
     }
 
-    /// Tells what is still to be told; only then does the name go from the register.
-    pub(super) async fn close(&self) {
-        let Some(tier) = self.tier.as_deref() else {
-            return;
-        };
-        let mut desk = self.desk.lock().await;
-        desk.closed = true;
-        if self.tell(tier).await.is_ok()
-            && let Some(register) = tier.register()
-            && self
-                .strike(register, std::slice::from_ref(&self.name))
-                .await
-                .is_ok()
-        {
-            tracing::debug!("the second cache tier is left with everything told");
-        }
-    }
-
     /// The tier, which has an attendant from now on.
     pub(super) fn attended(self: &Arc<Self>) -> Option<&dyn SecondTier> {
         let tier = self.tier.as_deref()?;
@@ -260,64 +217,6 @@ impl Guarded {
         self.settled.load(Ordering::Acquire) && !self.missed.has_changes()
     }
 
-    /// What there is to be done for the tier.
-    async fn serve(&self, tier: &dyn SecondTier) -> Result<(), Silence> {
-        let mut desk = self.desk.lock().await;
-        if desk.closed {
-            return Ok(());
-        }
-        self.tell(tier).await?;
-        match tier.register() {
-            Some(register) if Instant::now() >= desk.sign_at => {
-                self.sign(tier, register, &mut desk).await
-            }
-            _ => Ok(()),
-        }
-    }
-
-    async fn tell(&self, tier: &dyn SecondTier) -> Result<(), Silence> {
-        while let Some(change) = self.missed.next(Instant::now()) {
-            match &change {
-                Change::Key(key) => self.call(tier.invalidate(key)).await?,
-                Change::All => self.clear_tier(tier).await?,
-                Change::Lease { key, token, .. } => self.call(tier.release(key, token)).await?,
-            }
-            self.missed.confirmed();
-        }
-        Ok(())
-    }
-
-    /// Signs the register, and clears the tier where a process has ended without taking leave.
-    async fn sign(
-        &self,
-        tier: &dyn SecondTier,
-        register: &dyn Register,
-        desk: &mut Desk,
-    ) -> Result<(), Silence> {
-        let asked_at = Instant::now();
-        let others = self.call(register.sign(&self.name)).await?;
-        let gone = desk.roll.read(others, asked_at, Instant::now());
-        if !gone.is_empty() {
-            self.settled.store(false, Ordering::Release);
-            self.clear_tier(tier).await?;
-            self.strike(register, &gone).await?;
-            desk.roll.cleared(&gone);
-            let processes = gone.len();
-            tracing::warn!(
-                processes,
-                "the second cache tier was cleared: its users have ended without taking leave"
-            );
-        }
-        self.settled
-            .store(desk.roll.is_settled(), Ordering::Release);
-        desk.sign_at = asked_at + self.beat;
-        Ok(())
-    }
-
-    async fn strike(&self, register: &dyn Register, names: &[String]) -> Result<(), Silence> {
-        self.call(register.strike(names)).await
-    }
-
     fn count(&self, hit: bool) {
         let l2 = &self.counters.l2;
         if hit {
@@ -327,12 +226,12 @@ impl Guarded {
         }
     }
 
-    async fn clear_tier(&self, tier: &dyn SecondTier) -> Result<(), Silence> {
+    pub(super) async fn clear_tier(&self, tier: &dyn SecondTier) -> Result<(), Silence> {
         self.call_within(self.limit * CLEAR_LIMIT_FACTOR, tier.clear())
             .await
     }
 
-    async fn call<T>(
+    pub(super) async fn call<T>(
         &self,
         answer: impl Future<Output = Result<T, TierError>>,
     ) -> Result<T, Silence> {
@@ -395,70 +294,6 @@ impl Guarded {
     }
 }
 
-/// Serves the tier until nobody uses it any more: at every beat, and when there is news.
-async fn attend(guarded: Weak<Guarded>, news: Arc<Notify>, beat: Duration) {
-    while let Some(guarded) = guarded.upgrade() {
-        if let Some(tier) = guarded.tier.as_deref() {
-            // What fails is still to be done the next time; the circuit has said why.
-            let _ = guarded.serve(tier).await;
-        }
-        drop(guarded);
-        // Either is a reason to look again.
-        let _ = timeout(beat, news.notified()).await;
-    }
-}
-
-impl Lease {
-    /// Stores what was loaded; `false` when the key was changed meanwhile, so that the value must
-    /// not be kept anywhere.
-    pub(super) async fn publish(mut self, value: &Bytes, ttl: Duration) -> bool {
-        let Some(guarded) = self.guarded.clone() else {
-            return true;
-        };
-        let Some(tier) = guarded.tier.as_deref() else {
-            return true;
-        };
-        if value.len() > guarded.max_value_bytes {
-            // The drop gives the lease back.
-            return true;
-        }
-        let published = guarded
-            .call(tier.publish(&self.key, &self.token, value, ttl))
-            .await;
-        if published.is_ok() {
-            self.guarded = None;
-        }
-        published.unwrap_or(true)
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        let Some(guarded) = self.guarded.take() else {
-            return;
-        };
-        // Without a runtime the lease runs out by itself.
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
-            return;
-        };
-        let (key, token) = (Arc::clone(&self.key), std::mem::take(&mut self.token));
-        runtime.spawn(async move {
-            let Some(tier) = guarded.tier.as_deref() else {
-                return;
-            };
-            let ends_at = Instant::now() + guarded.lease;
-            if guarded.call(tier.release(&key, &token)).await.is_err() {
-                let lease = Change::Lease {
-                    key,
-                    token,
-                    ends_at,
-                };
-                guarded.missed.note(lease);
-            }
-        });
-    }
-}
-
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 mod tests {
@@ -467,7 +302,7 @@ mod tests {
     use async_trait::async_trait;
 
     use super::*;
-    use crate::datalayer::cache::MemoryTier;
+    use crate::datalayer::cache::{MemoryTier, Register};
 
     const MS: Duration = Duration::from_millis(1);
     const MINUTE: Duration = Duration::from_secs(60);

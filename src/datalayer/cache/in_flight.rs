@@ -263,7 +263,8 @@ mod tests {
         let outcome = wait(list.join(&key));
         drop((lost, teller));
         assert!(outcome.await.is_err(), "it ended without a word");
-        load(list.join(&key));
+        let (next, _teller) = load(list.join(&key));
+        assert!(!next.end());
     }
 
     #[test]
@@ -279,7 +280,7 @@ mod tests {
             void(&list, &before);
             let (after, _teller) = load(list.join(&key));
             assert!(before.end());
-            wait(list.join(&key));
+            let _under_way = wait(list.join(&key));
             assert!(!after.end());
             assert!(list.is_empty());
         }

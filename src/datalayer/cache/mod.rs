@@ -10,6 +10,8 @@ mod error;
 mod in_flight;
 mod second;
 mod guarded;
+mod lease;
+mod attendant;
 mod circuit;
 mod missed;
 mod register;

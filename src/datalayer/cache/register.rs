@@ -102,9 +102,12 @@ mod tests {
 
     const ABSENT: Duration = Duration::from_secs(5);
 
-    /// Reads the register at several times: (seconds since the start, names and their ages in
-    /// milliseconds, who has gone, whether that settles it).
-    fn check(readings: &[(u64, &[(&str, u64)], &[&str], bool)]) {
+    /// Seconds since the start; other names and their ages in milliseconds; who has gone; whether
+    /// that settles it.
+    type Reading<'a> = (u64, &'a [(&'a str, u64)], &'a [&'a str], bool);
+
+    /// Reads the register at several times.
+    fn check(readings: &[Reading<'_>]) {
         let mut roll = Roll::new(ABSENT);
         assert!(!roll.is_settled(), "before the first reading");
         let start = Instant::now();
