@@ -694,9 +694,13 @@ mod tests {
             // More callers than moka forgives to go away from loads of its own.
             for callers in 1..=300 {
                 let gone = tokio::spawn(waiter(cache.clone()));
-                while cache.shared.counters.l1.misses.get() <= callers {
-                    yield_now().await;
-                }
+                let missed = async {
+                    while cache.shared.counters.l1.misses.get() <= callers {
+                        yield_now().await;
+                    }
+                };
+                let missed = timeout(5000 * MS, missed).await;
+                missed.expect("the load has ended with its caller");
                 gone.abort();
             }
             let patient = tokio::spawn(waiter(cache.clone()));
