@@ -287,6 +287,10 @@ async fn the_service_on_postgres_and_redis_does_all_that_it_should() {
     service.get("/api/v1/clients/150").await;
     service.get("/api/v1/clients/50").await;
     let other = Service::start_ready(&arguments, &[]).await;
+    // It uses what it finds once it has heard of this one.
+    while other.metric("cache_l2_available").await == 0.0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     assert_eq!(x_cache(&other.get("/api/v1/clients/150").await), "hit-l2");
     assert_eq!(x_cache(&other.get("/api/v1/clients/150").await), "hit-l1");
 
@@ -297,6 +301,18 @@ async fn the_service_on_postgres_and_redis_does_all_that_it_should() {
     assert_eq!(x_cache(&answer), "miss");
     let row = Generator::new(7, 1000).rows(&CLIENTS).nth(49).unwrap();
     assert_eq!(json_of(answer).await["email"], Json::from(&row[4]));
+
+    // It takes leave, so that the next one finds the second tier warm.
+    let users = || -> redis::RedisResult<u64> {
+        let mut connection = redis::Client::open(second_tier.as_str())?.get_connection()?;
+        redis::cmd("ZCARD")
+            .arg("refservice:register")
+            .query(&mut connection)
+    };
+    assert_eq!(users(), Ok(3));
+    let (status, log) = third.stop();
+    assert!(status.success(), "{status} {log}");
+    assert_eq!(users(), Ok(2), "{log}");
 
     // Redis away: nothing fails.
     redis.stop().unwrap();
