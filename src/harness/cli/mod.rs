@@ -16,6 +16,7 @@ mod execute;
 mod run;
 mod gate;
 mod compare;
+mod export;
 mod baseline;
 mod check;
 mod list;
