@@ -181,7 +181,10 @@ pub fn notes(imported: &[Imported]) -> Vec<String> {
                 0 => String::new(),
                 more => format!(" and {more} more"),
             };
-            format!("{format}: not used: {}{more}: {why}", listed.join(", "))
+            format!(
+                "not used of what {format} wrote: {}{more} ({why})",
+                listed.join(", ")
+            )
         })
         .collect()
 }
@@ -286,8 +289,8 @@ mod tests {
         assert_eq!(
             said,
             [
-                "plimsoll: not used: vus, vus_max: it is what was asked for",
-                "plimsoll: not used: data_sent: no direction",
+                "not used of what plimsoll wrote: vus, vus_max (it is what was asked for)",
+                "not used of what plimsoll wrote: data_sent (no direction)",
             ]
         );
     }

@@ -119,7 +119,7 @@ impl Page {
             warnings: verdict
                 .warnings
                 .iter()
-                .map(|warning| said(words::warning(warning), Weight::Counts))
+                .map(|warning| said(words::warning(warning, verdict), Weight::Counts))
                 .collect(),
             validity: conditions::validity(input),
             judged: Judged::new(verdict),
