@@ -143,6 +143,37 @@ fn folders_of_criterion_are_runs() -> Tested {
     Ok(())
 }
 
+/// What the documentation shows is what is read.
+#[test]
+fn the_examples_of_the_documentation_are_read() -> Tested {
+    let text = fs::read_to_string(root("docs/INTERCHANGE.md"))?;
+    let folder = tempfile::tempdir()?;
+    let mut kinds = Vec::new();
+    for block in text.split("```").skip(1).step_by(2) {
+        let (kind, example) = block.split_once('\n').ok_or("a block without a line")?;
+        if !["json", "csv"].contains(&kind) {
+            continue;
+        }
+        kinds.push(kind);
+        let path = folder.path().join(format!("{}.{kind}", kinds.len()));
+        fs::write(&path, example)?;
+        let imported = read(&path, &Options::default())?.ok_or("it is ours")?;
+        let runs = to_runs(&imported, None)?;
+        assert!(
+            runs.iter()
+                .all(|run| run.arm.is_some() && run.pair == Some(1)),
+            "{example}"
+        );
+        let first = runs[0].metrics.last().and_then(Metric::value);
+        assert!(
+            [Some(31.28e6), Some(31.49e6)].contains(&first),
+            "{example}: {first:?}"
+        );
+    }
+    assert_eq!(kinds, ["json", "csv", "csv", "csv"]);
+    Ok(())
+}
+
 /// What a reader can't use it names, and what it should not use it doesn't.
 #[test]
 fn what_is_not_used_is_said() -> Tested {
@@ -333,9 +364,19 @@ fn without_pairs_the_arms_are_stored() -> Tested {
     assert_eq!(verdict["comparison"]["design"], "stored");
     assert_eq!(named(&verdict, "request.p95")?["gating"], false);
     assert_eq!(verdict["warnings"][0]["kind"], "advisory");
-    // In their order, if the user says so.
+    // In their order, if the user says so and no run has a number.
     let verdict = project.json(&[&args[..], &["--paired"]].concat(), 10)?;
     assert_eq!(verdict["comparison"]["design"], "paired");
+
+    let some = text.replacen("\"x-pair\":1", "\"pair\":1", 1);
+    project.write("some.jsonl", &some)?;
+    let verdict = project.json(&["compare", "some.jsonl", "--regress", "5%"], 0)?;
+    assert!(
+        verdict["warnings"]
+            .to_string()
+            .contains("9 of 10 runs say no pair")
+    );
+    project.output(&["compare", "some.jsonl", "--regress", "5%", "--paired"], 2)?;
 
     let mut sessions = String::new();
     for (number, line) in text.lines().enumerate() {
@@ -496,7 +537,7 @@ fn hostile_files_are_refused_with_a_remedy() -> Tested {
     check(
         "deep.json",
         "{\"a\":".repeat(1_000_000).as_bytes(),
-        &["recursion limit"],
+        &["can't be read"],
     )?;
     check("cut.json", b"{\"results\":[{\"command\":\"a\"", &["EOF"])?;
     check(

@@ -295,6 +295,13 @@ fn design(paired: bool, base: &mut Source, head: &mut Source) -> Result<Design, 
     if numbered(base) && numbered(head) {
         return Ok(Design::Paired);
     }
+    let some = |source: &Source| source.runs.iter().any(|run| run.pair.is_some());
+    if some(base) || some(head) {
+        return Err(Failure::usage(
+            "some of these runs have a pair number and others don't",
+            "number all of them, or none to pair them in their order",
+        ));
+    }
     if base.runs.len() != head.runs.len() {
         return Err(Failure::usage(
             format!(
@@ -304,7 +311,7 @@ fn design(paired: bool, base: &mut Source, head: &mut Source) -> Result<Design, 
                 head.label,
                 head.runs.len()
             ),
-            "give them numbers when they are made: plimsoll run --arm base --pair 1",
+            "give them numbers: `pair` in the file, or when they are made: plimsoll run --arm base --pair 1",
         ));
     }
     for source in [base, head] {

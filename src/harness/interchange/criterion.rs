@@ -105,7 +105,7 @@ fn insert(found: &mut Results, one: OneResult, folder: PathBuf) -> Result<(), In
             what,
             first: Place::file(&first),
             again: Place::file(&folder),
-            remedy: "rename one of them".to_owned(),
+            remedy: "rename one of them",
         }),
     }
 }

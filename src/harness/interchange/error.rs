@@ -45,7 +45,7 @@ pub enum InterchangeError {
         /// Where it was again.
         again: Place,
         /// What to do.
-        remedy: String,
+        remedy: &'static str,
     },
 }
 
@@ -108,7 +108,8 @@ impl InterchangeError {
     pub fn remedy(&self) -> &str {
         match self {
             Self::Read { .. } => "",
-            Self::Content { remedy, .. } | Self::Twice { remedy, .. } => remedy,
+            Self::Content { remedy, .. } => remedy,
+            Self::Twice { remedy, .. } => remedy,
         }
     }
 }

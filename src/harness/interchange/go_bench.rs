@@ -16,7 +16,7 @@ const PREFIX: &str = "Benchmark";
 
 /// Whether a line is the result of a benchmark.
 pub(super) fn is_result(line: &str) -> bool {
-    parse(line).is_some_and(|result| !result.values.is_empty())
+    parse(line).is_some_and(|result| result.values.is_some())
 }
 
 /// The n-th result of every benchmark is in the n-th run of the file. The metrics are
@@ -36,6 +36,13 @@ pub(super) fn read(path: &Path, text: &str) -> Result<Imported, InterchangeError
         let Some(result) = parse(line) else {
             continue;
         };
+        let Some(values) = &result.values else {
+            imported.leave(
+                format!("line {number}"),
+                "its values are no numbers with a unit each",
+            );
+            continue;
+        };
         let name = match package.as_str() {
             "" => result.name.to_owned(),
             package => format!("{package}.{}", result.name),
@@ -48,7 +55,7 @@ pub(super) fn read(path: &Path, text: &str) -> Result<Imported, InterchangeError
         let run = &mut imported.runs[*repetition];
         *repetition += 1;
         let mut without_direction = Vec::new();
-        for (value, unit) in &result.values {
+        for (value, unit) in values {
             match one(&name, *value, unit, &units) {
                 Some(found) => found
                     .and_then(|mut metric| {
@@ -100,10 +107,11 @@ fn one(
 struct Parsed<'a> {
     name: &'a str,
     iterations: u64,
-    values: Vec<(f64, &'a str)>,
+    /// `None` where they can't be read.
+    values: Option<Vec<(f64, &'a str)>>,
 }
 
-fn parse(line: &str) -> Option<Parsed<'_>> {
+fn parse<'a>(line: &'a str) -> Option<Parsed<'a>> {
     let mut fields = line.split_whitespace();
     let name = fields.next()?.strip_prefix(PREFIX)?;
     // `Benchmarking…` is a word, not a name.
@@ -112,14 +120,17 @@ fn parse(line: &str) -> Option<Parsed<'_>> {
     }
     let iterations = fields.next()?.parse().ok()?;
     let rest: Vec<&str> = fields.collect();
-    let pair = |pair: &[&'_ str]| -> Option<f64> {
-        let value: f64 = pair[0].parse().ok()?;
-        value.is_finite().then_some(value)
+    if rest.is_empty() {
+        return None;
+    }
+    let one = |both: &[&'a str]| match both {
+        [value, unit] => {
+            let value = value.parse().ok().filter(|value: &f64| value.is_finite());
+            Some((value?, *unit))
+        }
+        _ => None,
     };
-    let values = rest
-        .chunks_exact(2)
-        .map(|both| Some((pair(both)?, both[1])))
-        .collect::<Option<Vec<_>>>()?;
+    let values = rest.chunks(2).map(one).collect();
     Some(Parsed {
         name,
         iterations,
@@ -177,7 +188,8 @@ mod tests {
         let text = "goos: linux\npkg: example.org/text\nUnit hits/op better=higher\n\
                     BenchmarkA-8 100 5 ns/op 2 B/op 1 allocs/op 7 hits/op 9 misses/op\n\
                     BenchmarkA-8 100 6 ns/op 2 B/op 1 allocs/op 8 hits/op 9 misses/op\n\
-                    pkg: example.org/other\nBenchmarkA-8 100 1.5 ns/op 250 MB/s\nPASS\n";
+                    pkg: example.org/other\nBenchmarkA-8 100 1.5 ns/op 250 MB/s\nPASS\n\
+                    BenchmarkB-8 100 1.5 ns/op 250\n";
         let imported = read(Path::new("bench.txt"), text).unwrap();
         assert_eq!(imported.runs.len(), 2);
         let value = |run: usize, name: &str| imported.runs[run].metrics[name].value().unwrap();
@@ -186,7 +198,8 @@ mod tests {
         assert_eq!(value(1, "bench.example.org/text.A-8 hits/op"), 8.0);
         assert_eq!(value(0, "bench.example.org/other.A-8"), 1.5);
         assert_eq!(value(0, "bench.example.org/other.A-8 MB/s"), 250e6);
-        assert_eq!(imported.unused.len(), 2);
+        assert_eq!(imported.unused.len(), 3);
+        assert_eq!(imported.unused[2].what, "line 9");
         assert_eq!(imported.unused[0].what, "values in \"misses/op\"");
         let hits = &imported.runs[0].metrics["bench.example.org/text.A-8 hits/op"];
         assert_eq!((hits.better, hits.observations), (Direction::Higher, 100));

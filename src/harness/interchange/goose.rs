@@ -122,3 +122,37 @@ fn stem(method: &str, name: &str) -> String {
         method => format!("request.{}", format!("{method} {name}").trim_end()),
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use super::*;
+
+    fn report(more: &str, requests: u64) -> Result<Imported, InterchangeError> {
+        let text = format!(
+            r#"{{"raw_request_metrics":[{{"method":"GET","name":"/","number_of_requests":{requests},
+                "number_of_failures":1,"response_time_average":2.5,"requests_per_second":null}}],
+                "raw_response_metrics":[{{"method":"GET","name":"/","percentile_50":0,
+                "percentile_90":3,"percentile_95":4,"percentile_99":9}}]{more}}}"#
+        );
+        read(Path::new("g.json"), &text)
+    }
+
+    #[test]
+    fn a_request_is_told_by_method_and_name() {
+        let imported = report("", 2000).unwrap();
+        let metrics = &imported.runs[0].metrics;
+        assert_eq!(metrics["request.GET /.mean"].value(), Some(2.5e6));
+        assert_eq!(metrics["request.GET /.error_rate"].value(), Some(0.0005));
+        assert_eq!(metrics["request.GET /.p95"].value(), Some(4e6));
+        assert_eq!(metrics["request.GET /.p99"].value(), None);
+        assert!(!metrics.contains_key("request.GET /.p50"));
+    }
+
+    #[test]
+    fn what_is_not_over_or_never_began_is_no_run() {
+        let error = report(r#","in_progress":true"#, 2000).unwrap_err();
+        assert!(error.to_string().contains("still running"), "{error}");
+        assert!(report("", 0).unwrap().runs[0].metrics.is_empty());
+    }
+}

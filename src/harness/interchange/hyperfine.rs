@@ -86,3 +86,34 @@ fn add(run: &mut ImportedRun, command: &str, seconds: f64) -> Result<(), Wrong> 
         1,
     )?)
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_good_executions_are_runs() {
+        let text = r#"{"results":[
+            {"command":"a","times":[1,2,3,4],"exit_codes":[0,1,null,0]},
+            {"command":"b","times":[5]}, {"command":"c"}]}"#;
+        let imported = read(Path::new("h.json"), text).unwrap();
+        let runs: Vec<Vec<f64>> = imported
+            .runs
+            .iter()
+            .map(|run| run.metrics.values().filter_map(|m| m.value()).collect())
+            .collect();
+        assert_eq!(runs, [vec![1e9, 5e9], vec![4e9]]);
+        let unused: Vec<&str> = imported.unused.iter().map(|u| u.what.as_str()).collect();
+        let second = "execution 2 of \"a\"";
+        let third = "execution 3 of \"a\"";
+        assert_eq!(unused, [second, third, "\"c\"", "user and system times"]);
+    }
+
+    #[test]
+    fn two_commands_of_one_name_are_an_error() {
+        let text = r#"{"results":[{"command":"a","times":[1]},{"command":"a","times":[2]}]}"#;
+        let error = read(Path::new("h.json"), text).unwrap_err().to_string();
+        assert!(error.contains("\"a\" comes twice") && error.contains("--command-name"));
+    }
+}

@@ -128,11 +128,11 @@ pub fn to_runs(imported: &[Imported], side: Option<Arm>) -> Result<Vec<Run>, Int
         })?;
         let is_head = arm == Arm::Head;
         let session = found.session.as_deref().unwrap_or(SESSION);
-        let twice = |what: String, first: &Place, remedy: &str| InterchangeError::Twice {
+        let twice = |what: String, first: &Place, remedy| InterchangeError::Twice {
             what,
             first: first.clone(),
             again: found.place.clone(),
-            remedy: remedy.to_owned(),
+            remedy,
         };
         if let Some(first) = names.insert((is_head, &found.name), &found.place) {
             return Err(twice(

@@ -292,3 +292,57 @@ fn count(value: f64) -> u64 {
     // Saturating; a negative one is none.
     value as u64
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use super::*;
+
+    fn metrics(text: &str) -> BTreeMap<String, Option<f64>> {
+        let imported = read(Path::new("k6.json"), text).unwrap();
+        let metrics = imported.runs[0].metrics.values();
+        metrics
+            .map(|metric| (metric.name.clone(), metric.value()))
+            .collect()
+    }
+
+    #[test]
+    fn a_failed_request_is_a_pass_of_its_metric() {
+        let read = metrics(
+            r#"{"metrics":{"http_req_failed":{"passes":3,"fails":97,"value":0.03},
+                "http_req_failed{name:a}":{"passes":0,"fails":0,"value":0},
+                "checks":{"passes":98,"fails":2,"value":0.98}}}"#,
+        );
+        assert_eq!(read["http_req_failed.error_rate"], Some(0.03));
+        assert_eq!(read["checks.rate"], Some(0.98));
+        assert_eq!(read.len(), 2);
+    }
+
+    #[test]
+    fn a_quantile_counts_its_own_requests() {
+        let trend = r#"{"avg":2,"med":1,"p(50)":1,"p(95)":4,"p(99.9)":9,"max":50}"#;
+        let text = |more: &str| {
+            format!(
+                r#"{{"metrics":{{"http_reqs":{{"count":2000,"rate":100}},
+                    "http_req_duration":{trend},"http_req_duration{{name:a}}":{trend}{more}}}}}"#
+            )
+        };
+        let read = metrics(&text(""));
+        assert_eq!(read["http_req_duration.p95"], Some(4e6));
+        assert_eq!(read["http_req_duration.p50"], Some(1e6));
+        assert_eq!(read["http_req_duration.p99.9"], None);
+        // Nobody knows how many requests a part had, unless it says so.
+        assert_eq!(read["http_req_duration{name:a}.p99.9"], Some(9e6));
+        let counted = r#","http_req_duration{name:b}":{"count":99,"avg":1,"p(95)":2}"#;
+        let read = metrics(&text(counted));
+        assert_eq!(read["http_req_duration{name:b}.p95"], None);
+        assert_eq!(read["http_reqs.rate"], Some(100.0));
+    }
+
+    #[test]
+    fn what_is_no_summary_is_an_error() {
+        for text in ["{}", r#"{"metrics":[]}"#, r#"{"metrics":{"a":1}}"#, "[]"] {
+            assert!(read(Path::new("k6.json"), text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,4 +1,4 @@
-//! `oha --output-format json` (`-j` before oha 1.5): a file is a run. Times are in seconds.
+//! `oha --output-format json` (`-j` in older versions): a file is a run. Times are in seconds.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -115,4 +115,23 @@ pub(super) fn read(path: &Path, text: &str) -> Result<Imported, InterchangeError
 
 fn total<'a>(counts: impl Iterator<Item = &'a u64>) -> u64 {
     counts.fold(0, |sum, count| sum.saturating_add(*count))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_an_answer_only_the_errors_are_left() {
+        let text = r#"{"summary":{"average":null,"requestsPerSec":0.5},
+            "latencyPercentiles":{"p50":null},"statusCodeDistribution":{},
+            "errorDistribution":{"connection refused":5,"aborted due to deadline":7}}"#;
+        let imported = read(Path::new("o.json"), text).unwrap();
+        let metrics = &imported.runs[0].metrics;
+        let names: Vec<&str> = metrics.keys().map(String::as_str).collect();
+        assert_eq!(names, ["request.error_rate", "request.rate"]);
+        let errors = &metrics["request.error_rate"];
+        assert_eq!((errors.value(), errors.observations), (Some(1.0), 5));
+    }
 }

@@ -62,3 +62,22 @@ pub(super) fn read(path: &Path, text: &str) -> Result<Imported, InterchangeError
         },
     )
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_of_the_rounds_is_the_value_of_the_run() {
+        let text = r#"{"benchmarks":[
+            {"fullname":"t.py::a","stats":{"median":2e-6,"rounds":9,"data":[1,2,3]}},
+            {"fullname":"t.py::b","stats":null}]}"#;
+        let imported = read(Path::new("p.json"), text).unwrap();
+        let metrics = &imported.runs[0].metrics;
+        let metric = &metrics["bench.t.py::a"];
+        assert_eq!((metric.values(), metric.observations), (&[2e3][..], 9));
+        assert_eq!(metrics.len(), 1);
+        assert_eq!(imported.unused[0].what, "\"t.py::b\"");
+    }
+}
