@@ -632,7 +632,7 @@ fn hostile_names_are_only_text() -> Tested {
 #[test]
 fn what_is_exported_can_be_compared() -> Tested {
     let project = Project::new()?;
-    let mut number = 0;
+    let mut number = 0_u32;
     let mut save = |arm, value: f64, kernel: &str| -> Tested {
         number += 1;
         let metric = Metric::single(
@@ -644,7 +644,7 @@ fn what_is_exported_can_be_compared() -> Tested {
         );
         let mut run = Run::imported(RunId::now(), "s".into(), vec![metric]);
         run.arm = Some(arm);
-        run.pair = Some((number + 1) / 2);
+        run.pair = Some(number.div_ceil(2));
         run.fingerprint.kernel = kernel.into();
         project.write(
             &format!("saved/{number}.json"),

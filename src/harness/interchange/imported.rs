@@ -215,7 +215,10 @@ mod tests {
 
     use super::*;
 
-    fn file(runs: &[(Option<Arm>, &str, Option<u32>, Option<&str>)]) -> Imported {
+    /// Arm, name, pair and session of a run.
+    type Labels<'a> = (Option<Arm>, &'a str, Option<u32>, Option<&'a str>);
+
+    fn file(runs: &[Labels<'_>]) -> Imported {
         let path = Path::new("runs.jsonl");
         let mut imported = Imported::new(Format::Runs, path.to_owned());
         for (line, (arm, name, pair, session)) in (1..).zip(runs) {
