@@ -7,9 +7,8 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use plimsoll::harness::engine::Progress;
-use plimsoll::harness::engine::bench::{
-    BenchError, BenchResult, Built, build, measure, read_results,
-};
+use plimsoll::harness::engine::bench::{BenchError, Built, build, measure};
+use plimsoll::harness::interchange::{BenchResult, InterchangeError, read_results};
 use plimsoll::harness::model::Sampling;
 use plimsoll::harness::scenario::BenchPlan;
 use tokio::sync::watch;
@@ -70,7 +69,7 @@ fn a_damaged_result_is_named() -> Checked {
     // What is done to the results of `sum/linear`, and the file that the error then names.
     let check = |damage: &dyn Fn(&Path) -> std::io::Result<()>,
                  named: &str|
-     -> Result<BenchError, Box<dyn Error>> {
+     -> Result<InterchangeError, Box<dyn Error>> {
         let home = tempfile::tempdir()?;
         copy(&data("criterion/recorded"), home.path())?;
         let folder = home.path().join("sum/linear/new");
@@ -92,11 +91,11 @@ fn a_damaged_result_is_named() -> Checked {
     let missing = |name: &'static str| move |folder: &Path| fs::remove_file(folder.join(name));
     assert!(matches!(
         check(&missing("sample.json"), "sample.json")?,
-        BenchError::Read { .. }
+        InterchangeError::Read { .. }
     ));
     assert!(matches!(
         check(&missing("benchmark.json"), "benchmark.json")?,
-        BenchError::Read { .. }
+        InterchangeError::Read { .. }
     ));
     let emptied = |folder: &Path| {
         fs::remove_dir_all(folder)?;
@@ -104,7 +103,7 @@ fn a_damaged_result_is_named() -> Checked {
     };
     assert!(matches!(
         check(&emptied, "benchmark.json")?,
-        BenchError::Read { .. }
+        InterchangeError::Read { .. }
     ));
 
     let layouts = [
@@ -141,20 +140,23 @@ fn a_damaged_result_is_named() -> Checked {
     ];
     for (name, text) in layouts {
         assert!(
-            matches!(check(&write(name, text), name)?, BenchError::Layout { .. }),
+            matches!(
+                check(&write(name, text), name)?,
+                InterchangeError::Content { .. }
+            ),
             "{text}"
         );
     }
     let cut = |folder: &Path| fs::write(folder.join("sample.json"), half);
     assert!(matches!(
         check(&cut, "sample.json")?,
-        BenchError::Layout { .. }
+        InterchangeError::Content { .. }
     ));
     let large =
         |folder: &Path| fs::File::create(folder.join("sample.json"))?.set_len((16 << 20) + 1);
     assert!(matches!(
         check(&large, "sample.json")?,
-        BenchError::Layout { .. }
+        InterchangeError::Content { .. }
     ));
     let link = |folder: &Path| {
         fs::remove_file(folder.join("sample.json"))?;
@@ -165,13 +167,13 @@ fn a_damaged_result_is_named() -> Checked {
     };
     assert!(matches!(
         check(&link, "sample.json")?,
-        BenchError::Read { .. }
+        InterchangeError::Read { .. }
     ));
     let twice = |folder: &Path| {
         let other = folder.join("../../flat/1000/new/benchmark.json");
         fs::copy(other, folder.join("benchmark.json")).map(drop)
     };
-    assert!(matches!(check(&twice, "")?, BenchError::Twice { .. }));
+    assert!(matches!(check(&twice, "")?, InterchangeError::Twice { .. }));
     Ok(())
 }
 
@@ -182,7 +184,7 @@ fn a_link_to_another_folder_is_not_followed() -> Checked {
     assert_eq!(read_results(home.path())?, []);
     assert!(matches!(
         read_results(&home.path().join("missing")),
-        Err(BenchError::Read { .. })
+        Err(InterchangeError::Read { .. })
     ));
     Ok(())
 }

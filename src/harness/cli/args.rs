@@ -2,9 +2,12 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, civil};
+
+use crate::harness::interchange;
 
 /// Load tests and benchmark regressions with verdicts whose error rates are known.
 ///
@@ -95,11 +98,16 @@ pub(super) enum Command {
         after_help = "Examples:\n  plimsoll gate --against origin/main            both revisions, run in alternation here\n  plimsoll gate --against v1.2 scenarios/quickstart.toml --budget 15m\n  plimsoll gate scenarios/quickstart.toml        against baselines/\n  plimsoll gate --strict --require-baseline      everything in scenarios/"
     )]
     Gate(GateArgs),
-    /// Compare runs that were saved before.
+    /// Compare runs that were saved before, or results of other tools.
     #[command(
-        after_help = "Examples:\n  plimsoll compare base/ head/\n  plimsoll compare SESSION1 SESSION2 --paired\n  plimsoll compare baseline latest --scenario scenarios/quickstart.toml"
+        after_help = "Examples:\n  plimsoll compare base/ head/\n  plimsoll compare SESSION1 SESSION2 --paired\n  plimsoll compare baseline latest --scenario scenarios/quickstart.toml\n  plimsoll compare runs.jsonl --regress 5%          both arms in one file\n  plimsoll compare --base old-*.json --head new-*.json --regress 5% --gate '*.p95'\n\nWhat can be read: docs/INTERCHANGE.md"
     )]
     Compare(CompareArgs),
+    /// Write saved runs as plimsoll.runs/1, one run a line.
+    #[command(
+        after_help = "Examples:\n  plimsoll export > runs.jsonl                   the newest session\n  plimsoll export SESSION1 SESSION2 > runs.jsonl"
+    )]
+    Export(ExportArgs),
     /// Render the report of saved runs again.
     #[command(
         after_help = "Examples:\n  plimsoll report                                the newest session\n  plimsoll report latest --html page.html"
@@ -273,28 +281,66 @@ pub(super) struct AgainstArgs {
 /// Options of `compare`.
 #[derive(Debug, Clone, Args)]
 pub(super) struct CompareArgs {
-    /// A run file, a folder of them, a session, a run id, `latest`, or `baseline`.
-    pub(super) base: String,
-    /// A run file, a folder of them, a session, a run id, or `latest`.
-    pub(super) head: String,
-    /// The runs are pairs, made in alternation on one machine.
+    /// Base and head: each a run file, a folder, a session, a run id, `latest`, results of another
+    /// tool, or for the base `baseline`. One alone has both arms in it.
+    #[arg(value_name = "RUNS", num_args = 1..=2, required_unless_present = "base", conflicts_with_all = ["base", "head"])]
+    pub(super) runs: Vec<String>,
+    /// Files of the base, as many as there are.
+    #[arg(long, value_name = "FILE", num_args = 1.., requires = "head")]
+    pub(super) base: Vec<String>,
+    /// Files of the head, as many as there are.
+    #[arg(long, value_name = "FILE", num_args = 1.., requires = "base")]
+    pub(super) head: Vec<String>,
+    /// The format of results of other tools [default: what their content says].
+    #[arg(long, value_name = "FORMAT", value_parser = formats())]
+    pub(super) from: Option<interchange::Format>,
+    /// Which way is better where a file doesn't say it.
+    #[arg(long, value_enum)]
+    pub(super) better: Option<BetterArg>,
+    /// The runs are pairs, made in alternation on one machine; without pair numbers in their order.
     #[arg(long)]
     pub(super) paired: bool,
     /// The scenario whose gates judge [default: the one of that name in scenarios/].
     #[arg(long, value_name = "FILE")]
     pub(super) scenario: Option<PathBuf>,
-    /// Judge metrics that match this instead of the scenario's gates; `*` is any text.
-    #[arg(long, value_name = "GLOB", requires = "regress")]
-    pub(super) gate: Vec<String>,
-    /// The margin of --gate: 5%.
+    /// Judge every metric by this margin, such as 5%, instead of the scenario's gates.
     #[arg(long, value_name = "PERCENT")]
     pub(super) regress: Option<String>,
+    /// With --regress, judge only metrics that match this; `*` is any text.
+    #[arg(long, value_name = "GLOB", requires = "regress")]
+    pub(super) gate: Vec<String>,
     /// How strictly.
     #[command(flatten)]
     pub(super) strictness: Strictness,
     /// Write the HTML report here.
     #[arg(long, value_name = "FILE")]
     pub(super) html: Option<PathBuf>,
+    /// The folder of baselines.
+    #[arg(long, value_name = "DIR", default_value = "baselines")]
+    pub(super) baselines: PathBuf,
+}
+
+/// Which way is better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum BetterArg {
+    /// Lower is better.
+    Lower,
+    /// Higher is better.
+    Higher,
+}
+
+/// The formats of other tools by their names.
+fn formats() -> impl TypedValueParser<Value = interchange::Format> {
+    let names = interchange::Format::ALL.map(interchange::Format::name);
+    PossibleValuesParser::new(names).try_map(|name| name.parse())
+}
+
+/// Options of `export`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct ExportArgs {
+    /// Run files, folders, sessions, run ids, or `latest`.
+    #[arg(value_name = "RUNS", default_value = "latest")]
+    pub(super) runs: Vec<String>,
     /// The folder of baselines.
     #[arg(long, value_name = "DIR", default_value = "baselines")]
     pub(super) baselines: PathBuf,

@@ -1,21 +1,29 @@
 //! `plimsoll compare` and `plimsoll report`: verdicts over runs that were saved before.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::harness::compare::{Design, Settings};
 use crate::harness::gate::Policy;
-use crate::harness::model::{Arm, Run};
+use crate::harness::interchange::{self, Options};
+use crate::harness::model::{Arm, Direction, Reading, Run};
 use crate::harness::scenario::{self, GatePlan, Plan};
 
-use super::args::{CompareArgs, Global, ReportArgs};
+use super::args::{BetterArg, CompareArgs, Global, ReportArgs};
 use super::failure::Failure;
 use super::output::Output;
-use super::sources::{Places, Source};
+use super::sources::{Places, Side, Source};
 use super::verdicts::{Case, comparable, page_path};
 use super::workspace;
 
 /// Said where there is nothing to judge by.
 const NOT_JUDGED: &str = "no gate judges these runs: name their scenario with --scenario";
+/// The same, where there never was a scenario.
+const NO_MARGIN: &str = "no gate judges these runs: give a margin, as in --regress 5%";
+/// Said of numbers that other tools measured.
+const CONDITIONS_UNKNOWN: &str = "these numbers come from elsewhere: whether both arms were measured on the same machine and alike is not known here";
+/// Said where a file is compared with itself.
+const SAME_FILE: &str = "base and head are the same file: a run compared with itself shows nothing";
 
 /// `compare`: two arms, judged.
 pub(super) async fn run(
@@ -28,40 +36,39 @@ pub(super) async fn run(
         history: history.as_ref(),
         baselines: &args.baselines,
     };
-    let mut head = places.find(&args.head).await?;
-    let mut base = match args.base.as_str() {
-        "baseline" => places
-            .baseline_for(&head.runs[0])?
-            .ok_or_else(|| no_baseline(&head.runs[0]))?,
-        name => places.find(name).await?,
+    let (mut base, mut head) = sides(args, &places).await?;
+    let mut notes = notes(args, &base, &head);
+    part_arms(&mut base.source, &mut head.source)?;
+    let is_imported = !(base.imported.is_empty() && head.imported.is_empty());
+    let (base, mut head) = (&mut base.source, head.source);
+    let design = match is_imported && !args.paired {
+        true => Design::of(&base.runs, &head.runs),
+        false => design(args.paired, base, &mut head)?,
     };
-    part_arms(&mut base, &mut head)?;
-    let design = design(args.paired, &mut base, &mut head)?;
-    let plan = plan_of(args.scenario.as_deref(), &head.runs[0], output)?;
-    let mut policy = policy_of(plan.as_ref(), &head.runs[0]);
-    if !args.gate.is_empty() {
-        policy.gates = gates(&args.gate, args.regress.as_deref())?;
+    let first = &head.runs[0];
+    let plan = plan_of(args.scenario.as_deref(), first, output)?;
+    let mut policy = policy_of(plan.as_ref(), first);
+    if let Some(regress) = &args.regress {
+        let names = match args.gate.is_empty() {
+            true => measured(&base.runs, &head.runs),
+            false => args.gate.clone(),
+        };
+        policy.gates = gates(names, regress)?;
     }
     policy.strict = args.strictness.strict;
     policy.beyond_margin = args.strictness.beyond_margin;
     policy.require_baseline = args.strictness.require_baseline;
-    let notes = match policy.gates.is_empty() {
-        true => vec![NOT_JUDGED.to_owned()],
-        false => Vec::new(),
-    };
-    let paired = if args.paired { " --paired" } else { "" };
+    if policy.gates.is_empty() {
+        notes.push(if is_imported { NO_MARGIN } else { NOT_JUDGED }.to_owned());
+    }
     let judged = Case {
         policy,
         plan: plan.as_ref(),
         head: &head,
-        base: Some(&base),
+        base: Some(base),
         settings: Settings::new(design),
         notes,
-        commands: vec![format!(
-            "plimsoll compare {} {}{paired}",
-            shell_words::quote(&args.base),
-            shell_words::quote(&args.head)
-        )],
+        commands: vec![command(args)],
     }
     .judge();
     if let Some(page) = &args.html {
@@ -69,6 +76,118 @@ pub(super) async fn run(
     }
     judged.answer(output, args.html.as_deref())?;
     Ok(judged.verdict.exit_code)
+}
+
+/// What the arguments mean by base and head.
+async fn sides(args: &CompareArgs, places: &Places<'_>) -> Result<(Side, Side), Failure> {
+    let options = Options {
+        from: args.from,
+        better: args.better.map(|better| match better {
+            BetterArg::Lower => Direction::Lower,
+            BetterArg::Higher => Direction::Higher,
+        }),
+    };
+    if let [both] = &args.runs[..] {
+        let side = places
+            .side(std::slice::from_ref(both), None, &options)
+            .await?;
+        for (arm, word) in [(Arm::Base, "base"), (Arm::Head, "head")] {
+            if !side.source.runs.iter().any(|run| run.arm == Some(arm)) {
+                return Err(Failure::usage(
+                    format!("{both} has no run of the {word}"),
+                    "label the runs with their arm, or name two: plimsoll compare BASE HEAD",
+                ));
+            }
+        }
+        return Ok((side.clone(), side));
+    }
+    let (base, head) = match &args.runs[..] {
+        [base, head] => (std::slice::from_ref(base), std::slice::from_ref(head)),
+        _ => (&args.base[..], &args.head[..]),
+    };
+    let head = places.side(head, Some(Arm::Head), &options).await?;
+    let first = &head.source.runs[0];
+    let base = match base {
+        [name] if name == "baseline" => Side {
+            source: places
+                .baseline_for(first)?
+                .ok_or_else(|| no_baseline(first))?,
+            imported: Vec::new(),
+        },
+        names => places.side(names, Some(Arm::Base), &options).await?,
+    };
+    Ok((base, head))
+}
+
+/// What the reader should know of runs that other tools measured.
+fn notes(args: &CompareArgs, base: &Side, head: &Side) -> Vec<String> {
+    let is_single = args.runs.len() == 1;
+    let mut imported = base.imported.clone();
+    if !is_single {
+        imported.extend(head.imported.iter().cloned());
+    }
+    let mut notes = interchange::notes(&imported);
+    let mut runs = imported.iter().flat_map(|file| &file.runs).peekable();
+    if runs.peek().is_some() && runs.clone().all(|run| run.fingerprint.is_none()) {
+        notes.push(CONDITIONS_UNKNOWN.to_owned());
+    }
+    let all = runs.clone().count();
+    let without_pair = runs.filter(|run| run.pair.is_none()).count();
+    if (1..all).contains(&without_pair) && !args.paired {
+        notes.push(format!(
+            "{without_pair} of {all} runs say no pair, so that the arms are compared as measured at different times"
+        ));
+    }
+    let is_in_both = |name: &String| args.head.contains(name) || args.runs.last() == Some(name);
+    let bases = args.base.iter().chain(args.runs.first());
+    let is_labelled = imported
+        .iter()
+        .flat_map(|file| &file.runs)
+        .any(|run| run.arm.is_some());
+    if !is_single && !is_labelled && !imported.is_empty() && bases.clone().any(is_in_both) {
+        notes.push(SAME_FILE.to_owned());
+    }
+    notes
+}
+
+/// The metrics that any run measured, by name.
+fn measured(base: &[Run], head: &[Run]) -> Vec<String> {
+    let metrics = base.iter().chain(head).flat_map(|run| &run.metrics);
+    let measured = metrics.filter(|metric| matches!(metric.reading, Reading::Measured { .. }));
+    let names: BTreeSet<&String> = measured.map(|metric| &metric.name).collect();
+    names.into_iter().cloned().collect()
+}
+
+/// The command line that makes this again.
+fn command(args: &CompareArgs) -> String {
+    let mut words = vec!["plimsoll".to_owned(), "compare".to_owned()];
+    words.extend(args.runs.iter().cloned());
+    for (option, names) in [("--base", &args.base), ("--head", &args.head)] {
+        if !names.is_empty() {
+            words.push(option.to_owned());
+            words.extend(names.iter().cloned());
+        }
+    }
+    if let Some(format) = args.from {
+        words.extend(["--from".to_owned(), format.to_string()]);
+    }
+    if let Some(better) = args.better {
+        let better = match better {
+            BetterArg::Lower => "lower",
+            BetterArg::Higher => "higher",
+        };
+        words.extend(["--better".to_owned(), better.to_owned()]);
+    }
+    if let Some(regress) = &args.regress {
+        words.extend(["--regress".to_owned(), regress.clone()]);
+    }
+    for gate in &args.gate {
+        words.extend(["--gate".to_owned(), gate.clone()]);
+    }
+    if args.paired {
+        words.push("--paired".to_owned());
+    }
+    shell_words::join(words)
 }
 
 /// `report`: the page and the summary of saved runs, once more. The verdict is shown; the exit code
@@ -176,6 +295,13 @@ fn design(paired: bool, base: &mut Source, head: &mut Source) -> Result<Design, 
     if numbered(base) && numbered(head) {
         return Ok(Design::Paired);
     }
+    let some = |source: &Source| source.runs.iter().any(|run| run.pair.is_some());
+    if some(base) || some(head) {
+        return Err(Failure::usage(
+            "some of these runs have a pair number and others don't",
+            "number all of them, or none to pair them in their order",
+        ));
+    }
     if base.runs.len() != head.runs.len() {
         return Err(Failure::usage(
             format!(
@@ -185,7 +311,7 @@ fn design(paired: bool, base: &mut Source, head: &mut Source) -> Result<Design, 
                 head.label,
                 head.runs.len()
             ),
-            "give them numbers when they are made: plimsoll run --arm base --pair 1",
+            "give them numbers: `pair` in the file, or when they are made: plimsoll run --arm base --pair 1",
         ));
     }
     for source in [base, head] {
@@ -222,6 +348,9 @@ fn plan_of(named: Option<&Path>, run: &Run, output: &Output) -> Result<Option<Pl
             return Ok(Some(plan));
         }
     }
+    if run.scenario.is_empty() {
+        return Ok(None);
+    }
     let quiet = Output {
         quiet: true,
         ..*output
@@ -235,22 +364,21 @@ fn plan_of(named: Option<&Path>, run: &Run, output: &Output) -> Result<Option<Pl
     Ok(plans.find(|plan| plan.id() == run.scenario))
 }
 
-fn gates(globs: &[String], regress: Option<&str>) -> Result<Vec<GatePlan>, Failure> {
-    let text = regress.unwrap_or_default();
+fn gates(names: Vec<String>, text: &str) -> Result<Vec<GatePlan>, Failure> {
     let margin = scenario::parse_percent(text).map_err(|problem| {
         Failure::usage(
             format!("--regress {text}: {problem}"),
             "write a percentage: --regress 5%",
         )
     })?;
-    let gate = |glob: &String| GatePlan {
-        metric: glob.clone(),
+    let gate = |metric| GatePlan {
+        metric,
         max: None,
         min: None,
         regress: Some(margin),
         unit: None,
     };
-    Ok(globs.iter().map(gate).collect())
+    Ok(names.into_iter().map(gate).collect())
 }
 
 fn no_baseline(run: &Run) -> Failure {

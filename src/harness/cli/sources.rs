@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::harness::model::{Run, RunId};
+use crate::harness::interchange::{self, Imported, InterchangeError, Options};
+use crate::harness::model::{Arm, Run, RunId};
+use crate::harness::report::text;
 use crate::harness::store::{
     Baseline, BaselineError, DecodeError, FormatError, History, Query, files,
 };
@@ -29,7 +31,58 @@ pub(super) struct Places<'a> {
     pub(super) baselines: &'a Path,
 }
 
+/// One side of a comparison.
+#[derive(Debug, Clone)]
+pub(super) struct Side {
+    /// Its runs.
+    pub(super) source: Source,
+    /// What other tools wrote of it; empty where all of it is ours.
+    pub(super) imported: Vec<Imported>,
+}
+
 impl Places<'_> {
+    /// The runs that `names` mean together: saved ones, or files of other tools. `arm` is that of
+    /// runs from elsewhere that don't say theirs.
+    pub(super) async fn side(
+        &self,
+        names: &[String],
+        arm: Option<Arm>,
+        options: &Options,
+    ) -> Result<Side, Failure> {
+        let (mut saved, mut imported) = (Vec::new(), Vec::new());
+        for name in names {
+            let path = Path::new(name);
+            let foreign = match path.exists() {
+                true => interchange::read(path, options).map_err(|error| unreadable(&error))?,
+                false => None,
+            };
+            match foreign {
+                Some(files) => imported.extend(files),
+                None => saved.push(self.find(name).await?),
+            }
+        }
+        if imported.is_empty() && saved.len() == 1 {
+            let source = saved.remove(0);
+            return Ok(Side { source, imported });
+        }
+        let mut runs: Vec<Run> = saved.into_iter().flat_map(|source| source.runs).collect();
+        runs.extend(interchange::to_runs(&imported, arm).map_err(|error| unreadable(&error))?);
+        let label = match names {
+            [only] => only.clone(),
+            [first, more @ ..] => format!("{first} and {} more", more.len()),
+            [] => String::new(),
+        };
+        if runs.is_empty() {
+            return Err(nothing(&label));
+        }
+        let source = Source {
+            label,
+            runs,
+            baseline: None,
+        };
+        Ok(Side { source, imported })
+    }
+
     /// The runs that `name` means, other than `baseline`, which only means something beside a head.
     pub(super) async fn find(&self, name: &str) -> Result<Source, Failure> {
         let path = Path::new(name);
@@ -104,6 +157,17 @@ fn read(path: &Path) -> Result<Source, Failure> {
         runs,
         baseline: None,
     })
+}
+
+/// What is wrong with a file of another tool is for whoever named it.
+fn unreadable(error: &InterchangeError) -> Failure {
+    match error {
+        InterchangeError::Read { .. } => Failure::tool("reading runs", error),
+        _ => Failure::usage(
+            text::one_line(&error.what()),
+            text::one_line(error.remedy()),
+        ),
+    }
 }
 
 fn from_baseline(baseline: Baseline, path: &Path) -> Source {

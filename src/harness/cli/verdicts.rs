@@ -106,10 +106,13 @@ impl Judged<'_> {
             return output.answer_json(&self.verdict);
         }
         if output.quiet {
+            let of = match text::one_line(&self.verdict.scenario) {
+                scenario if scenario.is_empty() => String::new(),
+                scenario => format!("{scenario}: "),
+            };
             return output.answer(&format!(
-                "[{}] {}: {}",
+                "[{}] {of}{}",
                 words::badge(self.verdict.verdict),
-                text::one_line(&self.verdict.scenario),
                 words::headline(&self.verdict)
             ));
         }

@@ -100,7 +100,9 @@ fn trouble(name: &str, arms: &Compared<'_>, base: &[f64], head: &[f64]) -> Optio
     if path::is_bench(name) && fewest < INVOCATIONS_NEEDED as usize {
         return Some(unknown(
             format!("only {fewest} invocations in an arm; {INVOCATIONS_NEEDED} are needed"),
-            format!("set `invocations` to at least {INVOCATIONS_NEEDED}"),
+            format!(
+                "measure at least {INVOCATIONS_NEEDED} an arm; in a scenario: `invocations = {INVOCATIONS_NEEDED}`"
+            ),
         ));
     }
     None

@@ -88,6 +88,34 @@ pub struct Run {
 }
 
 impl Run {
+    /// A run that another tool measured: metrics, and nothing behind them. Its scenario is empty, its
+    /// fingerprint and its start are unknown.
+    pub fn imported(id: RunId, session: String, metrics: Vec<Metric>) -> Self {
+        Self {
+            schema: RUN_FORMAT.to_owned(),
+            id,
+            scenario: String::new(),
+            scenario_file: None,
+            session,
+            arm: None,
+            pair: None,
+            started_at: Timestamp::UNIX_EPOCH,
+            duration_ns: 0,
+            revision: None,
+            plimsoll_version: env!("CARGO_PKG_VERSION").to_owned(),
+            fingerprint: Fingerprint::unknown(),
+            invalid: Vec::new(),
+            partial: false,
+            metrics,
+            measurement: Measurement::default(),
+        }
+    }
+
+    /// When it started, where that is known.
+    pub fn start(&self) -> Option<Timestamp> {
+        (self.started_at != Timestamp::UNIX_EPOCH).then_some(self.started_at)
+    }
+
     /// The metric of that name.
     pub fn metric(&self, name: &str) -> Option<&Metric> {
         self.metrics.iter().find(|metric| metric.name == name)

@@ -238,6 +238,7 @@ fn with_digits(unit: &Unit, value: f64, digits: i32) -> String {
         Unit::Count if value.fract() == 0.0 => signed(value, grouped_number(value.abs(), 0)),
         Unit::Count => number(v, digits),
         Unit::Cores => scaled(1.0, if size == 1.0 { "core" } else { "cores" }),
+        Unit::Other(name) if name.is_empty() => number(v, digits),
         Unit::Other(name) => format!("{}{SPACE}{}", number(v, digits), text::shown(name, 24)),
     }
 }

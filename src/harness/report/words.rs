@@ -216,7 +216,7 @@ pub fn reason(reason: &Reason, verdict: &Verdict) -> Spoken {
 }
 
 /// A warning and what to do about it.
-pub fn warning(warning: &Warning) -> Spoken {
+pub fn warning(warning: &Warning, verdict: &Verdict) -> Spoken {
     match warning {
         Warning::Underpowered {
             metric,
@@ -243,7 +243,10 @@ pub fn warning(warning: &Warning) -> Spoken {
                 "{} is compared for information only: how much it varies between sessions is not known yet",
                 name(metric)
             ),
-            saving("Measure the base in more sessions"),
+            match verdict.scenario.is_empty() {
+                true => "Measure base and head in turn and compare them with `--paired`, or give three sessions or more of the base".to_owned(),
+                false => saving("Measure the base in more sessions"),
+            },
         ),
         Warning::Note { text } => Spoken::new(text::shown(text, 600), ""),
     }
@@ -471,6 +474,10 @@ fn passed(verdict: &Verdict) -> String {
         )),
     };
     match (margins, held) {
+        (None, None) if verdict.scenario.is_empty() => {
+            "Compared; nothing was judged, because no metric has a margin that could fail"
+                .to_owned()
+        }
         (None, None) => {
             "Measured; nothing was judged, because the scenario has no gates that apply".to_owned()
         }

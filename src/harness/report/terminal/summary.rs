@@ -273,7 +273,7 @@ fn warnings(input: &ReportInput<'_>, sheet: &mut Sheet) {
     }
     sheet.heading("Warnings");
     for warning in &input.verdict.warnings {
-        let said = words::warning(warning);
+        let said = words::warning(warning, input.verdict);
         sheet.paragraph(
             "  ! ",
             "    ",
