@@ -241,6 +241,10 @@ fn the_same_in_both_arms_is_never_red_and_built_where_it_was() -> Tested {
     // Both arms of both calls are in the history, each as it was labelled.
     let sessions = repository.project.json(&["list", "--sessions"], 0)?;
     assert_eq!(sessions.as_array().map(Vec::len), Some(2), "{sessions}");
+    let shown = repository.project.json(&["report", "latest"], 0)?;
+    let comparison = &shown["verdict"]["comparison"];
+    assert_eq!(comparison["design"], "paired", "{shown}");
+    assert_eq!(comparison["base_runs"].as_array().map(Vec::len), Some(2));
     Ok(())
 }
 

@@ -1,7 +1,7 @@
-//! `plimsoll compare` and `plimsoll report`: verdicts over runs that were saved before.
+//! `plimsoll compare`: a verdict over runs that were saved before, or that other tools made.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use crate::harness::compare::{Design, Settings};
 use crate::harness::gate::Policy;
@@ -9,15 +9,16 @@ use crate::harness::interchange::{self, Options};
 use crate::harness::model::{Arm, Direction, Reading, Run};
 use crate::harness::scenario::{self, GatePlan, Plan};
 
-use super::args::{BetterArg, CompareArgs, Global, ReportArgs};
+use super::args::{BetterArg, CompareArgs, Global};
 use super::failure::Failure;
 use super::output::Output;
 use super::sources::{Places, Side, Source};
-use super::verdicts::{Case, comparable, page_path};
+use super::verdicts::{Case, comparable};
 use super::workspace;
 
 /// Said where there is nothing to judge by.
-const NOT_JUDGED: &str = "no gate judges these runs: name their scenario with --scenario";
+pub(super) const NOT_JUDGED: &str =
+    "no gate judges these runs: name their scenario with --scenario";
 /// The same, where there never was a scenario.
 const NO_MARGIN: &str = "no gate judges these runs: give a margin, as in --regress 5%";
 /// Said of numbers that other tools measured.
@@ -109,9 +110,16 @@ async fn sides(args: &CompareArgs, places: &Places<'_>) -> Result<(Side, Side), 
     let first = &head.source.runs[0];
     let base = match base {
         [name] if name == "baseline" => Side {
-            source: places
-                .baseline_for(first)?
-                .ok_or_else(|| no_baseline(first))?,
+            source: match comparable(places.baseline_for(first)?, first, &args.baselines) {
+                (Some(source), _) => source,
+                (None, reasons) => {
+                    let failure = no_baseline(first, &reasons);
+                    return Err(match args.strictness.require_baseline {
+                        true => failure.of_the_base(),
+                        false => failure,
+                    });
+                }
+            },
             imported: Vec::new(),
         },
         names => places.side(names, Some(Arm::Base), &options).await?,
@@ -190,70 +198,8 @@ fn command(args: &CompareArgs) -> String {
     shell_words::join(words)
 }
 
-/// `report`: the page and the summary of saved runs, once more. The verdict is shown; the exit code
-/// says only whether it could be.
-pub(super) async fn report(
-    global: &Global,
-    output: &Output,
-    args: &ReportArgs,
-) -> Result<u8, Failure> {
-    let history = workspace::existing_history(global).await?;
-    let places = Places {
-        history: history.as_ref(),
-        baselines: &args.baselines,
-    };
-    let mut head = places.find(&args.runs).await?;
-    let first = head.runs[0].clone();
-    let (mut base, mut notes) = match args.base.as_deref() {
-        None | Some("baseline") => {
-            comparable(places.baseline_for(&first)?, &first, &args.baselines)
-        }
-        Some(name) => (Some(places.find(name).await?), Vec::new()),
-    };
-    if args.base.as_deref() == Some("baseline") && base.is_none() {
-        return Err(no_baseline(&first));
-    }
-    let design = match &mut base {
-        Some(base) => design(args.paired, base, &mut head)?,
-        None => Design::Stored,
-    };
-    let plan = plan_of(args.scenario.as_deref(), &first, output)?;
-    let mut policy = policy_of(plan.as_ref(), &first);
-    if base.is_none() {
-        for gate in &mut policy.gates {
-            gate.regress = None;
-        }
-    }
-    if args.base.is_none() {
-        notes.clear();
-    }
-    if plan.is_none() {
-        notes.push(NOT_JUDGED.to_owned());
-    }
-    let page: PathBuf = args
-        .html
-        .clone()
-        .unwrap_or_else(|| page_path(Path::new("reports"), &first));
-    let judged = Case {
-        policy,
-        plan: plan.as_ref(),
-        head: &head,
-        base: base.as_ref(),
-        settings: Settings::new(design),
-        notes,
-        commands: vec![format!(
-            "plimsoll report {}",
-            shell_words::quote(&args.runs)
-        )],
-    }
-    .judge();
-    judged.write_page(&page)?;
-    judged.answer_report(output, Some(&page))?;
-    Ok(0)
-}
-
 /// What a scenario demands of its runs, or nothing.
-fn policy_of(plan: Option<&Plan>, run: &Run) -> Policy {
+pub(super) fn policy_of(plan: Option<&Plan>, run: &Run) -> Policy {
     let without_plan = || Policy {
         scenario: run.scenario.clone(),
         ..Policy::default()
@@ -263,7 +209,7 @@ fn policy_of(plan: Option<&Plan>, run: &Run) -> Policy {
 
 /// Where runs were labelled when they were made, the base's side keeps those of the base and the
 /// head's side those of the head: both sides may name the same session.
-fn part_arms(base: &mut Source, head: &mut Source) -> Result<(), Failure> {
+pub(super) fn part_arms(base: &mut Source, head: &mut Source) -> Result<(), Failure> {
     for (source, arm) in [(&mut *base, Arm::Base), (&mut *head, Arm::Head)] {
         if source.runs.iter().any(|run| run.arm == Some(arm)) {
             source.runs.retain(|run| run.arm == Some(arm));
@@ -285,9 +231,23 @@ fn part_arms(base: &mut Source, head: &mut Source) -> Result<(), Failure> {
     }
 }
 
+/// Whether a path stays below the working folder.
+fn is_below(path: &Path) -> bool {
+    let mut components = path.components();
+    components.all(|component| matches!(component, Component::Normal(_) | Component::CurDir))
+        && std::fs::canonicalize(path)
+            .ok()
+            .zip(std::fs::canonicalize(".").ok())
+            .is_some_and(|(path, here)| path.starts_with(here))
+}
+
 /// The design that was asked for. Paired runs without pair numbers are paired in their order, which
 /// needs as many on each side.
-fn design(paired: bool, base: &mut Source, head: &mut Source) -> Result<Design, Failure> {
+pub(super) fn design(
+    paired: bool,
+    base: &mut Source,
+    head: &mut Source,
+) -> Result<Design, Failure> {
     if !paired {
         return Ok(Design::Stored);
     }
@@ -324,7 +284,11 @@ fn design(paired: bool, base: &mut Source, head: &mut Source) -> Result<Design, 
 
 /// The scenario whose gates judge: the one that is named, or the one in scenarios/ that has the
 /// runs' id. Runs of which no scenario is left are shown without being judged.
-fn plan_of(named: Option<&Path>, run: &Run, output: &Output) -> Result<Option<Plan>, Failure> {
+pub(super) fn plan_of(
+    named: Option<&Path>,
+    run: &Run,
+    output: &Output,
+) -> Result<Option<Plan>, Failure> {
     let variant = run.scenario.split_once('@').map(|(_, variant)| variant);
     if let Some(file) = named {
         let chosen = workspace::Chosen {
@@ -339,7 +303,8 @@ fn plan_of(named: Option<&Path>, run: &Run, output: &Output) -> Result<Option<Pl
         .scenario_file
         .as_ref()
         .map(PathBuf::from)
-        .filter(|file| file.exists());
+        // A run may come from elsewhere: what it names is no reason to open whatever lies there.
+        .filter(|file| is_below(file) && file.is_file());
     if let Some(file) = made_it {
         let plans = workspace::all_variants(&[file], output)?
             .into_iter()
@@ -381,13 +346,19 @@ fn gates(names: Vec<String>, text: &str) -> Result<Vec<GatePlan>, Failure> {
     Ok(names.into_iter().map(gate).collect())
 }
 
-fn no_baseline(run: &Run) -> Failure {
+/// That there is no baseline for `first` here, with the reasons why one that is there is none.
+pub(super) fn no_baseline(first: &Run, reasons: &[String]) -> Failure {
+    let mut what = format!(
+        "there is no comparable baseline of {} for this machine ({})",
+        first.scenario,
+        first.fingerprint.machine_id()
+    );
+    for reason in reasons {
+        what.push_str(": ");
+        what.push_str(reason);
+    }
     Failure::usage(
-        format!(
-            "there is no comparable baseline of {} for this machine ({})",
-            run.scenario,
-            run.fingerprint.machine_id()
-        ),
-        format!("save one: plimsoll baseline save {}", run.scenario),
+        what,
+        format!("save one: plimsoll baseline save {}", first.scenario),
     )
 }

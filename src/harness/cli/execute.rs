@@ -344,3 +344,50 @@ fn is_there(program: &str, folder: &Path) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use super::*;
+    use crate::harness::scenario;
+
+    /// What is missing of a process with these lines.
+    fn check(lines: &str, expected: Option<&str>) {
+        let folder = tempfile::tempdir().unwrap();
+        let text = format!(
+            "schema = 1\nname = \"s\"\n[[process]]\nname = \"web\"\n{lines}\ntarget = true\n\
+             [[flow.f.step]]\nget = \"/\"\n[load.a]\nclosed = {{ users = 1 }}\n"
+        );
+        let scenario = scenario::parse(&text, &folder.path().join("s.toml")).unwrap();
+        let missing = missing_program(&scenario.plans[0]);
+        match expected {
+            None => assert_eq!(missing, None, "{lines}"),
+            Some(program) => {
+                let missing = missing.unwrap();
+                assert!(missing.contains(&format!("`{program}`")), "{missing}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_what_nobody_makes_is_missing() {
+        check("start = \"sh x {port}\"", None);
+        check(
+            "start = \"no-such-program {port}\"",
+            Some("no-such-program"),
+        );
+        check("start = \"bin/none {port}\"", Some("bin/none"));
+        check(
+            "build = \"sh make\"\nprepare = \"bin/none migrate\"\nstart = \"bin/none {port}\"",
+            None,
+        );
+        check(
+            "build = \"no-such-make all\"\nstart = \"bin/none {port}\"",
+            Some("no-such-make"),
+        );
+        check(
+            "build = \"sh make\"\nstart = \"no-such-program {port}\"",
+            Some("no-such-program"),
+        );
+    }
+}

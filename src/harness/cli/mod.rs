@@ -19,6 +19,7 @@ mod against;
 mod run;
 mod gate;
 mod compare;
+mod report;
 mod export;
 mod baseline;
 mod history;
