@@ -7,8 +7,8 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, ExitStatus, Stdio};
 use std::pin::Pin;
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -966,9 +966,7 @@ async fn generated_records_go_on_after_a_restart() {
         }
         let generator = Generator::new(SEED, 1000);
         let all = generator.records_from(0).take(expected);
-        let all: Vec<Json> = all
-            .map(|row| as_object(RECORDS.unkeyed(), &row))
-            .collect();
+        let all: Vec<Json> = all.map(|row| as_object(RECORDS.unkeyed(), &row)).collect();
         assert!(records == all, "{store:?}");
     }
 }
@@ -980,7 +978,10 @@ async fn an_sqlite_file_has_one_service_at_a_time() {
     let arguments = ["--records", "1000", "--data", &data];
     let first = Service::start_ready(&arguments, &[]).await;
     let address = format!("sqlite:{data}/reference.db?mode=rwc");
-    for again in [&arguments[..], &["--records", "2000", "--database", &address]] {
+    for again in [
+        &arguments[..],
+        &["--records", "2000", "--database", &address],
+    ] {
         let (code, text) = refused(again, &[]);
         assert_eq!(code, Some(1), "{text}");
         let expected = format!("another service is using {data}/reference.db; stop it");
@@ -1131,11 +1132,11 @@ fn the_feeds_of_the_scenarios_fit_their_datasets() {
         .collect();
     let finds = |search: &String| names.iter().any(|name| name.starts_with(search.as_str()));
     assert!(searches.iter().all(finds));
-    assert!(
-        names
+    assert!(names.iter().all(|name| {
+        searches
             .iter()
-            .all(|name| searches.iter().any(|search| name.starts_with(search.as_str())))
-    );
+            .any(|search| name.starts_with(search.as_str()))
+    }));
 }
 
 #[tokio::test]
