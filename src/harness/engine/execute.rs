@@ -44,6 +44,8 @@ pub struct SubjectEngine {
     environment: BTreeMap<String, String>,
     bench_target_dir: Option<PathBuf>,
     benches: Vec<Built>,
+    /// Whether a run was made: from then on, a target that is gone is a result and no mistake.
+    has_run: bool,
 }
 
 /// Why a plan could not be executed.
@@ -98,6 +100,7 @@ impl SubjectEngine {
             environment,
             bench_target_dir: None,
             benches: Vec::new(),
+            has_run: false,
         }
     }
 
@@ -335,11 +338,12 @@ impl Engine for SubjectEngine {
 
     async fn build(&mut self, plan: &Plan, observe: Observe<'_>) -> Result<(), ExecuteError> {
         process::build(&self.surroundings(plan)?, plan, observe).await?;
+        let redactor = Redactor::new(&self.secrets(plan)?);
         self.benches.clear();
         for bench in &plan.benches {
             let target_dir = self.bench_target_dir.as_deref();
-            let built = bench::build(&self.exe, bench, &plan.root, target_dir, observe).await?;
-            self.benches.push(built);
+            let built = bench::build(&self.exe, bench, &plan.root, target_dir, &redactor, observe);
+            self.benches.push(built.await?);
         }
         Ok(())
     }
@@ -354,7 +358,14 @@ impl Engine for SubjectEngine {
         let mut executed = match plan.loads.is_empty() {
             true => self.run_benches(plan, stop, observe).await?,
             false => {
-                let mut executed = self.run_loads(plan, stop.clone(), observe).await?;
+                let mut executed = match self.run_loads(plan, stop.clone(), observe).await {
+                    Err(ExecuteError::Unreachable { url, cause }) if self.has_run => Executed {
+                        invalid: vec![InvalidReason::TargetUnreachable { url, cause }],
+                        partial: false,
+                        ..nothing_measured()
+                    },
+                    executed => executed?,
+                };
                 // What was cut short is not gone on with.
                 if executed.invalid.is_empty() && !executed.partial {
                     self.measure_benches(&mut executed, plan, stop, observe)
@@ -363,6 +374,7 @@ impl Engine for SubjectEngine {
                 executed
             }
         };
+        self.has_run = true;
         executed.metrics = metrics::metrics(plan, &executed.measurement);
         executed.duration_ns = nanoseconds(began.elapsed());
         Ok(executed)

@@ -92,14 +92,6 @@ impl LatencyHistogram {
             .expect("BUG: all our histograms have the same bounds");
     }
 
-    /// Forgets everything and keeps the memory.
-    pub fn reset(&mut self) {
-        match &mut self.0 {
-            Form::Open(histogram) => histogram.reset(),
-            form => *form = Form::Empty,
-        }
-    }
-
     /// Gives up the memory of the counters until the next [`record`](Self::record) or
     /// [`merge`](Self::merge). Reading stays possible, but decodes each time.
     pub fn pack(&mut self) {
@@ -146,11 +138,6 @@ impl LatencyHistogram {
     /// The largest latency in ns (to three digits), or `None` for an empty histogram.
     pub fn max_ns(&self) -> Option<u64> {
         (!self.is_empty()).then(|| self.counters().max())
-    }
-
-    /// How many latencies are at most `latency_ns` (to three digits).
-    pub fn count_at_or_below(&self, latency_ns: u64) -> u64 {
-        (self.counters().quantile_below(latency_ns) * self.count() as f64).round() as u64
     }
 
     /// The HDR V2 encoding in base64.
@@ -280,7 +267,6 @@ mod tests {
         }
         let p95 = histogram.quantile_ns(0.95).unwrap() as f64;
         assert!((p95 / 950e6 - 1.0).abs() < 1e-3, "{p95}");
-        assert_eq!(histogram.count_at_or_below(500_000_000), 500);
     }
 
     #[test]
