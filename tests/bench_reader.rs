@@ -364,7 +364,7 @@ async fn a_build_that_fails_tells_no_secret_and_does_nothing_to_the_terminal() -
     write("tiny.rs", "fn main() {}\n")?;
     write(
         "build.rs",
-        r#"fn main() { eprintln!("\x1b[2Jtoken=hun\x1b[1mter2 and \x07"); std::process::exit(1) }"#,
+        r#"fn main() { eprintln!("\x1b[2Jtoken=hun\x1b[1mter2."); std::process::exit(1) }"#,
     )?;
     let secrets = BTreeMap::from([("TOKEN".to_owned(), "hunter2".to_owned())]);
     let error = build(
@@ -379,7 +379,7 @@ async fn a_build_that_fails_tells_no_secret_and_does_nothing_to_the_terminal() -
     .err()
     .ok_or("it was built")?;
     let text = error.to_string();
-    assert!(text.contains("token={$env.TOKEN} and \u{fffd}"), "{text}");
+    assert!(text.contains("token={$env.TOKEN}."), "{text}");
     assert!(!text.contains('\u{1b}'), "{text:?}");
     Ok(())
 }

@@ -531,7 +531,7 @@ mod tests {
                     sample(2, 1),
                     sample(3, 5),
                     sample(4, 3),
-                    sample(13, 99),
+                    sample(21, 99),
                 ],
             }],
             probes: vec![ProbeSeries {
