@@ -3,6 +3,8 @@
 //! `cache/get_hot_moka` is the first tier's crate alone, so that the difference to `cache/get_hot` is
 //! what this layer costs.
 
+mod common;
+
 use std::convert::Infallible;
 use std::hint::black_box;
 use std::sync::Arc;
@@ -13,7 +15,6 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use futures_util::future::join_all;
 use plimsoll::datalayer::cache::{Kind, MemoryTier, SecondTier, TieredCache};
 use plimsoll::datalayer::config::CacheSettings;
-use tokio::runtime::{Builder, Runtime};
 
 /// The size of a JSON object with a dozen fields.
 const VALUE_BYTES: usize = 512;
@@ -23,7 +24,7 @@ const KEYS: usize = 1024;
 const TASKS: usize = 32;
 
 fn benches(criterion: &mut Criterion) {
-    let runtime = runtime();
+    let runtime = common::runtime();
     let mut group = criterion.benchmark_group("cache");
     let value = Bytes::from(vec![b'x'; VALUE_BYTES]);
     let keys: Vec<String> = (0..KEYS)
@@ -90,23 +91,9 @@ fn benches(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// One thread: what is measured is work, not the scheduling of a busy machine.
-fn runtime() -> Runtime {
-    Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime can be built")
-}
-
 criterion_group! {
     name = cache;
-    config = Criterion::default()
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs(1))
-        .sample_size(20)
-        // Plimsoll reads the samples and draws its own pictures; this keeps the executable quick.
-        .nresamples(10_000)
-        .without_plots();
+    config = common::config();
     targets = benches
 }
 criterion_main!(cache);

@@ -13,6 +13,7 @@ pub mod load;
 pub mod bench;
 pub mod machine;
 mod metrics;
+mod watch;
 mod execute;
 
 pub use self::execute::{ExecuteError, SubjectEngine};
