@@ -127,7 +127,7 @@ async fn run_benches(
     plan.root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/bench-crate");
     // Kept from one run of the tests to the next, so that criterion is compiled once.
     let target_dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-crate");
-    let mut engine = engine().with_bench_target_dir(target_dir);
+    let mut engine = engine().with_target_dir(target_dir);
     engine.build(plan, &|_| ()).await.unwrap();
     let (_stop, never) = watch::channel(false);
     engine.run(plan, never, observe).await.unwrap()

@@ -88,9 +88,9 @@ pub(super) enum Command {
         after_help = "Examples:\n  plimsoll run                                   everything in scenarios/\n  plimsoll run scenarios/mixed-workload.toml --runs 5\n  plimsoll run scenarios/mixed-workload.toml --variant servers"
     )]
     Run(RunArgs),
-    /// Run scenarios and judge them against the stored baseline.
+    /// Run scenarios and judge them against another revision, or against the stored baseline.
     #[command(
-        after_help = "Examples:\n  plimsoll gate scenarios/quickstart.toml\n  plimsoll gate --strict --require-baseline      everything in scenarios/"
+        after_help = "Examples:\n  plimsoll gate --against origin/main            both revisions, run in alternation here\n  plimsoll gate --against v1.2 scenarios/quickstart.toml --budget 15m\n  plimsoll gate scenarios/quickstart.toml        against baselines/\n  plimsoll gate --strict --require-baseline      everything in scenarios/"
     )]
     Gate(GateArgs),
     /// Compare runs that were saved before.
@@ -117,8 +117,10 @@ pub(super) enum Command {
         after_help = "Example:\n  plimsoll schema > scenario.schema.json       for your editor"
     )]
     Schema(SchemaArgs),
-    /// List scenarios with what they do, or the sessions in the store.
-    #[command(after_help = "Examples:\n  plimsoll list\n  plimsoll list --sessions")]
+    /// List scenarios with what they do, or the sessions and runs in the store.
+    #[command(
+        after_help = "Examples:\n  plimsoll list\n  plimsoll list --sessions\n  plimsoll list --runs latest"
+    )]
     List(ListArgs),
     /// Say what makes measurements on this machine noisy.
     #[command(after_help = "Example:\n  plimsoll doctor")]
@@ -214,6 +216,50 @@ pub(super) struct GateArgs {
     /// How strictly.
     #[command(flatten)]
     pub(super) strictness: Strictness,
+    /// Against another revision.
+    #[command(flatten)]
+    pub(super) against: AgainstArgs,
+}
+
+/// Options of `gate --against`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct AgainstArgs {
+    /// Build this revision and the tree as it is now, and run both in alternation on this machine.
+    #[arg(
+        long,
+        value_name = "REV",
+        conflicts_with = "runs",
+        help_heading = "Against a revision"
+    )]
+    pub(super) against: Option<String>,
+    /// Pairs of runs, one of each revision [default: the scenario's runs].
+    #[arg(long, value_name = "N", requires = "against", value_parser = clap::value_parser!(u32).range(2..=1000), help_heading = "Against a revision")]
+    pub(super) pairs: Option<u32>,
+    /// While something is inconclusive, add pairs, twice at most, as far as this time for a scenario's pairs
+    /// goes: 15m. Each of the three looks is then judged at a third of the level.
+    #[arg(
+        long,
+        value_name = "TIME",
+        requires = "against",
+        help_heading = "Against a revision"
+    )]
+    pub(super) budget: Option<String>,
+    /// What decides in which order the runs of a pair are made [default: another one each time].
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "against",
+        help_heading = "Against a revision"
+    )]
+    pub(super) seed: Option<u64>,
+    /// Where both revisions are checked out and built, kept from one call to the next [default: the user's cache folder].
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "PLIMSOLL_WORKTREES",
+        help_heading = "Against a revision"
+    )]
+    pub(super) worktrees: Option<PathBuf>,
 }
 
 /// Options of `compare`.
@@ -349,6 +395,9 @@ pub(super) struct ListArgs {
     /// The sessions in the store instead.
     #[arg(long, conflicts_with = "files")]
     pub(super) sessions: bool,
+    /// The runs of a session in the store instead, oldest first; `latest` is the newest session.
+    #[arg(long, value_name = "SESSION", conflicts_with_all = ["files", "sessions", "metrics"])]
+    pub(super) runs: Option<String>,
     /// With each scenario, every metric that a gate can name.
     #[arg(long)]
     pub(super) metrics: bool,

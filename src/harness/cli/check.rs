@@ -1,7 +1,6 @@
 //! `plimsoll check` and `plimsoll schema`: what is wrong with scenario files, and what is right.
 
 use crate::harness::gate::exit;
-use crate::harness::model::Run;
 use crate::harness::report::json;
 use crate::harness::scenario;
 
@@ -52,7 +51,7 @@ pub(super) fn schema(output: &Output, args: &SchemaArgs) -> Result<u8, Failure> 
         SchemaOf::Scenario => json::render(&scenario::schema()),
         SchemaOf::Verdict => json::render(&json::verdict_schema()),
         SchemaOf::Report => json::render(&json::report_schema()),
-        SchemaOf::Run => json::render(&schemars::schema_for!(Run)),
+        SchemaOf::Run => json::render(&json::run_schema()),
     };
     output.answer(&text)?;
     Ok(exit::PASS)

@@ -91,12 +91,15 @@ pub(super) fn explain(failure: &Failure, output: &Output) -> u8 {
             writeln!(stderr, "{open}error{close}: {what}\n  help: {remedy}")
         }
         Failure::Scenario(rendered) => writeln!(stderr, "{rendered}"),
-        Failure::Tool(what) => writeln!(stderr, "{open}error{close}: {what}"),
+        Failure::Tool(what) | Failure::NoBase(what) => {
+            writeln!(stderr, "{open}error{close}: {what}")
+        }
         Failure::BrokenPipe => Ok(()),
     };
     match failure {
         Failure::Usage(..) | Failure::Scenario(_) => exit::USAGE,
         Failure::Tool(_) => exit::FAILURE,
+        Failure::NoBase(_) => exit::NO_BASELINE,
         Failure::BrokenPipe => exit::PASS,
     }
 }

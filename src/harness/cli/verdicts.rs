@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use crate::harness::compare::{Comparison, Design, Settings, compare};
-use crate::harness::gate::{Evidence, Policy, Verdict, Warning, judge};
+use crate::harness::compare::{Comparison, Settings, compare};
+use crate::harness::gate::{Evidence, Policy, Verdict, Warning, exit, judge};
 use crate::harness::model::{FingerprintDifference, LatencyHistogram, Run};
 use crate::harness::report::terminal::{self, TerminalStyle};
 use crate::harness::report::{BaseLatency, ReportInput, html, json, text, words};
@@ -26,8 +26,8 @@ pub(super) struct Case<'a> {
     pub(super) head: &'a Source,
     /// What it is compared with.
     pub(super) base: Option<&'a Source>,
-    /// How the arms were measured.
-    pub(super) design: Design,
+    /// How the arms are compared.
+    pub(super) settings: Settings,
     /// What the reader should know besides.
     pub(super) notes: Vec<String>,
     /// Command lines that make this again.
@@ -71,21 +71,37 @@ impl<'a> Case<'a> {
         let settings = Settings {
             base_label: base.label.clone(),
             head_label: self.head.label.clone(),
-            ..Settings::new(self.design)
+            ..self.settings.clone()
         };
         Some(compare(&base.runs, &self.head.runs, &settings))
     }
 }
 
 impl Judged<'_> {
+    /// Takes the power to fail from the verdict, and says why.
+    pub(super) fn show_only(&mut self, why: &str) {
+        self.verdict.exit_code = exit::PASS;
+        self.verdict.warnings.push(Warning::Note {
+            text: why.to_owned(),
+        });
+    }
+
     /// The HTML page, written as a whole or not at all.
     pub(super) fn write_page(&self, path: &Path) -> Result<(), Failure> {
         files::write_text(path, &html::render(&self.input(None)))
             .map_err(|error| Failure::tool("writing the report", &error))
     }
 
-    /// The answer on stdout: the summary for a person, or the verdict as one line of JSON.
+    /// The answer on stdout: the summary for a person, or the verdict as one line of JSON. A reader
+    /// who went away doesn't change what the exit code has to say.
     pub(super) fn answer(&self, output: &Output, page: Option<&Path>) -> Result<(), Failure> {
+        match self.say(output, page) {
+            Err(Failure::BrokenPipe) => Ok(()),
+            said => said,
+        }
+    }
+
+    fn say(&self, output: &Output, page: Option<&Path>) -> Result<(), Failure> {
         if output.is_json() {
             return output.answer_json(&self.verdict);
         }

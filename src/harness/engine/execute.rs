@@ -31,7 +31,7 @@ pub(super) type Observe<'run> = &'run (dyn Fn(Progress) + Send + Sync);
 pub struct SubjectEngine {
     exe: PathBuf,
     environment: BTreeMap<String, String>,
-    bench_target_dir: Option<PathBuf>,
+    target_dir: Option<PathBuf>,
     benches: Vec<Built>,
     /// Whether a run was made: from then on, a target that is gone is a result and no mistake.
     has_run: bool,
@@ -87,16 +87,17 @@ impl SubjectEngine {
         Self {
             exe,
             environment,
-            bench_target_dir: None,
+            target_dir: None,
             benches: Vec::new(),
             has_run: false,
         }
     }
 
-    /// Builds benches in a target directory of their own.
-    pub fn with_bench_target_dir(self, target_dir: PathBuf) -> Self {
+    /// The same for one of several checkouts of a project: cargo keeps what it builds of this one in
+    /// `target_dir`, whatever the environment says.
+    pub fn with_target_dir(self, target_dir: PathBuf) -> Self {
         Self {
-            bench_target_dir: Some(target_dir),
+            target_dir: Some(target_dir),
             ..self
         }
     }
@@ -125,7 +126,8 @@ impl SubjectEngine {
             plan.root.clone(),
             self.secrets(plan)?,
             http::client().map_err(ExecuteError::Client)?,
-        ))
+        )
+        .with_target_dir(self.target_dir.clone()))
     }
 
     async fn run_loads(
@@ -308,7 +310,7 @@ impl Engine for SubjectEngine {
         let redactor = Redactor::new(&self.secrets(plan)?);
         self.benches.clear();
         for bench in &plan.benches {
-            let target_dir = self.bench_target_dir.as_deref();
+            let target_dir = self.target_dir.as_deref();
             let built = bench::build(&self.exe, bench, &plan.root, target_dir, &redactor, observe);
             self.benches.push(built.await?);
         }

@@ -7,6 +7,8 @@ mod cores;
 mod secrets;
 mod redact;
 mod http;
+mod apart;
+pub mod checkout;
 pub mod process;
 pub mod probe;
 pub mod load;

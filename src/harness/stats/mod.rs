@@ -22,13 +22,15 @@ mod sessions;
 mod stored;
 mod proportion;
 mod multiple;
+mod alternation;
 
 #[cfg(test)]
 mod vectors;
 #[cfg(test)]
 mod null;
 
-pub use estimate::{ALPHA, Estimate, POWER, pairs_needed};
+pub use alternation::{First, alternation};
+pub use estimate::{ALPHA, Estimate, LOOKS, POWER, pairs_needed};
 pub use multiple::{FDR, benjamini_hochberg};
 pub use order::{mean, quantile, variance};
 pub use paired::{PRIOR_DF, Prior, SIGNED_RANK_FROM, moderated_t, paired};

@@ -124,7 +124,9 @@ pub enum StoreError {
         location: String,
     },
     /// No run has this id or prefix.
-    #[error("no run `{id}` in the history {location}; `plimsoll list` shows what is there")]
+    #[error(
+        "no run `{id}` in the history {location}; `plimsoll list --sessions` names the sessions, `plimsoll list --runs SESSION` the runs of one"
+    )]
     NotFound {
         /// What was asked for.
         id: String,

@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::sync::watch;
 
 use crate::harness::engine::redact::Redactor;
+use crate::harness::model::steers;
 
 /// How many lines are remembered.
 const KEPT_LINES: usize = 40;
@@ -135,7 +136,7 @@ pub(in crate::harness::engine) fn clean(lines: &str, redactor: &Redactor) -> Str
 fn clean_line(line: &str, redactor: &Redactor) -> String {
     let plain = anstream::adapter::strip_str(line).to_string();
     redactor.redact(&plain).replace(
-        |character: char| character.is_control() && character != '\t',
+        |character: char| steers(character) && character != '\t',
         "\u{fffd}",
     )
 }
