@@ -313,7 +313,7 @@ fn one_gate_at_a_time_and_nothing_left_after_an_interrupt() -> Tested {
 #[test]
 fn what_is_inconclusive_gets_more_pairs_within_the_budget() -> Tested {
     let repository = Repository::new()?;
-    repository.project.write("delay.source", "0.005 0.060\n")?;
+    repository.project.write("delay.source", "0.005 0.030\n")?;
     repository.commit("be unreliable")?;
     let budget = ["--against", "HEAD", "--budget", "40s", "--seed", "7"];
     let (verdicts, said) = repository.gate(&budget, 0)?;

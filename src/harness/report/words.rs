@@ -297,6 +297,21 @@ pub fn invalid(reason: &InvalidReason) -> Spoken {
             ),
             "Lower the rate, or give the generator more cores",
         ),
+        InvalidReason::GeneratorExhausted {
+            load,
+            failures,
+            message,
+        } => Spoken {
+            detail: text::block(message),
+            ..Spoken::new(
+                format!(
+                    "the generator of load {} had no file or port left for {}",
+                    name(load),
+                    format::counted(*failures, "request"),
+                ),
+                "Raise the hard limit on open files (`ulimit -Hn` shows it), or let fewer users wait at once: lower `max_in_flight` or `users`. Ports run out where the target closes each connection: let it keep them open",
+            )
+        },
         InvalidReason::GeneratorFailed { load, message } => Spoken {
             detail: text::block(message),
             ..Spoken::new(
@@ -328,6 +343,14 @@ pub fn invalid(reason: &InvalidReason) -> Spoken {
                 "Its last lines say why; no fault of the scenario stopped it",
             )
         },
+        InvalidReason::TargetUnreachable { url, cause } => Spoken::new(
+            format!(
+                "nothing answers at the target {} any more: {}",
+                text::shown(url, MAX_SHOWN_CHARS),
+                text::shown(cause, MAX_SHOWN_CHARS),
+            ),
+            "It was there for an earlier run of this session: its own log says why it ended. Start it, and run again",
+        ),
         InvalidReason::NothingMeasured { load } => Spoken::new(
             format!(
                 "load {} ended without one iteration in the measure phase",
@@ -379,6 +402,7 @@ pub fn phase(phase: Phase) -> &'static str {
 pub fn error_kind(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::Connect => "no connection",
+        ErrorKind::Exhausted => "the generator's own limit",
         ErrorKind::Closed => "connection closed early",
         ErrorKind::Timeout => "timeout",
         ErrorKind::Protocol => "not proper HTTP",

@@ -657,8 +657,8 @@ static PHASES: TableSpec = TableSpec {
         key(
             "drain",
             Duration,
-            Default("10s"),
-            "How long requests in flight at the end may take.",
+            Default("the longest `timeout` of a step"),
+            "How long requests in flight at the end may take; one that takes longer is a failed one.",
         ),
     ],
     rules: &[],

@@ -32,7 +32,11 @@ pub(super) struct Load<'a> {
     pub(super) has_flow: bool,
 }
 
-pub(super) fn phases(table: &DeTable<'_>, problems: &mut Problems<'_>) -> Phases {
+pub(super) fn phases(
+    table: &DeTable<'_>,
+    flows: &BTreeMap<String, FlowPlan>,
+    problems: &mut Problems<'_>,
+) -> Phases {
     let table = raw::table(table, "phases").map(|(table, _)| table);
     let mut is_right = true;
     let mut duration = |key: &str, default_ns: u64| {
@@ -47,11 +51,15 @@ pub(super) fn phases(table: &DeTable<'_>, problems: &mut Problems<'_>) -> Phases
         is_right &= read.is_some_and(|ns| ns > 0 || key != "measure");
         read.unwrap_or(default_ns)
     };
+    // Whatever is sent before the end can then be answered or run into its timeout. Users without a
+    // request leave at once, so a server that answers makes nobody wait.
+    let steps = flows.values().flat_map(|flow| &flow.steps);
+    let longest_ns = steps.map(|step| step.timeout_ns).max().unwrap_or(0);
     let plan = PhasePlan {
         warmup_ns: duration("warmup", 5 * SECOND_NS),
         measure_ns: duration("measure", 30 * SECOND_NS),
         cooldown_ns: duration("cooldown", 0),
-        drain_ns: duration("drain", 10 * SECOND_NS),
+        drain_ns: duration("drain", longest_ns),
     };
     Phases { plan, is_right }
 }

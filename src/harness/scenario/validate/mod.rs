@@ -50,7 +50,7 @@ pub(crate) fn validate(
     let variants = variants(table, problems);
     let feeds = feeds::read(table, place, problems);
     let flows = flows::read(table, &feeds, problems);
-    let phases = loads::phases(table, problems);
+    let phases = loads::phases(table, &flows, problems);
     let loads = loads::read(table, &flows, &phases, problems);
     let processes = processes::read(table, &variants, problems);
     let url = url(table, problems);
