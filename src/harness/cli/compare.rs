@@ -12,7 +12,7 @@ use super::failure::Failure;
 use super::output::Output;
 use super::sources::{Places, Source};
 use super::verdicts::{Case, comparable, page_path};
-use super::workspace;
+use super::{waivers, workspace};
 
 /// Said where there is nothing to judge by.
 const NOT_JUDGED: &str = "no gate judges these runs: name their scenario with --scenario";
@@ -38,7 +38,11 @@ pub(super) async fn run(
     part_arms(&mut base, &mut head)?;
     let design = design(args.paired, &mut base, &mut head)?;
     let plan = plan_of(args.scenario.as_deref(), &head.runs[0], output)?;
-    let mut policy = policy_of(plan.as_ref(), &head.runs[0]);
+    let mut policy = policy_of(plan.as_ref(), &head.runs[0], output)?;
+    let mut anchors = Vec::new();
+    if args.base == "baseline" {
+        anchors = places.anchors_for(&head.runs[0])?.0;
+    }
     if !args.gate.is_empty() {
         policy.gates = gates(&args.gate, args.regress.as_deref())?;
     }
@@ -63,7 +67,8 @@ pub(super) async fn run(
             shell_words::quote(&args.head)
         )],
     }
-    .judge();
+    .judge()
+    .beside(&anchors);
     if let Some(page) = &args.html {
         judged.write_page(page)?;
     }
@@ -99,7 +104,11 @@ pub(super) async fn report(
         None => Design::Stored,
     };
     let plan = plan_of(args.scenario.as_deref(), &first, output)?;
-    let mut policy = policy_of(plan.as_ref(), &first);
+    let mut policy = policy_of(plan.as_ref(), &first, output)?;
+    let mut anchors = Vec::new();
+    if matches!(args.base.as_deref(), None | Some("baseline")) {
+        anchors = places.anchors_for(&first)?.0;
+    }
     if base.is_none() {
         for gate in &mut policy.gates {
             gate.regress = None;
@@ -127,19 +136,25 @@ pub(super) async fn report(
             shell_words::quote(&args.runs)
         )],
     }
-    .judge();
+    .judge()
+    .beside(&anchors);
     judged.write_page(&page)?;
     judged.answer_report(output, Some(&page))?;
     Ok(0)
 }
 
-/// What a scenario demands of its runs, or nothing.
-fn policy_of(plan: Option<&Plan>, run: &Run) -> Policy {
-    let without_plan = || Policy {
-        scenario: run.scenario.clone(),
-        ..Policy::default()
+/// What a scenario demands of its runs, with the waivers of its project; or nothing.
+fn policy_of(plan: Option<&Plan>, run: &Run, output: &Output) -> Result<Policy, Failure> {
+    let Some(plan) = plan else {
+        return Ok(Policy {
+            scenario: run.scenario.clone(),
+            ..Policy::default()
+        });
     };
-    plan.map_or_else(without_plan, Policy::of)
+    Ok(Policy {
+        waivers: waivers::on(plan, output)?,
+        ..Policy::of(plan)
+    })
 }
 
 /// Where runs were labelled when they were made, the base's side keeps those of the base and the

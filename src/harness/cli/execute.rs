@@ -1,14 +1,14 @@
 //! What `run` and `gate` have in common: choose scenarios, measure each in a session, judge, report.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::harness::compare::Design;
 use crate::harness::engine::{SubjectEngine, machine};
-use crate::harness::gate::{Policy, exit};
+use crate::harness::gate::{Policy, Waivers, exit};
 use crate::harness::model::{Arm, Run};
 use crate::harness::scenario::Plan;
 use crate::harness::store::{History, files};
@@ -21,7 +21,7 @@ use super::session::{Labels, git_revision, measure};
 use super::sources::{Places, Source};
 use super::start::explain;
 use super::verdicts::{Case, comparable, page_path};
-use super::workspace;
+use super::{waivers, workspace};
 
 /// What is asked of the runs.
 #[derive(Debug, Clone, Copy)]
@@ -51,8 +51,50 @@ pub(super) async fn execute(
     asked: Asked,
     label: &Label,
 ) -> Result<u8, Failure> {
-    let chosen = workspace::choose(&selection.scenarios, output)?;
-    let mut plans = workspace::plans(&chosen, selection.variant.as_deref(), output)?;
+    let plans = runnable(&selection.scenarios, selection.variant.as_deref(), output)?;
+    // Before anything is measured: a mistake in the waivers must not cost the runs.
+    let waived = match asked {
+        Asked::Limits => vec![Waivers::default(); plans.len()],
+        Asked::Baseline(_) => plans
+            .iter()
+            .map(|plan| waivers::on(plan, output))
+            .collect::<Result<_, _>>()?,
+    };
+    let history = workspace::history(global).await?;
+    let stop = stop_on_signal()?;
+    let mut codes = Vec::new();
+    for (plan, waivers) in plans.iter().zip(waived) {
+        let case = Session {
+            output,
+            selection,
+            asked,
+            label,
+            history: &history,
+            session: label.session.clone().unwrap_or_else(new_session),
+        };
+        match case.run(plan, waivers, &stop).await {
+            Ok(code) => codes.push(code),
+            Err(Failure::BrokenPipe) => return Err(Failure::BrokenPipe),
+            // The other scenarios are not to blame.
+            Err(failure) => codes.push(explain(&failure, output)),
+        }
+        if *stop.borrow() {
+            break;
+        }
+    }
+    history.close().await;
+    Ok(exit::worst(codes))
+}
+
+/// The plans that a call means and that this machine can run. What is passed over is said; where it
+/// was named, it is an error.
+pub(super) fn runnable(
+    scenarios: &[PathBuf],
+    variant: Option<&str>,
+    output: &Output,
+) -> Result<Vec<Plan>, Failure> {
+    let chosen = workspace::choose(scenarios, output)?;
+    let mut plans = workspace::plans(&chosen, variant, output)?;
     let mut missing = Vec::new();
     plans.retain(|plan| match missing_program(plan) {
         Some(text) => {
@@ -76,30 +118,25 @@ pub(super) async fn execute(
             "see what there is: plimsoll list; or name a scenario file",
         ));
     }
-    let history = workspace::history(global).await?;
-    let stop = stop_on_signal()?;
-    let mut codes = Vec::new();
-    for plan in &plans {
-        let case = Session {
-            output,
-            selection,
-            asked,
-            label,
-            history: &history,
-            session: label.session.clone().unwrap_or_else(new_session),
-        };
-        match case.run(plan, &stop).await {
-            Ok(code) => codes.push(code),
-            Err(Failure::BrokenPipe) => return Err(Failure::BrokenPipe),
-            // The other scenarios are not to blame.
-            Err(failure) => codes.push(explain(&failure, output)),
-        }
-        if *stop.borrow() {
-            break;
-        }
-    }
-    history.close().await;
-    Ok(exit::worst(codes))
+    Ok(plans)
+}
+
+/// A session with the engine that runs real things on this machine.
+pub(super) async fn measure_here(
+    output: &Output,
+    plan: &Plan,
+    runs: u32,
+    labels: &Labels,
+    stop: &watch::Receiver<bool>,
+    save: impl AsyncFnMut(&Run) -> Result<(), Failure>,
+) -> Result<Vec<Run>, Failure> {
+    let executable = std::env::current_exe()
+        .map_err(|error| Failure::tool("finding this program's own file", &error))?;
+    let mut engine = SubjectEngine::new(executable, environment());
+    let live = Live::new(*output);
+    let runs = measure(&mut engine, plan, runs, labels, stop, &live, save).await;
+    live.finish();
+    runs
 }
 
 struct Session<'a> {
@@ -112,7 +149,12 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    async fn run(&self, plan: &Plan, stop: &watch::Receiver<bool>) -> Result<u8, Failure> {
+    async fn run(
+        &self,
+        plan: &Plan,
+        waivers: Waivers,
+        stop: &watch::Receiver<bool>,
+    ) -> Result<u8, Failure> {
         let head = self.measured(plan, stop).await?;
         let Some(first) = head.runs.first() else {
             self.output
@@ -134,6 +176,8 @@ impl Session<'_> {
             (Err(failure), Asked::Baseline(_)) => return Err(failure),
         };
         let mut policy = Policy::of(plan);
+        policy.waivers = waivers;
+        let mut anchors = Vec::new();
         let notes = match self.asked {
             Asked::Limits => {
                 for gate in &mut policy.gates {
@@ -145,7 +189,9 @@ impl Session<'_> {
                 policy.strict = strictness.strict;
                 policy.beyond_margin = strictness.beyond_margin;
                 policy.require_baseline = strictness.require_baseline;
-                notes
+                let (comparable, passed_over) = places.anchors_for(first)?;
+                anchors = comparable;
+                notes.into_iter().chain(passed_over).collect()
             }
         };
         let judged = Case {
@@ -157,7 +203,8 @@ impl Session<'_> {
             notes,
             commands: self.commands(plan, first),
         }
-        .judge();
+        .judge()
+        .beside(&anchors);
         judged.write_page(&page)?;
         judged.answer(self.output, Some(&page))?;
         Ok(judged.verdict.exit_code)
@@ -179,18 +226,13 @@ impl Session<'_> {
             Asked::Limits => 1,
             Asked::Baseline(_) => plan.runs,
         });
-        let executable = std::env::current_exe()
-            .map_err(|error| Failure::tool("finding this program's own file", &error))?;
-        let mut engine = SubjectEngine::new(executable, environment());
-        let live = Live::new(*self.output);
-        let runs = measure(&mut engine, plan, runs, &labels, stop, &live, async |run| {
+        let runs = measure_here(self.output, plan, runs, &labels, stop, async |run| {
             self.save(run).await
         })
-        .await;
-        live.finish();
+        .await?;
         Ok(Source {
             label: format!("session {}", self.session),
-            runs: runs?,
+            runs,
             baseline: None,
         })
     }
@@ -239,7 +281,7 @@ impl Session<'_> {
 }
 
 /// A session's id: readable, sorted by time, unlike any other.
-fn new_session() -> String {
+pub(super) fn new_session() -> String {
     let now = Timestamp::now().strftime("%Y%m%d-%H%M%S").to_string();
     let random = uuid::Uuid::new_v4().simple().to_string();
     format!("{now}-{}", &random[..4])
@@ -247,7 +289,7 @@ fn new_session() -> String {
 
 /// Ctrl-C and SIGTERM end the run early and keep what was measured; a second Ctrl-C ends us at once,
 /// and the supervisors take everything down.
-fn stop_on_signal() -> Result<watch::Receiver<bool>, Failure> {
+pub(super) fn stop_on_signal() -> Result<watch::Receiver<bool>, Failure> {
     use tokio::signal::unix::{SignalKind, signal};
     let listen = |kind| signal(kind).map_err(|error| Failure::tool("listening to signals", &error));
     let mut interrupt = listen(SignalKind::interrupt())?;

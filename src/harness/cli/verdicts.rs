@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::harness::compare::{Comparison, Design, Settings, compare};
 use crate::harness::gate::{Evidence, Policy, Verdict, Warning, judge};
-use crate::harness::model::{FingerprintDifference, LatencyHistogram, Run};
+use crate::harness::model::{LatencyHistogram, Run};
 use crate::harness::report::terminal::{self, TerminalStyle};
 use crate::harness::report::{BaseLatency, ReportInput, html, json, text, words};
 use crate::harness::scenario::Plan;
@@ -14,7 +14,7 @@ use crate::harness::store::{Baseline, BaselineLoad, files};
 
 use super::failure::Failure;
 use super::output::Output;
-use super::sources::{Source, baselines_of};
+use super::sources::{Anchored, Source, baselines_of, in_words};
 
 /// Two arms, or one, with what judges them.
 pub(super) struct Case<'a> {
@@ -45,7 +45,9 @@ pub(super) struct Judged<'a> {
 impl<'a> Case<'a> {
     /// Compares and judges.
     pub(super) fn judge(self) -> Judged<'a> {
-        let comparison = self.comparison();
+        let comparison = self
+            .base
+            .map(|base| compared(base, self.head, self.design));
         let evidence = Evidence {
             base: self.base.map_or(&[], |base| &base.runs),
             head: &self.head.runs,
@@ -65,19 +67,29 @@ impl<'a> Case<'a> {
             base_latency,
         }
     }
+}
 
-    fn comparison(&self) -> Option<Comparison> {
-        let base = self.base?;
-        let settings = Settings {
-            base_label: base.label.clone(),
-            head_label: self.head.label.clone(),
-            ..Settings::new(self.design)
-        };
-        Some(compare(&base.runs, &self.head.runs, &settings))
-    }
+/// Two arms compared.
+fn compared(base: &Source, head: &Source, design: Design) -> Comparison {
+    let settings = Settings {
+        base_label: base.label.clone(),
+        head_label: head.label.clone(),
+        ..Settings::new(design)
+    };
+    compare(&base.runs, &head.runs, &settings)
 }
 
 impl Judged<'_> {
+    /// Holds the head against anchors too, which is shown and decides nothing.
+    pub(super) fn beside(mut self, anchors: &[Anchored]) -> Self {
+        for anchor in anchors {
+            let comparison = compared(&anchor.source, self.case.head, Design::Stored);
+            self.verdict
+                .show_beside(&self.case.policy, &anchor.name, &comparison);
+        }
+        self
+    }
+
     /// The HTML page, written as a whole or not at all.
     pub(super) fn write_page(&self, path: &Path) -> Result<(), Failure> {
         files::write_text(path, &html::render(&self.input(None)))
@@ -173,21 +185,10 @@ pub(super) fn comparable(
     let note = format!(
         "the {} can't be compared with: {}; save a new one: plimsoll baseline save {}",
         base.label,
-        differences
-            .iter()
-            .map(difference)
-            .collect::<Vec<_>>()
-            .join("; "),
+        in_words(&differences),
         head.scenario
     );
     (None, vec![note])
-}
-
-fn difference(difference: &FingerprintDifference) -> String {
-    match difference.field.as_str() {
-        "scenario_hash" => "what the scenario measures has changed since".to_owned(),
-        field => format!("{field} was {}, is {}", difference.base, difference.head),
-    }
 }
 
 /// The latencies of a baseline file, a load at a time. It keeps no service times.
