@@ -65,11 +65,7 @@ fn show(output: &Output, rejections: &[Rejection]) -> Result<(), Failure> {
         return output.answer_json(&all);
     }
     for rejection in rejections {
-        output.answer(&diagnostics::render(
-            rejection,
-            output.colour,
-            output.width,
-        ))?;
+        output.answer(&diagnostics::render(rejection, output.colour, output.width))?;
     }
     Ok(())
 }

@@ -45,9 +45,7 @@ pub(super) struct Judged<'a> {
 impl<'a> Case<'a> {
     /// Compares and judges.
     pub(super) fn judge(self) -> Judged<'a> {
-        let comparison = self
-            .base
-            .map(|base| compared(base, self.head, self.design));
+        let comparison = self.base.map(|base| compared(base, self.head, self.design));
         let evidence = Evidence {
             base: self.base.map_or(&[], |base| &base.runs),
             head: &self.head.runs,

@@ -38,9 +38,10 @@ impl<'v> Renewal<'v> {
     /// A metric whose comparison is advisory, because nothing is known of what lies between sessions,
     /// counts like one that gates: accepting it is a word, losing it unseen is for good.
     pub fn of(verdict: &'v Verdict, accept: &[String]) -> Self {
-        let worse = verdict.metrics.iter().filter(|metric| {
-            metric.margin.is_some() && metric.verdict == MetricOutcome::Regressed
-        });
+        let worse = verdict
+            .metrics
+            .iter()
+            .filter(|metric| metric.margin.is_some() && metric.verdict == MetricOutcome::Regressed);
         let worse = worse.map(|metric| Drifted {
             metric: &metric.name,
             verdict: Some(metric),

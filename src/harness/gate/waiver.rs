@@ -130,8 +130,7 @@ impl Waivers {
                         expires: waiver.expires,
                     });
                 }
-                let is_unmatched =
-                    on.next().is_none() && !one_arm_only().any(|name| is_on(name));
+                let is_unmatched = on.next().is_none() && !one_arm_only().any(|name| is_on(name));
                 is_unmatched.then_some(Warning::WaiverUnmatched { metric })
             })
             .collect()

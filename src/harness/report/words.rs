@@ -260,9 +260,7 @@ pub fn warning(warning: &Warning) -> Spoken {
                 "the waiver on {} is on no metric that has a margin",
                 name(metric)
             ),
-            format!(
-                "Correct its metric in `{WAIVERS_FILE}`, or remove it; limits can't be waived"
-            ),
+            format!("Correct its metric in `{WAIVERS_FILE}`, or remove it; limits can't be waived"),
         ),
         Warning::Crept { metric, anchor } => Spoken::new(
             format!(
@@ -599,10 +597,7 @@ fn waived(metric: &str, verdict: &Verdict) -> Spoken {
     let known = known(metric, verdict)
         .and_then(|(judged, effect)| Some((judged, effect, judged.waiver.as_ref()?)));
     let Some((judged, effect, applied)) = known else {
-        return Spoken::new(
-            format!("{} got worse, which is waived", name(metric)),
-            next,
-        );
+        return Spoken::new(format!("{} got worse, which is waived", name(metric)), next);
     };
     Spoken::new(
         format!(

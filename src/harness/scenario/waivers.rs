@@ -165,7 +165,10 @@ fn check_unique(tables: &[(&DeTable<'_>, Range<usize>)], problems: &mut Problems
                     .report(
                         Code::DuplicateName,
                         metric.span,
-                        format!("two waivers are on `{}` of `{}`", metric.text, scenario.text),
+                        format!(
+                            "two waivers are on `{}` of `{}`",
+                            metric.text, scenario.text
+                        ),
                         "waived a second time",
                     )
                     .related(first.clone(), "first here");
@@ -226,7 +229,11 @@ mod tests {
         check("\"8%\"", "8", &[(Code::OutOfRange, 5)]);
         check("\"8%\"", "true", &[(Code::WrongType, 5)]);
         check("2026-12-31", "\"2026-12-31\"", &[(Code::WrongType, 7)]);
-        check("2026-12-31", "2026-12-31T12:00:00Z", &[(Code::WrongType, 7)]);
+        check(
+            "2026-12-31",
+            "2026-12-31T12:00:00Z",
+            &[(Code::WrongType, 7)],
+        );
         check("mixed-workload", "mixed workload", &[(Code::BadName, 3)]);
         check("mixed-workload", "mixed@", &[(Code::BadName, 3)]);
         check("mixed-workload", "*", &[(Code::BadName, 3)]);
@@ -238,7 +245,11 @@ mod tests {
         );
         check("reason", "#reason", &[(Code::MissingKey, 2)]);
         check("expires", "#expires", &[(Code::MissingKey, 2)]);
-        check("[[waiver]]", "schema = 2\n[[waiver]]", &[(Code::SchemaVersion, 2)]);
+        check(
+            "[[waiver]]",
+            "schema = 2\n[[waiver]]",
+            &[(Code::SchemaVersion, 2)],
+        );
     }
 
     #[test]

@@ -15,8 +15,8 @@ mod review;
 
 pub use self::anchors::{Anchor, AnchorError};
 pub use self::baseline::{
-    AcceptedDrift, BASELINE_FORMAT, Baseline, BaselineChange, BaselineDiff, BaselineError, BaselineLoad,
-    BaselineMetric, BaselineRequest, BaselineRun, BaselineSession,
+    AcceptedDrift, BASELINE_FORMAT, Baseline, BaselineChange, BaselineDiff, BaselineError,
+    BaselineLoad, BaselineMetric, BaselineRequest, BaselineRun, BaselineSession,
 };
 pub use self::files::FileError;
 pub use self::format::{DecodeError, FormatError};
