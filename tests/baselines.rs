@@ -12,7 +12,7 @@ use support::project::Project;
 type Tested = Result<(), Box<dyn Error>>;
 
 const SCENARIO: &str = "shop.toml";
-const METRIC: &str = "load.browse.p50";
+const METRIC: &str = "load.browse.mean";
 
 /// A project with a server whose answers take DELAY_S, and a margin on how long they take.
 fn project(margin: &str) -> Result<Project, Box<dyn Error>> {

@@ -66,6 +66,7 @@ pub fn markdown(input: &RenewalInput<'_>) -> String {
         ));
     }
     parts.extend(tables(input));
+    let parts: Vec<&str> = parts.iter().map(|part| part.trim_end()).collect();
     parts.join("\n\n") + "\n"
 }
 
@@ -139,6 +140,14 @@ fn remarks(input: &RenewalInput<'_>) -> Vec<String> {
             worse(drifted),
             plain(input.reason)
         ));
+    }
+    for reason in &verdict.reasons {
+        if matches!(
+            reason,
+            Reason::Inconclusive { .. } | Reason::NotMeasurable { .. }
+        ) {
+            remarks.push(format!("- Undecided: {}", said(reason)));
+        }
     }
     for metric in named(verdict) {
         if metric.verdict == MetricOutcome::Improved {

@@ -142,15 +142,23 @@ fn anchors(input: &ReportInput<'_>, sheet: &mut Sheet) {
             "Against anchor {} (+ is worse; decides nothing)",
             text::shown(&anchor.name, 40)
         ));
-        let mut metrics: Vec<&MetricVerdict> = anchor.metrics.iter().collect();
-        metrics.sort_by_key(|metric| words::reading_order(metric));
-        let rows: Vec<Vec<Cell>> = metrics
+        let (still, mut moved): (Vec<&MetricVerdict>, Vec<_>) =
+            anchor.metrics.iter().partition(|metric| {
+                matches!(
+                    metric.verdict,
+                    MetricOutcome::Unchanged | MetricOutcome::NotMeasurable
+                )
+            });
+        moved.sort_by_key(|metric| words::reading_order(metric));
+        let rows: Vec<Vec<Cell>> = moved
             .into_iter()
             .map(|metric| {
                 let mut row = metric_row(metric);
-                let tone = metric_tone(metric);
                 row.pop();
-                row.push(toned(words::metric_outcome(metric.verdict), tone));
+                row.push(toned(
+                    words::metric_outcome(metric.verdict),
+                    metric_tone(metric),
+                ));
                 row
             })
             .collect();
@@ -158,7 +166,16 @@ fn anchors(input: &ReportInput<'_>, sheet: &mut Sheet) {
         let heads = [
             "metric", "anchor", "head", "effect", &interval, "margin", "MDE", "verdict",
         ];
-        sheet.table(&heads, &rows);
+        if !rows.is_empty() {
+            sheet.table(&heads, &rows);
+        }
+        if !still.is_empty() {
+            let text = format!(
+                "{} unchanged or not measurable, in the report",
+                format::counted(still.len() as u64, "metric")
+            );
+            sheet.paragraph(GAP, GAP, &text, Tone::Dim);
+        }
     }
 }
 
