@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::harness::compare::Design;
-use crate::harness::gate::Policy;
+use crate::harness::gate::{Policy, Waivers};
 use crate::harness::model::{Arm, Run};
 use crate::harness::scenario::{self, GatePlan, Plan};
 
@@ -45,6 +45,8 @@ pub(super) async fn run(
     }
     if !args.gate.is_empty() {
         policy.gates = gates(&args.gate, args.regress.as_deref())?;
+        // Waivers are exceptions to the scenario's margins, not to those of this call.
+        policy.waivers = Waivers::default();
     }
     policy.strict = args.strictness.strict;
     policy.beyond_margin = args.strictness.beyond_margin;
