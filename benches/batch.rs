@@ -2,6 +2,8 @@
 //!
 //! The database is in memory and emptied between the iterations, so that every one finds the same.
 
+mod common;
+
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,7 +16,7 @@ use plimsoll::datalayer::batch::{
 use plimsoll::datalayer::config::{BatchSettings, PoolSettings};
 use plimsoll::datalayer::dataset::{DatasetId, Generator, RECORDS, ensure};
 use plimsoll::datalayer::pool::Pool;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Runtime;
 
 /// Rows of the bulk insert: a batch as it starts.
 const INSERT_ROWS: usize = 1000;
@@ -24,10 +26,7 @@ const ROWS: u64 = 10_000;
 const DECISIONS: u64 = 1000;
 
 fn benches(criterion: &mut Criterion) {
-    let runtime = Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime can be built");
+    let runtime = common::runtime();
     let settings = BatchSettings::default();
     // What a process uses is asked from the system; a constant keeps that, and whatever else the
     // process does, out of the figures.
@@ -130,13 +129,7 @@ async fn empty(pool: &Pool) {
 
 criterion_group! {
     name = batch;
-    config = Criterion::default()
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs(1))
-        .sample_size(20)
-        // Plimsoll reads the samples and draws its own pictures; this keeps the executable quick.
-        .nresamples(10_000)
-        .without_plots();
+    config = common::config();
     targets = benches
 }
 criterion_main!(batch);

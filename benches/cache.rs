@@ -3,6 +3,8 @@
 //! `cache/get_hot_moka` is the first tier's crate alone, so that the difference to `cache/get_hot` is
 //! what this layer costs.
 
+mod common;
+
 use std::convert::Infallible;
 use std::hint::black_box;
 use std::sync::Arc;
@@ -13,19 +15,20 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use futures_util::future::join_all;
 use plimsoll::datalayer::cache::{Kind, MemoryTier, SecondTier, TieredCache};
 use plimsoll::datalayer::config::CacheSettings;
-use tokio::runtime::{Builder, Runtime};
 
 /// The size of a JSON object with a dozen fields.
 const VALUE_BYTES: usize = 512;
+/// What every loader gives.
+static VALUE: [u8; VALUE_BYTES] = [b'x'; VALUE_BYTES];
 /// Keys in turn: more than the first tier keeps, where it has to miss.
 const KEYS: usize = 1024;
 /// Tasks that miss one key together.
 const TASKS: usize = 32;
 
 fn benches(criterion: &mut Criterion) {
-    let runtime = runtime();
+    let runtime = common::runtime();
     let mut group = criterion.benchmark_group("cache");
-    let value = Bytes::from(vec![b'x'; VALUE_BYTES]);
+    let value = Bytes::copy_from_slice(&VALUE);
     let keys: Vec<String> = (0..KEYS)
         .map(|key| format!("tenant:7:client:{key}"))
         .collect();
@@ -36,7 +39,7 @@ fn benches(criterion: &mut Criterion) {
     runtime.block_on(cache.put(Kind::Detail, hot, value.clone()));
     group.bench_function("get_hot", |bencher| {
         bencher.to_async(&runtime).iter(async || {
-            let loader = async || Ok::<_, Infallible>(value.clone());
+            let loader = async || Ok::<_, Infallible>(Bytes::from_static(&VALUE));
             black_box(
                 cache
                     .get_or_load(Kind::Detail, black_box(hot), loader)
@@ -80,7 +83,7 @@ fn benches(criterion: &mut Criterion) {
             let loader = async || {
                 // One turn of the runtime is enough for all others to arrive.
                 tokio::task::yield_now().await;
-                Ok::<_, Infallible>(value.clone())
+                Ok::<_, Infallible>(Bytes::from_static(&VALUE))
             };
             let all = join_all((0..TASKS).map(|_| cache.get_or_load(Kind::List, hot, loader)));
             black_box(all.await);
@@ -90,23 +93,9 @@ fn benches(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// One thread: what is measured is work, not the scheduling of a busy machine.
-fn runtime() -> Runtime {
-    Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime can be built")
-}
-
 criterion_group! {
     name = cache;
-    config = Criterion::default()
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs(1))
-        .sample_size(20)
-        // Plimsoll reads the samples and draws its own pictures; this keeps the executable quick.
-        .nresamples(10_000)
-        .without_plots();
+    config = common::config();
     targets = benches
 }
 criterion_main!(cache);

@@ -3,15 +3,15 @@
 //! `pool/checkout_sqlx` is sqlx's own pool, which tests a returned connection in the same way, so that
 //! the difference to `pool/checkout` is what permits, counts and time limits cost.
 
+mod common;
+
 use std::hint::black_box;
-use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use futures_util::future::join_all;
 use plimsoll::datalayer::config::PoolSettings;
 use plimsoll::datalayer::pool::Pool;
 use sqlx::sqlite::SqlitePoolOptions;
-use tokio::runtime::Builder;
 
 /// Connections that the contenders share.
 const CONNECTIONS: u32 = 4;
@@ -19,10 +19,7 @@ const CONNECTIONS: u32 = 4;
 const CONTENDERS: u32 = 16;
 
 fn benches(criterion: &mut Criterion) {
-    let runtime = Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime can be built");
+    let runtime = common::runtime();
     let connect = |max_connections| {
         let settings = PoolSettings {
             min_connections: max_connections,
@@ -66,13 +63,7 @@ fn benches(criterion: &mut Criterion) {
 
 criterion_group! {
     name = pool;
-    config = Criterion::default()
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs(1))
-        .sample_size(20)
-        // Plimsoll reads the samples and draws its own pictures; this keeps the executable quick.
-        .nresamples(10_000)
-        .without_plots();
+    config = common::config();
     targets = benches
 }
 criterion_main!(pool);

@@ -212,7 +212,8 @@ async fn a_real_crate_is_built_and_measured() -> Checked {
         stopped.clone(),
         &observe,
     )
-    .await?;
+    .await;
+    assert!(measured.failed.is_none(), "{:?}", measured.failed);
     assert_eq!(
         *seen.lock().map_err(|_| "poisoned")?,
         [("tiny".into(), 1, 2), ("tiny".into(), 2, 2)]
@@ -259,7 +260,8 @@ async fn a_real_crate_is_built_and_measured() -> Checked {
         invocations: 1,
         ..tiny.clone()
     };
-    let measured = measure(exe(), &[filtered], stopped.clone(), &quiet).await?;
+    let measured = measure(exe(), &[filtered], stopped.clone(), &quiet).await;
+    assert!(measured.failed.is_none(), "{:?}", measured.failed);
     assert_eq!(measured.benches.len(), 1);
     let nothing = Built {
         filter: Some("--list".into()),
@@ -267,24 +269,30 @@ async fn a_real_crate_is_built_and_measured() -> Checked {
     };
     let error = measure(exe(), &[nothing], stopped.clone(), &quiet)
         .await
-        .err()
+        .failed
         .ok_or("a filter is no option")?;
     assert!(
         matches!(error, BenchError::NothingMatches { .. }),
         "{error}"
     );
-    let twice = measure(exe(), &[tiny.clone(), tiny], stopped.clone(), &quiet).await;
-    assert!(matches!(twice, Err(BenchError::Twice { .. })), "{twice:?}");
+    let twice = [tiny.clone(), tiny.clone()];
+    let failed = measure(exe(), &twice, stopped.clone(), &quiet).await.failed;
+    assert!(
+        matches!(failed, Some(BenchError::Twice { .. })),
+        "{failed:?}"
+    );
 
     let panics = built("faulty", Some("panics"), 1).await?;
-    let error = measure(exe(), &[panics], stopped.clone(), &quiet)
-        .await
-        .err()
-        .ok_or("a panic went unnoticed")?;
+    let measured = measure(exe(), &[tiny, panics], stopped.clone(), &quiet).await;
+    let error = measured.failed.ok_or("a panic went unnoticed")?;
     assert!(
         error.to_string().contains("this benchmark panics"),
         "{error}"
     );
+    // What came before is kept, and what would have come after is not begun.
+    assert!(!measured.partial);
+    let invocations = measured.benches.iter().map(|one| one.invocations.len());
+    assert_eq!(invocations.collect::<Vec<_>>(), [1; 4]);
 
     let sleeps = built("faulty", Some("sleeps"), 1).await?;
     let short = Built {
@@ -294,7 +302,7 @@ async fn a_real_crate_is_built_and_measured() -> Checked {
     let begun = Instant::now();
     let error = measure(exe(), &[short], stopped, &quiet)
         .await
-        .err()
+        .failed
         .ok_or("it never ends")?;
     assert!(
         matches!(error, BenchError::TimedOut { invocation: 1, .. }),
@@ -308,7 +316,7 @@ async fn a_real_crate_is_built_and_measured() -> Checked {
     let sleeping = [sleeps];
     let (measured, sent) = tokio::join!(measure(exe(), &sleeping, stopped, &quiet), stopper);
     sent?;
-    assert!(measured?.partial);
+    assert!(measured.partial);
     assert!(begun.elapsed() < Duration::from_secs(60));
     let program = sleeping[0].executables[0].path.display().to_string();
     while is_running(&program)? {

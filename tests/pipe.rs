@@ -68,9 +68,7 @@ max = "5s"
 
 #[test]
 fn a_broken_limit_is_exit_10_and_named() -> Tested {
-    let server = PythonServer::start("ok")?;
-    let project = Project::new()?;
-    project.write("slow.toml", &quick("slow", &server.url, "max = \"1us\""))?;
+    let (project, _server) = served("slow", "max = \"1us\"")?;
     let verdict = project.json(&["run", "slow.toml"], 10)?;
     assert_eq!(verdict["verdict"], "fail");
     assert_eq!(verdict["reasons"][0]["kind"], "limit_broken");
@@ -222,9 +220,7 @@ regress = "50%"
 
 #[test]
 fn without_a_baseline_the_gate_says_how_to_save_one() -> Tested {
-    let server = PythonServer::start("ok")?;
-    let project = Project::new()?;
-    project.write("shop.toml", &quick("shop", &server.url, "regress = \"5%\""))?;
+    let (project, _server) = served("shop", "regress = \"5%\"")?;
     let (_, human, _) = project.output(&["gate", "shop.toml", "--runs", "1"], 0)?;
     assert!(human.contains("plimsoll baseline save"), "{human}");
     project.output(
@@ -282,12 +278,7 @@ measure = "1s"
 /// `plimsoll run` without arguments runs what is in scenarios/ and says what it skips and why.
 #[test]
 fn without_arguments_what_is_in_scenarios_is_run() -> Tested {
-    let server = PythonServer::start("ok")?;
-    let project = Project::new()?;
-    project.write(
-        "scenarios/one.toml",
-        &quick("one", &server.url, "max = \"5s\""),
-    )?;
+    let (project, _server) = served("scenarios/one", "max = \"5s\"")?;
     project.write("scenarios/notes.toml", "title = \"not a scenario\"\n")?;
     project.write(
         "scenarios/absent.toml",
@@ -318,12 +309,7 @@ closed = { users = 1 }
 /// An empty gate would be green for the wrong reason.
 #[test]
 fn nothing_to_run_is_no_pass() -> Tested {
-    let server = PythonServer::start("ok")?;
-    let project = Project::new()?;
-    project.write(
-        "scenarios/one.toml",
-        &quick("one", &server.url, "max = \"5s\""),
-    )?;
+    let (project, _server) = served("scenarios/one", "max = \"5s\"")?;
     let (_, _, stderr) = project.output(&["gate", "--variant", "nobodys"], 2)?;
     assert!(
         stderr.contains("nobodys") && stderr.contains("nothing is left to run"),
@@ -335,9 +321,7 @@ fn nothing_to_run_is_no_pass() -> Tested {
 /// Both arms in one session are told apart by their labels, and a run is never compared with itself.
 #[test]
 fn arms_of_one_session_are_told_apart() -> Tested {
-    let server = PythonServer::start("ok")?;
-    let project = Project::new()?;
-    project.write("one.toml", &quick("one", &server.url, "regress = \"500%\""))?;
+    let (project, _server) = served("one", "regress = \"500%\"")?;
     for (arm, pair) in [("base", "1"), ("head", "1"), ("head", "2"), ("base", "2")] {
         project.output(
             &[
@@ -458,11 +442,16 @@ measure = "{measure}"
     )
 }
 
-fn quick(name: &str, url: &str, gate: &str) -> String {
-    format!(
+/// A server in another language, and a project whose scenario `path`.toml keeps two users busy with it
+/// and gates their median.
+fn served(path: &str, gate: &str) -> Result<(Project, PythonServer), Box<dyn Error>> {
+    let server = PythonServer::start("ok")?;
+    let project = Project::new()?;
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let scenario = format!(
         r#"schema = 1
 name = "{name}"
-url = "{url}"
+url = "{}"
 [[flow.browse.step]]
 get = "/"
 [load.browse]
@@ -474,8 +463,11 @@ measure = "2s"
 [[gate]]
 metric = "load.browse.p50"
 {gate}
-"#
-    )
+"#,
+        server.url
+    );
+    project.write(&format!("{path}.toml"), &scenario)?;
+    Ok((project, server))
 }
 
 /// The subject itself, not the supervisor that has its command line among its arguments.

@@ -10,6 +10,7 @@ ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/n
 command -v redis-server >/dev/null || packages+=(redis-server)
 command -v chromium >/dev/null || command -v google-chrome >/dev/null || packages+=(chromium)
 command -v python3 >/dev/null || packages+=(python3)
+command -v git >/dev/null || packages+=(git)
 command -v cc >/dev/null || packages+=(build-essential)
 if [ ${#packages[@]} -gt 0 ]; then
   sudo=""

@@ -5,10 +5,17 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::io::{BufRead, BufReader, Read};
+use std::pin::Pin;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use futures_util::future::join_all;
+use hyper::body::{Body, Frame};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use plimsoll::datalayer::batch::{Row, Value};
@@ -18,6 +25,7 @@ use serde_json::{Value as Json, json};
 use sqlx::Connection as _;
 use support::servers::{Postgres, Redis};
 use tempfile::TempDir;
+use tokio::sync::{mpsc, watch};
 
 const SEED: u64 = 42;
 const RECORD_COUNT: u64 = 2000;
@@ -112,6 +120,31 @@ impl Service {
             .unwrap()
     }
 
+    /// All records in the order of their ids.
+    async fn records(&self) -> Vec<Json> {
+        let export = self.get("/api/v1/records/export?format=ndjson").await;
+        let lines = export.text().await.unwrap();
+        let records = lines.lines();
+        records
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    /// Asks for further generated records.
+    async fn generate(&self, rows: u64) -> Response {
+        let path = format!("/api/v1/records/generate?rows={rows}");
+        self.send(Method::POST, &path, "", "").await
+    }
+
+    /// The memory of the process in bytes, by its name in `/proc/PID/status`.
+    fn memory(&self, name: &str) -> u64 {
+        let status = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(status).unwrap();
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+        kib * 1024
+    }
+
     /// The value of a metric; of all its series together where it has labels.
     async fn metric(&self, name: &str) -> f64 {
         let text = self.get("/metrics").await.text().await.unwrap();
@@ -145,6 +178,62 @@ impl Drop for Service {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Another program that holds the write lock of a service's SQLite file.
+struct Writer(sqlx::SqliteConnection);
+
+impl Writer {
+    async fn holding(data: &str) -> Self {
+        let url = format!("sqlite:{data}/reference.db");
+        let mut outside = sqlx::SqliteConnection::connect(&url).await.unwrap();
+        let begin = sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut outside);
+        begin.await.unwrap();
+        Self(outside)
+    }
+
+    async fn let_go(mut self) {
+        let end = sqlx::raw_sql("ROLLBACK").execute(&mut self.0);
+        end.await.unwrap();
+    }
+}
+
+/// Runs a service that is to refuse, and gives its exit code and all that it said.
+fn refused(arguments: &[&str], env: &[(&str, &str)]) -> (Option<i32>, String) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_refservice"))
+        .args(arguments)
+        .envs(env.iter().copied())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let since = Instant::now();
+    while child.try_wait().unwrap().is_none() && since.elapsed() < PATIENCE {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // One that serves would never end.
+    let _ = child.kill();
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned()
+        + &String::from_utf8_lossy(&output.stdout);
+    (output.status.code(), text)
+}
+
+/// A client as it is written.
+fn a_client() -> Json {
+    json!({
+        "tenant_id": 1, "given_name": "A", "family_name": "B", "email": "a@b", "city": "C",
+        "birth_date": "1990-01-01",
+    })
+}
+
+/// A record as it is loaded, of a client that every dataset of [`SEED`] has.
+fn a_record(records: u64) -> Json {
+    let tenant = Generator::new(SEED, records).tenant_of(7).unwrap();
+    json!({
+        "tenant_id": tenant, "client_id": 7, "diagnosed_on": "2025-01-31", "code": "C50.9",
+        "stage": "II", "city": "Kota \"Baru\", Ambon", "cost_cents": 123,
+    })
 }
 
 async fn json_of(response: Response) -> Json {
@@ -198,6 +287,10 @@ async fn the_service_on_postgres_and_redis_does_all_that_it_should() {
     service.get("/api/v1/clients/150").await;
     service.get("/api/v1/clients/50").await;
     let other = Service::start_ready(&arguments, &[]).await;
+    // It uses what it finds once it has heard of this one.
+    while other.metric("cache_l2_available").await == 0.0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     assert_eq!(x_cache(&other.get("/api/v1/clients/150").await), "hit-l2");
     assert_eq!(x_cache(&other.get("/api/v1/clients/150").await), "hit-l1");
 
@@ -208,6 +301,18 @@ async fn the_service_on_postgres_and_redis_does_all_that_it_should() {
     assert_eq!(x_cache(&answer), "miss");
     let row = Generator::new(7, 1000).rows(&CLIENTS).nth(49).unwrap();
     assert_eq!(json_of(answer).await["email"], Json::from(&row[4]));
+
+    // It takes leave, so that the next one finds the second tier warm.
+    let users = || -> redis::RedisResult<u64> {
+        let mut connection = redis::Client::open(second_tier.as_str())?.get_connection()?;
+        redis::cmd("ZCARD")
+            .arg("refservice:register")
+            .query(&mut connection)
+    };
+    assert_eq!(users(), Ok(3));
+    let (status, log) = third.stop();
+    assert!(status.success(), "{status} {log}");
+    assert_eq!(users(), Ok(2), "{log}");
 
     // Redis away: nothing fails.
     redis.stop().unwrap();
@@ -444,10 +549,7 @@ async fn dashboards(service: &Service) {
 
 async fn loads_and_exports(service: &Service) {
     let tenant = Generator::new(SEED, RECORD_COUNT).tenant_of(7).unwrap();
-    let record = json!({
-        "tenant_id": tenant, "client_id": 7, "diagnosed_on": "2025-01-31", "code": "C50.9",
-        "stage": "II", "city": "Kota \"Baru\", Ambon", "cost_cents": 123,
-    });
+    let record = a_record(RECORD_COUNT);
     let lines = format!("{record}\n\n{record}\r\n").repeat(800);
     let path = "/api/v1/records/bulk";
     let done = service
@@ -493,17 +595,7 @@ async fn loads_and_exports(service: &Service) {
     for (index, record) in expected.iter_mut().enumerate() {
         record["id"] = (index + 1).into();
     }
-    let lines = service
-        .get("/api/v1/records/export?format=ndjson")
-        .await
-        .text()
-        .await
-        .unwrap();
-    let exported: Vec<Json> = lines
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
-    assert_eq!(exported, expected);
+    assert_eq!(service.records().await, expected);
     let text = service
         .get("/api/v1/records/export?format=csv")
         .await
@@ -629,10 +721,7 @@ async fn figures(service: &Service) {
 }
 
 async fn hostile_input(service: &Service) {
-    let client = json!({
-        "tenant_id": 1, "given_name": "A", "family_name": "B", "email": "a@b", "city": "C",
-        "birth_date": "1990-01-01",
-    });
+    let client = a_client();
     let with = |name: &str, value: Json| {
         let mut changed = client.clone();
         changed[name] = value;
@@ -849,6 +938,223 @@ async fn hostile_input(service: &Service) {
     assert_eq!(page["items"].as_array().unwrap().len(), 100);
 }
 
+/// A restart, also one that nobody announced, neither repeats generated records nor leaves any out.
+#[tokio::test]
+async fn generated_records_go_on_after_a_restart() {
+    let folder = TempDir::new().unwrap();
+    let postgres = Postgres::start().unwrap();
+    let (data, database) = (folder.path().display().to_string(), postgres.url());
+    for store in [["--data", &data], ["--database", &database]] {
+        let arguments = [["--records", "1000"], store].concat();
+        let first = Service::start_ready(&arguments, &[]).await;
+        assert_eq!(json_of(first.generate(700).await).await["rows"], 700);
+        // What comes in beside them moves the ids, and nothing else.
+        let record = a_record(1000).to_string();
+        let posted = first.send(
+            Method::POST,
+            "/api/v1/records/bulk",
+            "application/x-ndjson",
+            record,
+        );
+        assert_eq!(json_of(posted.await).await["rows"], 1);
+        assert_eq!(json_of(first.generate(30).await).await["rows"], 30);
+        drop(first);
+        let second = Service::start_ready(&arguments, &[]).await;
+        assert_eq!(json_of(second.generate(300).await).await["rows"], 300);
+        // On PostgreSQL, another process beside it counts with it.
+        let mut expected = 1000 + 700 + 30 + 300;
+        if store[0] == "--database" {
+            let beside = Service::start_ready(&arguments, &[]).await;
+            assert_eq!(json_of(beside.generate(20).await).await["rows"], 20);
+            assert_eq!(json_of(second.generate(20).await).await["rows"], 20);
+            expected += 40;
+        }
+
+        let mut records = second.records().await;
+        let ids: BTreeSet<i64> = records
+            .iter()
+            .map(|row| row["id"].as_i64().unwrap())
+            .collect();
+        assert_eq!(ids.len(), records.len());
+        records.remove(1000 + 700);
+        for record in &mut records {
+            record.as_object_mut().unwrap().remove("id");
+        }
+        let generator = Generator::new(SEED, 1000);
+        let all = generator.records_from(0).take(expected);
+        let all: Vec<Json> = all.map(|row| as_object(RECORDS.unkeyed(), &row)).collect();
+        assert!(records == all, "{store:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_sqlite_file_has_one_service_at_a_time() {
+    let folder = TempDir::new().unwrap();
+    let data = folder.path().display().to_string();
+    let arguments = ["--records", "1000", "--data", &data];
+    let first = Service::start_ready(&arguments, &[]).await;
+    let address = format!("sqlite:{data}/reference.db?mode=rwc");
+    for again in [
+        &arguments[..],
+        &["--records", "2000", "--database", &address],
+    ] {
+        let (code, text) = refused(again, &[]);
+        assert_eq!(code, Some(1), "{text}");
+        let expected = format!("another service is using {data}/reference.db; stop it");
+        assert!(text.contains(&expected), "{text}");
+    }
+    first.get_json("/api/v1/clients?limit=1").await;
+    // Killed, it takes the lock with it; so does one that is told to stop.
+    drop(first);
+    let second = Service::start_ready(&arguments, &[]).await;
+    assert!(second.stop().0.success());
+    Service::start_ready(&arguments, &[]).await;
+}
+
+/// A body of what comes out of a channel.
+struct Fed(mpsc::Receiver<Bytes>);
+
+impl Body for Fed {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let fed = self.0.poll_recv(context);
+        fed.map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
+    }
+}
+
+fn fed() -> (mpsc::Sender<Bytes>, reqwest::Body) {
+    let (feed, body) = mpsc::channel(1);
+    (feed, reqwest::Body::wrap(Fed(body)))
+}
+
+#[tokio::test]
+async fn a_bulk_load_waits_for_its_turn_and_not_for_ever() {
+    let env = [
+        ("REFSERVICE__SERVICE__BULK_LOADS_MAX", "1"),
+        ("REFSERVICE__SERVICE__BULK_WAIT_MS", "200"),
+    ];
+    let service = Service::start_ready(&["--records", "1000"], &env).await;
+    let (path, kind) = ("/api/v1/records/bulk", "application/x-ndjson");
+    let record = a_record(1000).to_string();
+    let (feed, body) = fed();
+    let (first, ()) = tokio::join!(service.send(Method::POST, path, kind, body), async {
+        let since = Instant::now();
+        while service.metric("bulk_loads_active").await < 1.0 {
+            assert!(since.elapsed() < PATIENCE, "the load never began");
+        }
+        let second = service.send(Method::POST, path, kind, record.clone()).await;
+        for refused in [second, service.generate(10).await] {
+            assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(refused.headers()["retry-after"], "1");
+            assert_eq!(json_of(refused).await["error"]["code"], "busy");
+        }
+        // Others are not concerned.
+        service.get_json("/api/v1/clients?limit=1").await;
+        feed.send(record.clone().into()).await.unwrap();
+        drop(feed);
+    });
+    assert_eq!(json_of(first).await["rows"], 1);
+    let next = service.send(Method::POST, path, kind, record).await;
+    assert_eq!(json_of(next).await["rows"], 1);
+    // The turn of a client that goes away is another's.
+    let (_feed, body) = fed();
+    let request = service.http.post(format!("{}{path}", service.base));
+    let request = request.header("content-type", kind);
+    let given_up = request.body(body).timeout(Duration::from_millis(300));
+    assert!(given_up.send().await.unwrap_err().is_timeout());
+    let since = Instant::now();
+    while service.generate(1).await.status() != StatusCode::OK {
+        assert!(since.elapsed() < PATIENCE, "the turn was never given back");
+    }
+}
+
+#[tokio::test]
+async fn the_memory_of_many_bulk_loads_is_that_of_a_few() {
+    const POSTS: usize = 24;
+    const AT_ONCE: usize = 2;
+    const BODY_MIB: usize = 7;
+    let env = [
+        ("REFSERVICE__SERVICE__BULK_LOADS_MAX", "2"),
+        ("REFSERVICE__SERVICE__BULK_WAIT_MS", "60000"),
+    ];
+    let service = Service::start_ready(&["--records", "1000"], &env).await;
+    let before = service.memory("VmRSS");
+    let array = Bytes::from(json!([a_record(1000)]).to_string());
+    let blank = Bytes::from(vec![b' '; 1 << 20]);
+    let (taken, (tell, end)) = (AtomicUsize::new(0), watch::channel(false));
+    let posts = (0..POSTS).map(|_| async {
+        let (feed, body) = fed();
+        let (path, kind) = ("/api/v1/records/bulk", "application/json");
+        let (answer, ()) = tokio::join!(service.send(Method::POST, path, kind, body), async {
+            for _ in 0..BODY_MIB {
+                feed.send(blank.clone()).await.unwrap();
+            }
+            taken.fetch_add(1, Ordering::Relaxed);
+            end.clone().wait_for(|end| *end).await.unwrap();
+            feed.send(array.clone()).await.unwrap();
+            drop(feed);
+        });
+        answer
+    });
+    let (answers, ()) = tokio::join!(join_all(posts), async {
+        let since = Instant::now();
+        while taken.load(Ordering::Relaxed) < AT_ONCE {
+            assert!(since.elapsed() < PATIENCE, "the bodies were never taken");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        // Time for more than these to come in, if they may.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert_eq!(service.metric("bulk_loads_active").await, AT_ONCE as f64);
+        tell.send(true).unwrap();
+    });
+    for answer in answers {
+        assert_eq!(json_of(answer).await["rows"], 1);
+    }
+    assert_eq!(service.metric("bulk_loads_active").await, 0.0);
+    // A body takes up to twice its size while it grows; all of them would be 168 MiB and more.
+    let grown_mib = service.memory("VmHWM").saturating_sub(before) >> 20;
+    assert!(grown_mib < 96, "{grown_mib} MiB");
+    let peak_bytes = service.metric("process_peak_resident_bytes").await;
+    assert!(peak_bytes >= before as f64, "{peak_bytes} of {before}");
+}
+
+#[test]
+fn the_feeds_of_the_scenarios_fit_their_datasets() {
+    let mut posts = csv::Reader::from_path("scenarios/records-1000.csv").unwrap();
+    let posts: Vec<String> = posts.deserialize().map(Result::unwrap).collect();
+    let generator = Generator::new(SEED, 10_000);
+    let expected = generator.records_from(10_000).take(1000);
+    let expected: Vec<Json> = expected
+        .map(|row| as_object(RECORDS.unkeyed(), &row))
+        .collect();
+    assert_eq!(posts.len(), 1);
+    let lines = posts[0].lines();
+    let lines: Vec<Json> = lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines, expected);
+
+    let mut searches = csv::Reader::from_path("scenarios/searches.csv").unwrap();
+    let searches: BTreeSet<String> = searches.deserialize().map(Result::unwrap).collect();
+    let generator = Generator::new(SEED, 100_000);
+    let names: BTreeSet<String> = generator
+        .rows(&CLIENTS)
+        .filter_map(|row| Json::from(&row[3]).as_str().map(str::to_owned))
+        .collect();
+    let finds = |search: &String| names.iter().any(|name| name.starts_with(search.as_str()));
+    assert!(searches.iter().all(finds));
+    assert!(names.iter().all(|name| {
+        searches
+            .iter()
+            .any(|search| name.starts_with(search.as_str()))
+    }));
+}
+
 #[tokio::test]
 async fn until_the_data_are_there_only_liveness_answers() {
     let service = Service::start(&["--records", "300000"], &[]);
@@ -882,16 +1188,8 @@ async fn an_exhausted_pool_is_told_at_once_and_recovers() {
     let service = Service::start_ready(&["--records", "1000", "--data", &data], &env).await;
 
     // A writer outside holds the database's write lock; a write then holds the only connection.
-    let url = format!("sqlite:{data}/reference.db");
-    let mut outside = sqlx::SqliteConnection::connect(&url).await.unwrap();
-    sqlx::raw_sql("BEGIN IMMEDIATE")
-        .execute(&mut outside)
-        .await
-        .unwrap();
-    let client = json!({
-        "tenant_id": 1, "given_name": "A", "family_name": "B", "email": "a@b", "city": "C",
-        "birth_date": "1990-01-01",
-    });
+    let outside = Writer::holding(&data).await;
+    let client = a_client();
     let (write, ()) = tokio::join!(
         service.send(
             Method::POST,
@@ -909,10 +1207,7 @@ async fn an_exhausted_pool_is_told_at_once_and_recovers() {
             assert_eq!(response.headers()["retry-after"], "7");
             assert_eq!(json_of(response).await["error"]["code"], "pool_exhausted");
             assert_eq!(service.metric("pool_timeouts_total").await, 1.0);
-            sqlx::raw_sql("ROLLBACK")
-                .execute(&mut outside)
-                .await
-                .unwrap();
+            outside.let_go().await;
         }
     );
     assert_eq!(write.status(), StatusCode::CREATED);
@@ -940,21 +1235,13 @@ async fn a_change_whose_client_went_away_shows_nevertheless() {
     client["given_name"] = "Changed".into();
 
     // A writer outside keeps the change waiting until its client has gone away.
-    let url = format!("sqlite:{data}/reference.db");
-    let mut outside = sqlx::SqliteConnection::connect(&url).await.unwrap();
-    sqlx::raw_sql("BEGIN IMMEDIATE")
-        .execute(&mut outside)
-        .await
-        .unwrap();
+    let outside = Writer::holding(&data).await;
     let request = service.http.put(format!("{}{path}", service.base));
     let request = request.body(client.to_string());
     let given_up = request.timeout(Duration::from_millis(500)).send().await;
     assert!(given_up.unwrap_err().is_timeout());
     assert_eq!(service.metric("pool_active").await, 1.0, "it never began");
-    sqlx::raw_sql("ROLLBACK")
-        .execute(&mut outside)
-        .await
-        .unwrap();
+    outside.let_go().await;
     let since = Instant::now();
     while service.get_json(path).await["given_name"] != "Changed" {
         assert!(since.elapsed() < PATIENCE, "the change never showed");
@@ -974,26 +1261,15 @@ async fn a_locked_database_is_busy_and_no_fault() {
         ("REFSERVICE_INJECT_DELAY", ""),
     ];
     let service = Service::start_ready(&["--records", "1000", "--data", &data], &env).await;
-    let url = format!("sqlite:{data}/reference.db");
-    let mut outside = sqlx::SqliteConnection::connect(&url).await.unwrap();
-    sqlx::raw_sql("BEGIN IMMEDIATE")
-        .execute(&mut outside)
-        .await
-        .unwrap();
-    let client = json!({
-        "tenant_id": 1, "given_name": "A", "family_name": "B", "email": "a@b", "city": "C",
-        "birth_date": "1990-01-01",
-    });
+    let outside = Writer::holding(&data).await;
+    let client = a_client();
     let path = "/api/v1/clients";
     let answer = service.send(Method::POST, path, "", client.to_string());
     let answer = answer.await;
     assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(answer.headers()["retry-after"], "1");
     assert_eq!(json_of(answer).await["error"]["code"], "busy");
-    sqlx::raw_sql("ROLLBACK")
-        .execute(&mut outside)
-        .await
-        .unwrap();
+    outside.let_go().await;
     let answer = service.send(Method::POST, path, "", client.to_string());
     assert_eq!(answer.await.status(), StatusCode::CREATED);
 }
@@ -1081,11 +1357,8 @@ fn what_cannot_start_says_why_and_never_the_password() {
         (&["--inject-delay", "soon"], 2, "--inject-delay"),
     ];
     for (arguments, code, expected) in cases {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_refservice"));
-        let output = command.args(arguments).envs(env).output().unwrap();
-        let text = String::from_utf8_lossy(&output.stderr).into_owned()
-            + &String::from_utf8_lossy(&output.stdout);
-        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
+        let (ended, text) = refused(arguments, &env);
+        assert_eq!(ended, Some(code), "{arguments:?}: {text}");
         assert!(text.contains(expected), "{arguments:?}: {text}");
         assert!(!text.contains("hunter2"), "{arguments:?}: {text}");
     }

@@ -1,6 +1,5 @@
 //! What the handlers share.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -8,14 +7,15 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::error::{ApiError, LoadError};
 use super::metrics::Metrics;
 use super::settings::Settings;
-use crate::datalayer::batch::{MemorySource, ProcessMemory};
+use crate::datalayer::batch::{BatchError, MemorySource, ProcessMemory};
 use crate::datalayer::cache::{Kind, Tier, TieredCache};
-use crate::datalayer::dataset::{DatasetError, DatasetId, Generator, ensure};
+use crate::datalayer::dataset::{DatasetError, DatasetId, Generator, claim_records, ensure};
 use crate::datalayer::pool::Pool;
 
 /// Exports may hold one connection in so many of the pool, and one at least: a client that reads
@@ -33,10 +33,10 @@ pub(super) struct App {
     /// Added to every request under `/api`, so that tests can plant a regression.
     pub(super) inject_delay: Duration,
     exports: Arc<Semaphore>,
+    bulk_loads: Arc<Semaphore>,
     dataset: DatasetId,
     /// The id of the store; there once the data are.
     store: OnceLock<Uuid>,
-    generated: AtomicU64,
 }
 
 impl App {
@@ -50,6 +50,7 @@ impl App {
         let exports = (settings.pool.max_connections / EXPORT_SHARE).max(1);
         Self {
             exports: Arc::new(Semaphore::new(exports as usize)),
+            bulk_loads: Arc::new(Semaphore::new(settings.service.bulk_loads_max as usize)),
             pool,
             cache,
             settings,
@@ -59,7 +60,6 @@ impl App {
             inject_delay,
             dataset,
             store: OnceLock::new(),
-            generated: AtomicU64::new(0),
         }
     }
 
@@ -89,8 +89,25 @@ impl App {
     }
 
     /// The index of the first of `rows` further records, which nobody else gets.
-    pub(super) fn claim_records(&self, rows: u64) -> u64 {
-        self.generator.shape().records + self.generated.fetch_add(rows, Ordering::Relaxed)
+    pub(super) async fn claim_records(&self, rows: u64) -> Result<u64, BatchError> {
+        claim_records(&self.pool, self.store(), rows).await
+    }
+
+    /// The right to one more bulk load, which goes with its end. Waits for one, for a limited time.
+    pub(super) async fn claim_bulk_load(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        let claim = Arc::clone(&self.bulk_loads).acquire_owned();
+        match timeout(self.settings.service.bulk_wait(), claim).await {
+            Ok(Ok(permit)) => Ok(permit),
+            _ => Err(ApiError::unavailable(
+                "busy",
+                "as many bulk loads as may be are under way already",
+            )),
+        }
+    }
+
+    /// How many bulk loads are under way.
+    pub(super) fn bulk_loads(&self) -> usize {
+        self.settings.service.bulk_loads_max as usize - self.bulk_loads.available_permits()
     }
 
     /// The right to one more export, which goes with its end.
@@ -108,24 +125,28 @@ impl App {
 
     /// A key of this store: services over other stores may share the second tier.
     fn cache_key(&self, key: &str) -> String {
+        format!("{}:{key}", self.store().simple())
+    }
+
+    fn store(&self) -> Uuid {
         let store = self.store.get();
-        let store = store.expect("BUG: the router lets nobody in before the data are there");
-        format!("{}:{key}", store.simple())
+        *store.expect("BUG: the router lets nobody in before the data are there")
     }
 
     /// A JSON answer from the cache, with `X-Cache` to say from where.
     pub(super) async fn cached<F, L>(
-        &self,
+        self: &Arc<Self>,
         kind: Kind,
         key: &str,
         load: F,
     ) -> Result<Response, ApiError>
     where
-        F: FnOnce() -> L + Send,
-        L: Future<Output = Result<Bytes, LoadError>> + Send,
+        F: FnOnce(Arc<Self>) -> L + Send + 'static,
+        L: Future<Output = Result<Bytes, LoadError>> + Send + 'static,
     {
         let key = self.cache_key(key);
-        let (body, tier) = self.cache.get_or_load(kind, &key, load).await?;
+        let app = Arc::clone(self);
+        let (body, tier) = self.cache.get_or_load(kind, &key, || load(app)).await?;
         let from = match tier {
             Tier::L1 => "hit-l1",
             Tier::L2 => "hit-l2",

@@ -10,6 +10,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use hdrhistogram::Histogram;
+use procfs::process::Process;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, NoLabelSet};
@@ -62,6 +63,9 @@ struct RequestLabels {
 struct Snapshot {
     cache: CacheStats,
     pool: PoolStats,
+    bulk_loads: usize,
+    /// The most memory that the process ever had, where the system tells.
+    peak_resident_bytes: Option<u64>,
     /// In nanoseconds.
     pool_wait: Histogram<u64>,
 }
@@ -92,6 +96,8 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Api
     let snapshot = Snapshot {
         cache: app.cache.stats().await,
         pool: app.pool.stats(),
+        bulk_loads: app.bulk_loads(),
+        peak_resident_bytes: peak_resident_bytes(),
         pool_wait: app.pool.wait_histogram(),
     };
     let mut registry = Registry::default();
@@ -119,6 +125,8 @@ impl Collector for Snapshot {
         let Self {
             cache,
             pool,
+            bulk_loads,
+            peak_resident_bytes,
             pool_wait,
         } = self;
         // The encoder appends "_total" to counters.
@@ -236,9 +244,20 @@ impl Collector for Snapshot {
                 "Share of connections in use, from 0 to 1",
                 pool.utilisation,
             ),
+            (
+                "bulk_loads_active",
+                "Bulk loads under way",
+                *bulk_loads as f64,
+            ),
         ];
         for (name, help, value) in gauges {
             metric(&mut encoder, name, help, &ConstGauge::new(value))?;
+        }
+        if let Some(peak_bytes) = peak_resident_bytes {
+            // It never falls, so that its increase is what a stretch of time added to it.
+            let help = "The most memory that the process ever had resident";
+            let peak = ConstGauge::new(*peak_bytes as f64);
+            metric(&mut encoder, "process_peak_resident_bytes", help, &peak)?;
         }
         let tiers = [
             ("l1", cache.l1.latency),
@@ -248,6 +267,12 @@ impl Collector for Snapshot {
         latencies(&mut encoder, &tiers)?;
         waits(&mut encoder, pool_wait)
     }
+}
+
+/// The high-water mark of this process's resident set (proc_pid_status(5), `VmHWM`).
+fn peak_resident_bytes() -> Option<u64> {
+    let status = Process::myself().and_then(|process| process.status());
+    status.ok()?.vmhwm.map(|kib| kib * 1024)
 }
 
 /// Quantiles of each tier that has answered; one that has not has none.

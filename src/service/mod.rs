@@ -6,6 +6,7 @@
 
 mod settings;
 mod server;
+mod lock;
 mod app;
 mod router;
 mod error;

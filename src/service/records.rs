@@ -69,7 +69,14 @@ pub(super) async fn bulk(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<serde_json::Value>, ApiError> {
-    to_the_end(|client| load(app, client, headers, body)).await
+    // Nothing of the body is read before.
+    let permit = app.claim_bulk_load().await?;
+    to_the_end(|client| async {
+        let loaded = load(app, client, headers, body).await;
+        drop(permit);
+        loaded
+    })
+    .await
 }
 
 async fn load(
@@ -119,7 +126,13 @@ pub(super) async fn generate(
     let [rows] = params.only(["rows"])?;
     let max = app.settings.service.generate_rows_max;
     let rows = whole_number("rows", rows.unwrap_or_default(), 1..=max)?;
-    to_the_end(|client| make(app, client, rows)).await
+    let permit = app.claim_bulk_load().await?;
+    to_the_end(|client| async move {
+        let made = make(app, client, rows).await;
+        drop(permit);
+        made
+    })
+    .await
 }
 
 async fn make(
@@ -128,7 +141,7 @@ async fn make(
     rows: u64,
 ) -> Result<Json<serde_json::Value>, ApiError> {
     let mut loader = loader(&app);
-    let first = app.claim_records(rows);
+    let first = app.claim_records(rows).await?;
     let generated = async {
         for row in app.generator.records_from(first).take(rows as usize) {
             client.check()?;

@@ -2,23 +2,27 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::app::App;
+use super::lock::FileLock;
 use super::router::router;
 use super::settings::Settings;
 use crate::datalayer::cache::{MemoryTier, RedisTier, SecondTier, TierError, TieredCache};
 use crate::datalayer::dataset::{DatasetError, DatasetId};
-use crate::datalayer::pool::{Pool, PoolError};
+use crate::datalayer::pool::{Pool, PoolError, sqlite_file};
 
 /// One part in so many of the drain time is kept for the pool.
 const POOL_SHARE: u32 = 8;
+/// How often a service that ends looks whether something still uses it.
+const LEAVE_POLL: Duration = Duration::from_millis(5);
 
 /// What a service is started with. Addresses may hold passwords, so this has no `Debug`.
 pub struct Options {
@@ -41,11 +45,30 @@ pub struct Server {
     app: Arc<App>,
     listener: TcpListener,
     address: SocketAddr,
+    /// Nothing to lock on PostgreSQL, which many services may share, and in memory.
+    lock: Option<FileLock>,
 }
 
 /// Why a service did not start, or ended other than by being told to.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
+    /// Another process serves the same SQLite file.
+    #[error(
+        "another service is using {}; stop it, or give this one a folder of its own",
+        database.display()
+    )]
+    InUse {
+        /// The file.
+        database: PathBuf,
+    },
+    /// The lock that keeps others out could not be had.
+    #[error("cannot lock {}; is its folder there, and may it be written to?", path.display())]
+    Lock {
+        /// The file of the lock.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// The database could not be opened.
     #[error("the database cannot be used")]
     Database(#[source] PoolError),
@@ -72,7 +95,8 @@ impl Server {
     /// Connects and binds.
     ///
     /// # Errors
-    /// [`ServerError::Database`], [`ServerError::Redis`], [`ServerError::Listen`].
+    /// [`ServerError::InUse`], [`ServerError::Lock`], [`ServerError::Database`],
+    /// [`ServerError::Redis`], [`ServerError::Listen`].
     pub async fn bind(options: Options) -> Result<Self, ServerError> {
         let Options {
             listen,
@@ -82,6 +106,8 @@ impl Server {
             settings,
             inject_delay,
         } = options;
+        let file = sqlite_file(&database);
+        let lock = file.as_deref().map(FileLock::take).transpose()?;
         let pool = Pool::connect(&database, settings.pool.clone());
         let pool = pool.await.map_err(ServerError::Database)?;
         let second: Arc<dyn SecondTier> = match redis {
@@ -102,6 +128,7 @@ impl Server {
             app,
             listener,
             address,
+            lock,
         })
     }
 
@@ -116,7 +143,13 @@ impl Server {
     /// # Errors
     /// [`ServerError::Dataset`], [`ServerError::Serve`].
     pub async fn serve(self, stop: impl Future<Output = ()> + Send) -> Result<(), ServerError> {
-        let Self { app, listener, .. } = self;
+        let Self {
+            app,
+            listener,
+            // Until the pool is closed.
+            lock: _lock,
+            ..
+        } = self;
         let stopping = Arc::new(Notify::new());
         let told = Arc::clone(&stopping);
         // Small answers must not wait for the acknowledgement of the ones before.
@@ -154,6 +187,18 @@ impl Server {
         if timeout_at(end, app.pool.close()).await.is_err() {
             tracing::warn!("connections were still in use when the pool was closed");
         }
+        if timeout_at(end, leave(app)).await.is_err() {
+            tracing::warn!("something was still under way when the cache was to be closed");
+        }
         outcome
     }
+}
+
+/// Leaves the second tier to the next process as it is, once nothing can change data any more: a
+/// write goes on when its client has gone.
+async fn leave(app: Arc<App>) {
+    while Arc::strong_count(&app) > 1 {
+        sleep(LEAVE_POLL).await;
+    }
+    app.cache.close().await;
 }

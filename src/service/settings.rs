@@ -42,6 +42,11 @@ pub struct ServiceSettings {
     pub bulk_array_max_bytes: usize,
     /// Longest line of a bulk load.
     pub bulk_line_max_bytes: usize,
+    /// Most bulk loads at once, generated ones included. What each may hold in memory is limited
+    /// above; this limits the sum.
+    pub bulk_loads_max: u32,
+    /// Longest wait for another bulk load to end.
+    pub bulk_wait_ms: u64,
     /// Most rows that one request may generate.
     pub generate_rows_max: u64,
     /// Answers above this size are compressed for clients that accept it.
@@ -61,6 +66,8 @@ impl Default for ServiceSettings {
             bulk_body_max_bytes: 1024 * 1024 * 1024,
             bulk_array_max_bytes: 8 * 1024 * 1024,
             bulk_line_max_bytes: 16 * 1024,
+            bulk_loads_max: 8,
+            bulk_wait_ms: 10_000,
             generate_rows_max: 5_000_000,
             compress_above_bytes: 1024,
             retry_after_s: 1,
@@ -106,6 +113,7 @@ impl ServiceSettings {
                 "service.bulk_array_max_bytes",
             ),
             (self.bulk_line_max_bytes > 0, "service.bulk_line_max_bytes"),
+            (self.bulk_loads_max > 0, "service.bulk_loads_max"),
             (self.generate_rows_max > 0, "service.generate_rows_max"),
         ];
         match rules.into_iter().find(|(holds, _)| !holds) {
@@ -123,6 +131,10 @@ impl ServiceSettings {
 
     pub(super) fn bulk_timeout(&self) -> Duration {
         Duration::from_millis(self.bulk_timeout_ms)
+    }
+
+    pub(super) fn bulk_wait(&self) -> Duration {
+        Duration::from_millis(self.bulk_wait_ms)
     }
 
     pub(super) fn ready_timeout(&self) -> Duration {
@@ -169,5 +181,6 @@ mod tests {
             "[service]\nrequest_timeout_ms = 0",
             "service.request_timeout_ms must be at least 1",
         );
+        check("[service]\nbulk_loads_max = 0", "service.bulk_loads_max");
     }
 }

@@ -109,24 +109,25 @@ fn engine() -> SubjectEngine {
     )
 }
 
-/// Builds and runs a plan with a bench of the crate in tests/data.
+/// Builds and runs a plan with benches of the crate in tests/data: targets and filters.
 async fn run_benches(
     plan: &mut Plan,
-    (target, filter): (&str, &str),
+    benches: &[(&str, &str)],
     observe: &(dyn Fn(Progress) + Send + Sync),
 ) -> Executed {
-    plan.benches = vec![BenchPlan {
-        targets: vec![target.into()],
+    let bench = |(target, filter): &(&str, &str)| BenchPlan {
+        targets: vec![(*target).into()],
         package: None,
         features: Vec::new(),
-        filter: Some(filter.into()),
+        filter: Some((*filter).into()),
         invocations: 1,
         timeout_ns: 60 * SECOND_NS,
-    }];
+    };
+    plan.benches = benches.iter().map(bench).collect();
     plan.root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/bench-crate");
     // Kept from one run of the tests to the next, so that criterion is compiled once.
     let target_dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-crate");
-    let mut engine = engine().with_bench_target_dir(target_dir);
+    let mut engine = engine().with_target_dir(target_dir);
     engine.build(plan, &|_| ()).await.unwrap();
     let (_stop, never) = watch::channel(false);
     engine.run(plan, never, observe).await.unwrap()
@@ -135,6 +136,11 @@ async fn run_benches(
 async fn run(plan: &Plan) -> Result<Executed, ExecuteError> {
     let (_stop, never) = watch::channel(false);
     engine().run(plan, never, &|_| ()).await
+}
+
+fn value(executed: &Executed, metric: &str) -> Option<f64> {
+    let mut metrics = executed.metrics.iter();
+    metrics.find(|one| one.name == metric)?.value()
 }
 
 fn probe<'run>(executed: &'run Executed, name: &str) -> &'run ProbeSeries {
@@ -367,10 +373,11 @@ async fn a_target_that_is_not_there_is_said_before_any_load() {
 }
 
 #[tokio::test]
-async fn a_bench_that_fails_leaves_what_the_load_measured() {
+async fn a_bench_that_fails_leaves_what_was_measured_before() {
     let folder = folder();
     let mut plan = loaded(folder.path());
-    let executed = run_benches(&mut plan, ("faulty", "panics"), &|_| ()).await;
+    let benches = [("tiny", "^sum/lin"), ("faulty", "panics")];
+    let executed = run_benches(&mut plan, &benches, &|_| ()).await;
     let [InvalidReason::BenchFailed { message }] = executed.invalid.as_slice() else {
         panic!("{:?}", executed.invalid);
     };
@@ -382,6 +389,27 @@ async fn a_bench_that_fails_leaves_what_the_load_measured() {
             .iter()
             .any(|metric| metric.name == "load.reads.p95")
     );
+    assert!(value(&executed, "bench.sum/linear") > Some(0.0));
+}
+
+#[tokio::test]
+async fn a_plan_without_loads_has_its_processes_and_probes_measured() {
+    let folder = folder();
+    let mut plan = loaded(folder.path());
+    plan.loads.clear();
+    let executed = run_benches(&mut plan, &[("tiny", "^sum/lin")], &|_| ()).await;
+    assert_eq!(executed.invalid, []);
+    assert!(!executed.partial);
+    assert!(value(&executed, "bench.sum/linear") > Some(0.0));
+    assert!(value(&executed, "process.service.rss_max") > Some(1e5));
+    assert_eq!(value(&executed, "probe.size"), Some(7.0));
+    // Nobody asked: the server was looked at when the benches began and when they had ended.
+    assert_eq!(value(&executed, "probe.requests"), Some(0.0));
+    let [measured] = executed.measurement.phases.as_slice() else {
+        panic!("{:?}", executed.measurement.phases);
+    };
+    assert_eq!((measured.phase, measured.start_ns), (Phase::Measure, 0));
+    assert!((1..=executed.duration_ns).contains(&measured.end_ns));
 }
 
 #[tokio::test]
@@ -402,7 +430,7 @@ async fn the_processes_of_a_plan_without_loads_are_there_for_its_benches() {
         }
     };
     let mut plan = write_pid("sleep 60");
-    let executed = run_benches(&mut plan, ("tiny", "^sum/lin"), &observe).await;
+    let executed = run_benches(&mut plan, &[("tiny", "^sum/lin")], &observe).await;
     assert_eq!(executed.invalid, []);
     assert!(!executed.partial);
     assert_eq!(executed.measurement.benches.len(), 1);
@@ -411,7 +439,7 @@ async fn the_processes_of_a_plan_without_loads_are_there_for_its_benches() {
 
     // Without it, the bench measures something else.
     let mut plan = write_pid("sleep 1; exit 3");
-    let executed = run_benches(&mut plan, ("faulty", "sleeps"), &|_| ()).await;
+    let executed = run_benches(&mut plan, &[("faulty", "sleeps")], &|_| ()).await;
     let [
         InvalidReason::ProcessExited {
             process,

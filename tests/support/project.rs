@@ -29,7 +29,7 @@ impl Project {
     pub(crate) fn with_env(&self, name: &str, value: &str) -> Self {
         Self {
             folder: self.folder.clone(),
-            env: vec![(name.to_owned(), value.to_owned())],
+            env: [self.env.as_slice(), &[(name.to_owned(), value.to_owned())]].concat(),
         }
     }
 

@@ -9,4 +9,4 @@ mod store;
 
 pub use generator::{Generator, Shape};
 pub use schema::{APPOINTMENTS, CLIENTS, PAYMENTS, RECORDS, TABLES, TENANTS};
-pub use store::{DatasetError, DatasetId, Ensured, Generated, ensure};
+pub use store::{DatasetError, DatasetId, Ensured, Generated, claim_records, ensure};

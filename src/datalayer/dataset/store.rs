@@ -13,7 +13,7 @@ use crate::datalayer::config::BatchSettings;
 use crate::datalayer::pool::{Connection, DatabaseKind, Pool, PoolError};
 
 /// Raised with every change of the schema or of what the generator makes of a seed.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 /// The table whose one row names the dataset that the store holds. Where it is, the other tables
 /// are ours to replace.
@@ -111,6 +111,30 @@ pub async fn ensure(
     ensured.and_then(|ensured| ended.map(|()| ensured))
 }
 
+/// Claims `rows` further records of the generator for a caller that inserts them, and gives the
+/// index of the first. The store itself counts them: nobody gets them again, neither another process
+/// on the same database nor this one after a restart. What is claimed and not inserted is skipped.
+///
+/// # Errors
+/// What the pool or the database says; [`sqlx::Error::RowNotFound`] where the database has come to
+/// hold another store than `store`.
+pub async fn claim_records(pool: &Pool, store: Uuid, rows: u64) -> Result<u64, BatchError> {
+    let next = [Column::integer("next_record")];
+    let sql = AssertSqlSafe(format!(
+        "UPDATE {MARKER} SET next_record = next_record + $1 WHERE store = $2 RETURNING next_record"
+    ));
+    let values: Row = vec![(rows as i64).into(), store.to_string().into()];
+    let claimed = fetch_rows(pool, ("claim records in", MARKER), sql, &values, &next).await?;
+    match claimed.first().and_then(|row| row.first()) {
+        Some(Value::Integer(end)) => Ok(*end as u64 - rows),
+        _ => Err(BatchError::Database {
+            action: "claim records in",
+            table: MARKER,
+            source: sqlx::Error::RowNotFound,
+        }),
+    }
+}
+
 async fn ensure_alone(
     pool: &Pool,
     id: DatasetId,
@@ -138,7 +162,8 @@ async fn ensure_alone(
     // An older version's has other columns, so it is made anew, in one step.
     let replace = format!(
         "BEGIN; DROP TABLE IF EXISTS {MARKER}; CREATE TABLE {MARKER} (version BIGINT NOT NULL, \
-         seed TEXT NOT NULL, records BIGINT NOT NULL, store TEXT NOT NULL); COMMIT;"
+         seed TEXT NOT NULL, records BIGINT NOT NULL, store TEXT NOT NULL, \
+         next_record BIGINT NOT NULL); COMMIT;"
     );
     run(pool, "mark the database", AssertSqlSafe(replace)).await?;
     for table in TABLES.iter().rev() {
@@ -184,8 +209,9 @@ async fn ensure_alone(
         id.seed.to_string().into(),
         (id.records as i64).into(),
         store.to_string().into(),
+        (id.records as i64).into(),
     ];
-    let insert = AssertSqlSafe(format!("INSERT INTO {MARKER} VALUES ($1, $2, $3, $4)"));
+    let insert = AssertSqlSafe(format!("INSERT INTO {MARKER} VALUES ($1, $2, $3, $4, $5)"));
     fetch_rows(pool, ("write", MARKER), insert, &values, &[]).await?;
     let elapsed_ns = begun.elapsed().as_nanos() as u64;
     Ok(Ensured {

@@ -1,5 +1,6 @@
 //! sqlx's two pools behind one face: opened without its timers, which this module's users replace.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -36,6 +37,15 @@ pub(super) enum Database {
 pub(super) enum Handle {
     Postgres(PoolConnection<Postgres>),
     Sqlite(PoolConnection<Sqlite>),
+}
+
+/// The file of an SQLite address; none for a database in memory and for every other address.
+pub fn sqlite_file(url: &str) -> Option<PathBuf> {
+    if !url.starts_with("sqlite:") || in_memory(url) {
+        return None;
+    }
+    let options = SqliteConnectOptions::from_str(url).ok()?;
+    Some(options.get_filename().to_owned())
 }
 
 impl Database {
@@ -177,4 +187,22 @@ fn options_for<DB: sqlx::Database>(settings: &PoolSettings) -> PoolOptions<DB> {
 /// Whether closing the last connection would lose the data.
 fn in_memory(url: &str) -> bool {
     url.contains(":memory:") || url.contains("mode=memory")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_have_files_or_none() {
+        let check = |url: &str, expected: Option<&str>| {
+            assert_eq!(sqlite_file(url), expected.map(PathBuf::from), "{url}");
+        };
+        check("sqlite:/data/a.db?mode=rwc", Some("/data/a.db"));
+        check("sqlite:///data/a%3Fb.db", Some("/data/a?b.db"));
+        check("sqlite::memory:", None);
+        check("sqlite:a?mode=memory", None);
+        check("sqlite:a?mode=never", None);
+        check("postgres://127.0.0.1/a", None);
+    }
 }

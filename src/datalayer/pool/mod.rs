@@ -12,6 +12,6 @@ mod stats;
 
 pub use bounded::Pool;
 pub use checkout::{Checkout, Connection};
-pub use database::DatabaseKind;
+pub use database::{DatabaseKind, sqlite_file};
 pub use error::PoolError;
 pub use stats::PoolStats;

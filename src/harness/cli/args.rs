@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, civil};
 
 /// Load tests and benchmark regressions with verdicts whose error rates are known.
 ///
@@ -88,9 +90,9 @@ pub(super) enum Command {
         after_help = "Examples:\n  plimsoll run                                   everything in scenarios/\n  plimsoll run scenarios/mixed-workload.toml --runs 5\n  plimsoll run scenarios/mixed-workload.toml --variant servers"
     )]
     Run(RunArgs),
-    /// Run scenarios and judge them against the stored baseline.
+    /// Run scenarios and judge them against another revision, or against the stored baseline.
     #[command(
-        after_help = "Examples:\n  plimsoll gate scenarios/quickstart.toml\n  plimsoll gate --strict --require-baseline      everything in scenarios/"
+        after_help = "Examples:\n  plimsoll gate --against origin/main            both revisions, run in alternation here\n  plimsoll gate --against v1.2 scenarios/quickstart.toml --budget 15m\n  plimsoll gate scenarios/quickstart.toml        against baselines/\n  plimsoll gate --strict --require-baseline      everything in scenarios/"
     )]
     Gate(GateArgs),
     /// Compare runs that were saved before.
@@ -109,6 +111,12 @@ pub(super) enum Command {
         after_help = "Example:\n  plimsoll run scenarios/quickstart.toml --runs 5 && plimsoll baseline save"
     )]
     Baseline(BaselineCommand),
+    /// Show runs, trends and changes over time, or remove old runs.
+    #[command(
+        args_conflicts_with_subcommands = true,
+        after_help = "Examples:\n  plimsoll history                               what there is\n  plimsoll history mixed-workload --metric 'load.*.p95'\n  plimsoll history prune --keep-days 180 --dry-run"
+    )]
+    History(HistoryArgs),
     /// Show every problem of scenario files, and of the waivers beside the baselines, at once.
     #[command(after_help = "Example:\n  plimsoll check scenarios/*.toml")]
     Check(CheckArgs),
@@ -117,8 +125,10 @@ pub(super) enum Command {
         after_help = "Example:\n  plimsoll schema > scenario.schema.json       for your editor"
     )]
     Schema(SchemaArgs),
-    /// List scenarios with what they do, or the sessions in the store.
-    #[command(after_help = "Examples:\n  plimsoll list\n  plimsoll list --sessions")]
+    /// List scenarios with what they do, or the sessions and runs in the store.
+    #[command(
+        after_help = "Examples:\n  plimsoll list\n  plimsoll list --sessions\n  plimsoll list --runs latest"
+    )]
     List(ListArgs),
     /// Say what makes measurements on this machine noisy.
     #[command(after_help = "Example:\n  plimsoll doctor")]
@@ -214,6 +224,50 @@ pub(super) struct GateArgs {
     /// How strictly.
     #[command(flatten)]
     pub(super) strictness: Strictness,
+    /// Against another revision.
+    #[command(flatten)]
+    pub(super) against: AgainstArgs,
+}
+
+/// Options of `gate --against`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct AgainstArgs {
+    /// Build this revision and the tree as it is now, and run both in alternation on this machine.
+    #[arg(
+        long,
+        value_name = "REV",
+        conflicts_with = "runs",
+        help_heading = "Against a revision"
+    )]
+    pub(super) against: Option<String>,
+    /// Pairs of runs, one of each revision [default: the scenario's runs].
+    #[arg(long, value_name = "N", requires = "against", value_parser = clap::value_parser!(u32).range(2..=1000), help_heading = "Against a revision")]
+    pub(super) pairs: Option<u32>,
+    /// While something is inconclusive, add pairs, twice at most, as far as this time for a scenario's pairs
+    /// goes: 15m. Each of the three looks is then judged at a third of the level.
+    #[arg(
+        long,
+        value_name = "TIME",
+        requires = "against",
+        help_heading = "Against a revision"
+    )]
+    pub(super) budget: Option<String>,
+    /// What decides in which order the runs of a pair are made [default: another one each time].
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "against",
+        help_heading = "Against a revision"
+    )]
+    pub(super) seed: Option<u64>,
+    /// Where both revisions are checked out and built, kept from one call to the next [default: the user's cache folder].
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "PLIMSOLL_WORKTREES",
+        help_heading = "Against a revision"
+    )]
+    pub(super) worktrees: Option<PathBuf>,
 }
 
 /// Options of `compare`.
@@ -366,6 +420,69 @@ pub(super) struct RefreshArgs {
     pub(super) baselines: PathBuf,
 }
 
+/// Options of `history`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct HistoryArgs {
+    /// Something else than showing it.
+    #[command(subcommand)]
+    pub(super) command: Option<HistoryCommand>,
+    /// A scenario's name, `*` being any text; without any, a list of all.
+    pub(super) scenario: Option<String>,
+    /// Only metrics that match this; `*` is any text.
+    #[arg(long, value_name = "GLOB")]
+    pub(super) metric: Vec<String>,
+    /// Look at so many of the newest runs.
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(super) limit: u32,
+    /// Only runs that started on this day (UTC) or later: 2026-11-01, or a time with its zone.
+    #[arg(long, value_name = "DATE", value_parser = day_or_time)]
+    pub(super) since: Option<Timestamp>,
+    /// The runs of this fingerprint, or of what begins so [default: the newest].
+    #[arg(long, value_name = "ID")]
+    pub(super) fingerprint: Option<String>,
+}
+
+/// What else to do with the history.
+#[derive(Debug, Clone, Subcommand)]
+pub(super) enum HistoryCommand {
+    /// Remove old runs of every scenario, and give back their space.
+    #[command(
+        after_help = "Runs to which a baseline file refers are never removed.\n\nExamples:\n  plimsoll history prune --keep-days 180 --dry-run\n  plimsoll history prune --keep-runs 1000"
+    )]
+    Prune(PruneArgs),
+}
+
+/// Options of `history prune`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct PruneArgs {
+    /// Keep runs that started in the last so many days.
+    #[arg(long, value_name = "N", required_unless_present = "keep_runs", conflicts_with = "keep_runs", value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    pub(super) keep_days: Option<u32>,
+    /// Keep so many of the newest runs of each scenario.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) keep_runs: Option<u32>,
+    /// Say what would be removed and remove nothing.
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// The folder of baselines [default: baselines].
+    #[arg(long, value_name = "DIR")]
+    pub(super) baselines: Option<PathBuf>,
+}
+
+/// The beginning of a day in UTC, or a point in time.
+fn day_or_time(text: &str) -> Result<Timestamp, String> {
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Ok(time);
+    }
+    let day: civil::Date = text
+        .parse()
+        .map_err(|_| "a day such as 2026-11-01, or a time such as 2026-11-01T06:00Z")?;
+    let start = day
+        .to_zoned(TimeZone::UTC)
+        .map_err(|error| error.to_string())?;
+    Ok(start.timestamp())
+}
+
 /// Options of `check`.
 #[derive(Debug, Clone, Args)]
 pub(super) struct CheckArgs {
@@ -395,6 +512,8 @@ pub(super) enum SchemaOf {
     Report,
     /// A saved run.
     Run,
+    /// The document that `plimsoll history --format json` prints.
+    History,
 }
 
 /// Options of `list`.
@@ -406,6 +525,9 @@ pub(super) struct ListArgs {
     /// The sessions in the store instead.
     #[arg(long, conflicts_with = "files")]
     pub(super) sessions: bool,
+    /// The runs of a session in the store instead, oldest first; `latest` is the newest session.
+    #[arg(long, value_name = "SESSION", conflicts_with_all = ["files", "sessions", "metrics"])]
+    pub(super) runs: Option<String>,
     /// With each scenario, every metric that a gate can name.
     #[arg(long)]
     pub(super) metrics: bool,

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::harness::compare::Design;
+use crate::harness::compare::{Design, Settings};
 use crate::harness::gate::{Policy, Waivers};
 use crate::harness::model::{Arm, Run};
 use crate::harness::scenario::{self, GatePlan, Plan};
@@ -61,7 +61,7 @@ pub(super) async fn run(
         plan: plan.as_ref(),
         head: &head,
         base: Some(&base),
-        design,
+        settings: Settings::new(design),
         notes,
         commands: vec![format!(
             "plimsoll compare {} {}{paired}",
@@ -131,7 +131,7 @@ pub(super) async fn report(
         plan: plan.as_ref(),
         head: &head,
         base: base.as_ref(),
-        design,
+        settings: Settings::new(design),
         notes,
         commands: vec![format!(
             "plimsoll report {}",

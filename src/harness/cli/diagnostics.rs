@@ -8,6 +8,7 @@ use miette::{
 };
 use serde_json::{Value, json};
 
+use crate::harness::model::steers;
 use crate::harness::scenario::{Problem, Rejection};
 
 /// Draws each problem with its lines of the file, and how many there are. `width` is that of the
@@ -79,8 +80,7 @@ fn printable(text: &str) -> String {
     let mut printable = String::with_capacity(text.len());
     while let Some(char) = chars.next() {
         let is_line_end = char == '\n' || (char == '\r' && chars.peek() == Some(&'\n'));
-        let turns = matches!(char, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
-        if (char.is_control() && char != '\t' && !is_line_end) || turns {
+        if steers(char) && char != '\t' && !is_line_end {
             printable.extend(std::iter::repeat_n('?', char.len_utf8()));
         } else {
             printable.push(char);

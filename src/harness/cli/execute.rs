@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use crate::harness::compare::Design;
+use crate::harness::compare::{Design, Settings};
+use crate::harness::engine::checkout::Checkout;
 use crate::harness::engine::{SubjectEngine, machine};
 use crate::harness::gate::{Policy, Waivers, exit};
 use crate::harness::model::{Arm, Run};
@@ -22,6 +23,9 @@ use super::sources::{Places, Source};
 use super::start::explain;
 use super::verdicts::{Case, comparable, page_path};
 use super::{waivers, workspace};
+
+/// Said after a stop, which no call survives as a success: not all that was asked for was done.
+pub(super) const STOPPED: &str = "stopped before the end: what was measured is in the history";
 
 /// What is asked of the runs.
 #[derive(Debug, Clone, Copy)]
@@ -70,15 +74,17 @@ pub(super) async fn execute(
             asked,
             label,
             history: &history,
+            checkout: None,
             session: label.session.clone().unwrap_or_else(new_session),
         };
         match case.run(plan, waivers, &stop).await {
             Ok(code) => codes.push(code),
-            Err(Failure::BrokenPipe) => return Err(Failure::BrokenPipe),
             // The other scenarios are not to blame.
             Err(failure) => codes.push(explain(&failure, output)),
         }
         if *stop.borrow() {
+            output.say(STOPPED);
+            codes.push(exit::INVALID);
             break;
         }
     }
@@ -121,35 +127,51 @@ pub(super) fn runnable(
     Ok(plans)
 }
 
-/// A session with the engine that runs real things on this machine.
+/// A session with the engine that runs real things on this machine, building where the checkout does
+/// if the plan is of one.
 pub(super) async fn measure_here(
     output: &Output,
     plan: &Plan,
     runs: u32,
     labels: &Labels,
+    checkout: Option<&Checkout>,
     stop: &watch::Receiver<bool>,
     save: impl AsyncFnMut(&Run) -> Result<(), Failure>,
 ) -> Result<Vec<Run>, Failure> {
     let executable = std::env::current_exe()
         .map_err(|error| Failure::tool("finding this program's own file", &error))?;
     let mut engine = SubjectEngine::new(executable, environment());
+    if let Some(checkout) = checkout {
+        engine = engine.with_target_dir(checkout.target_dir());
+    }
     let live = Live::new(*output);
     let runs = measure(&mut engine, plan, runs, labels, stop, &live, save).await;
     live.finish();
     runs
 }
 
-struct Session<'a> {
-    output: &'a Output,
-    selection: &'a Selection,
-    asked: Asked,
-    label: &'a Label,
-    history: &'a History,
-    session: String,
+/// One plan in one session.
+pub(super) struct Session<'a> {
+    /// How to speak.
+    pub(super) output: &'a Output,
+    /// How it was asked for.
+    pub(super) selection: &'a Selection,
+    /// What is asked of the runs.
+    pub(super) asked: Asked,
+    /// How the runs are labelled.
+    pub(super) label: &'a Label,
+    /// Where the runs are kept.
+    pub(super) history: &'a History,
+    /// The checkout that the plan was read from, where it is not the tree itself: its verdict is
+    /// then shown and can't fail, because what judges it is part of the change.
+    pub(super) checkout: Option<&'a Checkout>,
+    /// The session's id.
+    pub(super) session: String,
 }
 
 impl Session<'_> {
-    async fn run(
+    /// Measures, judges and answers; gives the exit code.
+    pub(super) async fn run(
         &self,
         plan: &Plan,
         waivers: Waivers,
@@ -194,26 +216,30 @@ impl Session<'_> {
                 notes.into_iter().chain(passed_over).collect()
             }
         };
-        let judged = Case {
+        let mut judged = Case {
             policy,
             plan: Some(plan),
             head: &head,
             base: base.as_ref(),
-            design: Design::Stored,
+            settings: Settings::new(Design::Stored),
             notes,
             commands: self.commands(plan, first),
         }
         .judge()
         .beside(&anchors);
+        if self.checkout.is_some() {
+            judged.show_only("new in the head: shown, and judged once the base has it too");
+        }
         judged.write_page(&page)?;
         judged.answer(self.output, Some(&page))?;
         Ok(judged.verdict.exit_code)
     }
 
     async fn measured(&self, plan: &Plan, stop: &watch::Receiver<bool>) -> Result<Source, Failure> {
-        let revision = match &self.selection.revision {
-            Some(revision) => Some(revision.clone()),
-            None => git_revision(&plan.root).await,
+        let revision = match (&self.selection.revision, self.checkout) {
+            (Some(revision), _) => Some(revision.clone()),
+            (None, Some(checkout)) => Some(checkout.revision.clone()),
+            (None, None) => git_revision(&plan.root).await,
         };
         let labels = Labels {
             session: self.session.clone(),
@@ -226,27 +252,14 @@ impl Session<'_> {
             Asked::Limits => 1,
             Asked::Baseline(_) => plan.runs,
         });
-        let runs = measure_here(self.output, plan, runs, &labels, stop, async |run| {
-            self.save(run).await
-        })
-        .await?;
+        let keep = async |run: &Run| save(self.history, self.selection, run).await;
+        let runs =
+            measure_here(self.output, plan, runs, &labels, self.checkout, stop, keep).await?;
         Ok(Source {
             label: format!("session {}", self.session),
             runs,
             baseline: None,
         })
-    }
-
-    async fn save(&self, run: &Run) -> Result<(), Failure> {
-        self.history
-            .save(run)
-            .await
-            .map_err(|error| Failure::tool("saving the run", &error))?;
-        if let Some(folder) = &self.selection.out {
-            files::write_run(&folder.join(format!("{}.json", run.id)), run)
-                .map_err(|error| Failure::tool("writing the run", &error))?;
-        }
-        Ok(())
     }
 
     fn commands(&self, plan: &Plan, run: &Run) -> Vec<String> {
@@ -280,6 +293,23 @@ impl Session<'_> {
     }
 }
 
+/// Keeps a run in the history, and as a file where that was asked for.
+pub(super) async fn save(
+    history: &History,
+    selection: &Selection,
+    run: &Run,
+) -> Result<(), Failure> {
+    history
+        .save(run)
+        .await
+        .map_err(|error| Failure::tool("saving the run", &error))?;
+    if let Some(folder) = &selection.out {
+        files::write_run(&folder.join(format!("{}.json", run.id)), run)
+            .map_err(|error| Failure::tool("writing the run", &error))?;
+    }
+    Ok(())
+}
+
 /// A session's id: readable, sorted by time, unlike any other.
 pub(super) fn new_session() -> String {
     let now = Timestamp::now().strftime("%Y%m%d-%H%M%S").to_string();
@@ -311,34 +341,31 @@ pub(super) fn stop_on_signal() -> Result<watch::Receiver<bool>, Failure> {
 
 /// The environment, from which the engine takes what the plan mentions. A variable that is not UTF-8
 /// can't be mentioned.
-fn environment() -> BTreeMap<String, String> {
+pub(super) fn environment() -> BTreeMap<String, String> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect()
 }
 
-/// A program that the plan starts and that is not on this machine, as a sentence with a remedy.
-/// What a build makes is not looked for.
-fn missing_program(plan: &Plan) -> Option<String> {
-    let commands = plan.processes.iter().flat_map(|process| {
-        let start = process.build.is_none().then_some(&process.start);
-        process
-            .build
-            .iter()
-            .chain(&process.prepare)
-            .chain(start)
-            .map(move |command| (process, command))
-    });
-    for (process, command) in commands {
-        // A program whose name is filled in can't be looked for before that.
-        let Some(program) = command.words.first().and_then(|word| word.as_literal()) else {
-            continue;
-        };
-        let folder = process
+/// A program that the plan starts and that is not on this machine, as a sentence with a remedy. Where
+/// anything is built, a program that is named by a path may be what is built.
+pub(super) fn missing_program(plan: &Plan) -> Option<String> {
+    let builds = plan.processes.iter().any(|process| process.build.is_some());
+    for process in &plan.processes {
+        let own = process
             .cwd
             .as_ref()
             .map_or_else(|| plan.root.clone(), |cwd| plan.root.join(cwd));
-        if !is_there(program, &folder) {
+        // Builds start in the project's folder, whatever the process's own.
+        let commands = process.build.iter().map(|command| (command, &plan.root));
+        let others = process.prepare.iter().chain([&process.start]);
+        let missing = commands
+            .chain(others.map(|command| (command, &own)))
+            // A program whose name is filled in can't be looked for before that.
+            .filter_map(|(command, folder)| Some((command.words.first()?.as_literal()?, folder)))
+            .filter(|(program, _)| !(builds && program.contains('/')))
+            .find(|(program, folder)| !is_there(program, folder));
+        if let Some((program, _)) = missing {
             return Some(format!(
                 "{}: the program `{program}` of process `{}` is not on this machine; install it or put it on PATH",
                 plan.file.display(),

@@ -11,6 +11,8 @@ pub(super) enum Failure {
     Scenario(String),
     /// The tool failed: exit code 1.
     Tool(String),
+    /// There is nothing to compare with, because the base can't be built or run: exit code 12.
+    NoBase(String),
     /// Whoever read our output went away: success.
     BrokenPipe,
 }
@@ -30,6 +32,14 @@ impl Failure {
             source = cause.source();
         }
         Self::Tool(text)
+    }
+
+    /// The same where it is the base that failed: without it there is nothing to compare with.
+    pub(super) fn of_the_base(self) -> Self {
+        match self {
+            Self::Tool(text) => Self::NoBase(text),
+            other => other,
+        }
     }
 
     /// Wrong usage with a remedy.

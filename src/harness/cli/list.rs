@@ -1,11 +1,12 @@
-//! `plimsoll list`: the scenarios with what they do, or the sessions in the store.
+//! `plimsoll list`: the scenarios with what they do, or the sessions and runs in the store.
 
+use jiff::Timestamp;
 use serde_json::json;
 
 use crate::harness::gate::exit;
-use crate::harness::report::{format, text};
+use crate::harness::report::{format, text, words};
 use crate::harness::scenario::{Arrivals, Plan, catalogue};
-use crate::harness::store::SessionSummary;
+use crate::harness::store::{History, Query, RunSummary, SessionSummary, StoreError};
 
 use super::args::{Global, ListArgs};
 use super::failure::Failure;
@@ -16,6 +17,9 @@ use super::workspace;
 pub(super) async fn run(global: &Global, output: &Output, args: &ListArgs) -> Result<u8, Failure> {
     if args.sessions {
         return sessions(global, output).await;
+    }
+    if let Some(session) = &args.runs {
+        return runs(global, output, session).await;
     }
     let chosen = workspace::choose(&args.files, output)?;
     let plans: Vec<Plan> = workspace::all_variants(&chosen.files, output)?
@@ -38,10 +42,7 @@ pub(super) async fn run(global: &Global, output: &Output, args: &ListArgs) -> Re
 
 async fn sessions(global: &Global, output: &Output) -> Result<u8, Failure> {
     let sessions = match workspace::existing_history(global).await? {
-        Some(history) => history
-            .sessions()
-            .await
-            .map_err(|error| Failure::tool("reading the history", &error))?,
+        Some(history) => history.sessions().await.map_err(reading)?,
         None => Vec::new(),
     };
     if output.is_json() {
@@ -59,10 +60,7 @@ async fn sessions(global: &Global, output: &Output) -> Result<u8, Failure> {
                 "{:<22} {:<28} {:<20} {:>5} {:>5}\n",
                 text::shown(&session.session, 22),
                 text::shown(&session.scenario, 28),
-                session
-                    .first_started_at
-                    .strftime("%Y-%m-%d %H:%M:%S")
-                    .to_string(),
+                time(session.first_started_at),
                 session.runs,
                 session.valid_runs,
             ));
@@ -70,6 +68,81 @@ async fn sessions(global: &Global, output: &Output) -> Result<u8, Failure> {
         output.answer(&table)?;
     }
     Ok(exit::PASS)
+}
+
+/// The runs of a session, of whichever scenario.
+async fn runs(global: &Global, output: &Output, session: &str) -> Result<u8, Failure> {
+    let runs = match workspace::existing_history(global).await? {
+        Some(history) => runs_of(&history, session).await.map_err(reading)?,
+        None => Vec::new(),
+    };
+    if runs.is_empty() {
+        return Err(Failure::usage(
+            format!("there is no session `{session}` in the history"),
+            "see what there is: plimsoll list --sessions; or make some: plimsoll run",
+        ));
+    }
+    if output.is_json() {
+        let all: Vec<_> = runs.iter().map(run_to_json).collect();
+        output.answer_json(&all)?;
+        return Ok(exit::PASS);
+    }
+    let mut table = format!(
+        "{:<36} {:<20} {:>9} {:<7} {:<8} {}\n",
+        "run", "started (UTC)", "took", "valid", "arm", "scenario"
+    );
+    for run in &runs {
+        let pair = run.pair.map_or_else(String::new, |pair| format!(" {pair}"));
+        table.push_str(&format!(
+            "{:<36} {:<20} {:>9} {:<7} {:<8} {}\n",
+            run.id.to_string(),
+            time(run.started_at),
+            format::duration_ns(run.duration_ns),
+            if run.valid { "yes" } else { "no" },
+            format!("{}{pair}", run.arm.map_or("–", words::arm_name)),
+            text::shown(&run.scenario, 40),
+        ));
+    }
+    output.answer(&table)?;
+    Ok(exit::PASS)
+}
+
+/// Oldest first; none where there is no such session.
+async fn runs_of(history: &History, session: &str) -> Result<Vec<RunSummary>, StoreError> {
+    let newest = match session {
+        "latest" => history.sessions().await?.into_iter().next(),
+        _ => None,
+    };
+    let session = newest.map_or_else(|| session.to_owned(), |newest| newest.session);
+    let query = Query {
+        session: Some(session),
+        ..Query::default()
+    };
+    let mut runs = history.find(&query).await?;
+    runs.reverse();
+    Ok(runs)
+}
+
+fn reading(error: StoreError) -> Failure {
+    Failure::tool("reading the history", &error)
+}
+
+fn time(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+fn run_to_json(run: &RunSummary) -> serde_json::Value {
+    json!({
+        "id": run.id,
+        "scenario": run.scenario,
+        "session": run.session,
+        "arm": run.arm,
+        "pair": run.pair,
+        "started_at": run.started_at,
+        "duration_ns": run.duration_ns,
+        "revision": run.revision,
+        "valid": run.valid,
+    })
 }
 
 fn session_to_json(session: &SessionSummary) -> serde_json::Value {

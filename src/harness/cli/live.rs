@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::harness::engine::{LoadTick, Progress, Tick};
-use crate::harness::model::Phase;
-use crate::harness::report::{format, text};
+use crate::harness::report::{format, text, words};
 
 use super::output::Output;
 
@@ -47,19 +46,14 @@ impl Live {
         }
     }
 
-    /// Says that run `number` of `of` of `scenario` begins.
-    pub(super) fn begin_run(&self, scenario: &str, number: u32, of: u32) {
+    /// Says that a run begins; `name` stands in front of everything that belongs to it.
+    pub(super) fn begin(&self, name: String) {
         let Ok(mut state) = self.state.lock() else {
             return;
         };
-        state.run = if of > 1 {
-            format!("{scenario} run {number}/{of}")
-        } else {
-            scenario.to_owned()
-        };
+        state.run.clone_from(&name);
         state.rates.clear();
-        let text = state.run.clone();
-        self.step(&mut state, text);
+        self.step(&mut state, name);
     }
 
     /// Takes everything off the terminal.
@@ -98,7 +92,7 @@ impl Live {
                 if !self.output.live {
                     self.output.say(&format!(
                         "{run}: {} for {}",
-                        phase_name(phase),
+                        words::phase(phase),
                         format::duration_ns(length_ns)
                     ));
                 }
@@ -141,7 +135,7 @@ impl Live {
     }
 
     /// A line that stays.
-    fn line(&self, text: &str) {
+    pub(super) fn line(&self, text: &str) {
         if self.output.quiet {
             return;
         }
@@ -169,7 +163,7 @@ impl Live {
                 self.output.say(&format!(
                     "{}: {} {}/{}, {} left | {}",
                     state.run,
-                    phase_name(tick.phase),
+                    words::phase(tick.phase),
                     format::duration_ns(tick.at_ns),
                     format::duration_ns(tick.of_ns),
                     format::duration_ns(left),
@@ -184,7 +178,7 @@ impl Live {
         bar.set_position(tick.at_ns / 1_000_000);
         let left = tick.of_ns.saturating_sub(tick.at_ns) / 1_000_000_000;
         bar.set_message(format!("{left} s left"));
-        bar.set_prefix(format!("{} {}", state.run, phase_name(tick.phase)));
+        bar.set_prefix(format!("{} {}", state.run, words::phase(tick.phase)));
         for (at, load) in tick.loads.iter().enumerate() {
             if state.loads.len() <= at {
                 let line = self.bars.add(ProgressBar::no_length());
@@ -228,14 +222,6 @@ fn line_style() -> ProgressStyle {
     ProgressStyle::with_template("  {wide_msg}").expect("BUG: a constant template")
 }
 
-fn phase_name(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Warmup => "warm-up",
-        Phase::Measure => "measure",
-        Phase::Cooldown => "cool-down",
-    }
-}
-
 fn load_text(load: &LoadTick) -> String {
     let latency = |value: Option<u64>| value.map_or_else(|| "–".to_owned(), format::duration_ns);
     let target = load
@@ -260,15 +246,11 @@ fn load_text(load: &LoadTick) -> String {
 
 /// Eight heights a value, scaled to the largest.
 fn sparkline(values: &[f64]) -> String {
-    const HEIGHTS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let largest = values.iter().copied().fold(0.0, f64::max);
-    if largest <= 0.0 {
-        return String::new();
+    match largest > 0.0 {
+        true => format::sparkline(values, 0.0, largest),
+        false => String::new(),
     }
-    values
-        .iter()
-        .map(|value| HEIGHTS[((value / largest * 7.0).round() as usize).min(7)])
-        .collect()
 }
 
 #[cfg(test)]

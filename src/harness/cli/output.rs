@@ -52,6 +52,15 @@ impl Output {
         }
     }
 
+    /// The same, saying nothing beside its answers.
+    pub(super) fn silenced(&self) -> Self {
+        Self {
+            quiet: true,
+            live: false,
+            ..*self
+        }
+    }
+
     /// Whether the answer is JSON.
     pub(super) fn is_json(&self) -> bool {
         self.format == Format::Json

@@ -40,11 +40,10 @@ pub(super) async fn measure<E: Engine>(
     mut save: impl AsyncFnMut(&Run) -> Result<(), Failure>,
 ) -> Result<Vec<Run>, Failure> {
     let observe = |progress| live.observe(progress);
-    let doing = |what: &str| format!("{what} {}", plan.id());
     let mut stopped = stop.clone();
     tokio::select! {
         built = engine.build(plan, &observe) => {
-            built.map_err(|error| Failure::tool(doing("building"), &error))?;
+            built.map_err(|error| Failure::tool(format!("building {}", plan.id()), &error))?;
         }
         // What is being built goes with the future.
         Ok(_) = stopped.wait_for(|stop| *stop) => return Ok(Vec::new()),
@@ -54,30 +53,50 @@ pub(super) async fn measure<E: Engine>(
         if *stop.borrow() {
             break;
         }
-        live.begin_run(&plan.id(), number, runs);
-        let id = RunId::now();
-        let started_at = Timestamp::now();
-        let executed = engine
-            .run(plan, stop.clone(), &observe)
-            .await
-            .map_err(|error| Failure::tool(doing("running"), &error))?;
-        let pair = labels.pair.map(|first| first.saturating_add(number - 1));
-        let run = assemble(plan, labels, pair, id, started_at, executed);
-        save(&run).await?;
-        let hopeless = run.invalid.iter().any(|reason| {
-            matches!(
-                reason,
-                InvalidReason::ProcessExited { .. }
-                    | InvalidReason::GeneratorFailed { .. }
-                    | InvalidReason::BenchFailed { .. }
-            )
+        live.begin(match runs {
+            1 => plan.id(),
+            _ => format!("{} run {number}/{runs}", plan.id()),
         });
+        let pair = labels.pair.map(|first| first.saturating_add(number - 1));
+        let run = execute_once(engine, plan, labels, pair, stop, live).await?;
+        save(&run).await?;
+        let hopeless = is_hopeless(&run);
         done.push(run);
         if hopeless {
             break;
         }
     }
     Ok(done)
+}
+
+/// Runs `plan`, which is built, once.
+pub(super) async fn execute_once<E: Engine>(
+    engine: &mut E,
+    plan: &Plan,
+    labels: &Labels,
+    pair: Option<u32>,
+    stop: &watch::Receiver<bool>,
+    live: &Live,
+) -> Result<Run, Failure> {
+    let id = RunId::now();
+    let started_at = Timestamp::now();
+    let executed = engine
+        .run(plan, stop.clone(), &|progress| live.observe(progress))
+        .await
+        .map_err(|error| Failure::tool(format!("running {}", plan.id()), &error))?;
+    Ok(assemble(plan, labels, pair, id, started_at, executed))
+}
+
+/// Whether the next run would only end like this one: the target died, or a bench failed.
+pub(super) fn is_hopeless(run: &Run) -> bool {
+    run.invalid.iter().any(|reason| {
+        matches!(
+            reason,
+            InvalidReason::ProcessExited { .. }
+                | InvalidReason::GeneratorFailed { .. }
+                | InvalidReason::BenchFailed { .. }
+        )
+    })
 }
 
 fn assemble(

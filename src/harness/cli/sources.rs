@@ -179,7 +179,7 @@ async fn named(history: &History, name: &str) -> Result<Vec<RunId>, Failure> {
     let id = history.resolve(name).await.map_err(|error| {
         Failure::usage(
             format!("`{name}` is no file, no session and no run: {error}"),
-            "see what there is: plimsoll list --sessions",
+            "see what there is: plimsoll list --sessions; the runs of one: plimsoll list --runs SESSION",
         )
     })?;
     Ok(vec![id])
@@ -206,7 +206,10 @@ async fn in_session(
                 "session {session} has runs of {} and of {}",
                 runs[0].scenario, other.scenario
             ),
-            "name a run of the scenario that you mean: plimsoll list --sessions",
+            format!(
+                "name a run of the scenario that you mean: plimsoll list --runs {}",
+                shell_words::quote(session)
+            ),
         ));
     }
     Ok(runs.into_iter().map(|run| run.id).collect())

@@ -13,7 +13,7 @@ use crate::harness::gate::exit;
 use super::args::{Cli, Command};
 use super::failure::Failure;
 use super::output::Output;
-use super::{baseline, check, compare, doctor, gate, list, run};
+use super::{baseline, check, compare, doctor, gate, history, list, run};
 
 /// The whole program.
 pub fn main() -> ExitCode {
@@ -56,6 +56,7 @@ fn dispatch(cli: &Cli, output: &Output) -> Result<u8, Failure> {
             Command::Compare(args) => compare::run(global, output, args).await,
             Command::Report(args) => compare::report(global, output, args).await,
             Command::Baseline(command) => baseline::run(global, output, command).await,
+            Command::History(args) => history::run(global, output, args).await,
             Command::Check(args) => check::run(output, args),
             Command::Schema(args) => check::schema(output, args),
             Command::List(args) => list::run(global, output, args).await,
@@ -91,12 +92,15 @@ pub(super) fn explain(failure: &Failure, output: &Output) -> u8 {
             writeln!(stderr, "{open}error{close}: {what}\n  help: {remedy}")
         }
         Failure::Scenario(rendered) => writeln!(stderr, "{rendered}"),
-        Failure::Tool(what) => writeln!(stderr, "{open}error{close}: {what}"),
+        Failure::Tool(what) | Failure::NoBase(what) => {
+            writeln!(stderr, "{open}error{close}: {what}")
+        }
         Failure::BrokenPipe => Ok(()),
     };
     match failure {
         Failure::Usage(..) | Failure::Scenario(_) => exit::USAGE,
         Failure::Tool(_) => exit::FAILURE,
+        Failure::NoBase(_) => exit::NO_BASELINE,
         Failure::BrokenPipe => exit::PASS,
     }
 }

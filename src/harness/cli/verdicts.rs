@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use crate::harness::compare::{Comparison, Design, Settings, compare};
-use crate::harness::gate::{Evidence, Policy, Verdict, Warning, judge};
+use crate::harness::gate::{Evidence, Policy, Verdict, Warning, exit, judge};
 use crate::harness::model::{LatencyHistogram, Run};
 use crate::harness::report::terminal::{self, TerminalStyle};
 use crate::harness::report::{BaseLatency, ReportInput, html, json, text, words};
@@ -26,8 +26,8 @@ pub(super) struct Case<'a> {
     pub(super) head: &'a Source,
     /// What it is compared with.
     pub(super) base: Option<&'a Source>,
-    /// How the arms were measured.
-    pub(super) design: Design,
+    /// How the arms are compared.
+    pub(super) settings: Settings,
     /// What the reader should know besides.
     pub(super) notes: Vec<String>,
     /// Command lines that make this again.
@@ -45,7 +45,9 @@ pub(super) struct Judged<'a> {
 impl<'a> Case<'a> {
     /// Compares and judges.
     pub(super) fn judge(self) -> Judged<'a> {
-        let comparison = self.base.map(|base| compared(base, self.head, self.design));
+        let comparison = self
+            .base
+            .map(|base| compared(base, self.head, &self.settings));
         let evidence = Evidence {
             base: self.base.map_or(&[], |base| &base.runs),
             head: &self.head.runs,
@@ -68,11 +70,11 @@ impl<'a> Case<'a> {
 }
 
 /// Two arms compared.
-fn compared(base: &Source, head: &Source, design: Design) -> Comparison {
+fn compared(base: &Source, head: &Source, settings: &Settings) -> Comparison {
     let settings = Settings {
         base_label: base.label.clone(),
         head_label: head.label.clone(),
-        ..Settings::new(design)
+        ..settings.clone()
     };
     compare(&base.runs, &head.runs, &settings)
 }
@@ -81,11 +83,20 @@ impl Judged<'_> {
     /// Holds the head against anchors too, which is shown and decides nothing.
     pub(super) fn beside(mut self, anchors: &[Anchored]) -> Self {
         for anchor in anchors {
-            let comparison = compared(&anchor.source, self.case.head, Design::Stored);
+            let settings = Settings::new(Design::Stored);
+            let comparison = compared(&anchor.source, self.case.head, &settings);
             self.verdict
                 .show_beside(&self.case.policy, &anchor.name, &comparison);
         }
         self
+    }
+
+    /// Takes the power to fail from the verdict, and says why.
+    pub(super) fn show_only(&mut self, why: &str) {
+        self.verdict.exit_code = exit::PASS;
+        self.verdict.warnings.push(Warning::Note {
+            text: why.to_owned(),
+        });
     }
 
     /// The HTML page, written as a whole or not at all.
@@ -94,8 +105,16 @@ impl Judged<'_> {
             .map_err(|error| Failure::tool("writing the report", &error))
     }
 
-    /// The answer on stdout: the summary for a person, or the verdict as one line of JSON.
+    /// The answer on stdout: the summary for a person, or the verdict as one line of JSON. A reader
+    /// who went away doesn't change what the exit code has to say.
     pub(super) fn answer(&self, output: &Output, page: Option<&Path>) -> Result<(), Failure> {
+        match self.say(output, page) {
+            Err(Failure::BrokenPipe) => Ok(()),
+            said => said,
+        }
+    }
+
+    fn say(&self, output: &Output, page: Option<&Path>) -> Result<(), Failure> {
         if output.is_json() {
             return output.answer_json(&self.verdict);
         }

@@ -36,13 +36,29 @@ pub(super) fn choose(named: &[PathBuf], output: &Output) -> Result<Chosen, Failu
     let remedy = format!(
         "name a scenario file, or put one into {SCENARIOS}/; the README shows the shortest one"
     );
-    let entries = std::fs::read_dir(SCENARIOS).map_err(|_| {
+    let found = found_in(Path::new(SCENARIOS), output).ok_or_else(|| {
         Failure::usage(
             format!("there is no folder {SCENARIOS}/ here"),
             remedy.clone(),
         )
     })?;
-    let mut found: Vec<PathBuf> = entries
+    if found.is_empty() {
+        return Err(Failure::usage(
+            format!("there is no scenario in {SCENARIOS}/"),
+            remedy,
+        ));
+    }
+    Ok(Chosen {
+        files: found,
+        named: false,
+    })
+}
+
+/// The scenario files of a folder, sorted; what is passed over is said. `None` where there is no such
+/// folder.
+pub(super) fn found_in(folder: &Path, output: &Output) -> Option<Vec<PathBuf>> {
+    let mut found: Vec<PathBuf> = std::fs::read_dir(folder)
+        .ok()?
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| {
             path.extension()
@@ -60,16 +76,7 @@ pub(super) fn choose(named: &[PathBuf], output: &Output) -> Result<Chosen, Failu
         }
         scenario
     });
-    if found.is_empty() {
-        return Err(Failure::usage(
-            format!("there is no scenario in {SCENARIOS}/"),
-            remedy,
-        ));
-    }
-    Ok(Chosen {
-        files: found,
-        named: false,
-    })
+    Some(found)
 }
 
 /// The plans of every file in all of its variants, the default one first in each, or the problems of

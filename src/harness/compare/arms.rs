@@ -1,4 +1,4 @@
-//! Which runs belong together: pairs, and sessions.
+//! Which runs of two arms belong together, and whether they may be compared.
 
 use std::collections::BTreeMap;
 
@@ -32,20 +32,6 @@ pub(super) fn pair_up<'a>(base: &'a [Run], head: &'a [Run]) -> Vec<(&'a Run, &'a
     base.iter()
         .filter_map(|run| Some((run, partners.remove(&key(run)?)?)))
         .collect()
-}
-
-/// The runs of each session, sessions in the order of their first run.
-pub(super) fn sessions(runs: &[Run]) -> Vec<Vec<&Run>> {
-    let mut sessions: Vec<Vec<&Run>> = Vec::new();
-    let mut places: BTreeMap<&str, usize> = BTreeMap::new();
-    for run in runs {
-        let place = *places.entry(&run.session).or_insert_with(|| {
-            sessions.push(Vec::new());
-            sessions.len() - 1
-        });
-        sessions[place].push(run);
-    }
-    sessions
 }
 
 /// Every way in which any run differs from the first of the base, each once: arms that are mixed in

@@ -1,9 +1,10 @@
 //! One metric in both arms → its estimate.
 
-use super::arms::sessions;
 use super::comparison::{Design, Effect, Estimate, MetricComparison};
 use super::settings::{Noise, Settings};
-use crate::harness::model::{Direction, INVOCATIONS_NEEDED, Metric, Reading, Run, Unit, path};
+use crate::harness::model::{
+    Direction, INVOCATIONS_NEEDED, Metric, Reading, Run, Unit, by_session, path,
+};
 use crate::harness::stats::{self, Between, Prior, SIGNED_RANK_FROM, Trials};
 
 /// The runs of both arms, and those of them that are pairs.
@@ -304,7 +305,7 @@ fn paired_values(name: &str, pairs: &[(&Run, &Run)]) -> (Vec<f64>, Vec<f64>) {
 
 /// Values per session; a session without any is left out.
 fn session_values(name: &str, runs: &[Run]) -> Vec<Vec<f64>> {
-    sessions(runs)
+    by_session(runs)
         .into_iter()
         .map(|runs| {
             let metrics = runs.into_iter().filter_map(|run| run.metric(name));

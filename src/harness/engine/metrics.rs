@@ -58,7 +58,7 @@ impl<'a> Measured<'a> {
             .iter()
             .find(|span| span.phase == Phase::Measure);
         let start_ns = phase.map_or(plan.phases.warmup_ns, |span| span.start_ns);
-        let end_ns = phase.map_or(start_ns + plan.phases.measure_ns, |span| span.end_ns);
+        let end_ns = phase.map_or(plan.phases.measure_end_ns(), |span| span.end_ns);
         let together = |load: &'a LoadMeasurement| {
             let mut together = Together {
                 load,

@@ -6,12 +6,15 @@ mod thinned;
 mod secrets;
 mod redact;
 mod http;
+mod apart;
+pub mod checkout;
 pub mod process;
 pub mod probe;
 pub mod load;
 pub mod bench;
 pub mod machine;
 mod metrics;
+mod watch;
 mod execute;
 
 pub use self::execute::{ExecuteError, SubjectEngine};

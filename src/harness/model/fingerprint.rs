@@ -4,6 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::hexadecimal;
+
 /// The machine, the toolchain and the measured part of the scenario. A stored baseline means
 /// something only under the same fingerprint: half of all steps between consecutive runs on one
 /// CI runner label exceed 10 %.
@@ -94,10 +96,7 @@ impl Fingerprint {
                 hasher.update(value.as_bytes());
             }
         }
-        hasher.finalize()[..8]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        hexadecimal(&hasher.finalize()[..8])
     }
 }
 

@@ -4,9 +4,11 @@
 //! here does I/O, and nothing here looks at another module of ours. Durations are integer
 //! nanoseconds; a format that leaves the process carries a version.
 
+mod text;
 mod metric;
 pub mod path;
 mod histogram;
+mod packed;
 mod load;
 mod subject;
 mod bench;
@@ -21,8 +23,10 @@ pub use self::load::{
     LoadWindow, Outcome, Phase, RequestSeries, RequestWindow,
 };
 pub use self::metric::{Direction, Failures, Metric, Reading, Unit, median};
+pub(crate) use self::run::by_session;
 pub use self::run::{
     Arm, InvalidReason, MEASUREMENT_VERSION, Measurement, PhaseSpan, RUN_FORMAT, Run, RunId,
     TimelineEvent,
 };
 pub use self::subject::{ProbePoint, ProbeSeries, ProcessSample, ProcessSeries};
+pub(crate) use self::text::{hexadecimal, steers};

@@ -1,5 +1,7 @@
 //! A run: one execution of one scenario on one build, the unit of replication.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -95,6 +97,20 @@ impl Run {
     pub fn is_valid(&self) -> bool {
         self.invalid.is_empty() && !self.partial
     }
+}
+
+/// The runs of each session, sessions in the order of their first run.
+pub(crate) fn by_session<'a>(runs: impl IntoIterator<Item = &'a Run>) -> Vec<Vec<&'a Run>> {
+    let mut sessions: Vec<Vec<&Run>> = Vec::new();
+    let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+    for run in runs {
+        let place = *places.entry(&run.session).or_insert_with(|| {
+            sessions.push(Vec::new());
+            sessions.len() - 1
+        });
+        sessions[place].push(run);
+    }
+    sessions
 }
 
 /// Why a run is no measurement. Invalid beats everything: such a run is never a pass and never a

@@ -178,6 +178,11 @@ pub fn report_schema() -> Schema {
     schema_for!(Report)
 }
 
+/// The JSON Schema of a saved [`Run`], as committed in `docs/schema/run.schema.json`.
+pub fn run_schema() -> Schema {
+    schema_for!(Run)
+}
+
 /// The JSON Schema of a [`Verdict`], as committed in `docs/schema/verdict.schema.json`.
 pub fn verdict_schema() -> Schema {
     schema_for!(Verdict)
@@ -235,14 +240,17 @@ fn load(load: &LoadSummary) -> LoadNumbers {
 }
 
 fn latency(histogram: &LatencyHistogram) -> Latency {
+    let mut quantiles = histogram
+        .quantiles_ns([0.5, 0.9, 0.95, 0.99, 0.999])
+        .into_iter();
     Latency {
         count: histogram.count(),
         mean_ns: histogram.mean_ns(),
-        p50_ns: histogram.quantile_ns(0.5),
-        p90_ns: histogram.quantile_ns(0.9),
-        p95_ns: histogram.quantile_ns(0.95),
-        p99_ns: histogram.quantile_ns(0.99),
-        p999_ns: histogram.quantile_ns(0.999),
+        p50_ns: quantiles.next(),
+        p90_ns: quantiles.next(),
+        p95_ns: quantiles.next(),
+        p99_ns: quantiles.next(),
+        p999_ns: quantiles.next(),
         max_ns: histogram.max_ns(),
     }
 }

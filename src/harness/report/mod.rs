@@ -13,6 +13,7 @@ pub mod words;
 pub mod markdown;
 mod input;
 mod load;
+pub mod history;
 pub mod terminal;
 pub mod json;
 pub mod renewal;

@@ -1,5 +1,7 @@
 //! Hostile text made harmless for a reader: no control characters, no endless lines.
 
+use crate::harness::model::steers;
+
 /// The longest name shown in a table, in characters; the whole of it stands in the JSON.
 pub const MAX_SHOWN_CHARS: usize = 160;
 
@@ -37,7 +39,7 @@ fn clean(text: &str, keep_breaks: bool) -> String {
             '\u{1b}' => skip_escape(&mut chars),
             '\n' | '\t' if keep_breaks => clean.push(c),
             '\n' | '\t' | '\r' => clean.push(' '),
-            c if c.is_control() || is_override(c) => {}
+            c if steers(c) => {}
             c => clean.push(c),
         }
     }
@@ -72,10 +74,6 @@ fn skip_escape(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) {
         }
         None => {}
     }
-}
-
-fn is_override(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::plan::Plan;
+use crate::harness::model::hexadecimal;
 
 /// What doesn't change a measurement: names, words, judgement, places, and how often it is made.
 const NOT_MEASURED: [&str; 8] = [
@@ -35,9 +36,4 @@ pub(crate) fn measured_part(plan: &Plan, contents: &BTreeMap<&str, &str>) -> Str
     }
     value.sort_all_objects();
     hexadecimal(&Sha256::digest(value.to_string()))
-}
-
-/// Bytes as lower-case hexadecimal digits.
-pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -346,9 +346,12 @@ pub struct PhasePlan {
 impl PhasePlan {
     /// The length of the load: the three phases without the drain, in ns.
     pub fn total_ns(&self) -> u64 {
-        self.warmup_ns
-            .saturating_add(self.measure_ns)
-            .saturating_add(self.cooldown_ns)
+        self.measure_end_ns().saturating_add(self.cooldown_ns)
+    }
+
+    /// When the measure phase ends, in ns from the start of the load.
+    pub fn measure_end_ns(&self) -> u64 {
+        self.warmup_ns.saturating_add(self.measure_ns)
     }
 }
 

@@ -5,6 +5,8 @@ use std::ops::Range;
 
 use serde::{Serialize, Serializer};
 
+use crate::harness::model::steers;
+
 /// One mistake in a scenario file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
@@ -123,15 +125,16 @@ impl<'a> Problems<'a> {
     }
 }
 
-/// The text with control characters escaped, so that it can be shown on one line of a terminal.
+/// The text with what steers a terminal escaped, so that it can be shown on one line.
 fn printable(text: &str) -> String {
-    text.chars()
-        .flat_map(|char| {
-            let escaped = char.is_control().then(|| char.escape_default());
-            let plain = (!char.is_control()).then_some(char);
-            escaped.into_iter().flatten().chain(plain)
-        })
-        .collect()
+    let mut printable = String::with_capacity(text.len());
+    for char in text.chars() {
+        match steers(char) {
+            true => printable.extend(char.escape_default()),
+            false => printable.push(char),
+        }
+    }
+    printable
 }
 
 /// Line and column (in characters), both from 1, of a byte offset.

@@ -42,7 +42,10 @@ const A_SHARE: &str = "a share is a percentage or a fraction: `0.1%`, `0.001`";
 pub(crate) type Expected = &'static str;
 
 /// Reads `500ms`, `1.5s`, `1m30s` into ns.
-pub(crate) fn duration_ns(text: &str) -> Result<u64, Expected> {
+///
+/// # Errors
+/// What a duration is.
+pub fn duration_ns(text: &str) -> Result<u64, &'static str> {
     let mut rest = text.trim();
     let mut total = 0.0;
     if rest.is_empty() {

@@ -6,6 +6,10 @@ use super::student::{t_cdf, t_quantile};
 
 /// The one-sided level of a bound where no planned further looks divide it.
 pub const ALPHA: f64 = 0.05;
+/// How often a comparison is looked at where more runs can follow a look: each look has the level
+/// [`ALPHA`] / `LOOKS`, so that all of them together err no more often than one at [`ALPHA`]
+/// (Bonferroni's inequality).
+pub const LOOKS: u32 = 3;
 
 /// The power at which the minimal detectable effect is stated.
 pub const POWER: f64 = 0.8;

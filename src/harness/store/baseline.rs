@@ -18,7 +18,7 @@ use super::format::{self, DecodeError};
 use super::review;
 use crate::harness::model::{
     Arm, ArrivalModel, Direction, Fingerprint, FingerprintDifference, LatencyHistogram,
-    Measurement, Metric, Outcome, RUN_FORMAT, Reading, Run, RunId, Unit, median,
+    Measurement, Metric, Outcome, RUN_FORMAT, Reading, Run, RunId, Unit, by_session, median,
 };
 
 /// The format of a baseline file.
@@ -258,21 +258,11 @@ impl Baseline {
                 });
             }
         }
-        let mut sessions: Vec<Vec<&Run>> = Vec::new();
-        for run in &valid {
-            match sessions
-                .iter_mut()
-                .find(|runs| runs[0].session == run.session)
-            {
-                Some(runs) => runs.push(run),
-                None => sessions.push(vec![run]),
-            }
-        }
         Ok(Self {
             schema: BASELINE_FORMAT.to_owned(),
             scenario: first.scenario.clone(),
             fingerprint: first.fingerprint.clone(),
-            sessions: sessions
+            sessions: by_session(valid.iter().copied())
                 .iter()
                 .map(|runs| BaselineSession::from_runs(runs))
                 .collect::<Result<_, _>>()?,

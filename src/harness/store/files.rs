@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 use super::format::{self, DecodeError};
-use crate::harness::model::{Run, RunId};
+use crate::harness::model::{Run, RunId, hexadecimal};
 
 /// The longest file name that is used as it stands; common file systems take 255 bytes.
 const MAX_NAME_BYTES: usize = 100;
@@ -196,9 +196,7 @@ pub fn component(text: &str) -> String {
     }
     if name != text {
         name.push('-');
-        for byte in &Sha256::digest(text.as_bytes())[..4] {
-            name.push_str(&format!("{byte:02x}"));
-        }
+        name.push_str(&hexadecimal(&Sha256::digest(text.as_bytes())[..4]));
     }
     name
 }

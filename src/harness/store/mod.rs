@@ -5,9 +5,14 @@
 //! format versions are checked, and an error names the place. Every format carries a version.
 
 mod format;
+mod error;
 mod location;
-mod history;
+mod open;
+mod statement;
 mod summary;
+mod history;
+mod lineage;
+mod prune;
 pub mod files;
 mod baseline;
 mod anchors;
@@ -18,7 +23,10 @@ pub use self::baseline::{
     AcceptedDrift, BASELINE_FORMAT, Baseline, BaselineChange, BaselineDiff, BaselineError,
     BaselineLoad, BaselineMetric, BaselineRequest, BaselineRun, BaselineSession,
 };
+pub use self::error::StoreError;
 pub use self::files::FileError;
 pub use self::format::{DecodeError, FormatError};
-pub use self::history::{History, Saved, StoreError};
-pub use self::summary::{Query, RunSummary, SeriesPoint, SessionSummary};
+pub use self::history::{History, Saved};
+pub use self::lineage::{LineageSummary, MetricSeries, SeriesPoint};
+pub use self::prune::{Expired, Retention, Space};
+pub use self::summary::{Query, RunSummary, SessionSummary};

@@ -5,14 +5,14 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::harness::cli::args::{Global, RefreshArgs};
-use crate::harness::cli::execute::{runnable, stop_on_signal};
+use crate::harness::cli::execute::{STOPPED, runnable, stop_on_signal};
 use crate::harness::cli::failure::Failure;
 use crate::harness::cli::output::Output;
 use crate::harness::cli::sources::{Places, Source, from_baseline, in_words};
 use crate::harness::cli::start::explain;
 use crate::harness::cli::verdicts::{Case, Judged};
 use crate::harness::cli::workspace;
-use crate::harness::compare::Design;
+use crate::harness::compare::{Design, Settings};
 use crate::harness::engine::machine;
 use crate::harness::gate::{MetricOutcome, Policy, Renewal, exit};
 use crate::harness::model::Run;
@@ -51,16 +51,17 @@ pub(super) async fn refresh(
         match bench.refresh(global, plan).await {
             Ok(answer) => {
                 if !output.is_json() {
-                    output.answer(&answer.markdown)?;
+                    unless_gone(output.answer(&answer.markdown))?;
                 }
                 codes.push(answer.code);
                 answers.push(answer);
             }
-            Err(Failure::BrokenPipe) => return Err(Failure::BrokenPipe),
             // The other scenarios are not to blame.
             Err(failure) => codes.push(explain(&failure, output)),
         }
         if *stop.borrow() {
+            output.say(STOPPED);
+            codes.push(exit::INVALID);
             break;
         }
     }
@@ -72,9 +73,17 @@ pub(super) async fn refresh(
     }
     if output.is_json() {
         let all: Vec<_> = answers.into_iter().map(|one| one.json).collect();
-        output.answer_json(&all)?;
+        unless_gone(output.answer_json(&all))?;
     }
     Ok(exit::worst(codes))
+}
+
+/// A reader who went away doesn't change what the exit code has to say.
+fn unless_gone(said: Result<(), Failure>) -> Result<(), Failure> {
+    match said {
+        Err(Failure::BrokenPipe) => Ok(()),
+        said => said,
+    }
 }
 
 /// What is said of one scenario.
@@ -164,7 +173,7 @@ impl Bench<'_> {
             plan: Some(plan),
             head,
             base,
-            design: Design::Stored,
+            settings: Settings::new(Design::Stored),
             notes,
             commands: Vec::new(),
         };

@@ -96,7 +96,8 @@ impl Bench<'_> {
                 Ok(_) => Ok(()),
                 Err(error) => Err(Failure::tool("saving the run", &error)),
             };
-            sessions.push(measure_here(self.output, plan, runs, &labels, self.stop, save).await?);
+            sessions
+                .push(measure_here(self.output, plan, runs, &labels, None, self.stop, save).await?);
             if *self.stop.borrow() {
                 break;
             }

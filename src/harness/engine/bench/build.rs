@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::BenchError;
 use super::command;
-use crate::harness::engine::Progress;
+use crate::harness::engine::{Progress, apart};
 use crate::harness::scenario::BenchPlan;
 
 /// cargo's messages about a workspace of thousands of crates are a few megabytes.
@@ -61,6 +61,13 @@ pub async fn build(
     });
     let mut cargo = Command::new("cargo");
     cargo.args(&arguments).current_dir(root);
+    if let Some(folder) = target_dir {
+        let (set, unset) = apart::variables(folder);
+        cargo.envs(set);
+        for name in unset {
+            cargo.env_remove(name);
+        }
+    }
     let finished = command::run(exe, &cargo, MAX_MESSAGES_BYTES).await;
     let finished = finished.map_err(|source| BenchError::Start {
         program: "cargo".to_owned(),

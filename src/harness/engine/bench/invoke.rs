@@ -19,26 +19,46 @@ use crate::harness::model::BenchMeasurement;
 /// criterion's own text is shown only where an executable fails; its standard output is not kept.
 const STDOUT_BYTES: usize = 0;
 
-/// What the benches gave.
-#[derive(Debug, Clone, Default, PartialEq)]
+/// What the benches gave, also where it was not all that they should have given.
+#[derive(Debug)]
 pub struct Measured {
     /// By id.
     pub benches: Vec<BenchMeasurement>,
-    /// Whether it was stopped before its time; what was measured until then is kept.
+    /// Whether it was stopped before its time.
     pub partial: bool,
+    /// Why it ended before its time.
+    pub failed: Option<BenchError>,
 }
 
 /// Invokes every executable as often as its plan says, in turn, so that a slow drift of the machine
-/// meets all of them alike. When `stop` becomes true, the invocation under way is killed and what
-/// the others gave is returned. Each runs under a supervisor started from `exe`, the plimsoll
-/// executable.
+/// meets all of them alike. When `stop` becomes true, the invocation under way is killed; there, and
+/// where one fails, what the others gave is returned. Each runs under a supervisor started from `exe`,
+/// the plimsoll executable.
 pub async fn measure(
     exe: &Path,
     built: &[Built],
     mut stop: watch::Receiver<bool>,
     observe: &(dyn Fn(Progress) + Send + Sync),
-) -> Result<Measured, BenchError> {
+) -> Measured {
     let mut collected = Collected::default();
+    let (partial, failed) = tokio::select! {
+        biased;
+        () = became_true(&mut stop) => (true, None),
+        ended = invoke_all(exe, built, &mut collected, observe) => (false, ended.err()),
+    };
+    Measured {
+        benches: collected.into_benches(),
+        partial,
+        failed,
+    }
+}
+
+async fn invoke_all(
+    exe: &Path,
+    built: &[Built],
+    collected: &mut Collected,
+    observe: &(dyn Fn(Progress) + Send + Sync),
+) -> Result<(), BenchError> {
     let rounds = built.iter().map(|one| one.invocations).max().unwrap_or(0);
     for invocation in 1..=rounds {
         for (plan, built) in built.iter().enumerate() {
@@ -51,13 +71,7 @@ pub async fn measure(
                     invocation,
                     of: built.invocations,
                 });
-                let results = tokio::select! {
-                    biased;
-                    () = became_true(&mut stop) => {
-                        return Ok(Measured { benches: collected.into_benches(), partial: true });
-                    }
-                    results = invoke(exe, executable, built, invocation) => results?,
-                };
+                let results = invoke(exe, executable, built, invocation).await?;
                 if results.is_empty() && built.filter.is_none() {
                     return Err(BenchError::NoResult {
                         target: executable.target.clone(),
@@ -72,10 +86,7 @@ pub async fn measure(
             }
         }
     }
-    Ok(Measured {
-        benches: collected.into_benches(),
-        partial: false,
-    })
+    Ok(())
 }
 
 async fn invoke(

@@ -7,6 +7,7 @@
 
 mod error;
 mod command;
+mod targets;
 mod build;
 mod results;
 mod invoke;
@@ -15,3 +16,4 @@ pub use self::build::{Built, Executable, build};
 pub use self::error::BenchError;
 pub use self::invoke::{Measured, measure};
 pub use self::results::{BenchResult, read_results};
+pub use self::targets::targets;

@@ -52,7 +52,7 @@ pub fn validity(
 /// The cores that the generator kept busy on average in the measure phase; `None` where it was not
 /// looked at wholly inside it.
 fn mean_cores(phases: &PhasePlan, load: &LoadMeasurement) -> Option<f64> {
-    let measure = phases.warmup_ns..=phases.warmup_ns + phases.measure_ns;
+    let measure = phases.warmup_ns..=phases.measure_end_ns();
     let inside: Vec<f64> = load
         .generator
         .samples
@@ -76,13 +76,14 @@ mod tests {
 
     const S: u64 = 1_000_000_000;
 
+    const PHASES: PhasePlan = PhasePlan {
+        warmup_ns: 2 * S,
+        measure_ns: 4 * S,
+        cooldown_ns: S,
+        drain_ns: 0,
+    };
+
     fn reasons(change: impl FnOnce(&mut LoadMeasurement)) -> Vec<InvalidReason> {
-        let phases = PhasePlan {
-            warmup_ns: 2 * S,
-            measure_ns: 4 * S,
-            cooldown_ns: S,
-            drain_ns: 0,
-        };
         let limits = GeneratorLimits {
             late_ns: 1_000_000,
             cpu: 0.9,
@@ -98,7 +99,7 @@ mod tests {
         };
         change(&mut load);
         let plan = fixture::job("http://127.0.0.1:1").load;
-        validity(&plan, &phases, &limits, &load)
+        validity(&plan, &PHASES, &limits, &load)
     }
 
     fn samples(cores: [f64; 7]) -> Vec<GeneratorSample> {
@@ -144,5 +145,16 @@ mod tests {
     #[test]
     fn the_allowance_itself_is_allowed() {
         assert_eq!(reasons(|load| load.counts.dropped = 1), []);
+    }
+
+    #[test]
+    fn a_measure_phase_without_end_is_no_overflow() {
+        let mut load = fixture::measurement();
+        load.generator.samples = samples([0., 0., 1., 1., 1., 1., 1.]);
+        let phases = PhasePlan {
+            measure_ns: u64::MAX,
+            ..PHASES
+        };
+        assert_eq!(mean_cores(&phases, &load), Some(1.0));
     }
 }

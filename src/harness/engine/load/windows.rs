@@ -16,7 +16,7 @@ pub(super) const MAX_WINDOWS: usize = MAX_SAMPLES;
 pub(in crate::harness::engine) fn phase_at(phases: &PhasePlan, at_ns: u64) -> Phase {
     if at_ns < phases.warmup_ns {
         Phase::Warmup
-    } else if at_ns < phases.warmup_ns.saturating_add(phases.measure_ns) {
+    } else if at_ns < phases.measure_end_ns() {
         Phase::Measure
     } else {
         Phase::Cooldown

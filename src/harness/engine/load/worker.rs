@@ -114,8 +114,7 @@ async fn execute(job: WorkerJob) -> Result<(), WorkerError> {
     let clock = LoadClock::starting_at(job.start_at_ns);
     let flow = Flow::new(&job)?;
     let total_ns = job.phases.total_ns();
-    let measure_end_ns = job.phases.warmup_ns.saturating_add(job.phases.measure_ns);
-    let measure = job.phases.warmup_ns..measure_end_ns;
+    let measure = job.phases.warmup_ns..job.phases.measure_end_ns();
     let recorder = Arc::new(Recorder::new(
         &flow.requests,
         measure,

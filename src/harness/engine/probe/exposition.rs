@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-use crate::harness::scenario::Selector;
+use crate::harness::scenario::{Selector, quoted};
 
 /// The sum over all samples that each selector matches; `None` where it matches none, or where the
 /// sum is no finite number. Whatever is not a sample is passed over.
@@ -77,37 +77,10 @@ fn labels(mut rest: &str) -> Option<(Labels<'_>, &str)> {
             return Some((labels, after));
         }
         let (name, after) = rest.split_once('=')?;
-        let (value, after) = quoted(after.trim_start().strip_prefix('"')?)?;
+        let (value, after) = quoted(after.trim_start())?;
         labels.push((name.trim(), value));
         rest = after;
     }
-}
-
-/// The text up to the closing quote with its escapes resolved, and what follows the quote.
-fn quoted(text: &str) -> Option<(Cow<'_, str>, &str)> {
-    let mut escaped = false;
-    let end = text.bytes().position(|byte| {
-        let closes = byte == b'"' && !escaped;
-        escaped = byte == b'\\' && !escaped;
-        closes
-    })?;
-    let (inside, after) = (&text[..end], &text[end + 1..]);
-    if !inside.contains('\\') {
-        return Some((Cow::Borrowed(inside), after));
-    }
-    let mut value = String::with_capacity(inside.len());
-    let mut characters = inside.chars();
-    while let Some(character) = characters.next() {
-        match character {
-            '\\' => match characters.next() {
-                Some('n') => value.push('\n'),
-                Some(other) => value.push(other),
-                None => {}
-            },
-            other => value.push(other),
-        }
-    }
-    Some((Cow::Owned(value), after))
 }
 
 #[cfg(test)]

@@ -5,4 +5,4 @@ mod scrape;
 mod series;
 
 pub use self::scrape::{MAX_SCRAPE_BYTES, ScrapeError, Scraper};
-pub use self::series::{Look, series};
+pub use self::series::{Gathered, Look};

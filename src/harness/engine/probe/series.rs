@@ -16,68 +16,143 @@ pub struct Look {
     pub values: [Option<f64>; 2],
 }
 
-/// The curve of a probe and its value over the measure phase `[start_ns, end_ns]`, both in ns from
-/// the start of the load. `looks` are ordered by time. The value reaches from the look nearest to
-/// the start to the one nearest to the end.
-pub fn series(
-    name: &str,
-    plan: &ProbePlan,
-    looks: &[Look],
+/// What the looks have given so far: the curve of a probe and its value over the measure phase. The
+/// curve becomes coarser with time and the value is that of every look, in bounded memory.
+#[derive(Debug)]
+pub struct Gathered {
+    name: String,
+    source: ProbeSource,
     start_ns: i64,
     end_ns: i64,
-) -> ProbeSeries {
-    let nearest = |at_ns: i64| {
-        let nearest = looks
-            .iter()
-            .enumerate()
-            .min_by_key(|(_, look)| look.at_ns.abs_diff(at_ns));
-        nearest.map_or(0, |(index, _)| index)
-    };
-    let measured = looks
-        .get(nearest(start_ns)..=nearest(end_ns))
-        .unwrap_or_default();
-    let steps =
-        |looks: &[Look]| -> Vec<Step> { looks.windows(2).filter_map(Step::between).collect() };
-    let gauge =
-        |looks: &[Look]| -> Vec<f64> { looks.iter().filter_map(|look| look.values[0]).collect() };
+    newest: Option<Look>,
+    curve: Thinned<ProbePoint>,
+    measured: Option<Stretch>,
+}
 
-    let points = match plan.source {
-        ProbeSource::Mean(_) | ProbeSource::Max(_) => looks
-            .iter()
-            .filter_map(|look| Some((look.at_ns, look.values[0]?)))
-            .collect(),
-        _ => steps(looks)
-            .into_iter()
-            .filter_map(|step| Some((step.at_ns, step.value(&plan.source)?)))
-            .collect::<Vec<_>>(),
-    };
-    let value = match plan.source {
-        ProbeSource::Mean(_) => {
-            let values = gauge(measured);
-            Some(values.iter().sum::<f64>() / values.len() as f64)
+/// From the look nearest to the start of the measure phase to the one nearest to its end, as far as
+/// they are known.
+#[derive(Debug)]
+struct Stretch {
+    from_ns: i64,
+    to_ns: i64,
+    counters: Option<Step>,
+    gauge: Option<Gauge>,
+}
+
+/// The values of a gauge.
+#[derive(Debug, Clone, Copy)]
+struct Gauge {
+    sum: f64,
+    count: u32,
+    max: f64,
+}
+
+impl Gathered {
+    /// Of the probe `name`, before the first look. The measure phase is `[start_ns, end_ns]`, both in
+    /// ns from the start of the load; where the looks end before it does, it ends with them.
+    pub fn new(name: &str, plan: &ProbePlan, start_ns: i64, end_ns: i64) -> Self {
+        Self {
+            name: name.to_owned(),
+            source: plan.source.clone(),
+            start_ns,
+            end_ns,
+            newest: None,
+            curve: Thinned::new(match plan.source {
+                ProbeSource::Increase(_) => |some| together(some, |values| values.iter().sum()),
+                ProbeSource::Max(_) => |some| {
+                    together(some, |values| {
+                        values.iter().copied().fold(f64::MIN, f64::max)
+                    })
+                },
+                _ => |some: &[ProbePoint]| together(some, |values| mean(values.iter().copied())),
+            }),
+            measured: None,
         }
-        ProbeSource::Max(_) => gauge(measured).into_iter().reduce(f64::max),
-        _ => steps(measured)
-            .into_iter()
-            .reduce(Step::then)
-            .and_then(|step| step.value(&plan.source)),
-    };
-    let mut curve = Thinned::new(match plan.source {
-        ProbeSource::Increase(_) => |some| together(some, |values| values.iter().sum()),
-        ProbeSource::Max(_) => |some| {
-            together(some, |values| {
-                values.iter().copied().fold(f64::MIN, f64::max)
-            })
-        },
-        _ => |some: &[ProbePoint]| together(some, |values| mean(values.iter().copied())),
-    });
-    for (at_ns, value) in points {
-        curve.push(ProbePoint { at_ns, value });
     }
-    ProbeSeries {
-        name: name.to_owned(),
-        points: curve.finish(),
-        value: value.filter(|value| value.is_finite()),
+
+    /// Adds the newest look. One that was answered so late that a later one came before it is left
+    /// out: the counters have counted on, and nothing is lost.
+    pub fn add(&mut self, look: Look) {
+        if self.newest.is_some_and(|newest| look.at_ns <= newest.at_ns) {
+            return;
+        }
+        let step = self.newest.map(|newest| Step::between(newest, look));
+        self.newest = Some(look);
+        let drawn = match self.source {
+            ProbeSource::Mean(_) | ProbeSource::Max(_) => look.values[0],
+            _ => step.and_then(|step| step.value(&self.source)),
+        };
+        if let Some(value) = drawn {
+            let at_ns = look.at_ns;
+            self.curve.push(ProbePoint { at_ns, value });
+        }
+        let nearer =
+            |to_ns: i64, than_ns: i64| look.at_ns.abs_diff(to_ns) < than_ns.abs_diff(to_ns);
+        match &mut self.measured {
+            Some(measured) if !nearer(self.start_ns, measured.from_ns) => {
+                if nearer(self.end_ns, measured.to_ns) {
+                    measured.reach(look, step);
+                }
+            }
+            measured => *measured = Some(Stretch::from(look)),
+        }
+    }
+
+    /// The curve and the value.
+    pub fn finish(self) -> ProbeSeries {
+        let value = self.measured.and_then(|measured| match self.source {
+            ProbeSource::Mean(_) => measured
+                .gauge
+                .map(|gauge| gauge.sum / f64::from(gauge.count)),
+            ProbeSource::Max(_) => measured.gauge.map(|gauge| gauge.max),
+            _ => measured.counters.and_then(|step| step.value(&self.source)),
+        });
+        ProbeSeries {
+            name: self.name,
+            points: self.curve.finish(),
+            value: value.filter(|value| value.is_finite()),
+        }
+    }
+}
+
+impl Stretch {
+    fn from(look: Look) -> Self {
+        Self {
+            from_ns: look.at_ns,
+            to_ns: look.at_ns,
+            counters: None,
+            gauge: look.values[0].map(Gauge::of),
+        }
+    }
+
+    fn reach(&mut self, look: Look, step: Option<Step>) {
+        self.to_ns = look.at_ns;
+        self.counters = match (self.counters, step) {
+            (Some(before), Some(step)) => Some(before.then(step)),
+            (before, step) => before.or(step),
+        };
+        self.gauge = match (self.gauge, look.values[0].map(Gauge::of)) {
+            (Some(before), Some(gauge)) => Some(before.and(gauge)),
+            (before, gauge) => before.or(gauge),
+        };
+    }
+}
+
+impl Gauge {
+    fn of(value: f64) -> Self {
+        Self {
+            sum: value,
+            count: 1,
+            max: value,
+        }
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self {
+            sum: self.sum + other.sum,
+            count: self.count.saturating_add(other.count),
+            max: self.max.max(other.max),
+        }
     }
 }
 
@@ -93,17 +168,13 @@ fn together(points: &[ProbePoint], value: fn(&[f64]) -> f64) -> Option<ProbePoin
 /// How much the counters grew from one look to another.
 #[derive(Debug, Clone, Copy)]
 struct Step {
-    at_ns: i64,
     length_ns: i64,
     /// `None` where the counter was not exposed by the end.
     increase: [Option<f64>; 2],
 }
 
 impl Step {
-    fn between(looks: &[Look]) -> Option<Self> {
-        let [before, after] = looks else {
-            return None;
-        };
+    fn between(before: Look, after: Look) -> Self {
         let increase = |index: usize| {
             let after_value = after.values[index]?;
             // A counter that was not exposed had not counted yet. One that is smaller than it was,
@@ -116,11 +187,10 @@ impl Step {
             };
             Some(after_value - from)
         };
-        Some(Self {
-            at_ns: after.at_ns,
+        Self {
             length_ns: after.at_ns - before.at_ns,
             increase: [increase(0), increase(1)],
-        })
+        }
     }
 
     /// Both steps, one after the other.
@@ -130,7 +200,6 @@ impl Step {
             (before, after) => before.or(after),
         };
         Self {
-            at_ns: next.at_ns,
             length_ns: self.length_ns + next.length_ns,
             increase: [sum(0), sum(1)],
         }
@@ -195,10 +264,16 @@ mod tests {
             unit: Unit::Ratio,
             better: Direction::Higher,
         };
-        let series = series("p", &plan, looks, 1_000_000_000, 3_000_000_000);
+        let series = gathered(&plan, looks, 1_000_000_000, 3_000_000_000).finish();
         assert_eq!(series.value, expected);
         let drawn: Vec<f64> = series.points.iter().map(|point| point.value).collect();
         assert_eq!(drawn, points);
+    }
+
+    fn gathered(plan: &ProbePlan, looks: &[Look], start_ns: i64, end_ns: i64) -> Gathered {
+        let mut gathered = Gathered::new("p", plan, start_ns, end_ns);
+        looks.iter().for_each(|look| gathered.add(*look));
+        gathered
     }
 
     fn one(values: &[f64]) -> Vec<[Option<f64>; 2]> {
@@ -257,36 +332,42 @@ mod tests {
                 ],
             })
             .collect();
-        let of = |source| {
+        let of = |source, looks: &[Look], end_ns| {
             let plan = ProbePlan {
                 process: "service".into(),
                 source,
                 unit: Unit::Count,
                 better: Direction::Higher,
             };
-            let found = series("p", &plan, &looks[..=7_000], 0, 7_000_000_000_000);
+            let gathered = gathered(&plan, looks, 0, end_ns);
+            // Ten hours of looks would be megabytes.
+            let held_bytes = format!("{gathered:?}").len();
+            assert!(held_bytes < 100_000, "{held_bytes}");
+            let found = gathered.finish();
             assert!(found.points.len() <= MAX_SAMPLES, "{}", found.points.len());
             (found.value, found.points)
         };
-        let (value, points) = of(ProbeSource::Increase(selector()));
+        let until_the_jump = &looks[..=7_000];
+        let (value, points) = of(
+            ProbeSource::Increase(selector()),
+            until_the_jump,
+            7_000_000_000_000,
+        );
         assert_eq!(value, Some(70_000.0));
         assert_eq!(
             points.iter().map(|point| point.value).sum::<f64>(),
             70_000.0
         );
-        let (value, points) = of(ProbeSource::Rate(selector()));
+        let (value, points) = of(
+            ProbeSource::Rate(selector()),
+            until_the_jump,
+            7_000_000_000_000,
+        );
         assert_eq!(value, Some(10.0));
         assert!(points.iter().all(|point| point.value == 10.0));
-        let plan = ProbePlan {
-            process: "service".into(),
-            source: ProbeSource::Max(selector()),
-            unit: Unit::Count,
-            better: Direction::Lower,
-        };
-        let found = series("p", &plan, &looks, 0, 36_000_000_000_000);
-        assert_eq!(found.value, Some(1e6));
-        assert!(found.points.len() <= MAX_SAMPLES);
-        assert!(found.points.iter().any(|point| point.value == 1e6));
+        let (value, points) = of(ProbeSource::Max(selector()), &looks, 36_000_000_000_000);
+        assert_eq!(value, Some(1e6));
+        assert!(points.iter().any(|point| point.value == 1e6));
     }
 
     #[test]
@@ -378,6 +459,43 @@ mod tests {
             &gauge,
             Some(6.0),
             &[90.0, 1.0, 2.0, 6.0, 90.0],
+        );
+    }
+
+    #[test]
+    fn where_the_looks_end_early_the_value_ends_with_them() {
+        let counter = one(&[0.0, 100.0, 110.0]);
+        check(
+            ProbeSource::Increase(selector()),
+            &counter,
+            Some(10.0),
+            &[100.0, 10.0],
+        );
+        // All before the measure phase: the last of them is at its start and at its end.
+        let gauge = one(&[5.0]);
+        check(ProbeSource::Max(selector()), &gauge, Some(5.0), &[5.0]);
+        check(ProbeSource::Increase(selector()), &gauge, None, &[]);
+    }
+
+    #[test]
+    fn a_look_that_was_overtaken_is_left_out() {
+        let look = |at_ms: i64, value| Look {
+            at_ns: at_ms * 1_000_000,
+            generation: 1,
+            values: [Some(value), None],
+        };
+        let looks = [
+            look(1000, 10.0),
+            look(2900, 30.0),
+            look(2500, 25.0),
+            look(3000, 31.0),
+        ];
+        // Taken as the newest, the third would be a counter that was reset.
+        check_looks(
+            ProbeSource::Increase(selector()),
+            &looks,
+            Some(21.0),
+            &[20.0, 1.0],
         );
     }
 

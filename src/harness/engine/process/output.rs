@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::sync::watch;
 
 use crate::harness::engine::redact::Redactor;
+use crate::harness::model::steers;
 
 /// How many lines are remembered.
 const KEPT_LINES: usize = 40;
@@ -95,7 +96,7 @@ impl Output {
         let text = String::from_utf8_lossy(line);
         let text = anstream::adapter::strip_str(text.trim_end()).to_string();
         let mut text = self.redactor.redact(&text).replace(
-            |character: char| character.is_control() && character != '\t',
+            |character: char| steers(character) && character != '\t',
             "\u{fffd}",
         );
         if self

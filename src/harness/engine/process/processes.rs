@@ -20,6 +20,7 @@ use super::protocol::{Ending, Job, Order};
 use super::ready;
 use super::supervised::{Sight, Supervised};
 use crate::harness::engine::Progress;
+use crate::harness::engine::apart;
 use crate::harness::engine::redact::Redactor;
 use crate::harness::scenario::{CommandPlan, FaultAction, Plan, ProcessPlan, Ready};
 
@@ -35,6 +36,7 @@ pub struct Surroundings {
     secrets: BTreeMap<String, String>,
     redactor: Arc<Redactor>,
     client: reqwest::Client,
+    target_dir: Option<PathBuf>,
 }
 
 impl Surroundings {
@@ -54,7 +56,14 @@ impl Surroundings {
             secrets,
             redactor,
             client,
+            target_dir: None,
         }
+    }
+
+    /// The same for one of several checkouts of a project: cargo keeps what it builds there, in
+    /// `target_dir`, whatever the environment says.
+    pub fn with_target_dir(self, target_dir: Option<PathBuf>) -> Self {
+        Self { target_dir, ..self }
     }
 }
 
@@ -472,7 +481,12 @@ pub async fn build(
             ports: &BTreeMap::new(),
             secrets: &around.secrets,
         };
-        let job = job(process, command, &values, around.root.clone())?;
+        let mut job = job(process, command, &values, around.root.clone())?;
+        if let Some(folder) = &around.target_dir {
+            let (set, unset) = apart::variables(folder);
+            job.env = set;
+            job.unset = unset;
+        }
         let output = Arc::new(Output::new(Arc::clone(&around.redactor), None, None));
         oneshot::run(&around.exe, &job, output)
             .await
@@ -496,6 +510,7 @@ fn job(
         program: words.next().unwrap_or_default(),
         args: words.collect(),
         env: BTreeMap::new(),
+        unset: Vec::new(),
         cwd,
         grace_ns: 0,
         scratch: None,

@@ -16,6 +16,8 @@ pub(crate) struct Job {
     pub(crate) args: Vec<String>,
     /// Variables on top of the inherited ones.
     pub(crate) env: BTreeMap<String, String>,
+    /// Variables that are not inherited.
+    pub(crate) unset: Vec<String>,
     /// The working folder.
     pub(crate) cwd: PathBuf,
     /// The time after SIGTERM before SIGKILL, in ns, where nobody is left to give an order.

@@ -173,7 +173,11 @@ fn start(job: &Job) -> std::io::Result<Pid> {
         true => job.cwd.join(&job.program).into_os_string(),
         false => job.program.clone().into(),
     };
-    let child = Command::new(program)
+    let mut command = Command::new(program);
+    for name in &job.unset {
+        command.env_remove(name);
+    }
+    let child = command
         .args(&job.args)
         .envs(&job.env)
         .current_dir(&job.cwd)

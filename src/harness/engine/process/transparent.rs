@@ -32,6 +32,7 @@ pub async fn spawn_under_supervisor(
         program: text(command.get_program()),
         args: command.get_args().map(text).collect(),
         env: std::collections::BTreeMap::new(),
+        unset: Vec::new(),
         cwd,
         grace_ns: GRACE_NS,
         scratch: None,

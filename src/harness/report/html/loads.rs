@@ -316,12 +316,11 @@ fn requests(load: &LoadSummary) -> Table {
 }
 
 fn request_row(load: &LoadSummary, request: &RequestSummary) -> Vec<Cell> {
-    let at = |quantile| latency(&request.response, quantile);
     let mut failed = num(format::count(request.failed));
     if request.failed > 0 {
         failed.class = "num bad";
     }
-    vec![
+    let mut row = vec![
         name(&request.name),
         num(format::count(request.response.count())),
         failed,
@@ -329,17 +328,12 @@ fn request_row(load: &LoadSummary, request: &RequestSummary) -> Vec<Cell> {
             &Unit::PerSecond,
             load.per_second(request.response.count()),
         )),
-        at(0.5),
-        at(0.95),
-        at(0.99),
-        at(0.999),
-        num(request
-            .response
-            .max_ns()
-            .map_or_else(|| "–".to_owned(), format::duration_ns)),
-        latency(&request.service, 0.95),
-        num(value(&Unit::Bytes, request.bytes_received as f64)),
-    ]
+    ];
+    // One reading each: they are packed.
+    row.extend(latencies(&request.response, [0.5, 0.95, 0.99, 0.999, 1.0]));
+    row.extend(latencies(&request.service, [0.95]));
+    row.push(num(value(&Unit::Bytes, request.bytes_received as f64)));
+    row
 }
 
 fn errors(load: &LoadSummary) -> Option<Table> {
@@ -380,12 +374,16 @@ fn errors(load: &LoadSummary) -> Option<Table> {
     Some(table)
 }
 
-fn latency(histogram: &LatencyHistogram, quantile: f64) -> Cell {
-    // Below one request beyond it a quantile is just the slowest one over again.
-    match histogram.quantile_ns(quantile) {
-        Some(ns) if histogram.beyond(quantile) >= 1.0 => num(format::duration_ns(ns)),
-        _ => num("–"),
-    }
+/// Below one request beyond it a quantile other than the last is just the slowest one over again.
+fn latencies<const N: usize>(histogram: &LatencyHistogram, ascending: [f64; N]) -> [Cell; N] {
+    let found = histogram.quantiles_ns(ascending);
+    std::array::from_fn(|at| {
+        let told = ascending[at] == 1.0 || histogram.beyond(ascending[at]) >= 1.0;
+        match found.get(at) {
+            Some(ns) if told => num(format::duration_ns(*ns)),
+            _ => num("–"),
+        }
+    })
 }
 
 fn percentiles(histogram: &LatencyHistogram) -> String {

@@ -6,7 +6,7 @@ use crate::harness::gate::Outcome;
 use crate::harness::model::{Run, Unit};
 use crate::harness::report::format::{self, value};
 use crate::harness::report::input::ReportInput;
-use crate::harness::report::load::{LoadSummary, summarise};
+use crate::harness::report::load::{self, LoadSummary, summarise};
 use crate::harness::report::text;
 use crate::harness::report::words::{self, Spoken, Weight};
 
@@ -186,10 +186,7 @@ impl Page {
 fn typical<'a>(runs: &[&'a Run]) -> Option<&'a Run> {
     let mut by_p95: Vec<(u64, &Run)> = runs
         .iter()
-        .filter_map(|run| {
-            let one = summarise(&[run]);
-            Some((one.first()?.response.quantile_ns(0.95)?, *run))
-        })
+        .filter_map(|run| Some((load::first_p95_ns(run)?, *run)))
         .collect();
     by_p95.sort_by_key(|(p95, _)| *p95);
     let middle = by_p95.len().saturating_sub(1) / 2;

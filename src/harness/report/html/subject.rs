@@ -36,7 +36,7 @@ struct Quantity<S> {
 pub(super) fn processes(run: &Run) -> Vec<Curves> {
     let quantities: [Quantity<ProcessSample>; 4] = [
         Quantity {
-            title: "CPU",
+            title: "Cores kept busy",
             unit: Unit::Cores,
             keep_peaks: false,
             of: |s| s.cpu_cores,
@@ -68,22 +68,7 @@ pub(super) fn processes(run: &Run) -> Vec<Curves> {
         .take(MAX_CURVES)
         .map(|process| Curves {
             title: text::shown(&process.name, 60),
-            figures: quantities
-                .iter()
-                .map(|quantity| {
-                    let points = process
-                        .samples
-                        .iter()
-                        .map(|s| (s.at_ns as f64 / 1e9, (quantity.of)(s)));
-                    figure(
-                        &timeline,
-                        quantity.title,
-                        &quantity.unit,
-                        points.collect(),
-                        quantity.keep_peaks,
-                    )
-                })
-                .collect(),
+            figures: figures(&timeline, &quantities, &process.samples, |s| s.at_ns as f64),
         })
         .collect()
 }
@@ -137,13 +122,13 @@ pub(super) fn probes(run: &Run, plan: Option<&Plan>) -> Vec<Curves> {
 pub(super) fn generator(run: &Run) -> Vec<Curves> {
     let quantities: [Quantity<GeneratorSample>; 2] = [
         Quantity {
-            title: "Generator CPU",
+            title: "Cores kept busy",
             unit: Unit::Cores,
             keep_peaks: false,
             of: |s| s.cpu_cores,
         },
         Quantity {
-            title: "Generator memory",
+            title: "Resident memory",
             unit: Unit::Bytes,
             keep_peaks: true,
             of: |s| s.rss_bytes as f64,
@@ -157,22 +142,9 @@ pub(super) fn generator(run: &Run) -> Vec<Curves> {
         .take(MAX_CURVES)
         .map(|load| Curves {
             title: text::shown(&load.name, 60),
-            figures: quantities
-                .iter()
-                .map(|quantity| {
-                    let samples = &load.generator.samples;
-                    let points = samples
-                        .iter()
-                        .map(|s| (s.at_ns as f64 / 1e9, (quantity.of)(s)));
-                    figure(
-                        &timeline,
-                        quantity.title,
-                        &quantity.unit,
-                        points.collect(),
-                        quantity.keep_peaks,
-                    )
-                })
-                .collect(),
+            figures: figures(&timeline, &quantities, &load.generator.samples, |s| {
+                s.at_ns as f64
+            }),
         })
         .collect()
 }
@@ -237,6 +209,30 @@ pub(super) fn generator_table(loads: &[LoadSummary], shown: Option<&Run>) -> Opt
         })
         .collect();
     Some(table)
+}
+
+/// One per quantity of the samples; `at_ns` is when one was taken.
+fn figures<S>(
+    timeline: &Timeline<'_>,
+    quantities: &[Quantity<S>],
+    samples: &[S],
+    at_ns: fn(&S) -> f64,
+) -> Vec<Figure> {
+    quantities
+        .iter()
+        .map(|quantity| {
+            let points = samples
+                .iter()
+                .map(|sample| (at_ns(sample) / 1e9, (quantity.of)(sample)));
+            figure(
+                timeline,
+                quantity.title,
+                &quantity.unit,
+                points.collect(),
+                quantity.keep_peaks,
+            )
+        })
+        .collect()
 }
 
 fn figure(

@@ -71,6 +71,8 @@ pub(super) fn linear(unit: &Unit, from: f64, to: f64) -> Axis {
     }
     let label = |v: f64| match unit {
         Unit::Ratio => format::margin(v),
+        // Words have no room there; the title or the note of the figure says them.
+        Unit::Cores | Unit::Other(_) => format::tick(&Unit::Count, v),
         unit => format::tick(unit, v),
     };
     Axis {
@@ -171,6 +173,9 @@ mod tests {
             &["0 B", "100 MiB", "200 MiB", "300 MiB"],
         );
         check(&from_zero(&Unit::Count, 2.0), &["0", "1", "2"]);
+        check(&from_zero(&Unit::Cores, 0.014), &["0", "0.005", "0.01"]);
+        let words = Unit::Other("megawatt hours".into());
+        check(&from_zero(&words, 2.0), &["0", "0.5", "1", "1.5", "2"]);
         check(&from_zero(&Unit::Ratio, 0.97), &["0 %", "50 %", "100 %"]);
         check(
             &log(&Unit::Nanoseconds, 1e6, 1e9),

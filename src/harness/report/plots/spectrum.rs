@@ -59,14 +59,12 @@ fn curve(histogram: &LatencyHistogram) -> Vec<(f64, f64)> {
         .log10()
         .min(f64::from(MAX_DECADES));
     let steps = ((decades - BEGIN).max(0.0) * f64::from(POINTS_A_DECADE)).floor() as u32;
-    (0..=steps)
-        .filter_map(|step| {
-            let x = BEGIN + f64::from(step) / f64::from(POINTS_A_DECADE);
-            let quantile = 1.0 - 10_f64.powf(-x);
-            histogram
-                .quantile_ns(quantile)
-                .map(|ns| (x, ns.max(1) as f64))
-        })
+    let at = |step: u32| BEGIN + f64::from(step) / f64::from(POINTS_A_DECADE);
+    let quantiles = (0..=steps).map(|step| 1.0 - 10_f64.powf(-at(step)));
+    (0..)
+        .map(at)
+        .zip(histogram.quantiles_ns(quantiles))
+        .map(|(x, ns)| (x, ns.max(1) as f64))
         .collect()
 }
 

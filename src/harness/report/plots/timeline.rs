@@ -121,30 +121,34 @@ impl<'a> Timeline<'a> {
     }
 
     fn happenings(&self, y: &Axis, level: f64) -> Vec<Mark> {
-        self.visible()
+        let lines = self.visible().map(|event| {
+            let at = seconds(event.at_ns);
+            Mark::Line {
+                points: vec![(at, y.from), (at, y.to)],
+                role: Role::Event,
+            }
+        });
+        let labels = self
+            .visible()
+            .take(MAX_LABELS)
             .enumerate()
-            .flat_map(|(i, event)| {
+            .map(|(i, event)| {
                 let at = seconds(event.at_ns);
-                let line = Mark::Line {
-                    points: vec![(at, y.from), (at, y.to)],
-                    role: Role::Event,
-                };
                 let side = if at > 0.7 * self.to_s {
                     Side::Left
                 } else {
                     Side::Right
                 };
                 let nudge = 0.008 * self.to_s * if side == Side::Left { -1.0 } else { 1.0 };
-                let label = Mark::Text {
+                Mark::Text {
                     at: (at + nudge, y.to - level * ((i % LEVELS) as f64 + 0.5)),
                     text: text::shown(&event.what, 28),
                     role: Role::Event,
                     side,
-                };
-                [Some(line), (i < MAX_LABELS).then_some(label)]
-            })
-            .flatten()
-            .collect()
+                }
+            });
+        // A name lies above the line of the next happening.
+        lines.chain(labels).collect()
     }
 }
 

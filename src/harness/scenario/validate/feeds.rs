@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use toml::de::DeTable;
 
 use super::{Place, stays_below};
-use crate::harness::scenario::hash;
+use crate::harness::model::hexadecimal;
 use crate::harness::scenario::plan::{FeedOrder, FeedPlan};
 use crate::harness::scenario::problem::{Code, Problems};
 use crate::harness::scenario::raw::{self, Text};
@@ -50,7 +50,7 @@ pub(super) fn read(
             if let Some(file) = raw::text(table, "file")
                 && let Some((path, bytes)) = bytes(&file, place, problems)
             {
-                feed.content_hash = hash::hexadecimal(&Sha256::digest(&bytes));
+                feed.content_hash = hexadecimal(&Sha256::digest(&bytes));
                 feed.plan.file = path;
                 if let Some(columns) = columns(&bytes, &file, problems) {
                     feed.plan.columns = columns;

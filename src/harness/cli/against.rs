@@ -1,0 +1,639 @@
+//! `plimsoll gate --against`: both revisions built, run in alternation here and now, and judged by
+//! what the base demands.
+
+use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use crate::harness::compare::{Design, Settings};
+use crate::harness::engine::checkout::{Checkout, CheckoutError, Checkouts};
+use crate::harness::engine::{Engine, SubjectEngine, bench, machine};
+use crate::harness::gate::{MetricOutcome, Outcome, Policy, Verdict, Waivers, exit};
+use crate::harness::model::{Arm, Run};
+use crate::harness::report::{text, words};
+use crate::harness::scenario::{self, Plan, Target};
+use crate::harness::store::History;
+
+use super::args::{GateArgs, Global};
+use super::execute::{
+    Asked, Label, STOPPED, Session, environment, missing_program, new_session, save, stop_on_signal,
+};
+use super::failure::Failure;
+use super::live::Live;
+use super::looks::Looks;
+use super::output::Output;
+use super::pairs::{Batch, Pairs, Side, Sides};
+use super::session::Labels;
+use super::start::explain;
+use super::verdicts::{Case, Judged, page_path};
+use super::waivers;
+use super::workspace::{self, Chosen, SCENARIOS};
+
+/// The gate of one call.
+struct Against<'a> {
+    output: &'a Output,
+    args: &'a GateArgs,
+    /// The revision as it was named.
+    named: &'a str,
+    base: Checkout,
+    head: Checkout,
+    /// The folder of the call below the top of the project.
+    below: PathBuf,
+    budget: Option<Duration>,
+    history: History,
+    /// The plimsoll that supervisors and workers are started from.
+    executable: PathBuf,
+}
+
+/// What there is to measure.
+struct Work {
+    /// Plans of the base's scenarios.
+    gated: Vec<Plan>,
+    /// Plans of scenarios that only the head has.
+    new: Vec<Plan>,
+}
+
+/// Measures and judges every scenario; the exit code is that of the weightiest verdict.
+pub(super) async fn run(
+    global: &Global,
+    output: &Output,
+    args: &GateArgs,
+    revision: &str,
+) -> Result<u8, Failure> {
+    let budget = args.against.budget.as_deref().map(budget).transpose()?;
+    let here = std::env::current_dir()
+        .and_then(|folder| folder.canonicalize())
+        .map_err(|error| Failure::tool("finding the working folder", &error))?;
+    let checkouts = Checkouts::open(&here, &cache(args)?)
+        .await
+        .map_err(trouble)?;
+    let base = checkouts.base(revision).await.map_err(trouble)?;
+    let reports = args.selection.reports.clone();
+    let below = here
+        .strip_prefix(checkouts.project())
+        .unwrap_or(Path::new(""))
+        .to_owned();
+    let written: Vec<PathBuf> = match reports.is_relative() {
+        true => vec![below.join(reports)],
+        false => Vec::new(),
+    };
+    let head = checkouts.head(&written).await.map_err(trouble)?;
+    output.say(&format!(
+        "base {} ({}), head {}",
+        base.revision,
+        text::one_line(revision),
+        head.revision
+    ));
+    let behind = checkouts.behind(&base).await.map_err(trouble)?;
+    if behind > 0 {
+        output.say(&format!(
+            "the head lacks {behind} of the commits of {revision}, so their effects are judged as well, the other way \
+             round; merge them, or name the commit where the head left: \
+             --against $(git merge-base HEAD {revision})",
+            revision = shell_words::quote(&text::one_line(revision)),
+        ));
+    }
+    let this = Against {
+        output,
+        args,
+        named: revision,
+        base,
+        head,
+        below,
+        budget,
+        history: workspace::history(global).await?,
+        executable: std::env::current_exe()
+            .map_err(|error| Failure::tool("finding this program's own file", &error))?,
+    };
+    let work = this.work(&here, checkouts.project())?;
+    let stop = stop_on_signal()?;
+    let mut codes = Vec::new();
+    for plan in &work.gated {
+        codes.push(match this.gate(plan, &stop).await {
+            Ok(code) => code,
+            // The other scenarios are not to blame.
+            Err(failure) => explain(&failure, output),
+        });
+        if *stop.borrow() {
+            break;
+        }
+    }
+    for plan in &work.new {
+        if *stop.borrow() {
+            break;
+        }
+        // Whatever becomes of it decides nothing.
+        if let Err(failure) = this.show(plan, &stop).await {
+            explain(&failure, output);
+        }
+    }
+    if work.gated.is_empty() {
+        output.say(&format!(
+            "nothing is judged: {revision} has none of these scenarios"
+        ));
+        if args.strictness.require_baseline {
+            codes.push(exit::NO_BASELINE);
+        }
+    }
+    if *stop.borrow() {
+        output.say(STOPPED);
+        codes.push(exit::INVALID);
+    }
+    this.history.close().await;
+    Ok(exit::worst(codes))
+}
+
+impl Against<'_> {
+    /// Which scenarios there are, in which arm. What is not measured in both is said.
+    fn work(&self, here: &Path, project: &Path) -> Result<Work, Failure> {
+        let named = &self.args.selection.scenarios;
+        let files = match named.is_empty() {
+            true => self.found()?,
+            false => named
+                .iter()
+                .map(|file| below(project, here, file))
+                .collect::<Result<_, _>>()?,
+        };
+        let (mut of_base, mut of_head) = (Vec::new(), Vec::new());
+        for file in files {
+            let (base, head) = (self.base.root.join(&file), self.head.root.join(&file));
+            let shown = self.shown(&file);
+            match (base.is_file(), head.is_file()) {
+                (true, false) => {
+                    self.output.say(&format!(
+                        "{shown} is not in the head; it is measured all the same, as the base has it"
+                    ));
+                    of_base.push(base);
+                }
+                (true, true) => {
+                    if std::fs::read(&base).ok() != std::fs::read(&head).ok() {
+                        self.output.say(&format!(
+                            "{shown} differs in the head; both are measured and judged as the base has it, \
+                             until the change is merged"
+                        ));
+                    }
+                    of_base.push(base);
+                }
+                (false, true) => {
+                    self.output
+                        .say(&format!("{shown} is new in the head: shown, not judged"));
+                    of_head.push(head);
+                }
+                (false, false) => {
+                    return Err(Failure::usage(
+                        format!("neither {} nor the head has {shown}", self.named),
+                        "name a scenario file of the project",
+                    ));
+                }
+            }
+        }
+        let plans = |files: Vec<PathBuf>, root: &Path| -> Result<Vec<Plan>, Failure> {
+            let chosen = Chosen {
+                named: !named.is_empty(),
+                files,
+            };
+            let variant = self.args.selection.variant.as_deref();
+            let mut plans = workspace::plans(&chosen, variant, self.output)?;
+            for plan in &mut plans {
+                let file = plan.file.strip_prefix(root).unwrap_or(&plan.file);
+                plan.file = self.shown_path(file);
+            }
+            Ok(plans)
+        };
+        let mut work = Work {
+            gated: plans(of_base, &self.base.root)?,
+            new: plans(of_head, &self.head.root)?,
+        };
+        let mut reasons = Vec::new();
+        for plans in [&mut work.gated, &mut work.new] {
+            plans.retain(|plan| match self.unfit(plan, project) {
+                Some(reason) => {
+                    reasons.push(reason);
+                    false
+                }
+                None => true,
+            });
+        }
+        match reasons.first() {
+            Some(reason) if !named.is_empty() => Err(Failure::usage(
+                reason.clone(),
+                "gate it against its baseline instead: plimsoll gate SCENARIO",
+            )),
+            _ => {
+                for reason in &reasons {
+                    self.output.say(&format!("skipping {reason}"));
+                }
+                match work.gated.is_empty() && work.new.is_empty() {
+                    true => Err(Failure::usage(
+                        "nothing is left to run",
+                        "see what there is: plimsoll list; or name a scenario file",
+                    )),
+                    false => Ok(work),
+                }
+            }
+        }
+    }
+
+    /// Every scenario of either arm in the usual folder, below the top of the project.
+    fn found(&self) -> Result<Vec<PathBuf>, Failure> {
+        let folder = self.below.join(SCENARIOS);
+        let mut files = Vec::new();
+        let mut is_there = false;
+        for (root, output) in [
+            (&self.base.root, self.output),
+            // What is no scenario was said of the base already.
+            (&self.head.root, &self.output.silenced()),
+        ] {
+            let found = workspace::found_in(&root.join(&folder), output);
+            is_there |= found.is_some();
+            let found = found.into_iter().flatten();
+            files.extend(found.filter_map(|file| Some(file.strip_prefix(root).ok()?.to_owned())));
+        }
+        files.sort();
+        files.dedup();
+        match is_there {
+            true => Ok(files),
+            false => Err(Failure::usage(
+                format!(
+                    "neither {} nor the head has a folder {SCENARIOS}/ here",
+                    self.named
+                ),
+                "name a scenario file; the README shows the shortest one",
+            )),
+        }
+    }
+
+    /// Why a plan can't tell two revisions apart, or not run here.
+    fn unfit(&self, plan: &Plan, project: &Path) -> Option<String> {
+        let id = plan.id();
+        if matches!(plan.target, Some(Target::Url(_))) && plan.benches.is_empty() {
+            return Some(format!(
+                "{id}: its target is a server that is already there, the same for both revisions"
+            ));
+        }
+        let outside = plan.processes.iter().find(|process| {
+            let program = process
+                .start
+                .words
+                .first()
+                .and_then(|word| word.as_literal());
+            process.build.is_some()
+                && program.is_some_and(|program| Path::new(program).starts_with(project))
+        });
+        if let Some(process) = outside {
+            return Some(format!(
+                "{id}: process `{}` starts a program by an absolute path, the same for both revisions",
+                process.name
+            ));
+        }
+        missing_program(plan)
+    }
+
+    /// One scenario that the base has: built twice, measured in pairs, judged as often as planned.
+    async fn gate(&self, plan: &Plan, stop: &watch::Receiver<bool>) -> Result<u8, Failure> {
+        let first = self.args.against.pairs.unwrap_or(plan.runs.max(2));
+        let seed = self.args.against.seed.unwrap_or_else(rand::random);
+        // The plan is the base's, and so are its waivers. A mistake in them must not cost the pairs.
+        let waivers = waivers::on(plan, self.output)?;
+        let live = Live::new(*self.output);
+        let answer = self
+            .pairs_and_looks(plan, &waivers, first, seed, stop, &live)
+            .await;
+        live.finish();
+        let (pairs, looks) = answer?;
+        let Some(run) = pairs.head.runs.first() else {
+            // Without a run of the head there is nothing to show a page of.
+            for reason in pairs.base.runs.iter().flat_map(|run| &run.invalid) {
+                let spoken = words::invalid(reason);
+                self.output.say(&format!("base: {}", spoken.what));
+            }
+            self.output
+                .say(&format!("{}: no pair was measured", plan.id()));
+            return Ok(exit::INVALID);
+        };
+        let judged = self.judge(plan, &waivers, &pairs, &looks, seed);
+        let page = page_path(&self.args.selection.reports, run);
+        judged.write_page(&page)?;
+        judged.answer(self.output, Some(&page))?;
+        Ok(judged.verdict.exit_code)
+    }
+
+    async fn pairs_and_looks(
+        &self,
+        plan: &Plan,
+        waivers: &Waivers,
+        first: u32,
+        seed: u64,
+        stop: &watch::Receiver<bool>,
+        live: &Live,
+    ) -> Result<(Pairs, Looks), Failure> {
+        let mut pairs = Pairs::new(self.label(Arm::Base), self.label(Arm::Head));
+        let mut looks = Looks::new(first, self.budget);
+        let mut sides = self.sides(plan, first);
+        for (side, arm) in [(&mut sides.base, Arm::Base), (&mut sides.head, Arm::Head)] {
+            self.keep_benches(side, arm).await;
+        }
+        if !self.build(&mut sides, stop, live).await? {
+            return Ok((pairs, looks));
+        }
+        let mut batch = Some(first);
+        while let Some(size) = batch {
+            let began = Instant::now();
+            let orders = Batch {
+                pairs: size,
+                seed: seed.wrapping_add(u64::from(looks.taken)),
+            };
+            let keep = async |run: &Run| save(&self.history, &self.args.selection, run).await;
+            pairs.measure(&mut sides, orders, stop, live, keep).await?;
+            looks.take(began.elapsed(), size);
+            if pairs.is_over || pairs.head.runs.is_empty() {
+                break;
+            }
+            let open = open(&self.judge(plan, waivers, &pairs, &looks, seed).verdict);
+            batch = match open.is_empty() {
+                true => None,
+                false => looks.next(),
+            };
+            if let Some(told) = looks.tell(&open, batch) {
+                live.line(&format!("{}: {told}", plan.id()));
+            }
+        }
+        Ok((pairs, looks))
+    }
+
+    /// Both sides of a plan of the base: what is measured is the same, what is built is each one's own.
+    fn sides(&self, plan: &Plan, pairs: u32) -> Sides<SubjectEngine> {
+        let session = new_session();
+        let mut plan = plan.clone();
+        for bench in &mut plan.benches {
+            // The invocations of an arm are spread over its runs, so that they alternate too.
+            bench.invocations = bench.invocations.div_ceil(pairs);
+        }
+        let below = plan
+            .root
+            .strip_prefix(&self.base.root)
+            .unwrap_or(Path::new(""))
+            .to_owned();
+        let side = |arm, checkout: &Checkout| {
+            let plan = Plan {
+                root: checkout.root.join(&below),
+                ..plan.clone()
+            };
+            Side {
+                engine: SubjectEngine::new(self.executable.clone(), environment())
+                    .with_target_dir(checkout.target_dir()),
+                labels: Labels {
+                    session: session.clone(),
+                    arm: Some(arm),
+                    pair: None,
+                    revision: Some(checkout.revision.clone()),
+                    fingerprint: machine::of_plan(&plan),
+                },
+                plan,
+            }
+        };
+        Sides {
+            base: side(Arm::Base, &self.base),
+            head: side(Arm::Head, &self.head),
+        }
+    }
+
+    /// Takes from a plan the bench targets that its checkout doesn't have, and says so: what the other
+    /// arm measures of them is in one arm only, which the verdict names.
+    async fn keep_benches(&self, side: &mut Side<SubjectEngine>, arm: Arm) {
+        let plan = &mut side.plan;
+        for mut bench in std::mem::take(&mut plan.benches) {
+            let package = bench.package.as_deref();
+            let there = bench::targets(&self.executable, &plan.root, package).await;
+            // What is wrong with the project, its build says better; no name stands for all.
+            if let (Ok(there), false) = (there, bench.targets.is_empty()) {
+                let is_there = |target: &String| there.contains(target);
+                let (kept, gone): (Vec<_>, Vec<_>) = bench.targets.into_iter().partition(is_there);
+                for target in gone {
+                    self.output.say(&format!(
+                        "the {} has no bench target {}",
+                        words::arm_name(arm),
+                        text::one_line(&target)
+                    ));
+                }
+                if kept.is_empty() {
+                    continue;
+                }
+                bench.targets = kept;
+            }
+            plan.benches.push(bench);
+        }
+    }
+
+    /// Builds both, the base first; false where the stop came before the end.
+    async fn build(
+        &self,
+        sides: &mut Sides<SubjectEngine>,
+        stop: &watch::Receiver<bool>,
+        live: &Live,
+    ) -> Result<bool, Failure> {
+        for (side, arm) in [(&mut sides.base, Arm::Base), (&mut sides.head, Arm::Head)] {
+            let name = words::arm_name(arm);
+            live.begin(name.to_owned());
+            let mut stopped = stop.clone();
+            let observe = |progress| live.observe(progress);
+            tokio::select! {
+                built = side.engine.build(&side.plan, &observe) => {
+                    built.map_err(|error| {
+                        let failure = Failure::tool(format!("building {} of the {name}", side.plan.id()), &error);
+                        match arm {
+                            Arm::Base => failure.of_the_base(),
+                            Arm::Head => failure,
+                        }
+                    })?;
+                }
+                // What is being built goes with the future.
+                Ok(_) = stopped.wait_for(|stop| *stop) => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    fn judge<'a>(
+        &self,
+        plan: &'a Plan,
+        waivers: &Waivers,
+        pairs: &'a Pairs,
+        looks: &Looks,
+        seed: u64,
+    ) -> Judged<'a> {
+        let strictness = self.args.strictness;
+        Case {
+            policy: Policy {
+                waivers: waivers.clone(),
+                strict: strictness.strict,
+                beyond_margin: strictness.beyond_margin,
+                require_baseline: strictness.require_baseline,
+                ..Policy::of(plan)
+            },
+            plan: Some(plan),
+            head: &pairs.head,
+            base: Some(&pairs.base),
+            settings: Settings {
+                alpha: looks.alpha(),
+                ..Settings::new(Design::Paired)
+            },
+            notes: looks.note().into_iter().chain(pairs.note()).collect(),
+            commands: self.commands(plan, looks.first, seed),
+        }
+        .judge()
+    }
+
+    fn commands(&self, plan: &Plan, first: u32, seed: u64) -> Vec<String> {
+        let mut line = vec![
+            "plimsoll".to_owned(),
+            "gate".to_owned(),
+            "--against".to_owned(),
+            self.base.revision.clone(),
+            plan.file.to_string_lossy().into_owned(),
+        ];
+        if let Some(variant) = &plan.variant {
+            line.extend(["--variant".to_owned(), variant.clone()]);
+        }
+        line.extend(["--pairs".to_owned(), first.to_string()]);
+        if let Some(budget) = &self.args.against.budget {
+            line.extend(["--budget".to_owned(), budget.clone()]);
+        }
+        line.extend(["--seed".to_owned(), seed.to_string()]);
+        let checkout = self.head.revision.strip_suffix("+dirty").is_none();
+        checkout
+            .then(|| format!("git checkout {}", self.head.revision))
+            .into_iter()
+            .chain([shell_words::join(line)])
+            .collect()
+    }
+
+    /// A scenario that only the head has: run once and shown.
+    async fn show(&self, plan: &Plan, stop: &watch::Receiver<bool>) -> Result<u8, Failure> {
+        let session = Session {
+            output: self.output,
+            selection: &self.args.selection,
+            asked: Asked::Limits,
+            label: &Label::default(),
+            history: &self.history,
+            checkout: Some(&self.head),
+            session: new_session(),
+        };
+        session.run(plan, Waivers::default(), stop).await
+    }
+
+    fn label(&self, arm: Arm) -> String {
+        match arm {
+            Arm::Base => format!("base {} ({})", self.base.revision, self.named),
+            Arm::Head => format!("head {}", self.head.revision),
+        }
+    }
+
+    /// A file of the project as a person here would name it.
+    fn shown_path(&self, file: &Path) -> PathBuf {
+        match file.strip_prefix(&self.below) {
+            Ok(file) => file.to_owned(),
+            Err(_) => {
+                let up = self.below.components().map(|_| Component::ParentDir);
+                up.collect::<PathBuf>().join(file)
+            }
+        }
+    }
+
+    fn shown(&self, file: &Path) -> String {
+        text::one_line(&self.shown_path(file).to_string_lossy())
+    }
+}
+
+/// Gating metrics of which neither worse nor unchanged can be said yet, with the pairs that each
+/// would need.
+fn open(verdict: &Verdict) -> Vec<(String, Option<u32>)> {
+    // What fails already is not saved by more pairs, and what is no measurement becomes none.
+    if verdict.verdict != Outcome::Inconclusive {
+        return Vec::new();
+    }
+    let metrics = verdict.metrics.iter();
+    metrics
+        .filter(|metric| metric.gating && metric.verdict == MetricOutcome::Inconclusive)
+        .map(|metric| (metric.name.clone(), metric.pairs_needed))
+        .collect()
+}
+
+/// A revision that isn't there is a mistake of the call.
+fn trouble(error: CheckoutError) -> Failure {
+    match error {
+        CheckoutError::UnknownRevision { .. } => Failure::usage(
+            text::block(&error.to_string()),
+            "name a branch, a tag or a commit; a shallow clone has to fetch it first: git fetch --depth 1 origin REVISION",
+        ),
+        CheckoutError::NoRepository { .. } => Failure::usage(
+            text::block(&error.to_string()),
+            "call it in the project; without git, run both builds and compare them: plimsoll run --arm base …, plimsoll compare",
+        ),
+        error => Failure::tool("checking out", &error),
+    }
+}
+
+fn budget(text: &str) -> Result<Duration, Failure> {
+    let parsed = scenario::duration_ns(text).map(Duration::from_nanos);
+    parsed.map_err(|problem| {
+        Failure::usage(
+            format!("--budget {}: {problem}", text::one_line(text)),
+            "write a time: --budget 15m",
+        )
+    })
+}
+
+/// The folder of all checkouts: the one that was named, or the usual one for what can be made again.
+fn cache(args: &GateArgs) -> Result<PathBuf, Failure> {
+    if let Some(folder) = &args.against.worktrees {
+        return Ok(folder.clone());
+    }
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let cache = variable("XDG_CACHE_HOME").map(PathBuf::from);
+    cache
+        .filter(|cache| cache.is_absolute())
+        .or_else(|| Some(PathBuf::from(variable("HOME")?).join(".cache")))
+        .map(|cache| cache.join("plimsoll").join("worktrees"))
+        .ok_or_else(|| {
+            Failure::usage(
+                "there is no cache folder: neither XDG_CACHE_HOME nor HOME is set",
+                "name a folder for the checkouts: --worktrees DIR",
+            )
+        })
+}
+
+/// Where `file`, named from the folder `here`, lies below the top of the project. It need not be
+/// there: the base may have it.
+fn below(project: &Path, here: &Path, file: &Path) -> Result<PathBuf, Failure> {
+    let whole = here.join(file);
+    let whole = whole.canonicalize().unwrap_or_else(|_| plain(&whole));
+    whole
+        .strip_prefix(project)
+        .map(Path::to_owned)
+        .map_err(|_| {
+            Failure::usage(
+                format!(
+                    "{} is not in this project, so no revision has it",
+                    file.display()
+                ),
+                "name a scenario file of the project",
+            )
+        })
+}
+
+/// A path without `.` and `..`.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                plain.pop();
+            }
+            other => plain.push(other),
+        }
+    }
+    plain
+}

@@ -1,0 +1,161 @@
+//! When the pairs are looked at, planned before the first of them is run.
+
+use std::time::Duration;
+
+use crate::harness::report::format;
+use crate::harness::stats::{ALPHA, LOOKS};
+
+/// The looks of one gate. Without a budget there is one, at the whole level. With a budget there are
+/// at most three, each at a third of the level, so that together they are wrong no more often: the
+/// second after twice, the third after four times as many pairs as the first, or after as many as
+/// the budget has time for.
+#[derive(Debug, Clone)]
+pub(super) struct Looks {
+    /// Pairs before the first.
+    pub(super) first: u32,
+    /// How many were taken.
+    pub(super) taken: u32,
+    budget: Option<Duration>,
+    pairs: u32,
+    spent: Duration,
+}
+
+impl Looks {
+    /// Before the first.
+    pub(super) fn new(first: u32, budget: Option<Duration>) -> Self {
+        Self {
+            first,
+            taken: 0,
+            budget,
+            pairs: 0,
+            spent: Duration::ZERO,
+        }
+    }
+
+    /// The one-sided level of each look.
+    pub(super) fn alpha(&self) -> f64 {
+        match self.budget {
+            Some(_) => ALPHA / f64::from(LOOKS),
+            None => ALPHA,
+        }
+    }
+
+    /// Counts a look after `pairs` more, which took so long.
+    pub(super) fn take(&mut self, took: Duration, pairs: u32) {
+        self.taken += 1;
+        self.pairs = self.pairs.saturating_add(pairs);
+        self.spent = self.spent.saturating_add(took);
+    }
+
+    /// The pairs before the next look: as many as there are already, or as the budget has time for,
+    /// which depends on how long pairs take and on nothing that they show. `None` where no look is left.
+    pub(super) fn next(&self) -> Option<u32> {
+        if self.taken >= LOOKS {
+            return None;
+        }
+        let left = self.budget?.checked_sub(self.spent)?.as_secs_f64();
+        let each = self.spent.as_secs_f64() / f64::from(self.pairs.max(1));
+        // A cast of a float saturates.
+        let fitting = (left / each) as u32;
+        Some(self.pairs.min(fitting)).filter(|pairs| *pairs > 0)
+    }
+
+    /// What a person who watches hears after a look: what is `open`, with the pairs that each would
+    /// need, and how it goes on. Nothing where nothing is open, or no further look was planned.
+    pub(super) fn tell(&self, open: &[(String, Option<u32>)], next: Option<u32>) -> Option<String> {
+        if open.is_empty() {
+            return None;
+        }
+        let of = self.budget.map_or(1, |_| LOOKS);
+        let metrics: Vec<String> = open
+            .iter()
+            .map(|(metric, needed)| match needed {
+                Some(needed) => format!("{metric} (about {})", pairs(*needed)),
+                None => metric.clone(),
+            })
+            .collect();
+        let then = match (next, self.budget) {
+            (Some(next), _) => format!("{} more follow", pairs(next)),
+            (None, None) => "no further look was planned: --budget 15m allows some".to_owned(),
+            (None, Some(_)) if self.taken >= LOOKS => "this was the last look".to_owned(),
+            (None, Some(_)) => "the budget has no time for more".to_owned(),
+        };
+        Some(format!(
+            "look {} of {of} after {}: open is {}; {then}",
+            self.taken,
+            pairs(self.pairs),
+            metrics.join(", ")
+        ))
+    }
+
+    /// What the reader of the verdict should know of it.
+    pub(super) fn note(&self) -> Option<String> {
+        self.budget.map(|_| {
+            format!(
+                "look {} of {LOOKS}, after {}; each is judged at a level of {:.4}",
+                self.taken,
+                pairs(self.pairs),
+                self.alpha()
+            )
+        })
+    }
+}
+
+fn pairs(number: u32) -> String {
+    format::counted(number.into(), "pair")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    /// The batches of a gate whose pairs take a minute each and whose metrics stay open.
+    fn batches(first: u32, budget_minutes: Option<u32>) -> Vec<u32> {
+        let mut looks = Looks::new(first, budget_minutes.map(|minutes| MINUTE * minutes));
+        let mut batches = Vec::new();
+        let mut next = Some(first);
+        while let Some(batch) = next {
+            batches.push(batch);
+            looks.take(MINUTE * batch, batch);
+            next = looks.next();
+        }
+        batches
+    }
+
+    #[test]
+    fn the_budget_bounds_the_looks() {
+        let check = |first, budget, expected: &[u32]| assert_eq!(batches(first, budget), expected);
+        check(5, None, &[5]);
+        check(5, Some(60), &[5, 5, 10]);
+        check(5, Some(20), &[5, 5, 10]);
+        check(5, Some(17), &[5, 5, 7]);
+        check(5, Some(8), &[5, 3]);
+        check(5, Some(5), &[5]);
+        check(5, Some(2), &[5]);
+    }
+
+    #[test]
+    fn the_level_is_shared_only_where_looks_are() {
+        assert_eq!(Looks::new(5, None).alpha(), ALPHA);
+        assert_eq!(Looks::new(5, Some(MINUTE)).alpha() * 3.0, ALPHA);
+    }
+
+    #[test]
+    fn what_is_open_is_said_with_what_it_needs() {
+        let mut looks = Looks::new(5, Some(MINUTE * 60));
+        looks.take(MINUTE * 5, 5);
+        let open = [
+            ("load.a.p95".to_owned(), Some(12)),
+            ("bench.b".to_owned(), None),
+        ];
+        assert_eq!(
+            looks.tell(&open, looks.next()).as_deref(),
+            Some(
+                "look 1 of 3 after 5 pairs: open is load.a.p95 (about 12 pairs), bench.b; 5 pairs more follow"
+            )
+        );
+        assert_eq!(looks.tell(&[], None), None);
+    }
+}

@@ -1,0 +1,36 @@
+//! What every room does with text.
+
+/// Bytes as lower-case hexadecimal digits.
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Whether a character could make a terminal or a page show something else than what is there: a
+/// control character, or one that turns the direction of text (Unicode's `Bidi_Control`). Line
+/// breaks and tabs are among them; whoever wants those excepts them.
+pub(crate) fn steers(char: char) -> bool {
+    char.is_control()
+        || matches!(
+            char,
+            '\u{61c}'
+                | '\u{200e}'
+                | '\u{200f}'
+                | '\u{202a}'..='\u{202e}'
+                | '\u{2066}'..='\u{2069}'
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_steers_is_told_from_what_is_only_foreign() {
+        for char in "\0\u{1b}\n\t\u{7f}\u{9b}\u{61c}\u{200e}\u{200f}\u{202e}\u{2066}".chars() {
+            assert!(steers(char), "{char:?}");
+        }
+        for char in "a é\u{200d}ش🚀".chars() {
+            assert!(!steers(char), "{char:?}");
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! `plimsoll gate --against` from outside: real revisions of a project in git, real servers.
+
+mod support;
+
+use std::error::Error;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use support::project::{Project, processes_mentioning, wait_until};
+
+type Tested = Result<(), Box<dyn Error>>;
+
+/// Answers after the time that its build wrote down.
+const SERVER: &str = r#"
+import random, sys, time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+low, high = map(float, open("delay.built").read().split())
+delay = random.uniform(low, high)
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    def do_GET(self):
+        time.sleep(delay)
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"ok")
+    def log_message(self, *args):
+        pass
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+Server(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"#;
+
+/// A build as slow projects have it: what it makes is ignored by git, and it keeps a diary.
+const BUILD: &str = r#"set -eu
+cp delay.source delay.built
+echo "target=${CARGO_TARGET_DIR-none}" >> builds.log
+"#;
+
+/// A project in git with one scenario, `scenarios/web.toml`.
+struct Repository {
+    project: Project,
+    server: String,
+    worktrees: PathBuf,
+    _place: tempfile::TempDir,
+}
+
+impl Repository {
+    /// With a server that answers after 10 ms, committed.
+    fn new() -> Result<Self, Box<dyn Error>> {
+        let place = tempfile::tempdir()?;
+        let worktrees = place.path().join("worktrees");
+        let project = Project::new()?;
+        let project = project.with_env("PLIMSOLL_WORKTREES", &worktrees.display().to_string());
+        let server = project.marker();
+        project.write(&format!("{server}.py"), SERVER)?;
+        project.write("build.sh", BUILD)?;
+        project.write("delay.source", "0.010 0.010\n")?;
+        project.write(".gitignore", "delay.built\nbuilds.log\n")?;
+        let this = Self {
+            project,
+            server,
+            worktrees,
+            _place: place,
+        };
+        this.write_scenario("web", "regress = \"50%\"")?;
+        this.git(&["init", "--quiet", "--initial-branch=main"])?;
+        this.commit("begin")?;
+        Ok(this)
+    }
+
+    fn write_scenario(&self, name: &str, gate: &str) -> Tested {
+        let server = &self.server;
+        self.project.write(
+            &format!("scenarios/{name}.toml"),
+            &format!(
+                r#"schema = 1
+name = "{name}"
+[[process]]
+name = "web"
+build = "sh build.sh"
+start = "python3 {server}.py {{port}}"
+ready = {{ tcp = true }}
+target = true
+[[flow.get.step]]
+get = "/"
+[load.reads]
+flow = "get"
+closed = {{ users = 8 }}
+[generator]
+late = "1s"
+cpu = "100%"
+[phases]
+warmup = "200ms"
+measure = "1500ms"
+[[gate]]
+metric = "load.reads.p50"
+{gate}
+"#
+            ),
+        )
+    }
+
+    fn git(&self, args: &[&str]) -> Result<String, Box<dyn Error>> {
+        let output = Command::new("git")
+            .args(["-c", "user.name=t", "-c", "user.email=t@localhost", "-C"])
+            .arg(self.project.path())
+            .args(args)
+            .output()?;
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).into());
+        }
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    fn commit(&self, message: &str) -> Result<String, Box<dyn Error>> {
+        self.git(&["add", "--all"])?;
+        self.git(&["commit", "--quiet", "-m", message])?;
+        Ok(self.git(&["rev-parse", "HEAD"])?.trim().to_owned())
+    }
+
+    /// Gates with two pairs and gives the verdicts and what was said.
+    fn gate(&self, args: &[&str], code: i32) -> Result<(Vec<Value>, String), Box<dyn Error>> {
+        let args = [&["gate", "--format", "json", "--pairs", "2"], args].concat();
+        let (_, stdout, stderr) = self.project.output(&args, code)?;
+        let verdicts = stdout
+            .lines()
+            .map(serde_json::from_str)
+            .collect::<Result<_, _>>();
+        Ok((
+            verdicts.map_err(|error| format!("{error} in {stdout}"))?,
+            stderr,
+        ))
+    }
+
+    /// The diary of the builds in one arm's checkout.
+    fn builds(&self, arm: &str) -> Result<Vec<String>, Box<dyn Error>> {
+        let mut places = fs::read_dir(&self.worktrees)?;
+        let place = places.next().ok_or("no checkouts")??.path();
+        let diary = fs::read_to_string(place.join(arm).join("builds.log"))?;
+        Ok(diary.lines().map(str::to_owned).collect())
+    }
+}
+
+/// What judges comes from the base: a change that is slow and brings its own margin gains nothing,
+/// and a scenario that it brings can't fail.
+#[test]
+fn an_uncommitted_slowdown_is_red_whatever_margin_it_brings() -> Tested {
+    let repository = Repository::new()?;
+    repository.project.write("delay.source", "0.040 0.040\n")?;
+    repository.write_scenario("web", "regress = \"900%\"")?;
+    repository.write_scenario("new", "max = \"1ms\"")?;
+    let before = repository.git(&["status", "--porcelain"])?;
+
+    let (verdicts, said) = repository.gate(&["--against", "HEAD"], 10)?;
+    let [web, new] = verdicts.as_slice() else {
+        return Err(format!("{verdicts:?}").into());
+    };
+    assert_eq!(web["verdict"], "fail", "{web}");
+    assert_eq!(web["reasons"][0]["kind"], "regressed");
+    assert_eq!(web["metrics"][0]["name"], "load.reads.p50");
+    assert_eq!(web["metrics"][0]["margin"], 0.5);
+    let effect = web["metrics"][0]["effect"].as_f64().ok_or("no effect")?;
+    assert!(effect > 1.0, "40 ms against 10 ms is {effect}");
+    assert_eq!(web["comparison"]["design"], "paired");
+    assert!(
+        said.contains("scenarios/web.toml differs in the head"),
+        "{said}"
+    );
+    assert!(
+        said.contains("scenarios/new.toml is new in the head"),
+        "{said}"
+    );
+    assert_eq!(new["scenario"], "new");
+    assert_eq!(new["exit_code"], 0, "{new}");
+
+    // Each arm ran what was built from its own revision, and the tree is as it was.
+    let labels = [
+        &web["comparison"]["base_label"],
+        &web["comparison"]["head_label"],
+    ];
+    assert!(
+        labels[1]
+            .as_str()
+            .is_some_and(|label| label.ends_with("+dirty")),
+        "{labels:?}"
+    );
+    assert_eq!(repository.git(&["diff", "--cached", "--name-only"])?, "");
+    let after = repository.git(&["status", "--porcelain"])?;
+    let own = |line: &&str| !line.contains(".plimsoll") && !line.contains("reports");
+    assert!(
+        after.lines().filter(own).eq(before.lines()),
+        "{before}{after}"
+    );
+    Ok(())
+}
+
+/// Waivers come from the base too: a change that brings its own gains nothing, until it is merged.
+#[test]
+fn a_change_can_not_excuse_itself() -> Tested {
+    let repository = Repository::new()?;
+    repository.project.write(
+        "baselines/waivers.toml",
+        "[[waiver]]\nscenario = \"web\"\nmetric = \"load.reads.p50\"\nallow = \"100%\"\n\
+         reason = \"it is meant to be\"\nexpires = 2999-12-31\n",
+    )?;
+    repository.project.write("delay.source", "0.018 0.018\n")?;
+    let (verdicts, _) = repository.gate(&["--against", "HEAD"], 10)?;
+    assert_eq!(verdicts[0]["reasons"][0]["kind"], "regressed");
+    assert_eq!(verdicts[0]["metrics"][0]["waiver"], Value::Null);
+
+    repository.git(&["add", "baselines"])?;
+    repository.git(&["commit", "--quiet", "-m", "waive"])?;
+    let (verdicts, _) = repository.gate(&["--against", "HEAD"], 0)?;
+    assert_eq!(verdicts[0]["metrics"][0]["verdict"], "waived");
+    Ok(())
+}
+
+/// The same in both arms passes, also where git called us from a hook, cargo has a target directory
+/// for everybody, and the head has lost the scenario. What was built once stays.
+#[test]
+fn the_same_in_both_arms_is_never_red_and_built_where_it_was() -> Tested {
+    let repository = Repository::new()?;
+    let base = repository.git(&["rev-parse", "HEAD"])?.trim().to_owned();
+    fs::remove_file(repository.project.path().join("scenarios/web.toml"))?;
+    repository.commit("lose the scenario")?;
+    let repository = Repository {
+        project: repository
+            .project
+            .with_env("GIT_DIR", ".git")
+            .with_env("GIT_INDEX_FILE", "/nowhere/index")
+            .with_env("CARGO_TARGET_DIR", "/nowhere/target"),
+        ..repository
+    };
+    for calls in 1..=2 {
+        let (verdicts, said) = repository.gate(&["--against", &base], 0)?;
+        assert_ne!(verdicts[0]["verdict"], "fail", "{verdicts:?}");
+        assert_eq!(
+            verdicts[0]["comparison"]["base_runs"]
+                .as_array()
+                .map(Vec::len),
+            Some(2)
+        );
+        assert!(
+            said.contains("scenarios/web.toml is not in the head"),
+            "{said}"
+        );
+        for arm in ["base", "head"] {
+            assert_eq!(repository.builds(arm)?, vec!["target=none"; calls], "{arm}");
+        }
+    }
+    // Both arms of both calls are in the history, each as it was labelled.
+    let sessions = repository.project.json(&["list", "--sessions"], 0)?;
+    assert_eq!(sessions.as_array().map(Vec::len), Some(2), "{sessions}");
+    Ok(())
+}
+
+#[test]
+fn a_build_that_fails_is_the_base_s_or_the_head_s() -> Tested {
+    let repository = Repository::new()?;
+    let good = repository.git(&["rev-parse", "HEAD"])?.trim().to_owned();
+    repository
+        .project
+        .write("build.sh", "echo the compiler is unhappy >&2\nexit 3\n")?;
+    let (_, said) = repository.gate(&["--against", &good], 1)?;
+    assert!(
+        said.contains("of the head") && said.contains("the compiler is unhappy"),
+        "{said}"
+    );
+
+    let broken = repository.commit("break the build")?;
+    repository.project.write("build.sh", BUILD)?;
+    let (_, said) = repository.gate(&["--against", &broken], 12)?;
+    assert!(
+        said.contains("of the base") && said.contains("the compiler is unhappy"),
+        "{said}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_revision_that_is_none_is_a_mistake_of_the_call() -> Tested {
+    let repository = Repository::new()?;
+    for revision in ["nowhere", "--upload-pack=touch pwned", "HEAD~99", ""] {
+        let (_, said) = repository.gate(&[&format!("--against={revision}")], 2)?;
+        assert!(said.contains("is no revision here"), "{revision}: {said}");
+    }
+    let outside = Project::new()?;
+    let (_, _, said) = outside.output(&["gate", "--against", "HEAD"], 2)?;
+    assert!(said.contains("is not in a git repository"), "{said}");
+    Ok(())
+}
+
+/// Two gates at once would check out under each other's feet; an interrupt leaves nothing behind.
+#[test]
+fn one_gate_at_a_time_and_nothing_left_after_an_interrupt() -> Tested {
+    let repository = Repository::new()?;
+    let args = ["gate", "--against", "HEAD", "--pairs", "50"];
+    let mut running = repository.project.spawn(&args)?;
+    wait_until(Duration::from_secs(30), || {
+        repository.project.says("measure")
+    })?;
+    let (_, said) = repository.gate(&["--against", "HEAD"], 1)?;
+    assert!(
+        said.contains("another gate of this project is at work"),
+        "{said}"
+    );
+    running.interrupt()?;
+    let (code, _) = running.finish(Duration::from_secs(30))?;
+    assert_eq!(code, Some(13));
+    wait_until(Duration::from_secs(10), || {
+        processes_mentioning(&repository.server)
+            .is_empty()
+            .then_some(())
+    })
+}
+
+/// A server that is fast or slow by chance from one start to the next: nothing can be said after two
+/// pairs, so more follow, each look at a third of the level.
+#[test]
+fn what_is_inconclusive_gets_more_pairs_within_the_budget() -> Tested {
+    let repository = Repository::new()?;
+    repository.project.write("delay.source", "0.005 0.060\n")?;
+    repository.commit("be unreliable")?;
+    let budget = ["--against", "HEAD", "--budget", "40s", "--seed", "7"];
+    let (verdicts, said) = repository.gate(&budget, 0)?;
+    assert!(
+        said.contains("look 1 of 3 after 2 pairs: open is load.reads.p50"),
+        "{said}"
+    );
+    let verdict = &verdicts[0];
+    let pairs = verdict["metrics"][0]["n_head"].as_u64().ok_or("no pairs")?;
+    assert!(pairs > 2, "{verdict}");
+    let alpha = verdict["comparison"]["alpha"].as_f64().ok_or("no level")?;
+    assert!((alpha - 0.05 / 3.0).abs() < 1e-12, "{alpha}");
+    let warnings = verdict["warnings"].to_string();
+    assert!(warnings.contains("of 3, after"), "{warnings}");
+    Ok(())
+}
