@@ -1,5 +1,6 @@
 //! What is judged, and how strictly: the part of a scenario that must come from the base revision.
 
+use super::waiver::Waivers;
 use crate::harness::model::Unit;
 use crate::harness::scenario::catalogue::{self, LoadMetric};
 use crate::harness::scenario::{Arrivals, GatePlan, LoadPlan, Plan};
@@ -26,6 +27,8 @@ pub struct Policy {
     /// Loads with an open model, by name: what they offer is fixed, so their throughput is judged as
     /// the achieved share of it.
     pub open_loads: Vec<String>,
+    /// The exceptions to its margins, as of today.
+    pub waivers: Waivers,
     /// A metric has regressed only if even its lower bound lies beyond the margin (L > δ).
     pub beyond_margin: bool,
     /// Inconclusive fails (`--strict`).

@@ -217,7 +217,8 @@ fn target(
     Some(Target::Process(process.name.text.to_owned()))
 }
 
-fn check_version(table: &DeTable<'_>, problems: &mut Problems<'_>) {
+/// Says where the file is of a version that we don't know.
+pub(super) fn check_version(table: &DeTable<'_>, problems: &mut Problems<'_>) {
     if let Some(value) = table.get("schema")
         && raw::integer(value.get_ref()).is_some_and(|version| version > 1)
     {
