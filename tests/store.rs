@@ -1164,6 +1164,8 @@ fn an_anchor_is_a_copy_that_stays() -> Checked {
     let machine = root.join(fingerprint.machine_id());
     assert_eq!(first.path, machine.join("anchors/v1.0/mixed.json"));
     // By what was measured first, not by name.
+    let files = [&second, &first].map(|anchor| anchor.path.clone());
+    assert_eq!(Anchor::list(root)?, files);
     assert_eq!(
         Anchor::find(root, fingerprint, "mixed")?,
         [first.clone(), second]

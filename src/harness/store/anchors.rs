@@ -109,6 +109,19 @@ impl Anchor {
         Ok(found)
     }
 
+    /// Every anchor's file in the folder `root` of baselines, by path.
+    pub fn list(root: &Path) -> Result<Vec<PathBuf>, BaselineError> {
+        let mut found = Vec::new();
+        for machine in baseline::folder(root)? {
+            if machine.is_dir() {
+                // What is in `anchors/` is to it as baselines are to their folder.
+                found.extend(Baseline::list(&machine.join(ANCHORS))?);
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
     fn measured_at(&self) -> Option<jiff::Timestamp> {
         let runs = self.baseline.sessions.iter().flat_map(|one| &one.runs);
         runs.map(|run| run.started_at).max()
