@@ -19,6 +19,7 @@ mod structure;
 mod validate;
 mod hash;
 mod nearest;
+mod measurable;
 mod schema;
 pub mod waivers;
 
@@ -26,6 +27,7 @@ pub use self::file::{
     MAX_SCENARIO_BYTES, Rejection, Scenario, check, load, looks_like_one, parse, root_of,
 };
 pub(crate) use self::label::quoted;
+pub use self::measurable::out_of_reach;
 pub(crate) use self::nearest::nearest;
 pub use self::plan::*;
 pub use self::problem::{Code, Problem};
