@@ -18,6 +18,8 @@ use plimsoll::datalayer::config::CacheSettings;
 
 /// The size of a JSON object with a dozen fields.
 const VALUE_BYTES: usize = 512;
+/// What every loader gives.
+static VALUE: [u8; VALUE_BYTES] = [b'x'; VALUE_BYTES];
 /// Keys in turn: more than the first tier keeps, where it has to miss.
 const KEYS: usize = 1024;
 /// Tasks that miss one key together.
@@ -26,7 +28,7 @@ const TASKS: usize = 32;
 fn benches(criterion: &mut Criterion) {
     let runtime = common::runtime();
     let mut group = criterion.benchmark_group("cache");
-    let value = Bytes::from(vec![b'x'; VALUE_BYTES]);
+    let value = Bytes::copy_from_slice(&VALUE);
     let keys: Vec<String> = (0..KEYS)
         .map(|key| format!("tenant:7:client:{key}"))
         .collect();
@@ -37,7 +39,7 @@ fn benches(criterion: &mut Criterion) {
     runtime.block_on(cache.put(Kind::Detail, hot, value.clone()));
     group.bench_function("get_hot", |bencher| {
         bencher.to_async(&runtime).iter(async || {
-            let loader = async || Ok::<_, Infallible>(value.clone());
+            let loader = async || Ok::<_, Infallible>(Bytes::from_static(&VALUE));
             black_box(
                 cache
                     .get_or_load(Kind::Detail, black_box(hot), loader)
@@ -81,7 +83,7 @@ fn benches(criterion: &mut Criterion) {
             let loader = async || {
                 // One turn of the runtime is enough for all others to arrive.
                 tokio::task::yield_now().await;
-                Ok::<_, Infallible>(value.clone())
+                Ok::<_, Infallible>(Bytes::from_static(&VALUE))
             };
             let all = join_all((0..TASKS).map(|_| cache.get_or_load(Kind::List, hot, loader)));
             black_box(all.await);

@@ -11,19 +11,28 @@ use std::path::{Path, PathBuf};
 use regex::Regex;
 
 /// A room and the rooms it may look at, besides itself.
-const HARNESS: [(&str, &[&str]); 9] = [
+const HARNESS: [(&str, &[&str]); 10] = [
     ("model", &[]),
     ("stats", &[]),
     ("scenario", &["model"]),
     ("store", &["model"]),
-    ("engine", &["model", "scenario"]),
+    ("interchange", &["model"]),
+    ("engine", &["model", "scenario", "interchange"]),
     ("compare", &["model", "stats"]),
     ("gate", &["model", "stats", "compare", "scenario"]),
     ("report", &["model", "scenario", "compare", "gate"]),
     (
         "cli",
         &[
-            "model", "stats", "scenario", "store", "engine", "compare", "gate", "report",
+            "model",
+            "stats",
+            "scenario",
+            "store",
+            "interchange",
+            "engine",
+            "compare",
+            "gate",
+            "report",
         ],
     ),
 ];

@@ -1,15 +1,15 @@
 //! criterion at its boundary: recorded results, damaged ones, and a real crate that is built and run.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use plimsoll::harness::engine::Progress;
-use plimsoll::harness::engine::bench::{
-    BenchError, BenchResult, Built, build, measure, read_results,
-};
+use plimsoll::harness::engine::bench::{BenchError, Built, build, measure};
+use plimsoll::harness::engine::{Progress, Redactor};
+use plimsoll::harness::interchange::{BenchResult, InterchangeError, read_results};
 use plimsoll::harness::model::Sampling;
 use plimsoll::harness::scenario::BenchPlan;
 use tokio::sync::watch;
@@ -70,7 +70,7 @@ fn a_damaged_result_is_named() -> Checked {
     // What is done to the results of `sum/linear`, and the file that the error then names.
     let check = |damage: &dyn Fn(&Path) -> std::io::Result<()>,
                  named: &str|
-     -> Result<BenchError, Box<dyn Error>> {
+     -> Result<InterchangeError, Box<dyn Error>> {
         let home = tempfile::tempdir()?;
         copy(&data("criterion/recorded"), home.path())?;
         let folder = home.path().join("sum/linear/new");
@@ -92,11 +92,11 @@ fn a_damaged_result_is_named() -> Checked {
     let missing = |name: &'static str| move |folder: &Path| fs::remove_file(folder.join(name));
     assert!(matches!(
         check(&missing("sample.json"), "sample.json")?,
-        BenchError::Read { .. }
+        InterchangeError::Read { .. }
     ));
     assert!(matches!(
         check(&missing("benchmark.json"), "benchmark.json")?,
-        BenchError::Read { .. }
+        InterchangeError::Read { .. }
     ));
     let emptied = |folder: &Path| {
         fs::remove_dir_all(folder)?;
@@ -104,7 +104,7 @@ fn a_damaged_result_is_named() -> Checked {
     };
     assert!(matches!(
         check(&emptied, "benchmark.json")?,
-        BenchError::Read { .. }
+        InterchangeError::Read { .. }
     ));
 
     let layouts = [
@@ -141,20 +141,23 @@ fn a_damaged_result_is_named() -> Checked {
     ];
     for (name, text) in layouts {
         assert!(
-            matches!(check(&write(name, text), name)?, BenchError::Layout { .. }),
+            matches!(
+                check(&write(name, text), name)?,
+                InterchangeError::Content { .. }
+            ),
             "{text}"
         );
     }
     let cut = |folder: &Path| fs::write(folder.join("sample.json"), half);
     assert!(matches!(
         check(&cut, "sample.json")?,
-        BenchError::Layout { .. }
+        InterchangeError::Content { .. }
     ));
     let large =
         |folder: &Path| fs::File::create(folder.join("sample.json"))?.set_len((16 << 20) + 1);
     assert!(matches!(
         check(&large, "sample.json")?,
-        BenchError::Layout { .. }
+        InterchangeError::Content { .. }
     ));
     let link = |folder: &Path| {
         fs::remove_file(folder.join("sample.json"))?;
@@ -165,13 +168,13 @@ fn a_damaged_result_is_named() -> Checked {
     };
     assert!(matches!(
         check(&link, "sample.json")?,
-        BenchError::Read { .. }
+        InterchangeError::Read { .. }
     ));
     let twice = |folder: &Path| {
         let other = folder.join("../../flat/1000/new/benchmark.json");
         fs::copy(other, folder.join("benchmark.json")).map(drop)
     };
-    assert!(matches!(check(&twice, "")?, BenchError::Twice { .. }));
+    assert!(matches!(check(&twice, "")?, InterchangeError::Twice { .. }));
     Ok(())
 }
 
@@ -182,7 +185,7 @@ fn a_link_to_another_folder_is_not_followed() -> Checked {
     assert_eq!(read_results(home.path())?, []);
     assert!(matches!(
         read_results(&home.path().join("missing")),
-        Err(BenchError::Read { .. })
+        Err(InterchangeError::Read { .. })
     ));
     Ok(())
 }
@@ -336,6 +339,7 @@ async fn a_real_crate_is_built_and_measured() -> Checked {
         &broken,
         &data("bench-crate"),
         Some(&target_dir()),
+        &Redactor::default(),
         &quiet,
     )
     .await
@@ -349,11 +353,44 @@ async fn a_real_crate_is_built_and_measured() -> Checked {
         &plan("nowhere", None, 1),
         &data("bench-crate"),
         Some(&target_dir()),
+        &Redactor::default(),
         &quiet,
     )
     .await;
     let text = unknown.err().ok_or("there is no such target")?.to_string();
     assert!(text.contains("nowhere"), "{text}");
+    Ok(())
+}
+
+/// What a build script writes reaches a terminal and a log.
+#[tokio::test]
+async fn a_build_that_fails_tells_no_secret_and_does_nothing_to_the_terminal() -> Checked {
+    let folder = tempfile::tempdir()?;
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text);
+    write(
+        "Cargo.toml",
+        "[package]\nname = \"told\"\nversion = \"0.1.0\"\n[workspace]\n[[bench]]\nname = \"tiny\"\npath = \"tiny.rs\"\n",
+    )?;
+    write("tiny.rs", "fn main() {}\n")?;
+    write(
+        "build.rs",
+        r#"fn main() { eprintln!("\x1b[2Jtoken=hun\x1b[1mter2."); std::process::exit(1) }"#,
+    )?;
+    let secrets = BTreeMap::from([("TOKEN".to_owned(), "hunter2".to_owned())]);
+    let error = build(
+        exe(),
+        &plan("tiny", None, 1),
+        folder.path(),
+        None,
+        &Redactor::new(&secrets),
+        &|_| (),
+    )
+    .await
+    .err()
+    .ok_or("it was built")?;
+    let text = error.to_string();
+    assert!(text.contains("token={$env.TOKEN}."), "{text}");
+    assert!(!text.contains('\u{1b}'), "{text:?}");
     Ok(())
 }
 
@@ -367,6 +404,7 @@ async fn built(target: &str, filter: Option<&str>, invocations: u32) -> Result<B
         &plan(target, filter, invocations),
         &data("bench-crate"),
         Some(&target_dir()),
+        &Redactor::default(),
         &|_| (),
     )
     .await

@@ -48,13 +48,33 @@ fn cache_settings() -> CacheSettings {
     CacheSettings {
         l2_timeout_ms: 200,
         l2_retry_max_ms: 400,
+        l2_beat_ms: 50,
         ..CacheSettings::default()
     }
 }
 
-fn cache_on(redis: &Redis) -> Result<TieredCache, TierError> {
-    let tier = RedisTier::connect(&redis.url(), &cache_settings())?;
-    Ok(TieredCache::new(&cache_settings(), Some(Arc::new(tier))))
+fn cache_at(url: &str, settings: &CacheSettings) -> Result<TieredCache, TierError> {
+    let tier = RedisTier::connect(url, settings)?;
+    Ok(TieredCache::new(settings, Some(Arc::new(tier))))
+}
+
+/// A cache that has found its second tier to be good.
+async fn cache_on(redis: &Redis) -> Result<TieredCache, Box<dyn Error>> {
+    let cache = cache_at(&redis.url(), &cache_settings())?;
+    in_use(&cache).await?;
+    Ok(cache)
+}
+
+async fn in_use(cache: &TieredCache) -> Outcome {
+    eventually("the second tier is used", async || {
+        cache.stats().await.l2_available
+    })
+    .await
+}
+
+/// The keys in a Redis that begin so.
+async fn keys(redis: &Redis, prefix: &str) -> redis::RedisResult<Vec<String>> {
+    redis::from_redis_value(raw(redis, &["KEYS", &format!("{prefix}*")]).await?).map_err(Into::into)
 }
 
 async fn load(cache: &TieredCache, key: &str, value: &'static str) -> (Bytes, Tier) {
@@ -154,7 +174,7 @@ async fn both_second_tiers_keep_the_same_promises() -> Outcome {
 #[tokio::test]
 async fn redis_stopped_and_started_fails_no_request_and_comes_back_by_itself() -> Outcome {
     let mut redis = Redis::start()?;
-    let cache = cache_on(&redis)?;
+    let cache = cache_on(&redis).await?;
     assert_eq!(load(&cache, "before", "v").await.1, Tier::Loader);
     redis.stop()?;
     // Long enough for the cache to look several times whether its second tier is back.
@@ -190,7 +210,7 @@ async fn redis_stopped_and_started_fails_no_request_and_comes_back_by_itself() -
     })
     .await?;
     load(&cache, "shared", "v").await;
-    let other = cache_on(&redis)?;
+    let other = cache_on(&redis).await?;
     assert_eq!(load(&other, "shared", "not asked").await.1, Tier::L2);
     assert_eq!(cache.stats().await.l2_outages, 1);
     Ok(())
@@ -200,22 +220,16 @@ async fn redis_stopped_and_started_fails_no_request_and_comes_back_by_itself() -
 async fn a_service_starts_before_its_redis() -> Outcome {
     let mut redis = Redis::start()?;
     redis.stop()?;
-    let cache = cache_on(&redis)?;
+    let cache = cache_at(&redis.url(), &cache_settings())?;
     assert_eq!(load(&cache, "k", "v").await.1, Tier::Loader);
     redis.start_again()?;
-    let mut number = 0;
-    eventually("the second tier is used", async || {
-        number += 1;
-        load(&cache, &number.to_string(), "v").await;
-        cache.stats().await.l2_available
-    })
-    .await
+    in_use(&cache).await
 }
 
 #[tokio::test]
 async fn a_redis_that_hangs_costs_one_time_limit() -> Outcome {
     let redis = Redis::start()?;
-    let cache = cache_on(&redis)?;
+    let cache = cache_on(&redis).await?;
     load(&cache, "k", "v").await;
     redis.pause()?;
     let started = Instant::now();
@@ -243,7 +257,12 @@ struct Way {
 }
 
 impl Way {
-    async fn to(target: SocketAddr) -> io::Result<Self> {
+    async fn to(redis: &Redis) -> Result<Self, Box<dyn Error>> {
+        let url = redis.url();
+        let target = url
+            .trim_start_matches("redis://")
+            .trim_end_matches('/')
+            .parse()?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         Ok(Self {
@@ -251,6 +270,10 @@ impl Way {
             target,
             traffic: Some(tokio::spawn(forward(listener, target))),
         })
+    }
+
+    fn url(&self) -> String {
+        format!("redis://{}/", self.address)
     }
 
     async fn cut(&mut self) {
@@ -282,14 +305,9 @@ async fn forward(listener: TcpListener, target: SocketAddr) {
 #[tokio::test]
 async fn a_redis_that_was_cut_off_is_told_what_it_missed() -> Outcome {
     let redis = Redis::start()?;
-    let target = redis
-        .url()
-        .trim_start_matches("redis://")
-        .trim_end_matches('/')
-        .parse()?;
-    let mut way = Way::to(target).await?;
-    let tier = RedisTier::connect(&format!("redis://{}/", way.address), &cache_settings())?;
-    let cache = TieredCache::new(&cache_settings(), Some(Arc::new(tier)));
+    let mut way = Way::to(&redis).await?;
+    let cache = cache_at(&way.url(), &cache_settings())?;
+    in_use(&cache).await?;
     for key in ["invalidated", "replaced", "untouched"] {
         load(&cache, key, "old").await;
     }
@@ -309,7 +327,7 @@ async fn a_redis_that_was_cut_off_is_told_what_it_missed() -> Outcome {
         cache.stats().await.l2_available
     })
     .await?;
-    let elsewhere = cache_on(&redis)?;
+    let elsewhere = cache_on(&redis).await?;
     assert_eq!(elsewhere.get("invalidated").await, None);
     assert_eq!(elsewhere.get("replaced").await, None);
     assert_eq!(
@@ -326,9 +344,9 @@ async fn a_redis_that_was_cut_off_is_told_what_it_missed() -> Outcome {
             None,
             "a value from before the clearing"
         );
-        raw(&redis, &["DBSIZE"])
+        keys(&redis, "refservice:v1:")
             .await
-            .is_ok_and(|size| size == redis::Value::Int(0))
+            .is_ok_and(|keys| keys.is_empty())
     })
     .await
 }
@@ -336,14 +354,14 @@ async fn a_redis_that_was_cut_off_is_told_what_it_missed() -> Outcome {
 #[tokio::test]
 async fn two_processes_load_a_key_once() -> Outcome {
     let redis = Redis::start()?;
-    let caches = [cache_on(&redis)?, cache_on(&redis)?];
+    let caches = [cache_on(&redis).await?, cache_on(&redis).await?];
     let loads = Arc::new(AtomicU64::new(0));
     for round in 0..20 {
         let mut tasks = JoinSet::new();
         for cache in caches.iter().cycle().take(64) {
             let (cache, loads) = (cache.clone(), Arc::clone(&loads));
             tasks.spawn(async move {
-                let loader = async || {
+                let loader = async move || {
                     loads.fetch_add(1, Ordering::Relaxed);
                     sleep(5 * MS).await;
                     Ok::<_, Infallible>(Bytes::from_static(b"v"))
@@ -387,8 +405,8 @@ async fn what_a_stranger_wrote_is_refused_and_is_no_outage() -> Outcome {
         l2_max_value_bytes: 100,
         ..cache_settings()
     };
-    let tier = RedisTier::connect(&redis.url(), &settings)?;
-    let cache = TieredCache::new(&settings, Some(Arc::new(tier)));
+    let cache = cache_at(&redis.url(), &settings)?;
+    in_use(&cache).await?;
     raw(&redis, &["RPUSH", "refservice:v1:list", "no string"]).await?;
     raw(&redis, &["SET", "refservice:v1:large", &"x".repeat(101)]).await?;
     raw(&redis, &["SET", "refservice:v1:ageless", "no lifetime"]).await?;
@@ -411,6 +429,108 @@ async fn what_a_stranger_wrote_is_refused_and_is_no_outage() -> Outcome {
         (stats.l2_outages, stats.l2_errors, stats.l2_available),
         (0, 1, true)
     );
+    Ok(())
+}
+
+/// A server that refuses the handshake is not tried for ever with what it refused.
+#[tokio::test]
+async fn a_redis_that_refuses_the_handshake_is_used_once_it_does_not() -> Outcome {
+    let redis = Redis::start()?;
+    let (host, settings) = (
+        redis.url().replace("redis://", ""),
+        CacheSettings {
+            // The attempts of one connection are over soon.
+            l2_retry_min_ms: 1,
+            l2_retry_max_ms: 5,
+            ..cache_settings()
+        },
+    );
+    let admin = redis::Client::open(redis.url())?;
+    let mut admin = admin.get_multiplexed_async_connection().await?;
+    let mut configure = async |key: &str, value: &str| {
+        let mut command = redis::cmd("CONFIG");
+        command.arg("SET").arg(key).arg(value);
+        command.exec_async(&mut admin).await
+    };
+    let refused = async |url: &str| {
+        let cache = cache_at(url, &settings)?;
+        for number in 0..50 {
+            load(&cache, &number.to_string(), "v").await;
+            sleep(10 * MS).await;
+        }
+        let stats = cache.stats().await;
+        assert!(!stats.l2_available && stats.l2_outages == 1, "{stats:?}");
+        Ok::<_, Box<dyn Error>>(cache)
+    };
+    let with_password = format!("redis://:secret@{host}");
+
+    let cache = refused(&with_password).await?;
+    configure("requirepass", "secret").await?;
+    in_use(&cache).await?;
+    drop(cache);
+
+    configure("maxclients", "1").await?;
+    let cache = refused(&with_password).await?;
+    configure("maxclients", "100").await?;
+    in_use(&cache).await?;
+    drop(cache);
+
+    configure("requirepass", "").await?;
+    configure("maxclients", "1").await?;
+    let cache = refused(&redis.url()).await?;
+    configure("maxclients", "100").await?;
+    in_use(&cache).await
+}
+
+/// The settings of caches whose users are taken for gone soon.
+fn impatient() -> CacheSettings {
+    CacheSettings {
+        l2_absent_ms: 1000,
+        ..cache_settings()
+    }
+}
+
+#[tokio::test]
+async fn the_second_tier_stays_warm_over_a_restart() -> Outcome {
+    let redis = Redis::start()?;
+    let cache = cache_on(&redis).await?;
+    load(&cache, "k", "v").await;
+    cache.close().await;
+    drop(cache);
+    let names = raw(&redis, &["ZCARD", "refservice:register"]).await?;
+    assert_eq!(names, redis::Value::Int(0), "it took leave");
+
+    let next = cache_on(&redis).await?;
+    assert_eq!(load(&next, "k", "not asked").await.1, Tier::L2);
+
+    // Nor does another process beside it make it cold.
+    let beside = cache_on(&redis).await?;
+    assert_eq!(load(&beside, "k", "not asked").await.1, Tier::L2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_process_left_unsaid_is_not_served_after_it() -> Outcome {
+    let redis = Redis::start()?;
+    let mut way = Way::to(&redis).await?;
+    let cache = cache_at(&way.url(), &impatient())?;
+    in_use(&cache).await?;
+    load(&cache, "k", "old").await;
+    way.cut().await;
+    cache.invalidate("k").await;
+    // It cannot take leave.
+    cache.close().await;
+    drop(cache);
+    assert_eq!(keys(&redis, "refservice:v1:").await?.len(), 1);
+
+    let next = cache_at(&redis.url(), &impatient())?;
+    eventually("the second tier is used", async || {
+        let found = next.get("k").await;
+        assert_eq!(found, None, "a value from before its invalidation");
+        next.stats().await.l2_available
+    })
+    .await?;
+    assert_eq!(load(&next, "k", "new").await.1, Tier::Loader);
     Ok(())
 }
 

@@ -3,19 +3,20 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
-use jiff::{SignedDuration, Timestamp};
 use plimsoll::harness::model::*;
 use plimsoll::harness::store::{
-    Baseline, BaselineError, DecodeError, FileError, FormatError, History, Query, Saved,
-    StoreError, files,
+    AcceptedDrift, Anchor, AnchorError, Baseline, BaselineError, DecodeError, FileError,
+    FormatError, History, MetricSeries, Query, Retention, Saved, StoreError, files,
 };
-use sqlx::{Connection as _, Executor as _};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
+use support::runs::light_run;
 use support::servers::Postgres;
 
 type Checked = Result<(), Box<dyn Error>>;
@@ -58,6 +59,10 @@ async fn suite(fresh: Fresh<'_>) -> Checked {
     hostile_text_stays_text(&History::open(&fresh("hostile")?.0).await?).await?;
     a_series_needs_no_payload(&History::open(&fresh("series")?.0).await?).await?;
     sessions_are_counted(&History::open(&fresh("sessions")?.0).await?).await?;
+    lineages_are_counted(&History::open(&fresh("lineages")?.0).await?).await?;
+    old_runs_are_found_and_removed(fresh("prune")?).await?;
+    an_older_database_is_brought_up_to_date(fresh("older")?).await?;
+    a_hundred_thousand_runs_are_no_burden(fresh("large")?).await?;
     a_prefix_finds_one_run(&History::open(&fresh("prefix")?.0).await?).await?;
     a_run_is_saved_whole_or_not_at_all(&History::open(&fresh("atomic")?.0).await?).await?;
     damage_names_the_run(fresh("damage")?).await?;
@@ -192,6 +197,14 @@ async fn every_condition_of_a_query_counts(history: &History) -> Checked {
     .await?;
     check(
         Query {
+            without_heads: true,
+            ..all.clone()
+        },
+        &[5],
+    )
+    .await?;
+    check(
+        Query {
             revision: Some("1a2b3c4".into()),
             ..all.clone()
         },
@@ -283,7 +296,7 @@ async fn hostile_text_stays_text(history: &History) -> Checked {
     };
     assert_eq!(history.find(&query).await?.len(), 1);
     assert_eq!(history.get(run.id).await?, run);
-    let series = history.series(&query, hostile).await?;
+    let series = history.series(&query, |name| name == hostile).await?;
     assert_eq!(series[0].unit, Unit::Other(hostile.into()));
     let all = Query {
         scenario: Some("%".into()),
@@ -308,29 +321,277 @@ async fn a_series_needs_no_payload(history: &History) -> Checked {
         limit: Some(2),
         ..Query::default()
     };
-    let values = |points: Vec<plimsoll::harness::store::SeriesPoint>| {
-        points
-            .into_iter()
-            .map(|point| point.values)
-            .collect::<Vec<_>>()
+    let series = history.series(&query, |_| true).await?;
+    let names: Vec<&str> = series.iter().map(|one| one.name.as_str()).collect();
+    assert_eq!(names, ["bench.cache/get_hot", "load.reads.rate"]);
+    let values = |one: &MetricSeries| -> Vec<(RunId, f64)> {
+        let points = one.points.iter();
+        points.map(|point| (point.run, point.value)).collect()
     };
-    let rates = history.series(&query, "load.reads.rate").await?;
-    assert_eq!(rates[0].unit, Unit::PerSecond);
-    assert_eq!(rates[0].better, Direction::Higher);
-    assert_eq!(rates[0].revision.as_deref(), Some("1a2b3c4"));
-    assert_eq!(rates[0].started_at, rich_run(2).started_at);
-    assert_eq!(values(rates), [[502.0 / 3.0], [503.0 / 3.0]]);
-    let bench = history.series(&query, "bench.cache/get_hot").await?;
-    assert_eq!(values(bench), [[30.5, 31.25, 2.0], [30.5, 31.25, 3.0]]);
-    assert_eq!(history.series(&query, "load.reads.p999").await?, []);
-    assert_eq!(history.series(&query, "load.reads").await?, []);
+    let (second, third) = (rich_run(2).id, rich_run(3).id);
+    // Replicates stand for their run with their median.
+    assert_eq!(values(&series[0]), [(second, 30.5), (third, 30.5)]);
+    assert_eq!(
+        values(&series[1]),
+        [(second, 502.0 / 3.0), (third, 503.0 / 3.0)]
+    );
+    assert_eq!(series[1].unit, Unit::PerSecond);
+    assert_eq!(series[1].better, Direction::Higher);
+    let one = history.series(&query, |name| name == "load.reads.rate");
+    assert_eq!(one.await?, series[1..]);
+    assert_eq!(
+        history.series(&query, |name| name == "load.reads").await?,
+        []
+    );
+
+    // Another unit is another series.
+    let mut moved = rich_run(5);
+    moved.metrics[2].unit = Unit::Count;
+    history.save(&moved).await?;
+    let rates = history.series(&query, |name| name == "load.reads.rate");
+    let units: Vec<Unit> = rates.await?.into_iter().map(|one| one.unit).collect();
+    assert_eq!(units, [Unit::Count, Unit::PerSecond]);
+    Ok(())
+}
+
+async fn lineages_are_counted(history: &History) -> Checked {
+    let query = Query {
+        without_heads: true,
+        ..Query::default()
+    };
+    assert_eq!(history.lineages(&query).await?, []);
+    let mut other = light_run(1).fingerprint;
+    other.scenario_hash = "77".into();
+    let runs = [
+        Run {
+            fingerprint: other.clone(),
+            ..light_run(1)
+        },
+        light_run(2),
+        Run {
+            scenario: "other".into(),
+            ..light_run(3)
+        },
+        Run {
+            partial: true,
+            revision: Some("new".into()),
+            ..light_run(4)
+        },
+    ];
+    for run in runs {
+        history.save(&Run { arm: None, ..run }).await?;
+    }
+    // The head of a comparison is newer and no part of it.
+    history
+        .save(&Run {
+            revision: Some("proposal".into()),
+            ..light_run(5)
+        })
+        .await?;
+
+    let found = history.lineages(&query).await?;
+    let fingerprint = light_run(1).fingerprint;
+    let shown: Vec<_> = found
+        .iter()
+        .map(|one| {
+            (
+                one.scenario.as_str(),
+                one.fingerprint_id.clone(),
+                (one.runs, one.valid_runs),
+                one.revision.as_deref(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            ("mixed", fingerprint.id(), (2, 1), Some("new")),
+            ("other", fingerprint.id(), (1, 1), Some("1a2b3c4")),
+            ("mixed", other.id(), (1, 1), Some("1a2b3c4")),
+        ]
+    );
+    assert_eq!(found[0].machine_id, fingerprint.machine_id());
+    assert_eq!(found[0].first_started_at, light_run(2).started_at);
+    assert_eq!(found[0].last_started_at, light_run(4).started_at);
+
+    let since = Query {
+        since: Some(light_run(3).started_at),
+        ..query
+    };
+    let found = history.lineages(&since).await?;
+    let counts: Vec<_> = found.iter().map(|one| one.runs).collect();
+    assert_eq!(counts, [1, 1]);
+    let with_heads = history.lineages(&Query::default()).await?;
+    assert_eq!(with_heads[0].runs, 3);
+    assert_eq!(with_heads[0].revision.as_deref(), Some("proposal"));
+    Ok(())
+}
+
+async fn old_runs_are_found_and_removed((place, url): (String, String)) -> Checked {
+    let history = History::open(&place).await?;
+    let mut saved = Vec::new();
+    for number in 1..=6 {
+        let run = Run {
+            scenario: if number == 2 { "other" } else { "mixed" }.into(),
+            ..rich_run(number)
+        };
+        history.save(&run).await?;
+        saved.push(run.id);
+    }
+    let ids = |numbers: &[usize]| -> Vec<RunId> { numbers.iter().map(|n| saved[n - 1]).collect() };
+    let protected = BTreeSet::from([saved[2]]);
+    // Expected: scenario, what may go, protected, kept.
+    let check = async |retention, expected: &[(&str, &[usize], u64, u64)]| -> Checked {
+        let found = history.expired(retention, &protected).await?;
+        assert_eq!(found.len(), expected.len(), "{retention:?}: {found:?}");
+        for (one, (scenario, runs, protected, kept)) in found.iter().zip(expected) {
+            assert_eq!(one.scenario, *scenario);
+            assert_eq!(one.runs, ids(runs));
+            assert_eq!((one.protected, one.kept), (*protected, *kept), "{one:?}");
+            let times = runs.first().zip(runs.last()).map(|(first, last)| {
+                let started_at = |number: usize| rich_run(number as u64).started_at;
+                (started_at(*first), started_at(*last))
+            });
+            assert_eq!(one.started_at, times);
+        }
+        Ok(())
+    };
+    check(Retention::Newest(5), &[]).await?;
+    check(Retention::Newest(2), &[("mixed", &[1, 4], 1, 3)]).await?;
+    check(Retention::Newest(3), &[("mixed", &[1], 1, 4)]).await?;
+    let since = |number| Retention::Since(rich_run(number).started_at);
+    check(since(1), &[]).await?;
+    check(since(4), &[("mixed", &[1], 1, 4), ("other", &[2], 0, 0)]).await?;
+
+    assert_eq!(history.remove(&ids(&[1, 4])).await?, 2);
+    assert_eq!(history.remove(&ids(&[1, 4])).await?, 0);
+    let left = history.find(&Query::default()).await?;
+    let left: Vec<RunId> = left.into_iter().map(|run| run.id).collect();
+    assert_eq!(left, ids(&[6, 5, 3, 2]));
+    let mut database = sqlx::AnyConnection::connect(&url).await?;
+    let (values,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM metrics")
+        .fetch_one(&mut database)
+        .await?;
+    assert_eq!(values, 4 * 4, "the values of removed runs are still there");
+    database.close().await?;
+
+    // Space is given back in SQLite and used again in PostgreSQL.
+    let space = history.compact().await?;
+    assert!(space.before_bytes > 0, "{space:?}");
+    if url.starts_with("sqlite") {
+        assert!(space.after_bytes < space.before_bytes, "{space:?}");
+        let bytes = std::fs::metadata(&place)?.len();
+        assert_eq!(bytes, space.after_bytes);
+    }
+    assert_eq!(history.get(saved[2]).await?.id, saved[2]);
+    Ok(())
+}
+
+/// The tables of version 1 with a run in them: nothing is lost, and its metrics are found.
+async fn an_older_database_is_brought_up_to_date((place, url): (String, String)) -> Checked {
+    let history = History::open(&place).await?;
+    history.save(&rich_run(1)).await?;
+    let before = history.series(&Query::default(), |_| true).await?;
+    history.close().await;
+    let mut database = sqlx::AnyConnection::connect(&url).await?;
+    for statement in [
+        "DROP INDEX runs_by_lineage",
+        "DROP INDEX runs_by_session",
+        "DROP INDEX runs_by_time",
+        "CREATE INDEX runs_by_scenario ON runs (scenario, fingerprint_id, started_at_ns)",
+        "CREATE INDEX runs_by_session ON runs (session)",
+        "CREATE INDEX metrics_by_name ON metrics (name, run_id)",
+        "DELETE FROM _sqlx_migrations WHERE version = 2",
+    ] {
+        database.execute(statement).await?;
+    }
+    database.close().await?;
+    let history = History::open(&place).await?;
+    assert_eq!(history.get(rich_run(1).id).await?, rich_run(1));
+    assert_eq!(before.len(), 2);
+    assert_eq!(history.series(&Query::default(), |_| true).await?, before);
+    Ok(())
+}
+
+/// 100,000 runs whose documents can't be read: what is asked over time needs none of them, and how long it
+/// takes follows from how many runs are asked for and not from how many there are. The bounds are far
+/// above what it takes, because other tests share the machine.
+async fn a_hundred_thousand_runs_are_no_burden((place, url): (String, String)) -> Checked {
+    const RUNS: usize = 100_000;
+    const METRICS: usize = 5;
+    let history = History::open(&place).await?;
+    let fingerprint = light_run(1).fingerprint.id();
+    let mut database = sqlx::AnyConnection::connect(&url).await?;
+    let runs = format!(
+        "WITH RECURSIVE numbers(n) AS \
+         (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {RUNS}) \
+         INSERT INTO runs SELECT '00000000-0000-7000-8000-' || (100000000000 + n), \
+         CASE WHEN n % 2 = 0 THEN 'even' ELSE 'odd' END, 'sitting', NULL, NULL, \
+         n * 60000000000, 1, '1a2b3c4', '0.1.0', 'machine', '{fingerprint}', 1, \
+         'plimsoll.run/1', 'no run' FROM numbers"
+    );
+    let metrics = format!(
+        "WITH RECURSIVE numbers(k) AS \
+         (SELECT 1 UNION ALL SELECT k + 1 FROM numbers WHERE k < {METRICS}) \
+         INSERT INTO metrics SELECT id, 'load.reads.p' || k, 0, '\"nanoseconds\"', '\"lower\"', \
+         started_at_ns / 60000000000 + k FROM runs CROSS JOIN numbers"
+    );
+    database.execute(AssertSqlSafe(runs)).await?;
+    database.execute(AssertSqlSafe(metrics)).await?;
+    database.close().await?;
+
+    let newest = Query {
+        scenario: Some("even".into()),
+        fingerprint: Some(fingerprint),
+        without_heads: true,
+        limit: Some(200),
+        ..Query::default()
+    };
+    let asked = Instant::now();
+    let lineages = history.lineages(&Query::default()).await?;
+    let counts: Vec<_> = lineages
+        .iter()
+        .map(|one| (one.scenario.as_str(), one.runs))
+        .collect();
+    assert_eq!(counts, [("even", 50_000), ("odd", 50_000)]);
+    assert!(
+        asked.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        asked.elapsed()
+    );
+
+    let asked = Instant::now();
+    let found = history.find(&newest).await?;
+    let series = history.series(&newest, |_| true).await?;
+    assert!(
+        asked.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        asked.elapsed()
+    );
+    assert_eq!(found.len(), 200);
+    assert_eq!(series.len(), METRICS);
+    let values: Vec<f64> = series[0].points.iter().map(|point| point.value).collect();
+    let expected: Vec<f64> = (0..200).map(|n| (RUNS - 398 + 2 * n + 1) as f64).collect();
+    assert_eq!(values, expected);
+
+    let asked = Instant::now();
+    let old = history
+        .expired(Retention::Newest(49_000), &BTreeSet::new())
+        .await?;
+    assert!(
+        asked.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        asked.elapsed()
+    );
+    let counts: Vec<_> = old.iter().map(|one| (one.runs.len(), one.kept)).collect();
+    assert_eq!(counts, [(1_000, 49_000); 2]);
+    assert_eq!(history.remove(&old[0].runs).await?, 1_000);
     Ok(())
 }
 
 async fn sessions_are_counted(history: &History) -> Checked {
     let fingerprint = light_run(1).fingerprint.id();
     assert_eq!(history.sessions().await?, []);
-    assert_eq!(history.latest_session("mixed", &fingerprint).await?, None);
     for (number, session, partial) in [
         (1, "a", false),
         (2, "a", true),
@@ -353,10 +614,6 @@ async fn sessions_are_counted(history: &History) -> Checked {
     assert_eq!(sessions[0].first_started_at, light_run(1).started_at);
     assert_eq!(sessions[0].last_started_at, light_run(4).started_at);
     assert_eq!(sessions[0].fingerprint_id, fingerprint);
-    let latest = history.latest_session("mixed", &fingerprint).await?;
-    assert_eq!(latest.as_deref(), Some("a"));
-    assert_eq!(history.latest_session("other", &fingerprint).await?, None);
-    assert_eq!(history.latest_session("mixed", "another").await?, None);
     Ok(())
 }
 
@@ -511,7 +768,7 @@ async fn a_newer_database_is_refused((place, url): (String, String)) -> Checked 
     database
         .execute(
             "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
-             SELECT 99, 'later', success, checksum, 0 FROM _sqlx_migrations",
+             SELECT 99, 'later', success, checksum, 0 FROM _sqlx_migrations WHERE version = 1",
         )
         .await?;
     let refused = History::open(&place).await;
@@ -573,9 +830,10 @@ async fn what_was_saved_survives_a_kill() -> Checked {
         assert!(found.len() >= acknowledged.len());
         for summary in &found {
             history.get(summary.id).await?;
-            let points = history.series(&Query::default(), "load.reads.rate").await?;
-            assert_eq!(points.len(), found.len());
         }
+        let rate = |name: &str| name == "load.reads.rate";
+        let series = history.series(&Query::default(), rate).await?;
+        assert_eq!(series[0].points.len(), found.len());
         acknowledged = found.iter().map(|summary| summary.id.to_string()).collect();
         history.close().await;
     }
@@ -893,6 +1151,64 @@ fn a_new_baseline_says_what_it_changes() -> Checked {
 }
 
 #[test]
+fn an_anchor_is_a_copy_that_stays() -> Checked {
+    let folder = tempfile::tempdir()?;
+    let root = folder.path();
+    let baseline = Baseline::from_runs(&[rich_run(1)])?;
+    let fingerprint = &baseline.fingerprint;
+    assert_eq!(Anchor::find(root, fingerprint, "mixed")?, []);
+
+    let later = Baseline::from_runs(&[rich_run(2)])?;
+    let second = Anchor::pin(root, later.clone(), "a-later-one")?;
+    let first = Anchor::pin(root, baseline.clone(), "v1.0")?;
+    let machine = root.join(fingerprint.machine_id());
+    assert_eq!(first.path, machine.join("anchors/v1.0/mixed.json"));
+    // By what was measured first, not by name.
+    let files = [&second, &first].map(|anchor| anchor.path.clone());
+    assert_eq!(Anchor::list(root)?, files);
+    assert_eq!(
+        Anchor::find(root, fingerprint, "mixed")?,
+        [first.clone(), second]
+    );
+    assert_eq!(Anchor::find(root, fingerprint, "other")?, []);
+    // An anchor is no baseline of the machine.
+    assert_eq!(Baseline::list(root)?, Vec::<std::path::PathBuf>::new());
+
+    let again = Anchor::pin(root, later, "v1.0");
+    assert!(
+        matches!(again, Err(AnchorError::Pinned { .. })),
+        "{again:?}"
+    );
+    assert_eq!(Baseline::load(&first.path)?, baseline);
+    for name in ["", "..", ".hidden", "a/b", "../v1.0", "a b"] {
+        let refused = Anchor::pin(root, baseline.clone(), name);
+        assert!(matches!(refused, Err(AnchorError::Name { .. })), "{name:?}");
+    }
+
+    std::fs::write(&first.path, "{}")?;
+    let error = Anchor::find(root, fingerprint, "mixed").err();
+    let error = error.ok_or("it was read")?.to_string();
+    assert!(error.contains("v1.0/mixed.json"), "{error}");
+    Ok(())
+}
+
+/// What was accepted is in the file, and a file from before there was anything to accept is read.
+#[test]
+fn what_was_accepted_stays_with_the_baseline() -> Checked {
+    let folder = tempfile::tempdir()?;
+    let mut baseline = Baseline::from_runs(&[rich_run(1)])?;
+    assert!(!baseline.to_text()?.contains("accepted"));
+    baseline.accepted.push(AcceptedDrift {
+        metric: "load.reads.p95".to_owned(),
+        effect: Some(0.07),
+        reason: "the index is gone".to_owned(),
+    });
+    let path = baseline.save(folder.path())?;
+    assert_eq!(Baseline::load(&path)?, baseline);
+    Ok(())
+}
+
+#[test]
 fn a_bad_baseline_file_is_named() -> Checked {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("baseline.json");
@@ -982,49 +1298,6 @@ fn writer(place: &str, runs: usize) -> std::io::Result<Child> {
         .env(WRITER_RUNS, runs.to_string())
         .stdout(Stdio::piped())
         .spawn()
-}
-
-/// A run with little in it; the higher its number, the later it started.
-fn light_run(number: u64) -> Run {
-    Run {
-        schema: RUN_FORMAT.into(),
-        id: numbered_id(number),
-        scenario: "mixed".into(),
-        session: "sitting".into(),
-        arm: Some(Arm::Head),
-        pair: None,
-        started_at: Timestamp::UNIX_EPOCH
-            + SignedDuration::new(
-                1_790_000_000 + i64::try_from(number).unwrap_or_default() * 60,
-                123_456_789,
-            ),
-        duration_ns: 35_000_000_001,
-        revision: Some("1a2b3c4".into()),
-        scenario_file: None,
-        plimsoll_version: "0.1.0".into(),
-        fingerprint: Fingerprint {
-            cpu_model: "AMD EPYC".into(),
-            logical_cpus: 2,
-            memory_class_gib: 24,
-            virtualisation: "kvm".into(),
-            os: "linux x86_64".into(),
-            kernel: "6.1".into(),
-            toolchain: "rustc 1.95.0".into(),
-            profile: "release".into(),
-            measurement_version: MEASUREMENT_VERSION,
-            scenario_hash: "5f2c".into(),
-        },
-        invalid: Vec::new(),
-        partial: false,
-        metrics: vec![Metric::single(
-            "load.reads.rate",
-            Unit::PerSecond,
-            Direction::Higher,
-            (500.0 + number as f64) / 3.0,
-            1000,
-        )],
-        measurement: Measurement::default(),
-    }
 }
 
 /// A run with something in every corner.
@@ -1157,10 +1430,4 @@ fn base_response() -> LatencyHistogram {
         histogram.record(1_000_000 + number * 99_000);
     }
     histogram
-}
-
-fn numbered_id(number: u64) -> RunId {
-    let mut bytes = [0_u8; 16];
-    bytes[8..].copy_from_slice(&number.to_be_bytes());
-    RunId(uuid::Builder::from_custom_bytes(bytes).into_uuid())
 }

@@ -50,6 +50,11 @@ pub struct CacheSettings {
     pub l2_retry_min_ms: u64,
     /// The pause doubles with each failure up to this.
     pub l2_retry_max_ms: u64,
+    /// How often a process tells a second tier that outlives it that it is there.
+    pub l2_beat_ms: u64,
+    /// A process not heard of for so long is taken for gone, and the tier is cleared of what it may
+    /// have left unsaid.
+    pub l2_absent_ms: u64,
     /// How long one process may load a key before another one may try. It has to be longer than
     /// the slowest load: what comes later is answered but not kept.
     pub lease_ms: u64,
@@ -148,6 +153,8 @@ impl Default for CacheSettings {
             l2_timeout_ms: 500,
             l2_retry_min_ms: 100,
             l2_retry_max_ms: 2000,
+            l2_beat_ms: 500,
+            l2_absent_ms: 5000,
             lease_ms: 30_000,
             lease_wait_ms: 30_000,
             lease_poll_min_ms: 2,
@@ -283,6 +290,16 @@ impl Settings {
                 cache.l2_retry_min_ms <= cache.l2_retry_max_ms,
                 "cache.l2_retry_max_ms",
                 "must not be below cache.l2_retry_min_ms",
+            ),
+            (
+                cache.l2_beat_ms > 0,
+                "cache.l2_beat_ms",
+                "must be at least 1",
+            ),
+            (
+                cache.l2_beat_ms < cache.l2_absent_ms,
+                "cache.l2_absent_ms",
+                "must be above cache.l2_beat_ms",
             ),
             (
                 !cache.l2_key_prefix.is_empty(),
@@ -512,36 +529,26 @@ mod tests {
             &[],
             "pool.min_connections must not be above",
         );
-        check(
-            "",
-            &[("REFSERVICE__CACHE__L1_ENTRY", "5")],
-            "REFSERVICE__CACHE__L1_ENTRY: ",
-        );
-        check(
-            "",
-            &[("REFSERVICE__CACHE__L1_ENTRIES", "many")],
-            "REFSERVICE__CACHE__L1_ENTRIES: ",
-        );
-        check(
-            "",
-            &[("REFSERVICE__CACHE__L1_ENTRIES", "-1")],
-            "REFSERVICE__CACHE__L1_ENTRIES: ",
-        );
-        check(
-            "",
-            &[("REFSERVICE__CACHE__L1_ENTRIES", "0")],
-            "cache.l1_entries must be",
-        );
-        check(
-            "",
-            &[("REFSERVICE__CACHE", "5")],
-            "names a section and no setting",
-        );
-        check(
-            "",
-            &[("REFSERVICE__POOL__MAX_CONNECTIONS__X", "5")],
-            "MAX_CONNECTIONS__X: ",
-        );
+        for (path, value, expected) in [
+            ("CACHE__L1_ENTRY", "5", "REFSERVICE__CACHE__L1_ENTRY: "),
+            (
+                "CACHE__L1_ENTRIES",
+                "many",
+                "REFSERVICE__CACHE__L1_ENTRIES: ",
+            ),
+            ("CACHE__L1_ENTRIES", "-1", "REFSERVICE__CACHE__L1_ENTRIES: "),
+            ("CACHE__L1_ENTRIES", "0", "cache.l1_entries must be"),
+            ("CACHE__L2_BEAT_MS", "0", "cache.l2_beat_ms must be"),
+            (
+                "CACHE__L2_ABSENT_MS",
+                "500",
+                "cache.l2_absent_ms must be above",
+            ),
+            ("CACHE", "5", "names a section and no setting"),
+            ("POOL__MAX_CONNECTIONS__X", "5", "MAX_CONNECTIONS__X: "),
+        ] {
+            check("", &[(&format!("{ENV_PREFIX}{path}"), value)], expected);
+        }
         check(
             "[pool]\nmax_connections = 4000000000",
             &[],

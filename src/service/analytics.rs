@@ -46,8 +46,8 @@ pub(super) async fn dashboard(
         Some(text) => Some(whole_number("tenant", text, 1..=app.tenants() as u64)? as i64),
         None => None,
     };
-    app.cached(Kind::Dashboard, &key(tenant), || load(&app, tenant))
-        .await
+    let load = async move |app: Arc<App>| load(&app, tenant).await;
+    app.cached(Kind::Dashboard, &key(tenant), load).await
 }
 
 /// Forgets the dashboards of some tenants, and the one of all.

@@ -135,17 +135,18 @@ impl App {
 
     /// A JSON answer from the cache, with `X-Cache` to say from where.
     pub(super) async fn cached<F, L>(
-        &self,
+        self: &Arc<Self>,
         kind: Kind,
         key: &str,
         load: F,
     ) -> Result<Response, ApiError>
     where
-        F: FnOnce() -> L + Send,
-        L: Future<Output = Result<Bytes, LoadError>> + Send,
+        F: FnOnce(Arc<Self>) -> L + Send + 'static,
+        L: Future<Output = Result<Bytes, LoadError>> + Send + 'static,
     {
         let key = self.cache_key(key);
-        let (body, tier) = self.cache.get_or_load(kind, &key, load).await?;
+        let app = Arc::clone(self);
+        let (body, tier) = self.cache.get_or_load(kind, &key, || load(app)).await?;
         let from = match tier {
             Tier::L1 => "hit-l1",
             Tier::L2 => "hit-l2",

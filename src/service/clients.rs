@@ -86,8 +86,8 @@ pub(super) async fn detail(
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
     let id = parse_id(&id)?;
-    app.cached(Kind::Detail, &detail_key(id), || load_detail(&app, id))
-        .await
+    let load = async move |app: Arc<App>| load_detail(&app, id).await;
+    app.cached(Kind::Detail, &detail_key(id), load).await
 }
 
 /// `POST /clients`: a new client.

@@ -150,11 +150,14 @@ impl From<BatchError> for ApiError {
 }
 
 impl From<CacheError> for ApiError {
-    fn from(CacheError::Load { source, .. }: CacheError) -> Self {
+    fn from(error: CacheError) -> Self {
+        let CacheError::Load { source, .. } = &error else {
+            return Self::internal(chain(&error));
+        };
         match source.downcast_ref::<LoadError>() {
             Some(LoadError::NotFound) => Self::not_found("row"),
             Some(LoadError::Batch(error)) => Self::from_batch(error),
-            Some(LoadError::Json(_)) | None => Self::internal(chain(&*source)),
+            Some(LoadError::Json(_)) | None => Self::internal(chain(&**source)),
         }
     }
 }

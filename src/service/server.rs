@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::app::App;
 use super::lock::FileLock;
@@ -21,6 +21,8 @@ use crate::datalayer::pool::{Pool, PoolError, sqlite_file};
 
 /// One part in so many of the drain time is kept for the pool.
 const POOL_SHARE: u32 = 8;
+/// How often a service that ends looks whether something still uses it.
+const LEAVE_POLL: Duration = Duration::from_millis(5);
 
 /// What a service is started with. Addresses may hold passwords, so this has no `Debug`.
 pub struct Options {
@@ -185,6 +187,18 @@ impl Server {
         if timeout_at(end, app.pool.close()).await.is_err() {
             tracing::warn!("connections were still in use when the pool was closed");
         }
+        if timeout_at(end, leave(app)).await.is_err() {
+            tracing::warn!("something was still under way when the cache was to be closed");
+        }
         outcome
     }
+}
+
+/// Leaves the second tier to the next process as it is, once nothing can change data any more: a
+/// write goes on when its client has gone.
+async fn leave(app: Arc<App>) {
+    while Arc::strong_count(&app) > 1 {
+        sleep(LEAVE_POLL).await;
+    }
+    app.cache.close().await;
 }

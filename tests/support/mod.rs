@@ -5,4 +5,5 @@
 )]
 
 pub(crate) mod project;
+pub(crate) mod runs;
 pub(crate) mod servers;

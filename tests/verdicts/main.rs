@@ -9,3 +9,6 @@ mod power;
 mod looks;
 mod arms;
 mod gate;
+mod waivers;
+mod anchors;
+mod renewal;

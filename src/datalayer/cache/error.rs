@@ -14,4 +14,10 @@ pub enum CacheError {
         /// What the loader said; `downcast_ref` gives the loader's own type.
         source: Arc<dyn Error + Send + Sync>,
     },
+    /// The loader panicked, or its runtime was shut down.
+    #[error("the load of {key:?} broke off before its end: the log of the panic says why")]
+    BrokenOff {
+        /// The key that was to be loaded.
+        key: Arc<str>,
+    },
 }

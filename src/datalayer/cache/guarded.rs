@@ -1,13 +1,17 @@
 //! The second tier as the cache sees it: never slow, never an error.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::{Mutex as TaskMutex, Notify};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::attendant::{Desk, attend};
 use super::circuit::Circuit;
-use super::missed::{Change, Missed, ToTell};
+use super::lease::Lease;
+use super::missed::{Change, Missed};
 use super::second::{Claim, SecondTier, Stored, TierError};
 use super::stats::Counters;
 use crate::datalayer::config::CacheSettings;
@@ -19,30 +23,40 @@ const CLEAR_LIMIT_FACTOR: u32 = 100;
 const WARNING_PAUSE: Duration = Duration::from_secs(10);
 
 /// A second tier behind a time limit and a circuit. `None` from any of its calls means that the tier
-/// has no say: it is away, refused, or there is none.
+/// has no say: it is away, refused, has not heard all news, or there is none. A task in the
+/// background, the attendant, tells it the news; no reader and no writer waits for that.
 #[derive(Debug)]
 pub(super) struct Guarded {
-    tier: Option<Arc<dyn SecondTier>>,
+    pub(super) tier: Option<Arc<dyn SecondTier>>,
     circuit: Circuit,
-    missed: Missed,
+    pub(super) missed: Missed,
+    /// The name of this process in the tier's register.
+    pub(super) name: String,
+    /// Whether the tier is free of what processes before this one may have left unsaid.
+    pub(super) settled: AtomicBool,
+    attendant: Once,
+    /// Wakes the attendant.
+    news: Arc<Notify>,
+    /// In the hands of whoever talks to the tier on its own account.
+    pub(super) desk: TaskMutex<Desk>,
+    pub(super) beat: Duration,
     counters: Arc<Counters>,
     warned_at: Mutex<Option<Instant>>,
     limit: Duration,
-    max_value_bytes: usize,
-    lease: Duration,
+    pub(super) max_value_bytes: usize,
+    pub(super) lease: Duration,
     lease_wait: Duration,
     poll_min: Duration,
     poll_max: Duration,
 }
 
-/// The right to load a key. Dropped before it was used to publish, it is given back in the
-/// background, so that a load which failed or was cancelled does not keep others waiting.
-#[derive(Debug)]
-pub(super) struct Lease {
-    key: Arc<str>,
-    token: String,
-    // There until it is used up.
-    guarded: Option<Arc<Guarded>>,
+/// Why a call gave no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Silence {
+    /// It was not made: the circuit is open.
+    Spared,
+    /// It was made. Whether the tier did what it was asked is not known.
+    Failed,
 }
 
 /// What is known before a load.
@@ -63,10 +77,19 @@ impl Guarded {
         counters: Arc<Counters>,
     ) -> Self {
         let ms = Duration::from_millis;
+        let outlived = tier
+            .as_deref()
+            .is_some_and(|tier| tier.register().is_some());
         Self {
             tier,
             circuit: Circuit::new(ms(settings.l2_retry_min_ms), ms(settings.l2_retry_max_ms)),
             missed: Missed::default(),
+            name: uuid::Uuid::new_v4().to_string(),
+            settled: AtomicBool::new(!outlived),
+            attendant: Once::new(),
+            news: Arc::default(),
+            desk: TaskMutex::new(Desk::new(ms(settings.l2_absent_ms))),
+            beat: ms(settings.l2_beat_ms),
             counters,
             warned_at: Mutex::default(),
             limit: ms(settings.l2_timeout_ms),
@@ -83,14 +106,14 @@ impl Guarded {
     }
 
     pub(super) fn is_available(&self) -> bool {
-        self.tier.is_some() && self.circuit.is_closed()
+        self.tier.is_some() && self.circuit.is_closed() && self.is_current()
     }
 
     /// The value, if the tier has it.
-    pub(super) async fn get(&self, key: &str) -> Option<Stored> {
-        let tier = self.tier.as_deref()?;
-        let stored = match self.caught_up(tier).await {
-            true => self.call(tier.get(key)).await.flatten(),
+    pub(super) async fn get(self: &Arc<Self>, key: &str) -> Option<Stored> {
+        let tier = self.attended()?;
+        let stored = match self.has_say() {
+            true => self.call(tier.get(key)).await.ok().flatten(),
             false => None,
         };
         self.count(stored.is_some());
@@ -99,88 +122,99 @@ impl Guarded {
 
     /// The value, or the right to load it, for which other processes are waited for.
     pub(super) async fn before_load(self: &Arc<Self>, key: &Arc<str>) -> Before {
-        let Some(tier) = self.tier.as_deref() else {
+        let Some(tier) = self.attended() else {
             return Before::Alone;
         };
         // Made before it is asked for: a caller that is cancelled in the middle gives it back.
-        let mut lease = Lease {
-            key: Arc::clone(key),
-            token: uuid::Uuid::new_v4().to_string(),
-            guarded: Some(Arc::clone(self)),
-        };
+        let lease = Lease::new(Arc::clone(key), Arc::clone(self));
         let give_up = Instant::now() + self.lease_wait;
         let mut pause = self.poll_min;
         let found = loop {
-            if !self.caught_up(tier).await {
+            if !self.has_say() {
+                lease.disarm();
                 break None;
             }
-            match self.call(tier.claim(key, &lease.token, self.lease)).await {
-                Some(Claim::Leased) => {
+            match self.call(tier.claim(key, lease.token(), self.lease)).await {
+                Ok(Claim::Leased) => {
                     self.count(false);
                     return Before::Leased(lease);
                 }
-                Some(Claim::Found(stored)) => break Some(stored),
-                Some(Claim::Busy) if Instant::now() + pause < give_up => sleep(pause).await,
-                Some(Claim::Busy) | None => break None,
+                Ok(Claim::Busy) if Instant::now() + pause < give_up => sleep(pause).await,
+                // It may be held for all we know: the drop gives it back.
+                Err(Silence::Failed) => break None,
+                Ok(Claim::Busy) | Err(Silence::Spared) => {
+                    lease.disarm();
+                    break None;
+                }
+                Ok(Claim::Found(stored)) => {
+                    lease.disarm();
+                    break Some(stored);
+                }
             }
             pause = (pause * 2).min(self.poll_max);
         };
-        lease.guarded = None;
         self.count(found.is_some());
         found.map_or(Before::Alone, Before::Found)
     }
 
     /// Stores a value and voids the key's lease.
-    pub(super) async fn put(&self, key: &str, value: &Bytes, ttl: Duration) {
-        let Some(tier) = self.tier.as_deref() else {
+    pub(super) async fn put(self: &Arc<Self>, key: &str, value: &Bytes, ttl: Duration) {
+        let Some(tier) = self.attended() else {
             return;
         };
         if value.len() > self.max_value_bytes {
             return self.invalidate(key).await;
         }
-        if self.call(tier.put(key, value, ttl)).await.is_none() {
-            self.missed.note(Change::Key(key.to_owned())).await;
+        if self.call(tier.put(key, value, ttl)).await.is_err() {
+            self.missed.note(Change::Key(key.to_owned()));
         }
     }
 
     /// Removes a value and voids the key's lease.
-    pub(super) async fn invalidate(&self, key: &str) {
-        let Some(tier) = self.tier.as_deref() else {
+    pub(super) async fn invalidate(self: &Arc<Self>, key: &str) {
+        let Some(tier) = self.attended() else {
             return;
         };
-        if self.call(tier.invalidate(key)).await.is_none() {
-            self.missed.note(Change::Key(key.to_owned())).await;
+        if self.call(tier.invalidate(key)).await.is_err() {
+            self.missed.note(Change::Key(key.to_owned()));
         }
     }
 
     /// Removes everything.
-    pub(super) async fn clear(&self) {
-        let Some(tier) = self.tier.as_deref() else {
+    pub(super) async fn clear(self: &Arc<Self>) {
+        let Some(tier) = self.attended() else {
             return;
         };
-        if self.clear_tier(tier).await.is_none() {
-            self.missed.note(Change::All).await;
+        if self.clear_tier(tier).await.is_err() {
+            self.missed.note(Change::All);
         }
     }
 
-    /// Whether the tier knows of every change; where it does not, it is told first.
-    async fn caught_up(&self, tier: &dyn SecondTier) -> bool {
-        let mut telling = match self.missed.to_tell() {
-            ToTell::Nothing => return true,
-            ToTell::Busy => return false,
-            ToTell::Changes(telling) => telling,
-        };
-        while let Some(change) = telling.next() {
-            let confirmed = match &change {
-                Change::Key(key) => self.call(tier.invalidate(key)).await,
-                Change::All => self.clear_tier(tier).await,
-            };
-            if confirmed.is_none() {
-                return false;
-            }
-            telling.confirmed(&change);
+    /// The tier, which has an attendant from now on.
+    pub(super) fn attended(self: &Arc<Self>) -> Option<&dyn SecondTier> {
+        let tier = self.tier.as_deref()?;
+        self.attendant.call_once(|| {
+            tokio::spawn(attend(
+                Arc::downgrade(self),
+                Arc::clone(&self.news),
+                self.beat,
+            ));
+        });
+        Some(tier)
+    }
+
+    /// Whether what the tier holds is good; where it may not be, the attendant is sent for.
+    fn has_say(&self) -> bool {
+        let current = self.is_current();
+        if !current {
+            self.counters.l2_skipped.add_one();
+            self.news.notify_one();
         }
-        true
+        current
+    }
+
+    fn is_current(&self) -> bool {
+        self.settled.load(Ordering::Acquire) && !self.missed.has_changes()
     }
 
     fn count(&self, hit: bool) {
@@ -192,12 +226,15 @@ impl Guarded {
         }
     }
 
-    async fn clear_tier(&self, tier: &dyn SecondTier) -> Option<()> {
+    pub(super) async fn clear_tier(&self, tier: &dyn SecondTier) -> Result<(), Silence> {
         self.call_within(self.limit * CLEAR_LIMIT_FACTOR, tier.clear())
             .await
     }
 
-    async fn call<T>(&self, answer: impl Future<Output = Result<T, TierError>>) -> Option<T> {
+    pub(super) async fn call<T>(
+        &self,
+        answer: impl Future<Output = Result<T, TierError>>,
+    ) -> Result<T, Silence> {
         self.call_within(self.limit, answer).await
     }
 
@@ -206,10 +243,10 @@ impl Guarded {
         &self,
         limit: Duration,
         answer: impl Future<Output = Result<T, TierError>>,
-    ) -> Option<T> {
+    ) -> Result<T, Silence> {
         let Some(attempt) = self.circuit.attempt(Instant::now()) else {
             self.counters.l2_skipped.add_one();
-            return None;
+            return Err(Silence::Spared);
         };
         let started = Instant::now();
         let away = || TierError::Away {
@@ -220,7 +257,7 @@ impl Guarded {
             Ok(value) => {
                 self.counters.l2.latency.record(started.elapsed());
                 self.answered();
-                return Some(value);
+                return Ok(value);
             }
             Err(error) => error,
         };
@@ -234,7 +271,7 @@ impl Guarded {
         } else if self.circuit.failed(attempt, Instant::now()) {
             tracing::warn!(%error, "the cache goes on without it until it is back");
         }
-        None
+        Err(Silence::Failed)
     }
 
     fn may_warn(&self, now: Instant) -> bool {
@@ -252,55 +289,199 @@ impl Guarded {
     fn answered(&self) {
         if self.circuit.succeeded() {
             tracing::info!("the second cache tier is back");
+            self.news.notify_one();
         }
-    }
-}
-
-impl Lease {
-    /// Stores what was loaded; `false` when the key was changed meanwhile, so that the value must
-    /// not be kept anywhere.
-    pub(super) async fn publish(mut self, value: &Bytes, ttl: Duration) -> bool {
-        let Some(guarded) = self.guarded.clone() else {
-            return true;
-        };
-        let Some(tier) = guarded.tier.as_deref() else {
-            return true;
-        };
-        if value.len() > guarded.max_value_bytes {
-            // The drop gives the lease back.
-            return true;
-        }
-        let published = guarded
-            .call(tier.publish(&self.key, &self.token, value, ttl))
-            .await;
-        if published.is_some() {
-            self.guarded = None;
-        }
-        published.unwrap_or(true)
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        let Some(guarded) = self.guarded.take() else {
-            return;
-        };
-        // Without a runtime the lease runs out by itself.
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
-            return;
-        };
-        let (key, token) = (Arc::clone(&self.key), std::mem::take(&mut self.token));
-        runtime.spawn(async move {
-            if let Some(tier) = guarded.tier.as_deref() {
-                guarded.call(tier.release(&key, &token)).await;
-            }
-        });
     }
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 mod tests {
+    use std::future::pending;
+
+    use async_trait::async_trait;
+
     use super::*;
+    use crate::datalayer::cache::{MemoryTier, Register};
+
+    const MS: Duration = Duration::from_millis(1);
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    /// A tier that has its moods.
+    #[derive(Debug)]
+    struct Moody {
+        memory: MemoryTier,
+        mood: Mutex<Mood>,
+    }
+
+    #[derive(Debug, Clone, Copy)]
+    enum Mood {
+        Well,
+        Away,
+        /// It does what it is asked, and the answer is lost.
+        Mute,
+        Slow(Duration),
+    }
+
+    impl Moody {
+        fn new() -> Arc<Self> {
+            Arc::new(Self {
+                memory: MemoryTier::new(&CacheSettings::default()),
+                mood: Mutex::new(Mood::Well),
+            })
+        }
+
+        fn gets(&self, mood: Mood) {
+            *self.mood.lock().unwrap() = mood;
+        }
+
+        async fn react<T>(
+            &self,
+            answer: impl Future<Output = Result<T, TierError>>,
+        ) -> Result<T, TierError> {
+            let mood = *self.mood.lock().unwrap();
+            match mood {
+                Mood::Well => answer.await,
+                Mood::Away => Err(TierError::Away {
+                    reason: "for a test".to_owned(),
+                }),
+                Mood::Mute => {
+                    answer.await?;
+                    pending().await
+                }
+                Mood::Slow(by) => {
+                    sleep(by).await;
+                    answer.await
+                }
+            }
+        }
+    }
+
+    #[async_trait]
+    impl SecondTier for Moody {
+        async fn get(&self, key: &str) -> Result<Option<Stored>, TierError> {
+            self.react(self.memory.get(key)).await
+        }
+
+        async fn claim(&self, key: &str, token: &str, lease: Duration) -> Result<Claim, TierError> {
+            self.react(self.memory.claim(key, token, lease)).await
+        }
+
+        async fn publish(
+            &self,
+            key: &str,
+            token: &str,
+            value: &Bytes,
+            ttl: Duration,
+        ) -> Result<bool, TierError> {
+            self.react(self.memory.publish(key, token, value, ttl))
+                .await
+        }
+
+        async fn release(&self, key: &str, token: &str) -> Result<(), TierError> {
+            self.react(self.memory.release(key, token)).await
+        }
+
+        async fn put(&self, key: &str, value: &Bytes, ttl: Duration) -> Result<(), TierError> {
+            self.react(self.memory.put(key, value, ttl)).await
+        }
+
+        async fn invalidate(&self, key: &str) -> Result<(), TierError> {
+            self.react(self.memory.invalidate(key)).await
+        }
+
+        async fn clear(&self) -> Result<(), TierError> {
+            self.react(self.memory.clear()).await
+        }
+
+        fn register(&self) -> Option<&dyn Register> {
+            None
+        }
+    }
+
+    fn guarded(tier: &Arc<Moody>) -> Arc<Guarded> {
+        let settings = CacheSettings {
+            l2_timeout_ms: 100,
+            l2_retry_min_ms: 1,
+            l2_retry_max_ms: 5,
+            l2_beat_ms: 10,
+            ..CacheSettings::default()
+        };
+        let tier = Arc::clone(tier) as Arc<dyn SecondTier>;
+        Arc::new(Guarded::new(Some(tier), &settings, Arc::default()))
+    }
+
+    async fn soon(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+        let give_up = Instant::now() + Duration::from_secs(5);
+        while !condition().await {
+            assert!(Instant::now() < give_up, "{what}: not soon");
+            sleep(5 * MS).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_while_the_tier_is_told_what_it_missed() {
+        let tier = Moody::new();
+        let guarded = guarded(&tier);
+        let value = Bytes::from_static(b"v");
+        for key in ["0", "untouched"] {
+            guarded.put(key, &value, MINUTE).await;
+        }
+        tier.gets(Mood::Away);
+        for key in 0..200 {
+            guarded.invalidate(&key.to_string()).await;
+        }
+        // Ten seconds of telling.
+        tier.gets(Mood::Slow(50 * MS));
+        soon("the tier is told", async || {
+            let asked_at = Instant::now();
+            assert_eq!(guarded.get("0").await, None);
+            assert!(matches!(
+                guarded.before_load(&"0".into()).await,
+                Before::Alone
+            ));
+            guarded.invalidate("201").await;
+            let took = asked_at.elapsed();
+            assert!(took < 1000 * MS, "a request waited {took:?}");
+            guarded.circuit.is_closed()
+        })
+        .await;
+        assert!(!guarded.is_available(), "it has not been told everything");
+        tier.gets(Mood::Well);
+        soon("everything is told", async || guarded.is_available()).await;
+        assert_eq!(guarded.get("0").await, None);
+        assert_eq!(guarded.get("untouched").await.unwrap().value, value);
+    }
+
+    #[tokio::test]
+    async fn a_lease_that_may_be_held_is_given_back_when_the_tier_is_there_again() {
+        let tier = Moody::new();
+        let guarded = guarded(&tier);
+        tier.gets(Mood::Mute);
+        let before = guarded.before_load(&"k".into()).await;
+        assert!(matches!(before, Before::Alone), "{before:?}");
+        tier.gets(Mood::Away);
+        sleep(20 * MS).await;
+        let claim = async || tier.memory.claim("k", "other", MINUTE).await.unwrap();
+        assert_eq!(claim().await, Claim::Busy, "it was claimed, unheard");
+        tier.gets(Mood::Well);
+        soon("it is given back", async || claim().await == Claim::Leased).await;
+    }
+
+    #[tokio::test]
+    async fn a_lease_that_was_not_published_is_given_back() {
+        let tier = Moody::new();
+        let guarded = guarded(&tier);
+        let Before::Leased(lease) = guarded.before_load(&"k".into()).await else {
+            panic!("the key is free");
+        };
+        tier.gets(Mood::Away);
+        assert!(lease.publish(&Bytes::from_static(b"v"), MINUTE).await);
+        sleep(20 * MS).await;
+        tier.gets(Mood::Well);
+        let claim = async || tier.memory.claim("k", "other", MINUTE).await.unwrap();
+        soon("it is given back", async || claim().await == Claim::Leased).await;
+    }
 
     #[tokio::test]
     async fn refusals_are_told_once_in_a_while() {

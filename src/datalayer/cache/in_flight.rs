@@ -1,42 +1,87 @@
-//! Reads under way in this process, so that a change to a key can void what brings its old value.
+//! Reads under way in this process: one load a key at a time, whose value goes to all who wait for
+//! it, and which a change to the key voids.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-/// The keys that are being brought into the first tier.
-#[derive(Debug, Default)]
-pub(super) struct InFlight {
-    keys: Mutex<HashMap<Arc<str>, Flight>>,
+use futures_util::FutureExt;
+use futures_util::future::Shared;
+use tokio::sync::oneshot;
+
+/// The keys that are being brought into the first tier. `T` is what a load gives to those who wait.
+#[derive(Debug)]
+pub(super) struct InFlight<T> {
+    /// How long a load is waited for by those who come later; after it another one may try.
+    patience: Duration,
+    keys: Mutex<HashMap<Arc<str>, Flight<T>>>,
 }
 
+/// What [`InFlight::join`] says.
+#[derive(Debug)]
+pub(super) enum Turn<T> {
+    /// Nobody loads the key: the caller does, and tells the outcome to all, itself included.
+    Load(Load<T>, oneshot::Sender<T>, Outcome<T>),
+    /// Somebody does.
+    Wait(Outcome<T>),
+}
+
+/// What a load will give; an error if it ended without saying.
+pub(super) type Outcome<T> = Shared<oneshot::Receiver<T>>;
+
 /// What is under way for one key. Several reads may be: a load, and promotions beside it.
-#[derive(Debug, Default)]
-struct Flight {
+#[derive(Debug)]
+struct Flight<T> {
     reads: usize,
     voided: Arc<AtomicBool>,
+    load: Option<(Instant, Outcome<T>)>,
 }
 
 /// One read, listed until it is dropped.
 #[derive(Debug)]
-pub(super) struct Load<'a> {
-    list: &'a InFlight,
+pub(super) struct Load<T> {
+    list: Arc<InFlight<T>>,
     key: Arc<str>,
     voided: Arc<AtomicBool>,
+    /// Whether others wait for this one.
+    awaited: bool,
 }
 
-impl InFlight {
-    /// Lists a read.
-    pub(super) fn begin(&self, key: Arc<str>) -> Load<'_> {
+impl<T> InFlight<T> {
+    pub(super) fn new(patience: Duration) -> Self {
+        Self {
+            patience,
+            keys: Mutex::default(),
+        }
+    }
+
+    /// Lists a read that nobody waits for.
+    pub(super) fn begin(self: &Arc<Self>, key: Arc<str>) -> Load<T> {
         let mut keys = self.lock();
         let flight = keys.entry(Arc::clone(&key)).or_default();
-        flight.reads += 1;
-        let voided = Arc::clone(&flight.voided);
-        Load {
-            list: self,
-            key,
-            voided,
+        self.list(flight, key, false)
+    }
+
+    /// The outcome of the load of this key that is under way, or the turn to load it. A load that
+    /// takes too long is left alone; what it brings is no longer kept.
+    pub(super) fn join(self: &Arc<Self>, key: &Arc<str>) -> Turn<T>
+    where
+        T: Clone,
+    {
+        let mut keys = self.lock();
+        let flight = keys.entry(Arc::clone(key)).or_default();
+        match &flight.load {
+            Some((since, outcome)) if since.elapsed() < self.patience => {
+                return Turn::Wait(outcome.clone());
+            }
+            Some(_) => flight.void(),
+            None => {}
         }
+        let (teller, outcome) = oneshot::channel();
+        let outcome = outcome.shared();
+        flight.load = Some((Instant::now(), outcome.clone()));
+        Turn::Load(self.list(flight, Arc::clone(key), true), teller, outcome)
     }
 
     /// What is under way for this key must not be kept, and is no answer to whoever asks from now on.
@@ -58,30 +103,61 @@ impl InFlight {
         self.lock().is_empty()
     }
 
+    fn list(self: &Arc<Self>, flight: &mut Flight<T>, key: Arc<str>, awaited: bool) -> Load<T> {
+        flight.reads += 1;
+        Load {
+            list: Arc::clone(self),
+            key,
+            voided: Arc::clone(&flight.voided),
+            awaited,
+        }
+    }
+
     // The lock also orders the flags: whoever voids a key either finds its reads listed, or knows
     // that they have stored their values and looked at the flag.
-    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Flight>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Flight<T>>> {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Flight {
+impl<T> Flight<T> {
     /// What begins after this is not void: it reads what the change has left.
     fn void(&mut self) {
         std::mem::take(&mut self.voided).store(true, Ordering::Relaxed);
+        self.load = None;
     }
 }
 
-impl Load<'_> {
+impl<T> Default for Flight<T> {
+    fn default() -> Self {
+        Self {
+            reads: 0,
+            voided: Arc::default(),
+            load: None,
+        }
+    }
+}
+
+impl<T> Load<T> {
+    /// The key that is being read.
+    pub(super) fn key(&self) -> &Arc<str> {
+        &self.key
+    }
+
     /// Set once what this read brings must not be kept; it goes along with the value, so that
     /// nobody takes a voided one for good between its storing and its removal.
     pub(super) fn voided(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.voided)
     }
 
-    /// What this read brings must not be kept.
+    /// What this read brings must not be kept, nor what others have been bringing meanwhile.
     pub(super) fn void(&self) {
         self.voided.store(true, Ordering::Relaxed);
+        if let Some(flight) = self.list.lock().get_mut(&self.key)
+            && self.is_of(flight)
+        {
+            flight.void();
+        }
     }
 
     /// Takes the read off the list; `true` when its value must not be kept.
@@ -90,14 +166,22 @@ impl Load<'_> {
         drop(self);
         voided.load(Ordering::Relaxed)
     }
+
+    /// Whether nothing has voided the flight since this read began.
+    fn is_of(&self, flight: &Flight<T>) -> bool {
+        Arc::ptr_eq(&self.voided, &flight.voided)
+    }
 }
 
-impl Drop for Load<'_> {
+impl<T> Drop for Load<T> {
     fn drop(&mut self) {
         let mut keys = self.list.lock();
         let Some(flight) = keys.get_mut(&self.key) else {
             return;
         };
+        if self.awaited && self.is_of(flight) {
+            flight.load = None;
+        }
         flight.reads -= 1;
         if flight.reads == 0 {
             keys.remove(&self.key);
@@ -109,10 +193,14 @@ impl Drop for Load<'_> {
 mod tests {
     use super::*;
 
+    fn list() -> Arc<InFlight<u8>> {
+        Arc::new(InFlight::new(Duration::from_secs(60)))
+    }
+
     #[test]
     fn only_what_was_voided_while_it_was_under_way_is_void() {
-        let list = InFlight::default();
-        let check = |action: &dyn Fn(&Load<'_>), expected: bool| {
+        let list = list();
+        let check = |action: &dyn Fn(&Load<u8>), expected: bool| {
             list.void("a");
             let load = list.begin("a".into());
             action(&load);
@@ -128,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_read_that_ends_does_not_take_others_off_the_list() {
-        let list = InFlight::default();
+        let list = list();
         let (cancelled, first, second) = (
             list.begin("a".into()),
             list.begin("a".into()),
@@ -141,5 +229,69 @@ mod tests {
         assert!(second.end());
         assert!(!third.end(), "it began after the change");
         assert!(!list.begin("a".into()).end(), "a later read starts anew");
+    }
+
+    fn load(turn: Turn<u8>) -> (Load<u8>, oneshot::Sender<u8>) {
+        match turn {
+            Turn::Load(load, teller, _) => (load, teller),
+            Turn::Wait(_) => panic!("somebody else loads"),
+        }
+    }
+
+    fn wait(turn: Turn<u8>) -> Outcome<u8> {
+        match turn {
+            Turn::Load(..) => panic!("nobody loads"),
+            Turn::Wait(outcome) => outcome,
+        }
+    }
+
+    #[tokio::test]
+    async fn one_loads_and_the_others_are_told() {
+        let (list, key) = (list(), "a".into());
+        let promoted = list.begin(Arc::clone(&key));
+        let (leading, teller) = load(list.join(&key));
+        let outcomes = [wait(list.join(&key)), wait(list.join(&key))];
+        drop(promoted);
+        let late = wait(list.join(&key));
+        leading.end();
+        assert!(list.is_empty());
+        assert_eq!(teller.send(7), Ok(()));
+        for outcome in outcomes.into_iter().chain([late]) {
+            assert_eq!(outcome.await, Ok(7));
+        }
+        let (lost, teller) = load(list.join(&key));
+        let outcome = wait(list.join(&key));
+        drop((lost, teller));
+        assert!(outcome.await.is_err(), "it ended without a word");
+        let (next, _teller) = load(list.join(&key));
+        assert!(!next.end());
+    }
+
+    #[test]
+    fn who_asks_after_a_change_does_not_wait_for_what_began_before() {
+        let key = "a".into();
+        for void in [
+            |list: &InFlight<u8>, _: &Load<u8>| list.void("a"),
+            |list: &InFlight<u8>, _: &Load<u8>| list.void_all(),
+            |_: &InFlight<u8>, load: &Load<u8>| load.void(),
+        ] {
+            let list = list();
+            let (before, _teller) = load(list.join(&key));
+            void(&list, &before);
+            let (after, _teller) = load(list.join(&key));
+            assert!(before.end());
+            let _under_way = wait(list.join(&key));
+            assert!(!after.end());
+            assert!(list.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_load_that_does_not_end_is_not_waited_for() {
+        let list = Arc::new(InFlight::<u8>::new(Duration::ZERO));
+        let key = "a".into();
+        let (stuck, _teller) = load(list.join(&key));
+        let (next, _teller) = load(list.join(&key));
+        assert!(stuck.end() && !next.end());
     }
 }

@@ -9,6 +9,7 @@ use moka::Expiry;
 use moka::future::Cache;
 use tokio::sync::Mutex;
 
+use super::register::Register;
 use super::second::{Claim, SecondTier, Stored, TierError};
 use crate::datalayer::config::CacheSettings;
 
@@ -137,6 +138,10 @@ impl SecondTier for MemoryTier {
         leases.clear();
         self.values.invalidate_all();
         Ok(())
+    }
+
+    fn register(&self) -> Option<&dyn Register> {
+        None
     }
 }
 

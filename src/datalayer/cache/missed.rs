@@ -1,164 +1,228 @@
-//! Changes that a second tier did not hear of while it was away.
+//! What a second tier did not hear of while it was away.
 //!
 //! A tier that comes back with its data still holds what was changed meanwhile. Until it has caught
 //! up with these changes, it has no say.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::Instant;
 
 /// Beyond so many keys the tier is cleared instead, which costs less than telling it each of them.
 const MOST_KEYS: usize = 1000;
 
-/// The changes that are still to be told.
+/// Beyond so many leases the next ones are left to run out by themselves.
+const MOST_LEASES: usize = 1000;
+
+/// The news that are still to be told, by one teller at a time.
 #[derive(Debug, Default)]
 pub(super) struct Missed {
-    any: AtomicBool,
-    changes: Mutex<Changes>,
+    changes: AtomicBool,
+    news: Mutex<News>,
 }
 
-/// What has to go from the tier.
+/// What a tier has to be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Change {
+    /// The value of a key has to go.
     Key(String),
+    /// Everything has to go.
     All,
-}
-
-/// What [`Missed::to_tell`] finds.
-#[derive(Debug)]
-pub(super) enum ToTell<'a> {
-    /// The tier knows everything.
-    Nothing,
-    /// Somebody else is telling it.
-    Busy,
-    /// The caller tells it.
-    Changes(Telling<'a>),
-}
-
-/// The changes in the hands of the one who tells them; what is not confirmed stays.
-#[derive(Debug)]
-pub(super) struct Telling<'a> {
-    any: &'a AtomicBool,
-    changes: MutexGuard<'a, Changes>,
+    /// A lease that may be held is given back; by `ends_at` it has run out by itself.
+    Lease {
+        key: Arc<str>,
+        token: String,
+        ends_at: Instant,
+    },
 }
 
 #[derive(Debug, Default)]
-struct Changes {
+struct News {
     keys: HashSet<String>,
     all: bool,
+    leases: VecDeque<Change>,
+    /// On its way to the tier. What is missed meanwhile is news again, even of the same key.
+    telling: Option<Change>,
 }
 
 impl Missed {
-    /// Notes a change that the tier did not confirm.
-    pub(super) async fn note(&self, change: Change) {
-        let mut changes = self.changes.lock().await;
+    /// Notes what the tier did not confirm.
+    pub(super) fn note(&self, change: Change) {
+        let mut news = self.lock();
         match change {
-            Change::Key(key) if !changes.all => {
-                changes.keys.insert(key);
-                changes.all = changes.keys.len() > MOST_KEYS;
+            Change::Lease { .. } if news.all || news.leases.len() == MOST_LEASES => {}
+            Change::Lease { .. } => news.leases.push_back(change),
+            Change::Key(_) if news.all => {}
+            Change::Key(key) => {
+                news.keys.insert(key);
+                news.all = news.keys.len() > MOST_KEYS;
             }
-            Change::Key(_) => {}
-            Change::All => changes.all = true,
+            Change::All => news.all = true,
         }
-        if changes.all {
-            changes.keys.clear();
+        if news.all {
+            news.keys.clear();
+            news.leases.clear();
         }
-        self.any.store(true, Ordering::Release);
+        self.changes.store(news.has_changes(), Ordering::Release);
     }
 
-    /// What is still to be told. Whoever holds it tells it; others are [`ToTell::Busy`] meanwhile.
-    pub(super) fn to_tell(&self) -> ToTell<'_> {
-        if !self.any.load(Ordering::Acquire) {
-            return ToTell::Nothing;
+    /// Whether the tier may hold what has been changed. A lease that is to be given back does no
+    /// such harm.
+    pub(super) fn has_changes(&self) -> bool {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// What is to be told next; the same again until it is confirmed.
+    pub(super) fn next(&self, now: Instant) -> Option<Change> {
+        let mut news = self.lock();
+        if news
+            .telling
+            .as_ref()
+            .is_none_or(|change| change.is_over(now))
+        {
+            news.telling = news.pop(now);
         }
-        match self.changes.try_lock() {
-            Ok(changes) => ToTell::Changes(Telling {
-                any: &self.any,
-                changes,
-            }),
-            Err(_) => ToTell::Busy,
-        }
+        news.telling.clone()
+    }
+
+    /// The tier has confirmed what [`Missed::next`] gave.
+    pub(super) fn confirmed(&self) {
+        let mut news = self.lock();
+        news.telling = None;
+        self.changes.store(news.has_changes(), Ordering::Release);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, News> {
+        self.news.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Telling<'_> {
-    /// A change that is still to be told.
-    pub(super) fn next(&self) -> Option<Change> {
-        match self.changes.all {
-            true => Some(Change::All),
-            false => self.changes.keys.iter().next().cloned().map(Change::Key),
-        }
+impl Change {
+    /// Whether it is a lease that has run out by itself.
+    fn is_over(&self, now: Instant) -> bool {
+        matches!(self, Self::Lease { ends_at, .. } if *ends_at <= now)
+    }
+}
+
+impl News {
+    fn has_changes(&self) -> bool {
+        let told = matches!(self.telling, Some(Change::Key(_) | Change::All));
+        self.all || !self.keys.is_empty() || told
     }
 
-    /// The tier has confirmed this change.
-    pub(super) fn confirmed(&mut self, change: &Change) {
-        match change {
-            Change::Key(key) => {
-                self.changes.keys.remove(key);
-            }
-            Change::All => self.changes.all = false,
+    fn pop(&mut self, now: Instant) -> Option<Change> {
+        if std::mem::take(&mut self.all) {
+            return Some(Change::All);
         }
-        self.any.store(self.next().is_some(), Ordering::Release);
+        if let Some(key) = self.keys.iter().next().cloned() {
+            self.keys.remove(&key);
+            return Some(Change::Key(key));
+        }
+        std::iter::from_fn(|| self.leases.pop_front()).find(|lease| !lease.is_over(now))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn key(key: impl ToString) -> Change {
         Change::Key(key.to_string())
     }
 
+    fn lease(number: usize, ends_at: Instant) -> Change {
+        Change::Lease {
+            key: number.to_string().into(),
+            token: "t".to_owned(),
+            ends_at,
+        }
+    }
+
     /// Tells what was missed to a tier that confirms the first `confirmed` changes.
     fn tell(missed: &Missed, confirmed: usize) -> Vec<Change> {
-        let ToTell::Changes(mut telling) = missed.to_tell() else {
-            return Vec::new();
-        };
         let mut told = Vec::new();
-        while let Some(change) = telling.next() {
+        while let Some(change) = missed.next(Instant::now()) {
             told.push(change);
             if told.len() > confirmed {
                 break;
             }
-            telling.confirmed(&told[told.len() - 1]);
+            missed.confirmed();
         }
         told
     }
 
-    #[tokio::test]
-    async fn each_change_is_told_until_it_is_confirmed() {
+    #[test]
+    fn each_change_is_told_until_it_is_confirmed() {
         let missed = Missed::default();
-        assert!(matches!(missed.to_tell(), ToTell::Nothing));
-        missed.note(key("a")).await;
-        missed.note(key("a")).await;
+        assert!(!missed.has_changes());
+        missed.note(key("a"));
+        missed.note(key("a"));
         assert_eq!(tell(&missed, 0), [key("a")]);
-        missed.note(key("b")).await;
-        let first = tell(&missed, 1);
-        assert_eq!(first.len(), 2, "{first:?}");
-        assert_eq!(tell(&missed, 9), first[1..]);
-        assert!(matches!(missed.to_tell(), ToTell::Nothing));
+        missed.note(key("b"));
+        assert!(missed.has_changes());
+        assert_eq!(tell(&missed, 1), [key("a"), key("b")]);
+        assert_eq!(tell(&missed, 9), [key("b")]);
+        assert!(!missed.has_changes());
     }
 
-    #[tokio::test]
-    async fn too_many_changes_become_one() {
+    #[test]
+    fn what_is_missed_while_it_is_being_told_is_told_again() {
+        for change in [key("a"), Change::All] {
+            let missed = Missed::default();
+            missed.note(change.clone());
+            assert_eq!(missed.next(Instant::now()), Some(change.clone()));
+            missed.note(change.clone());
+            missed.confirmed();
+            assert!(missed.has_changes());
+            assert_eq!(tell(&missed, 9), [change]);
+        }
+    }
+
+    #[test]
+    fn too_many_keys_become_one_change() {
         let missed = Missed::default();
         for number in 0..=MOST_KEYS {
-            missed.note(key(number)).await;
+            missed.note(key(number));
         }
-        missed.note(key("one more")).await;
+        missed.note(key("one more"));
         assert_eq!(tell(&missed, 0), [Change::All]);
         assert_eq!(tell(&missed, 9), [Change::All]);
-        assert!(matches!(missed.to_tell(), ToTell::Nothing));
+        assert!(!missed.has_changes());
     }
 
-    #[tokio::test]
-    async fn one_tells_and_the_others_are_kept_out() {
+    #[test]
+    fn leases_are_given_back_last_unless_they_have_run_out() {
         let missed = Missed::default();
-        missed.note(Change::All).await;
-        let telling = missed.to_tell();
-        assert!(matches!(telling, ToTell::Changes(_)));
-        assert!(matches!(missed.to_tell(), ToTell::Busy));
+        let now = Instant::now();
+        let later = now + Duration::from_secs(60);
+        missed.note(lease(1, now));
+        missed.note(lease(2, later));
+        missed.note(key("a"));
+        assert_eq!(tell(&missed, 0), [key("a")]);
+        missed.confirmed();
+        assert!(!missed.has_changes(), "leases do not count");
+        assert_eq!(tell(&missed, 0), [lease(2, later)]);
+        missed.note(key("b"));
+        assert!(missed.has_changes());
+        assert_eq!(missed.next(later), Some(key("b")), "the lease has run out");
+        missed.confirmed();
+        assert!(!missed.has_changes());
+
+        for number in 0..=MOST_LEASES {
+            missed.note(lease(number, later));
+        }
+        assert_eq!(tell(&missed, usize::MAX).len(), MOST_LEASES);
+
+        missed.note(lease(1, later));
+        missed.note(Change::All);
+        missed.note(lease(2, later));
+        assert_eq!(
+            tell(&missed, 9),
+            [Change::All],
+            "clearing voids every lease"
+        );
     }
 }

@@ -1,30 +1,38 @@
 //! Redis as the second tier.
 //!
-//! A value is the string `PREFIXv1:KEY`, a lease the string `PREFIXlease:KEY` that holds its token. What has
-//! to be one step is a script: the server runs scripts one at a time.
+//! A value is the string `PREFIXv1:KEY`, a lease the string `PREFIXlease:KEY` that holds its token, the
+//! register the sorted set `PREFIXregister` of names by the time of their last signature. What has to be
+//! one step is a script: the server runs scripts one at a time.
 
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::aio::ConnectionManagerConfig;
 use redis::io::tcp::TcpSettings;
-use redis::{Client, ErrorKind, IntoConnectionInfo, RedisError, Script, ServerErrorKind};
+use redis::{
+    Client, ErrorKind, IntoConnectionInfo, ProtocolVersion, RedisError, Script, ServerErrorKind,
+};
 
+use super::link::{Link, is_of_connection};
+use super::register::{Register, Signature};
 use super::second::{Claim, SecondTier, Stored, TierError};
 use crate::datalayer::config::CacheSettings;
 
 /// A second tier in Redis, shared by every process that uses the same server and prefix.
 #[derive(Debug)]
 pub struct RedisTier {
-    connection: ConnectionManager,
+    link: Link,
     prefix: String,
     max_value_bytes: usize,
 }
 
 /// Keys scanned in one step of [`RedisTier::clear`].
 const SCAN_STEP: usize = 1000;
+
+/// Names read from the register at once, the ones longest silent first.
+const MOST_NAMES: usize = 1000;
 
 /// The value and its remaining milliseconds, or nothing. Larger values than allowed are not sent.
 static GET: LazyLock<Script> = LazyLock::new(|| {
@@ -81,6 +89,25 @@ static RELEASE: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
+/// The other names and the milliseconds since they signed.
+static SIGN: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+        local time = redis.call('TIME')
+        local now = time[1] * 1000 + math.floor(time[2] / 1000)
+        redis.call('ZADD', KEYS[1], now, ARGV[1])
+        local signed = redis.call('ZRANGE', KEYS[1], 0, ARGV[2], 'WITHSCORES')
+        local others = {}
+        for i = 1, #signed, 2 do
+            if signed[i] ~= ARGV[1] then
+                table.insert(others, {signed[i], math.max(0, now - signed[i + 1])})
+            end
+        end
+        return others
+        ",
+    )
+});
+
 impl RedisTier {
     /// Prepares a connection; it is made with the first call and made again whenever it breaks, so
     /// that a service can start before its Redis does.
@@ -94,6 +121,9 @@ impl RedisTier {
         let info = url.into_connection_info().map_err(|_| TierError::Address)?;
         // Without this, small commands wait for the acknowledgement of the ones before.
         let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
+        // The newer protocol brings nothing here, and its handshake fails in more ways.
+        let settings_of_redis = info.redis_settings().clone();
+        let info = info.set_redis_settings(settings_of_redis.set_protocol(ProtocolVersion::RESP2));
         let client = Client::open(info).map_err(|_| TierError::Address)?;
         let limit = Some(Duration::from_millis(settings.l2_timeout_ms));
         let config = ConnectionManagerConfig::new()
@@ -102,16 +132,10 @@ impl RedisTier {
             .set_min_delay(Duration::from_millis(settings.l2_retry_min_ms))
             .set_max_delay(Duration::from_millis(settings.l2_retry_max_ms));
         Ok(Self {
-            connection: ConnectionManager::new_lazy_with_config(client, config)
-                .map_err(|_| TierError::Address)?,
+            link: Link::new(client, config).map_err(|_| TierError::Address)?,
             prefix: settings.l2_key_prefix.clone(),
             max_value_bytes: settings.l2_max_value_bytes,
         })
-    }
-
-    /// A handle on the one connection: commands of all tasks travel on it side by side.
-    fn connection(&self) -> ConnectionManager {
-        self.connection.clone()
     }
 
     fn value_key(&self, key: &str) -> String {
@@ -121,6 +145,10 @@ impl RedisTier {
     fn lease_key(&self, key: &str) -> String {
         format!("{}lease:{key}", self.prefix)
     }
+
+    fn register_key(&self) -> String {
+        format!("{}register", self.prefix)
+    }
 }
 
 #[async_trait]
@@ -129,7 +157,7 @@ impl SecondTier for RedisTier {
         let found: Option<(Vec<u8>, i64)> = GET
             .key(self.value_key(key))
             .arg(self.max_value_bytes)
-            .invoke_async(&mut self.connection())
+            .invoke_async(&mut self.link.clone())
             .await?;
         Ok(found.map(stored))
     }
@@ -141,7 +169,7 @@ impl SecondTier for RedisTier {
             .arg(self.max_value_bytes)
             .arg(token)
             .arg(whole_ms(lease))
-            .invoke_async(&mut self.connection())
+            .invoke_async(&mut self.link.clone())
             .await?;
         Ok(match state {
             2 => Claim::Found(stored((value, ttl_ms))),
@@ -163,7 +191,7 @@ impl SecondTier for RedisTier {
             .arg(token)
             .arg(&value[..])
             .arg(whole_ms(ttl))
-            .invoke_async(&mut self.connection())
+            .invoke_async(&mut self.link.clone())
             .await?;
         Ok(published == 1)
     }
@@ -172,7 +200,7 @@ impl SecondTier for RedisTier {
         let _: u8 = RELEASE
             .key(self.lease_key(key))
             .arg(token)
-            .invoke_async(&mut self.connection())
+            .invoke_async(&mut self.link.clone())
             .await?;
         Ok(())
     }
@@ -189,7 +217,7 @@ impl SecondTier for RedisTier {
             .cmd("DEL")
             .arg(self.lease_key(key))
             .ignore()
-            .query_async(&mut self.connection())
+            .query_async(&mut self.link.clone())
             .await
             .map_err(TierError::from)
     }
@@ -198,14 +226,15 @@ impl SecondTier for RedisTier {
         redis::cmd("UNLINK")
             .arg(self.value_key(key))
             .arg(self.lease_key(key))
-            .query_async(&mut self.connection())
+            .query_async(&mut self.link.clone())
             .await
             .map_err(TierError::from)
     }
 
     async fn clear(&self) -> Result<(), TierError> {
-        let mut connection = self.connection();
+        let mut connection = self.link.clone();
         let pattern = format!("{}*", escape_glob(&self.prefix));
+        let register = self.register_key();
         let mut cursor = 0_u64;
         loop {
             let mut scan = redis::cmd("SCAN");
@@ -214,7 +243,8 @@ impl SecondTier for RedisTier {
                 .arg(&pattern)
                 .arg("COUNT")
                 .arg(SCAN_STEP);
-            let (next, keys): (u64, Vec<Vec<u8>>) = scan.query_async(&mut connection).await?;
+            let (next, mut keys): (u64, Vec<Vec<u8>>) = scan.query_async(&mut connection).await?;
+            keys.retain(|key| key != register.as_bytes());
             if !keys.is_empty() {
                 let mut unlink = redis::cmd("UNLINK");
                 unlink.arg(keys).exec_async(&mut connection).await?;
@@ -225,6 +255,36 @@ impl SecondTier for RedisTier {
             cursor = next;
         }
     }
+
+    fn register(&self) -> Option<&dyn Register> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Register for RedisTier {
+    async fn sign(&self, name: &str) -> Result<Vec<Signature>, TierError> {
+        let others: Vec<(String, u64)> = SIGN
+            .key(self.register_key())
+            .arg(name)
+            .arg(MOST_NAMES)
+            .invoke_async(&mut self.link.clone())
+            .await?;
+        let signature = |(name, age_ms)| Signature {
+            name,
+            age: Duration::from_millis(age_ms),
+        };
+        Ok(others.into_iter().map(signature).collect())
+    }
+
+    async fn strike(&self, names: &[String]) -> Result<(), TierError> {
+        redis::cmd("ZREM")
+            .arg(self.register_key())
+            .arg(names)
+            .query_async(&mut self.link.clone())
+            .await
+            .map_err(TierError::from)
+    }
 }
 
 impl From<RedisError> for TierError {
@@ -234,8 +294,7 @@ impl From<RedisError> for TierError {
             Some(code) => format!("{}: {code}", error.category()),
             None => error.category().to_owned(),
         };
-        let gone = error.is_io_error() || error.is_unrecoverable_error() || error.is_timeout();
-        if gone || is_not_serving(error.kind()) {
+        if is_of_connection(&error) || is_not_serving(error.kind()) {
             Self::Away { reason }
         } else {
             Self::Refused { reason }
@@ -289,7 +348,10 @@ fn escape_glob(text: &str) -> String {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 mod tests {
+    use redis::Value;
+
     use super::*;
 
     #[test]
@@ -310,17 +372,33 @@ mod tests {
 
     #[test]
     fn a_server_that_does_not_serve_is_away() {
-        let check = |kind, away: bool| {
-            let error = TierError::from(RedisError::from((ErrorKind::Server(kind), "no")));
+        let check = |answer: &str, away: bool| {
+            let answer = redis::parse_redis_value(format!("-{answer}\r\n").as_bytes());
+            let error = TierError::from(answer.and_then(Value::extract_error).unwrap_err());
             assert_eq!(matches!(error, TierError::Away { .. }), away, "{error}");
         };
-        check(ServerErrorKind::BusyLoading, true);
-        check(ServerErrorKind::MasterDown, true);
-        check(ServerErrorKind::ClusterDown, true);
-        check(ServerErrorKind::TryAgain, true);
-        check(ServerErrorKind::ReadOnly, true);
-        check(ServerErrorKind::ResponseError, false);
-        check(ServerErrorKind::NoPerm, false);
+        check("LOADING Redis is loading the dataset in memory", true);
+        check("MASTERDOWN Link with MASTER is down", true);
+        check("CLUSTERDOWN Hash slot not served", true);
+        check(
+            "TRYAGAIN Multiple keys request during rehashing of slot",
+            true,
+        );
+        check(
+            "READONLY You can't write against a read only replica.",
+            true,
+        );
+        check("ERR unknown command", false);
+        check("NOPERM this user has no permissions", false);
+        check("WRONGTYPE Operation against a key", false);
+    }
+
+    #[test]
+    fn a_connection_that_was_refused_is_away() {
+        // What the client makes of a refused `SELECT`.
+        let kind = ErrorKind::Server(ServerErrorKind::ResponseError);
+        let error = TierError::from(RedisError::from((kind, "no such database")));
+        assert!(matches!(error, TierError::Away { .. }), "{error}");
     }
 
     #[tokio::test]

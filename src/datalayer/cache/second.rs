@@ -6,6 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use super::register::Register;
+
 /// A value in a second tier.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
@@ -81,4 +83,7 @@ pub trait SecondTier: Debug + Send + Sync {
 
     /// Removes every value and voids every lease of this cache.
     async fn clear(&self) -> Result<(), TierError>;
+
+    /// Who uses the tier, where it outlives its users; `None` where it ends with them.
+    fn register(&self) -> Option<&dyn Register>;
 }

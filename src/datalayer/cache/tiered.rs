@@ -3,17 +3,19 @@
 use std::cmp::Reverse;
 use std::error::Error;
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use moka::Expiry;
 use moka::future::Cache;
 use moka::notification::RemovalCause;
 
 use super::guarded::{Before, Guarded};
-use super::in_flight::{InFlight, Load};
+use super::in_flight::{InFlight, Load, Turn};
 use super::stats::Counters;
 use super::{CacheError, CacheStats, KeyHits, Kind, SecondTier, Tier};
 use crate::datalayer::config::{CacheSettings, TtlSettings};
@@ -32,7 +34,7 @@ pub struct TieredCache {
 struct Shared {
     l1: Cache<Arc<str>, Entry>,
     l2: Arc<Guarded>,
-    in_flight: InFlight,
+    in_flight: Arc<InFlight<Brought>>,
     counters: Arc<Counters>,
     ttl: TtlSettings,
     ranked_keys: usize,
@@ -51,14 +53,22 @@ struct Entry {
     voided: Arc<AtomicBool>,
 }
 
+/// What a load gives to all who wait for it.
+type Brought = Result<Entry, CacheError>;
+
 /// Every write starts a lifetime of its own.
 struct PerEntry;
 
 impl TieredCache {
-    /// An empty first tier in front of `second`, or of the loader alone.
+    /// An empty first tier in front of `second`, or of the loader alone. Inside a Tokio runtime the
+    /// second tier is spoken to at once, else with the first call.
     pub fn new(settings: &CacheSettings, second: Option<Arc<dyn SecondTier>>) -> Self {
         let counters = Arc::new(Counters::default());
         let counted = Arc::clone(&counters);
+        let l2 = Arc::new(Guarded::new(second, settings, Arc::clone(&counters)));
+        if tokio::runtime::Handle::try_current().is_ok() {
+            l2.attended();
+        }
         let l1 = Cache::builder()
             .max_capacity(settings.l1_entries)
             .expire_after(PerEntry)
@@ -71,8 +81,8 @@ impl TieredCache {
         Self {
             shared: Arc::new(Shared {
                 l1,
-                l2: Arc::new(Guarded::new(second, settings, Arc::clone(&counters))),
-                in_flight: InFlight::default(),
+                l2,
+                in_flight: Arc::new(InFlight::new(Duration::from_millis(settings.lease_ms))),
                 counters,
                 ttl: settings.ttl.clone(),
                 ranked_keys: settings.ranked_keys,
@@ -93,17 +103,18 @@ impl TieredCache {
         let stored = shared.l2.get(&key).await?;
         let entry = entry.with(stored.value, stored.ttl, Tier::L2);
         let value = entry.value.clone();
-        shared.l1.insert(Arc::clone(&key), entry).await;
-        shared.settle(load, &key).await;
+        shared.keep(load, entry).await;
         Some((value, Tier::L2))
     }
 
     /// The value of a key from the first tier, the second, or `loader`, and which one gave it. All who
     /// ask for a missing key at once share one load, here and in other processes; those who waited
-    /// are told where the value that they waited for came from.
+    /// are told where the value that they waited for came from. A load goes on when its callers go
+    /// away.
     ///
     /// # Errors
-    /// [`CacheError::Load`] when the loader fails; nothing is kept then, and the next one tries again.
+    /// [`CacheError::Load`] when the loader fails, [`CacheError::BrokenOff`] when it panics; nothing
+    /// is kept then, and the next one tries again.
     pub async fn get_or_load<F, L, E>(
         &self,
         kind: Kind,
@@ -111,9 +122,9 @@ impl TieredCache {
         loader: F,
     ) -> Result<(Bytes, Tier), CacheError>
     where
-        F: FnOnce() -> L + Send,
-        L: Future<Output = Result<Bytes, E>> + Send,
-        E: Into<Box<dyn Error + Send + Sync>>,
+        F: FnOnce() -> L + Send + 'static,
+        L: Future<Output = Result<Bytes, E>> + Send + 'static,
+        E: Into<Box<dyn Error + Send + Sync>> + 'static,
     {
         let shared = &self.shared;
         if let Some(value) = shared.first(key).await {
@@ -121,32 +132,31 @@ impl TieredCache {
         }
         let asked = Instant::now();
         let key = Arc::<str>::from(key);
-        let mut loader = Some(loader);
+        let broken_off = |_| CacheError::BrokenOff {
+            key: Arc::clone(&key),
+        };
         loop {
-            let mut load = None;
-            let result = shared
-                .l1
-                .try_get_with(Arc::clone(&key), async {
-                    let load = load.insert(shared.in_flight.begin(Arc::clone(&key)));
-                    let loader = loader.take().expect("BUG: whoever loads does not go round");
-                    shared.fetch(kind, &key, loader, load).await
-                })
-                .await;
-            if let Some(load) = load {
-                shared.settle(load, &key).await;
-                let entry = result.map_err(Arc::unwrap_or_clone)?;
-                return Ok((entry.value, entry.origin));
-            }
+            let outcome = match shared.in_flight.join(&key) {
+                Turn::Load(load, teller, outcome) => {
+                    let shared = Arc::clone(shared);
+                    // A task of its own, so that a caller that goes away takes nothing with it.
+                    tokio::spawn(async move {
+                        let brought = shared.bring(kind, loader, load).await;
+                        // Nobody may be left to be told.
+                        let _ = teller.send(brought);
+                    });
+                    let entry = outcome.await.map_err(broken_off)??;
+                    return Ok((entry.value, entry.origin));
+                }
+                Turn::Wait(outcome) => outcome,
+            };
             // Somebody else's load. If its key was changed meanwhile, that may have been before this
             // reader asked, who must not be given what was there before the change.
-            match result {
-                Ok(entry) if entry.is_void() && entry.begun < asked => {
-                    shared.remove_void(&key).await;
-                }
+            match outcome.await.map_err(broken_off)? {
+                Ok(entry) if entry.is_void() && entry.begun < asked => {}
                 result => {
                     shared.counters.coalesced.add_one();
-                    let entry = result.map_err(Arc::unwrap_or_clone)?;
-                    return Ok((entry.value, entry.origin));
+                    return result.map(|entry| (entry.value, entry.origin));
                 }
             }
         }
@@ -174,6 +184,13 @@ impl TieredCache {
         shared.l2.invalidate(key).await;
         shared.in_flight.void(key);
         shared.l1.invalidate(key).await;
+    }
+
+    /// Tells the second tier what it has not heard yet and takes leave of it, so that what it holds
+    /// is still good for the next process. To be called once nothing is read or written any more;
+    /// without it, or when the tier is away, whoever uses the tier next clears it.
+    pub async fn close(&self) {
+        self.shared.l2.close().await;
     }
 
     /// Removes everything from both tiers.
@@ -236,14 +253,41 @@ impl Shared {
         Some(entry.value)
     }
 
-    /// The second tier's value or a loaded one. One task a key is here at a time.
+    /// Brings a key into the first tier, from the second or with `loader`. One task a key is here at
+    /// a time.
+    async fn bring<F, L, E>(&self, kind: Kind, loader: F, load: Load<Brought>) -> Brought
+    where
+        F: FnOnce() -> L + Send,
+        L: Future<Output = Result<Bytes, E>> + Send,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let key = Arc::clone(load.key());
+        // Another load may have ended between the look at the first tier and this one's turn.
+        let there = self.l1.get(&key).await.filter(|entry| !entry.is_void());
+        if let Some(entry) = there {
+            self.counters.coalesced.add_one();
+            return Ok(entry);
+        }
+        let fetched = AssertUnwindSafe(self.fetch(kind, &key, loader, &load));
+        let fetched = fetched.catch_unwind().await.unwrap_or_else(|_| {
+            self.counters.load_failures.add_one();
+            let key = Arc::clone(&key);
+            Err(CacheError::BrokenOff { key })
+        });
+        if let Ok(entry) = &fetched {
+            self.keep(load, entry.clone()).await;
+        }
+        fetched
+    }
+
+    /// The second tier's value or a loaded one.
     async fn fetch<F, L, E>(
         &self,
         kind: Kind,
         key: &Arc<str>,
         loader: F,
-        load: &Load<'_>,
-    ) -> Result<Entry, CacheError>
+        load: &Load<Brought>,
+    ) -> Brought
     where
         F: FnOnce() -> L + Send,
         L: Future<Output = Result<Bytes, E>> + Send,
@@ -275,9 +319,19 @@ impl Shared {
         Ok(entry.with(value, ttl, Tier::Loader))
     }
 
+    /// Stores what a read has brought and ends the read. A void value is not stored: it would take
+    /// the place of the one that was loaded after the change.
+    async fn keep(&self, load: Load<Brought>, entry: Entry) {
+        let key = Arc::clone(load.key());
+        if !entry.is_void() {
+            self.l1.insert(Arc::clone(&key), entry).await;
+        }
+        self.settle(load, &key).await;
+    }
+
     /// Ends a load whose value the first tier has stored, and removes the value if the key was
     /// changed while it was under way.
-    async fn settle(&self, load: Load<'_>, key: &str) {
+    async fn settle(&self, load: Load<Brought>, key: &str) {
         if load.end() {
             self.remove_void(key).await;
         }
@@ -370,11 +424,11 @@ mod tests {
     use std::future::pending;
 
     use tokio::sync::oneshot;
-    use tokio::task::JoinSet;
+    use tokio::task::{JoinSet, yield_now};
     use tokio::time::{sleep, timeout};
 
     use super::*;
-    use crate::datalayer::cache::{Claim, MemoryTier};
+    use crate::datalayer::cache::MemoryTier;
 
     const MS: Duration = Duration::from_millis(1);
 
@@ -389,6 +443,22 @@ mod tests {
     async fn load(cache: &TieredCache, key: &str, value: &'static str) -> (Bytes, Tier) {
         let loader = async || Ok::<_, Infallible>(Bytes::from_static(value.as_bytes()));
         cache.get_or_load(Kind::Detail, key, loader).await.unwrap()
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("no such row")]
+    struct NoSuchRow;
+
+    /// Loads `k` with what `answer` gives after a while.
+    async fn load_slowly(
+        cache: TieredCache,
+        answer: fn() -> Result<&'static str, NoSuchRow>,
+    ) -> Result<(Bytes, Tier), CacheError> {
+        let loader = async move || {
+            sleep(20 * MS).await;
+            answer().map(|value| Bytes::from_static(value.as_bytes()))
+        };
+        cache.get_or_load(Kind::Detail, "k", loader).await
     }
 
     fn from(tier: Tier, value: &'static str) -> (Bytes, Tier) {
@@ -469,17 +539,10 @@ mod tests {
             let cache = TieredCache::new(&settings(), second);
             let mut tasks = JoinSet::new();
             for _ in 0..64 {
-                let cache = cache.clone();
-                tasks.spawn(async move {
-                    let loader = async || {
-                        sleep(20 * MS).await;
-                        Ok::<_, Infallible>(Bytes::from_static(b"v"))
-                    };
-                    cache.get_or_load(Kind::List, "k", loader).await.unwrap()
-                });
+                tasks.spawn(load_slowly(cache.clone(), || Ok("v")));
             }
             for answer in tasks.join_all().await {
-                assert_eq!(answer, from(Tier::Loader, "v"));
+                assert_eq!(answer.unwrap(), from(Tier::Loader, "v"));
             }
             let stats = cache.stats().await;
             assert_eq!((stats.loads, stats.l1.misses, stats.coalesced), (1, 64, 63));
@@ -493,14 +556,7 @@ mod tests {
         let caches =
             [&second, &second].map(|second| TieredCache::new(&settings(), (*second).clone()));
         for cache in caches.iter().cycle().take(64) {
-            let cache = cache.clone();
-            tasks.spawn(async move {
-                let loader = async || {
-                    sleep(20 * MS).await;
-                    Ok::<_, Infallible>(Bytes::from_static(b"v"))
-                };
-                cache.get_or_load(Kind::List, "k", loader).await.unwrap()
-            });
+            tasks.spawn(load_slowly(cache.clone(), || Ok("v")));
         }
         tasks.join_all().await;
         let mut loads = 0;
@@ -510,28 +566,17 @@ mod tests {
         assert_eq!(loads, 1);
     }
 
-    #[derive(Debug, thiserror::Error)]
-    #[error("no such row")]
-    struct NoSuchRow;
-
     #[tokio::test]
     async fn a_failed_load_is_everybodys_error_and_the_next_one_tries_again() {
         let cache = TieredCache::new(&settings(), memory());
         let mut tasks = JoinSet::new();
         for _ in 0..8 {
-            let cache = cache.clone();
-            tasks.spawn(async move {
-                let loader = async || {
-                    sleep(20 * MS).await;
-                    Err::<Bytes, _>(NoSuchRow)
-                };
-                cache
-                    .get_or_load(Kind::Detail, "k", loader)
-                    .await
-                    .unwrap_err()
-            });
+            tasks.spawn(load_slowly(cache.clone(), || Err(NoSuchRow)));
         }
-        for CacheError::Load { key, source } in tasks.join_all().await {
+        for answer in tasks.join_all().await {
+            let Err(CacheError::Load { key, source }) = answer else {
+                panic!("{answer:?}");
+            };
             assert_eq!(&*key, "k");
             assert!(source.downcast_ref::<NoSuchRow>().is_some(), "{source:?}");
         }
@@ -640,49 +685,96 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_load_that_is_cancelled_is_taken_over() {
-        let second = memory();
-        let patient = CacheSettings {
-            lease_wait_ms: 60_000,
-            ..settings()
-        };
-        let one = TieredCache::new(&patient, second.clone());
-        let other = TieredCache::new(&patient, second);
-        let (_go, cancelled) = begun(&one).await;
-        let mut waiting = JoinSet::new();
-        for cache in [&one, &other] {
-            let cache = cache.clone();
-            waiting.spawn(async move { load(&cache, "k", "new").await.0 });
+    async fn a_load_outlives_its_callers() {
+        for second in [None, memory()] {
+            let cache = TieredCache::new(&settings(), second);
+            let (go, caller) = begun(&cache).await;
+            caller.abort();
+            let waiter = |cache: TieredCache| async move { load(&cache, "k", "new").await };
+            // More callers than moka forgives to go away from loads of its own.
+            for callers in 1..=300 {
+                let gone = tokio::spawn(waiter(cache.clone()));
+                let missed = async {
+                    while cache.shared.counters.l1.misses.get() <= callers {
+                        yield_now().await;
+                    }
+                };
+                let missed = timeout(5000 * MS, missed).await;
+                missed.expect("the load has ended with its caller");
+                gone.abort();
+            }
+            let patient = tokio::spawn(waiter(cache.clone()));
+            yield_now().await;
+            go.send(()).unwrap();
+            assert_eq!(patient.await.unwrap(), from(Tier::Loader, "old"));
+            assert_eq!(cache.get("k").await, Some(from(Tier::L1, "old")));
+            let stats = cache.stats().await;
+            assert_eq!((stats.loads, stats.coalesced), (1, 1));
+            assert!(cache.shared.in_flight.is_empty());
         }
-        cancelled.abort();
-        let answers = timeout(5000 * MS, waiting.join_all()).await;
-        assert_eq!(
-            answers.expect("the lease was not given back"),
-            ["new", "new"]
-        );
-        assert!(one.shared.in_flight.is_empty() && other.shared.in_flight.is_empty());
     }
 
     #[tokio::test]
-    async fn nobody_waits_for_ever_for_the_load_of_another_process() {
-        let second = memory();
-        let settings = CacheSettings {
-            lease_wait_ms: 50,
+    async fn a_loader_that_panics_is_everybodys_error_and_the_next_one_tries_again() {
+        for second in [None, memory()] {
+            let cache = TieredCache::new(&settings(), second);
+            let mut tasks = JoinSet::new();
+            for _ in 0..8 {
+                tasks.spawn(load_slowly(cache.clone(), || {
+                    panic!("in a loader, for a test")
+                }));
+            }
+            for answer in tasks.join_all().await {
+                let broken_off =
+                    matches!(&answer, Err(CacheError::BrokenOff { key }) if &**key == "k");
+                assert!(broken_off, "{answer:?}");
+            }
+            let stats = cache.stats().await;
+            assert_eq!((stats.loads, stats.load_failures), (0, 1));
+            assert!(cache.shared.in_flight.is_empty());
+            let next = timeout(5000 * MS, load(&cache, "k", "v")).await;
+            assert_eq!(next.expect("it waits"), from(Tier::Loader, "v"));
+        }
+    }
+
+    /// A load of `k` that has begun and does not end.
+    async fn hanging(cache: &TieredCache) -> tokio::task::JoinHandle<()> {
+        let (began, beginning) = oneshot::channel();
+        let cache = cache.clone();
+        let task = tokio::spawn(async move {
+            let loader = async move || {
+                began.send(()).unwrap();
+                pending::<Result<Bytes, Infallible>>().await
+            };
+            cache.get_or_load(Kind::Detail, "k", loader).await.unwrap();
+        });
+        beginning.await.unwrap();
+        task
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_ever_for_the_load_of_somebody_else() {
+        let short = |lease_ms, lease_wait_ms| CacheSettings {
+            lease_ms,
+            lease_wait_ms,
             ..settings()
         };
-        let slow = TieredCache::new(&settings, second.clone());
-        let task = tokio::spawn(async move {
-            let loader = async || pending::<Result<Bytes, Infallible>>().await;
-            slow.get_or_load(Kind::Detail, "k", loader).await
-        });
-        let other = TieredCache::new(&settings, second.clone());
-        let second = second.unwrap();
-        while second.claim("k", "somebody else", MS).await.unwrap() != Claim::Busy {
-            second.release("k", "somebody else").await.unwrap();
-            sleep(MS).await;
-        }
-        assert_eq!(load(&other, "k", "v").await, from(Tier::Loader, "v"));
-        task.abort();
+        type Second = Option<Arc<dyn SecondTier>>;
+        let check = async |settings: CacheSettings, second: Second, elsewhere: bool| {
+            let one = TieredCache::new(&settings, second.clone());
+            let other = match elsewhere {
+                true => TieredCache::new(&settings, second),
+                false => one.clone(),
+            };
+            hanging(&one).await.abort();
+            sleep(settings.lease_ms.min(60) as u32 * MS).await;
+            let loaded = timeout(5000 * MS, load(&other, "k", "v")).await;
+            assert_eq!(loaded.expect("it waits"), from(Tier::Loader, "v"));
+        };
+        check(short(50, 30_000), None, false).await;
+        check(short(50, 30_000), memory(), false).await;
+        check(short(50, 30_000), memory(), true).await;
+        check(short(30_000, 50), memory(), true).await;
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use crate::harness::compare::{Design, Settings};
 use crate::harness::engine::checkout::{Checkout, CheckoutError, Checkouts};
 use crate::harness::engine::{Engine, SubjectEngine, bench, machine};
-use crate::harness::gate::{MetricOutcome, Outcome, Policy, Verdict, exit};
+use crate::harness::gate::{MetricOutcome, Outcome, Policy, Verdict, Waivers, exit};
 use crate::harness::model::{Arm, Run};
 use crate::harness::report::{text, words};
 use crate::harness::scenario::{self, Plan, Target};
@@ -27,6 +27,7 @@ use super::pairs::{Batch, Pairs, Side, Sides};
 use super::session::Labels;
 use super::start::explain;
 use super::verdicts::{Case, Judged, page_path};
+use super::waivers;
 use super::workspace::{self, Chosen, SCENARIOS};
 
 /// The gate of one call.
@@ -293,8 +294,12 @@ impl Against<'_> {
     async fn gate(&self, plan: &Plan, stop: &watch::Receiver<bool>) -> Result<u8, Failure> {
         let first = self.args.against.pairs.unwrap_or(plan.runs.max(2));
         let seed = self.args.against.seed.unwrap_or_else(rand::random);
+        // The plan is the base's, and so are its waivers. A mistake in them must not cost the pairs.
+        let waivers = waivers::on(plan, self.output)?;
         let live = Live::new(*self.output);
-        let answer = self.pairs_and_looks(plan, first, seed, stop, &live).await;
+        let answer = self
+            .pairs_and_looks(plan, &waivers, first, seed, stop, &live)
+            .await;
         live.finish();
         let (pairs, looks) = answer?;
         let Some(run) = pairs.head.runs.first() else {
@@ -307,7 +312,7 @@ impl Against<'_> {
                 .say(&format!("{}: no pair was measured", plan.id()));
             return Ok(exit::INVALID);
         };
-        let judged = self.judge(plan, &pairs, &looks, seed);
+        let judged = self.judge(plan, &waivers, &pairs, &looks, seed);
         let page = page_path(&self.args.selection.reports, run);
         judged.write_page(&page)?;
         judged.answer(self.output, Some(&page))?;
@@ -317,6 +322,7 @@ impl Against<'_> {
     async fn pairs_and_looks(
         &self,
         plan: &Plan,
+        waivers: &Waivers,
         first: u32,
         seed: u64,
         stop: &watch::Receiver<bool>,
@@ -344,7 +350,7 @@ impl Against<'_> {
             if pairs.is_over || pairs.head.runs.is_empty() {
                 break;
             }
-            let open = open(&self.judge(plan, &pairs, &looks, seed).verdict);
+            let open = open(&self.judge(plan, waivers, &pairs, &looks, seed).verdict);
             batch = match open.is_empty() {
                 true => None,
                 false => looks.next(),
@@ -449,10 +455,18 @@ impl Against<'_> {
         Ok(true)
     }
 
-    fn judge<'a>(&self, plan: &'a Plan, pairs: &'a Pairs, looks: &Looks, seed: u64) -> Judged<'a> {
+    fn judge<'a>(
+        &self,
+        plan: &'a Plan,
+        waivers: &Waivers,
+        pairs: &'a Pairs,
+        looks: &Looks,
+        seed: u64,
+    ) -> Judged<'a> {
         let strictness = self.args.strictness;
         Case {
             policy: Policy {
+                waivers: waivers.clone(),
                 strict: strictness.strict,
                 beyond_margin: strictness.beyond_margin,
                 require_baseline: strictness.require_baseline,
@@ -506,7 +520,7 @@ impl Against<'_> {
             checkout: Some(&self.head),
             session: new_session(),
         };
-        session.run(plan, stop).await
+        session.run(plan, Waivers::default(), stop).await
     }
 
     fn label(&self, arm: Arm) -> String {

@@ -2,7 +2,12 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, civil};
+
+use crate::harness::interchange;
 
 /// Load tests and benchmark regressions with verdicts whose error rates are known.
 ///
@@ -93,23 +98,34 @@ pub(super) enum Command {
         after_help = "Examples:\n  plimsoll gate --against origin/main            both revisions, run in alternation here\n  plimsoll gate --against v1.2 scenarios/quickstart.toml --budget 15m\n  plimsoll gate scenarios/quickstart.toml        against baselines/\n  plimsoll gate --strict --require-baseline      everything in scenarios/"
     )]
     Gate(GateArgs),
-    /// Compare runs that were saved before.
+    /// Compare runs that were saved before, or results of other tools.
     #[command(
-        after_help = "Examples:\n  plimsoll compare base/ head/\n  plimsoll compare SESSION1 SESSION2 --paired\n  plimsoll compare baseline latest --scenario scenarios/quickstart.toml"
+        after_help = "Examples:\n  plimsoll compare base/ head/\n  plimsoll compare SESSION1 SESSION2 --paired\n  plimsoll compare baseline latest --scenario scenarios/quickstart.toml\n  plimsoll compare runs.jsonl --regress 5%          both arms in one file\n  plimsoll compare --base old-*.json --head new-*.json --regress 5% --gate '*.p95'\n\nWhat can be read: docs/INTERCHANGE.md"
     )]
     Compare(CompareArgs),
+    /// Write saved runs as plimsoll.runs/1, one run a line.
+    #[command(
+        after_help = "Examples:\n  plimsoll export > runs.jsonl                   the newest session\n  plimsoll export SESSION1 SESSION2 > runs.jsonl"
+    )]
+    Export(ExportArgs),
     /// Render the report of saved runs again.
     #[command(
         after_help = "Examples:\n  plimsoll report                                the newest session\n  plimsoll report latest --html page.html"
     )]
     Report(ReportArgs),
-    /// Show, save and compare baselines.
+    /// Show, save, compare, refresh and pin baselines.
     #[command(
         subcommand,
         after_help = "Example:\n  plimsoll run scenarios/quickstart.toml --runs 5 && plimsoll baseline save"
     )]
     Baseline(BaselineCommand),
-    /// Show every problem of scenario files at once.
+    /// Show runs, trends and changes over time, or remove old runs.
+    #[command(
+        args_conflicts_with_subcommands = true,
+        after_help = "Examples:\n  plimsoll history                               what there is\n  plimsoll history mixed-workload --metric 'load.*.p95'\n  plimsoll history prune --keep-days 180 --dry-run"
+    )]
+    History(HistoryArgs),
+    /// Show every problem of scenario files, and of the waivers beside the baselines, at once.
     #[command(after_help = "Example:\n  plimsoll check scenarios/*.toml")]
     Check(CheckArgs),
     /// Print a JSON Schema.
@@ -265,28 +281,66 @@ pub(super) struct AgainstArgs {
 /// Options of `compare`.
 #[derive(Debug, Clone, Args)]
 pub(super) struct CompareArgs {
-    /// A run file, a folder of them, a session, a run id, `latest`, or `baseline`.
-    pub(super) base: String,
-    /// A run file, a folder of them, a session, a run id, or `latest`.
-    pub(super) head: String,
-    /// The runs are pairs, made in alternation on one machine.
+    /// Base and head: each a run file, a folder, a session, a run id, `latest`, results of another
+    /// tool, or for the base `baseline`. One alone has both arms in it.
+    #[arg(value_name = "RUNS", num_args = 1..=2, required_unless_present = "base", conflicts_with_all = ["base", "head"])]
+    pub(super) runs: Vec<String>,
+    /// Files of the base, as many as there are.
+    #[arg(long, value_name = "FILE", num_args = 1.., requires = "head")]
+    pub(super) base: Vec<String>,
+    /// Files of the head, as many as there are.
+    #[arg(long, value_name = "FILE", num_args = 1.., requires = "base")]
+    pub(super) head: Vec<String>,
+    /// The format of results of other tools [default: what their content says].
+    #[arg(long, value_name = "FORMAT", value_parser = formats())]
+    pub(super) from: Option<interchange::Format>,
+    /// Which way is better where a file doesn't say it.
+    #[arg(long, value_enum)]
+    pub(super) better: Option<BetterArg>,
+    /// The runs are pairs, made in alternation on one machine; without pair numbers in their order.
     #[arg(long)]
     pub(super) paired: bool,
     /// The scenario whose gates judge [default: the one of that name in scenarios/].
     #[arg(long, value_name = "FILE")]
     pub(super) scenario: Option<PathBuf>,
-    /// Judge metrics that match this instead of the scenario's gates; `*` is any text.
-    #[arg(long, value_name = "GLOB", requires = "regress")]
-    pub(super) gate: Vec<String>,
-    /// The margin of --gate: 5%.
+    /// Judge every metric by this margin, such as 5%, instead of the scenario's gates.
     #[arg(long, value_name = "PERCENT")]
     pub(super) regress: Option<String>,
+    /// With --regress, judge only metrics that match this; `*` is any text.
+    #[arg(long, value_name = "GLOB", requires = "regress")]
+    pub(super) gate: Vec<String>,
     /// How strictly.
     #[command(flatten)]
     pub(super) strictness: Strictness,
     /// Write the HTML report here.
     #[arg(long, value_name = "FILE")]
     pub(super) html: Option<PathBuf>,
+    /// The folder of baselines.
+    #[arg(long, value_name = "DIR", default_value = "baselines")]
+    pub(super) baselines: PathBuf,
+}
+
+/// Which way is better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum BetterArg {
+    /// Lower is better.
+    Lower,
+    /// Higher is better.
+    Higher,
+}
+
+/// The formats of other tools by their names.
+fn formats() -> impl TypedValueParser<Value = interchange::Format> {
+    let names = interchange::Format::ALL.map(interchange::Format::name);
+    PossibleValuesParser::new(names).try_map(|name| name.parse())
+}
+
+/// Options of `export`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct ExportArgs {
+    /// Run files, folders, sessions, run ids, or `latest`.
+    #[arg(value_name = "RUNS", default_value = "latest")]
+    pub(super) runs: Vec<String>,
     /// The folder of baselines.
     #[arg(long, value_name = "DIR", default_value = "baselines")]
     pub(super) baselines: PathBuf,
@@ -355,6 +409,124 @@ pub(super) enum BaselineCommand {
         #[arg(long, value_name = "DIR", default_value = "baselines")]
         baselines: PathBuf,
     },
+    /// Measure scenarios anew and make that their baseline, unless a metric with a margin drifted.
+    #[command(
+        after_help = "Examples:\n  plimsoll baseline refresh --output pull-request.md       everything in scenarios/\n  plimsoll baseline refresh scenarios/quickstart.toml --sessions 5\n  plimsoll baseline refresh scenarios/quickstart.toml --accept 'load.reads.*' --reason \"the index is gone\"\n\nOld against new is printed as Markdown. A drift that nobody accepted is exit code 10, and the old\nbaseline stays; the measured sessions stay in the store, and the answer names the command that takes them."
+    )]
+    Refresh(RefreshArgs),
+    /// Pin baselines under a name, such as a release's; gates show how the head compares with them.
+    #[command(
+        after_help = "Examples:\n  plimsoll baseline pin --as v1.0                every baseline\n  plimsoll baseline pin quickstart --as v1.0"
+    )]
+    Pin {
+        /// Scenario names or baseline files; without any, every baseline.
+        scenarios: Vec<String>,
+        /// The anchor's name.
+        #[arg(long = "as", value_name = "NAME")]
+        name: String,
+        /// The folder of baselines.
+        #[arg(long, value_name = "DIR", default_value = "baselines")]
+        baselines: PathBuf,
+    },
+}
+
+/// Options of `baseline refresh`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct RefreshArgs {
+    /// Scenario files; without any, everything in scenarios/.
+    #[arg(value_name = "SCENARIO")]
+    pub(super) scenarios: Vec<PathBuf>,
+    /// The variant to run [default: the scenario's first].
+    #[arg(long, value_name = "NAME")]
+    pub(super) variant: Option<String>,
+    /// How many new sessions; three or more let margins fail the gate, because they show how much
+    /// sessions differ.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(super) sessions: u32,
+    /// Runs of each session [default: what the scenario says].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(super) runs: Option<u32>,
+    /// Take this session from the store instead of measuring; once for each session.
+    #[arg(long = "session", value_name = "ID", conflicts_with_all = ["sessions", "runs", "revision"])]
+    pub(super) measured: Vec<String>,
+    /// Accept that this metric got worse, or is gone; `*` is any text.
+    #[arg(long, value_name = "METRIC", requires = "reason")]
+    pub(super) accept: Vec<String>,
+    /// Why it is accepted; kept in the baseline file.
+    #[arg(long, value_name = "TEXT", requires = "accept", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(super) reason: Option<String>,
+    /// Also write the Markdown into this file, for the pull request.
+    #[arg(long, value_name = "FILE")]
+    pub(super) output: Option<PathBuf>,
+    /// What is measured, for the record [default: the git revision].
+    #[arg(long, value_name = "TEXT")]
+    pub(super) revision: Option<String>,
+    /// The folder of baselines.
+    #[arg(long, value_name = "DIR", default_value = "baselines")]
+    pub(super) baselines: PathBuf,
+}
+
+/// Options of `history`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct HistoryArgs {
+    /// Something else than showing it.
+    #[command(subcommand)]
+    pub(super) command: Option<HistoryCommand>,
+    /// A scenario's name, `*` being any text; without any, a list of all.
+    pub(super) scenario: Option<String>,
+    /// Only metrics that match this; `*` is any text.
+    #[arg(long, value_name = "GLOB")]
+    pub(super) metric: Vec<String>,
+    /// Look at so many of the newest runs.
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(super) limit: u32,
+    /// Only runs that started on this day (UTC) or later: 2026-11-01, or a time with its zone.
+    #[arg(long, value_name = "DATE", value_parser = day_or_time)]
+    pub(super) since: Option<Timestamp>,
+    /// The runs of this fingerprint, or of what begins so [default: the newest].
+    #[arg(long, value_name = "ID")]
+    pub(super) fingerprint: Option<String>,
+}
+
+/// What else to do with the history.
+#[derive(Debug, Clone, Subcommand)]
+pub(super) enum HistoryCommand {
+    /// Remove old runs of every scenario, and give back their space.
+    #[command(
+        after_help = "Runs to which a baseline file refers are never removed.\n\nExamples:\n  plimsoll history prune --keep-days 180 --dry-run\n  plimsoll history prune --keep-runs 1000"
+    )]
+    Prune(PruneArgs),
+}
+
+/// Options of `history prune`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct PruneArgs {
+    /// Keep runs that started in the last so many days.
+    #[arg(long, value_name = "N", required_unless_present = "keep_runs", conflicts_with = "keep_runs", value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    pub(super) keep_days: Option<u32>,
+    /// Keep so many of the newest runs of each scenario.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) keep_runs: Option<u32>,
+    /// Say what would be removed and remove nothing.
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// The folder of baselines [default: baselines].
+    #[arg(long, value_name = "DIR")]
+    pub(super) baselines: Option<PathBuf>,
+}
+
+/// The beginning of a day in UTC, or a point in time.
+fn day_or_time(text: &str) -> Result<Timestamp, String> {
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Ok(time);
+    }
+    let day: civil::Date = text
+        .parse()
+        .map_err(|_| "a day such as 2026-11-01, or a time such as 2026-11-01T06:00Z")?;
+    let start = day
+        .to_zoned(TimeZone::UTC)
+        .map_err(|error| error.to_string())?;
+    Ok(start.timestamp())
 }
 
 /// Options of `check`.
@@ -378,12 +550,16 @@ pub(super) struct SchemaArgs {
 pub(super) enum SchemaOf {
     /// Scenario files.
     Scenario,
+    /// The file of waivers, baselines/waivers.toml.
+    Waivers,
     /// The verdict that `--format json` prints.
     Verdict,
     /// The document that `plimsoll report --format json` prints.
     Report,
     /// A saved run.
     Run,
+    /// The document that `plimsoll history --format json` prints.
+    History,
 }
 
 /// Options of `list`.

@@ -1,21 +1,32 @@
-//! `plimsoll compare` and `plimsoll report`: verdicts over runs that were saved before.
+//! `plimsoll compare`: a verdict over runs that were saved before, or that other tools made.
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::{Component, Path, PathBuf};
 
 use crate::harness::compare::{Design, Settings};
-use crate::harness::gate::Policy;
-use crate::harness::model::{Arm, Run};
+use crate::harness::gate::{Policy, Waivers};
+use crate::harness::interchange::{self, Options};
+use crate::harness::model::{Arm, Direction, Reading, Run};
 use crate::harness::scenario::{self, GatePlan, Plan};
 
-use super::args::{CompareArgs, Global, ReportArgs};
+use super::args::{BetterArg, CompareArgs, Global};
 use super::failure::Failure;
 use super::output::Output;
-use super::sources::{Places, Source};
-use super::verdicts::{Case, comparable, page_path};
-use super::workspace;
+use super::sources::{Places, Side, Source};
+use super::verdicts::{Case, comparable};
+use super::{waivers, workspace};
 
+/// What stands for the stored baseline where a base is named.
+pub(super) const BASELINE: &str = "baseline";
 /// Said where there is nothing to judge by.
-const NOT_JUDGED: &str = "no gate judges these runs: name their scenario with --scenario";
+pub(super) const NOT_JUDGED: &str =
+    "no gate judges these runs: name their scenario with --scenario";
+/// The same, where there never was a scenario.
+const NO_MARGIN: &str = "no gate judges these runs: give a margin, as in --regress 5%";
+/// Said of numbers that other tools measured.
+const CONDITIONS_UNKNOWN: &str = "these numbers come from elsewhere: whether both arms were measured on the same machine and alike is not known here";
+/// Said where a file is compared with itself.
+const SAME_FILE: &str = "base and head are the same file: a run compared with itself shows nothing";
 
 /// `compare`: two arms, judged.
 pub(super) async fn run(
@@ -28,42 +39,48 @@ pub(super) async fn run(
         history: history.as_ref(),
         baselines: &args.baselines,
     };
-    let mut head = places.find(&args.head).await?;
-    let mut base = match args.base.as_str() {
-        "baseline" => places
-            .baseline_for(&head.runs[0])?
-            .ok_or_else(|| no_baseline(&head.runs[0]))?,
-        name => places.find(name).await?,
+    let (mut base, mut head) = sides(args, &places).await?;
+    let mut notes = notes(args, &base, &head);
+    part_arms(&mut base.source, &mut head.source)?;
+    let is_imported = !(base.imported.is_empty() && head.imported.is_empty());
+    let (base, mut head) = (&mut base.source, head.source);
+    let design = match is_imported && !args.paired {
+        true => Design::of(&base.runs, &head.runs),
+        false => design(args.paired, base, &mut head)?,
     };
-    part_arms(&mut base, &mut head)?;
-    let design = design(args.paired, &mut base, &mut head)?;
-    let plan = plan_of(args.scenario.as_deref(), &head.runs[0], output)?;
-    let mut policy = policy_of(plan.as_ref(), &head.runs[0]);
-    if !args.gate.is_empty() {
-        policy.gates = gates(&args.gate, args.regress.as_deref())?;
+    let first = &head.runs[0];
+    let plan = plan_of(args.scenario.as_deref(), first, output)?;
+    let mut policy = policy_of(plan.as_ref(), first, output)?;
+    let anchors = match bases(args) {
+        [name] if name == BASELINE => places.anchors_for(first)?.0,
+        _ => Vec::new(),
+    };
+    if let Some(regress) = &args.regress {
+        let names = match args.gate.is_empty() {
+            true => measured(&base.runs, &head.runs),
+            false => args.gate.clone(),
+        };
+        policy.gates = gates(names, regress)?;
+        // Waivers are exceptions to the scenario's margins, not to those of this call.
+        policy.waivers = Waivers::default();
     }
     policy.strict = args.strictness.strict;
     policy.beyond_margin = args.strictness.beyond_margin;
     policy.require_baseline = args.strictness.require_baseline;
-    let notes = match policy.gates.is_empty() {
-        true => vec![NOT_JUDGED.to_owned()],
-        false => Vec::new(),
-    };
-    let paired = if args.paired { " --paired" } else { "" };
+    if policy.gates.is_empty() {
+        notes.push(if is_imported { NO_MARGIN } else { NOT_JUDGED }.to_owned());
+    }
     let judged = Case {
         policy,
         plan: plan.as_ref(),
         head: &head,
-        base: Some(&base),
+        base: Some(base),
         settings: Settings::new(design),
         notes,
-        commands: vec![format!(
-            "plimsoll compare {} {}{paired}",
-            shell_words::quote(&args.base),
-            shell_words::quote(&args.head)
-        )],
+        commands: vec![command(args)],
     }
-    .judge();
+    .judge()
+    .beside(&anchors);
     if let Some(page) = &args.html {
         judged.write_page(page)?;
     }
@@ -71,80 +88,154 @@ pub(super) async fn run(
     Ok(judged.verdict.exit_code)
 }
 
-/// `report`: the page and the summary of saved runs, once more. The verdict is shown; the exit code
-/// says only whether it could be.
-pub(super) async fn report(
-    global: &Global,
-    output: &Output,
-    args: &ReportArgs,
-) -> Result<u8, Failure> {
-    let history = workspace::existing_history(global).await?;
-    let places = Places {
-        history: history.as_ref(),
-        baselines: &args.baselines,
+/// What the arguments mean by base and head.
+async fn sides(args: &CompareArgs, places: &Places<'_>) -> Result<(Side, Side), Failure> {
+    let options = Options {
+        from: args.from,
+        better: args.better.map(|better| match better {
+            BetterArg::Lower => Direction::Lower,
+            BetterArg::Higher => Direction::Higher,
+        }),
     };
-    let mut head = places.find(&args.runs).await?;
-    let first = head.runs[0].clone();
-    let (mut base, mut notes) = match args.base.as_deref() {
-        None | Some("baseline") => {
-            comparable(places.baseline_for(&first)?, &first, &args.baselines)
+    if let [both] = &args.runs[..] {
+        let side = places
+            .side(std::slice::from_ref(both), None, &options)
+            .await?;
+        for (arm, word) in [(Arm::Base, "base"), (Arm::Head, "head")] {
+            if !side.source.runs.iter().any(|run| run.arm == Some(arm)) {
+                return Err(Failure::usage(
+                    format!("{both} has no run of the {word}"),
+                    "label the runs with their arm, or name two: plimsoll compare BASE HEAD",
+                ));
+            }
         }
-        Some(name) => (Some(places.find(name).await?), Vec::new()),
+        return Ok((side.clone(), side));
+    }
+    let head = match &args.runs[..] {
+        [_, head] => std::slice::from_ref(head),
+        _ => &args.head[..],
     };
-    if args.base.as_deref() == Some("baseline") && base.is_none() {
-        return Err(no_baseline(&first));
-    }
-    let design = match &mut base {
-        Some(base) => design(args.paired, base, &mut head)?,
-        None => Design::Stored,
+    let head = places.side(head, Some(Arm::Head), &options).await?;
+    let first = &head.source.runs[0];
+    let base = match bases(args) {
+        [name] if name == BASELINE => Side {
+            source: match comparable(places.baseline_for(first)?, first, &args.baselines) {
+                (Some(source), _) => source,
+                (None, reasons) => {
+                    let failure = no_baseline(first, &reasons);
+                    return Err(match args.strictness.require_baseline {
+                        true => failure.of_the_base(),
+                        false => failure,
+                    });
+                }
+            },
+            imported: Vec::new(),
+        },
+        names => places.side(names, Some(Arm::Base), &options).await?,
     };
-    let plan = plan_of(args.scenario.as_deref(), &first, output)?;
-    let mut policy = policy_of(plan.as_ref(), &first);
-    if base.is_none() {
-        for gate in &mut policy.gates {
-            gate.regress = None;
-        }
-    }
-    if args.base.is_none() {
-        notes.clear();
-    }
-    if plan.is_none() {
-        notes.push(NOT_JUDGED.to_owned());
-    }
-    let page: PathBuf = args
-        .html
-        .clone()
-        .unwrap_or_else(|| page_path(Path::new("reports"), &first));
-    let judged = Case {
-        policy,
-        plan: plan.as_ref(),
-        head: &head,
-        base: base.as_ref(),
-        settings: Settings::new(design),
-        notes,
-        commands: vec![format!(
-            "plimsoll report {}",
-            shell_words::quote(&args.runs)
-        )],
-    }
-    .judge();
-    judged.write_page(&page)?;
-    judged.answer_report(output, Some(&page))?;
-    Ok(0)
+    Ok((base, head))
 }
 
-/// What a scenario demands of its runs, or nothing.
-fn policy_of(plan: Option<&Plan>, run: &Run) -> Policy {
-    let without_plan = || Policy {
-        scenario: run.scenario.clone(),
-        ..Policy::default()
+/// What was named as the base, unless one name stands for both arms.
+fn bases(args: &CompareArgs) -> &[String] {
+    match &args.runs[..] {
+        [base, _] => std::slice::from_ref(base),
+        _ => &args.base[..],
+    }
+}
+
+/// What the reader should know of runs that other tools measured.
+fn notes(args: &CompareArgs, base: &Side, head: &Side) -> Vec<String> {
+    let is_single = args.runs.len() == 1;
+    let mut imported = base.imported.clone();
+    if !is_single {
+        imported.extend(head.imported.iter().cloned());
+    }
+    let mut notes = interchange::notes(&imported);
+    let mut runs = imported.iter().flat_map(|file| &file.runs).peekable();
+    if runs.peek().is_some() && runs.clone().all(|run| run.fingerprint.is_none()) {
+        notes.push(CONDITIONS_UNKNOWN.to_owned());
+    }
+    let all = runs.clone().count();
+    let without_pair = runs.filter(|run| run.pair.is_none()).count();
+    if (1..all).contains(&without_pair) && !args.paired {
+        notes.push(format!(
+            "{without_pair} of {all} runs say no pair, so that the arms are compared as measured at different times"
+        ));
+    }
+    let is_in_both = |name: &String| args.head.contains(name) || args.runs.last() == Some(name);
+    let bases = args.base.iter().chain(args.runs.first());
+    let is_labelled = imported
+        .iter()
+        .flat_map(|file| &file.runs)
+        .any(|run| run.arm.is_some());
+    if !is_single && !is_labelled && !imported.is_empty() && bases.clone().any(is_in_both) {
+        notes.push(SAME_FILE.to_owned());
+    }
+    notes
+}
+
+/// The metrics that any run measured, by name.
+fn measured(base: &[Run], head: &[Run]) -> Vec<String> {
+    let metrics = base.iter().chain(head).flat_map(|run| &run.metrics);
+    let measured = metrics.filter(|metric| matches!(metric.reading, Reading::Measured { .. }));
+    let names: BTreeSet<&String> = measured.map(|metric| &metric.name).collect();
+    names.into_iter().cloned().collect()
+}
+
+/// The command line that makes this again.
+fn command(args: &CompareArgs) -> String {
+    let mut words = vec!["plimsoll".to_owned(), "compare".to_owned()];
+    words.extend(args.runs.iter().cloned());
+    for (option, names) in [("--base", &args.base), ("--head", &args.head)] {
+        if !names.is_empty() {
+            words.push(option.to_owned());
+            words.extend(names.iter().cloned());
+        }
+    }
+    if let Some(format) = args.from {
+        words.extend(["--from".to_owned(), format.to_string()]);
+    }
+    if let Some(better) = args.better {
+        let better = match better {
+            BetterArg::Lower => "lower",
+            BetterArg::Higher => "higher",
+        };
+        words.extend(["--better".to_owned(), better.to_owned()]);
+    }
+    if let Some(regress) = &args.regress {
+        words.extend(["--regress".to_owned(), regress.clone()]);
+    }
+    for gate in &args.gate {
+        words.extend(["--gate".to_owned(), gate.clone()]);
+    }
+    if args.paired {
+        words.push("--paired".to_owned());
+    }
+    shell_words::join(words)
+}
+
+/// What a scenario demands of its runs, with the waivers of its project; or nothing.
+pub(super) fn policy_of(
+    plan: Option<&Plan>,
+    run: &Run,
+    output: &Output,
+) -> Result<Policy, Failure> {
+    let Some(plan) = plan else {
+        return Ok(Policy {
+            scenario: run.scenario.clone(),
+            ..Policy::default()
+        });
     };
-    plan.map_or_else(without_plan, Policy::of)
+    Ok(Policy {
+        waivers: waivers::on(plan, output)?,
+        ..Policy::of(plan)
+    })
 }
 
 /// Where runs were labelled when they were made, the base's side keeps those of the base and the
 /// head's side those of the head: both sides may name the same session.
-fn part_arms(base: &mut Source, head: &mut Source) -> Result<(), Failure> {
+pub(super) fn part_arms(base: &mut Source, head: &mut Source) -> Result<(), Failure> {
     for (source, arm) in [(&mut *base, Arm::Base), (&mut *head, Arm::Head)] {
         if source.runs.iter().any(|run| run.arm == Some(arm)) {
             source.runs.retain(|run| run.arm == Some(arm));
@@ -166,15 +257,36 @@ fn part_arms(base: &mut Source, head: &mut Source) -> Result<(), Failure> {
     }
 }
 
+/// Whether a path stays below the working folder.
+fn is_below(path: &Path) -> bool {
+    let mut components = path.components();
+    components.all(|component| matches!(component, Component::Normal(_) | Component::CurDir))
+        && std::fs::canonicalize(path)
+            .ok()
+            .zip(std::fs::canonicalize(".").ok())
+            .is_some_and(|(path, here)| path.starts_with(here))
+}
+
 /// The design that was asked for. Paired runs without pair numbers are paired in their order, which
 /// needs as many on each side.
-fn design(paired: bool, base: &mut Source, head: &mut Source) -> Result<Design, Failure> {
+pub(super) fn design(
+    paired: bool,
+    base: &mut Source,
+    head: &mut Source,
+) -> Result<Design, Failure> {
     if !paired {
         return Ok(Design::Stored);
     }
     let numbered = |source: &Source| source.runs.iter().all(|run| run.pair.is_some());
     if numbered(base) && numbered(head) {
         return Ok(Design::Paired);
+    }
+    let some = |source: &Source| source.runs.iter().any(|run| run.pair.is_some());
+    if some(base) || some(head) {
+        return Err(Failure::usage(
+            "some of these runs have a pair number and others don't",
+            "number all of them, or none to pair them in their order",
+        ));
     }
     if base.runs.len() != head.runs.len() {
         return Err(Failure::usage(
@@ -185,7 +297,7 @@ fn design(paired: bool, base: &mut Source, head: &mut Source) -> Result<Design, 
                 head.label,
                 head.runs.len()
             ),
-            "give them numbers when they are made: plimsoll run --arm base --pair 1",
+            "give them numbers: `pair` in the file, or when they are made: plimsoll run --arm base --pair 1",
         ));
     }
     for source in [base, head] {
@@ -198,7 +310,11 @@ fn design(paired: bool, base: &mut Source, head: &mut Source) -> Result<Design, 
 
 /// The scenario whose gates judge: the one that is named, or the one in scenarios/ that has the
 /// runs' id. Runs of which no scenario is left are shown without being judged.
-fn plan_of(named: Option<&Path>, run: &Run, output: &Output) -> Result<Option<Plan>, Failure> {
+pub(super) fn plan_of(
+    named: Option<&Path>,
+    run: &Run,
+    output: &Output,
+) -> Result<Option<Plan>, Failure> {
     let variant = run.scenario.split_once('@').map(|(_, variant)| variant);
     if let Some(file) = named {
         let chosen = workspace::Chosen {
@@ -213,7 +329,8 @@ fn plan_of(named: Option<&Path>, run: &Run, output: &Output) -> Result<Option<Pl
         .scenario_file
         .as_ref()
         .map(PathBuf::from)
-        .filter(|file| file.exists());
+        // A run may come from elsewhere: what it names is no reason to open whatever lies there.
+        .filter(|file| is_below(file) && file.is_file());
     if let Some(file) = made_it {
         let plans = workspace::all_variants(&[file], output)?
             .into_iter()
@@ -221,6 +338,9 @@ fn plan_of(named: Option<&Path>, run: &Run, output: &Output) -> Result<Option<Pl
         if let Some(plan) = plans.into_iter().find(|plan| plan.id() == run.scenario) {
             return Ok(Some(plan));
         }
+    }
+    if run.scenario.is_empty() {
+        return Ok(None);
     }
     let quiet = Output {
         quiet: true,
@@ -235,31 +355,36 @@ fn plan_of(named: Option<&Path>, run: &Run, output: &Output) -> Result<Option<Pl
     Ok(plans.find(|plan| plan.id() == run.scenario))
 }
 
-fn gates(globs: &[String], regress: Option<&str>) -> Result<Vec<GatePlan>, Failure> {
-    let text = regress.unwrap_or_default();
+fn gates(names: Vec<String>, text: &str) -> Result<Vec<GatePlan>, Failure> {
     let margin = scenario::parse_percent(text).map_err(|problem| {
         Failure::usage(
             format!("--regress {text}: {problem}"),
             "write a percentage: --regress 5%",
         )
     })?;
-    let gate = |glob: &String| GatePlan {
-        metric: glob.clone(),
+    let gate = |metric| GatePlan {
+        metric,
         max: None,
         min: None,
         regress: Some(margin),
         unit: None,
     };
-    Ok(globs.iter().map(gate).collect())
+    Ok(names.into_iter().map(gate).collect())
 }
 
-fn no_baseline(run: &Run) -> Failure {
+/// That there is no baseline for `first` here, with the reasons why one that is there is none.
+pub(super) fn no_baseline(first: &Run, reasons: &[String]) -> Failure {
+    let mut what = format!(
+        "there is no comparable baseline of {} for this machine ({})",
+        first.scenario,
+        first.fingerprint.machine_id()
+    );
+    for reason in reasons {
+        what.push_str(": ");
+        what.push_str(reason);
+    }
     Failure::usage(
-        format!(
-            "there is no comparable baseline of {} for this machine ({})",
-            run.scenario,
-            run.fingerprint.machine_id()
-        ),
-        format!("save one: plimsoll baseline save {}", run.scenario),
+        what,
+        format!("save one: plimsoll baseline save {}", first.scenario),
     )
 }

@@ -1,7 +1,7 @@
 //! What `run` and `gate` have in common: choose scenarios, measure each in a session, judge, report.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use crate::harness::compare::{Design, Settings};
 use crate::harness::engine::checkout::Checkout;
 use crate::harness::engine::{SubjectEngine, machine};
-use crate::harness::gate::{Policy, exit};
+use crate::harness::gate::{Policy, Waivers, exit};
 use crate::harness::model::{Arm, Run};
 use crate::harness::scenario::Plan;
 use crate::harness::store::{History, files};
@@ -22,7 +22,7 @@ use super::session::{Labels, git_revision, measure};
 use super::sources::{Places, Source};
 use super::start::explain;
 use super::verdicts::{Case, comparable, page_path};
-use super::workspace;
+use super::{waivers, workspace};
 
 /// Said after a stop, which no call survives as a success: not all that was asked for was done.
 pub(super) const STOPPED: &str = "stopped before the end: what was measured is in the history";
@@ -55,8 +55,52 @@ pub(super) async fn execute(
     asked: Asked,
     label: &Label,
 ) -> Result<u8, Failure> {
-    let chosen = workspace::choose(&selection.scenarios, output)?;
-    let mut plans = workspace::plans(&chosen, selection.variant.as_deref(), output)?;
+    let plans = runnable(&selection.scenarios, selection.variant.as_deref(), output)?;
+    // Before anything is measured: a mistake in the waivers must not cost the runs.
+    let waived = match asked {
+        Asked::Limits => vec![Waivers::default(); plans.len()],
+        Asked::Baseline(_) => plans
+            .iter()
+            .map(|plan| waivers::on(plan, output))
+            .collect::<Result<_, _>>()?,
+    };
+    let history = workspace::history(global).await?;
+    let stop = stop_on_signal()?;
+    let mut codes = Vec::new();
+    for (plan, waivers) in plans.iter().zip(waived) {
+        let case = Session {
+            output,
+            selection,
+            asked,
+            label,
+            history: &history,
+            checkout: None,
+            session: label.session.clone().unwrap_or_else(new_session),
+        };
+        match case.run(plan, waivers, &stop).await {
+            Ok(code) => codes.push(code),
+            // The other scenarios are not to blame.
+            Err(failure) => codes.push(explain(&failure, output)),
+        }
+        if *stop.borrow() {
+            output.say(STOPPED);
+            codes.push(exit::INVALID);
+            break;
+        }
+    }
+    history.close().await;
+    Ok(exit::worst(codes))
+}
+
+/// The plans that a call means and that this machine can run. What is passed over is said; where it
+/// was named, it is an error.
+pub(super) fn runnable(
+    scenarios: &[PathBuf],
+    variant: Option<&str>,
+    output: &Output,
+) -> Result<Vec<Plan>, Failure> {
+    let chosen = workspace::choose(scenarios, output)?;
+    let mut plans = workspace::plans(&chosen, variant, output)?;
     let mut missing = Vec::new();
     plans.retain(|plan| match missing_program(plan) {
         Some(text) => {
@@ -80,32 +124,30 @@ pub(super) async fn execute(
             "see what there is: plimsoll list; or name a scenario file",
         ));
     }
-    let history = workspace::history(global).await?;
-    let stop = stop_on_signal()?;
-    let mut codes = Vec::new();
-    for plan in &plans {
-        let case = Session {
-            output,
-            selection,
-            asked,
-            label,
-            history: &history,
-            checkout: None,
-            session: label.session.clone().unwrap_or_else(new_session),
-        };
-        match case.run(plan, &stop).await {
-            Ok(code) => codes.push(code),
-            // The other scenarios are not to blame.
-            Err(failure) => codes.push(explain(&failure, output)),
-        }
-        if *stop.borrow() {
-            output.say(STOPPED);
-            codes.push(exit::INVALID);
-            break;
-        }
+    Ok(plans)
+}
+
+/// A session with the engine that runs real things on this machine, building where the checkout does
+/// if the plan is of one.
+pub(super) async fn measure_here(
+    output: &Output,
+    plan: &Plan,
+    runs: u32,
+    labels: &Labels,
+    checkout: Option<&Checkout>,
+    stop: &watch::Receiver<bool>,
+    save: impl AsyncFnMut(&Run) -> Result<(), Failure>,
+) -> Result<Vec<Run>, Failure> {
+    let executable = std::env::current_exe()
+        .map_err(|error| Failure::tool("finding this program's own file", &error))?;
+    let mut engine = SubjectEngine::new(executable, environment());
+    if let Some(checkout) = checkout {
+        engine = engine.with_target_dir(checkout.target_dir());
     }
-    history.close().await;
-    Ok(exit::worst(codes))
+    let live = Live::new(*output);
+    let runs = measure(&mut engine, plan, runs, labels, stop, &live, save).await;
+    live.finish();
+    runs
 }
 
 /// One plan in one session.
@@ -132,6 +174,7 @@ impl Session<'_> {
     pub(super) async fn run(
         &self,
         plan: &Plan,
+        waivers: Waivers,
         stop: &watch::Receiver<bool>,
     ) -> Result<u8, Failure> {
         let head = self.measured(plan, stop).await?;
@@ -155,6 +198,8 @@ impl Session<'_> {
             (Err(failure), Asked::Baseline(_)) => return Err(failure),
         };
         let mut policy = Policy::of(plan);
+        policy.waivers = waivers;
+        let mut anchors = Vec::new();
         let notes = match self.asked {
             Asked::Limits => {
                 for gate in &mut policy.gates {
@@ -166,7 +211,9 @@ impl Session<'_> {
                 policy.strict = strictness.strict;
                 policy.beyond_margin = strictness.beyond_margin;
                 policy.require_baseline = strictness.require_baseline;
-                notes
+                let (comparable, passed_over) = places.anchors_for(first)?;
+                anchors = comparable;
+                notes.into_iter().chain(passed_over).collect()
             }
         };
         let mut judged = Case {
@@ -178,7 +225,8 @@ impl Session<'_> {
             notes,
             commands: self.commands(plan, first),
         }
-        .judge();
+        .judge()
+        .beside(&anchors);
         if self.checkout.is_some() {
             judged.show_only("new in the head: shown, and judged once the base has it too");
         }
@@ -204,21 +252,12 @@ impl Session<'_> {
             Asked::Limits => 1,
             Asked::Baseline(_) => plan.runs,
         });
-        let executable = std::env::current_exe()
-            .map_err(|error| Failure::tool("finding this program's own file", &error))?;
-        let mut engine = SubjectEngine::new(executable, environment());
-        if let Some(checkout) = self.checkout {
-            engine = engine.with_target_dir(checkout.target_dir());
-        }
-        let live = Live::new(*self.output);
-        let runs = measure(&mut engine, plan, runs, &labels, stop, &live, async |run| {
-            save(self.history, self.selection, run).await
-        })
-        .await;
-        live.finish();
+        let keep = async |run: &Run| save(self.history, self.selection, run).await;
+        let runs =
+            measure_here(self.output, plan, runs, &labels, self.checkout, stop, keep).await?;
         Ok(Source {
             label: format!("session {}", self.session),
-            runs: runs?,
+            runs,
             baseline: None,
         })
     }
@@ -343,4 +382,51 @@ fn is_there(program: &str, folder: &Path) -> bool {
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use super::*;
+    use crate::harness::scenario;
+
+    /// What is missing of a process with these lines.
+    fn check(lines: &str, expected: Option<&str>) {
+        let folder = tempfile::tempdir().unwrap();
+        let text = format!(
+            "schema = 1\nname = \"s\"\n[[process]]\nname = \"web\"\n{lines}\ntarget = true\n\
+             [[flow.f.step]]\nget = \"/\"\n[load.a]\nclosed = {{ users = 1 }}\n"
+        );
+        let scenario = scenario::parse(&text, &folder.path().join("s.toml")).unwrap();
+        let missing = missing_program(&scenario.plans[0]);
+        match expected {
+            None => assert_eq!(missing, None, "{lines}"),
+            Some(program) => {
+                let missing = missing.unwrap();
+                assert!(missing.contains(&format!("`{program}`")), "{missing}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_what_nobody_makes_is_missing() {
+        check("start = \"sh x {port}\"", None);
+        check(
+            "start = \"no-such-program {port}\"",
+            Some("no-such-program"),
+        );
+        check("start = \"bin/none {port}\"", Some("bin/none"));
+        check(
+            "build = \"sh make\"\nprepare = \"bin/none migrate\"\nstart = \"bin/none {port}\"",
+            None,
+        );
+        check(
+            "build = \"no-such-make all\"\nstart = \"bin/none {port}\"",
+            Some("no-such-make"),
+        );
+        check(
+            "build = \"sh make\"\nstart = \"no-such-program {port}\"",
+            Some("no-such-program"),
+        );
+    }
 }

@@ -38,6 +38,7 @@ impl Failure {
     pub(super) fn of_the_base(self) -> Self {
         match self {
             Self::Tool(text) => Self::NoBase(text),
+            Self::Usage(what, remedy) => Self::NoBase(format!("{what}; {remedy}")),
             other => other,
         }
     }

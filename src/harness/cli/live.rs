@@ -246,15 +246,11 @@ fn load_text(load: &LoadTick) -> String {
 
 /// Eight heights a value, scaled to the largest.
 fn sparkline(values: &[f64]) -> String {
-    const HEIGHTS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let largest = values.iter().copied().fold(0.0, f64::max);
-    if largest <= 0.0 {
-        return String::new();
+    match largest > 0.0 {
+        true => format::sparkline(values, 0.0, largest),
+        false => String::new(),
     }
-    values
-        .iter()
-        .map(|value| HEIGHTS[((value / largest * 7.0).round() as usize).min(7)])
-        .collect()
 }
 
 #[cfg(test)]

@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::harness::model::{Run, RunId};
+use crate::harness::interchange::{self, Imported, InterchangeError, Options};
+use crate::harness::model::{Arm, FingerprintDifference, Run, RunId};
+use crate::harness::report::text;
 use crate::harness::store::{
-    Baseline, BaselineError, DecodeError, FormatError, History, Query, files,
+    Anchor, Baseline, BaselineError, DecodeError, FormatError, History, Query, files,
 };
 
 use super::failure::Failure;
@@ -20,6 +22,15 @@ pub(super) struct Source {
     pub(super) baseline: Option<Baseline>,
 }
 
+/// An anchor's runs.
+#[derive(Debug, Clone)]
+pub(super) struct Anchored {
+    /// The name under which it was pinned.
+    pub(super) name: String,
+    /// What was pinned.
+    pub(super) source: Source,
+}
+
 /// Where to look.
 #[derive(Debug)]
 pub(super) struct Places<'a> {
@@ -29,7 +40,58 @@ pub(super) struct Places<'a> {
     pub(super) baselines: &'a Path,
 }
 
+/// One side of a comparison.
+#[derive(Debug, Clone)]
+pub(super) struct Side {
+    /// Its runs.
+    pub(super) source: Source,
+    /// What other tools wrote of it; empty where all of it is ours.
+    pub(super) imported: Vec<Imported>,
+}
+
 impl Places<'_> {
+    /// The runs that `names` mean together: saved ones, or files of other tools. `arm` is that of
+    /// runs from elsewhere that don't say theirs.
+    pub(super) async fn side(
+        &self,
+        names: &[String],
+        arm: Option<Arm>,
+        options: &Options,
+    ) -> Result<Side, Failure> {
+        let (mut saved, mut imported) = (Vec::new(), Vec::new());
+        for name in names {
+            let path = Path::new(name);
+            let foreign = match path.exists() {
+                true => interchange::read(path, options).map_err(|error| unreadable(&error))?,
+                false => None,
+            };
+            match foreign {
+                Some(files) => imported.extend(files),
+                None => saved.push(self.find(name).await?),
+            }
+        }
+        if imported.is_empty() && saved.len() == 1 {
+            let source = saved.remove(0);
+            return Ok(Side { source, imported });
+        }
+        let mut runs: Vec<Run> = saved.into_iter().flat_map(|source| source.runs).collect();
+        runs.extend(interchange::to_runs(&imported, arm).map_err(|error| unreadable(&error))?);
+        let label = match names {
+            [only] => only.clone(),
+            [first, more @ ..] => format!("{first} and {} more", more.len()),
+            [] => String::new(),
+        };
+        if runs.is_empty() {
+            return Err(nothing(&label));
+        }
+        let source = Source {
+            label,
+            runs,
+            baseline: None,
+        };
+        Ok(Side { source, imported })
+    }
+
     /// The runs that `name` means, other than `baseline`, which only means something beside a head.
     pub(super) async fn find(&self, name: &str) -> Result<Source, Failure> {
         let path = Path::new(name);
@@ -71,6 +133,40 @@ impl Places<'_> {
         let path = Baseline::path(self.baselines, &head.fingerprint, &head.scenario);
         Ok(found.map(|baseline| from_baseline(baseline, &path)))
     }
+
+    /// The anchors that `head` can be compared with, oldest first, and a sentence on each of this
+    /// machine and scenario that it can't.
+    pub(super) fn anchors_for(&self, head: &Run) -> Result<(Vec<Anchored>, Vec<String>), Failure> {
+        let found = Anchor::find(self.baselines, &head.fingerprint, &head.scenario)
+            .map_err(|error| Failure::tool("reading the anchors", &error))?;
+        let (mut comparable, mut notes) = (Vec::new(), Vec::new());
+        for anchor in found {
+            let differences = anchor.baseline.fingerprint.differences(&head.fingerprint);
+            if differences.is_empty() {
+                comparable.push(Anchored {
+                    source: from_baseline(anchor.baseline, &anchor.path),
+                    name: anchor.name,
+                });
+            } else {
+                notes.push(format!(
+                    "the anchor {} can't be compared with: {}",
+                    anchor.name,
+                    in_words(&differences)
+                ));
+            }
+        }
+        Ok((comparable, notes))
+    }
+}
+
+/// What differs between a base's conditions and those of now, as clauses.
+pub(super) fn in_words(differences: &[FingerprintDifference]) -> String {
+    let clause = |difference: &FingerprintDifference| match difference.field.as_str() {
+        "scenario_hash" => "what the scenario measures has changed since".to_owned(),
+        field => format!("{field} was {}, is {}", difference.base, difference.head),
+    };
+    let clauses: Vec<String> = differences.iter().map(clause).collect();
+    clauses.join("; ")
 }
 
 /// The baseline files of a scenario, of whichever machine.
@@ -106,7 +202,19 @@ fn read(path: &Path) -> Result<Source, Failure> {
     })
 }
 
-fn from_baseline(baseline: Baseline, path: &Path) -> Source {
+/// What is wrong with a file of another tool is for whoever named it.
+fn unreadable(error: &InterchangeError) -> Failure {
+    match error {
+        InterchangeError::Read { .. } => Failure::tool("reading runs", error),
+        _ => Failure::usage(
+            text::one_line(&error.what()),
+            text::one_line(error.remedy()),
+        ),
+    }
+}
+
+/// A baseline as a source of runs.
+pub(super) fn from_baseline(baseline: Baseline, path: &Path) -> Source {
     Source {
         label: format!("baseline {}", path.display()),
         runs: baseline.to_runs(),

@@ -13,7 +13,7 @@ use crate::harness::gate::exit;
 use super::args::{Cli, Command};
 use super::failure::Failure;
 use super::output::Output;
-use super::{baseline, check, compare, doctor, gate, list, run};
+use super::{baseline, check, compare, doctor, export, gate, history, list, report, run};
 
 /// The whole program.
 pub fn main() -> ExitCode {
@@ -54,8 +54,10 @@ fn dispatch(cli: &Cli, output: &Output) -> Result<u8, Failure> {
             Command::Run(args) => run::run(global, output, args).await,
             Command::Gate(args) => gate::run(global, output, args).await,
             Command::Compare(args) => compare::run(global, output, args).await,
-            Command::Report(args) => compare::report(global, output, args).await,
+            Command::Export(args) => export::run(global, output, args).await,
+            Command::Report(args) => report::run(global, output, args).await,
             Command::Baseline(command) => baseline::run(global, output, command).await,
+            Command::History(args) => history::run(global, output, args).await,
             Command::Check(args) => check::run(output, args),
             Command::Schema(args) => check::schema(output, args),
             Command::List(args) => list::run(global, output, args).await,

@@ -1,7 +1,7 @@
 //! Runs against runs → comparison: per metric an effect with its bounds, or why there is none.
 //!
 //! Nothing here knows what is allowed: margins, limits and what gates are the gate's. The main type
-//! is [`Comparison`], the main function [`compare`].
+//! is [`Comparison`], the main function [`compare`]. [`trend`](fn@trend) holds runs against those before them.
 
 mod comparison;
 mod settings;
@@ -9,9 +9,11 @@ mod arms;
 mod metric;
 mod run;
 mod many;
+mod trend;
 
 pub use self::comparison::*;
 pub use self::many::{Adjusted, adjust};
 pub use self::run::compare;
 pub use self::settings::{Noise, Settings};
+pub use self::trend::{Change, ChangeSearch, LOOK_BACK, RUNS_FOR_CHANGES, Trend, trend};
 pub use crate::harness::stats::{ALPHA, Between, PRIOR_DF, Prior, rule_of_three};

@@ -45,7 +45,32 @@ pub struct FingerprintDifference {
     pub head: String,
 }
 
+/// What stands in a text field where nothing is known.
+const UNKNOWN: &str = "unknown";
+
 impl Fingerprint {
+    /// The conditions under which another tool measured: nothing is known of them, so they differ
+    /// from every condition that is known and can't be told from each other.
+    pub fn unknown() -> Self {
+        Self {
+            cpu_model: UNKNOWN.to_owned(),
+            logical_cpus: 0,
+            memory_class_gib: 0,
+            virtualisation: UNKNOWN.to_owned(),
+            os: UNKNOWN.to_owned(),
+            kernel: UNKNOWN.to_owned(),
+            toolchain: UNKNOWN.to_owned(),
+            profile: UNKNOWN.to_owned(),
+            measurement_version: 0,
+            scenario_hash: UNKNOWN.to_owned(),
+        }
+    }
+
+    /// Whether nothing is known.
+    pub fn is_unknown(&self) -> bool {
+        *self == Self::unknown()
+    }
+
     /// Sixteen hexadecimal digits for the machine part (all but the scenario), used as the folder
     /// of a baseline: a machine's baselines then lie side by side, whatever the scenario.
     pub fn machine_id(&self) -> String {
@@ -141,5 +166,13 @@ mod tests {
         };
         assert_ne!(base.id(), moved.id());
         assert_eq!(base.differences(&base.clone()), []);
+    }
+
+    #[test]
+    fn nothing_known_is_no_condition_that_is_known() {
+        let unknown = Fingerprint::unknown();
+        assert!(unknown.is_unknown() && !fingerprint().is_unknown());
+        assert_eq!(unknown.differences(&Fingerprint::unknown()), []);
+        assert_eq!(unknown.differences(&fingerprint()).len(), 10);
     }
 }

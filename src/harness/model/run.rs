@@ -88,6 +88,34 @@ pub struct Run {
 }
 
 impl Run {
+    /// A run that another tool measured: metrics, and nothing behind them. Its scenario is empty, its
+    /// fingerprint and its start are unknown.
+    pub fn imported(id: RunId, session: String, metrics: Vec<Metric>) -> Self {
+        Self {
+            schema: RUN_FORMAT.to_owned(),
+            id,
+            scenario: String::new(),
+            scenario_file: None,
+            session,
+            arm: None,
+            pair: None,
+            started_at: Timestamp::UNIX_EPOCH,
+            duration_ns: 0,
+            revision: None,
+            plimsoll_version: env!("CARGO_PKG_VERSION").to_owned(),
+            fingerprint: Fingerprint::unknown(),
+            invalid: Vec::new(),
+            partial: false,
+            metrics,
+            measurement: Measurement::default(),
+        }
+    }
+
+    /// When it started, where that is known.
+    pub fn start(&self) -> Option<Timestamp> {
+        (self.started_at != Timestamp::UNIX_EPOCH).then_some(self.started_at)
+    }
+
     /// The metric of that name.
     pub fn metric(&self, name: &str) -> Option<&Metric> {
         self.metrics.iter().find(|metric| metric.name == name)
@@ -147,6 +175,15 @@ pub enum InvalidReason {
         /// Cores that it may use.
         cores: f64,
     },
+    /// The generator had no file or port left for a connection.
+    GeneratorExhausted {
+        /// The load.
+        load: String,
+        /// Requests in the measure phase that it could not send.
+        failures: u64,
+        /// What the system said to the first of them.
+        message: String,
+    },
     /// The generator ended before its time.
     GeneratorFailed {
         /// The load.
@@ -170,6 +207,14 @@ pub enum InvalidReason {
         at_ns: i64,
         /// The last lines of its output.
         output: String,
+    },
+    /// The target, a server that the scenario doesn't start, was gone at the start of a later run of
+    /// the session.
+    TargetUnreachable {
+        /// The target's URL.
+        url: String,
+        /// What came instead of an answer.
+        cause: String,
     },
     /// The loads ended without one iteration in the measure phase.
     NothingMeasured {

@@ -15,6 +15,10 @@ const MAX_DIGITS: i32 = 7;
 const SPACE: char = '\u{202f}';
 /// Beyond this a duration is told in minutes.
 const MINUTES_FROM_NS: f64 = 120e9;
+/// The characters of a sparkline, lowest first.
+const HEIGHTS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+/// What stands for them where only ASCII can be shown.
+const ASCII_HEIGHTS: [char; 8] = ['_', '.', ':', '-', '=', '+', '*', '#'];
 /// The minus sign of a signed number.
 const MINUS: char = '\u{2212}';
 
@@ -177,6 +181,16 @@ pub fn tick(unit: &Unit, v: f64) -> String {
     format!("{number}{rest}")
 }
 
+/// A character a value, of eight heights from `low` to `high`; halfway where both are the same. What is
+/// not finite is the lowest.
+pub fn sparkline(values: &[f64], low: f64, high: f64) -> String {
+    let height = |value: &f64| match high > low {
+        true => ((value - low) / (high - low) * 7.0).round().clamp(0.0, 7.0) as usize,
+        false => 3,
+    };
+    values.iter().map(|value| HEIGHTS[height(value)]).collect()
+}
+
 /// The text with plain ASCII in place of what an old terminal can't show.
 pub fn ascii(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
@@ -194,7 +208,10 @@ pub fn ascii(text: &str) -> String {
             '✓' | '✔' => plain.push('+'),
             '✗' | '✘' => plain.push('x'),
             c if c.is_ascii() => plain.push(c),
-            _ => plain.push('?'),
+            c => plain.push(match HEIGHTS.iter().position(|height| *height == c) {
+                Some(height) => ASCII_HEIGHTS[height],
+                None => '?',
+            }),
         }
     }
     plain
@@ -221,6 +238,7 @@ fn with_digits(unit: &Unit, value: f64, digits: i32) -> String {
         Unit::Count if value.fract() == 0.0 => signed(value, grouped_number(value.abs(), 0)),
         Unit::Count => number(v, digits),
         Unit::Cores => scaled(1.0, if size == 1.0 { "core" } else { "cores" }),
+        Unit::Other(name) if name.is_empty() => number(v, digits),
         Unit::Other(name) => format!("{}{SPACE}{}", number(v, digits), text::shown(name, 24)),
     }
 }
@@ -428,6 +446,16 @@ mod tests {
         check(share(0, 0), "–");
         check(counted(1, "run"), "1 run");
         check(counted(5, "run"), "5 runs");
+    }
+
+    #[test]
+    fn sparklines() {
+        check(sparkline(&[10.0, 15.0, 20.0], 10.0, 20.0), "▁▅█");
+        check(sparkline(&[0.0, 50.0, 100.0, 900.0], 0.0, 100.0), "▁▅██");
+        check(sparkline(&[7.0, 7.0], 7.0, 7.0), "▄▄");
+        check(sparkline(&[f64::NAN, 1.0], 0.0, 1.0), "▁█");
+        check(sparkline(&[], 0.0, 1.0), "");
+        assert_eq!(ascii(&sparkline(&[0.0, 0.5, 1.0], 0.0, 1.0)), "_=#");
     }
 
     #[test]

@@ -8,8 +8,10 @@
 //! finite numbers; a NaN gives NaN, or no answer.
 //!
 //! The main type is [`Estimate`]: an effect with its bounds, its p-values and its power. It comes
-//! from [`paired`], [`stored`] or [`newcombe`]. All routines are held to `tests/data/vectors/scipy.json`,
-//! vectors from SciPy, to 1e-9.
+//! from [`paired`], [`stored`] or [`newcombe`]. All routines are held to vectors of independent
+//! implementations in `tests/data/`, to 1e-9.
+//!
+//! [`change_points`](fn@change_points) stands apart: it looks for changes in a series and is no verdict.
 
 mod estimate;
 mod bisect;
@@ -23,11 +25,13 @@ mod stored;
 mod proportion;
 mod multiple;
 mod alternation;
+mod change_points;
 
 #[cfg(test)]
 mod vectors;
 
 pub use alternation::{First, alternation};
+pub use change_points::{ChangePoint, Divisive, MAX_CHANGE_VALUES, change_points};
 pub use estimate::{ALPHA, Estimate, LOOKS, POWER, pairs_needed};
 pub use multiple::{FDR, benjamini_hochberg};
 pub use order::{mean, quantile, variance};

@@ -14,23 +14,18 @@ use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sqlx::any::{Any, AnyArguments, AnyPoolOptions, AnyRow};
-use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
-use sqlx::{
-    AnyConnection, AnyPool, Arguments as _, AssertSqlSafe, ConnectOptions as _, Connection as _,
-    Encode, Executor as _, Row as _, SqlSafeStr as _, Transaction, Type,
-};
+use sqlx::any::{Any, AnyPoolOptions, AnyRow};
+use sqlx::{AnyConnection, AnyPool, Connection as _, Row as _, Transaction};
 use uuid::Uuid;
 
+use super::error::StoreError;
 use super::format::{self, DecodeError};
-use super::location::{Backend, Location};
-use super::summary::{Query, RunSummary, SeriesPoint, SessionSummary};
+use super::location::Location;
+use super::open::{begin_statement, configure, connect, migrate, opening};
+use super::statement::{Statement, arm_name, to_ns};
+use super::summary::{Query, RunSummary, SessionSummary};
 use crate::harness::model::{Arm, RUN_FORMAT, Run, RunId};
 
-/// How long SQLite waits for another process that writes.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often a fresh SQLite file is tried while another process sets it up.
-const OPEN_ATTEMPTS: u32 = 100;
 /// Metric values per statement; seven parameters each, and SQLite takes 32,766.
 const VALUES_PER_INSERT: usize = 500;
 /// How many candidates an ambiguous prefix names.
@@ -41,8 +36,8 @@ const SUMMARY_COLUMNS: &str = "id, scenario, session, arm, pair, started_at_ns, 
 
 /// Every run that was saved, with its metrics.
 pub struct History {
-    pool: AnyPool,
-    location: Location,
+    pub(super) pool: AnyPool,
+    pub(super) location: Location,
 }
 
 /// What saving a run did.
@@ -52,123 +47,6 @@ pub enum Saved {
     New,
     /// Exactly this run was there already.
     AlreadyThere,
-}
-
-/// Why the history could not be used. No variant holds a password.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// Not a place for a history.
-    #[error("`{given}` is no place for a history; give the path of a file or a postgres:// URL")]
-    Address {
-        /// What was given, without what may be secret.
-        given: String,
-    },
-    /// The folder of the file could not be made.
-    #[error("the folder of the history {} can't be used: {source}", path.display())]
-    Folder {
-        /// The file.
-        path: std::path::PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The database could not be opened.
-    #[error("the history can't be opened: {location}: {source}")]
-    Open {
-        /// Which.
-        location: String,
-        /// Why.
-        source: sqlx::Error,
-    },
-    /// The tables were made by a newer Plimsoll.
-    #[error(
-        "the history was made by a newer Plimsoll (its tables have version {version}): {location}; use the newer one, or another history"
-    )]
-    NewerDatabase {
-        /// Which.
-        location: String,
-        /// The version of its tables.
-        version: i64,
-    },
-    /// The tables could not be made or brought up to date.
-    #[error("the tables of the history can't be brought up to date: {location}: {source}")]
-    Migrate {
-        /// Which.
-        location: String,
-        /// Why.
-        source: MigrateError,
-    },
-    /// The database refused or failed.
-    #[error("the history failed {doing}: {location}: {source}")]
-    Database {
-        /// Which.
-        location: String,
-        /// At what, such as `saving a run`.
-        doing: &'static str,
-        /// Why.
-        source: sqlx::Error,
-    },
-    /// The run can't be written.
-    #[error("run {id} can't be saved: {source}")]
-    Encode {
-        /// Which.
-        id: RunId,
-        /// Why.
-        source: DecodeError,
-    },
-    /// Another run has its id.
-    #[error("run {id} is in the history already, with other content: {location}")]
-    Taken {
-        /// Which.
-        id: RunId,
-        /// Where.
-        location: String,
-    },
-    /// No run has this id or prefix.
-    #[error(
-        "no run `{id}` in the history {location}; `plimsoll list --sessions` names the sessions, `plimsoll list --runs SESSION` the runs of one"
-    )]
-    NotFound {
-        /// What was asked for.
-        id: String,
-        /// Where.
-        location: String,
-    },
-    /// Not the beginning of an id.
-    #[error("`{prefix}` is not the beginning of a run's id: hexadecimal digits and hyphens")]
-    BadPrefix {
-        /// What was asked for.
-        prefix: String,
-    },
-    /// Several runs begin so.
-    #[error("several runs begin with `{prefix}`: {}", candidates.join(", "))]
-    Ambiguous {
-        /// What was asked for.
-        prefix: String,
-        /// The first few of them.
-        candidates: Vec<String>,
-    },
-    /// A run that was found can't be read.
-    #[error("run {id} in the history {location} is damaged or of another version: {source}")]
-    Corrupt {
-        /// Which.
-        id: String,
-        /// Where.
-        location: String,
-        /// Why.
-        source: DecodeError,
-    },
-    /// A column of a run holds what no Plimsoll wrote.
-    #[error("run {id} in the history {location} is damaged: `{value}` is no {column}")]
-    CorruptColumn {
-        /// Which.
-        id: String,
-        /// Where.
-        location: String,
-        /// Of what the column is.
-        column: &'static str,
-        /// What it holds.
-        value: String,
-    },
 }
 
 impl fmt::Debug for History {
@@ -297,59 +175,6 @@ impl History {
             .collect()
     }
 
-    /// The values of one metric over the runs that `query` asks for, oldest first. Runs in which
-    /// the metric was not measurable are left out.
-    pub async fn series(
-        &self,
-        query: &Query,
-        metric: &str,
-    ) -> Result<Vec<SeriesPoint>, StoreError> {
-        const DOING: &str = "reading a metric";
-        let failed = |source| self.failed(DOING, source);
-        let mut statement = Statement::new(
-            "SELECT id, started_at_ns, session, revision, unit, better, value \
-             FROM metrics JOIN runs ON id = run_id WHERE id IN (SELECT id FROM runs"
-                .to_owned(),
-        );
-        statement.runs_of(query).map_err(failed)?;
-        statement.push(") AND name = ");
-        statement.bind(metric.to_owned()).map_err(failed)?;
-        statement.push(" ORDER BY started_at_ns, id, replicate");
-        let mut points: Vec<SeriesPoint> = Vec::new();
-        for row in statement.fetch_all(&self.pool).await.map_err(failed)? {
-            let run = self.run_id(&row)?;
-            let value: f64 = row.try_get("value").map_err(failed)?;
-            match points.last_mut() {
-                Some(last) if last.run == run => last.values.push(value),
-                _ => points.push(SeriesPoint {
-                    run,
-                    started_at: self.time(&row, run, "started_at_ns")?,
-                    session: row.try_get("session").map_err(failed)?,
-                    revision: row.try_get("revision").map_err(failed)?,
-                    unit: self.json(&row, run, "unit")?,
-                    better: self.json(&row, run, "better")?,
-                    values: vec![value],
-                }),
-            }
-        }
-        Ok(points)
-    }
-
-    /// The newest sitting that has a run of this scenario under this fingerprint.
-    pub async fn latest_session(
-        &self,
-        scenario: &str,
-        fingerprint: &str,
-    ) -> Result<Option<String>, StoreError> {
-        let newest = Query {
-            scenario: Some(scenario.to_owned()),
-            fingerprint: Some(fingerprint.to_owned()),
-            limit: Some(1),
-            ..Query::default()
-        };
-        Ok(self.find(&newest).await?.pop().map(|run| run.session))
-    }
-
     /// Every sitting, newest first, one entry per scenario and fingerprint.
     pub async fn sessions(&self) -> Result<Vec<SessionSummary>, StoreError> {
         let failed = |source| self.failed("listing sessions", source);
@@ -414,7 +239,7 @@ impl History {
         self.pool.close().await;
     }
 
-    async fn begin(&self) -> Result<Transaction<'static, Any>, StoreError> {
+    pub(super) async fn begin(&self) -> Result<Transaction<'static, Any>, StoreError> {
         let begun = self.pool.begin_with(begin_statement(self.location.backend));
         begun
             .await
@@ -471,7 +296,7 @@ impl History {
         })
     }
 
-    fn run_id(&self, row: &AnyRow) -> Result<RunId, StoreError> {
+    pub(super) fn run_id(&self, row: &AnyRow) -> Result<RunId, StoreError> {
         let text: String = row
             .try_get("id")
             .map_err(|source| self.failed("reading a run's id", source))?;
@@ -481,7 +306,12 @@ impl History {
         }
     }
 
-    fn time(&self, row: &AnyRow, id: RunId, column: &'static str) -> Result<Timestamp, StoreError> {
+    pub(super) fn time(
+        &self,
+        row: &AnyRow,
+        id: RunId,
+        column: &'static str,
+    ) -> Result<Timestamp, StoreError> {
         let ns: i64 = row
             .try_get(column)
             .map_err(|source| self.failed("reading a time", source))?;
@@ -489,26 +319,19 @@ impl History {
             .map_err(|_| self.damaged(&id.to_string(), "time", &ns.to_string()))
     }
 
-    fn count(&self, row: &AnyRow, id: RunId, column: &'static str) -> Result<u64, StoreError> {
+    pub(super) fn count(
+        &self,
+        row: &AnyRow,
+        id: RunId,
+        column: &'static str,
+    ) -> Result<u64, StoreError> {
         let count: i64 = row
             .try_get(column)
             .map_err(|source| self.failed("reading a number", source))?;
         u64::try_from(count).map_err(|_| self.damaged(&id.to_string(), column, &count.to_string()))
     }
 
-    fn json<T: serde::de::DeserializeOwned>(
-        &self,
-        row: &AnyRow,
-        id: RunId,
-        column: &'static str,
-    ) -> Result<T, StoreError> {
-        let text: String = row
-            .try_get(column)
-            .map_err(|source| self.failed("reading a metric", source))?;
-        serde_json::from_str(&text).map_err(|_| self.damaged(&id.to_string(), column, &text))
-    }
-
-    fn failed(&self, doing: &'static str, source: sqlx::Error) -> StoreError {
+    pub(super) fn failed(&self, doing: &'static str, source: sqlx::Error) -> StoreError {
         StoreError::Database {
             location: self.location(),
             doing,
@@ -523,90 +346,13 @@ impl History {
         }
     }
 
-    fn damaged(&self, id: &str, column: &'static str, value: &str) -> StoreError {
+    pub(super) fn damaged(&self, id: &str, column: &'static str, value: &str) -> StoreError {
         StoreError::CorruptColumn {
             id: id.chars().take(80).collect(),
             location: self.location(),
             column,
             value: value.chars().take(80).collect(),
         }
-    }
-}
-
-/// A statement whose conditions depend on what is asked. Its text is made of constants; whatever
-/// comes from outside is bound.
-struct Statement {
-    sql: String,
-    arguments: AnyArguments,
-}
-
-impl Statement {
-    fn new(sql: String) -> Self {
-        Self {
-            sql,
-            arguments: AnyArguments::default(),
-        }
-    }
-
-    fn push(&mut self, sql: &'static str) {
-        self.sql.push_str(sql);
-    }
-
-    fn bind<T>(&mut self, value: T) -> Result<(), sqlx::Error>
-    where
-        T: Type<Any> + for<'v> Encode<'v, Any>,
-    {
-        self.arguments.add(value).map_err(sqlx::Error::Encode)?;
-        self.sql.push('$');
-        self.sql.push_str(&self.arguments.len().to_string());
-        Ok(())
-    }
-
-    /// The conditions, order and limit of `query` on the table `runs`, newest first.
-    fn runs_of(&mut self, query: &Query) -> Result<(), sqlx::Error> {
-        let texts = [
-            (" AND scenario = ", query.scenario.clone()),
-            (" AND fingerprint_id = ", query.fingerprint.clone()),
-            (" AND session = ", query.session.clone()),
-            (" AND arm = ", query.arm.map(|arm| arm_name(arm).to_owned())),
-            (" AND revision = ", query.revision.clone()),
-        ];
-        let numbers = [
-            (" AND valid = ", query.only_valid.then_some(1)),
-            (" AND started_at_ns >= ", query.since.map(to_ns)),
-        ];
-        self.push(" WHERE 1 = 1");
-        for (condition, value) in texts {
-            if let Some(value) = value {
-                self.push(condition);
-                self.bind(value)?;
-            }
-        }
-        for (condition, value) in numbers {
-            if let Some(value) = value {
-                self.push(condition);
-                self.bind(value)?;
-            }
-        }
-        self.push(" ORDER BY started_at_ns DESC, id DESC");
-        if let Some(limit) = query.limit {
-            self.push(" LIMIT ");
-            self.bind(i64::from(limit))?;
-        }
-        Ok(())
-    }
-
-    async fn fetch_all(self, pool: &AnyPool) -> Result<Vec<AnyRow>, sqlx::Error> {
-        sqlx::query_with(AssertSqlSafe(self.sql), self.arguments)
-            .fetch_all(pool)
-            .await
-    }
-
-    async fn execute(self, connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
-        sqlx::query_with(AssertSqlSafe(self.sql), self.arguments)
-            .execute(connection)
-            .await?;
-        Ok(())
     }
 }
 
@@ -652,117 +398,4 @@ fn metric_inserts(run: &Run) -> Result<Vec<Statement>, sqlx::Error> {
             Ok(statement)
         })
         .collect()
-}
-
-/// The first connection. Two processes that switch one fresh SQLite file to WAL at the same time
-/// can meet "database is locked" at once, whatever the busy timeout.
-async fn connect(location: &Location) -> Result<AnyConnection, StoreError> {
-    let mut attempt = 1;
-    loop {
-        let opened = async {
-            let mut connection = location.options.connect().await?;
-            configure(&mut connection, location.backend).await?;
-            Ok(connection)
-        };
-        match opened.await {
-            Err(error) if attempt < OPEN_ATTEMPTS && is_busy(&error, location.backend) => {
-                attempt += 1;
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-            result => return result.map_err(|source| opening(location, source)),
-        }
-    }
-}
-
-fn is_busy(error: &sqlx::Error, backend: Backend) -> bool {
-    // SQLITE_BUSY is 5; the extended codes keep it in their lowest byte.
-    let code = error
-        .as_database_error()
-        .and_then(|error| error.code()?.parse::<u32>().ok());
-    backend == Backend::Sqlite && code.is_some_and(|code| code & 0xff == 5)
-}
-
-async fn configure(connection: &mut AnyConnection, backend: Backend) -> Result<(), sqlx::Error> {
-    if backend == Backend::Sqlite {
-        let busy_timeout = format!("PRAGMA busy_timeout = {}", BUSY_TIMEOUT.as_millis());
-        connection.execute(AssertSqlSafe(busy_timeout)).await?;
-        connection.execute("PRAGMA journal_mode = WAL").await?;
-        connection.execute("PRAGMA synchronous = NORMAL").await?;
-        connection.execute("PRAGMA foreign_keys = ON").await?;
-    }
-    Ok(())
-}
-
-/// Brings the tables up to date. On PostgreSQL sqlx holds an advisory lock meanwhile; on SQLite
-/// it holds nothing, so a write transaction around it keeps other processes out.
-async fn migrate(connection: &mut AnyConnection, location: &Location) -> Result<(), StoreError> {
-    let migrator = migrator(location.backend);
-    let migrated = match location.backend {
-        Backend::Postgres => migrator.run_direct(None, connection, false).await,
-        Backend::Sqlite => {
-            let transaction = connection.begin_with(begin_statement(location.backend));
-            let mut transaction = transaction
-                .await
-                .map_err(|source| opening(location, source))?;
-            match migrator.run_direct(None, &mut *transaction, false).await {
-                Ok(()) => transaction.commit().await.map_err(MigrateError::from),
-                Err(error) => Err(error),
-            }
-        }
-    };
-    migrated.map_err(|source| match source {
-        MigrateError::VersionMissing(version) => StoreError::NewerDatabase {
-            location: location.to_string(),
-            version,
-        },
-        source => StoreError::Migrate {
-            location: location.to_string(),
-            source,
-        },
-    })
-}
-
-fn migrator(backend: Backend) -> Migrator {
-    let sql = match backend {
-        Backend::Sqlite => include_str!("migrations/sqlite/0001_runs.sql"),
-        Backend::Postgres => include_str!("migrations/postgres/0001_runs.sql"),
-    };
-    let runs = Migration::new(
-        1,
-        "runs".into(),
-        MigrationType::Simple,
-        sql.into_sql_str(),
-        false,
-    );
-    Migrator::with_migrations(vec![runs])
-}
-
-/// On SQLite a transaction that begins by reading can't always wait for a writer later, so every
-/// one of ours takes the write lock at once.
-fn begin_statement(backend: Backend) -> &'static str {
-    match backend {
-        Backend::Sqlite => "BEGIN IMMEDIATE",
-        Backend::Postgres => "BEGIN",
-    }
-}
-
-fn opening(location: &Location, source: sqlx::Error) -> StoreError {
-    StoreError::Open {
-        location: location.to_string(),
-        source,
-    }
-}
-
-fn arm_name(arm: Arm) -> &'static str {
-    match arm {
-        Arm::Base => "base",
-        Arm::Head => "head",
-    }
-}
-
-/// Nanoseconds since 1970; a time outside of 1678–2261 is kept as that bound. Only the order of the
-/// rows depends on it: the run itself is in the payload.
-fn to_ns(time: Timestamp) -> i64 {
-    let bounds = (i128::from(i64::MIN), i128::from(i64::MAX));
-    time.as_nanosecond().clamp(bounds.0, bounds.1) as i64
 }

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use sqlx::any::AnyConnectOptions;
 use sqlx::postgres::PgConnectOptions;
 
-use super::StoreError;
+use super::error::StoreError;
 
 /// Which database it is; the few places where they differ ask for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

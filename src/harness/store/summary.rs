@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::harness::model::{Arm, Direction, RunId, Unit};
+use crate::harness::model::{Arm, RunId};
 
 /// Which runs; every condition that is given must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct Query {
     pub arm: Option<Arm>,
     /// What was measured, exactly as the run says it.
     pub revision: Option<String>,
+    /// Leaves out the heads of comparisons: proposals, of which most were never merged as they stand.
+    pub without_heads: bool,
     /// Only runs that may be judged.
     pub only_valid: bool,
     /// Only runs that started then or later.
@@ -71,23 +73,4 @@ pub struct SessionSummary {
     pub runs: u64,
     /// How many of them may be judged.
     pub valid_runs: u64,
-}
-
-/// One metric of one run.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SeriesPoint {
-    /// The run.
-    pub run: RunId,
-    /// When it started.
-    pub started_at: Timestamp,
-    /// The sitting in which it was made.
-    pub session: String,
-    /// What was measured.
-    pub revision: Option<String>,
-    /// The unit of the values.
-    pub unit: Unit,
-    /// Which way is better.
-    pub better: Direction,
-    /// One value per replicate, at least one.
-    pub values: Vec<f64>,
 }

@@ -1,8 +1,9 @@
 //! What can go wrong with benches.
 
 use std::io;
-use std::path::PathBuf;
 use std::process::ExitStatus;
+
+use crate::harness::interchange::InterchangeError;
 
 /// Why benches could not be built, run or read.
 #[derive(Debug, thiserror::Error)]
@@ -119,25 +120,12 @@ pub enum BenchError {
     Twice {
         /// criterion's full id.
         id: String,
-        /// Where it was first: a bench target, or a folder.
+        /// The bench target where it was first.
         first: String,
-        /// Where it was again.
+        /// The bench target where it was again.
         second: String,
     },
-    /// A result is missing or can't be read.
-    #[error("the result {} can't be read: {source}", path.display())]
-    Read {
-        /// The file or folder.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// A result is not what criterion 0.5 to 0.8 writes.
-    #[error("the result {} is not of criterion 0.5 to 0.8, or not whole: {what}", path.display())]
-    Layout {
-        /// The file or folder.
-        path: PathBuf,
-        /// What is wrong with it.
-        what: String,
-    },
+    /// A result is missing, can't be read, or is not what criterion writes.
+    #[error(transparent)]
+    Result(#[from] InterchangeError),
 }

@@ -10,10 +10,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::command;
-use super::results::{BenchResult, read_results};
 use super::{BenchError, Built, Executable};
 use crate::harness::engine::Progress;
 use crate::harness::engine::flag::became_true;
+use crate::harness::interchange::{BenchResult, read_results};
 use crate::harness::model::BenchMeasurement;
 
 /// criterion's own text is shown only where an executable fails; its standard output is not kept.
@@ -134,7 +134,7 @@ async fn invoke(
             output: finished.stderr_tail,
         });
     }
-    read_results(home.path())
+    Ok(read_results(home.path())?)
 }
 
 /// Benchmarks by id, each with the number of its plan and the file of its executable.

@@ -3,17 +3,16 @@
 //! One invocation of an executable is one replicate, because samples within one process are not
 //! independent of each other. Each has a fresh `CRITERION_HOME`, so criterion compares with nothing;
 //! its exit code says nothing about regressions and isn't asked. [`build`] and [`measure`] are the
-//! two entries; [`read_results`] is the adapter to criterion's files.
+//! two entries; the adapter to criterion's files is `interchange`'s.
 
 mod error;
 mod command;
+mod cargo;
 mod targets;
 mod build;
-mod results;
 mod invoke;
 
 pub use self::build::{Built, Executable, build};
 pub use self::error::BenchError;
 pub use self::invoke::{Measured, measure};
-pub use self::results::{BenchResult, read_results};
 pub use self::targets::targets;

@@ -89,8 +89,14 @@ fn run_row(label: &str, run: &Run) -> Vec<Cell> {
             .pair
             .map_or_else(|| "–".to_owned(), |pair| pair.to_string())),
         prose(run.revision.as_deref().unwrap_or("–")),
-        num(run.started_at.strftime("%Y-%m-%d %H:%M:%S").to_string()),
-        num(format::duration_ns(run.duration_ns)),
+        num(run.start().map_or_else(
+            || "–".to_owned(),
+            |start| start.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        )),
+        num(match run.duration_ns {
+            0 => "–".to_owned(),
+            ns => format::duration_ns(ns),
+        }),
         judged(word, class),
         Cell {
             text: why.join(". "),

@@ -119,7 +119,7 @@ impl Page {
             warnings: verdict
                 .warnings
                 .iter()
-                .map(|warning| said(words::warning(warning), Weight::Counts))
+                .map(|warning| said(words::warning(warning, verdict), Weight::Counts))
                 .collect(),
             validity: conditions::validity(input),
             judged: Judged::new(verdict),
@@ -163,6 +163,7 @@ impl Page {
             ),
             ("validity", "Validity", true),
             ("changes", "Changes", self.judged.has_comparison()),
+            ("anchors", "Anchors", self.judged.has_anchors()),
             ("limits", "Limits", self.judged.has_limits()),
             ("load", "Load", !self.loads.is_empty()),
             ("processes", "Processes", !self.processes.is_empty()),
@@ -234,21 +235,18 @@ fn facts(input: &ReportInput<'_>) -> Vec<Fact> {
     };
     add("Runs", runs);
     if let Some(run) = first {
-        add(
-            "Measured",
-            run.started_at.strftime("%Y-%m-%d %H:%M UTC").to_string(),
-        );
-        add(
-            "Machine",
-            text::shown(
-                &format!(
-                    "{}, {}",
-                    run.fingerprint.cpu_model,
-                    format::counted(u64::from(run.fingerprint.logical_cpus), "CPU")
-                ),
-                80,
+        if let Some(start) = run.start() {
+            add("Measured", start.strftime("%Y-%m-%d %H:%M UTC").to_string());
+        }
+        let machine = match run.fingerprint.is_unknown() {
+            true => "unknown".to_owned(),
+            false => format!(
+                "{}, {}",
+                run.fingerprint.cpu_model,
+                format::counted(u64::from(run.fingerprint.logical_cpus), "CPU")
             ),
-        );
+        };
+        add("Machine", text::shown(&machine, 80));
     }
     facts
 }

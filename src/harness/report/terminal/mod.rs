@@ -4,7 +4,9 @@
 //! reaches the terminal with a control character in it.
 
 mod summary;
+mod history;
 mod sheet;
 
+pub use self::history::render_history;
 pub use self::sheet::TerminalStyle;
 pub use self::summary::render;

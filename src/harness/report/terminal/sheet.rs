@@ -23,7 +23,7 @@ const MIN_WIDTH: usize = 30;
 /// Wider than this, lines are hard to read.
 const MAX_PROSE_WIDTH: usize = 100;
 /// Between two columns of a table.
-const GAP: &str = "  ";
+pub(super) const GAP: &str = "  ";
 /// Names are cut to this width before a table gives them a line of their own.
 const MIN_NAME_WIDTH: usize = 26;
 

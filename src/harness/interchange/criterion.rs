@@ -2,6 +2,9 @@
 //! below `CRITERION_HOME`. criterion writes `benchmark.json` last, so a benchmark that was cut off
 //! lacks it. The files carry no version; that of the crate is checked when it is built, and here
 //! everything that is not as those versions write it is refused.
+//!
+//! Where nobody knows the `CRITERION_HOME`, such as in a folder of several, it follows from the
+//! `directory_name` in `benchmark.json`; each is one run, because one process wrote it.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -10,13 +13,17 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::BenchError;
-use crate::harness::model::{BenchInvocation, Sampling};
+use super::error::{InterchangeError, Place};
+use super::file::reading;
+use super::format::Format;
+use super::imported::{Imported, ImportedRun};
+use super::metric::measured;
+use crate::harness::model::{BenchInvocation, Direction, Sampling, Unit, median, path::BENCH};
 
 /// A larger file is refused: a hundred samples are some two kilobytes.
 const MAX_FILE_BYTES: u64 = 16 << 20;
-/// Folders nest by group, function and parameter, then `new`.
-const MAX_DEPTH: usize = 8;
+/// Folders nest by group, function and parameter, then `new`; a few more around several homes.
+const MAX_DEPTH: usize = 12;
 /// More files and folders than any set of benches has.
 const MAX_ENTRIES: usize = 200_000;
 const MAX_ID_BYTES: usize = 4096;
@@ -30,19 +37,15 @@ pub struct BenchResult {
     pub invocation: BenchInvocation,
 }
 
+/// The results of one process by id, each with its folder.
+type Results = BTreeMap<String, (PathBuf, BenchInvocation)>;
+
 /// The results below `home`, a `CRITERION_HOME` that one process wrote, by id. Symbolic links are
 /// not followed. Empty where criterion wrote nothing.
-pub fn read_results(home: &Path) -> Result<Vec<BenchResult>, BenchError> {
-    let mut found: BTreeMap<String, (PathBuf, BenchInvocation)> = BTreeMap::new();
+pub fn read_results(home: &Path) -> Result<Vec<BenchResult>, InterchangeError> {
+    let mut found = Results::new();
     for folder in result_folders(home)? {
-        let (id, invocation) = read_result(&folder)?;
-        if let Some((first, _)) = found.insert(id.clone(), (folder.clone(), invocation)) {
-            return Err(BenchError::Twice {
-                id,
-                first: first.display().to_string(),
-                second: folder.display().to_string(),
-            });
-        }
+        insert(&mut found, read_result(&folder)?, folder)?;
     }
     let results = found.into_iter();
     Ok(results
@@ -50,9 +53,74 @@ pub fn read_results(home: &Path) -> Result<Vec<BenchResult>, BenchError> {
         .collect())
 }
 
+/// Every `CRITERION_HOME` in `folder` as a run.
+pub(super) fn read(folder: &Path) -> Result<Imported, InterchangeError> {
+    let mut homes: BTreeMap<PathBuf, Results> = BTreeMap::new();
+    for result in result_folders(folder)? {
+        let one = read_result(&result)?;
+        let home = home_of(&result, &one.directory);
+        insert(homes.entry(home).or_default(), one, result)?;
+    }
+    let mut imported = Imported::new(Format::Criterion, folder.to_owned());
+    for (home, results) in homes {
+        let place = Place::file(&home);
+        let mut run = ImportedRun::new(place.clone(), home.display().to_string());
+        for (id, (_, invocation)) in results {
+            let samples = invocation.times_ns.len() as u64;
+            measured(
+                &format!("{BENCH}.{id}"),
+                Unit::Nanoseconds,
+                Direction::Lower,
+                vec![invocation.point_ns],
+                samples,
+            )
+            .and_then(|metric| run.add(metric))
+            .map_err(|wrong| wrong.at(&place))?;
+        }
+        imported.runs.push(run);
+    }
+    if imported.runs.is_empty() {
+        return Err(Place::file(folder).wrong(
+            "it holds no result file and no results of criterion",
+            "name a file, or the folder that criterion wrote, such as target/criterion",
+        ));
+    }
+    Ok(imported)
+}
+
+/// The `CRITERION_HOME` above the `new` folder of a benchmark.
+fn home_of(result: &Path, directory: &str) -> PathBuf {
+    let benchmark = result.parent().unwrap_or(result);
+    let depth = Path::new(directory).components().count();
+    let is_below = benchmark.ends_with(directory);
+    let home = benchmark.ancestors().nth(if is_below { depth } else { 1 });
+    home.unwrap_or(benchmark).to_owned()
+}
+
+fn insert(found: &mut Results, one: OneResult, folder: PathBuf) -> Result<(), InterchangeError> {
+    let what = format!("the benchmark `{}`", one.id);
+    match found.insert(one.id, (folder.clone(), one.invocation)) {
+        None => Ok(()),
+        Some((first, _)) => Err(InterchangeError::Twice {
+            what,
+            first: Place::file(&first),
+            again: Place::file(&folder),
+            remedy: "rename one of them",
+        }),
+    }
+}
+
+struct OneResult {
+    id: String,
+    directory: String,
+    invocation: BenchInvocation,
+}
+
 #[derive(Deserialize)]
 struct BenchmarkFile {
     full_id: String,
+    #[serde(default)]
+    directory_name: String,
 }
 
 #[derive(Deserialize)]
@@ -62,9 +130,12 @@ struct SampleFile {
     times: Vec<f64>,
 }
 
-fn read_result(folder: &Path) -> Result<(String, BenchInvocation), BenchError> {
+fn read_result(folder: &Path) -> Result<OneResult, InterchangeError> {
     let path = folder.join("benchmark.json");
-    let BenchmarkFile { full_id } = read_json(&path)?;
+    let BenchmarkFile {
+        full_id,
+        directory_name,
+    } = read_json(&path)?;
     if full_id.is_empty() || full_id.len() > MAX_ID_BYTES {
         return Err(layout(&path, "its `full_id` is empty or too long"));
     }
@@ -99,7 +170,11 @@ fn read_result(folder: &Path) -> Result<(String, BenchInvocation), BenchError> {
         iterations: sample.iters,
         times_ns: sample.times,
     };
-    Ok((full_id, invocation))
+    Ok(OneResult {
+        id: full_id,
+        directory: directory_name,
+        invocation,
+    })
 }
 
 /// The slope of the least-squares line through the origin, Σ xy / Σ x²: what criterion reports for
@@ -111,30 +186,21 @@ fn slope(iterations: &[f64], times_ns: &[f64]) -> f64 {
     xy / xx
 }
 
-/// The median over the samples of the time of one iteration.
+/// The median over the samples of the time of one iteration; not a number for no samples.
 fn median_per_iteration(iterations: &[f64], times_ns: &[f64]) -> f64 {
     let pairs = iterations.iter().zip(times_ns);
-    let mut each: Vec<f64> = pairs.map(|(x, y)| y / x).collect();
-    each.sort_by(f64::total_cmp);
-    let middle = each.len() / 2;
-    if each.len() % 2 == 1 {
-        each[middle]
-    } else {
-        (each[middle - 1] + each[middle]) / 2.0
-    }
+    let each: Vec<f64> = pairs.map(|(x, y)| y / x).collect();
+    median(&each).unwrap_or(f64::NAN)
 }
 
 /// The `new` folders of the benchmarks. A benchmark may itself be called `new`; its folder then
 /// holds folders only.
-fn result_folders(home: &Path) -> Result<Vec<PathBuf>, BenchError> {
+fn result_folders(home: &Path) -> Result<Vec<PathBuf>, InterchangeError> {
     let mut results = Vec::new();
     let mut open = vec![(home.to_owned(), 0)];
     let mut entries = 0;
     while let Some((folder, depth)) = open.pop() {
-        let reading = |source| BenchError::Read {
-            path: folder.clone(),
-            source,
-        };
+        let reading = |source| reading(&folder)(source);
         let mut folders = Vec::new();
         let mut files = 0;
         for entry in fs::read_dir(&folder).map_err(reading)? {
@@ -162,11 +228,8 @@ fn result_folders(home: &Path) -> Result<Vec<PathBuf>, BenchError> {
     Ok(results)
 }
 
-fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, BenchError> {
-    let reading = |source| BenchError::Read {
-        path: path.to_owned(),
-        source,
-    };
+fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, InterchangeError> {
+    let reading = |source| reading(path)(source);
     if !fs::symlink_metadata(path).map_err(reading)?.is_file() {
         return Err(reading(io::Error::other("it is not a regular file")));
     }
@@ -179,11 +242,11 @@ fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, BenchErro
     serde_json::from_str(&text).map_err(|error| layout(path, &error.to_string()))
 }
 
-fn layout(path: &Path, what: &str) -> BenchError {
-    BenchError::Layout {
-        path: path.to_owned(),
-        what: what.to_owned(),
-    }
+fn layout(path: &Path, what: &str) -> InterchangeError {
+    Place::file(path).wrong(
+        format!("it is not of criterion 0.5 to 0.8, or not whole: {what}"),
+        "run the benches again with one of these versions",
+    )
 }
 
 #[cfg(test)]

@@ -1,0 +1,117 @@
+//! The connection to Redis, made anew whenever it breaks.
+//!
+//! [`ConnectionManager`] connects again after failures of input and output only. When its handshake
+//! is refused (a password that the server does not know yet, a database that it has not), it keeps
+//! that answer for good; so it is replaced. Each manager makes several attempts with growing pauses
+//! before it gives up, which bounds how often that happens.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::FutureExt;
+use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
+use redis::{Client, Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Value};
+
+/// A handle on the one connection: commands of all tasks travel on it side by side.
+#[derive(Clone)]
+pub(super) struct Link {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    client: Client,
+    config: ConnectionManagerConfig,
+    current: Mutex<Current>,
+}
+
+struct Current {
+    manager: ConnectionManager,
+    /// How many there were before it.
+    number: u64,
+}
+
+impl Link {
+    /// Prepares a connection; it is made with the first command.
+    pub(super) fn new(client: Client, config: ConnectionManagerConfig) -> RedisResult<Self> {
+        let manager = ConnectionManager::new_lazy_with_config(client.clone(), config.clone())?;
+        let current = Mutex::new(Current { manager, number: 0 });
+        Ok(Self {
+            shared: Arc::new(Shared {
+                client,
+                config,
+                current,
+            }),
+        })
+    }
+}
+
+/// Whether an error is about the connection itself, and no answer to a command.
+pub(super) fn is_of_connection(error: &RedisError) -> bool {
+    error.kind() != ErrorKind::UnexpectedReturnType && error.clone().into_server_errors().is_none()
+}
+
+impl Shared {
+    async fn send<T>(
+        &self,
+        command: impl AsyncFnOnce(&mut ConnectionManager) -> RedisResult<T>,
+    ) -> RedisResult<T> {
+        let (mut manager, number) = {
+            let current = self.lock();
+            (current.manager.clone(), current.number)
+        };
+        let result = command(&mut manager).await;
+        if let Err(error) = &result
+            && !error.is_io_error()
+            && is_of_connection(error)
+        {
+            self.replace(number)?;
+        }
+        result
+    }
+
+    /// Puts another manager in the place of this one, unless somebody has done so.
+    fn replace(&self, number: u64) -> RedisResult<()> {
+        let mut current = self.lock();
+        if current.number == number {
+            let (client, config) = (self.client.clone(), self.config.clone());
+            current.manager = ConnectionManager::new_lazy_with_config(client, config)?;
+            current.number += 1;
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ConnectionLike for Link {
+    fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
+        let send =
+            async |manager: &mut ConnectionManager| manager.send_packed_command(command).await;
+        self.shared.send(send).boxed()
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        pipeline: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        let send = async move |manager: &mut ConnectionManager| {
+            manager.send_packed_commands(pipeline, offset, count).await
+        };
+        self.shared.send(send).boxed()
+    }
+
+    fn get_db(&self) -> i64 {
+        self.shared.lock().manager.get_db()
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Nothing of the address, which may hold a password.
+        f.debug_struct("Link").finish_non_exhaustive()
+    }
+}
