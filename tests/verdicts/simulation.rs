@@ -75,6 +75,15 @@ impl Arms {
         }
     }
 
+    /// Gives the metric at `place` values whose logarithms differ so in each pair.
+    pub(crate) fn set_differences(&mut self, place: usize, differences: &[f64]) {
+        let runs = self.base.iter_mut().zip(&mut self.head);
+        for ((base, head), difference) in runs.zip(differences) {
+            set(base, place, 0.0);
+            set(head, place, *difference);
+        }
+    }
+
     /// Gives the only metric new values: sessions scatter by `between`, the runs of one by `within`.
     pub(crate) fn draw_sessions(&mut self, chance: &mut Chance, between: f64, within: f64) {
         for arm in [&mut self.base, &mut self.head] {
@@ -129,10 +138,7 @@ pub(crate) const MARGIN: f64 = 0.05;
 
 /// docs/STATISTICS.md must show exactly this.
 pub(crate) fn documented(part: &str) {
-    let text = include_str!(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/docs/STATISTICS.md"
-    ));
+    let text = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/STATISTICS.md"));
     assert!(
         text.contains(part),
         "docs/STATISTICS.md has to say:\n{part}"

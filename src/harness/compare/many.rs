@@ -1,4 +1,10 @@
 //! Several metrics judged at once.
+//!
+//! The level of the comparison is also q, the false discovery rate of Benjamini and Hochberg. Where three
+//! looks are planned both are a third: whichever look the gate stops at, the share of false findings
+//! among its findings is at most the sum of the three shares, and so is expected to be at most .05 (as
+//! Bonferroni's inequality has it for one metric). q is no error rate of its own, so nothing else has to
+//! be divided.
 
 use super::comparison::Effect;
 use crate::harness::stats::benjamini_hochberg;

@@ -1,11 +1,9 @@
 //! Many metrics judged at once.
 
-/// q, the false discovery rate that the gating metrics of one scenario share.
-pub const FDR: f64 = 0.05;
-
 /// Benjamini and Hochberg, "Controlling the false discovery rate", Journal of the Royal Statistical
 /// Society B 57 (1995). Each p-value's adjusted value, in the order given: a metric is a finding at
-/// rate q exactly where its adjusted value is at most q. Values outside of 0..=1 are the caller's
+/// rate q exactly where its adjusted value is at most q. The gate's q is the level of the comparison,
+/// [`ALPHA`](super::ALPHA) or its share of it at a planned look. Values outside of 0..=1 are the caller's
 /// mistake and come back as NaN, counted in none of the others.
 pub fn benjamini_hochberg(p: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..p.len())
@@ -24,6 +22,7 @@ pub fn benjamini_hochberg(p: &[f64]) -> Vec<f64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ALPHA;
     use super::*;
 
     #[test]
@@ -55,8 +54,8 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn adjusted_values_are_the_step_up_rule(p in proptest::collection::vec(0.0..0.2f64, 1..20)) {
-            let adjusted: Vec<bool> = benjamini_hochberg(&p).iter().map(|a| *a <= FDR).collect();
-            proptest::prop_assert_eq!(adjusted, rejected_by_the_paper(&p, FDR));
+            let adjusted: Vec<bool> = benjamini_hochberg(&p).iter().map(|a| *a <= ALPHA).collect();
+            proptest::prop_assert_eq!(adjusted, rejected_by_the_paper(&p, ALPHA));
         }
     }
 }

@@ -22,7 +22,7 @@ def blocks():
 
 
 def gate(d, s0=None, adjusted=True):
-    """Red, and whether the minimal detectable effect is within the margin, a block and metric."""
+    """Red, whether the minimal detectable effect is within the margin, and unchanged, a block and metric."""
     n = d.shape[1]
     d0 = 0 if s0 is None else PRIOR_DF
     df = d0 + n - 1
@@ -32,7 +32,9 @@ def gate(d, s0=None, adjusted=True):
     p = stats.t.sf(theta / se, df)
     if adjusted:
         p = np.array([stats.false_discovery_control(row, method="bh") for row in p])
-    return (theta - t * se > 0) & (theta >= DELTA) & (p <= ALPHA), np.expm1((t + power) * se) <= 0.05
+    return (theta - t * se > 0) & (theta >= DELTA) & (p <= ALPHA), np.expm1((t + power) * se) <= 0.05, (
+        abs(theta) + t * se < DELTA
+    )
 
 
 def smyth(history):
@@ -47,17 +49,17 @@ def pooled(history):
 
 
 def report(what, d, s0=None):
-    red, powered = gate(d, s0)
-    slow, _ = gate(d + np.log(1.1), s0)
-    plain, _ = gate(d + np.log(1.1), s0, adjusted=False)
+    red, powered, same = gate(d, s0)
+    slow, _, slow_same = gate(d + np.log(1.1), s0)
+    plain, *_ = gate(d + np.log(1.1), s0, adjusted=False)
     alone = []
     for metric in range(7):
         one = d.copy()
         one[:, :, metric] += np.log(1.1)
         alone.append(int(gate(one, s0)[0][:, metric].sum()))
     print(f"{what}: {len(d)} blocks, of {7 * len(d)} metrics {powered.sum()} powered")
-    print("  same build:            red", red.sum(0), "blocks", red.any(1).sum(), "powered", (red & powered).sum())
-    print(f"  all seven +10 %:       red {slow.sum(0)} = {slow.mean():.2%}, powered {(slow & powered).sum()}")
+    print("  same build:            red", red.sum(0), "blocks", red.any(1).sum(), "powered", (red & powered).sum(), "unchanged", same.sum())
+    print(f"  all seven +10 %:       red {slow.sum(0)} = {slow.mean():.2%}, powered {(slow & powered).sum()}, unchanged {slow_same.sum()}")
     print(f"  the same, unadjusted:  red {plain.sum(0)} = {plain.mean():.2%}")
     print(f"  one alone +10 %:       red {np.array(alone)} = {sum(alone) / 7 / len(d):.2%}")
 
