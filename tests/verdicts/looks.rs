@@ -242,7 +242,7 @@ struct Law {
 /// One metric, red as often as the independent simulation says, after as many pairs.
 #[test]
 fn looks_are_as_often_red_as_an_independent_simulation_says() {
-    let gates = 400;
+    let gates = 250;
     let text = include_str!(concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/tests/data/vectors/power.json"

@@ -5,6 +5,7 @@
 //! promises.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 
 use plimsoll::harness::compare::{Design, Noise, Prior, Settings, compare};
@@ -92,6 +93,11 @@ enum History {
 
 /// The whole gate over the blocks, with the head's values multiplied by `slowdown`.
 fn gate_all(history: History, slowdown: Values) -> Tally {
+    gate_some(history, slowdown, 0..usize::MAX)
+}
+
+/// As [`gate_all`], of those blocks only whose number is among `chosen`.
+fn gate_some(history: History, slowdown: Values, chosen: Range<usize>) -> Tally {
     let nights = nights();
     let blocks: Vec<_> = nights.chunks_exact(NIGHTS_A_BLOCK).collect();
     let first = match history {
@@ -100,11 +106,10 @@ fn gate_all(history: History, slowdown: Values) -> Tally {
         History::FirstHalf => blocks.len() / 2,
     };
     let policy = policy(METRICS.map(|name| margin(name, MARGIN)).into());
-    let mut tally = Tally {
-        blocks: blocks.len() - first,
-        ..Tally::default()
-    };
-    for (number, block) in blocks.iter().enumerate().skip(first) {
+    let mut tally = Tally::default();
+    let numbered = blocks.iter().enumerate().skip(first);
+    for (number, block) in numbered.filter(|(number, _)| chosen.contains(number)) {
+        tally.blocks += 1;
         let arm = |pick: fn(&(Values, Values)) -> &Values, factor: Values| -> Vec<Run> {
             (1..)
                 .zip(block.iter())
@@ -321,6 +326,36 @@ fn one_metric_alone_has_to_be_clearer() {
         })
         .collect();
     assert_eq!(red, [293, 275, 294, 277, 294, 295, 306]);
+}
+
+/// The rates that the documentation shows, of the whole file and of its halves.
+#[test]
+fn the_documented_rates_are_true() {
+    let tallies = |blocks: Range<usize>| {
+        [SAME, SLOWER].map(|slowdown| gate_some(History::None, slowdown, blocks.clone()))
+    };
+    let half = nights().len() / NIGHTS_A_BLOCK / 2;
+    let (all, early, late) = (
+        tallies(0..usize::MAX),
+        tallies(0..half),
+        tallies(half..usize::MAX),
+    );
+    let row = |what, [same, slower]: &[Tally; 2], counts: fn(&Tally) -> (usize, usize)| {
+        let ((false_red, of), (red, _)) = (counts(same), counts(slower));
+        let percent = 100.0 * red as f64 / of as f64;
+        format!(
+            "| {what} | {} | {false_red} of {of} | {red} of {of} ({percent:.1} %) |\n",
+            same.blocks
+        )
+    };
+    let each = |tally: &Tally| (tally.red.iter().sum(), tally.blocks * METRICS.len());
+    let table = row("all metrics of all blocks", &all, each)
+        + &row("of them with an MDE within the margin", &all, |tally| {
+            (tally.powered_red, tally.powered)
+        })
+        + &row("the first half of the file, with wild nights", &early, each)
+        + &row("the second half", &late, each);
+    documented(&table);
 }
 
 /// Five nights of which the documentation says what the rule makes of them, as they were and with the
