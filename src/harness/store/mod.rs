@@ -14,12 +14,16 @@ mod history;
 mod lineage;
 mod prune;
 pub mod files;
+mod calibration;
 mod baseline;
 mod review;
 
 pub use self::baseline::{
     BASELINE_FORMAT, Baseline, BaselineChange, BaselineDiff, BaselineError, BaselineLoad,
     BaselineMetric, BaselineRequest, BaselineRun, BaselineSession,
+};
+pub use self::calibration::{
+    Calibration, CalibrationMetric, CalibrationSession, MetricPairs, PairedValues,
 };
 pub use self::error::StoreError;
 pub use self::files::FileError;

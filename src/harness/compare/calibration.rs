@@ -1,0 +1,331 @@
+//! A/A runs → the noise of each metric, and what a gate can find in it.
+
+use std::collections::BTreeMap;
+
+use super::comparison::{Design, Effect};
+use super::metric::worse;
+use super::run::compare;
+use super::settings::{Noise, Settings};
+use crate::harness::model::{Direction, Run, Unit};
+use crate::harness::stats::{
+    self, ALPHA, Between, PRIOR_DF, Prior, between_sessions, planned_paired, planned_stored,
+    within_variance,
+};
+
+pub use crate::harness::stats::ArmSize;
+
+/// More pairs than this are not recommended to anybody.
+const MOST_PAIRS: usize = 1000;
+/// Margins are stated to a tenth of a percent.
+const MARGIN_STEPS: f64 = 1000.0;
+
+/// One metric in the pairs of a session: values in the order of the pairs, as many of either arm.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AaValues {
+    /// The unit of the values.
+    pub unit: Unit,
+    /// Which way is better.
+    pub better: Direction,
+    /// Of the runs that were called base.
+    pub base: Vec<f64>,
+    /// Of their partners.
+    pub head: Vec<f64>,
+}
+
+/// Every metric of a session of A/A pairs that has a ratio, and so a noise that is the same fraction whatever
+/// its level. Error rates have none: their bounds follow from how many requests were counted.
+pub fn aa_values(base: &[Run], head: &[Run]) -> BTreeMap<String, AaValues> {
+    let comparison = compare(base, head, &Settings::new(Design::Paired));
+    let has_ratio = |values: &[f64]| {
+        !values.is_empty() && values.iter().all(|value| value.is_finite() && *value > 0.0)
+    };
+    comparison
+        .metrics
+        .into_iter()
+        .filter(|metric| !metric.is_difference && has_ratio(&metric.base))
+        .filter(|metric| has_ratio(&metric.head))
+        .map(|metric| {
+            let values = AaValues {
+                unit: metric.unit,
+                better: metric.better,
+                base: metric.base,
+                head: metric.head,
+            };
+            (metric.name, values)
+        })
+        .collect()
+}
+
+/// The values of one metric in one session.
+#[derive(Debug, Clone, Copy)]
+pub struct AaSession<'a> {
+    /// Of the runs that were called base, in the order of the pairs.
+    pub base: &'a [f64],
+    /// As many, of their partners.
+    pub head: &'a [f64],
+    /// Whether it measured what the newest session did. What lies between sessions of two revisions is not
+    /// noise alone.
+    pub is_of_newest_revision: bool,
+}
+
+/// What A/A sessions say of the noise of one metric.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Calibrated {
+    /// s₀, the standard deviation of a paired difference of logarithms. `None` where it would rest on fewer
+    /// degrees of freedom than [`PRIOR_DF`], which a gate gives it, and where no two differences differ.
+    pub s0: Option<f64>,
+    /// The differences behind it: pairs, for a bench invocations.
+    pub pairs: usize,
+    /// τ and the sessions behind it, which are of one revision; at least three.
+    pub between: Option<Between>,
+    /// The variance of a logarithm within a session, over all sessions.
+    pub within: Option<f64>,
+}
+
+/// The noise of one metric. Values are positive.
+///
+/// s₀ is pooled over the sessions as [`Prior::from_history`] pools, so that one bad night doesn't carry it.
+/// For τ the arms don't matter, and every run counts for itself.
+pub fn calibrate(better: Direction, sessions: &[AaSession<'_>]) -> Calibrated {
+    let logs = |values: &[f64]| -> Vec<f64> {
+        let logs = values.iter().map(|value| worse(better, *value));
+        logs.collect()
+    };
+    let differences: Vec<Vec<f64>> = sessions
+        .iter()
+        .map(|session| {
+            let pairs = logs(session.base).into_iter().zip(logs(session.head));
+            pairs.map(|(base, head)| head - base).collect()
+        })
+        .filter(|differences: &Vec<f64>| !differences.is_empty())
+        .collect();
+    let pairs: usize = differences.iter().map(Vec::len).sum();
+    let is_enough = (pairs - differences.len()) as f64 >= PRIOR_DF;
+    let runs_of = |session: &AaSession<'_>| [logs(session.base), logs(session.head)].concat();
+    let runs: Vec<Vec<f64>> = sessions.iter().map(runs_of).collect();
+    let of_one_revision: Vec<Vec<f64>> = sessions
+        .iter()
+        .filter(|session| session.is_of_newest_revision)
+        .map(runs_of)
+        .collect();
+    Calibrated {
+        s0: Prior::from_history(differences.iter().map(Vec::as_slice))
+            .filter(|_| is_enough)
+            .map(|prior| prior.s0),
+        pairs,
+        between: between_sessions(&of_one_revision),
+        within: within_variance(&runs),
+    }
+}
+
+impl Calibrated {
+    /// As a comparison takes it.
+    pub fn noise(&self) -> Noise {
+        Noise {
+            prior: self.s0.map(|s0| Prior { s0, d0: PRIOR_DF }),
+            between: self.between,
+        }
+    }
+
+    /// The minimal detectable effect of so many pairs, as a fraction.
+    pub fn mde_paired(&self, pairs: usize) -> Option<f64> {
+        planned_paired(self.s0?, pairs, ALPHA).map(Effect::as_fraction)
+    }
+
+    /// The minimal detectable effect of a head against a stored base, as a fraction.
+    pub fn mde_stored(&self, base: ArmSize, head: ArmSize) -> Option<f64> {
+        planned_stored(self.within?, self.between?, base, head, ALPHA).map(Effect::as_fraction)
+    }
+
+    /// The smallest margin, in steps of .1 %, that so many pairs hold: whose minimal detectable effect is within it.
+    pub fn margin_held(&self, pairs: usize) -> Option<f64> {
+        let mde = self.mde_paired(pairs)?;
+        Some((mde * MARGIN_STEPS).ceil() / MARGIN_STEPS)
+    }
+
+    /// The fewest pairs that hold a margin; `None` where that would be unreasonably many.
+    pub fn pairs_needed(&self, margin: f64) -> Option<usize> {
+        stats::planned_pairs(self.s0?, margin.ln_1p(), ALPHA, MOST_PAIRS)
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use rand::{Rng as _, SeedableRng as _};
+    use rand_chacha::ChaCha8Rng;
+    use statrs::distribution::{ContinuousCDF as _, Normal};
+
+    use super::*;
+
+    /// Runs of sessions with a spread of their own: ln value = centre + τ·z a session + σ·z a run.
+    fn simulated(
+        seed: u64,
+        sessions: usize,
+        pairs: usize,
+        (tau, sigma): (f64, f64),
+    ) -> Vec<[Vec<f64>; 2]> {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let mut normal =
+            move |sd: f64| sd * Normal::standard().inverse_cdf(random.random_range(1e-12..1.0));
+        (0..sessions)
+            .map(|_| {
+                let centre = 17.0 + normal(tau);
+                let mut arm = || (0..pairs).map(|_| (centre + normal(sigma)).exp()).collect();
+                [arm(), arm()]
+            })
+            .collect()
+    }
+
+    fn calibrated(better: Direction, sessions: &[[Vec<f64>; 2]]) -> Calibrated {
+        let sessions: Vec<AaSession<'_>> = sessions
+            .iter()
+            .map(|[base, head]| AaSession {
+                base,
+                head,
+                is_of_newest_revision: true,
+            })
+            .collect();
+        calibrate(better, &sessions)
+    }
+
+    /// ψ′, the variance of ln of a χ² over two: Abramowitz and Stegun 6.4.10, with what the sum leaves out.
+    fn trigamma(x: f64) -> f64 {
+        const TERMS: u32 = 10_000;
+        let sum: f64 = (0..TERMS).map(|k| (x + f64::from(k)).powi(-2)).sum();
+        sum + 1.0 / (x + f64::from(TERMS) - 0.5)
+    }
+
+    /// Four standard errors of each estimate, from the theory of normal samples.
+    #[test]
+    fn the_noise_that_was_put_in_comes_out() {
+        for (seed, sessions, pairs, tau, sigma) in [
+            (1u64, 1, 40, 0.0, 0.02),
+            (2, 12, 10, 0.05, 0.02),
+            (3, 30, 5, 0.01, 0.03),
+            (4, 40, 3, 0.0, 0.1),
+        ] {
+            let found = calibrated(
+                Direction::Lower,
+                &simulated(seed, sessions, pairs, (tau, sigma)),
+            );
+            let case = format!("{sessions} × {pairs}, tau {tau}, sigma {sigma}: {found:?}");
+            let k = sessions as f64;
+
+            // ln s₀² is a mean of k logarithms of χ² with n − 1 degrees of freedom each.
+            let s0 = sigma * 2f64.sqrt();
+            let of_ln = (trigamma((pairs - 1) as f64 / 2.0) / k).sqrt();
+            let off = 2.0 * (found.s0.unwrap() / s0).ln();
+            assert!(off.abs() < 4.0 * of_ln, "s0, {case}");
+            assert_eq!(found.pairs, sessions * pairs);
+
+            // s² within is σ²·χ²/ν.
+            let df = k * (2 * pairs - 1) as f64;
+            let off = found.within.unwrap() / sigma.powi(2) - 1.0;
+            assert!(off.abs() < 4.0 * (2.0 / df).sqrt(), "within, {case}");
+
+            // τ² = (MSB − MSW)/n₀, the two being independent multiples of χ².
+            let Some(between) = found.between else {
+                assert_eq!(sessions, 1);
+                continue;
+            };
+            let n0 = (2 * pairs) as f64;
+            let msb = sigma.powi(2) + n0 * tau.powi(2);
+            let of_tau2 = (2.0 * (msb.powi(2) / (k - 1.0) + sigma.powi(4) / df)).sqrt() / n0;
+            let off = between.tau.powi(2) - tau.powi(2);
+            assert!(off.abs() < 4.0 * of_tau2, "tau, {case}");
+            assert_eq!(between.sessions, sessions);
+        }
+    }
+
+    /// Two sessions that differ by a thousandfold, of which each has its own mean difference: only what
+    /// differs within a session is noise of a pair.
+    #[test]
+    fn pairs_are_pooled_within_their_sessions() {
+        let e = |powers: &[f64]| -> Vec<f64> { powers.iter().map(|power| power.exp()).collect() };
+        let sessions = [
+            [e(&[0.0, 0.0, 0.0]), e(&[0.1, 0.2, 0.3])],
+            [e(&[7.0, 7.0, 7.0]), e(&[6.9, 6.8, 6.7])],
+        ];
+        let found = calibrated(Direction::Lower, &sessions);
+        // Both have s² = .01 on two degrees of freedom: ln s₀² = ln .01 − ψ(1) + ln 1 = ln .01 + γ (Euler's).
+        let euler = 0.577_215_664_901_532_9;
+        let expected = (0.01 * f64::exp(euler)).sqrt();
+        assert!((found.s0.unwrap() - expected).abs() < 1e-9, "{found:?}");
+        // Within a session: of 0, 0, 0, .1, .2, .3 the squares about .1 are .08; of the other as many.
+        assert!(
+            (found.within.unwrap() - 0.16 / 10.0).abs() < 1e-9,
+            "{found:?}"
+        );
+        assert_eq!(found.between, None, "two sessions are too few");
+        let mirrored = calibrated(Direction::Higher, &sessions);
+        assert!((mirrored.s0.unwrap() - expected).abs() < 1e-9);
+    }
+
+    #[test]
+    fn too_few_pairs_give_no_s0() {
+        let check = |sessions: usize, pairs: usize, expected: bool| {
+            let found = calibrated(
+                Direction::Lower,
+                &simulated(9, sessions, pairs, (0.0, 0.02)),
+            );
+            assert_eq!(found.s0.is_some(), expected, "{sessions} × {pairs}");
+            assert_eq!(found.noise().prior.is_some(), expected);
+        };
+        check(1, 4, false); // three degrees of freedom, and a gate counts four
+        check(1, 5, true);
+        check(2, 2, false);
+        check(2, 3, true);
+        check(4, 2, true);
+        check(50, 1, false);
+        assert_eq!(calibrate(Direction::Lower, &[]), Calibrated::default());
+    }
+
+    #[test]
+    fn what_a_change_of_revision_did_is_not_between_sessions() {
+        let mut sessions = simulated(5, 6, 5, (0.0, 0.01));
+        for [base, head] in &mut sessions[..3] {
+            for value in base.iter_mut().chain(head) {
+                *value *= 2.0;
+            }
+        }
+        let marked = |newest: fn(usize) -> bool| {
+            let sessions: Vec<AaSession<'_>> = sessions
+                .iter()
+                .enumerate()
+                .map(|(at, [base, head])| AaSession {
+                    base,
+                    head,
+                    is_of_newest_revision: newest(at),
+                })
+                .collect();
+            calibrate(Direction::Lower, &sessions)
+        };
+        let found = marked(|at| at >= 3);
+        assert_eq!(found.between.unwrap().sessions, 3);
+        assert!(found.between.unwrap().tau < 0.02, "{found:?}");
+        assert!(marked(|_| true).between.unwrap().tau > 0.3);
+        assert_eq!(found.s0, marked(|_| true).s0, "pairs don't care");
+        assert_eq!(marked(|at| at >= 4).between, None);
+    }
+
+    #[test]
+    fn a_margin_that_is_held_needs_no_more_pairs() {
+        let found = Calibrated {
+            s0: Some(0.03),
+            ..Calibrated::default()
+        };
+        for pairs in [5, 10, 20] {
+            let margin = found.margin_held(pairs).unwrap();
+            assert!(found.mde_paired(pairs).unwrap() <= margin);
+            assert!(found.mde_paired(pairs).unwrap() > margin - 0.001);
+            assert!(found.pairs_needed(margin).unwrap() <= pairs);
+        }
+        assert_eq!(Calibrated::default().pairs_needed(0.05), None);
+        assert_eq!(
+            found.pairs_needed(1e-6),
+            None,
+            "more than anybody would run"
+        );
+    }
+}
