@@ -23,7 +23,7 @@ use super::failure::Failure;
 use super::live::Live;
 use super::looks::Looks;
 use super::output::Output;
-use super::pairs::{Batch, Pairs, Side, Sides};
+use super::pairs::{Batch, Pairs, Side, Sides, spread_invocations, usual_pairs};
 use super::session::Labels;
 use super::start::explain;
 use super::verdicts::{Case, Judged, page_path};
@@ -291,7 +291,7 @@ impl Against<'_> {
 
     /// One scenario that the base has: built twice, measured in pairs, judged as often as planned.
     async fn gate(&self, plan: &Plan, stop: &watch::Receiver<bool>) -> Result<u8, Failure> {
-        let first = self.args.against.pairs.unwrap_or(plan.runs.max(2));
+        let first = self.args.against.pairs.unwrap_or(usual_pairs(plan));
         let seed = self.args.against.seed.unwrap_or_else(rand::random);
         let live = Live::new(*self.output);
         let answer = self.pairs_and_looks(plan, first, seed, stop, &live).await;
@@ -360,10 +360,7 @@ impl Against<'_> {
     fn sides(&self, plan: &Plan, pairs: u32) -> Sides<SubjectEngine> {
         let session = new_session();
         let mut plan = plan.clone();
-        for bench in &mut plan.benches {
-            // The invocations of an arm are spread over its runs, so that they alternate too.
-            bench.invocations = bench.invocations.div_ceil(pairs);
-        }
+        spread_invocations(&mut plan, pairs);
         let below = plan
             .root
             .strip_prefix(&self.base.root)
@@ -561,7 +558,8 @@ fn trouble(error: CheckoutError) -> Failure {
     }
 }
 
-fn budget(text: &str) -> Result<Duration, Failure> {
+/// A time that was asked for.
+pub(super) fn budget(text: &str) -> Result<Duration, Failure> {
     let parsed = scenario::duration_ns(text).map(Duration::from_nanos);
     parsed.map_err(|problem| {
         Failure::usage(

@@ -1,7 +1,7 @@
 //! `plimsoll check` and `plimsoll schema`: what is wrong with scenario files, and what is right.
 
 use crate::harness::gate::exit;
-use crate::harness::report::{history, json};
+use crate::harness::report::{calibration, history, json};
 use crate::harness::scenario;
 
 use super::args::{CheckArgs, SchemaArgs, SchemaOf};
@@ -51,6 +51,7 @@ pub(super) fn schema(output: &Output, args: &SchemaArgs) -> Result<u8, Failure> 
         SchemaOf::Scenario => json::render(&scenario::schema()),
         SchemaOf::Verdict => json::render(&json::verdict_schema()),
         SchemaOf::Report => json::render(&json::report_schema()),
+        SchemaOf::Calibration => json::render(&calibration::calibration_schema()),
         SchemaOf::History => json::render(&history::history_schema()),
         SchemaOf::Run => json::render(&json::run_schema()),
     };

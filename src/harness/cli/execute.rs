@@ -1,7 +1,7 @@
 //! What `run` and `gate` have in common: choose scenarios, measure each in a session, judge, report.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -55,31 +55,7 @@ pub(super) async fn execute(
     asked: Asked,
     label: &Label,
 ) -> Result<u8, Failure> {
-    let chosen = workspace::choose(&selection.scenarios, output)?;
-    let mut plans = workspace::plans(&chosen, selection.variant.as_deref(), output)?;
-    let mut missing = Vec::new();
-    plans.retain(|plan| match missing_program(plan) {
-        Some(text) => {
-            missing.push(text);
-            false
-        }
-        None => true,
-    });
-    if chosen.named
-        && let Some(text) = missing.first()
-    {
-        return Err(Failure::Tool(text.clone()));
-    }
-    for text in &missing {
-        output.say(&format!("skipping {text}"));
-    }
-    // An empty gate would be green for the wrong reason.
-    if plans.is_empty() {
-        return Err(Failure::usage(
-            "nothing is left to run",
-            "see what there is: plimsoll list; or name a scenario file",
-        ));
-    }
+    let plans = runnable(&selection.scenarios, selection.variant.as_deref(), output)?;
     let history = workspace::history(global).await?;
     let stop = stop_on_signal()?;
     let mut codes = Vec::new();
@@ -106,6 +82,41 @@ pub(super) async fn execute(
     }
     history.close().await;
     Ok(exit::worst(codes))
+}
+
+/// The plans that a call means and that this machine can run. What is passed over is said; where it
+/// was named, it is an error.
+pub(super) fn runnable(
+    scenarios: &[PathBuf],
+    variant: Option<&str>,
+    output: &Output,
+) -> Result<Vec<Plan>, Failure> {
+    let chosen = workspace::choose(scenarios, output)?;
+    let mut plans = workspace::plans(&chosen, variant, output)?;
+    let mut missing = Vec::new();
+    plans.retain(|plan| match missing_program(plan) {
+        Some(text) => {
+            missing.push(text);
+            false
+        }
+        None => true,
+    });
+    if chosen.named
+        && let Some(text) = missing.first()
+    {
+        return Err(Failure::Tool(text.clone()));
+    }
+    for text in &missing {
+        output.say(&format!("skipping {text}"));
+    }
+    // An empty gate would be green for the wrong reason.
+    if plans.is_empty() {
+        return Err(Failure::usage(
+            "nothing is left to run",
+            "see what there is: plimsoll list; or name a scenario file",
+        ));
+    }
+    Ok(plans)
 }
 
 /// One plan in one session.

@@ -13,6 +13,7 @@ use crate::harness::scenario::Plan;
 use crate::harness::store::{Baseline, BaselineLoad, files};
 
 use super::failure::Failure;
+use super::noise;
 use super::output::Output;
 use super::sources::{Source, baselines_of};
 
@@ -68,7 +69,12 @@ impl<'a> Case<'a> {
 
     fn comparison(&self) -> Option<Comparison> {
         let base = self.base?;
+        let mut noise = self.settings.noise.clone();
+        if let (Some(baseline), Some(head)) = (&base.baseline, self.head.runs.first()) {
+            noise.extend(noise::of(baseline, &head.fingerprint));
+        }
         let settings = Settings {
+            noise,
             base_label: base.label.clone(),
             head_label: self.head.label.clone(),
             ..self.settings.clone()

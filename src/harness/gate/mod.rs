@@ -5,15 +5,18 @@
 //! `improved` in the mirror image, is `unchanged` if both bounds lie within δ, and is `inconclusive`
 //! otherwise. A true change of exactly δ is therefore flagged about half of the time.
 //!
-//! Invalid beats everything. The main function is [`judge`]; the exit codes are in [`exit`].
+//! Invalid beats everything. The main function is [`judge`]; the exit codes are in [`exit`]. [`false_alarms`]
+//! turns it on runs of one build.
 
 mod verdict;
 mod policy;
 mod metric;
 mod limit;
 mod judge;
+mod alarms;
 pub mod exit;
 
+pub use self::alarms::{AaPairs, FalseAlarms, Relabelled, false_alarms};
 pub use self::judge::{Evidence, judge};
 pub use self::policy::{DEFAULT_MARGIN, IMPLIED_ERROR_RATE_MAX, Policy};
 pub use self::verdict::*;

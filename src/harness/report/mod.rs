@@ -13,6 +13,7 @@ pub mod words;
 mod input;
 mod load;
 pub mod history;
+pub mod calibration;
 pub mod terminal;
 pub mod json;
 mod plots;

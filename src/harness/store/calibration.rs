@@ -123,6 +123,14 @@ impl Calibration {
 }
 
 impl CalibrationMetric {
+    /// Keeps what follows from its values, to six digits: s₀ with the differences behind it, τ with the sessions.
+    pub fn state(&mut self, s0: Option<f64>, pairs: u32, tau: Option<f64>, sessions: u32) {
+        self.s0 = s0.map(shorten);
+        self.pairs = pairs;
+        self.tau = tau.map(shorten);
+        self.sessions = sessions;
+    }
+
     /// Nothing known, over so many sessions that don't have it.
     fn new(unit: Unit, better: Direction, sessions: usize) -> Self {
         Self {
