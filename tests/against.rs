@@ -205,6 +205,27 @@ fn an_uncommitted_slowdown_is_red_whatever_margin_it_brings() -> Tested {
     Ok(())
 }
 
+/// Waivers come from the base too: a change that brings its own gains nothing, until it is merged.
+#[test]
+fn a_change_can_not_excuse_itself() -> Tested {
+    let repository = Repository::new()?;
+    repository.project.write(
+        "baselines/waivers.toml",
+        "[[waiver]]\nscenario = \"web\"\nmetric = \"load.reads.p50\"\nallow = \"100%\"\n\
+         reason = \"it is meant to be\"\nexpires = 2999-12-31\n",
+    )?;
+    repository.project.write("delay.source", "0.018 0.018\n")?;
+    let (verdicts, _) = repository.gate(&["--against", "HEAD"], 10)?;
+    assert_eq!(verdicts[0]["reasons"][0]["kind"], "regressed");
+    assert_eq!(verdicts[0]["metrics"][0]["waiver"], Value::Null);
+
+    repository.git(&["add", "baselines"])?;
+    repository.git(&["commit", "--quiet", "-m", "waive"])?;
+    let (verdicts, _) = repository.gate(&["--against", "HEAD"], 0)?;
+    assert_eq!(verdicts[0]["metrics"][0]["verdict"], "waived");
+    Ok(())
+}
+
 /// The same in both arms passes, also where git called us from a hook, cargo has a target directory
 /// for everybody, and the head has lost the scenario. What was built once stays.
 #[test]
@@ -313,7 +334,7 @@ fn one_gate_at_a_time_and_nothing_left_after_an_interrupt() -> Tested {
 #[test]
 fn what_is_inconclusive_gets_more_pairs_within_the_budget() -> Tested {
     let repository = Repository::new()?;
-    repository.project.write("delay.source", "0.005 0.060\n")?;
+    repository.project.write("delay.source", "0.005 0.030\n")?;
     repository.commit("be unreliable")?;
     let budget = ["--against", "HEAD", "--budget", "40s", "--seed", "7"];
     let (verdicts, said) = repository.gate(&budget, 0)?;

@@ -1,13 +1,14 @@
 //! criterion at its boundary: recorded results, damaged ones, and a real crate that is built and run.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use plimsoll::harness::engine::Progress;
 use plimsoll::harness::engine::bench::{BenchError, Built, build, measure};
+use plimsoll::harness::engine::{Progress, Redactor};
 use plimsoll::harness::interchange::{BenchResult, InterchangeError, read_results};
 use plimsoll::harness::model::Sampling;
 use plimsoll::harness::scenario::BenchPlan;
@@ -338,6 +339,7 @@ async fn a_real_crate_is_built_and_measured() -> Checked {
         &broken,
         &data("bench-crate"),
         Some(&target_dir()),
+        &Redactor::default(),
         &quiet,
     )
     .await
@@ -351,11 +353,44 @@ async fn a_real_crate_is_built_and_measured() -> Checked {
         &plan("nowhere", None, 1),
         &data("bench-crate"),
         Some(&target_dir()),
+        &Redactor::default(),
         &quiet,
     )
     .await;
     let text = unknown.err().ok_or("there is no such target")?.to_string();
     assert!(text.contains("nowhere"), "{text}");
+    Ok(())
+}
+
+/// What a build script writes reaches a terminal and a log.
+#[tokio::test]
+async fn a_build_that_fails_tells_no_secret_and_does_nothing_to_the_terminal() -> Checked {
+    let folder = tempfile::tempdir()?;
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text);
+    write(
+        "Cargo.toml",
+        "[package]\nname = \"told\"\nversion = \"0.1.0\"\n[workspace]\n[[bench]]\nname = \"tiny\"\npath = \"tiny.rs\"\n",
+    )?;
+    write("tiny.rs", "fn main() {}\n")?;
+    write(
+        "build.rs",
+        r#"fn main() { eprintln!("\x1b[2Jtoken=hun\x1b[1mter2."); std::process::exit(1) }"#,
+    )?;
+    let secrets = BTreeMap::from([("TOKEN".to_owned(), "hunter2".to_owned())]);
+    let error = build(
+        exe(),
+        &plan("tiny", None, 1),
+        folder.path(),
+        None,
+        &Redactor::new(&secrets),
+        &|_| (),
+    )
+    .await
+    .err()
+    .ok_or("it was built")?;
+    let text = error.to_string();
+    assert!(text.contains("token={$env.TOKEN}."), "{text}");
+    assert!(!text.contains('\u{1b}'), "{text:?}");
     Ok(())
 }
 
@@ -369,6 +404,7 @@ async fn built(target: &str, filter: Option<&str>, invocations: u32) -> Result<B
         &plan(target, filter, invocations),
         &data("bench-crate"),
         Some(&target_dir()),
+        &Redactor::default(),
         &|_| (),
     )
     .await

@@ -6,21 +6,22 @@ mod http_servers;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use plimsoll::harness::engine::LoadTick;
 use plimsoll::harness::engine::load::{
     LoadFile, LoadResult, Secrets, Shard, WorkerEvent, WorkerJob, drive,
 };
+use plimsoll::harness::engine::{Engine as _, Executed, LoadTick, SubjectEngine};
 use plimsoll::harness::model::{
     Counts, ErrorKind, InvalidReason, LatencyHistogram, LoadMeasurement, Outcome, Phase,
 };
 use plimsoll::harness::scenario::{
     Arrivals, BodyPlan, CheckPlan, ExtractPlan, FeedOrder, FeedPlan, FlowPlan, GeneratorLimits,
-    LoadPlan, Part, PhasePlan, Stage, StepPlan, Template, ThinkPlan,
+    LoadPlan, Part, PhasePlan, Plan, Stage, StepPlan, Template, ThinkPlan, parse,
 };
 use tokio::sync::{RwLock, watch};
 
@@ -606,6 +607,136 @@ async fn what_does_not_end_in_the_drain_is_cancelled() {
     assert_eq!(load.requests[0].errors[&ErrorKind::Cancelled].count, 10);
     let nothing = InvalidReason::NothingMeasured { load: "cut".into() };
     assert_eq!(invalid, [nothing]);
+}
+
+/// The plan of a scenario with a load of four users on a server that is there already.
+fn four_users(url: &str, measure: &str) -> Plan {
+    let text = format!(
+        r#"schema = 1
+name = "four"
+url = "{url}"
+[[flow.f.step]]
+get = "/"
+[load.four]
+closed = {{ users = 4 }}
+[phases]
+warmup = "0s"
+measure = "{measure}"
+drain = "200ms"
+[generator]
+late = "2s"
+cpu = "100%"
+"#
+    );
+    let scenario = parse(&text, Path::new("four.toml")).unwrap_or_else(|_| panic!("{text}"));
+    scenario.plans[0].clone()
+}
+
+async fn run_on(engine: &mut SubjectEngine, plan: &Plan) -> Executed {
+    let (_stop, never) = watch::channel(false);
+    let executed = engine.run(plan, never, &|_| ()).await;
+    executed.expect("it can be run")
+}
+
+/// A closed load whose server hangs stops asking, so that those who wait to the end are all that is
+/// seen of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_the_end_of_the_drain_cut_off_is_an_error() {
+    let _machine = MACHINE.read().await;
+    let begun = Mutex::new(None);
+    let server = Server::answering(move |_| {
+        let begun = *begun
+            .lock()
+            .expect("nobody panics")
+            .get_or_insert_with(Instant::now);
+        let hangs = begun.elapsed() > Duration::from_millis(500);
+        std::thread::sleep(Duration::from_millis(if hangs { 10_000 } else { 20 }));
+        ok("ok")
+    });
+    let plan = four_users(&server.url(), "2s");
+    let mut engine = SubjectEngine::new(worker().into(), BTreeMap::new());
+    let executed = run_on(&mut engine, &plan).await;
+    assert_eq!(executed.invalid, []);
+    let load = &executed.measurement.loads[0];
+    check_arithmetic(load);
+    let answered = in_order(load).0.count();
+    assert_eq!(load.requests[0].errors[&ErrorKind::Cancelled].count, 4);
+    let errors = executed.metrics.iter();
+    let errors = errors.filter(|metric| metric.name.ends_with(".error_rate"));
+    let shares: Vec<_> = errors
+        .map(|metric| (metric.value(), metric.observations))
+        .collect();
+    let share = 4.0 / (answered + 4) as f64;
+    assert_eq!(shares, [(Some(share), answered + 4); 2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_is_gone_before_a_later_run_is_a_result() {
+    let _machine = MACHINE.read().await;
+    let server = Server::answering(|_| ok("ok"));
+    let address = server.address();
+    let plan = four_users(&server.url(), "300ms");
+    let mut engine = SubjectEngine::new(worker().into(), BTreeMap::new());
+    assert_eq!(run_on(&mut engine, &plan).await.invalid, []);
+    drop(server);
+    while TcpStream::connect(address).is_ok() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let executed = run_on(&mut engine, &plan).await;
+    let [InvalidReason::TargetUnreachable { url, cause }] = executed.invalid.as_slice() else {
+        panic!("{:?}", executed.invalid);
+    };
+    assert_eq!(*url, format!("http://{address}"));
+    assert!(cause.contains("refused"), "{cause}");
+    assert!(!executed.partial);
+    assert!(
+        executed
+            .metrics
+            .iter()
+            .all(|metric| metric.value().is_none())
+    );
+}
+
+/// More users than the generator may open files: where the hard limit allows them all, nobody notices;
+/// where it doesn't, that is no fault of the target's.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_generator_s_own_limit_on_files_is_not_blamed_on_the_target() {
+    let _machine = MACHINE.read().await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let server = Server::answering(|_| {
+        std::thread::sleep(Duration::from_millis(50));
+        ok("ok")
+    });
+    let limited = async |limits: &str| {
+        let script = folder.path().join("limited");
+        let text = format!("#!/bin/sh\n{limits}\nexec {} \"$@\"\n", worker().display());
+        std::fs::write(&script, text).expect("a file");
+        std::fs::set_permissions(&script, PermissionsExt::from_mode(0o700)).expect("a file");
+        let job = job(folder.path(), "many", &server.url(), closed(100), S);
+        let (_stop, stopped) = watch::channel(false);
+        only(
+            drive(&script, &[job], &LIMITS, stopped, &|_| ())
+                .await
+                .expect("the workers start"),
+        )
+    };
+    let (load, invalid) = limited("ulimit -Sn 60").await;
+    assert_eq!(invalid, []);
+    assert_eq!(load.requests[0].errors, BTreeMap::new());
+
+    let (load, invalid) = limited("ulimit -Sn 60; ulimit -Hn 60").await;
+    let [
+        InvalidReason::GeneratorExhausted {
+            failures, message, ..
+        },
+    ] = invalid.as_slice()
+    else {
+        panic!("{invalid:?}");
+    };
+    assert!(message.contains("open files"), "{message}");
+    let errors = &load.requests[0].errors;
+    assert_eq!(errors.keys().collect::<Vec<_>>(), [&ErrorKind::Exhausted]);
+    assert_eq!(*failures, errors[&ErrorKind::Exhausted].count);
 }
 
 #[tokio::test(flavor = "multi_thread")]

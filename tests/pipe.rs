@@ -368,7 +368,7 @@ fn fifteen_mistakes_are_shown_in_one_go() -> Tested {
 #[test]
 fn every_command_has_help_with_an_example() -> Tested {
     let project = Project::new()?;
-    let commands: [&[&str]; 13] = [
+    let commands: [&[&str]; 15] = [
         &["run"],
         &["gate"],
         &["compare"],
@@ -377,6 +377,8 @@ fn every_command_has_help_with_an_example() -> Tested {
         &["baseline", "show"],
         &["baseline", "save"],
         &["baseline", "diff"],
+        &["baseline", "refresh"],
+        &["baseline", "pin"],
         &["check"],
         &["schema"],
         &["list"],

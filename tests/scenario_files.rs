@@ -169,10 +169,31 @@ fn ten_lines_are_a_scenario() {
     );
     assert_eq!(
         (plan.phases.cooldown_ns, plan.phases.drain_ns),
-        (0, 10_000_000_000)
+        (0, 30_000_000_000)
     );
     assert_eq!(plan.runs, 5);
     assert_eq!(plan.generator.late_ns, 5_000_000);
+}
+
+/// A request that was sent just before the end can then be answered or run into its timeout: were it
+/// cut off before, a server that hangs would be told from a good one by nothing but its silence.
+#[test]
+fn the_default_drain_is_the_longest_timeout_of_a_step() {
+    let check = |steps: &str, drain: &str, expected_s: u64| {
+        let plan = plan(&format!(
+            "schema = 1\nname = \"d\"\nurl = \"http://127.0.0.1:1\"\n{steps}\n\
+             [load.l]\nflow = \"a\"\nclosed = {{ users = 1 }}\n[phases]\n{drain}\n"
+        ));
+        assert_eq!(plan.phases.drain_ns, expected_s * 1_000_000_000, "{steps}");
+    };
+    let a = "[[flow.a.step]]\nget = \"/\"\n";
+    let b = "[[flow.b.step]]\nget = \"/\"\n";
+    check(a, "", 30);
+    check(&format!("{a}timeout = \"2s\"\n"), "", 2);
+    let both = format!("{a}timeout = \"2s\"\n{a}timeout = \"45s\"\n{b}timeout = \"3s\"\n");
+    check(&both, "", 45);
+    check(&both, "drain = \"1s\"", 1);
+    check(&both, "drain = \"0s\"", 0);
 }
 
 #[test]

@@ -349,13 +349,42 @@ fn where_one_of_them_sees_a_wrong_form_the_other_does() {
 
 #[test]
 fn the_committed_schema_is_the_one_that_is_printed() {
-    let printed = serde_json::to_string_pretty(&scenario::schema()).unwrap() + "\n";
-    let file = "docs/schema/scenario.schema.json";
-    let committed = std::fs::read_to_string(file).unwrap_or_default();
-    assert!(
-        printed == committed,
-        "the format has changed: plimsoll schema scenario > {file}"
-    );
+    for (name, schema) in [
+        ("scenario", scenario::schema()),
+        ("waivers", scenario::waivers_schema()),
+    ] {
+        let printed = serde_json::to_string_pretty(&schema).unwrap() + "\n";
+        let file = format!("docs/schema/{name}.schema.json");
+        let committed = std::fs::read_to_string(&file).unwrap_or_default();
+        assert!(
+            printed == committed,
+            "the format has changed: plimsoll schema {name} > {file}"
+        );
+    }
+}
+
+/// What the parser takes as waivers, the schema takes, and the example of the documentation is one.
+#[test]
+fn the_schema_of_waivers_takes_what_the_parser_takes() {
+    let validator = jsonschema::draft202012::new(&scenario::waivers_schema()).unwrap();
+    let document = std::fs::read_to_string("docs/BASELINES.md").unwrap();
+    let example = document
+        .split("```toml\n")
+        .nth(1)
+        .and_then(|rest| rest.split("```").next())
+        .unwrap();
+    let check = |text: &str, expected: bool| {
+        let parsed = scenario::waivers::parse(text);
+        assert_eq!(parsed.is_ok(), expected, "{text}: {parsed:?}");
+        let valid = validator.is_valid(&to_json(toml::from_str(text).unwrap()));
+        assert_eq!(valid, expected, "{text}");
+    };
+    check(example, true);
+    check("", true);
+    check(&example.replace("allow", "allows"), false);
+    check(&example.replace("2026-12-31", "1"), false);
+    check(&example.replace("\"8%\"", "true"), false);
+    check(&format!("schema = 0\n{example}"), false);
 }
 
 #[test]
@@ -376,6 +405,13 @@ fn the_documentation_names_every_key_and_every_code() {
         let description = description.split(" Default: ").next().unwrap();
         let row = format!("| `{name}` | {description} |");
         assert!(document.contains(&row), "{key} is missing: {row}");
+    }
+    let document = std::fs::read_to_string("docs/BASELINES.md").unwrap();
+    let schema = scenario::waivers_schema();
+    let keys = schema["$defs"]["waiver"]["properties"].as_object().unwrap();
+    for (name, key) in keys {
+        let row = format!("| `{name}` | {} |", key["description"].as_str().unwrap());
+        assert!(document.contains(&row), "waiver/{name} is missing: {row}");
     }
 }
 

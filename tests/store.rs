@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use plimsoll::harness::model::*;
 use plimsoll::harness::store::{
-    Baseline, BaselineError, DecodeError, FileError, FormatError, History, MetricSeries, Query,
-    Retention, Saved, StoreError, files,
+    AcceptedDrift, Anchor, AnchorError, Baseline, BaselineError, DecodeError, FileError,
+    FormatError, History, MetricSeries, Query, Retention, Saved, StoreError, files,
 };
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 use support::runs::light_run;
@@ -1147,6 +1147,64 @@ fn a_new_baseline_says_what_it_changes() -> Checked {
         ("z.new", None, Some(1.0), None)
     );
     assert_eq!(old.diff(&old).rows[0].change, Some(0.0));
+    Ok(())
+}
+
+#[test]
+fn an_anchor_is_a_copy_that_stays() -> Checked {
+    let folder = tempfile::tempdir()?;
+    let root = folder.path();
+    let baseline = Baseline::from_runs(&[rich_run(1)])?;
+    let fingerprint = &baseline.fingerprint;
+    assert_eq!(Anchor::find(root, fingerprint, "mixed")?, []);
+
+    let later = Baseline::from_runs(&[rich_run(2)])?;
+    let second = Anchor::pin(root, later.clone(), "a-later-one")?;
+    let first = Anchor::pin(root, baseline.clone(), "v1.0")?;
+    let machine = root.join(fingerprint.machine_id());
+    assert_eq!(first.path, machine.join("anchors/v1.0/mixed.json"));
+    // By what was measured first, not by name.
+    let files = [&second, &first].map(|anchor| anchor.path.clone());
+    assert_eq!(Anchor::list(root)?, files);
+    assert_eq!(
+        Anchor::find(root, fingerprint, "mixed")?,
+        [first.clone(), second]
+    );
+    assert_eq!(Anchor::find(root, fingerprint, "other")?, []);
+    // An anchor is no baseline of the machine.
+    assert_eq!(Baseline::list(root)?, Vec::<std::path::PathBuf>::new());
+
+    let again = Anchor::pin(root, later, "v1.0");
+    assert!(
+        matches!(again, Err(AnchorError::Pinned { .. })),
+        "{again:?}"
+    );
+    assert_eq!(Baseline::load(&first.path)?, baseline);
+    for name in ["", "..", ".hidden", "a/b", "../v1.0", "a b"] {
+        let refused = Anchor::pin(root, baseline.clone(), name);
+        assert!(matches!(refused, Err(AnchorError::Name { .. })), "{name:?}");
+    }
+
+    std::fs::write(&first.path, "{}")?;
+    let error = Anchor::find(root, fingerprint, "mixed").err();
+    let error = error.ok_or("it was read")?.to_string();
+    assert!(error.contains("v1.0/mixed.json"), "{error}");
+    Ok(())
+}
+
+/// What was accepted is in the file, and a file from before there was anything to accept is read.
+#[test]
+fn what_was_accepted_stays_with_the_baseline() -> Checked {
+    let folder = tempfile::tempdir()?;
+    let mut baseline = Baseline::from_runs(&[rich_run(1)])?;
+    assert!(!baseline.to_text()?.contains("accepted"));
+    baseline.accepted.push(AcceptedDrift {
+        metric: "load.reads.p95".to_owned(),
+        effect: Some(0.07),
+        reason: "the index is gone".to_owned(),
+    });
+    let path = baseline.save(folder.path())?;
+    assert_eq!(Baseline::load(&path)?, baseline);
     Ok(())
 }
 

@@ -9,7 +9,10 @@ mod list;
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use plimsoll::harness::gate::{Outcome, Reason, VERDICT_FORMAT, Verdict, Warning};
+use plimsoll::harness::gate::{
+    AnchorVerdict, AppliedWaiver, MetricOutcome, Outcome, Reason, Standing, VERDICT_FORMAT,
+    Verdict, Warning,
+};
 use plimsoll::harness::model::{
     BenchMeasurement, ErrorKind, ErrorTally, InvalidReason, LatencyHistogram, LoadWindow,
     RequestWindow, Run, TimelineEvent,
@@ -65,7 +68,7 @@ fn terminal() {
 
 #[test]
 fn a_terminal_line_fits_its_terminal() {
-    let examples = [fixture::regression(), hostile(), invalid()];
+    let examples = [fixture::regression(), hostile(), invalid(), waived()];
     for width in (30..=130).step_by(10) {
         for ascii in [false, true] {
             for example in &examples {
@@ -342,10 +345,9 @@ fn an_hour_makes_no_long_page() {
     assert!(page.len() < 300_000, "{} bytes", page.len());
 }
 
-/// A request that the end of the run cut off is in the table of errors and in no share of them: the
-/// metric doesn't count it either.
+/// A request that the end of the drain cut off failed, as it did for the metric.
 #[test]
-fn a_cancelled_request_is_no_failed_one() {
+fn a_cancelled_request_is_a_failed_one() {
     let mut example = fixture::single();
     let request = &mut example.head[0].measurement.loads[0].requests[0];
     let failed: u64 = request.errors.values().map(|tally| tally.count).sum();
@@ -356,7 +358,7 @@ fn a_cancelled_request_is_no_failed_one() {
     request.errors.insert(ErrorKind::Cancelled, tally);
     let report = json::Report::new(&example.input());
     let shown = &report.loads[0].requests[0];
-    assert_eq!(shown.failed, failed);
+    assert_eq!(shown.failed, failed + 777);
     let cancelled = shown
         .errors
         .iter()
@@ -473,10 +475,69 @@ fn nothing() -> Example {
             metrics: Vec::new(),
             limits: Vec::new(),
             comparison: None,
+            anchors: Vec::new(),
         },
         head: Vec::new(),
         base: Vec::new(),
         commands: Vec::new(),
+    }
+}
+
+/// The regression of the reads, excused, and worse than an anchor.
+fn waived() -> Example {
+    let mut example = fixture::regression();
+    let verdict = &mut example.verdict;
+    let anchor = verdict.metrics.iter().filter(|metric| metric.gating);
+    verdict.anchors.push(AnchorVerdict {
+        name: "v1.0".into(),
+        metrics: anchor.cloned().collect(),
+    });
+    for metric in &mut verdict.metrics {
+        if metric.gating && metric.verdict == MetricOutcome::Regressed {
+            metric.verdict = MetricOutcome::Waived;
+            metric.waiver = Some(AppliedWaiver {
+                metric: "load.reads.*".into(),
+                allow: 0.2,
+                reason: "the <old> index is still there".into(),
+                expires: jiff::civil::date(2026, 12, 31),
+                standing: Standing::Holds,
+            });
+        }
+    }
+    verdict.verdict = Outcome::Pass;
+    verdict.reasons = vec![Reason::Waived {
+        metric: "load.reads.p95".into(),
+    }];
+    verdict.warnings = vec![
+        Warning::Crept {
+            metric: "load.reads.p95".into(),
+            anchor: "v1.0".into(),
+        },
+        Warning::WaiverExpired {
+            metric: "load.writes.p95".into(),
+            expires: jiff::civil::date(2026, 11, 1),
+        },
+        Warning::WaiverUnmatched {
+            metric: "load.wriets.p95".into(),
+        },
+    ];
+    example
+}
+
+/// What is excused is seen to be: the word, how much, until when and why, and the anchor beside it.
+#[test]
+fn waivers_and_anchors_are_shown() {
+    let example = waived();
+    insta::assert_snapshot!("terminal_waived", terminal::render(&example.input(), PLAIN));
+    let page = html::render(&example.input());
+    for part in [
+        "waived",
+        "until 2026-12-31",
+        "the &lt;old&gt; index",
+        "Changes against anchors",
+        "Against anchor v1.0",
+    ] {
+        assert!(page.contains(part), "{part} is not on the page");
     }
 }
 

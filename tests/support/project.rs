@@ -52,7 +52,8 @@ impl Project {
         Ok(fs::write(path, text)?)
     }
 
-    /// Writes a small HTTP server in Python that takes its port as an argument.
+    /// Writes a small HTTP server in Python that takes its port as an argument, and waits DELAY_S
+    /// seconds before each answer.
     pub(crate) fn write_server(&self, name: &str) -> Result<(), Box<dyn Error>> {
         self.write(&format!("{name}.py"), PYTHON_SERVER)
     }
@@ -216,15 +217,17 @@ impl Drop for PythonServer {
 }
 
 const PYTHON_SERVER: &str = r#"
-import sys
+import os, sys, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+delay_s = float(os.environ.get("DELAY_S", "0"))
 body = (sys.argv[2] if len(sys.argv) > 2 else "ok").encode()
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     def do_GET(self):
+        time.sleep(delay_s)
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

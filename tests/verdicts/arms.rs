@@ -143,9 +143,16 @@ fn a_metric_of_one_arm_is_named() {
     });
     let head = arm(|| vec![lower("both", 1.0), lower("new", 1.0), lower("faster", 1.0)]);
     let comparison = compared(&base, &head, Design::Paired);
-    assert_eq!(only_metric(&comparison).name, "both");
+    let compared: Vec<&str> = comparison
+        .metrics
+        .iter()
+        .map(|metric| metric.name.as_str())
+        .collect();
+    // What one arm could not measure is no new metric: it is there, without an estimate.
+    assert_eq!(compared, ["both", "faster"]);
+    assert!(comparison.metrics[1].effect().is_none());
     assert_eq!(comparison.only_in_base, ["gone"]);
-    assert_eq!(comparison.only_in_head, ["faster", "new"]);
+    assert_eq!(comparison.only_in_head, ["new"]);
 }
 
 #[test]

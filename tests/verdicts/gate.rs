@@ -721,3 +721,78 @@ fn a_saved_verdict_reads_back_and_has_the_promised_fields() -> Result<(), serde_
     assert!(validator.is_valid(&json));
     Ok(())
 }
+
+/// The slow run of five has made too few requests: what the other four say is no answer, in either
+/// arm, against a margin and against a limit that they keep.
+#[test]
+fn a_run_that_could_not_measure_a_metric_is_not_left_out() {
+    let unmeasured = |runs: &mut [Run]| runs[4].metrics = vec![unmeasurable("load.a.p95")];
+    let kept = policy(vec![
+        margin("load.a.p95", 0.05),
+        limit("load.a.p95", None, Some(1000.0)),
+    ]);
+    for arm in [0, 1] {
+        let mut arms = drifting(1.0);
+        unmeasured(if arm == 0 { &mut arms.0 } else { &mut arms.1 });
+        let verdict = gate(&kept, &arms);
+        assert_eq!(verdict.verdict, Outcome::Inconclusive, "{verdict:?}");
+        let metric = &verdict.metrics[0];
+        assert_eq!(metric.verdict, MetricOutcome::NotMeasurable);
+        assert!(
+            metric
+                .note
+                .as_deref()
+                .is_some_and(|note| note.contains("in 1 of 10 runs"))
+        );
+        assert_eq!(
+            verdict.limits[0].holds,
+            [Some(true), None][arm],
+            "arm {arm}"
+        );
+    }
+    // What the others break is broken all the same.
+    let broken = policy(vec![limit("load.a.p95", None, Some(50.0))]);
+    let mut arms = drifting(1.0);
+    unmeasured(&mut arms.1);
+    assert_eq!(gate(&broken, &arms).verdict, Outcome::Fail);
+}
+
+/// A metric that no run of the base could measure is not new: nobody knows whether it got worse.
+#[test]
+fn a_metric_that_the_base_could_not_measure_is_no_pass() {
+    let mut arms = drifting(1.0);
+    for run in &mut arms.0 {
+        run.metrics = vec![unmeasurable("load.a.p95")];
+    }
+    let verdict = gate(&five_percent(), &arms);
+    assert_eq!(verdict.verdict, Outcome::Inconclusive);
+    let [Reason::NotMeasurable { reason, .. }] = &verdict.reasons[..] else {
+        panic!("{:?}", verdict.reasons);
+    };
+    assert!(reason.contains("in 5 of 10 runs"), "{reason}");
+}
+
+/// A pattern finds quantiles that the scenario makes too few requests for. Nobody named them.
+#[test]
+fn what_a_pattern_finds_out_of_reach_is_not_judged() {
+    let text = "schema = 1\nname = \"s\"\nurl = \"http://127.0.0.1:1\"\n[[flow.f.step]]\nget = \"/\"\n\
+                [load.a]\nopen = { rate = \"100/s\", max_in_flight = 9 }\n[phases]\nmeasure = \"30s\"\n\
+                [[gate]]\nmetric = \"load.a.service.*\"\nmax = \"500ms\"\nregress = \"5%\"\n";
+    let scenario = scenario::parse(text, std::path::Path::new("s.toml")).expect("a scenario");
+    let policy = Policy::of(&scenario.plans[0]);
+    let runs = |count: u32| -> Vec<Run> {
+        (1..=count)
+            .map(|pair| {
+                let metrics = vec![
+                    error_rate("load.a.error_rate", 0, 3000),
+                    lower("load.a.service.p50", 100.0 + f64::from(pair) / 100.0),
+                    unmeasurable("load.a.service.p99"),
+                ];
+                run("s", Some(pair), metrics)
+            })
+            .collect()
+    };
+    let verdict = gate(&policy, &(runs(5), runs(5)));
+    assert_eq!(verdict.verdict, Outcome::Pass, "{:?}", verdict.reasons);
+    assert!(verdict.metrics.iter().any(|metric| metric.gating));
+}

@@ -6,3 +6,6 @@ mod nightly;
 mod power;
 mod arms;
 mod gate;
+mod waivers;
+mod anchors;
+mod renewal;

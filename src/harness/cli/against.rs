@@ -1,15 +1,16 @@
 //! `plimsoll gate --against`: both revisions built, run in alternation here and now, and judged by
 //! what the base demands.
 
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use crate::harness::compare::{Design, Settings};
+use crate::harness::compare::{Design, Noise, Settings};
 use crate::harness::engine::checkout::{Checkout, CheckoutError, Checkouts};
 use crate::harness::engine::{Engine, SubjectEngine, bench, machine};
-use crate::harness::gate::{MetricOutcome, Outcome, Policy, Verdict, exit};
+use crate::harness::gate::{MetricOutcome, Outcome, Policy, Verdict, Waivers, exit};
 use crate::harness::model::{Arm, Run};
 use crate::harness::report::{text, words};
 use crate::harness::scenario::{self, Plan, Target};
@@ -28,6 +29,7 @@ use super::session::Labels;
 use super::start::explain;
 use super::verdicts::{Case, Judged, page_path};
 use super::workspace::{self, Chosen, SCENARIOS};
+use super::{noise, waivers};
 
 /// The gate of one call.
 struct Against<'a> {
@@ -43,6 +45,14 @@ struct Against<'a> {
     history: History,
     /// The plimsoll that supervisors and workers are started from.
     executable: PathBuf,
+}
+
+/// What the base holds besides a scenario's plan.
+struct Given {
+    /// The exceptions to its margins.
+    waivers: Waivers,
+    /// What calibration said of its noise on this machine.
+    noise: BTreeMap<String, Noise>,
 }
 
 /// What there is to measure.
@@ -289,12 +299,30 @@ impl Against<'_> {
         missing_program(plan)
     }
 
+    /// What the baseline that the base has for this machine knows of a scenario's noise. One that can't be read
+    /// is no reason not to gate: pairs speak for themselves.
+    fn noise(&self, plan: &Plan) -> BTreeMap<String, Noise> {
+        let baselines = self.base.root.join(&self.below);
+        let baselines = baselines.join(&self.args.selection.baselines);
+        noise::stored(&baselines, &machine::of_plan(plan), &plan.id()).unwrap_or_else(|failure| {
+            explain(&failure, self.output);
+            BTreeMap::new()
+        })
+    }
+
     /// One scenario that the base has: built twice, measured in pairs, judged as often as planned.
     async fn gate(&self, plan: &Plan, stop: &watch::Receiver<bool>) -> Result<u8, Failure> {
         let first = self.args.against.pairs.unwrap_or(usual_pairs(plan));
         let seed = self.args.against.seed.unwrap_or_else(rand::random);
+        // The plan is the base's, and so are its waivers. A mistake in them must not cost the pairs.
+        let given = Given {
+            waivers: waivers::on(plan, self.output)?,
+            noise: self.noise(plan),
+        };
         let live = Live::new(*self.output);
-        let answer = self.pairs_and_looks(plan, first, seed, stop, &live).await;
+        let answer = self
+            .pairs_and_looks(plan, &given, first, seed, stop, &live)
+            .await;
         live.finish();
         let (pairs, looks) = answer?;
         let Some(run) = pairs.head.runs.first() else {
@@ -307,7 +335,7 @@ impl Against<'_> {
                 .say(&format!("{}: no pair was measured", plan.id()));
             return Ok(exit::INVALID);
         };
-        let judged = self.judge(plan, &pairs, &looks, seed);
+        let judged = self.judge(plan, &given, &pairs, &looks, seed);
         let page = page_path(&self.args.selection.reports, run);
         judged.write_page(&page)?;
         judged.answer(self.output, Some(&page))?;
@@ -317,6 +345,7 @@ impl Against<'_> {
     async fn pairs_and_looks(
         &self,
         plan: &Plan,
+        given: &Given,
         first: u32,
         seed: u64,
         stop: &watch::Receiver<bool>,
@@ -344,7 +373,7 @@ impl Against<'_> {
             if pairs.is_over || pairs.head.runs.is_empty() {
                 break;
             }
-            let open = open(&self.judge(plan, &pairs, &looks, seed).verdict);
+            let open = open(&self.judge(plan, given, &pairs, &looks, seed).verdict);
             batch = match open.is_empty() {
                 true => None,
                 false => looks.next(),
@@ -446,10 +475,18 @@ impl Against<'_> {
         Ok(true)
     }
 
-    fn judge<'a>(&self, plan: &'a Plan, pairs: &'a Pairs, looks: &Looks, seed: u64) -> Judged<'a> {
+    fn judge<'a>(
+        &self,
+        plan: &'a Plan,
+        given: &Given,
+        pairs: &'a Pairs,
+        looks: &Looks,
+        seed: u64,
+    ) -> Judged<'a> {
         let strictness = self.args.strictness;
         Case {
             policy: Policy {
+                waivers: given.waivers.clone(),
                 strict: strictness.strict,
                 beyond_margin: strictness.beyond_margin,
                 require_baseline: strictness.require_baseline,
@@ -460,6 +497,7 @@ impl Against<'_> {
             base: Some(&pairs.base),
             settings: Settings {
                 alpha: looks.alpha(),
+                noise: given.noise.clone(),
                 ..Settings::new(Design::Paired)
             },
             notes: looks.note().into_iter().chain(pairs.note()).collect(),
@@ -503,7 +541,7 @@ impl Against<'_> {
             checkout: Some(&self.head),
             session: new_session(),
         };
-        session.run(plan, stop).await
+        session.run(plan, Waivers::default(), stop).await
     }
 
     fn label(&self, arm: Arm) -> String {

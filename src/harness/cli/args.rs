@@ -127,7 +127,7 @@ pub(super) enum Command {
         after_help = "Examples:\n  plimsoll report                                the newest session\n  plimsoll report latest --html page.html"
     )]
     Report(ReportArgs),
-    /// Show, save and compare baselines.
+    /// Show, save, compare, refresh and pin baselines.
     #[command(
         subcommand,
         after_help = "Example:\n  plimsoll run scenarios/quickstart.toml --runs 5 && plimsoll baseline save"
@@ -139,7 +139,7 @@ pub(super) enum Command {
         after_help = "Examples:\n  plimsoll history                               what there is\n  plimsoll history mixed-workload --metric 'load.*.p95'\n  plimsoll history prune --keep-days 180 --dry-run"
     )]
     History(HistoryArgs),
-    /// Show every problem of scenario files at once.
+    /// Show every problem of scenario files, and of the waivers beside the baselines, at once.
     #[command(after_help = "Example:\n  plimsoll check scenarios/*.toml")]
     Check(CheckArgs),
     /// Print a JSON Schema.
@@ -449,6 +449,61 @@ pub(super) enum BaselineCommand {
         #[arg(long, value_name = "DIR", default_value = "baselines")]
         baselines: PathBuf,
     },
+    /// Measure scenarios anew and make that their baseline, unless a metric with a margin drifted.
+    #[command(
+        after_help = "Examples:\n  plimsoll baseline refresh --output pull-request.md       everything in scenarios/\n  plimsoll baseline refresh scenarios/quickstart.toml --sessions 5\n  plimsoll baseline refresh scenarios/quickstart.toml --accept 'load.reads.*' --reason \"the index is gone\"\n\nOld against new is printed as Markdown. A drift that nobody accepted is exit code 10, and the old\nbaseline stays; the measured sessions stay in the store, and the answer names the command that takes them."
+    )]
+    Refresh(RefreshArgs),
+    /// Pin baselines under a name, such as a release's; gates show how the head compares with them.
+    #[command(
+        after_help = "Examples:\n  plimsoll baseline pin --as v1.0                every baseline\n  plimsoll baseline pin quickstart --as v1.0"
+    )]
+    Pin {
+        /// Scenario names or baseline files; without any, every baseline.
+        scenarios: Vec<String>,
+        /// The anchor's name.
+        #[arg(long = "as", value_name = "NAME")]
+        name: String,
+        /// The folder of baselines.
+        #[arg(long, value_name = "DIR", default_value = "baselines")]
+        baselines: PathBuf,
+    },
+}
+
+/// Options of `baseline refresh`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct RefreshArgs {
+    /// Scenario files; without any, everything in scenarios/.
+    #[arg(value_name = "SCENARIO")]
+    pub(super) scenarios: Vec<PathBuf>,
+    /// The variant to run [default: the scenario's first].
+    #[arg(long, value_name = "NAME")]
+    pub(super) variant: Option<String>,
+    /// How many new sessions; three or more let margins fail the gate, because they show how much
+    /// sessions differ.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(super) sessions: u32,
+    /// Runs of each session [default: what the scenario says].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(super) runs: Option<u32>,
+    /// Take this session from the store instead of measuring; once for each session.
+    #[arg(long = "session", value_name = "ID", conflicts_with_all = ["sessions", "runs", "revision"])]
+    pub(super) measured: Vec<String>,
+    /// Accept that this metric got worse, or is gone; `*` is any text.
+    #[arg(long, value_name = "METRIC", requires = "reason")]
+    pub(super) accept: Vec<String>,
+    /// Why it is accepted; kept in the baseline file.
+    #[arg(long, value_name = "TEXT", requires = "accept", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(super) reason: Option<String>,
+    /// Also write the Markdown into this file, for the pull request.
+    #[arg(long, value_name = "FILE")]
+    pub(super) output: Option<PathBuf>,
+    /// What is measured, for the record [default: the git revision].
+    #[arg(long, value_name = "TEXT")]
+    pub(super) revision: Option<String>,
+    /// The folder of baselines.
+    #[arg(long, value_name = "DIR", default_value = "baselines")]
+    pub(super) baselines: PathBuf,
 }
 
 /// Options of `history`.
@@ -535,6 +590,8 @@ pub(super) struct SchemaArgs {
 pub(super) enum SchemaOf {
     /// Scenario files.
     Scenario,
+    /// The file of waivers, baselines/waivers.toml.
+    Waivers,
     /// The verdict that `--format json` prints.
     Verdict,
     /// The document that `plimsoll report --format json` prints.

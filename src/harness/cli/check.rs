@@ -1,54 +1,79 @@
-//! `plimsoll check` and `plimsoll schema`: what is wrong with scenario files, and what is right.
+//! `plimsoll check` and `plimsoll schema`: what is wrong with scenario files and waivers, and what is
+//! right.
+
+use std::collections::BTreeSet;
 
 use crate::harness::gate::exit;
 use crate::harness::report::{calibration, history, json};
-use crate::harness::scenario;
+use crate::harness::scenario::{self, Rejection};
 
 use super::args::{CheckArgs, SchemaArgs, SchemaOf};
 use super::diagnostics;
 use super::failure::Failure;
 use super::output::Output;
-use super::workspace;
+use super::{waivers, workspace};
 
-/// Shows every problem of every file, in every variant.
+/// Shows every problem of every file, in every variant, and of the waivers of their projects.
 pub(super) fn run(output: &Output, args: &CheckArgs) -> Result<u8, Failure> {
     let chosen = workspace::choose(&args.files, output)?;
-    let mut all = Vec::new();
-    let mut in_order = true;
+    let mut plans = Vec::new();
+    let mut rejections = Vec::new();
     for file in &chosen.files {
         match scenario::check(file) {
-            Ok(plans) => output.say(&format!(
-                "{}: in order{}",
-                file.display(),
-                match plans.len() {
-                    1 => String::new(),
-                    n => format!(", in each of its {n} variants"),
-                }
-            )),
-            Err(rejection) => {
-                in_order = false;
-                if output.is_json() {
-                    all.extend(diagnostics::to_json(&rejection));
-                } else {
-                    output.answer(&diagnostics::render(
-                        &rejection,
-                        output.colour,
-                        output.width,
-                    ))?;
-                }
+            Ok(found) => {
+                output.say(&format!(
+                    "{}: in order{}",
+                    file.display(),
+                    match found.len() {
+                        1 => String::new(),
+                        n => format!(", in each of its {n} variants"),
+                    }
+                ));
+                plans.extend(found);
             }
+            Err(rejection) => rejections.push(rejection),
         }
     }
-    if output.is_json() {
-        output.answer_json(&all)?;
+    let is_all = !chosen.named && rejections.is_empty();
+    let roots: BTreeSet<_> = chosen
+        .files
+        .iter()
+        .map(|file| scenario::root_of(file))
+        .collect();
+    for (file, loaded) in waivers::of_projects(roots) {
+        match loaded {
+            Ok(found) => {
+                output.say(&format!("{}: in order", file.display()));
+                for remark in waivers::remarks(&file, &found, &plans, is_all) {
+                    output.say(&remark);
+                }
+            }
+            Err(rejection) => rejections.push(rejection),
+        }
     }
-    Ok(if in_order { exit::PASS } else { exit::USAGE })
+    show(output, &rejections)?;
+    Ok(match rejections.is_empty() {
+        true => exit::PASS,
+        false => exit::USAGE,
+    })
+}
+
+fn show(output: &Output, rejections: &[Rejection]) -> Result<(), Failure> {
+    if output.is_json() {
+        let all: Vec<_> = rejections.iter().flat_map(diagnostics::to_json).collect();
+        return output.answer_json(&all);
+    }
+    for rejection in rejections {
+        output.answer(&diagnostics::render(rejection, output.colour, output.width))?;
+    }
+    Ok(())
 }
 
 /// Prints a JSON Schema.
 pub(super) fn schema(output: &Output, args: &SchemaArgs) -> Result<u8, Failure> {
     let text = match args.of {
         SchemaOf::Scenario => json::render(&scenario::schema()),
+        SchemaOf::Waivers => json::render(&scenario::waivers_schema()),
         SchemaOf::Verdict => json::render(&json::verdict_schema()),
         SchemaOf::Report => json::render(&json::report_schema()),
         SchemaOf::Calibration => json::render(&calibration::calibration_schema()),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
 use crate::harness::compare::{Design, Settings};
-use crate::harness::gate::Policy;
+use crate::harness::gate::{Policy, Waivers};
 use crate::harness::interchange::{self, Options};
 use crate::harness::model::{Arm, Direction, Reading, Run};
 use crate::harness::scenario::{self, GatePlan, Plan};
@@ -14,8 +14,10 @@ use super::failure::Failure;
 use super::output::Output;
 use super::sources::{Places, Side, Source};
 use super::verdicts::{Case, comparable};
-use super::workspace;
+use super::{waivers, workspace};
 
+/// What stands for the stored baseline where a base is named.
+pub(super) const BASELINE: &str = "baseline";
 /// Said where there is nothing to judge by.
 pub(super) const NOT_JUDGED: &str =
     "no gate judges these runs: name their scenario with --scenario";
@@ -48,13 +50,19 @@ pub(super) async fn run(
     };
     let first = &head.runs[0];
     let plan = plan_of(args.scenario.as_deref(), first, output)?;
-    let mut policy = policy_of(plan.as_ref(), first);
+    let mut policy = policy_of(plan.as_ref(), first, output)?;
+    let anchors = match bases(args) {
+        [name] if name == BASELINE => places.anchors_for(first)?.0,
+        _ => Vec::new(),
+    };
     if let Some(regress) = &args.regress {
         let names = match args.gate.is_empty() {
             true => measured(&base.runs, &head.runs),
             false => args.gate.clone(),
         };
         policy.gates = gates(names, regress)?;
+        // Waivers are exceptions to the scenario's margins, not to those of this call.
+        policy.waivers = Waivers::default();
     }
     policy.strict = args.strictness.strict;
     policy.beyond_margin = args.strictness.beyond_margin;
@@ -71,7 +79,8 @@ pub(super) async fn run(
         notes,
         commands: vec![command(args)],
     }
-    .judge();
+    .judge()
+    .beside(&anchors);
     if let Some(page) = &args.html {
         judged.write_page(page)?;
     }
@@ -102,14 +111,14 @@ async fn sides(args: &CompareArgs, places: &Places<'_>) -> Result<(Side, Side), 
         }
         return Ok((side.clone(), side));
     }
-    let (base, head) = match &args.runs[..] {
-        [base, head] => (std::slice::from_ref(base), std::slice::from_ref(head)),
-        _ => (&args.base[..], &args.head[..]),
+    let head = match &args.runs[..] {
+        [_, head] => std::slice::from_ref(head),
+        _ => &args.head[..],
     };
     let head = places.side(head, Some(Arm::Head), &options).await?;
     let first = &head.source.runs[0];
-    let base = match base {
-        [name] if name == "baseline" => Side {
+    let base = match bases(args) {
+        [name] if name == BASELINE => Side {
             source: match comparable(places.baseline_for(first)?, first, &args.baselines) {
                 (Some(source), _) => source,
                 (None, reasons) => {
@@ -125,6 +134,14 @@ async fn sides(args: &CompareArgs, places: &Places<'_>) -> Result<(Side, Side), 
         names => places.side(names, Some(Arm::Base), &options).await?,
     };
     Ok((base, head))
+}
+
+/// What was named as the base, unless one name stands for both arms.
+fn bases(args: &CompareArgs) -> &[String] {
+    match &args.runs[..] {
+        [base, _] => std::slice::from_ref(base),
+        _ => &args.base[..],
+    }
 }
 
 /// What the reader should know of runs that other tools measured.
@@ -198,13 +215,22 @@ fn command(args: &CompareArgs) -> String {
     shell_words::join(words)
 }
 
-/// What a scenario demands of its runs, or nothing.
-pub(super) fn policy_of(plan: Option<&Plan>, run: &Run) -> Policy {
-    let without_plan = || Policy {
-        scenario: run.scenario.clone(),
-        ..Policy::default()
+/// What a scenario demands of its runs, with the waivers of its project; or nothing.
+pub(super) fn policy_of(
+    plan: Option<&Plan>,
+    run: &Run,
+    output: &Output,
+) -> Result<Policy, Failure> {
+    let Some(plan) = plan else {
+        return Ok(Policy {
+            scenario: run.scenario.clone(),
+            ..Policy::default()
+        });
     };
-    plan.map_or_else(without_plan, Policy::of)
+    Ok(Policy {
+        waivers: waivers::on(plan, output)?,
+        ..Policy::of(plan)
+    })
 }
 
 /// Where runs were labelled when they were made, the base's side keeps those of the base and the

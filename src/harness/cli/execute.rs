@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use crate::harness::compare::{Design, Settings};
 use crate::harness::engine::checkout::Checkout;
 use crate::harness::engine::{SubjectEngine, machine};
-use crate::harness::gate::{Policy, exit};
+use crate::harness::gate::{Policy, Waivers, exit};
 use crate::harness::model::{Arm, Run};
 use crate::harness::scenario::Plan;
 use crate::harness::store::{History, files};
@@ -22,7 +22,7 @@ use super::session::{Labels, git_revision, measure};
 use super::sources::{Places, Source};
 use super::start::explain;
 use super::verdicts::{Case, comparable, page_path};
-use super::workspace;
+use super::{waivers, workspace};
 
 /// Said after a stop, which no call survives as a success: not all that was asked for was done.
 pub(super) const STOPPED: &str = "stopped before the end: what was measured is in the history";
@@ -56,10 +56,18 @@ pub(super) async fn execute(
     label: &Label,
 ) -> Result<u8, Failure> {
     let plans = runnable(&selection.scenarios, selection.variant.as_deref(), output)?;
+    // Before anything is measured: a mistake in the waivers must not cost the runs.
+    let waived = match asked {
+        Asked::Limits => vec![Waivers::default(); plans.len()],
+        Asked::Baseline(_) => plans
+            .iter()
+            .map(|plan| waivers::on(plan, output))
+            .collect::<Result<_, _>>()?,
+    };
     let history = workspace::history(global).await?;
     let stop = stop_on_signal()?;
     let mut codes = Vec::new();
-    for plan in &plans {
+    for (plan, waivers) in plans.iter().zip(waived) {
         let case = Session {
             output,
             selection,
@@ -69,7 +77,7 @@ pub(super) async fn execute(
             checkout: None,
             session: label.session.clone().unwrap_or_else(new_session),
         };
-        match case.run(plan, &stop).await {
+        match case.run(plan, waivers, &stop).await {
             Ok(code) => codes.push(code),
             // The other scenarios are not to blame.
             Err(failure) => codes.push(explain(&failure, output)),
@@ -119,6 +127,29 @@ pub(super) fn runnable(
     Ok(plans)
 }
 
+/// A session with the engine that runs real things on this machine, building where the checkout does
+/// if the plan is of one.
+pub(super) async fn measure_here(
+    output: &Output,
+    plan: &Plan,
+    runs: u32,
+    labels: &Labels,
+    checkout: Option<&Checkout>,
+    stop: &watch::Receiver<bool>,
+    save: impl AsyncFnMut(&Run) -> Result<(), Failure>,
+) -> Result<Vec<Run>, Failure> {
+    let executable = std::env::current_exe()
+        .map_err(|error| Failure::tool("finding this program's own file", &error))?;
+    let mut engine = SubjectEngine::new(executable, environment());
+    if let Some(checkout) = checkout {
+        engine = engine.with_target_dir(checkout.target_dir());
+    }
+    let live = Live::new(*output);
+    let runs = measure(&mut engine, plan, runs, labels, stop, &live, save).await;
+    live.finish();
+    runs
+}
+
 /// One plan in one session.
 pub(super) struct Session<'a> {
     /// How to speak.
@@ -143,6 +174,7 @@ impl Session<'_> {
     pub(super) async fn run(
         &self,
         plan: &Plan,
+        waivers: Waivers,
         stop: &watch::Receiver<bool>,
     ) -> Result<u8, Failure> {
         let head = self.measured(plan, stop).await?;
@@ -166,6 +198,8 @@ impl Session<'_> {
             (Err(failure), Asked::Baseline(_)) => return Err(failure),
         };
         let mut policy = Policy::of(plan);
+        policy.waivers = waivers;
+        let mut anchors = Vec::new();
         let notes = match self.asked {
             Asked::Limits => {
                 for gate in &mut policy.gates {
@@ -177,7 +211,9 @@ impl Session<'_> {
                 policy.strict = strictness.strict;
                 policy.beyond_margin = strictness.beyond_margin;
                 policy.require_baseline = strictness.require_baseline;
-                notes
+                let (comparable, passed_over) = places.anchors_for(first)?;
+                anchors = comparable;
+                notes.into_iter().chain(passed_over).collect()
             }
         };
         let mut judged = Case {
@@ -189,7 +225,8 @@ impl Session<'_> {
             notes,
             commands: self.commands(plan, first),
         }
-        .judge();
+        .judge()
+        .beside(&anchors);
         if self.checkout.is_some() {
             judged.show_only("new in the head: shown, and judged once the base has it too");
         }
@@ -215,21 +252,12 @@ impl Session<'_> {
             Asked::Limits => 1,
             Asked::Baseline(_) => plan.runs,
         });
-        let executable = std::env::current_exe()
-            .map_err(|error| Failure::tool("finding this program's own file", &error))?;
-        let mut engine = SubjectEngine::new(executable, environment());
-        if let Some(checkout) = self.checkout {
-            engine = engine.with_target_dir(checkout.target_dir());
-        }
-        let live = Live::new(*self.output);
-        let runs = measure(&mut engine, plan, runs, &labels, stop, &live, async |run| {
-            save(self.history, self.selection, run).await
-        })
-        .await;
-        live.finish();
+        let keep = async |run: &Run| save(self.history, self.selection, run).await;
+        let runs =
+            measure_here(self.output, plan, runs, &labels, self.checkout, stop, keep).await?;
         Ok(Source {
             label: format!("session {}", self.session),
-            runs: runs?,
+            runs,
             baseline: None,
         })
     }

@@ -9,6 +9,7 @@ mod output;
 pub mod diagnostics;
 mod workspace;
 mod sources;
+mod waivers;
 mod live;
 mod session;
 mod pairs;

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::harness::gate::exit;
 use crate::harness::model::{RunId, Unit};
 use crate::harness::report::{format, text};
-use crate::harness::store::{Baseline, Expired, Retention};
+use crate::harness::store::{Anchor, Baseline, Expired, Retention};
 
 use super::args::{Global, PruneArgs};
 use super::failure::Failure;
@@ -78,7 +78,9 @@ fn in_baselines(folder: Option<&Path>) -> Result<BTreeSet<RunId>, Failure> {
     let folder = folder.map_or_else(|| PathBuf::from(BASELINES), Path::to_owned);
     let failed = |error| Failure::tool("reading the baselines, whose runs are kept", &error);
     let mut runs = BTreeSet::new();
-    for path in Baseline::list(&folder).map_err(failed)? {
+    let baselines = Baseline::list(&folder).map_err(failed)?;
+    let anchors = Anchor::list(&folder).map_err(failed)?;
+    for path in baselines.into_iter().chain(anchors) {
         let baseline = Baseline::load(&path).map_err(failed)?;
         let of_sessions = baseline.sessions.iter().flat_map(|session| &session.runs);
         runs.extend(of_sessions.map(|run| run.id));

@@ -6,7 +6,7 @@ use crate::harness::compare::{Design, Settings};
 use crate::harness::model::{Arm, Run};
 
 use super::args::{Global, ReportArgs};
-use super::compare::{NOT_JUDGED, design, no_baseline, part_arms, plan_of, policy_of};
+use super::compare::{BASELINE, NOT_JUDGED, design, no_baseline, part_arms, plan_of, policy_of};
 use super::failure::Failure;
 use super::output::Output;
 use super::sources::{Places, Source};
@@ -26,9 +26,13 @@ pub(super) async fn run(
     };
     let mut head = places.find(&args.runs).await?;
     let (base, design, notes) = base(args, &places, &mut head).await?;
+    let anchors = match base.as_ref().is_none_or(|base| base.baseline.is_some()) {
+        true => places.anchors_for(&head.runs[0])?.0,
+        false => Vec::new(),
+    };
     let first = head.runs[0].clone();
     let plan = plan_of(args.scenario.as_deref(), &first, output)?;
-    let mut policy = policy_of(plan.as_ref(), &first);
+    let mut policy = policy_of(plan.as_ref(), &first, output)?;
     if base.is_none() {
         for gate in &mut policy.gates {
             gate.regress = None;
@@ -51,7 +55,8 @@ pub(super) async fn run(
             shell_words::quote(&args.runs)
         )],
     }
-    .judge();
+    .judge()
+    .beside(&anchors);
     judged.write_page(&page)?;
     judged.answer_report(output, Some(&page))?;
     Ok(0)
@@ -73,7 +78,7 @@ async fn base(
             let design = Design::of(&base.runs, &head.runs);
             return Ok((Some(base), design, Vec::new()));
         }
-        named @ (None | Some("baseline")) => {
+        named @ (None | Some(BASELINE)) => {
             let first = &head.runs[0];
             let stored = places.baseline_for(first)?;
             let (base, notes) = comparable(stored, first, &args.baselines);

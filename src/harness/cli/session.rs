@@ -29,7 +29,8 @@ pub(super) struct Labels {
 
 /// Builds `plan` and runs it `runs` times. Each run is handed to `save` before the next begins, so
 /// that nothing that was measured is lost. Ends early, with what there is, when `stop` becomes
-/// true, and after a run whose target died or whose bench failed: the next one would only do so again.
+/// true, and after a run whose target died, whose generator failed or whose bench did: the next one
+/// would only do so again.
 pub(super) async fn measure<E: Engine>(
     engine: &mut E,
     plan: &Plan,
@@ -87,12 +88,15 @@ pub(super) async fn execute_once<E: Engine>(
     Ok(assemble(plan, labels, pair, id, started_at, executed))
 }
 
-/// Whether the next run would only end like this one: the target died, or a bench failed.
+/// Whether the next run would only end like this one: the target died, or the generator or a bench
+/// failed.
 pub(super) fn is_hopeless(run: &Run) -> bool {
     run.invalid.iter().any(|reason| {
         matches!(
             reason,
             InvalidReason::ProcessExited { .. }
+                | InvalidReason::TargetUnreachable { .. }
+                | InvalidReason::GeneratorExhausted { .. }
                 | InvalidReason::GeneratorFailed { .. }
                 | InvalidReason::BenchFailed { .. }
         )

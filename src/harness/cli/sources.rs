@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use crate::harness::interchange::{self, Imported, InterchangeError, Options};
-use crate::harness::model::{Arm, Run, RunId};
+use crate::harness::model::{Arm, FingerprintDifference, Run, RunId};
 use crate::harness::report::text;
 use crate::harness::store::{
-    Baseline, BaselineError, DecodeError, FormatError, History, Query, files,
+    Anchor, Baseline, BaselineError, DecodeError, FormatError, History, Query, files,
 };
 
 use super::failure::Failure;
@@ -20,6 +20,15 @@ pub(super) struct Source {
     pub(super) runs: Vec<Run>,
     /// The baseline file that they come from, if so.
     pub(super) baseline: Option<Baseline>,
+}
+
+/// An anchor's runs.
+#[derive(Debug, Clone)]
+pub(super) struct Anchored {
+    /// The name under which it was pinned.
+    pub(super) name: String,
+    /// What was pinned.
+    pub(super) source: Source,
 }
 
 /// Where to look.
@@ -124,6 +133,40 @@ impl Places<'_> {
         let path = Baseline::path(self.baselines, &head.fingerprint, &head.scenario);
         Ok(found.map(|baseline| from_baseline(baseline, &path)))
     }
+
+    /// The anchors that `head` can be compared with, oldest first, and a sentence on each of this
+    /// machine and scenario that it can't.
+    pub(super) fn anchors_for(&self, head: &Run) -> Result<(Vec<Anchored>, Vec<String>), Failure> {
+        let found = Anchor::find(self.baselines, &head.fingerprint, &head.scenario)
+            .map_err(|error| Failure::tool("reading the anchors", &error))?;
+        let (mut comparable, mut notes) = (Vec::new(), Vec::new());
+        for anchor in found {
+            let differences = anchor.baseline.fingerprint.differences(&head.fingerprint);
+            if differences.is_empty() {
+                comparable.push(Anchored {
+                    source: from_baseline(anchor.baseline, &anchor.path),
+                    name: anchor.name,
+                });
+            } else {
+                notes.push(format!(
+                    "the anchor {} can't be compared with: {}",
+                    anchor.name,
+                    in_words(&differences)
+                ));
+            }
+        }
+        Ok((comparable, notes))
+    }
+}
+
+/// What differs between a base's conditions and those of now, as clauses.
+pub(super) fn in_words(differences: &[FingerprintDifference]) -> String {
+    let clause = |difference: &FingerprintDifference| match difference.field.as_str() {
+        "scenario_hash" => "what the scenario measures has changed since".to_owned(),
+        field => format!("{field} was {}, is {}", difference.base, difference.head),
+    };
+    let clauses: Vec<String> = differences.iter().map(clause).collect();
+    clauses.join("; ")
 }
 
 /// The baseline files of a scenario, of whichever machine.
@@ -170,7 +213,8 @@ fn unreadable(error: &InterchangeError) -> Failure {
     }
 }
 
-fn from_baseline(baseline: Baseline, path: &Path) -> Source {
+/// A baseline as a source of runs.
+pub(super) fn from_baseline(baseline: Baseline, path: &Path) -> Source {
     Source {
         label: format!("baseline {}", path.display()),
         runs: baseline.to_runs(),

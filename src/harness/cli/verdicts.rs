@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use crate::harness::compare::{Comparison, Settings, compare};
+use crate::harness::compare::{Comparison, Design, Settings, compare};
 use crate::harness::gate::{Evidence, Policy, Verdict, Warning, exit, judge};
-use crate::harness::model::{FingerprintDifference, LatencyHistogram, Run};
+use crate::harness::model::{LatencyHistogram, Run};
 use crate::harness::report::terminal::{self, TerminalStyle};
 use crate::harness::report::{BaseLatency, ReportInput, html, json, text, words};
 use crate::harness::scenario::Plan;
@@ -15,7 +15,7 @@ use crate::harness::store::{Baseline, BaselineLoad, files};
 use super::failure::Failure;
 use super::noise;
 use super::output::Output;
-use super::sources::{Source, baselines_of};
+use super::sources::{Anchored, Source, baselines_of, in_words};
 
 /// Two arms, or one, with what judges them.
 pub(super) struct Case<'a> {
@@ -46,7 +46,9 @@ pub(super) struct Judged<'a> {
 impl<'a> Case<'a> {
     /// Compares and judges.
     pub(super) fn judge(self) -> Judged<'a> {
-        let comparison = self.comparison();
+        let comparison = self
+            .base
+            .map(|base| compared(base, self.head, &self.settings));
         let evidence = Evidence {
             base: self.base.map_or(&[], |base| &base.runs),
             head: &self.head.runs,
@@ -66,24 +68,35 @@ impl<'a> Case<'a> {
             base_latency,
         }
     }
+}
 
-    fn comparison(&self) -> Option<Comparison> {
-        let base = self.base?;
-        let mut noise = self.settings.noise.clone();
-        if let (Some(baseline), Some(head)) = (&base.baseline, self.head.runs.first()) {
-            noise.extend(noise::of(baseline, &head.fingerprint));
-        }
-        let settings = Settings {
-            noise,
-            base_label: base.label.clone(),
-            head_label: self.head.label.clone(),
-            ..self.settings.clone()
-        };
-        Some(compare(&base.runs, &self.head.runs, &settings))
+/// Two arms compared. Where the base is a baseline, what was calibrated with it is known of the noise.
+fn compared(base: &Source, head: &Source, settings: &Settings) -> Comparison {
+    let mut noise = settings.noise.clone();
+    if let (Some(baseline), Some(head)) = (&base.baseline, head.runs.first()) {
+        noise.extend(noise::of(baseline, &head.fingerprint));
     }
+    let settings = Settings {
+        base_label: base.label.clone(),
+        head_label: head.label.clone(),
+        noise,
+        ..settings.clone()
+    };
+    compare(&base.runs, &head.runs, &settings)
 }
 
 impl Judged<'_> {
+    /// Holds the head against anchors too, which is shown and decides nothing.
+    pub(super) fn beside(mut self, anchors: &[Anchored]) -> Self {
+        for anchor in anchors {
+            let settings = Settings::new(Design::Stored);
+            let comparison = compared(&anchor.source, self.case.head, &settings);
+            self.verdict
+                .show_beside(&self.case.policy, &anchor.name, &comparison);
+        }
+        self
+    }
+
     /// Takes the power to fail from the verdict, and says why.
     pub(super) fn show_only(&mut self, why: &str) {
         self.verdict.exit_code = exit::PASS;
@@ -198,21 +211,10 @@ pub(super) fn comparable(
     let note = format!(
         "the {} can't be compared with: {}; save a new one: plimsoll baseline save {}",
         base.label,
-        differences
-            .iter()
-            .map(difference)
-            .collect::<Vec<_>>()
-            .join("; "),
+        in_words(&differences),
         head.scenario
     );
     (None, vec![note])
-}
-
-fn difference(difference: &FingerprintDifference) -> String {
-    match difference.field.as_str() {
-        "scenario_hash" => "what the scenario measures has changed since".to_owned(),
-        field => format!("{field} was {}, is {}", difference.base, difference.head),
-    }
 }
 
 /// The latencies of a baseline file, a load at a time. It keeps no service times.

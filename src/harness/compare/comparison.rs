@@ -36,9 +36,9 @@ pub struct Comparison {
     pub fingerprint_differences: Vec<FingerprintDifference>,
     /// Every metric that both arms have, sorted by name.
     pub metrics: Vec<MetricComparison>,
-    /// Metrics that only the base has, or is measurable only there.
+    /// Metrics that only the base has.
     pub only_in_base: Vec<String>,
-    /// Metrics that only the head has, or is measurable only there.
+    /// Metrics that only the head has.
     pub only_in_head: Vec<String>,
 }
 

@@ -77,18 +77,26 @@ fn trouble(name: &str, arms: &Compared<'_>, base: &[f64], head: &[f64]) -> Optio
             "measure both arms with the same version of the scenario",
         ));
     }
-    if base.is_empty() || head.is_empty() {
-        let why = readings().find_map(|metric| match &metric.reading {
+    let unmeasured: Vec<(&String, &String)> = readings()
+        .filter_map(|metric| match &metric.reading {
             Reading::NotMeasurable { reason, remedy } => Some((reason, remedy)),
             Reading::Measured { .. } => None,
+        })
+        .collect();
+    // Runs in which a metric can't be measured are not like the others: a slow one has made fewer
+    // requests. Without them the rest would look better than it is.
+    if let Some((reason, remedy)) = unmeasured.first() {
+        let (some, all) = (unmeasured.len(), readings().count());
+        return Some(match some == all {
+            true => unknown(*reason, *remedy),
+            false => unknown(format!("in {some} of {all} runs: {reason}"), *remedy),
         });
-        return Some(match why {
-            Some((reason, remedy)) => unknown(reason, remedy),
-            None => unknown(
-                "no run of one arm has a partner in the other",
-                "number the pairs alike in both arms, or compare them as stored",
-            ),
-        });
+    }
+    if base.is_empty() || head.is_empty() {
+        return Some(unknown(
+            "no run of one arm has a partner in the other",
+            "number the pairs alike in both arms, or compare them as stored",
+        ));
     }
     if base.iter().chain(head).any(|value| !value.is_finite()) {
         return Some(unknown(

@@ -6,11 +6,11 @@ use super::arms::{fingerprint_differences, pair_up};
 use super::comparison::{Comparison, Design};
 use super::metric::{Compared, compare_metric};
 use super::settings::Settings;
-use crate::harness::model::{Reading, Run};
+use crate::harness::model::Run;
 
-/// Compares every metric that both arms have. A metric that only one arm has, or that is measurable
-/// in no run of the other, is named in `only_in_base` or `only_in_head`; one that is measurable in
-/// neither is compared with an unknown estimate that says why. Nothing is left out silently.
+/// Compares every metric that both arms have. A metric that only one arm has is named in
+/// `only_in_base` or `only_in_head`; one that some run could not measure is compared with an unknown
+/// estimate that says why. Nothing is left out silently.
 ///
 /// Runs are taken as they are: whether they may be judged (`invalid`, `partial`, the fingerprint
 /// differences found here) is for the gate to say.
@@ -36,9 +36,10 @@ pub fn compare(base: &[Run], head: &[Run], settings: &Settings) -> Comparison {
         only_in_head: Vec::new(),
     };
     for name in names(base).union(&names(head)) {
-        match (presence(base, name), presence(head, name)) {
-            (Presence::Measured, Presence::Measured)
-            | (Presence::Unmeasurable, Presence::Unmeasurable) => {
+        match (has(base, name), has(head, name)) {
+            (true, false) => comparison.only_in_base.push((*name).to_owned()),
+            (false, true) => comparison.only_in_head.push((*name).to_owned()),
+            _ => {
                 let arms = Compared {
                     base,
                     head,
@@ -48,30 +49,14 @@ pub fn compare(base: &[Run], head: &[Run], settings: &Settings) -> Comparison {
                     .metrics
                     .push(compare_metric(name, &arms, settings));
             }
-            (base, head) if base > head => comparison.only_in_base.push((*name).to_owned()),
-            _ => comparison.only_in_head.push((*name).to_owned()),
         }
     }
     comparison
 }
 
-/// What an arm knows of a metric.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-enum Presence {
-    Absent,
-    Unmeasurable,
-    Measured,
-}
-
-fn presence(runs: &[Run], name: &str) -> Presence {
-    runs.iter()
-        .filter_map(|run| run.metric(name))
-        .map(|metric| match metric.reading {
-            Reading::Measured { .. } => Presence::Measured,
-            Reading::NotMeasurable { .. } => Presence::Unmeasurable,
-        })
-        .max()
-        .unwrap_or(Presence::Absent)
+/// Whether any run has the metric, measurable or not.
+fn has(runs: &[Run], name: &str) -> bool {
+    runs.iter().any(|run| run.metric(name).is_some())
 }
 
 fn names(runs: &[Run]) -> BTreeSet<&str> {

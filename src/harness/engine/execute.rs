@@ -33,6 +33,8 @@ pub struct SubjectEngine {
     environment: BTreeMap<String, String>,
     target_dir: Option<PathBuf>,
     benches: Vec<Built>,
+    /// Whether a run was made: from then on, a target that is gone is a result and no mistake.
+    has_run: bool,
 }
 
 /// Why a plan could not be executed.
@@ -87,6 +89,7 @@ impl SubjectEngine {
             environment,
             target_dir: None,
             benches: Vec::new(),
+            has_run: false,
         }
     }
 
@@ -216,7 +219,7 @@ impl SubjectEngine {
         if let Some(error) = measured.failed {
             let redactor = Redactor::new(&self.secrets(plan)?);
             executed.invalid.push(InvalidReason::BenchFailed {
-                message: redactor.redact(&error.to_string()).into_owned(),
+                message: process::clean(&error.to_string(), &redactor),
             });
         }
         Ok(())
@@ -304,11 +307,12 @@ impl Engine for SubjectEngine {
 
     async fn build(&mut self, plan: &Plan, observe: Observe<'_>) -> Result<(), ExecuteError> {
         process::build(&self.surroundings(plan)?, plan, observe).await?;
+        let redactor = Redactor::new(&self.secrets(plan)?);
         self.benches.clear();
         for bench in &plan.benches {
             let target_dir = self.target_dir.as_deref();
-            let built = bench::build(&self.exe, bench, &plan.root, target_dir, observe).await?;
-            self.benches.push(built);
+            let built = bench::build(&self.exe, bench, &plan.root, target_dir, &redactor, observe);
+            self.benches.push(built.await?);
         }
         Ok(())
     }
@@ -323,7 +327,14 @@ impl Engine for SubjectEngine {
         let mut executed = match plan.loads.is_empty() {
             true => self.run_benches(plan, stop, observe).await?,
             false => {
-                let mut executed = self.run_loads(plan, stop.clone(), observe).await?;
+                let mut executed = match self.run_loads(plan, stop.clone(), observe).await {
+                    Err(ExecuteError::Unreachable { url, cause }) if self.has_run => Executed {
+                        invalid: vec![InvalidReason::TargetUnreachable { url, cause }],
+                        partial: false,
+                        ..nothing_measured()
+                    },
+                    executed => executed?,
+                };
                 // What was cut short is not gone on with.
                 if executed.invalid.is_empty() && !executed.partial {
                     self.measure_benches(&mut executed, plan, stop, observe)
@@ -332,6 +343,7 @@ impl Engine for SubjectEngine {
                 executed
             }
         };
+        self.has_run = true;
         executed.metrics = metrics::metrics(plan, &executed.measurement);
         executed.duration_ns = nanoseconds(began.elapsed());
         Ok(executed)

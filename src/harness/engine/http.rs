@@ -3,6 +3,9 @@
 
 use std::error::Error;
 
+/// How Plimsoll introduces itself, to the load's requests too where a step has no other name for it.
+pub(crate) const USER_AGENT: &str = concat!("plimsoll/", env!("CARGO_PKG_VERSION"));
+
 /// A client that goes straight to where the URL points: a proxy from the environment or a redirect
 /// would answer in place of the subject.
 ///
@@ -12,7 +15,7 @@ pub(crate) fn client() -> Result<reqwest::Client, reqwest::Error> {
     reqwest::Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
-        .user_agent(concat!("plimsoll/", env!("CARGO_PKG_VERSION")))
+        .user_agent(USER_AGENT)
         .build()
 }
 

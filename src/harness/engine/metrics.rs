@@ -1,10 +1,13 @@
 //! Measurement → metrics: every number of the catalogue, from the measure phase only.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
+use super::cores::mean_cores;
+use super::thinned::mean;
 use crate::harness::model::{
-    BenchMeasurement, ErrorKind, LatencyHistogram, LoadMeasurement, Measurement, Metric, Outcome,
-    Phase, ProcessSample, ProcessSeries, Reading, RequestSeries,
+    BenchMeasurement, LatencyHistogram, LoadMeasurement, Measurement, Metric, Outcome, Phase,
+    ProcessSample, ProcessSeries, Reading, RequestSeries,
 };
 use crate::harness::scenario::Plan;
 use crate::harness::scenario::catalogue::{
@@ -17,10 +20,16 @@ const ROUNDING: f64 = 1e-6;
 
 /// Every metric of the plan, and one for each benchmark that was found, sorted by name.
 pub fn metrics(plan: &Plan, measurement: &Measurement) -> Vec<Metric> {
-    let measured = Measured::new(plan, measurement);
+    let measured = Measured::of(measurement);
     let mut metrics: Vec<Metric> = catalogue::all(plan)
         .into_iter()
-        .map(|spec| measured.metric(spec))
+        .map(|spec| {
+            let found = match &measured {
+                Some(measured) => measured.found(&spec.key),
+                None => Err(never_measured()),
+            };
+            finish(spec, found.map(|(value, count)| (vec![value], count)))
+        })
         .chain(measurement.benches.iter().map(bench))
         .collect();
     metrics.sort_by(|a, b| a.name.cmp(&b.name));
@@ -30,8 +39,8 @@ pub fn metrics(plan: &Plan, measurement: &Measurement) -> Vec<Metric> {
 /// A measurement, looked at through its measure phase.
 struct Measured<'a> {
     measurement: &'a Measurement,
-    start_ns: u64,
-    end_ns: u64,
+    /// The measure phase as it was, in ns from the start of the load; not empty.
+    phase_ns: Range<u64>,
     /// All requests of a load together, by load.
     loads: BTreeMap<&'a str, Together<'a>>,
 }
@@ -52,13 +61,13 @@ struct Missing {
 }
 
 impl<'a> Measured<'a> {
-    fn new(plan: &Plan, measurement: &'a Measurement) -> Self {
-        let phase = measurement
-            .phases
-            .iter()
-            .find(|span| span.phase == Phase::Measure);
-        let start_ns = phase.map_or(plan.phases.warmup_ns, |span| span.start_ns);
-        let end_ns = phase.map_or(plan.phases.measure_end_ns(), |span| span.end_ns);
+    /// `None` where the run ended before its measure phase: what did not begin has no rate of 0.
+    fn of(measurement: &'a Measurement) -> Option<Self> {
+        let mut spans = measurement.phases.iter();
+        let phase_ns = spans
+            .find(|span| span.phase == Phase::Measure)
+            .map(|span| span.start_ns..span.end_ns)
+            .filter(|phase_ns| !phase_ns.is_empty())?;
         let together = |load: &'a LoadMeasurement| {
             let mut together = Together {
                 load,
@@ -75,16 +84,15 @@ impl<'a> Measured<'a> {
             }
             (load.name.as_str(), together)
         };
-        Self {
+        Some(Self {
             measurement,
-            start_ns,
-            end_ns,
+            phase_ns,
             loads: measurement.loads.iter().map(together).collect(),
-        }
+        })
     }
 
-    fn metric(&self, spec: MetricSpec) -> Metric {
-        let found = match &spec.key {
+    fn found(&self, key: &MetricKey) -> Found {
+        match key {
             MetricKey::Load { load, what } => match self.loads.get(load.as_str()) {
                 Some(load) => self.of_load(load, *what),
                 None => Err(nothing_of("load", load)),
@@ -113,8 +121,7 @@ impl<'a> Measured<'a> {
             }
             MetricKey::Probe(name) => self.of_probe(name),
             MetricKey::Bench(id) => Err(nothing_of("benchmark", id)),
-        };
-        finish(spec, found.map(|(value, count)| (vec![value], count)))
+        }
     }
 
     fn of_load(&self, together: &Together<'_>, what: LoadMetric) -> Found {
@@ -128,7 +135,7 @@ impl<'a> Measured<'a> {
             LoadMetric::Response(stat) => self.latency(response, stat, "requests"),
             LoadMetric::Service(stat) => self.latency(service, stat, "requests"),
             LoadMetric::Iteration(stat) => self.latency(&load.iteration, stat, "iterations"),
-            LoadMetric::Rate => self.rate(response.count()),
+            LoadMetric::Rate => Ok(self.rate(response.count())),
             LoadMetric::Achieved => share(counts.completed, counts.offered, "iterations"),
             LoadMetric::ErrorRate => {
                 let failed = load.requests.iter().map(failed).sum();
@@ -137,7 +144,7 @@ impl<'a> Measured<'a> {
             LoadMetric::Dropped => Ok((counts.dropped as f64, counts.offered)),
             LoadMetric::BytesRate => {
                 let bytes: u64 = load.requests.iter().map(|s| s.bytes_received).sum();
-                let (per_second, _) = self.rate(bytes)?;
+                let (per_second, _) = self.rate(bytes);
                 Ok((per_second, response.count()))
             }
         }
@@ -150,7 +157,7 @@ impl<'a> Measured<'a> {
         match what {
             RequestMetric::Response(stat) => self.latency(response, stat, "requests"),
             RequestMetric::Service(stat) => self.latency(service, stat, "requests"),
-            RequestMetric::Rate => self.rate(response.count()),
+            RequestMetric::Rate => Ok(self.rate(response.count())),
             RequestMetric::ErrorRate => {
                 let failed = failed(series);
                 share(failed, failed + response.count(), "requests")
@@ -159,35 +166,39 @@ impl<'a> Measured<'a> {
     }
 
     fn of_process(&self, series: &ProcessSeries, what: ProcessMetric) -> Found {
-        let inside: Vec<&ProcessSample> = series
-            .samples
+        let samples = &series.samples;
+        let inside: Vec<&ProcessSample> = samples
             .iter()
             .filter(|sample| self.contains(sample.at_ns))
             .collect();
-        let mean = |value: &dyn Fn(&ProcessSample) -> f64| {
-            inside.iter().map(|sample| value(sample)).sum::<f64>() / inside.len() as f64
+        let max = |value: fn(&ProcessSample) -> u64| {
+            let most = inside.iter().map(|sample| value(sample)).max()?;
+            Some((most as f64, inside.len() as u64))
         };
-        let max = |value: &dyn Fn(&ProcessSample) -> u64| {
-            inside.iter().map(|sample| value(sample)).max().unwrap_or(0) as f64
+        let found = match what {
+            // The other values are those of the moment; this one is of the time before it.
+            ProcessMetric::CpuMean => {
+                let looks = samples
+                    .iter()
+                    .map(|sample| (sample.at_ns, sample.cpu_cores));
+                mean_cores(looks, self.phase_ns.clone())
+            }
+            ProcessMetric::RssMean => (!inside.is_empty()).then(|| {
+                let bytes = inside.iter().map(|sample| sample.rss_bytes as f64);
+                (mean(bytes), inside.len() as u64)
+            }),
+            ProcessMetric::RssMax => max(|sample| sample.rss_bytes),
+            ProcessMetric::ThreadsMax => max(|sample| sample.threads),
+            ProcessMetric::FdsMax => max(|sample| sample.fds),
         };
-        if inside.is_empty() {
-            return Err(Missing {
-                reason: format!(
-                    "the process `{}` was not looked at in the measure phase",
-                    series.name
-                ),
-                remedy: "it is looked at once a second: measure for at least 2s".to_owned(),
-                observations: 0,
-            });
-        }
-        let value = match what {
-            ProcessMetric::CpuMean => mean(&|sample| sample.cpu_cores),
-            ProcessMetric::RssMean => mean(&|sample| sample.rss_bytes as f64),
-            ProcessMetric::RssMax => max(&|sample| sample.rss_bytes),
-            ProcessMetric::ThreadsMax => max(&|sample| sample.threads),
-            ProcessMetric::FdsMax => max(&|sample| sample.fds),
-        };
-        Ok((value, inside.len() as u64))
+        found.ok_or_else(|| Missing {
+            reason: format!(
+                "the process `{}` was not looked at in the measure phase",
+                series.name
+            ),
+            remedy: "it is looked at once a second: measure for at least 2s".to_owned(),
+            observations: 0,
+        })
     }
 
     fn of_probe(&self, name: &str) -> Found {
@@ -244,25 +255,17 @@ impl<'a> Measured<'a> {
         }
     }
 
-    fn rate(&self, count: u64) -> Found {
-        let seconds = self.seconds();
-        if seconds > 0.0 {
-            Ok((count as f64 / seconds, count))
-        } else {
-            Err(Missing {
-                reason: "the run ended before its measure phase".to_owned(),
-                remedy: "let it run to its end".to_owned(),
-                observations: 0,
-            })
-        }
+    fn rate(&self, count: u64) -> (f64, u64) {
+        (count as f64 / self.seconds(), count)
     }
 
     fn seconds(&self) -> f64 {
-        self.end_ns.saturating_sub(self.start_ns) as f64 / 1e9
+        (self.phase_ns.end - self.phase_ns.start) as f64 / 1e9
     }
 
     fn contains(&self, at_ns: i64) -> bool {
-        u64::try_from(at_ns).is_ok_and(|at_ns| (self.start_ns..=self.end_ns).contains(&at_ns))
+        let Range { start, end } = self.phase_ns;
+        u64::try_from(at_ns).is_ok_and(|at_ns| (start..=end).contains(&at_ns))
     }
 }
 
@@ -280,13 +283,10 @@ fn bench(bench: &BenchMeasurement) -> Metric {
     finish(spec, Ok((points, observations)))
 }
 
-/// Requests that were not in order. One that the end of the run cut off was neither.
+/// Requests that were not in order. One that the end of the drain cut off is one of them: a server
+/// that hangs answers none of those that wait for it at the end.
 fn failed(series: &RequestSeries) -> u64 {
-    let errors = series.errors.iter();
-    errors
-        .filter(|(kind, _)| **kind != ErrorKind::Cancelled)
-        .map(|(_, tally)| tally.count)
-        .sum()
+    series.errors.values().map(|tally| tally.count).sum()
 }
 
 fn share(part: u64, whole: u64, what: &str) -> Found {
@@ -300,6 +300,14 @@ fn none_in_order(what: &str) -> Missing {
     Missing {
         reason: format!("no {what} were in order in the measure phase"),
         remedy: "see the errors of the load".to_owned(),
+        observations: 0,
+    }
+}
+
+fn never_measured() -> Missing {
+    Missing {
+        reason: "the run ended before its measure phase".to_owned(),
+        remedy: "let it run to its end".to_owned(),
         observations: 0,
     }
 }
@@ -349,8 +357,8 @@ mod tests {
 
     use super::*;
     use crate::harness::model::{
-        ArrivalModel, BenchInvocation, Counts, Direction, ErrorTally, GeneratorHealth, PhaseSpan,
-        ProbePoint, ProbeSeries, Sampling, Unit,
+        ArrivalModel, BenchInvocation, Counts, Direction, ErrorKind, ErrorTally, GeneratorHealth,
+        PhaseSpan, ProbePoint, ProbeSeries, Sampling, Unit,
     };
     use crate::harness::scenario::{
         Arrivals, BenchPlan, CheckPlan, CommandPlan, FlowPlan, GeneratorLimits, LoadPlan,
@@ -518,7 +526,13 @@ mod tests {
             loads: vec![load],
             processes: vec![ProcessSeries {
                 name: "service".into(),
-                samples: vec![sample(-1, 99), sample(2, 1), sample(7, 3), sample(13, 99)],
+                samples: vec![
+                    sample(-1, 99),
+                    sample(2, 1),
+                    sample(3, 5),
+                    sample(4, 3),
+                    sample(21, 99),
+                ],
             }],
             probes: vec![ProbeSeries {
                 name: "hits".into(),
@@ -566,21 +580,47 @@ mod tests {
         check("load.reads.max", 2000e6, 2500);
         check("load.reads.rate", 250.0, 2500);
         check("load.reads.achieved", 0.95, 1000);
-        check("load.reads.error_rate", 100.0 / 2600.0, 2600);
+        // The seven that the end of the run cut off are failed ones.
+        check("load.reads.error_rate", 107.0 / 2607.0, 2607);
         check("load.reads.dropped", 10.0, 1000);
         check("load.reads.bytes_rate", 1000.0, 2500);
         check("load.reads.iteration.mean", 25.5e6, 50);
         check("load.reads.request.list.service.p95", 1900e6, 2000);
-        check("load.reads.request.list.error_rate", 10.0 / 2010.0, 2010);
+        check("load.reads.request.list.error_rate", 17.0 / 2017.0, 2017);
         check("load.reads.request.<b>one.two</b>.rate", 50.0, 500);
-        check("process.service.cpu_mean", 2.0, 2);
-        check("process.service.rss_mean", 200.0, 2);
-        check("process.service.rss_max", 300.0, 2);
-        check("process.service.threads_max", 3.0, 2);
+        // The look at second 2, the start of the phase, tells of the second before it.
+        check("process.service.cpu_mean", 4.0, 2);
+        check("process.service.rss_mean", 300.0, 3);
+        check("process.service.rss_max", 500.0, 3);
+        check("process.service.threads_max", 5.0, 3);
         check("probe.hits", 0.75, 1);
         check("bench.cache/get", 6.0, 20);
         let bench = found.iter().find(|metric| metric.name == "bench.cache/get");
         assert_eq!(bench.unwrap().values(), [5.0, 7.0]);
+    }
+
+    #[test]
+    fn a_run_that_ended_in_its_warm_up_measured_nothing() {
+        let mut stopped = measurement();
+        stopped.phases = vec![PhaseSpan {
+            phase: Phase::Warmup,
+            start_ns: 0,
+            end_ns: S,
+        }];
+        stopped.loads[0].requests.iter_mut().for_each(|series| {
+            series.response.clear();
+            series.bytes_received = 0;
+        });
+        stopped.benches.clear();
+        for metric in metrics(&plan(), &stopped) {
+            let Reading::NotMeasurable { reason, .. } = &metric.reading else {
+                panic!("{metric:?}");
+            };
+            assert_eq!(
+                reason, "the run ended before its measure phase",
+                "{metric:?}"
+            );
+        }
     }
 
     #[test]

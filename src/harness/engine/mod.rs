@@ -3,6 +3,7 @@
 mod progress;
 mod flag;
 mod thinned;
+mod cores;
 mod secrets;
 mod redact;
 mod http;

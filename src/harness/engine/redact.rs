@@ -9,8 +9,8 @@ use regex::{Captures, Regex};
 /// A line of a secret that spans several is only looked for by itself from this length on; `-----`
 /// or an empty line is no secret.
 const MIN_LINE_BYTES: usize = 8;
-/// RFC 3986 calls these unreserved: a URL shows them as they are.
-const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
+/// RFC 3986 calls these unreserved: a value keeps them, and nothing else, in a URL and in a form.
+pub(super) const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')

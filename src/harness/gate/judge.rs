@@ -28,6 +28,10 @@ pub fn judge(policy: &Policy, evidence: &Evidence<'_>) -> Verdict {
     let metrics = evidence
         .comparison
         .map_or_else(Vec::new, |comparison| metrics(policy, comparison));
+    let metrics: Vec<MetricVerdict> = metrics
+        .into_iter()
+        .map(|metric| policy.waivers.apply(metric))
+        .collect();
 
     let invalid = invalid(evidence);
     if !invalid.is_empty() {
@@ -95,6 +99,7 @@ fn verdict(
         metrics,
         limits,
         comparison: evidence.comparison.cloned(),
+        anchors: Vec::new(),
     }
 }
 
@@ -127,6 +132,7 @@ fn withheld(metric: MetricVerdict) -> MetricVerdict {
     MetricVerdict {
         verdict: MetricOutcome::NotMeasurable,
         note: Some("not judged: the measurement is invalid".into()),
+        waiver: None,
         ..metric
     }
 }
@@ -178,6 +184,7 @@ fn of_metric(verdict: &MetricVerdict, evidence: &Evidence<'_>) -> Option<(Outcom
         MetricOutcome::Regressed => (Outcome::Fail, Reason::Regressed { metric }),
         MetricOutcome::Inconclusive => (Outcome::Inconclusive, Reason::Inconclusive { metric }),
         MetricOutcome::Improved => (Outcome::Pass, Reason::Improved { metric }),
+        MetricOutcome::Waived => (Outcome::Pass, Reason::Waived { metric }),
         MetricOutcome::NotMeasurable if is_hopeless(&metric, evidence.head) => {
             (Outcome::Fail, Reason::NothingInOrder { metric })
         }
@@ -192,7 +199,7 @@ fn of_metric(verdict: &MetricVerdict, evidence: &Evidence<'_>) -> Option<(Outcom
                 },
             )
         }
-        MetricOutcome::Unchanged | MetricOutcome::Waived => return None,
+        MetricOutcome::Unchanged => return None,
     })
 }
 
@@ -282,6 +289,7 @@ fn warnings(policy: &Policy, evidence: &Evidence<'_>, metrics: &[MetricVerdict])
     let Some(comparison) = evidence.comparison else {
         return warnings;
     };
+    warnings.extend(policy.waivers.warnings(policy, comparison, metrics));
     for (arm, runs, compared) in [
         ("base", evidence.base, &comparison.base_runs),
         ("head", evidence.head, &comparison.head_runs),

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use super::policy::Policy;
 use super::verdict::LimitVerdict;
 use crate::harness::model::{Metric, Reading, Run, Unit, median, path};
-use crate::harness::scenario::{GatePlan, catalogue};
+use crate::harness::scenario::GatePlan;
 
 /// A limit, and why it could not be judged where it could not.
 pub(super) struct Judged {
@@ -43,7 +43,7 @@ pub(super) fn limits(policy: &Policy, head: &[Run]) -> Vec<Judged> {
     for (gate, is_implied) in stated.chain(implied.map(|gate| (gate, true))) {
         let mut matching = names
             .iter()
-            .filter(|name| catalogue::matches(&gate.metric, name))
+            .filter(|name| policy.finds(&gate, name))
             .peekable();
         if matching.peek().is_none() {
             judged.push(judge(&gate, is_implied, &gate.metric, head));
@@ -100,15 +100,16 @@ fn judge(gate: &GatePlan, is_implied: bool, name: &str, head: &[Run]) -> Judged 
         high: values.iter().copied().max_by(f64::total_cmp),
         n: u32::try_from(values.len()).unwrap_or(u32::MAX),
         holds: match value {
-            Some(value) => Some(
-                gate.max.is_none_or(|max| value <= max) && gate.min.is_none_or(|min| value >= min),
-            ),
+            Some(value) if !is_within(value, gate) => Some(false),
+            // Runs that could not measure it are not like the others: a slow one has made fewer
+            // requests.
+            Some(_) => unmeasured(&metrics).next().is_none().then_some(true),
             None => is_hopeless.then_some(false),
         },
     };
     Judged {
+        unknown: (limit.holds.is_none() || value.is_none()).then(|| why(&metrics)),
         limit,
-        unknown: value.is_none().then(|| why(&metrics)),
         is_hopeless,
         observations: metrics
             .iter()
@@ -128,15 +129,23 @@ fn failed_share(metrics: &[&Metric]) -> Option<f64> {
     (requests > 0.0).then(|| failed / requests)
 }
 
-fn why(metrics: &[&Metric]) -> Unknown {
-    let reading = metrics.iter().find_map(|metric| match &metric.reading {
+fn is_within(value: f64, gate: &GatePlan) -> bool {
+    gate.max.is_none_or(|max| value <= max) && gate.min.is_none_or(|min| value >= min)
+}
+
+/// Why each run that could not measure it could not.
+fn unmeasured(metrics: &[&Metric]) -> impl Iterator<Item = Unknown> {
+    metrics.iter().filter_map(|metric| match &metric.reading {
         Reading::NotMeasurable { reason, remedy } => Some(Unknown {
             reason: reason.clone(),
             remedy: remedy.clone(),
         }),
         Reading::Measured { .. } => None,
-    });
-    reading.unwrap_or_else(|| Unknown {
+    })
+}
+
+fn why(metrics: &[&Metric]) -> Unknown {
+    unmeasured(metrics).next().unwrap_or_else(|| Unknown {
         reason: "no run has this metric".into(),
         remedy: "check its name with `plimsoll list`, and that the subject exposes it".into(),
     })

@@ -82,6 +82,7 @@ fn judge(
             Estimate::Known(_) => None,
             Estimate::Unknown { reason, remedy } => Some(format!("{reason}: {remedy}")),
         },
+        waiver: None,
     }
 }
 

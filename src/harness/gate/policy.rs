@@ -1,8 +1,11 @@
 //! What is judged, and how strictly: the part of a scenario that must come from the base revision.
 
+use super::waiver::Waivers;
+use std::collections::BTreeSet;
+
 use crate::harness::model::Unit;
 use crate::harness::scenario::catalogue::{self, LoadMetric};
-use crate::harness::scenario::{Arrivals, GatePlan, LoadPlan, Plan};
+use crate::harness::scenario::{Arrivals, GatePlan, LoadPlan, Plan, out_of_reach};
 
 /// The margin against which metrics are shown that no gate gives one: 5 %.
 pub const DEFAULT_MARGIN: f64 = 0.05;
@@ -23,9 +26,14 @@ pub struct Policy {
     pub gates: Vec<GatePlan>,
     /// Limits that the scenario doesn't state and that hold all the same, after those of `gates`.
     pub implied: Vec<GatePlan>,
+    /// Metrics that a pattern among the gates finds although the scenario makes too few requests for
+    /// them: shown, not judged.
+    pub out_of_reach: BTreeSet<String>,
     /// Loads with an open model, by name: what they offer is fixed, so their throughput is judged as
     /// the achieved share of it.
     pub open_loads: Vec<String>,
+    /// The exceptions to its margins, as of today.
+    pub waivers: Waivers,
     /// A metric has regressed only if even its lower bound lies beyond the margin (L > δ).
     pub beyond_margin: bool,
     /// Inconclusive fails (`--strict`).
@@ -49,6 +57,11 @@ impl Policy {
                 .iter()
                 .filter_map(|load| error_cap(plan, load))
                 .collect(),
+            out_of_reach: plan
+                .gates
+                .iter()
+                .flat_map(|gate| out_of_reach(plan, gate))
+                .collect(),
             open_loads: open.map(|load| load.name.clone()).collect(),
             ..Self::default()
         }
@@ -60,8 +73,14 @@ impl Policy {
         let with_margin = || self.gates.iter().filter(|gate| gate.regress.is_some());
         with_margin()
             .find(|gate| gate.metric == metric)
-            .or_else(|| with_margin().find(|gate| catalogue::matches(&gate.metric, metric)))
+            .or_else(|| with_margin().find(|gate| self.finds(gate, metric)))
             .and_then(|gate| gate.regress)
+    }
+
+    /// Whether a gate is on the metric.
+    pub(super) fn finds(&self, gate: &GatePlan, metric: &str) -> bool {
+        gate.metric == metric
+            || (catalogue::matches(&gate.metric, metric) && !self.out_of_reach.contains(metric))
     }
 
     /// The limits that margins on the rates of open loads imply: such a rate follows the offered one

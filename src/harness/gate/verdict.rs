@@ -1,8 +1,11 @@
 //! A verdict: what the gate says, and why. Serialised, it is `plimsoll.verdict/1`.
 
+use jiff::civil::Date;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::anchor::AnchorVerdict;
+use super::waiver::AppliedWaiver;
 use crate::harness::compare::Comparison;
 use crate::harness::model::{Direction, InvalidReason, Unit};
 
@@ -30,6 +33,9 @@ pub struct Verdict {
     pub limits: Vec<LimitVerdict>,
     /// What the metrics were judged from; `None` where there was no base.
     pub comparison: Option<Comparison>,
+    /// The anchors that the head was held against as well. They decide nothing.
+    #[serde(default)]
+    pub anchors: Vec<AnchorVerdict>,
 }
 
 /// The verdict in one word. The order is that of precedence: the worst decides.
@@ -108,6 +114,11 @@ pub enum Reason {
         /// The arm that has it.
         arm: crate::harness::model::Arm,
     },
+    /// A gating metric regressed by no more than a waiver allows; details in `metrics`.
+    Waived {
+        /// The metric.
+        metric: String,
+    },
     /// There is no base to compare with.
     NoBaseline,
     /// A gating metric improved beyond its margin: said, because it makes the baseline stale.
@@ -137,6 +148,26 @@ pub enum Warning {
     Advisory {
         /// The metric.
         metric: String,
+    },
+    /// A waiver has expired, and nothing that it is on has regressed.
+    WaiverExpired {
+        /// The metric, as the waiver names it.
+        metric: String,
+        /// The last day on which it held.
+        #[schemars(with = "String", extend("format" = "date"))]
+        expires: Date,
+    },
+    /// A waiver is on no metric that has a margin.
+    WaiverUnmatched {
+        /// The metric, as the waiver names it.
+        metric: String,
+    },
+    /// A metric got worse than an anchor by at least its margin, although not in one step.
+    Crept {
+        /// The metric.
+        metric: String,
+        /// The anchor.
+        anchor: String,
     },
     /// Anything else worth a line.
     Note {
@@ -188,6 +219,9 @@ pub struct MetricVerdict {
     pub n_head: u32,
     /// Why there is no verdict, where there is none.
     pub note: Option<String>,
+    /// The waiver on it, where it regressed: whether or not it helped.
+    #[serde(default)]
+    pub waiver: Option<AppliedWaiver>,
 }
 
 /// The verdict on one metric in one word.

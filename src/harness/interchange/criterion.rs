@@ -18,7 +18,7 @@ use super::file::reading;
 use super::format::Format;
 use super::imported::{Imported, ImportedRun};
 use super::metric::measured;
-use crate::harness::model::{BenchInvocation, Direction, Sampling, Unit, path::BENCH};
+use crate::harness::model::{BenchInvocation, Direction, Sampling, Unit, median, path::BENCH};
 
 /// A larger file is refused: a hundred samples are some two kilobytes.
 const MAX_FILE_BYTES: u64 = 16 << 20;
@@ -186,17 +186,11 @@ fn slope(iterations: &[f64], times_ns: &[f64]) -> f64 {
     xy / xx
 }
 
-/// The median over the samples of the time of one iteration.
+/// The median over the samples of the time of one iteration; not a number for no samples.
 fn median_per_iteration(iterations: &[f64], times_ns: &[f64]) -> f64 {
     let pairs = iterations.iter().zip(times_ns);
-    let mut each: Vec<f64> = pairs.map(|(x, y)| y / x).collect();
-    each.sort_by(f64::total_cmp);
-    let middle = each.len() / 2;
-    if each.len() % 2 == 1 {
-        each[middle]
-    } else {
-        (each[middle - 1] + each[middle]) / 2.0
-    }
+    let each: Vec<f64> = pairs.map(|(x, y)| y / x).collect();
+    median(&each).unwrap_or(f64::NAN)
 }
 
 /// The `new` folders of the benchmarks. A benchmark may itself be called `new`; its folder then

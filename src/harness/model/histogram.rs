@@ -101,14 +101,6 @@ impl LatencyHistogram {
         }
     }
 
-    /// Forgets everything and keeps the memory.
-    pub fn reset(&mut self) {
-        match &mut self.0 {
-            Form::Open(histogram) => histogram.reset(),
-            form => *form = Form::Empty,
-        }
-    }
-
     /// Gives up the memory of the counters until the next [`record`](Self::record) or
     /// [`merge`](Self::merge). Reading stays possible, but decodes each time.
     pub fn pack(&mut self) {

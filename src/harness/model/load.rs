@@ -51,6 +51,9 @@ pub enum Outcome {
 pub enum ErrorKind {
     /// No connection: refused, unreachable, name not resolved.
     Connect,
+    /// No connection, because the generator had no file or port left for it: that says nothing
+    /// against the target, and makes the run invalid.
+    Exhausted,
     /// The connection was closed or reset before the answer was whole.
     Closed,
     /// The step's timeout passed.
@@ -67,7 +70,7 @@ pub enum ErrorKind {
     Extract,
     /// The request could not be built from its template.
     Template,
-    /// The run ended while the request was in flight.
+    /// The drain ended while the request was in flight.
     Cancelled,
 }
 

@@ -175,6 +175,15 @@ pub enum InvalidReason {
         /// Cores that it may use.
         cores: f64,
     },
+    /// The generator had no file or port left for a connection.
+    GeneratorExhausted {
+        /// The load.
+        load: String,
+        /// Requests in the measure phase that it could not send.
+        failures: u64,
+        /// What the system said to the first of them.
+        message: String,
+    },
     /// The generator ended before its time.
     GeneratorFailed {
         /// The load.
@@ -198,6 +207,14 @@ pub enum InvalidReason {
         at_ns: i64,
         /// The last lines of its output.
         output: String,
+    },
+    /// The target, a server that the scenario doesn't start, was gone at the start of a later run of
+    /// the session.
+    TargetUnreachable {
+        /// The target's URL.
+        url: String,
+        /// What came instead of an answer.
+        cause: String,
     },
     /// The loads ended without one iteration in the measure phase.
     NothingMeasured {

@@ -42,7 +42,7 @@ pub(crate) struct RequestSummary {
     pub(crate) response: LatencyHistogram,
     /// Service times of the requests in order, in ns.
     pub(crate) service: LatencyHistogram,
-    /// How many failed, without those that the end of the run cut off.
+    /// How many failed; those that the end of the drain cut off are among them.
     pub(crate) failed: u64,
     /// By kind, with an example.
     pub(crate) errors: BTreeMap<ErrorKind, ErrorTally>,
@@ -161,11 +161,7 @@ fn add(summary: &mut LoadSummary, load: &LoadMeasurement, measured_ns: u64) {
         request.service.pack();
         request.bytes_received += series.bytes_received;
         for (kind, tally) in &series.errors {
-            // As in the error rate: a request that the end of the run cut off was not answered
-            // wrongly.
-            if *kind != ErrorKind::Cancelled {
-                request.failed += tally.count;
-            }
+            request.failed += tally.count;
             let known = request.errors.entry(*kind).or_default();
             known.count += tally.count;
             if known.example.is_empty() {

@@ -10,12 +10,14 @@
 pub mod format;
 pub mod text;
 pub mod words;
+pub mod markdown;
 mod input;
 mod load;
 pub mod history;
 pub mod calibration;
 pub mod terminal;
 pub mod json;
+pub mod renewal;
 mod plots;
 pub mod html;
 

@@ -3,12 +3,14 @@
 
 use crate::harness::compare::Design;
 use crate::harness::gate::{
-    LimitVerdict, MetricOutcome, MetricVerdict, Outcome, Reason, Verdict, Warning,
+    AppliedWaiver, LimitVerdict, MetricOutcome, MetricVerdict, Outcome, Reason, Standing, Verdict,
+    Warning,
 };
 use crate::harness::model::{
     Arm, Direction, ErrorKind, FingerprintDifference, InvalidReason, Phase, Unit,
 };
 use crate::harness::scenario::DEFAULT_RUNS;
+use crate::harness::scenario::waivers::WAIVERS_FILE;
 
 use super::format;
 use super::text::{self, MAX_SHOWN_CHARS};
@@ -207,6 +209,7 @@ pub fn reason(reason: &Reason, verdict: &Verdict) -> Spoken {
             format!("only the {} has {}", arm_name(*arm), name(metric)),
             "If it was renamed or removed on purpose, change the gate and save a new baseline",
         ),
+        Reason::Waived { metric } => waived(metric, verdict),
         Reason::NoBaseline => Spoken::new(
             "there is no base to compare with",
             saving("Measure the base here"),
@@ -248,7 +251,47 @@ pub fn warning(warning: &Warning, verdict: &Verdict) -> Spoken {
                 false => saving("Measure the base in more sessions"),
             },
         ),
+        Warning::WaiverExpired { metric, expires } => Spoken::new(
+            format!(
+                "the waiver on {} expired on {expires}, and nothing needs it any more",
+                name(metric)
+            ),
+            format!("Remove it from `{WAIVERS_FILE}`"),
+        ),
+        Warning::WaiverUnmatched { metric } => Spoken::new(
+            format!(
+                "the waiver on {} is on no metric that has a margin",
+                name(metric)
+            ),
+            format!("Correct its metric in `{WAIVERS_FILE}`, or remove it; limits can't be waived"),
+        ),
+        Warning::Crept { metric, anchor } => Spoken::new(
+            format!(
+                "{} has crept: it is worse than at anchor {} by its margin or more, although not in one step",
+                name(metric),
+                name(anchor)
+            ),
+            "Look at what was accepted since then; if it is meant to stay, pin a new anchor with `plimsoll baseline pin`",
+        ),
         Warning::Note { text } => Spoken::new(text::shown(text, 600), ""),
+    }
+}
+
+/// The waiver on a metric that has regressed, as a clause.
+pub fn waiver(metric: &MetricVerdict, waiver: &AppliedWaiver) -> String {
+    let allowed = margin_of(metric, waiver.allow);
+    let reason = text::shown(&waiver.reason, MAX_SHOWN_CHARS);
+    let expires = waiver.expires;
+    match waiver.standing {
+        Standing::Holds => {
+            format!("a waiver allows up to {allowed} until {expires}: {reason}")
+        }
+        Standing::Exceeded => {
+            format!("its waiver allows only {allowed} (until {expires}: {reason})")
+        }
+        Standing::Expired => {
+            format!("its waiver of {allowed} expired on {expires} (it was: {reason})")
+        }
     }
 }
 
@@ -297,6 +340,21 @@ pub fn invalid(reason: &InvalidReason) -> Spoken {
             ),
             "Lower the rate, or give the generator more cores",
         ),
+        InvalidReason::GeneratorExhausted {
+            load,
+            failures,
+            message,
+        } => Spoken {
+            detail: text::block(message),
+            ..Spoken::new(
+                format!(
+                    "the generator of load {} had no file or port left for {}",
+                    name(load),
+                    format::counted(*failures, "request"),
+                ),
+                "Raise the hard limit on open files (`ulimit -Hn` shows it), or let fewer users wait at once: lower `max_in_flight` or `users`. Ports run out where the target closes each connection: let it keep them open",
+            )
+        },
         InvalidReason::GeneratorFailed { load, message } => Spoken {
             detail: text::block(message),
             ..Spoken::new(
@@ -328,6 +386,14 @@ pub fn invalid(reason: &InvalidReason) -> Spoken {
                 "Its last lines say why; no fault of the scenario stopped it",
             )
         },
+        InvalidReason::TargetUnreachable { url, cause } => Spoken::new(
+            format!(
+                "nothing answers at the target {} any more: {}",
+                text::shown(url, MAX_SHOWN_CHARS),
+                text::shown(cause, MAX_SHOWN_CHARS),
+            ),
+            "It was there for an earlier run of this session: its own log says why it ended. Start it, and run again",
+        ),
         InvalidReason::NothingMeasured { load } => Spoken::new(
             format!(
                 "load {} ended without one iteration in the measure phase",
@@ -379,6 +445,7 @@ pub fn phase(phase: Phase) -> &'static str {
 pub fn error_kind(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::Connect => "no connection",
+        ErrorKind::Exhausted => "the generator's own limit",
         ErrorKind::Closed => "connection closed early",
         ErrorKind::Timeout => "timeout",
         ErrorKind::Protocol => "not proper HTTP",
@@ -441,13 +508,19 @@ pub fn capitalised(sentence: &str) -> String {
 
 fn passed(verdict: &Verdict) -> String {
     let gated = verdict.metrics.iter().filter(|metric| metric.gating);
-    let (mut metrics, mut improved) = (0, 0);
+    let (mut metrics, mut improved, mut waived) = (0, 0, 0);
     for metric in gated {
         metrics += 1;
         improved += u64::from(metric.verdict == MetricOutcome::Improved);
+        waived += u64::from(metric.verdict == MetricOutcome::Waived);
     }
     let margins = match (metrics, improved) {
         (0, _) => None,
+        (n, _) if waived > 0 => Some(format!(
+            "{} of {} got worse, which is waived",
+            format::count(waived),
+            format::counted(n, "compared metric")
+        )),
         (1, 0) => Some("the one compared metric did not get worse".to_owned()),
         (n, 0) => Some(format!(
             "none of {} compared metrics got worse",
@@ -501,6 +574,7 @@ fn weight(reason: &Reason, outcome: Outcome) -> Weight {
         }
         Reason::OneArmOnly { arm, .. } => *arm == Arm::Base && outcome == Outcome::Inconclusive,
         Reason::NoBaseline => outcome == Outcome::NoBaseline,
+        Reason::Waived { .. } => false,
         Reason::Improved { .. } => return Weight::Good,
     };
     if decides {
@@ -535,17 +609,47 @@ fn regressed(metric: &str, verdict: &Verdict) -> Spoken {
     let Some((judged, effect)) = known(metric, verdict) else {
         return Spoken::new(format!("{} got worse", name(metric)), next);
     };
+    let what = got_worse(judged, effect, verdict);
+    match &judged.waiver {
+        None => Spoken::new(what, next),
+        Some(applied) => Spoken::new(
+            format!("{what}; {}", waiver(judged, applied)),
+            format!(
+                "Find the change that did it; what is still accepted needs a new waiver in `{WAIVERS_FILE}`"
+            ),
+        ),
+    }
+}
+
+fn waived(metric: &str, verdict: &Verdict) -> Spoken {
+    let next = format!(
+        "Mend it before the waiver in `{WAIVERS_FILE}` expires, or save a new baseline with `plimsoll baseline save`"
+    );
+    let known = known(metric, verdict)
+        .and_then(|(judged, effect)| Some((judged, effect, judged.waiver.as_ref()?)));
+    let Some((judged, effect, applied)) = known else {
+        return Spoken::new(format!("{} got worse, which is waived", name(metric)), next);
+    };
     Spoken::new(
         format!(
-            "{} is {} {} than the base ({} {}; margin {})",
-            name(metric),
-            unsigned(judged, effect),
-            worse(judged),
-            interval_name(verdict),
-            interval_of(judged),
-            margin(judged),
+            "{}; {}",
+            got_worse(judged, effect, verdict),
+            waiver(judged, applied)
         ),
         next,
+    )
+}
+
+/// How much worse a metric is, as a clause.
+fn got_worse(judged: &MetricVerdict, effect: f64, verdict: &Verdict) -> String {
+    format!(
+        "{} is {} {} than the base ({} {}; margin {})",
+        name(&judged.name),
+        unsigned(judged, effect),
+        worse(judged),
+        interval_name(verdict),
+        interval_of(judged),
+        margin(judged),
     )
 }
 
@@ -679,6 +783,7 @@ mod tests {
             metrics: Vec::new(),
             limits: Vec::new(),
             comparison: None,
+            anchors: Vec::new(),
         }
     }
 

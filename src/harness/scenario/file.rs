@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
-use super::keys;
+use super::keys::{self, TableSpec};
 use super::plan::Plan;
 use super::problem::{Code, Problem, Problems};
 use super::structure;
@@ -84,27 +84,53 @@ pub fn load(file: &Path, variant: Option<&str>) -> Result<Plan, Rejection> {
 /// Whether a TOML file means to be a scenario: it has a key `schema`, however wrong the rest is.
 /// One that can't be read counts as a scenario, so that somebody says why.
 pub fn looks_like_one(file: &Path) -> bool {
-    read(file).map_or(true, |text| {
+    read(file, &REMEDIES).map_or(true, |text| {
         let (table, _) = DeTable::parse_recoverable(&text);
         table.get_ref().contains_key("schema")
     })
 }
 
+/// The root of the project that a scenario file belongs to: the nearest folder above it with a
+/// `.git`, `plimsoll.toml` or `Cargo.toml`, else its own folder.
+pub fn root_of(file: &Path) -> PathBuf {
+    place(file).root
+}
+
 fn read_and_parse(file: &Path) -> Result<(String, Scenario), Rejection> {
+    read_as(file, &REMEDIES, |text| parse(text, file))
+}
+
+/// What to do about a file of which nothing can be shown.
+pub(super) struct Remedies {
+    pub(super) unreadable: &'static str,
+    pub(super) too_large: &'static str,
+}
+
+const REMEDIES: Remedies = Remedies {
+    unreadable: "name a scenario file; the README shows one of ten lines",
+    too_large: "a scenario is written by hand; put data into a feed",
+};
+
+/// The text of a file and what `parse` makes of it.
+pub(super) fn read_as<T>(
+    file: &Path,
+    remedies: &Remedies,
+    parse: impl FnOnce(&str) -> Result<T, Vec<Problem>>,
+) -> Result<(String, T), Rejection> {
     let rejection = |text: &str, problems| Rejection {
         file: file.to_owned(),
         text: text.to_owned(),
         problems,
     };
-    let text = read(file).map_err(|problems| rejection("", problems))?;
-    match parse(&text, file) {
-        Ok(scenario) => Ok((text, scenario)),
+    let text = read(file, remedies).map_err(|problems| rejection("", problems))?;
+    match parse(&text) {
+        Ok(parsed) => Ok((text, parsed)),
         Err(problems) => Err(rejection(&text, problems)),
     }
 }
 
 /// The text of a file, or the one problem with it.
-fn read(file: &Path) -> Result<String, Vec<Problem>> {
+fn read(file: &Path, remedies: &Remedies) -> Result<String, Vec<Problem>> {
     let problem = |code: Code, message: String, help: &str| {
         let mut problems = Problems::new("");
         problems.report(code, 0..0, message, "").help(help);
@@ -119,14 +145,14 @@ fn read(file: &Path) -> Result<String, Vec<Problem>> {
         return Err(problem(
             Code::Unreadable,
             format!("the file can't be read: {error}"),
-            "name a scenario file; the README shows one of ten lines",
+            remedies.unreadable,
         ));
     }
     if bytes.len() > MAX_SCENARIO_BYTES {
         return Err(problem(
             Code::TooLarge,
             "the file is larger than 1 MiB".to_owned(),
-            "a scenario is written by hand; put data into a feed",
+            remedies.too_large,
         ));
     }
     String::from_utf8(bytes).map_err(|error| {
@@ -147,6 +173,19 @@ fn read(file: &Path) -> Result<String, Vec<Problem>> {
 /// # Errors
 /// Every problem of the text, in its order; at least one.
 pub fn parse(text: &str, path: &Path) -> Result<Scenario, Vec<Problem>> {
+    let (variants, plans) = parse_as(&keys::SCENARIO, text, |table, problems| {
+        validate::validate(table, &place(path), problems)
+    })?;
+    Ok(Scenario { variants, plans })
+}
+
+/// Looks at the form of a text, which is to be a table of the kind `spec`, and lets `mean` find out
+/// what it means, whether or not the form is in order.
+pub(super) fn parse_as<T>(
+    spec: &'static TableSpec,
+    text: &str,
+    mean: impl FnOnce(&DeTable<'_>, &mut Problems<'_>) -> T,
+) -> Result<T, Vec<Problem>> {
     let mut problems = Problems::new(text);
     let (table, errors) = DeTable::parse_recoverable(text);
     let table = table.get_ref();
@@ -155,14 +194,14 @@ pub fn parse(text: &str, path: &Path) -> Result<Scenario, Vec<Problem>> {
         problems.report(Code::Syntax, span, error.message(), "not TOML");
     }
     let is_toml = errors.is_empty();
-    structure::check(&keys::SCENARIO, table, 0..0, &mut problems);
-    let (variants, plans) = validate::validate(table, &place(path), &mut problems);
+    structure::check(spec, table, 0..0, &mut problems);
+    let meant = mean(table, &mut problems);
     let mut problems = problems.into_sorted();
     if !is_toml {
         forget_consequences(text, &mut problems);
     }
     if problems.is_empty() {
-        Ok(Scenario { variants, plans })
+        Ok(meant)
     } else {
         Err(problems)
     }

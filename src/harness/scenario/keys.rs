@@ -5,7 +5,7 @@
 use self::Presence::{Default, Optional, Required};
 use self::Rule::{AtLeastOne, AtMostOne, ExactlyOne, Together};
 use self::Shape::{
-    Any, Bool, Choice, Duration, Either, Integer, Json, Limit, List, Map, Name, Rate, Share,
+    Any, Bool, Choice, Date, Duration, Either, Integer, Json, Limit, List, Map, Name, Rate, Share,
     StatusText, Table, Text, TextMap,
 };
 use crate::harness::model::INVOCATIONS_NEEDED;
@@ -58,6 +58,8 @@ pub(crate) enum Shape {
     Share,
     /// `500ms`, `75%`, `512MiB`, `10`: the metric decides.
     Limit,
+    /// `2026-12-31`, without quotes.
+    Date,
     /// `2xx` or `200-299`.
     StatusText,
     /// A whole number, bounds included.
@@ -657,8 +659,8 @@ static PHASES: TableSpec = TableSpec {
         key(
             "drain",
             Duration,
-            Default("10s"),
-            "How long requests in flight at the end may take.",
+            Default("the longest `timeout` of a step"),
+            "How long requests in flight at the end may take; one that takes longer is a failed one.",
         ),
     ],
     rules: &[],
@@ -853,3 +855,62 @@ impl TableSpec {
         self.keys.iter().map(|key| key.name)
     }
 }
+
+/// The whole file of waivers.
+pub(crate) static WAIVERS: TableSpec = TableSpec {
+    name: "waivers",
+    description: "Reviewed exceptions to the margins of scenarios.",
+    keys: &[
+        key(
+            "schema",
+            Integer(1, i64::MAX),
+            Default("1"),
+            "The version of this format: 1.",
+        ),
+        key(
+            "waiver",
+            List(&Table(&WAIVER), 0, MANY),
+            Optional,
+            "The exceptions.",
+        ),
+    ],
+    rules: &[],
+};
+
+static WAIVER: TableSpec = TableSpec {
+    name: "waiver",
+    description: "A regression that is allowed for a time.",
+    keys: &[
+        key(
+            "scenario",
+            Text,
+            Required,
+            "The scenario's id: its name, or `NAME@VARIANT` for a variant that is not its first.",
+        ),
+        key(
+            "metric",
+            Text,
+            Required,
+            "The metric's path, such as `load.reads.p95`; a `*` stands for any text.",
+        ),
+        key(
+            "allow",
+            Share,
+            Required,
+            "The largest change that it allows: `8%`; for an error rate in percentage points.",
+        ),
+        key(
+            "reason",
+            Text,
+            Required,
+            "Why the change is accepted, for whoever meets it later.",
+        ),
+        key(
+            "expires",
+            Date,
+            Required,
+            "The last day on which it holds, in UTC: `2026-12-31`.",
+        ),
+    ],
+    rules: &[],
+};

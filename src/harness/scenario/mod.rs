@@ -19,12 +19,18 @@ mod structure;
 mod validate;
 mod hash;
 mod nearest;
+mod measurable;
 mod schema;
+pub mod waivers;
 
-pub use self::file::{MAX_SCENARIO_BYTES, Rejection, Scenario, check, load, looks_like_one, parse};
+pub use self::file::{
+    MAX_SCENARIO_BYTES, Rejection, Scenario, check, load, looks_like_one, parse, root_of,
+};
 pub(crate) use self::label::quoted;
+pub use self::measurable::out_of_reach;
 pub(crate) use self::nearest::nearest;
 pub use self::plan::*;
 pub use self::problem::{Code, Problem};
 pub use self::quantity::{duration_ns, parse_percent};
-pub use self::schema::schema;
+pub use self::schema::{schema, waivers_schema};
+pub use self::waivers::Waiver;

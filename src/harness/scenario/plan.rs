@@ -339,7 +339,7 @@ pub struct PhasePlan {
     pub measure_ns: u64,
     /// After measuring, under the same load.
     pub cooldown_ns: u64,
-    /// How long requests in flight at the end may take before they are cancelled.
+    /// How long requests in flight at the end may take before they are cancelled, which is a failure.
     pub drain_ns: u64,
 }
 

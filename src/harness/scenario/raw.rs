@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use jiff::civil::Date;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
@@ -117,6 +118,23 @@ pub(crate) fn integer_at(table: &DeTable<'_>, key: &str) -> Option<i64> {
 pub(crate) fn integer(value: &DeValue<'_>) -> Option<i64> {
     let number = value.as_integer()?;
     i64::from_str_radix(number.as_str(), number.radix()).ok()
+}
+
+/// A value as a day; `None` where it is none of the calendar, or has a time as well.
+pub(crate) fn date(value: &Value<'_>) -> Option<Date> {
+    match value.get_ref().as_datetime()? {
+        toml::value::Datetime {
+            date: Some(date),
+            time: None,
+            offset: None,
+        } => Date::new(
+            i16::try_from(date.year).ok()?,
+            i8::try_from(date.month).ok()?,
+            i8::try_from(date.day).ok()?,
+        )
+        .ok(),
+        _ => None,
+    }
 }
 
 /// A quantity that may be written as a text or as a plain number, as text.

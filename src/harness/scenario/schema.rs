@@ -1,5 +1,5 @@
-//! The JSON Schema of a scenario file, for editors: written from the same tables that the parser
-//! checks files against.
+//! The JSON Schemas of scenario files and waivers, for editors: written from the same tables that the
+//! parser checks files against.
 
 use serde_json::{Map, Value, json};
 
@@ -16,11 +16,20 @@ const STATUS: &str = "^([1-5]xx|[1-5][0-9]{2}(-[1-5][0-9]{2})?)$";
 /// knows; what only the whole file can tell (names, units of limits, templates) it leaves to
 /// `plimsoll check`.
 pub fn schema() -> Value {
+    document("Plimsoll scenario", &keys::SCENARIO)
+}
+
+/// The JSON Schema of the file of waivers, as [`schema`].
+pub fn waivers_schema() -> Value {
+    document("Plimsoll waivers", &keys::WAIVERS)
+}
+
+fn document(title: &str, spec: &'static TableSpec) -> Value {
     let mut definitions = Map::new();
-    let mut root = table(&keys::SCENARIO, &mut definitions);
+    let mut root = table(spec, &mut definitions);
     let head = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "Plimsoll scenario",
+        "title": title,
     });
     for (key, value) in head.as_object().into_iter().flatten() {
         root[key] = value.clone();
@@ -74,6 +83,7 @@ fn shape(of: &'static Shape, definitions: &mut Map<String, Value>) -> Value {
         Shape::Text => json!({ "type": "string" }),
         Shape::Name => json!({ "type": "string", "pattern": NAME }),
         Shape::Duration => json!({ "type": "string", "pattern": pattern(DURATION) }),
+        Shape::Date => json!({ "type": "string", "format": "date" }),
         Shape::Rate => json!({ "type": "string", "pattern": pattern(RATE) }),
         Shape::Share => json!({
             "anyOf": [

@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 use super::keys::{Rule, Shape, TableSpec};
 use super::problem::{Code, Problems};
 use super::quantity;
-use super::raw::{Value, entries, integer, number_text};
+use super::raw::{self, Value, entries, integer, number_text};
 
 /// No name is longer: names become parts of file names and of metric paths.
 const MAX_NAME: usize = 64;
@@ -191,6 +191,16 @@ fn check_value(shape: &'static Shape, key: &str, value: &Value<'_>, problems: &m
             let text = number_text(value).unwrap_or_default();
             quantity_problem(quantity::share(&text), key, &text, span, problems);
         }
+        (Shape::Date, DeValue::Datetime(_)) if raw::date(value).is_none() => {
+            problems
+                .report(
+                    Code::WrongType,
+                    span,
+                    format!("`{key}` takes a day of the calendar, without a time"),
+                    "not a day",
+                )
+                .help = example(shape).map(str::to_owned);
+        }
         (Shape::StatusText, DeValue::String(text)) if status_range(text).is_none() => {
             problems
                 .report(
@@ -272,6 +282,7 @@ fn check_value(shape: &'static Shape, key: &str, value: &Value<'_>, problems: &m
 fn accepts(shape: &Shape, value: &DeValue<'_>) -> bool {
     match shape {
         Shape::Text | Shape::Name | Shape::Duration | Shape::Rate => value.is_str(),
+        Shape::Date => value.is_datetime(),
         Shape::StatusText | Shape::Choice(_) => value.is_str(),
         Shape::Share | Shape::Limit => value.is_str() || value.is_integer() || value.is_float(),
         Shape::Integer(..) => value.is_integer(),
@@ -289,6 +300,7 @@ fn describe(shape: &Shape) -> String {
         Shape::Text | Shape::Name | Shape::StatusText | Shape::Choice(_) => "a text".to_owned(),
         Shape::Duration => "a duration".to_owned(),
         Shape::Rate => "a rate".to_owned(),
+        Shape::Date => "a date".to_owned(),
         Shape::Share => "a share".to_owned(),
         Shape::Limit => "a limit".to_owned(),
         Shape::Integer(..) => "a whole number".to_owned(),
@@ -305,6 +317,7 @@ fn example(shape: &Shape) -> Option<&'static str> {
     match shape {
         Shape::Duration => Some("write it with its unit: `\"500ms\"`, `\"30s\"`"),
         Shape::Rate => Some("write it with its unit: `\"500/s\"`, `\"30/min\"`"),
+        Shape::Date => Some("write it without quotes: `2026-12-31`"),
         Shape::Share => Some("write `\"5%\"` or `0.05`"),
         Shape::List(Shape::Table(_), ..) => Some("write `[[…]]` with two brackets, once an entry"),
         _ => None,
@@ -349,6 +362,7 @@ fn quantity_problem<T>(
 fn noun(spec: &TableSpec) -> String {
     match spec.name {
         "scenario" => "the scenario".to_owned(),
+        "waivers" => "the file of waivers".to_owned(),
         "open_stage" | "closed_stage" => "a stage".to_owned(),
         name => format!("`{name}`"),
     }

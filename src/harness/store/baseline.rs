@@ -40,11 +40,25 @@ pub struct Baseline {
     pub fingerprint: Fingerprint,
     /// Oldest first, at least one.
     pub sessions: Vec<BaselineSession>,
+    /// What is worse than in the baseline that it replaced, and why that was accepted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accepted: Vec<AcceptedDrift>,
     /// What A/A runs under this fingerprint said of its noise, if there were any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration: Option<Calibration>,
     /// The latencies of all its runs together, for display.
     pub loads: Vec<BaselineLoad>,
+}
+
+/// A metric that got worse, or was lost, from one baseline to the next, with somebody's word for it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AcceptedDrift {
+    /// Its path.
+    pub metric: String,
+    /// How much worse it got, as a fraction: .07 for 7 %; `None` where it is gone.
+    pub effect: Option<f64>,
+    /// Why that was accepted.
+    pub reason: String,
 }
 
 /// The runs of one sitting.
@@ -256,6 +270,7 @@ impl Baseline {
                 .iter()
                 .map(|runs| BaselineSession::from_runs(runs))
                 .collect::<Result<_, _>>()?,
+            accepted: Vec::new(),
             calibration: None,
             loads: merged_loads(&valid),
         })
@@ -356,15 +371,15 @@ impl Baseline {
             return Ok(None);
         }
         let baseline = Self::load(&path)?;
-        if baseline.scenario != scenario
-            || baseline.fingerprint.machine_id() != fingerprint.machine_id()
-        {
-            return Err(BaselineError::Inconsistent {
-                path,
-                what: "it is of another scenario or machine than its place says".to_owned(),
-            });
+        if !baseline.is_of(fingerprint, scenario) {
+            return Err(BaselineError::misplaced(path));
         }
         Ok(Some(baseline))
+    }
+
+    /// Whether it may lie where the baseline of `scenario` on that machine does.
+    pub(super) fn is_of(&self, fingerprint: &Fingerprint, scenario: &str) -> bool {
+        self.scenario == scenario && self.fingerprint.machine_id() == fingerprint.machine_id()
     }
 
     /// Reads a baseline file.
@@ -461,6 +476,16 @@ impl Baseline {
             .iter()
             .find_map(of_session)
             .or_else(|| calibration?.contradiction())
+    }
+}
+
+impl BaselineError {
+    /// The file at `path` is in order, but not there.
+    pub(super) fn misplaced(path: PathBuf) -> Self {
+        Self::Inconsistent {
+            path,
+            what: "it is of another scenario or machine than its place says".to_owned(),
+        }
     }
 }
 
@@ -577,7 +602,8 @@ pub(super) fn shorten(value: f64) -> f64 {
     format!("{value:.digits$e}").parse().unwrap_or(value)
 }
 
-fn folder(path: &Path) -> Result<Vec<PathBuf>, BaselineError> {
+/// What a folder holds; nothing where there is no such folder.
+pub(super) fn folder(path: &Path) -> Result<Vec<PathBuf>, BaselineError> {
     let reading = |source| {
         BaselineError::File(FileError::Read {
             path: path.to_owned(),

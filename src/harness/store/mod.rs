@@ -1,5 +1,5 @@
-//! Where runs are kept: the history of runs (SQLite or PostgreSQL), run files, and the baseline
-//! files that a repository holds.
+//! Where runs are kept: the history of runs (SQLite or PostgreSQL), run files, and the baselines and
+//! anchors that a repository holds as files.
 //!
 //! [`History`] is the main type. What is kept here is read back as hostile text: sizes are capped,
 //! format versions are checked, and an error names the place. Every format carries a version.
@@ -16,11 +16,13 @@ mod prune;
 pub mod files;
 mod calibration;
 mod baseline;
+mod anchors;
 mod review;
 
+pub use self::anchors::{Anchor, AnchorError};
 pub use self::baseline::{
-    BASELINE_FORMAT, Baseline, BaselineChange, BaselineDiff, BaselineError, BaselineLoad,
-    BaselineMetric, BaselineRequest, BaselineRun, BaselineSession,
+    AcceptedDrift, BASELINE_FORMAT, Baseline, BaselineChange, BaselineDiff, BaselineError,
+    BaselineLoad, BaselineMetric, BaselineRequest, BaselineRun, BaselineSession,
 };
 pub use self::calibration::{
     Calibration, CalibrationMetric, CalibrationSession, MetricPairs, PairedValues,

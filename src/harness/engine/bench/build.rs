@@ -7,7 +7,8 @@ use serde::Deserialize;
 
 use super::BenchError;
 use super::command;
-use crate::harness::engine::{Progress, apart};
+use crate::harness::engine::process::clean;
+use crate::harness::engine::{Progress, Redactor, apart};
 use crate::harness::scenario::BenchPlan;
 
 /// cargo's messages about a workspace of thousands of crates are a few megabytes.
@@ -41,13 +42,14 @@ pub struct Executable {
 
 /// Builds the executables of `plan` with cargo in the folder `root`, in cargo's own target
 /// directory or in `target_dir`: one for each revision that is to be kept apart. cargo runs under a
-/// supervisor started from `exe`, the plimsoll executable. Fails where cargo
-/// does, with its last lines, and where the benches do not use a criterion whose files are known.
+/// supervisor started from `exe`, the plimsoll executable. Fails where cargo does, with its last lines
+/// without what `redactor` knows, and where the benches do not use a criterion whose files are known.
 pub async fn build(
     exe: &Path,
     plan: &BenchPlan,
     root: &Path,
     target_dir: Option<&Path>,
+    redactor: &Redactor,
     observe: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<Built, BenchError> {
     let arguments = arguments(plan, target_dir);
@@ -77,7 +79,7 @@ pub async fn build(
         return Err(BenchError::Build {
             command: shown,
             status: finished.status,
-            output: finished.stderr_tail,
+            output: clean(&finished.stderr_tail, redactor),
         });
     }
     if finished.cut {

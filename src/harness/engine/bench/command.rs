@@ -84,13 +84,40 @@ async fn read_head(
 
 async fn read_tail(mut source: impl AsyncRead + Unpin) -> io::Result<String> {
     let mut tail: VecDeque<u8> = VecDeque::new();
+    let mut cut = false;
     let mut chunk = vec![0; 8 << 10];
     loop {
         let read = source.read(&mut chunk).await?;
         if read == 0 {
-            return Ok(last_lines(tail.make_contiguous()));
+            let mut tail = &*tail.make_contiguous();
+            // Half a line may begin with half a secret, which nobody would recognise.
+            if cut && let Some(end) = tail.iter().position(|byte| *byte == b'\n') {
+                tail = &tail[end + 1..];
+            }
+            return Ok(last_lines(tail));
         }
         tail.extend(&chunk[..read]);
-        tail.drain(..tail.len().saturating_sub(TAIL_BYTES));
+        let beyond = tail.len().saturating_sub(TAIL_BYTES);
+        tail.drain(..beyond);
+        cut |= beyond > 0;
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_tail_begins_with_a_whole_line() {
+        let check = async |output: String, expected: &str| {
+            assert_eq!(read_tail(output.as_bytes()).await.unwrap(), expected);
+        };
+        check("one\ntwo\n".into(), "one\ntwo").await;
+        let long = "hunter2".repeat(TAIL_BYTES);
+        check(format!("{long}\ntwo\n"), "two").await;
+        // Two lines, of which the tail holds a part of the first.
+        let most = "x".repeat(TAIL_BYTES - 100);
+        check(format!("{}\n{most}\n", "hunter2".repeat(100)), &most).await;
     }
 }

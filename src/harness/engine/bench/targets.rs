@@ -8,6 +8,8 @@ use serde::Deserialize;
 
 use super::BenchError;
 use super::command;
+use crate::harness::engine::Redactor;
+use crate::harness::engine::process::clean;
 
 /// cargo's description of a workspace of thousands of packages is a few megabytes.
 const MAX_METADATA_BYTES: usize = 64 << 20;
@@ -51,7 +53,8 @@ pub async fn targets(
         return Err(BenchError::Build {
             command: shown,
             status: finished.status,
-            output: finished.stderr_tail,
+            // Nothing is built, so nothing that knows a secret says anything here.
+            output: clean(&finished.stderr_tail, &Redactor::default()),
         });
     }
     bench_targets(&finished.stdout, package).map_err(|error| BenchError::Messages {

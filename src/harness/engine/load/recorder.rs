@@ -265,7 +265,7 @@ impl Recorder {
             if count > 0 {
                 let tally = series.errors.entry(ErrorKind::Cancelled).or_default();
                 tally.count += count;
-                tally.example = "the run ended while the request was in flight".to_owned();
+                tally.example = "the drain ended while the request was in flight".to_owned();
             }
         }
         (measured, seconds)

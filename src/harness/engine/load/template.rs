@@ -2,20 +2,14 @@
 
 use std::fmt::Write as _;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 use super::feed::{Feed, FeedError};
 use super::job::Secrets;
+use crate::harness::engine::redact::UNRESERVED;
 use crate::harness::scenario::{Part, Template};
-
-/// RFC 3986 calls these unreserved: a value keeps them, and nothing else, in paths and forms.
-const VALUE: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
 
 /// Where a filled text goes, which decides how values are escaped. What the scenario says outside
 /// of values stands as it is.
@@ -235,12 +229,12 @@ impl Piece {
 
 /// `value` as it may stand in a path, a query or a form.
 pub(super) fn percent_encoded(value: &str) -> String {
-    utf8_percent_encode(value, VALUE).to_string()
+    utf8_percent_encode(value, UNRESERVED).to_string()
 }
 
 fn escape(out: &mut String, value: &str, place: Place) {
     match place {
-        Place::Url => out.extend(utf8_percent_encode(value, VALUE)),
+        Place::Url => out.extend(utf8_percent_encode(value, UNRESERVED)),
         Place::Json => {
             let quoted = serde_json::Value::from(value).to_string();
             out.push_str(&quoted[1..quoted.len() - 1]);

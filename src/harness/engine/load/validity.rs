@@ -1,10 +1,8 @@
 //! Whether what a load measured may be judged, as far as the generator is concerned.
 
-use crate::harness::model::{ArrivalModel, InvalidReason, LoadMeasurement};
+use crate::harness::engine::cores::mean_cores;
+use crate::harness::model::{ArrivalModel, ErrorKind, InvalidReason, LoadMeasurement};
 use crate::harness::scenario::{GeneratorLimits, LoadPlan, PhasePlan};
-
-/// The longest time that a look at the generator looks back.
-const SAMPLE_NS: u64 = 1_000_000_000;
 
 /// Why a load's measurement is none; empty for a valid one. To be asked of each worker before their
 /// measurements are merged: one saturated worker among idle ones is saturated all the same.
@@ -39,40 +37,44 @@ pub fn validity(
         });
     }
     let cores = load.generator.cores;
-    if let Some(cpu_cores) = mean_cores(phases, load).filter(|mean| *mean > limits.cpu * cores) {
+    if let Some(cpu_cores) = busy_cores(phases, load).filter(|mean| *mean > limits.cpu * cores) {
         reasons.push(InvalidReason::GeneratorSaturated {
             load: name(),
             cpu_cores,
             cores,
         });
     }
+    let exhausted = load
+        .requests
+        .iter()
+        .filter_map(|series| series.errors.get(&ErrorKind::Exhausted));
+    let failures = exhausted.clone().map(|tally| tally.count).sum();
+    if let Some(tally) = exhausted.clone().next() {
+        reasons.push(InvalidReason::GeneratorExhausted {
+            load: name(),
+            failures,
+            message: tally.example.clone(),
+        });
+    }
     reasons
 }
 
 /// The cores that the generator kept busy on average in the measure phase; `None` where it was not
-/// looked at wholly inside it.
-fn mean_cores(phases: &PhasePlan, load: &LoadMeasurement) -> Option<f64> {
-    let measure = phases.warmup_ns..=phases.measure_end_ns();
-    let inside: Vec<f64> = load
-        .generator
-        .samples
-        .iter()
-        .filter(|sample| {
-            // The looks are taken on the second, a little late; half a second of tolerance keeps
-            // those that belong.
-            let middle_ns = sample.at_ns.saturating_sub(SAMPLE_NS / 2);
-            measure.contains(&middle_ns)
-        })
-        .map(|sample| sample.cpu_cores)
-        .collect();
-    (!inside.is_empty()).then(|| inside.iter().sum::<f64>() / inside.len() as f64)
+/// looked at in it.
+fn busy_cores(phases: &PhasePlan, load: &LoadMeasurement) -> Option<f64> {
+    let measure = phases.warmup_ns..phases.measure_end_ns();
+    let looks = load.generator.samples.iter().map(|sample| {
+        let at_ns = i64::try_from(sample.at_ns).unwrap_or(i64::MAX);
+        (at_ns, sample.cpu_cores)
+    });
+    mean_cores(looks, measure).map(|(cores, _)| cores)
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::fixture;
     use super::*;
-    use crate::harness::model::{Counts, GeneratorSample};
+    use crate::harness::model::{Counts, ErrorTally, GeneratorSample};
 
     const S: u64 = 1_000_000_000;
 
@@ -140,6 +142,16 @@ mod tests {
             "GeneratorSaturated",
         );
         check(&|load| load.counts = Counts::default(), "NothingMeasured");
+        check(
+            &|load| {
+                let tally = ErrorTally {
+                    count: 3,
+                    example: "Too many open files".into(),
+                };
+                load.requests[0].errors = [(ErrorKind::Exhausted, tally)].into();
+            },
+            "GeneratorExhausted { load: \"reads\", failures: 3, message: \"Too many open files\" }",
+        );
     }
 
     #[test]
@@ -155,6 +167,6 @@ mod tests {
             measure_ns: u64::MAX,
             ..PHASES
         };
-        assert_eq!(mean_cores(&phases, &load), Some(1.0));
+        assert_eq!(busy_cores(&phases, &load), Some(1.0));
     }
 }

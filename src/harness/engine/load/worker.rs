@@ -11,6 +11,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
@@ -72,6 +73,7 @@ pub enum WorkerError {
 /// output. Ends early at SIGTERM and Ctrl-C, keeping what was measured, and at once when the
 /// standard input is closed.
 pub fn worker_main() -> Result<(), WorkerError> {
+    raise_open_files();
     let mut input = BufReader::new(std::io::stdin());
     let job = read_job(&mut input)?;
     let (abandoned_tx, abandoned) = oneshot::channel();
@@ -90,6 +92,16 @@ pub fn worker_main() -> Result<(), WorkerError> {
                 _ = abandoned => Err(WorkerError::Abandoned),
             }
         })
+}
+
+/// Raises the soft limit on open files to the hard one: each user has a connection, and the usual
+/// soft limit is for programs that call `select`. Where that fails, or isn't enough, the run says so.
+fn raise_open_files() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::debug!(%error, "the limit on open files stays as it is");
+    }
 }
 
 fn read_job(input: &mut BufReader<std::io::Stdin>) -> Result<WorkerJob, WorkerError> {

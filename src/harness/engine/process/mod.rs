@@ -19,6 +19,7 @@ mod processes;
 mod sample;
 
 pub use self::error::ProcessError;
+pub(super) use self::output::clean;
 pub use self::processes::{Exit, Processes, Root, Surroundings, build};
 pub use self::protocol::Ending;
 pub use self::sample::Sampler;

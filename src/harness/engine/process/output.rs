@@ -93,12 +93,8 @@ impl Output {
     }
 
     fn keep(&self, line: &[u8]) {
-        let text = String::from_utf8_lossy(line);
-        let text = anstream::adapter::strip_str(text.trim_end()).to_string();
-        let mut text = self.redactor.redact(&text).replace(
-            |character: char| steers(character) && character != '\t',
-            "\u{fffd}",
-        );
+        let line = String::from_utf8_lossy(line);
+        let mut text = clean_line(line.trim_end(), &self.redactor);
         if self
             .ready_pattern
             .as_ref()
@@ -127,6 +123,22 @@ impl Output {
         }
         last.push_back(text);
     }
+}
+
+/// The lines of a program's output as they may be shown and kept: without escape sequences, secrets
+/// and control characters.
+pub(in crate::harness::engine) fn clean(lines: &str, redactor: &Redactor) -> String {
+    let lines = lines.lines().map(|line| clean_line(line, redactor));
+    Vec::from_iter(lines).join("\n")
+}
+
+/// Escape sequences go first, lest one of them hide a secret.
+fn clean_line(line: &str, redactor: &Redactor) -> String {
+    let plain = anstream::adapter::strip_str(line).to_string();
+    redactor.redact(&plain).replace(
+        |character: char| steers(character) && character != '\t',
+        "\u{fffd}",
+    )
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::harness::compare::{Comparison, Estimate};
-use crate::harness::gate::{LimitVerdict, MetricOutcome, MetricVerdict, Verdict};
+use crate::harness::gate::{AnchorVerdict, LimitVerdict, MetricOutcome, MetricVerdict, Verdict};
 use crate::harness::report::format::{self, value};
 use crate::harness::report::plots::{ForestRow, Role, forest};
 use crate::harness::report::text;
@@ -28,6 +28,8 @@ pub(super) struct Judged {
     others: Option<Table>,
     /// Metrics that only one arm has, in sentences.
     one_arm_only: Vec<String>,
+    /// The head against each anchor.
+    anchors: Vec<Table>,
     limits: Option<Table>,
 }
 
@@ -56,12 +58,17 @@ impl Judged {
                 .as_ref()
                 .map(one_arm_only)
                 .unwrap_or_default(),
+            anchors: anchors(verdict),
             limits: (!verdict.limits.is_empty()).then(|| limits(&verdict.limits)),
         }
     }
 
     pub(super) fn has_comparison(&self) -> bool {
         self.margins.is_some() || self.others.is_some()
+    }
+
+    pub(super) fn has_anchors(&self) -> bool {
+        !self.anchors.is_empty()
     }
 
     pub(super) fn has_limits(&self) -> bool {
@@ -181,9 +188,12 @@ fn margin_row(metric: &MetricVerdict, comparison: Option<&Comparison>) -> Vec<Ce
         (false, false) => format!("({})", words::metric_outcome(metric.verdict)),
     };
     let mut last = judged(word, outcome_class(metric));
-    let how = metric
-        .note
-        .clone()
+    let waiver = metric
+        .waiver
+        .as_ref()
+        .map(|waiver| words::waiver(metric, waiver));
+    let how = waiver
+        .or_else(|| metric.note.clone())
         .or_else(|| how(&metric.name, comparison))
         .unwrap_or_default();
     last.title = text::shown(&how, 300);
@@ -204,6 +214,28 @@ fn margin_row(metric: &MetricVerdict, comparison: Option<&Comparison>) -> Vec<Ce
         num(format!("{} / {}", metric.n_base, metric.n_head)),
         last,
     ]
+}
+
+/// One table an anchor. The columns are those of the comparison with the base.
+fn anchors(verdict: &Verdict) -> Vec<Table> {
+    let of_anchor = |anchor: &AnchorVerdict| {
+        let mut metrics: Vec<&MetricVerdict> = anchor.metrics.iter().collect();
+        metrics.sort_by_key(|metric| words::reading_order(metric));
+        let mut table = margins(
+            &format!("Against anchor {}", text::shown(&anchor.name, 40)),
+            &metrics,
+            verdict,
+        );
+        table.heads[1] = "Anchor".to_owned();
+        table.note = String::new();
+        for (row, metric) in table.rows.iter_mut().zip(&metrics) {
+            row.pop();
+            let word = words::metric_outcome(metric.verdict);
+            row.push(judged(word, outcome_class(metric)));
+        }
+        table
+    };
+    verdict.anchors.iter().map(of_anchor).collect()
 }
 
 /// How the estimate was reached, or why there is none.
@@ -277,9 +309,9 @@ fn limits(all: &[LimitVerdict]) -> Table {
 
 fn role(outcome: MetricOutcome) -> Role {
     match outcome {
-        MetricOutcome::Regressed => Role::Worse,
+        MetricOutcome::Regressed | MetricOutcome::Waived => Role::Worse,
         MetricOutcome::Improved => Role::Better,
-        MetricOutcome::Unchanged | MetricOutcome::Waived => Role::Same,
+        MetricOutcome::Unchanged => Role::Same,
         MetricOutcome::Inconclusive | MetricOutcome::NotMeasurable => Role::Unsure,
     }
 }
@@ -289,8 +321,8 @@ fn outcome_class(metric: &MetricVerdict) -> &'static str {
         MetricOutcome::Regressed if metric.gating => "bad",
         MetricOutcome::Improved => "good",
         MetricOutcome::Unchanged if metric.gating => "good",
-        MetricOutcome::Regressed | MetricOutcome::Inconclusive => "unsure",
-        MetricOutcome::Unchanged | MetricOutcome::NotMeasurable | MetricOutcome::Waived => "plain",
+        MetricOutcome::Regressed | MetricOutcome::Waived | MetricOutcome::Inconclusive => "unsure",
+        MetricOutcome::Unchanged | MetricOutcome::NotMeasurable => "plain",
     }
 }
 

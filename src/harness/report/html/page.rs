@@ -163,6 +163,7 @@ impl Page {
             ),
             ("validity", "Validity", true),
             ("changes", "Changes", self.judged.has_comparison()),
+            ("anchors", "Anchors", self.judged.has_anchors()),
             ("limits", "Limits", self.judged.has_limits()),
             ("load", "Load", !self.loads.is_empty()),
             ("processes", "Processes", !self.processes.is_empty()),

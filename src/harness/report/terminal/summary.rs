@@ -24,6 +24,7 @@ pub fn render(input: &ReportInput<'_>, style: TerminalStyle) -> String {
     reasons(input, &mut sheet);
     limits(input, &mut sheet);
     margins(input, &mut sheet);
+    anchors(input, &mut sheet);
     loads(input, &mut sheet);
     benches(input, &mut sheet);
     warnings(input, &mut sheet);
@@ -132,6 +133,49 @@ fn margins(input: &ReportInput<'_>, sheet: &mut Sheet) {
             format::counted(silent, "other metric")
         );
         sheet.paragraph(GAP, GAP, &text, Tone::Dim);
+    }
+}
+
+fn anchors(input: &ReportInput<'_>, sheet: &mut Sheet) {
+    for anchor in &input.verdict.anchors {
+        sheet.heading(&format!(
+            "Against anchor {} (+ is worse; decides nothing)",
+            text::shown(&anchor.name, 40)
+        ));
+        let (still, mut moved): (Vec<&MetricVerdict>, Vec<_>) =
+            anchor.metrics.iter().partition(|metric| {
+                matches!(
+                    metric.verdict,
+                    MetricOutcome::Unchanged | MetricOutcome::NotMeasurable
+                )
+            });
+        moved.sort_by_key(|metric| words::reading_order(metric));
+        let rows: Vec<Vec<Cell>> = moved
+            .into_iter()
+            .map(|metric| {
+                let mut row = metric_row(metric);
+                row.pop();
+                row.push(toned(
+                    words::metric_outcome(metric.verdict),
+                    metric_tone(metric),
+                ));
+                row
+            })
+            .collect();
+        let interval = words::interval_name(input.verdict);
+        let heads = [
+            "metric", "anchor", "head", "effect", &interval, "margin", "MDE", "verdict",
+        ];
+        if !rows.is_empty() {
+            sheet.table(&heads, &rows);
+        }
+        if !still.is_empty() {
+            let text = format!(
+                "{} unchanged or not measurable, in the report",
+                format::counted(still.len() as u64, "metric")
+            );
+            sheet.paragraph(GAP, GAP, &text, Tone::Dim);
+        }
     }
 }
 
@@ -307,11 +351,12 @@ fn outcome_tone(outcome: Outcome) -> Tone {
 fn metric_tone(metric: &MetricVerdict) -> Tone {
     match metric.verdict {
         MetricOutcome::Regressed if metric.gating => Tone::Bad,
-        MetricOutcome::Regressed | MetricOutcome::Inconclusive | MetricOutcome::NotMeasurable => {
-            Tone::Caution
-        }
+        MetricOutcome::Regressed
+        | MetricOutcome::Waived
+        | MetricOutcome::Inconclusive
+        | MetricOutcome::NotMeasurable => Tone::Caution,
         MetricOutcome::Improved => Tone::Good,
-        MetricOutcome::Unchanged | MetricOutcome::Waived => Tone::Plain,
+        MetricOutcome::Unchanged => Tone::Plain,
     }
 }
 

@@ -4,14 +4,13 @@ use std::ops::Range;
 
 use toml::de::DeTable;
 
-use super::loads::{Load, offered_in_measure};
+use super::loads::Load;
 use super::processes::Process;
 use super::unique;
 use crate::harness::model::Unit;
-use crate::harness::scenario::catalogue::{
-    self, LatencyStat, LoadMetric, MetricKey, MetricSpec, NEEDED_BEYOND, RequestMetric,
-};
-use crate::harness::scenario::plan::{Arrivals, GatePlan, Plan};
+use crate::harness::scenario::catalogue::{self, MetricKey, MetricSpec, NEEDED_BEYOND};
+use crate::harness::scenario::measurable::{is_asked_for_by_name, shortfall};
+use crate::harness::scenario::plan::{GatePlan, Plan};
 use crate::harness::scenario::problem::{Code, Problems};
 use crate::harness::scenario::quantity;
 use crate::harness::scenario::raw::{self, Text};
@@ -123,7 +122,7 @@ fn gate(
     };
     for spec in &found {
         // `load.reads.*` finds quantiles that nobody asked for by name.
-        if spec.path().rsplit('.').next() == metric.text.rsplit('.').next() {
+        if is_asked_for_by_name(&spec.path(), metric.text) {
             check_measurable(spec, metric, plan, problems);
         }
     }
@@ -213,70 +212,24 @@ fn check_measurable(
     plan: &Plan,
     problems: &mut Problems<'_>,
 ) {
-    let Some((load, request, stat)) = latency(&spec.key) else {
+    let Some(shortfall) = shortfall(plan, spec) else {
         return;
     };
-    let LatencyStat::Quantile(quantile) = stat else {
-        return;
-    };
-    let Some(load) = plan.loads.iter().find(|known| known.name == load) else {
-        return;
-    };
-    let (Arrivals::Open { stages, .. }, Some(flow)) = (&load.arrivals, plan.flows.get(&load.flow))
-    else {
-        return;
-    };
-    let per_iteration = match request {
-        Of::Iterations => 1,
-        Of::AllRequests => flow.steps.len(),
-        Of::Requests(name) => flow.steps.iter().filter(|step| step.name == name).count(),
-    };
-    let expected = offered_in_measure(stages, &plan.phases) * per_iteration as f64;
-    let beyond = expected * (1.0 - quantile.fraction());
-    // The comparison is false for NaN, which stands for a rate that is itself wrong; the margin
-    // is for the last digit of 1 − .95.
-    if beyond < NEEDED_BEYOND - 1e-6 {
-        let report = problems.report(
-            Code::NotMeasurable,
-            metric.span.clone(),
-            format!("too few requests for {quantile}"),
-            format!(
-                "about {} of {} lie beyond it; {NEEDED_BEYOND} are needed",
-                beyond.round(),
-                expected.round(),
-            ),
-        );
-        if beyond > 0.0 {
-            let needed_s = plan.phases.measure_ns as f64 / 1e9 * NEEDED_BEYOND / beyond;
-            report.help(format!(
-                "measure for at least {}s at this rate, or gate a lower quantile",
-                needed_s.ceil()
-            ));
-        }
-    }
-}
-
-enum Of<'a> {
-    AllRequests,
-    Iterations,
-    Requests(&'a str),
-}
-
-/// The load, the requests and the number that a latency metric is made of.
-fn latency(key: &MetricKey) -> Option<(&str, Of<'_>, LatencyStat)> {
-    match key {
-        MetricKey::Load { load, what } => match *what {
-            LoadMetric::Response(stat) | LoadMetric::Service(stat) => {
-                Some((load, Of::AllRequests, stat))
-            }
-            LoadMetric::Iteration(stat) => Some((load, Of::Iterations, stat)),
-            _ => None,
-        },
-        MetricKey::Request {
-            load,
-            request,
-            what: RequestMetric::Response(stat) | RequestMetric::Service(stat),
-        } => Some((load, Of::Requests(request), *stat)),
-        _ => None,
+    let report = problems.report(
+        Code::NotMeasurable,
+        metric.span.clone(),
+        format!("too few requests for {}", shortfall.quantile),
+        format!(
+            "about {} of {} lie beyond it; {NEEDED_BEYOND} are needed",
+            shortfall.beyond.round(),
+            shortfall.expected.round(),
+        ),
+    );
+    if shortfall.beyond > 0.0 {
+        let needed_s = plan.phases.measure_ns as f64 / 1e9 * NEEDED_BEYOND / shortfall.beyond;
+        report.help(format!(
+            "measure for at least {}s at this rate, or gate a lower quantile",
+            needed_s.ceil()
+        ));
     }
 }

@@ -32,7 +32,11 @@ pub(super) struct Load<'a> {
     pub(super) has_flow: bool,
 }
 
-pub(super) fn phases(table: &DeTable<'_>, problems: &mut Problems<'_>) -> Phases {
+pub(super) fn phases(
+    table: &DeTable<'_>,
+    flows: &BTreeMap<String, FlowPlan>,
+    problems: &mut Problems<'_>,
+) -> Phases {
     let table = raw::table(table, "phases").map(|(table, _)| table);
     let mut is_right = true;
     let mut duration = |key: &str, default_ns: u64| {
@@ -47,11 +51,15 @@ pub(super) fn phases(table: &DeTable<'_>, problems: &mut Problems<'_>) -> Phases
         is_right &= read.is_some_and(|ns| ns > 0 || key != "measure");
         read.unwrap_or(default_ns)
     };
+    // Whatever is sent before the end can then be answered or run into its timeout. Users without a
+    // request leave at once, so a server that answers makes nobody wait.
+    let steps = flows.values().flat_map(|flow| &flow.steps);
+    let longest_ns = steps.map(|step| step.timeout_ns).max().unwrap_or(0);
     let plan = PhasePlan {
         warmup_ns: duration("warmup", 5 * SECOND_NS),
         measure_ns: duration("measure", 30 * SECOND_NS),
         cooldown_ns: duration("cooldown", 0),
-        drain_ns: duration("drain", 10 * SECOND_NS),
+        drain_ns: duration("drain", longest_ns),
     };
     Phases { plan, is_right }
 }
@@ -311,60 +319,9 @@ fn allowed_dropped(table: &DeTable<'_>, problems: &mut Problems<'_>) -> f64 {
     share
 }
 
-/// How many iterations an open load offers in the measure phase; NaN where its stages are wrong.
-pub(super) fn offered_in_measure(stages: &[Stage], phases: &PhasePlan) -> f64 {
-    let start_ns = phases.warmup_ns as f64;
-    let end_ns = start_ns + phases.measure_ns as f64;
-    let mut offered = 0.0;
-    let mut at_ns = 0.0;
-    for (index, stage) in stages.iter().enumerate() {
-        let ends_ns = at_ns + stage.duration_ns as f64;
-        let (low, high) = (start_ns.max(at_ns), end_ns.min(ends_ns));
-        if high > low {
-            let slope = (stage.to - stage.from) / stage.duration_ns as f64;
-            let middle = stage.from + slope * ((low + high) / 2.0 - at_ns);
-            offered += middle * (high - low) / 1e9;
-        }
-        at_ns = ends_ns;
-        // The last stage lasts until the end.
-        if index + 1 == stages.len() && end_ns > at_ns {
-            offered += stage.to * (end_ns - start_ns.max(at_ns)) / 1e9;
-        }
-    }
-    offered
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn offered_is_the_integral_over_the_measure_phase() {
-        let phases = PhasePlan {
-            warmup_ns: 10 * SECOND_NS,
-            measure_ns: 20 * SECOND_NS,
-            cooldown_ns: 5 * SECOND_NS,
-            drain_ns: 0,
-        };
-        let stage = |seconds: u64, from: f64, to: f64| Stage {
-            duration_ns: seconds * SECOND_NS,
-            from,
-            to,
-        };
-        let check = |stages: &[Stage], expected: f64| {
-            let offered = offered_in_measure(stages, &phases);
-            assert!(
-                (offered - expected).abs() < 1e-6,
-                "{offered} for {stages:?}"
-            );
-        };
-        check(&[stage(35, 100.0, 100.0)], 2000.0);
-        // The ramp is at 10/s after the warm-up and at 20/s from second 20 on.
-        check(&[stage(20, 0.0, 20.0)], 10.0 * 15.0 + 10.0 * 20.0);
-        check(&[stage(5, 1.0, 1.0), stage(10, 4.0, 4.0)], 80.0);
-        check(&[stage(5, 1.0, 1.0)], 20.0);
-        check(&[], 0.0);
-    }
 
     #[test]
     fn a_default_is_derived_from_the_highest_rate() {

@@ -50,7 +50,7 @@ pub(crate) fn validate(
     let variants = variants(table, problems);
     let feeds = feeds::read(table, place, problems);
     let flows = flows::read(table, &feeds, problems);
-    let phases = loads::phases(table, problems);
+    let phases = loads::phases(table, &flows, problems);
     let loads = loads::read(table, &flows, &phases, problems);
     let processes = processes::read(table, &variants, problems);
     let url = url(table, problems);
@@ -217,7 +217,8 @@ fn target(
     Some(Target::Process(process.name.text.to_owned()))
 }
 
-fn check_version(table: &DeTable<'_>, problems: &mut Problems<'_>) {
+/// Says where the file is of a version that we don't know.
+pub(super) fn check_version(table: &DeTable<'_>, problems: &mut Problems<'_>) {
     if let Some(value) = table.get("schema")
         && raw::integer(value.get_ref()).is_some_and(|version| version > 1)
     {

@@ -12,8 +12,6 @@ use crate::harness::model::ErrorKind;
 
 /// So much of a body is kept for checks; more is counted, but a step that has to look at it fails.
 const MAX_KEPT_BODY_BYTES: usize = 16 << 20;
-/// How the load introduces itself where a step has no other name for it.
-pub(super) const USER_AGENT: &str = concat!("plimsoll/", env!("CARGO_PKG_VERSION"));
 
 /// How the users of a worker reach the target. What is measured is the server, one exchange at a
 /// time: nothing is followed, retried, decompressed or sent through a proxy of the environment.

@@ -3,6 +3,8 @@
 use std::error::Error as StdError;
 use std::io;
 
+use nix::errno::Errno;
+
 use crate::harness::model::ErrorKind;
 
 /// Why the exchange failed.
@@ -23,6 +25,24 @@ impl Failure {
             message: innermost.to_string(),
         }
     }
+}
+
+/// Why there is no connection.
+pub(super) fn unconnected(error: &(dyn StdError + 'static)) -> ErrorKind {
+    if chain(error).any(is_own_limit) {
+        ErrorKind::Exhausted
+    } else {
+        ErrorKind::Connect
+    }
+}
+
+/// Whether this process or this machine has no file or no port left.
+fn is_own_limit(cause: &(dyn StdError + 'static)) -> bool {
+    let code = cause
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::raw_os_error);
+    code.map(Errno::from_raw)
+        .is_some_and(|errno| matches!(errno, Errno::EMFILE | Errno::ENFILE | Errno::EADDRNOTAVAIL))
 }
 
 /// What went wrong on a connection that had been there.
@@ -63,4 +83,27 @@ pub(super) fn chain<'a>(
             None => cause.source(),
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_generator_s_own_limits_are_told_from_the_target_s_refusal() {
+        let check = |errno: Errno, expected: ErrorKind| {
+            let error = io::Error::from(errno);
+            assert_eq!(unconnected(&error), expected, "{errno}");
+            // As a client hands it on.
+            let wrapped = io::Error::other(io::Error::from(errno));
+            assert_eq!(unconnected(&wrapped), expected, "{errno}");
+        };
+        check(Errno::EMFILE, ErrorKind::Exhausted);
+        check(Errno::ENFILE, ErrorKind::Exhausted);
+        check(Errno::EADDRNOTAVAIL, ErrorKind::Exhausted);
+        check(Errno::ECONNREFUSED, ErrorKind::Connect);
+        check(Errno::EHOSTUNREACH, ErrorKind::Connect);
+        let unresolved = io::Error::other("failed to lookup address information");
+        assert_eq!(unconnected(&unresolved), ErrorKind::Connect);
+    }
 }

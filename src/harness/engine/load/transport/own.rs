@@ -14,8 +14,9 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use url::{Position, Url};
 
-use super::exchange::{self, Answer, Request};
-use super::failure::{Failure, kind};
+use super::exchange::{Answer, Request};
+use super::failure::{Failure, kind, unconnected};
+use crate::harness::engine::http;
 use crate::harness::model::ErrorKind;
 
 /// A server that is reached without TLS.
@@ -44,7 +45,7 @@ impl Target {
         let authority = &origin[Position::BeforeHost..Position::AfterPort];
         let headers = [
             (ACCEPT, HeaderValue::from_static("*/*")),
-            (USER_AGENT, HeaderValue::from_static(exchange::USER_AGENT)),
+            (USER_AGENT, HeaderValue::from_static(http::USER_AGENT)),
             (HOST, HeaderValue::from_str(authority).ok()?),
         ];
         Some(Self {
@@ -73,7 +74,7 @@ impl Target {
     /// waits for the answer drives it, an exchange is a microsecond shorter but takes a tenth more
     /// user time, measured with 50 users.)
     async fn connect(&self) -> Result<SendRequest<String>, Failure> {
-        let failed = |error: io::Error| Failure::new(ErrorKind::Connect, &error);
+        let failed = |error: io::Error| Failure::new(unconnected(&error), &error);
         let stream = TcpStream::connect((&*self.host, self.port))
             .await
             .map_err(failed)?;
@@ -339,7 +340,7 @@ mod tests {
             "GET /a?b=c HTTP/1.1".to_owned(),
             "accept: */*".to_owned(),
             format!("host: 127.0.0.1:{}", server.url.port().unwrap()),
-            format!("user-agent: {}", exchange::USER_AGENT),
+            format!("user-agent: {}", http::USER_AGENT),
         ];
         assert_eq!(sorted(&seen[0].1), expected);
         let expected = [

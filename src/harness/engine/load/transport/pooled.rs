@@ -5,8 +5,9 @@ use std::io;
 
 use reqwest::{Client, redirect};
 
-use super::exchange::{Answer, Request, USER_AGENT};
-use super::failure::{Failure, chain, kind};
+use super::exchange::{Answer, Request};
+use super::failure::{Failure, chain, kind, unconnected};
+use crate::harness::engine::http::USER_AGENT;
 use crate::harness::model::ErrorKind;
 
 /// A client that keeps a connection for each of so many users.
@@ -50,7 +51,7 @@ fn failure(error: reqwest::Error) -> Failure {
         // Only a handshake can read to the end of the stream before there is a connection.
         ErrorKind::Tls
     } else if error.is_connect() {
-        ErrorKind::Connect
+        unconnected(&error)
     } else if error.is_timeout() {
         ErrorKind::Timeout
     } else {

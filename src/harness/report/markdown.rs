@@ -1,0 +1,59 @@
+//! Hostile text inside of Markdown.
+
+use super::text::{self, MAX_SHOWN_CHARS};
+
+/// A name as code: nothing in it is markup, nor ends the cell of a table.
+pub fn code(name: &str) -> String {
+    let shown = text::shown(name, MAX_SHOWN_CHARS);
+    format!("`{}`", shown.replace('`', "'").replace('|', "\\|"))
+}
+
+/// A sentence without any markup of its own.
+pub fn plain(sentence: &str) -> String {
+    let mut escaped = String::with_capacity(sentence.len());
+    for char in text::one_line(sentence).chars() {
+        if r"\`*_[]<>|#~&".contains(char) {
+            escaped.push('\\');
+        }
+        escaped.push(char);
+    }
+    escaped
+}
+
+/// A table; cells are Markdown already. The first column is text, the last too, those between are
+/// numbers.
+pub fn table(heads: &[&str], rows: &[Vec<String>]) -> String {
+    let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+    let heads: Vec<String> = heads.iter().map(|head| (*head).to_owned()).collect();
+    let last = heads.len().saturating_sub(1);
+    let rule = |at| if at == 0 || at == last { "---" } else { "---:" };
+    let rules: Vec<String> = (0..heads.len()).map(|at| rule(at).to_owned()).collect();
+    let mut table = line(&heads) + &line(&rules);
+    for row in rows {
+        table.push_str(&line(row));
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_hostile_becomes_markup() {
+        let check = |found: String, expected: &str| assert_eq!(found, expected);
+        check(code("load.a.p95"), "`load.a.p95`");
+        check(code("a`|<b>\n"), "`a'\\|<b> `");
+        check(plain("is *slower*|<img>"), r"is \*slower\*\|\<img\>");
+        check(plain("a\u{1b}[31m\nb"), "a b");
+    }
+
+    #[test]
+    fn a_table_is_one() {
+        let rows = [vec!["m".to_owned(), "1".into(), "fine".into()]];
+        assert_eq!(
+            table(&["metric", "value", "verdict"], &rows),
+            "| metric | value | verdict |\n| --- | ---: | --- |\n| m | 1 | fine |\n"
+        );
+    }
+}
