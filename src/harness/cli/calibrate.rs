@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use crate::harness::compare::{AaValues, Calibrated, aa_values};
+use crate::harness::compare::{AaValues, ArmSize, Calibrated, aa_values};
 use crate::harness::engine::{Engine, SubjectEngine, machine};
 use crate::harness::gate::{AaPairs, Policy, exit, false_alarms};
-use crate::harness::model::{Arm, Run, Unit, median};
+use crate::harness::model::{Arm, Metric, Run, median};
 use crate::harness::report::calibration::{
     CALIBRATION_FORMAT, CalibratedMetric, CalibratedSession, CalibrationReport, GateSize,
-    sessions_note,
+    MetricSize, sessions_note,
 };
 use crate::harness::report::terminal::{TerminalStyle, headline, render_calibration};
 use crate::harness::report::{format, text, words};
@@ -233,7 +233,7 @@ impl Calibrating<'_> {
             head_runs: plan.runs as usize,
         };
         notes.extend(sessions_note(&sessions));
-        let metrics = margins(&policy, sittings, &found, gate);
+        let metrics = margins(&policy, sittings, &found, &baseline, gate);
         notes.extend(on_nothing(&policy, sittings));
         let new = sittings.iter().map(|sitting| sitting.pairs.clone());
         let all: Vec<AaPairs> = earlier.into_iter().chain(new).collect();
@@ -446,32 +446,59 @@ fn margins(
     policy: &Policy,
     sittings: &[Sitting],
     found: &BTreeMap<String, Calibrated>,
+    baseline: &Baseline,
     gate: GateSize,
 ) -> Vec<CalibratedMetric> {
-    let mut values: BTreeMap<&str, (&Unit, Vec<f64>)> = BTreeMap::new();
+    let mut all: BTreeMap<&str, Vec<&Metric>> = BTreeMap::new();
     for metric in sittings
         .iter()
         .flat_map(Sitting::runs)
         .flat_map(|run| &run.metrics)
     {
-        let entry = values.entry(&metric.name);
-        let (_, values) = entry.or_insert_with(|| (&metric.unit, Vec::new()));
-        values.extend(metric.value());
+        all.entry(&metric.name).or_default().push(metric);
     }
-    values
-        .into_iter()
-        .filter_map(|(name, (unit, values))| {
-            let kind = (unit.clone(), median(&values));
-            let margin = policy.margin(name)?;
-            Some(CalibratedMetric::new(
-                name.to_owned(),
-                kind,
-                margin,
-                found.get(name),
-                gate,
-            ))
-        })
-        .collect()
+    let of_metric = |(name, metrics): (&str, Vec<&Metric>)| {
+        let margin = policy.margin(name)?;
+        let values: Vec<f64> = metrics.iter().filter_map(|metric| metric.value()).collect();
+        let kind = (metrics.first()?.unit.clone(), median(&values));
+        let a_run = metrics.iter().map(|metric| metric.values().len()).max()?;
+        // The invocations of a bench were spread over the pairs: there are at least so many.
+        let invocations = a_run.saturating_sub(1) * gate.pairs + 1;
+        let size = MetricSize {
+            base: values_of(baseline, name),
+            head: ArmSize {
+                runs: gate.head_runs * invocations,
+                sessions: 1,
+            },
+            invocations,
+        };
+        let known = found.get(name);
+        let size = (gate.pairs, size);
+        Some(CalibratedMetric::new(
+            name.to_owned(),
+            kind,
+            margin,
+            known,
+            size,
+        ))
+    };
+    all.into_iter().filter_map(of_metric).collect()
+}
+
+/// How many values a baseline has of a metric, in how many sessions.
+fn values_of(baseline: &Baseline, metric: &str) -> ArmSize {
+    let metrics = baseline
+        .sessions
+        .iter()
+        .filter_map(|session| session.metrics.get(metric));
+    let counts: Vec<usize> = metrics
+        .map(|metric| metric.values.iter().map(Vec::len).sum())
+        .filter(|count| *count > 0)
+        .collect();
+    ArmSize {
+        runs: counts.iter().sum(),
+        sessions: counts.len(),
+    }
 }
 
 /// Margins on what no run has, a sentence each.
@@ -522,7 +549,7 @@ mod tests {
     use super::*;
     use crate::harness::cli::args::Format;
     use crate::harness::engine::{Executed, Progress};
-    use crate::harness::model::{Direction, Fingerprint, InvalidReason, Measurement, Metric};
+    use crate::harness::model::{Direction, Fingerprint, InvalidReason, Measurement, Unit};
     use crate::harness::scenario;
 
     const P95: &str = "load.a.p95";

@@ -8,7 +8,7 @@ use super::run::compare;
 use super::settings::{Noise, Settings};
 use crate::harness::model::{Direction, Run, Unit};
 use crate::harness::stats::{
-    self, ALPHA, Between, PRIOR_DF, Prior, between_sessions, planned_paired, planned_stored,
+    ALPHA, Between, PRIOR_DF, Prior, between_sessions, planned_paired, planned_stored,
     within_variance,
 };
 
@@ -127,9 +127,9 @@ impl Calibrated {
         }
     }
 
-    /// The minimal detectable effect of so many pairs, as a fraction.
-    pub fn mde_paired(&self, pairs: usize) -> Option<f64> {
-        planned_paired(self.s0?, pairs, ALPHA).map(Effect::as_fraction)
+    /// The minimal detectable effect of so many differences, as a fraction.
+    pub fn mde_paired(&self, differences: usize) -> Option<f64> {
+        planned_paired(self.s0?, differences, ALPHA).map(Effect::as_fraction)
     }
 
     /// The minimal detectable effect of a head against a stored base, as a fraction.
@@ -137,15 +137,23 @@ impl Calibrated {
         planned_stored(self.within?, self.between?, base, head, ALPHA).map(Effect::as_fraction)
     }
 
-    /// The smallest margin, in steps of .1 %, that so many pairs hold: whose minimal detectable effect is within it.
-    pub fn margin_held(&self, pairs: usize) -> Option<f64> {
-        let mde = self.mde_paired(pairs)?;
+    /// The smallest margin, in steps of .1 %, that so many differences hold: whose minimal detectable effect
+    /// is within it.
+    pub fn margin_held(&self, differences: usize) -> Option<f64> {
+        let mde = self.mde_paired(differences)?;
         Some((mde * MARGIN_STEPS).ceil() / MARGIN_STEPS)
     }
 
-    /// The fewest pairs that hold a margin; `None` where that would be unreasonably many.
-    pub fn pairs_needed(&self, margin: f64) -> Option<usize> {
-        stats::planned_pairs(self.s0?, margin.ln_1p(), ALPHA, MOST_PAIRS)
+    /// The fewest pairs that hold a margin, each pair giving so many differences; `None` where that would be
+    /// unreasonably many.
+    ///
+    /// With many pairs it comes near (2.49·s₀/δ)², which forgets how badly the spread of few is known.
+    pub fn pairs_needed(&self, margin: f64, differences: impl Fn(usize) -> usize) -> Option<usize> {
+        let holds = |pairs| {
+            self.mde_paired(differences(pairs))
+                .is_some_and(|mde| mde <= margin)
+        };
+        (2..=MOST_PAIRS).find(|pairs| holds(*pairs))
     }
 }
 
@@ -319,13 +327,27 @@ mod tests {
             let margin = found.margin_held(pairs).unwrap();
             assert!(found.mde_paired(pairs).unwrap() <= margin);
             assert!(found.mde_paired(pairs).unwrap() > margin - 0.001);
-            assert!(found.pairs_needed(margin).unwrap() <= pairs);
+            assert!(found.pairs_needed(margin, |pairs| pairs).unwrap() <= pairs);
         }
-        assert_eq!(Calibrated::default().pairs_needed(0.05), None);
         assert_eq!(
-            found.pairs_needed(1e-6),
-            None,
-            "more than anybody would run"
+            Calibrated::default().pairs_needed(0.05, |pairs| pairs),
+            None
         );
+        let hopeless = found.pairs_needed(1e-6, |pairs| pairs);
+        assert_eq!(hopeless, None, "more than anybody would run");
+    }
+
+    #[test]
+    fn the_pairs_are_the_fewest_that_do() {
+        let found = |s0| Calibrated {
+            s0: Some(s0),
+            ..Calibrated::default()
+        };
+        let margin = 0.05f64.exp_m1();
+        // (2.49·.05/.05)² = 6.2 is 7 by the normal distribution. t(.95) + t(.8) with 10 degrees of freedom
+        // is 2.6919, over √7 1.0175; with 11 it is 2.6717, over √8 .9446.
+        assert_eq!(found(0.05).pairs_needed(margin, |pairs| pairs), Some(8));
+        assert_eq!(found(0.05).pairs_needed(margin, |pairs| 2 * pairs), Some(4));
+        assert_eq!(found(0.0).pairs_needed(margin, |pairs| pairs), Some(2));
     }
 }

@@ -109,6 +109,17 @@ pub struct CalibratedMetric {
     pub advice: Option<String>,
 }
 
+/// How many values of one metric gates compare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MetricSize {
+    /// Of the baseline.
+    pub base: ArmSize,
+    /// Of a gate against it.
+    pub head: ArmSize,
+    /// For a bench the invocations of an arm, which are spread over the pairs; else 1.
+    pub invocations: usize,
+}
+
 /// The smallest margin that some pairs hold.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HeldMargin {
@@ -141,29 +152,26 @@ pub struct Alarms {
     pub relabelled_is_exact: bool,
 }
 
+impl MetricSize {
+    /// The differences that so many pairs give: one each, for a bench as many as keep its invocations.
+    fn differences(self, pairs: usize) -> usize {
+        pairs * self.invocations.div_ceil(pairs)
+    }
+}
+
 impl CalibratedMetric {
-    /// What follows from the noise of a metric with this margin for gates of this size.
+    /// What follows from the noise of a metric with this margin for gates of so many pairs.
     pub fn new(
         name: String,
         (unit, median): (Unit, Option<f64>),
         margin: f64,
         found: Option<&Calibrated>,
-        gate: GateSize,
+        (pairs, size): (usize, MetricSize),
     ) -> Self {
         let nothing = Calibrated::default();
         let known = found.unwrap_or(&nothing);
-        let base = ArmSize {
-            runs: gate.base_runs,
-            sessions: gate.base_sessions,
-        };
-        let head = ArmSize {
-            runs: gate.head_runs,
-            sessions: 1,
-        };
-        let held = |pairs| {
-            let margin = known.margin_held(pairs)?;
-            Some(HeldMargin { pairs, margin })
-        };
+        let differences = |pairs| size.differences(pairs);
+        let held = |pairs| known.margin_held(differences(pairs));
         let mut metric = Self {
             name,
             unit,
@@ -173,13 +181,19 @@ impl CalibratedMetric {
             pairs: known.pairs,
             tau: known.between.map(|between| between.tau),
             tau_sessions: known.between.map_or(0, |between| between.sessions),
-            mde_paired: known.mde_paired(gate.pairs),
-            mde_stored: known.mde_stored(base, head),
-            pairs_needed: known.pairs_needed(margin),
-            holds: STATED_PAIRS.into_iter().filter_map(held).collect(),
+            mde_paired: known.mde_paired(differences(pairs)),
+            mde_stored: known.mde_stored(size.base, size.head),
+            pairs_needed: known.pairs_needed(margin, differences),
+            holds: STATED_PAIRS
+                .into_iter()
+                .filter_map(|pairs| {
+                    let margin = held(pairs)?;
+                    Some(HeldMargin { pairs, margin })
+                })
+                .collect(),
             advice: None,
         };
-        metric.advice = metric.advise(found.is_some(), gate.pairs, known.margin_held(gate.pairs));
+        metric.advice = metric.advise(found.is_some(), pairs, held(pairs));
         metric
     }
 

@@ -39,7 +39,7 @@ pub use estimate::{ALPHA, Estimate, LOOKS, POWER, pairs_needed};
 pub use multiple::{FDR, benjamini_hochberg};
 pub use order::{mean, quantile, variance};
 pub use paired::{PRIOR_DF, Prior, SIGNED_RANK_FROM, moderated_t, paired};
-pub use planned::{ArmSize, planned_paired, planned_pairs, planned_stored};
+pub use planned::{ArmSize, planned_paired, planned_stored};
 pub use proportion::{
     Trials, clopper_pearson_lower, clopper_pearson_upper, dispersion, newcombe, rule_of_three,
 };

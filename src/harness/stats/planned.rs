@@ -35,12 +35,6 @@ pub fn planned_paired(s0: f64, pairs: usize, alpha: f64) -> Option<f64> {
     })
 }
 
-/// The smallest number of pairs, at most `most`, whose [`planned_paired`] effect is within `delta`.
-/// With many pairs it comes near (2.49·s₀/δ)², which forgets that the spread of few is badly known.
-pub fn planned_pairs(s0: f64, delta: f64, alpha: f64, most: usize) -> Option<usize> {
-    (2..=most).find(|pairs| planned_paired(s0, *pairs, alpha).is_some_and(|mde| mde <= delta))
-}
-
 /// The minimal detectable effect of two stored arms, as [`stored`](fn@super::stored) would state it, where
 /// both have the variance `s2` within sessions and `between` between them.
 ///
@@ -136,22 +130,6 @@ mod tests {
                 "{pairs}: {found} {planned}"
             );
         }
-    }
-
-    #[test]
-    fn the_pairs_are_the_fewest_that_do() {
-        // (2.49·.05/.05)² = 6.2: 7 by the normal distribution, more because s is badly known.
-        let check = |s0, delta, expected| {
-            assert_eq!(planned_pairs(s0, delta, ALPHA, 1000), expected);
-            if let Some(pairs) = expected {
-                assert!(planned_paired(s0, pairs, ALPHA).unwrap() <= delta);
-                assert!(pairs == 2 || planned_paired(s0, pairs - 1, ALPHA).unwrap() > delta);
-            }
-        };
-        // t(.95) + t(.8) with 10 degrees of freedom: 2.6919 over √7 is 1.0175; with 11: 2.6717 over √8 is .9446.
-        check(0.05, 0.05, Some(8));
-        check(0.0, 0.05, Some(2));
-        check(1.0, 0.01, None);
     }
 
     #[test]

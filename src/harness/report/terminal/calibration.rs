@@ -134,6 +134,8 @@ fn margins(report: &CalibrationReport, sheet: &mut Sheet) {
                     .iter()
                     .map(|held| plain(format::margin(held.margin))),
             );
+            // A narrow table puts its last column beside the name, where no number belongs.
+            row.push(plain(""));
             row
         })
         .collect();
@@ -147,6 +149,7 @@ fn margins(report: &CalibrationReport, sheet: &mut Sheet) {
         .collect();
     let heads: Vec<&str> = std::iter::once("metric")
         .chain(heads.iter().map(String::as_str))
+        .chain([""])
         .collect();
     sheet.table(&heads, &rows);
 }
