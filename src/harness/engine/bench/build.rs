@@ -6,13 +6,10 @@ use std::process::Command;
 use serde::Deserialize;
 
 use super::BenchError;
-use super::command;
-use crate::harness::engine::process::clean;
+use super::cargo;
 use crate::harness::engine::{Progress, Redactor, apart};
 use crate::harness::scenario::BenchPlan;
 
-/// cargo's messages about a workspace of thousands of crates are a few megabytes.
-const MAX_MESSAGES_BYTES: usize = 64 << 20;
 /// Minor versions of criterion 0.x whose files are known.
 const KNOWN_CRITERION: std::ops::RangeInclusive<u32> = 5..=8;
 
@@ -61,35 +58,18 @@ pub async fn build(
         },
         command: shown.clone(),
     });
-    let mut cargo = Command::new("cargo");
-    cargo.args(&arguments).current_dir(root);
+    let mut command = Command::new("cargo");
+    command.args(&arguments).current_dir(root);
     if let Some(folder) = target_dir {
         let (set, unset) = apart::variables(folder);
-        cargo.envs(set);
+        command.envs(set);
         for name in unset {
-            cargo.env_remove(name);
+            command.env_remove(name);
         }
     }
-    let finished = command::run(exe, &cargo, MAX_MESSAGES_BYTES).await;
-    let finished = finished.map_err(|source| BenchError::Start {
-        program: "cargo".to_owned(),
-        source,
-    })?;
-    if !finished.status.success() {
-        return Err(BenchError::Build {
-            command: shown,
-            status: finished.status,
-            output: clean(&finished.stderr_tail, redactor),
-        });
-    }
-    if finished.cut {
-        return Err(BenchError::Messages {
-            command: shown,
-            what: format!("they are larger than {MAX_MESSAGES_BYTES} bytes"),
-        });
-    }
+    let messages = cargo::run(exe, &command, &shown, redactor).await?;
     Ok(Built {
-        executables: executables(&finished.stdout, &shown)?,
+        executables: executables(&messages, &shown)?,
         filter: plan.filter.clone(),
         invocations: plan.invocations,
         timeout_ns: plan.timeout_ns,

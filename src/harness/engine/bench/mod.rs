@@ -7,6 +7,7 @@
 
 mod error;
 mod command;
+mod cargo;
 mod targets;
 mod build;
 mod invoke;

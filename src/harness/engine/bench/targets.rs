@@ -7,12 +7,8 @@ use std::process::Command;
 use serde::Deserialize;
 
 use super::BenchError;
-use super::command;
+use super::cargo;
 use crate::harness::engine::Redactor;
-use crate::harness::engine::process::clean;
-
-/// cargo's description of a workspace of thousands of packages is a few megabytes.
-const MAX_METADATA_BYTES: usize = 64 << 20;
 
 /// The part of `cargo metadata` that is read here.
 #[derive(Deserialize)]
@@ -39,25 +35,14 @@ pub async fn targets(
     root: &Path,
     package: Option<&str>,
 ) -> Result<BTreeSet<String>, BenchError> {
-    let mut cargo = Command::new("cargo");
-    cargo
+    let mut command = Command::new("cargo");
+    command
         .args(["metadata", "--no-deps", "--format-version", "1"])
         .current_dir(root);
     let shown = "cargo metadata --no-deps --format-version 1".to_owned();
-    let finished = command::run(exe, &cargo, MAX_METADATA_BYTES).await;
-    let finished = finished.map_err(|source| BenchError::Start {
-        program: "cargo".to_owned(),
-        source,
-    })?;
-    if !finished.status.success() {
-        return Err(BenchError::Build {
-            command: shown,
-            status: finished.status,
-            // Nothing is built, so nothing that knows a secret says anything here.
-            output: clean(&finished.stderr_tail, &Redactor::default()),
-        });
-    }
-    bench_targets(&finished.stdout, package).map_err(|error| BenchError::Messages {
+    // Nothing is built, so nothing that knows a secret says anything here.
+    let metadata = cargo::run(exe, &command, &shown, &Redactor::default()).await?;
+    bench_targets(&metadata, package).map_err(|error| BenchError::Messages {
         command: shown,
         what: error.to_string(),
     })
