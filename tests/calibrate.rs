@@ -74,7 +74,7 @@ fn calibrations_add_up_and_gates_use_them() -> Tested {
     assert_eq!(of(&first, "name"), RATE);
     assert_eq!(
         (of(&first, "pairs"), of(&first, "s0")),
-        (6.into(), Value::Null)
+        (0.into(), Value::Null)
     );
     assert!(of(&first, "tau").is_number(), "{first}");
     assert!(of(&first, "mde_stored").is_number(), "{first}");
@@ -96,15 +96,15 @@ fn calibrations_add_up_and_gates_use_them() -> Tested {
     let before = stored()?;
     assert_eq!(before["sessions"].as_array().map(Vec::len), Some(3));
 
-    // Three pairs more: they count with those before, in the gates as well.
-    let second = calibrate(&project, &["--pairs", "3"])?;
+    // Five pairs more: they count with those before, in the gates as well.
+    let second = calibrate(&project, &["--pairs", "5"])?;
     assert_eq!(
         (of(&second, "pairs"), of(&second, "tau_sessions")),
-        (9.into(), 4.into())
+        (5.into(), 4.into())
     );
     assert!(of(&second, "mde_paired").is_number(), "{second}");
     assert_eq!(
-        second["false_alarms"]["blocks"], 4,
+        second["false_alarms"]["blocks"], 5,
         "earlier pairs are in the history"
     );
     let new: Vec<bool> = second["sessions"]
@@ -117,7 +117,7 @@ fn calibrations_add_up_and_gates_use_them() -> Tested {
     let after = stored()?;
     assert_eq!(after["sessions"], before["sessions"], "the baseline stays");
     let kept = &after["calibration"]["metrics"][RATE];
-    assert_eq!((&kept["pairs"], &kept["sessions"]), (&9.into(), &4.into()));
+    assert_eq!((&kept["pairs"], &kept["sessions"]), (&5.into(), &4.into()));
 
     // Every run is in the history, each as it was labelled, in balanced order.
     let sessions = project.json(&["list", "--sessions"], 0)?;
@@ -127,7 +127,7 @@ fn calibrations_add_up_and_gates_use_them() -> Tested {
         .flatten()
         .filter_map(|session| session["runs"].as_u64())
         .collect();
-    assert_eq!(runs.iter().sum::<u64>(), 18, "{runs:?}");
+    assert_eq!(runs.iter().sum::<u64>(), 22, "{runs:?}");
 
     // A stored gate takes τ from it, because it rests on more sessions than the baseline has.
     let verdict = project.json(&["gate", "shop.toml"], 0)?;
@@ -147,6 +147,11 @@ fn calibrations_add_up_and_gates_use_them() -> Tested {
     // A new baseline keeps it; a scenario that measures something else begins anew.
     project.output(&["baseline", "save", "shop"], 0)?;
     assert_eq!(stored()?["calibration"], after["calibration"]);
+    let (_, shown, _) = project.output(&["baseline", "show"], 0)?;
+    assert!(
+        shown.contains("calibrated with 11 pairs in 4 sessions"),
+        "{shown}"
+    );
     project.write("shop.toml", &scenario(&server.url, "310ms"))?;
     let third = calibrate(&project, &["--pairs", "4", "--budget", "1ms"])?;
     assert_eq!(third["sessions"].as_array().map(Vec::len), Some(1));

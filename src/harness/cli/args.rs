@@ -107,7 +107,7 @@ pub(super) enum Command {
     ///
     /// s₀ and τ are stored in the baseline of the scenario on this machine (its own runs make the first, where there
     /// is none), and every gate with the same fingerprint uses them from then on. Calibrating again adds to
-    /// them. s₀ needs five pairs; τ needs three sessions of one revision, best on different days.
+    /// them. s₀ needs five pairs in a session; τ needs three sessions of one revision, best on different days.
     #[command(
         after_help = "Examples:\n  plimsoll calibrate scenarios/quickstart.toml\n  plimsoll calibrate --pairs 20 --budget 1h      everything in scenarios/"
     )]

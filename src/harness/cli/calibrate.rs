@@ -13,7 +13,7 @@ use crate::harness::report::calibration::{
     CALIBRATION_FORMAT, CalibratedMetric, CalibratedSession, CalibrationReport, GateSize,
     MetricSize, sessions_note,
 };
-use crate::harness::report::terminal::{TerminalStyle, headline, render_calibration};
+use crate::harness::report::terminal::{TerminalStyle, render_calibration};
 use crate::harness::report::{format, text, words};
 use crate::harness::scenario::{Plan, catalogue};
 use crate::harness::store::{
@@ -286,7 +286,7 @@ impl Calibrating<'_> {
             let scenario = text::one_line(&report.scenario);
             return self
                 .output
-                .answer(&format!("[CALIBRATED] {scenario}: {}", headline(report)));
+                .answer(&format!("[CALIBRATED] {scenario}: {}", report.headline()));
         }
         let style = TerminalStyle {
             colour: self.output.colour,
@@ -541,10 +541,12 @@ fn narrowed(number: usize) -> u32 {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
+    use std::f64::consts::PI;
     use std::sync::{Arc, Mutex};
 
     use rand::{Rng as _, SeedableRng as _};
     use rand_chacha::ChaCha8Rng;
+    use statrs::distribution::{ContinuousCDF as _, Normal};
 
     use super::*;
     use crate::harness::cli::args::Format;
@@ -597,8 +599,8 @@ mod tests {
                 machine.centres.push(centre);
             }
             machine.runs += 1;
-            // Uniform on ±√3·σ has the standard deviation σ.
-            let off = SIGMA * 3f64.sqrt() * machine.random.random_range(-1.0..1.0);
+            let off =
+                SIGMA * Normal::standard().inverse_cdf(machine.random.random_range(1e-12..1.0));
             let value = (machine.centres.last().unwrap() + off).exp();
             let (unit, better) = (Unit::Nanoseconds, Direction::Lower);
             let mut invalid = Vec::new();
@@ -736,12 +738,11 @@ mod tests {
         let mut calibration = Calibration::default();
         added(&sittings, &mut calibration);
         noise::find(&mut calibration);
-        // The difference of two uniform values has an excess kurtosis of −.6, so that s² has a relative variance
-        // of 1.4/ν and ln s₀ a quarter of it; four standard errors.
+        // ln s₀² is the mean over 24 groups of five, each with the variance ψ′(2) = π²/6 − 1; four standard errors.
         let metric = &calibration.metrics[P95];
         let s0 = metric.s0.unwrap();
         let expected = SIGMA * 2f64.sqrt();
-        let of_ln = (1.4f64 / 116.0).sqrt() / 2.0;
+        let of_ln = ((PI.powi(2) / 6.0 - 1.0) / 24.0).sqrt() / 2.0;
         assert!((s0 / expected).ln().abs() < 4.0 * of_ln, "{s0}");
         assert_eq!((metric.pairs, metric.sessions), (120, 4));
         // The mean of a session's sixty runs is off its centre by σ/√60.

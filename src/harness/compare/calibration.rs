@@ -16,6 +16,9 @@ pub use crate::harness::stats::ArmSize;
 
 /// More pairs than this are not recommended to anybody.
 const MOST_PAIRS: usize = 1000;
+/// s² is taken of so many differences in a row, or up to twice as many: [`PRIOR_DF`] and the mean. Groups of
+/// one size weigh alike, and one bad hour is in one of them.
+const GROUP: usize = PRIOR_DF as usize + 1;
 /// Margins are stated to a tenth of a percent.
 const MARGIN_STEPS: f64 = 1000.0;
 
@@ -71,10 +74,10 @@ pub struct AaSession<'a> {
 /// What A/A sessions say of the noise of one metric.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Calibrated {
-    /// s₀, the standard deviation of a paired difference of logarithms. `None` where it would rest on fewer
-    /// degrees of freedom than [`PRIOR_DF`], which a gate gives it, and where no two differences differ.
+    /// s₀, the standard deviation of a paired difference of logarithms. `None` where no session has five
+    /// pairs, and where no two differences of one differ.
     pub s0: Option<f64>,
-    /// The differences behind it: pairs, for a bench invocations.
+    /// The differences behind it: pairs of sessions that have five, for a bench invocations.
     pub pairs: usize,
     /// τ and the sessions behind it, which are of one revision; at least three.
     pub between: Option<Between>,
@@ -84,8 +87,8 @@ pub struct Calibrated {
 
 /// The noise of one metric. Values are positive.
 ///
-/// s₀ is pooled over the sessions as [`Prior::from_history`] pools, so that one bad night doesn't carry it.
-/// For τ the arms don't matter, and every run counts for itself.
+/// s₀ is pooled over groups of differences of one session as [`Prior::from_history`] pools: a gate gives s₀ the
+/// weight of [`PRIOR_DF`] degrees of freedom, so that it has to rest on as many. For τ the arms don't matter, and every run counts for itself.
 pub fn calibrate(better: Direction, sessions: &[AaSession<'_>]) -> Calibrated {
     let logs = |values: &[f64]| -> Vec<f64> {
         let logs = values.iter().map(|value| worse(better, *value));
@@ -97,10 +100,8 @@ pub fn calibrate(better: Direction, sessions: &[AaSession<'_>]) -> Calibrated {
             let pairs = logs(session.base).into_iter().zip(logs(session.head));
             pairs.map(|(base, head)| head - base).collect()
         })
-        .filter(|differences: &Vec<f64>| !differences.is_empty())
         .collect();
-    let pairs: usize = differences.iter().map(Vec::len).sum();
-    let is_enough = (pairs - differences.len()) as f64 >= PRIOR_DF;
+    let groups: Vec<&[f64]> = differences.iter().flat_map(|of| grouped(of)).collect();
     let runs_of = |session: &AaSession<'_>| [logs(session.base), logs(session.head)].concat();
     let runs: Vec<Vec<f64>> = sessions.iter().map(runs_of).collect();
     let of_one_revision: Vec<Vec<f64>> = sessions
@@ -109,13 +110,20 @@ pub fn calibrate(better: Direction, sessions: &[AaSession<'_>]) -> Calibrated {
         .map(runs_of)
         .collect();
     Calibrated {
-        s0: Prior::from_history(differences.iter().map(Vec::as_slice))
-            .filter(|_| is_enough)
-            .map(|prior| prior.s0),
-        pairs,
+        s0: Prior::from_history(groups.iter().copied()).map(|prior| prior.s0),
+        pairs: groups.iter().map(|group| group.len()).sum(),
         between: between_sessions(&of_one_revision),
         within: within_variance(&runs),
     }
+}
+
+/// Differences in a row; those that are left over go with the last group. None of too few.
+fn grouped(differences: &[f64]) -> impl Iterator<Item = &[f64]> {
+    let count = differences.len() / GROUP;
+    (0..count).map(move |at| match at + 1 == count {
+        true => &differences[at * GROUP..],
+        false => &differences[at * GROUP..(at + 1) * GROUP],
+    })
 }
 
 impl Calibrated {
@@ -211,7 +219,7 @@ mod tests {
             (1u64, 1, 40, 0.0, 0.02),
             (2, 12, 10, 0.05, 0.02),
             (3, 30, 5, 0.01, 0.03),
-            (4, 40, 3, 0.0, 0.1),
+            (4, 20, 7, 0.0, 0.1),
         ] {
             let found = calibrated(
                 Direction::Lower,
@@ -220,9 +228,13 @@ mod tests {
             let case = format!("{sessions} × {pairs}, tau {tau}, sigma {sigma}: {found:?}");
             let k = sessions as f64;
 
-            // ln s₀² is a mean of k logarithms of χ² with n − 1 degrees of freedom each.
+            // ln s₀² is a mean of logarithms of χ², with four degrees of freedom each or six for seven pairs.
             let s0 = sigma * 2f64.sqrt();
-            let of_ln = (trigamma((pairs - 1) as f64 / 2.0) / k).sqrt();
+            let (df, groups) = match pairs {
+                7 => (6.0, k),
+                _ => (4.0, k * (pairs / 5) as f64),
+            };
+            let of_ln = (trigamma(df / 2.0) / groups).sqrt();
             let off = 2.0 * (found.s0.unwrap() / s0).ln();
             assert!(off.abs() < 4.0 * of_ln, "s0, {case}");
             assert_eq!(found.pairs, sessions * pairs);
@@ -250,21 +262,19 @@ mod tests {
     /// differs within a session is noise of a pair.
     #[test]
     fn pairs_are_pooled_within_their_sessions() {
-        let e = |powers: &[f64]| -> Vec<f64> { powers.iter().map(|power| power.exp()).collect() };
+        let e = |powers: [f64; 5]| powers.map(f64::exp).to_vec();
         let sessions = [
-            [e(&[0.0, 0.0, 0.0]), e(&[0.1, 0.2, 0.3])],
-            [e(&[7.0, 7.0, 7.0]), e(&[6.9, 6.8, 6.7])],
+            [e([0.0; 5]), e([0.1, 0.2, 0.3, 0.4, 0.5])],
+            [e([7.0; 5]), e([6.9, 6.8, 6.7, 6.6, 6.5])],
         ];
         let found = calibrated(Direction::Lower, &sessions);
-        // Both have s² = .01 on two degrees of freedom: ln s₀² = ln .01 − ψ(1) + ln 1 = ln .01 + γ (Euler's).
+        // Both have s² = .025 on four degrees of freedom: ln s₀² = ln .025 − ψ(2) + ln 2, ψ(2) = 1 − γ (Euler's).
         let euler = 0.577_215_664_901_532_9;
-        let expected = (0.01 * f64::exp(euler)).sqrt();
+        let expected = (0.025 * 2.0 * f64::exp(euler - 1.0)).sqrt();
         assert!((found.s0.unwrap() - expected).abs() < 1e-9, "{found:?}");
-        // Within a session: of 0, 0, 0, .1, .2, .3 the squares about .1 are .08; of the other as many.
-        assert!(
-            (found.within.unwrap() - 0.16 / 10.0).abs() < 1e-9,
-            "{found:?}"
-        );
+        // Within a session: of five times 0 and of .1 … .5 the squares about .15 are 5·.0225 + .2125 = .325.
+        let within = 2.0 * 0.325 / 18.0;
+        assert!((found.within.unwrap() - within).abs() < 1e-9, "{found:?}");
         assert_eq!(found.between, None, "two sessions are too few");
         let mirrored = calibrated(Direction::Higher, &sessions);
         assert!((mirrored.s0.unwrap() - expected).abs() < 1e-9);
@@ -280,13 +290,29 @@ mod tests {
             assert_eq!(found.s0.is_some(), expected, "{sessions} × {pairs}");
             assert_eq!(found.noise().prior.is_some(), expected);
         };
-        check(1, 4, false); // three degrees of freedom, and a gate counts four
+        check(1, 4, false);
         check(1, 5, true);
-        check(2, 2, false);
-        check(2, 3, true);
-        check(4, 2, true);
-        check(50, 1, false);
+        check(9, 4, false);
+        check(2, 5, true);
         assert_eq!(calibrate(Direction::Lower, &[]), Calibrated::default());
+    }
+
+    #[test]
+    fn groups_are_of_five_to_nine() {
+        let all: Vec<f64> = (0..19).map(f64::from).collect();
+        let check = |count: usize, expected: &[usize]| {
+            let groups: Vec<&[f64]> = grouped(&all[..count]).collect();
+            let sizes: Vec<usize> = groups.iter().map(|group| group.len()).collect();
+            assert_eq!(sizes, expected);
+            if count >= GROUP {
+                assert_eq!(groups.concat(), all[..count]);
+            }
+        };
+        check(4, &[]);
+        check(5, &[5]);
+        check(9, &[9]);
+        check(10, &[5, 5]);
+        check(19, &[5, 5, 9]);
     }
 
     #[test]

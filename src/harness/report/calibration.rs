@@ -91,7 +91,7 @@ pub struct CalibratedMetric {
     pub margin: f64,
     /// s₀, the standard deviation of a paired difference of logarithms.
     pub s0: Option<f64>,
-    /// The differences behind it: pairs, for a bench invocations.
+    /// The differences behind it: pairs of sessions that have five, for a bench invocations.
     pub pairs: usize,
     /// τ, the standard deviation between sessions, of logarithms.
     pub tau: Option<f64>,
@@ -208,11 +208,7 @@ impl CalibratedMetric {
         }
         let (Some(mde), Some(held)) = (self.mde_paired, held) else {
             return Some(match self.pairs {
-                few if few < STATED_PAIRS[0] => {
-                    "too few pairs for s₀: five in a session, or as many in all besides the first of each session, are \
-                     needed"
-                        .to_owned()
-                }
+                0 => "too few for s₀: five valid pairs in a session are needed".to_owned(),
                 _ => "no two pairs differ, so there is no noise to speak of".to_owned(),
             });
         };
@@ -230,6 +226,32 @@ impl CalibratedMetric {
             format::counted(pairs as u64, "pair"),
             format::margin(mde)
         ))
+    }
+}
+
+impl CalibrationReport {
+    /// What it rests on, in a sentence without its full stop.
+    pub fn headline(&self) -> String {
+        let sum = |of: fn(&CalibratedSession) -> bool| {
+            let sessions = || self.sessions.iter().filter(|session| of(session));
+            let pairs = sessions().map(|session| u64::from(session.pairs)).sum();
+            format!(
+                "{} in {}",
+                format::counted(pairs, "pair"),
+                format::counted(sessions().count() as u64, "session")
+            )
+        };
+        let mut text = format!("{} of one build", sum(|session| session.is_new));
+        if self.dropped_pairs > 0 {
+            text.push_str(&format!(
+                ", {} dropped as invalid",
+                format::counted(self.dropped_pairs.into(), "pair")
+            ));
+        }
+        if self.sessions.iter().any(|session| !session.is_new) {
+            text.push_str(&format!("; {} with those before", sum(|_| true)));
+        }
+        text
     }
 }
 

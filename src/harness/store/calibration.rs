@@ -46,9 +46,9 @@ pub struct CalibrationMetric {
     /// Which way is better.
     pub better: Direction,
     /// s₀, the standard deviation of a paired difference of logarithms; `None` where there are too few
-    /// pairs or no two of them differ.
+    /// pairs, or no two of them differ.
     pub s0: Option<f64>,
-    /// The differences behind `s0`: pairs, for a bench invocations.
+    /// The differences behind `s0`: pairs of sessions that have five, for a bench invocations.
     pub pairs: u32,
     /// τ, the standard deviation between sessions, of logarithms; `None` where there are too few sessions.
     pub tau: Option<f64>,

@@ -12,7 +12,7 @@ pub fn render_calibration(report: &CalibrationReport, style: TerminalStyle) -> S
     let mut sheet = Sheet::new(style);
     let name = text::shown(&report.scenario, 60);
     sheet.badge("CALIBRATED", Tone::Good, &name);
-    sheet.paragraph("", "", &format!("{}.", headline(report)), Tone::Strong);
+    sheet.paragraph("", "", &format!("{}.", report.headline()), Tone::Strong);
     noise(report, &mut sheet);
     margins(report, &mut sheet);
     alarms(report, &mut sheet);
@@ -24,35 +24,6 @@ pub fn render_calibration(report: &CalibrationReport, style: TerminalStyle) -> S
     );
     sheet.paragraph("", "", &file, Tone::Plain);
     sheet.finish()
-}
-
-/// What it rests on, in a sentence without its full stop.
-pub fn headline(report: &CalibrationReport) -> String {
-    let sum = |is_new: bool| {
-        let sessions = report
-            .sessions
-            .iter()
-            .filter(|session| !is_new || session.is_new);
-        let (sessions, pairs) = sessions.fold((0, 0), |(sessions, pairs), session| {
-            (sessions + 1, pairs + u64::from(session.pairs))
-        });
-        format!(
-            "{} in {}",
-            format::counted(pairs, "pair"),
-            format::counted(sessions, "session")
-        )
-    };
-    let mut text = format!("{} of one build", sum(true));
-    if report.dropped_pairs > 0 {
-        text.push_str(&format!(
-            ", {} dropped as invalid",
-            format::counted(report.dropped_pairs.into(), "pair")
-        ));
-    }
-    if report.sessions.iter().any(|session| !session.is_new) {
-        text.push_str(&format!("; {} with those before", sum(false)));
-    }
-    text
 }
 
 fn noise(report: &CalibrationReport, sheet: &mut Sheet) {
