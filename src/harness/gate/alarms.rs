@@ -89,10 +89,12 @@ pub fn false_alarms(policy: &Policy, sittings: &[AaPairs], pairs: usize) -> Fals
                 Outcome::Inconclusive => alarms.inconclusive += 1,
                 Outcome::Pass | Outcome::NoBaseline | Outcome::Invalid => {}
             }
+            // Only what can be red is judged so often.
+            let (base, head) = (gated(policy, base), gated(policy, head));
             let (labels, is_exact) = labelings(pairs, &mut random);
             alarms.relabelled.is_exact &= is_exact;
             for swaps in labels {
-                let (base, head) = swapped(base, head, &swaps);
+                let (base, head) = swapped(&base, &head, &swaps);
                 alarms.relabelled.judged += 1;
                 let verdict = gate(policy, &base, &head, &settings);
                 alarms.relabelled.red += usize::from(is_red(&verdict));
@@ -169,6 +171,16 @@ fn labelings(pairs: usize, random: &mut ChaCha8Rng) -> (Vec<Vec<bool>>, bool) {
             .collect(),
     };
     (labels, all.is_some())
+}
+
+/// The same runs with nothing but the metrics that have a margin.
+fn gated(policy: &Policy, runs: &[Run]) -> Vec<Run> {
+    let mut runs = runs.to_vec();
+    for run in &mut runs {
+        run.metrics
+            .retain(|metric| policy.margin(&metric.name).is_some());
+    }
+    runs
 }
 
 fn swapped(base: &[Run], head: &[Run], swaps: &[bool]) -> (Vec<Run>, Vec<Run>) {
