@@ -66,7 +66,10 @@ impl Repository {
         project.write(&format!("{server}.py"), SERVER)?;
         project.write("build.sh", BUILD)?;
         project.write("delay.source", "0.010 0.010\n")?;
-        project.write(".gitignore", "delay.built\nbuilds.log\n")?;
+        project.write(
+            ".gitignore",
+            "delay.built\nbuilds.log\n/.plimsoll\n/reports/*\n",
+        )?;
         let this = Self {
             project,
             server,

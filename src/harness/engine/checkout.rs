@@ -188,9 +188,18 @@ impl Checkouts {
             .map(PathBuf::as_path)
             .chain([OWN_FOLDER.as_ref()])
         {
-            let mut pathspec = std::ffi::OsString::from(":(top,exclude,literal)");
-            pathspec.push(folder);
-            add.push(pathspec);
+            // What git ignores is not added anyway, and excluding it as well is an error to git.
+            let ignored = [
+                OsStr::new("check-ignore"),
+                OsStr::new("--quiet"),
+                OsStr::new("--"),
+            ];
+            let ignored = [&ignored[..], &[folder.as_os_str()]].concat();
+            if git_with(project, None, &ignored).await.is_err() {
+                let mut pathspec = std::ffi::OsString::from(":(top,exclude,literal)");
+                pathspec.push(folder);
+                add.push(pathspec);
+            }
         }
         git_with(project, Some(&index), &add).await?;
         let tree = git_with(project, Some(&index), &["write-tree"]).await?;
