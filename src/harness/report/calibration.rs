@@ -324,7 +324,7 @@ pub fn sessions_note(sessions: &[CalibratedSession]) -> Option<String> {
     let missing = 3usize.saturating_sub(behind.len());
     if missing > 0 {
         return Some(format!(
-            "τ, the spread between sessions, needs three sessions of one revision: {} more, best on other days; calibrating \
+            "the spread between sessions, τ, needs three sessions of one revision: {} more, best on other days; calibrating \
              again adds to these",
             missing
         ));
