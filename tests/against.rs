@@ -272,6 +272,30 @@ fn the_same_in_both_arms_is_never_red_and_built_where_it_was() -> Tested {
     Ok(())
 }
 
+/// What was calibrated here is in the base, with the base's baseline, and the gate knows it.
+#[test]
+fn what_was_calibrated_is_known_to_the_gate() -> Tested {
+    let repository = Repository::new()?;
+    let args = ["calibrate", "scenarios/web.toml", "--pairs", "5"];
+    let document = repository.project.json(&args, 0)?;
+    let s0 = document["metrics"][0]["s0"].as_f64().ok_or("no s0")?;
+    repository.commit("calibrate")?;
+    let (verdicts, _) = repository.gate(&["--against", "main", "scenarios/web.toml"], 0)?;
+    let compared = verdicts[0]["comparison"]["metrics"].as_array();
+    let estimate = compared
+        .into_iter()
+        .flatten()
+        .find(|metric| metric["name"] == "load.reads.p50")
+        .map(|metric| &metric["estimate"])
+        .ok_or("not compared")?;
+    let method = estimate["method"].to_string();
+    assert!(method.contains("moderated (d0 = 4), 2 pairs"), "{method}");
+    // s̃² of two pairs with four degrees of freedom beside them is at least 4/5 of s₀².
+    let sd = estimate["sd"].as_f64().ok_or("no sd")?;
+    assert!(sd > 0.89 * s0, "{sd} {s0}");
+    Ok(())
+}
+
 #[test]
 fn a_build_that_fails_is_the_base_s_or_the_head_s() -> Tested {
     let repository = Repository::new()?;

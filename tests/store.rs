@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 
 use plimsoll::harness::model::*;
 use plimsoll::harness::store::{
-    AcceptedDrift, Anchor, AnchorError, Baseline, BaselineError, DecodeError, FileError,
-    FormatError, History, MetricSeries, Query, Retention, Saved, StoreError, files,
+    AcceptedDrift, Anchor, AnchorError, Baseline, BaselineError, Calibration, CalibrationSession,
+    DecodeError, FileError, FormatError, History, MetricPairs, MetricSeries, PairedValues, Query,
+    Retention, Saved, StoreError, files,
 };
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 use support::runs::light_run;
@@ -1226,6 +1227,76 @@ fn a_bad_baseline_file_is_named() -> Checked {
     assert!(error(&good.replacen("[[30.5, 31.25, 1], ", "[", 1))?.contains("bench.cache/get_hot"));
     error(&good[..good.len() - 10])?;
     error("[]")?;
+    let mut calibrated = Baseline::from_runs(&[rich_run(1)])?;
+    calibrated.calibration = Some(calibration()?);
+    let calibrated = calibrated.to_text()?.replacen("29.75]", "29.75, 3]", 1);
+    assert!(error(&calibrated)?.contains("`load.reads.p95` of its calibration"));
+    Ok(())
+}
+
+/// What two pairs of one sitting say of a metric, with what follows from it.
+fn calibration() -> Result<Calibration, Box<dyn Error>> {
+    let mut calibration = Calibration::default();
+    for (session, base) in [("first", [30.0, 31.25]), ("second", [29.5, 30.123_456_7])] {
+        let values = PairedValues {
+            base: base.to_vec(),
+            head: vec![30.5, 29.75],
+        };
+        let pairs = MetricPairs {
+            unit: Unit::Nanoseconds,
+            better: Direction::Lower,
+            values,
+        };
+        let of_session = CalibrationSession {
+            session: session.into(),
+            revision: Some("1a2b3c4".into()),
+            plimsoll_version: "0.1.0".into(),
+            started_at: light_run(1).started_at,
+            pairs: 2,
+        };
+        calibration.add(of_session, [("load.reads.p95".into(), pairs)].into());
+    }
+    let metric = calibration.metrics.get_mut("load.reads.p95");
+    metric
+        .ok_or("not added")?
+        .state(Some(0.012_345_678), 4, None, 0);
+    Ok(calibration)
+}
+
+#[test]
+fn a_calibration_is_read_back_and_reviewed() -> Checked {
+    let folder = tempfile::tempdir()?;
+    let old = Baseline::from_runs(&[light_run(1), light_run(2)])?;
+    assert!(!old.to_text()?.contains("calibration"));
+    let mut baseline = old.clone();
+    baseline.calibration = Some(calibration()?);
+    let path = baseline.save(folder.path())?;
+    assert_eq!(Baseline::load(&path)?, baseline);
+    insta::assert_snapshot!(baseline.to_text()?);
+    // A file without it is as good as ever.
+    std::fs::write(&path, old.to_text()?)?;
+    assert_eq!(Baseline::load(&path)?, old);
+    Ok(())
+}
+
+#[test]
+fn a_new_baseline_keeps_the_calibration_of_its_fingerprint() -> Checked {
+    let folder = tempfile::tempdir()?;
+    let mut old = Baseline::from_runs(&[light_run(1), light_run(2)])?;
+    old.calibration = Some(calibration()?);
+    let path = old.save(folder.path())?;
+    let new = Baseline::from_runs(&[light_run(3)])?;
+    assert_eq!(new.save(folder.path())?, path);
+    let kept = Baseline::load(&path)?;
+    assert_eq!(
+        (&kept.sessions, &kept.calibration),
+        (&new.sessions, &old.calibration)
+    );
+
+    let mut other = light_run(4);
+    other.fingerprint.scenario_hash = "another".into();
+    assert_eq!(Baseline::from_runs(&[other])?.save(folder.path())?, path);
+    assert_eq!(Baseline::load(&path)?.calibration, None);
     Ok(())
 }
 

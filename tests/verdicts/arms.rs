@@ -273,6 +273,33 @@ fn calibration_speaks_for_a_single_session() {
     assert!(effect.lower > 0.0 && effect.se > 0.005 * 2f64.sqrt());
 }
 
+/// Sessions made in a row by a calibration don't outvote a baseline of as many days and more.
+#[test]
+fn what_rests_on_more_sessions_speaks_for_them() {
+    let base = sessions(&[0.0, 0.05, -0.05, 0.03]);
+    let head = sessions(&[0.03]);
+    let own = effect(&base, &head, Design::Stored).tau;
+    let check = |sessions: usize, expected: Option<f64>| {
+        let mut settings = Settings::new(Design::Stored);
+        let between = Some(Between {
+            tau: 0.001,
+            sessions,
+        });
+        let noise = Noise {
+            prior: None,
+            between,
+        };
+        settings.noise.insert("m".into(), noise);
+        let comparison = compare(&base, &head, &settings);
+        let effect = only_metric(&comparison).effect().expect("an effect");
+        assert_eq!(effect.tau, expected, "{sessions} sessions");
+    };
+    assert!(own.is_some_and(|tau| tau > 0.03), "{own:?}");
+    check(3, own);
+    check(4, Some(0.001));
+    check(9, Some(0.001));
+}
+
 #[test]
 fn every_difference_of_the_conditions_is_named_once() {
     let base = paired("m", &[1.0, 1.0]);

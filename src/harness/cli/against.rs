@@ -1,12 +1,13 @@
 //! `plimsoll gate --against`: both revisions built, run in alternation here and now, and judged by
 //! what the base demands.
 
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use crate::harness::compare::{Design, Settings};
+use crate::harness::compare::{Design, Noise, Settings};
 use crate::harness::engine::checkout::{Checkout, CheckoutError, Checkouts};
 use crate::harness::engine::{Engine, SubjectEngine, bench, machine};
 use crate::harness::gate::{MetricOutcome, Outcome, Policy, Verdict, Waivers, exit};
@@ -23,12 +24,12 @@ use super::failure::Failure;
 use super::live::Live;
 use super::looks::Looks;
 use super::output::Output;
-use super::pairs::{Batch, Pairs, Side, Sides};
+use super::pairs::{Batch, Pairs, Side, Sides, spread_invocations, usual_pairs};
 use super::session::Labels;
 use super::start::explain;
 use super::verdicts::{Case, Judged, page_path};
-use super::waivers;
 use super::workspace::{self, Chosen, SCENARIOS};
+use super::{noise, waivers};
 
 /// The gate of one call.
 struct Against<'a> {
@@ -44,6 +45,14 @@ struct Against<'a> {
     history: History,
     /// The plimsoll that supervisors and workers are started from.
     executable: PathBuf,
+}
+
+/// What the base holds besides a scenario's plan.
+struct Given {
+    /// The exceptions to its margins.
+    waivers: Waivers,
+    /// What calibration said of its noise on this machine.
+    noise: BTreeMap<String, Noise>,
 }
 
 /// What there is to measure.
@@ -290,15 +299,29 @@ impl Against<'_> {
         missing_program(plan)
     }
 
+    /// What the baseline that the base has for this machine knows of a scenario's noise. One that can't be read
+    /// is no reason not to gate: pairs speak for themselves.
+    fn noise(&self, plan: &Plan) -> BTreeMap<String, Noise> {
+        let baselines = self.base.root.join(&self.below);
+        let baselines = baselines.join(&self.args.selection.baselines);
+        noise::stored(&baselines, &machine::of_plan(plan), &plan.id()).unwrap_or_else(|failure| {
+            explain(&failure, self.output);
+            BTreeMap::new()
+        })
+    }
+
     /// One scenario that the base has: built twice, measured in pairs, judged as often as planned.
     async fn gate(&self, plan: &Plan, stop: &watch::Receiver<bool>) -> Result<u8, Failure> {
-        let first = self.args.against.pairs.unwrap_or(plan.runs.max(2));
+        let first = self.args.against.pairs.unwrap_or(usual_pairs(plan));
         let seed = self.args.against.seed.unwrap_or_else(rand::random);
         // The plan is the base's, and so are its waivers. A mistake in them must not cost the pairs.
-        let waivers = waivers::on(plan, self.output)?;
+        let given = Given {
+            waivers: waivers::on(plan, self.output)?,
+            noise: self.noise(plan),
+        };
         let live = Live::new(*self.output);
         let answer = self
-            .pairs_and_looks(plan, &waivers, first, seed, stop, &live)
+            .pairs_and_looks(plan, &given, first, seed, stop, &live)
             .await;
         live.finish();
         let (pairs, looks) = answer?;
@@ -312,7 +335,7 @@ impl Against<'_> {
                 .say(&format!("{}: no pair was measured", plan.id()));
             return Ok(exit::INVALID);
         };
-        let judged = self.judge(plan, &waivers, &pairs, &looks, seed);
+        let judged = self.judge(plan, &given, &pairs, &looks, seed);
         let page = page_path(&self.args.selection.reports, run);
         judged.write_page(&page)?;
         judged.answer(self.output, Some(&page))?;
@@ -322,7 +345,7 @@ impl Against<'_> {
     async fn pairs_and_looks(
         &self,
         plan: &Plan,
-        waivers: &Waivers,
+        given: &Given,
         first: u32,
         seed: u64,
         stop: &watch::Receiver<bool>,
@@ -350,7 +373,7 @@ impl Against<'_> {
             if pairs.is_over || pairs.head.runs.is_empty() {
                 break;
             }
-            let open = open(&self.judge(plan, waivers, &pairs, &looks, seed).verdict);
+            let open = open(&self.judge(plan, given, &pairs, &looks, seed).verdict);
             batch = match open.is_empty() {
                 true => None,
                 false => looks.next(),
@@ -366,10 +389,7 @@ impl Against<'_> {
     fn sides(&self, plan: &Plan, pairs: u32) -> Sides<SubjectEngine> {
         let session = new_session();
         let mut plan = plan.clone();
-        for bench in &mut plan.benches {
-            // The invocations of an arm are spread over its runs, so that they alternate too.
-            bench.invocations = bench.invocations.div_ceil(pairs);
-        }
+        spread_invocations(&mut plan, pairs);
         let below = plan
             .root
             .strip_prefix(&self.base.root)
@@ -458,7 +478,7 @@ impl Against<'_> {
     fn judge<'a>(
         &self,
         plan: &'a Plan,
-        waivers: &Waivers,
+        given: &Given,
         pairs: &'a Pairs,
         looks: &Looks,
         seed: u64,
@@ -466,7 +486,7 @@ impl Against<'_> {
         let strictness = self.args.strictness;
         Case {
             policy: Policy {
-                waivers: waivers.clone(),
+                waivers: given.waivers.clone(),
                 strict: strictness.strict,
                 beyond_margin: strictness.beyond_margin,
                 require_baseline: strictness.require_baseline,
@@ -477,6 +497,7 @@ impl Against<'_> {
             base: Some(&pairs.base),
             settings: Settings {
                 alpha: looks.alpha(),
+                noise: given.noise.clone(),
                 ..Settings::new(Design::Paired)
             },
             notes: looks.note().into_iter().chain(pairs.note()).collect(),
@@ -575,7 +596,8 @@ fn trouble(error: CheckoutError) -> Failure {
     }
 }
 
-fn budget(text: &str) -> Result<Duration, Failure> {
+/// A time that was asked for.
+pub(super) fn budget(text: &str) -> Result<Duration, Failure> {
     let parsed = scenario::duration_ns(text).map(Duration::from_nanos);
     parsed.map_err(|problem| {
         Failure::usage(

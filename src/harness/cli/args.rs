@@ -98,6 +98,20 @@ pub(super) enum Command {
         after_help = "Examples:\n  plimsoll gate --against origin/main            both revisions, run in alternation here\n  plimsoll gate --against v1.2 scenarios/quickstart.toml --budget 15m\n  plimsoll gate scenarios/quickstart.toml        against baselines/\n  plimsoll gate --strict --require-baseline      everything in scenarios/"
     )]
     Gate(GateArgs),
+    /// Measure how noisy a scenario is here: runs of one build against each other.
+    ///
+    /// Runs pairs of the same build, in random balanced order as `gate --against` does, and states what a gate
+    /// can find in their noise: per metric with a margin the spread of pairs (s₀) and of sessions (τ), the minimal
+    /// detectable effect, the pairs that its margin needs and the margins that this machine holds; and how often
+    /// the gate would have been red although nothing changed. Nothing is ever red here.
+    ///
+    /// s₀ and τ are stored in the baseline of the scenario on this machine (its own runs make the first, where there
+    /// is none), and every gate with the same fingerprint uses them from then on. Calibrating again adds to
+    /// them. s₀ needs five pairs in a session; τ needs three sessions of one revision, best on different days.
+    #[command(
+        after_help = "Examples:\n  plimsoll calibrate scenarios/quickstart.toml\n  plimsoll calibrate --pairs 20 --budget 1h      everything in scenarios/"
+    )]
+    Calibrate(CalibrateArgs),
     /// Compare runs that were saved before, or results of other tools.
     #[command(
         after_help = "Examples:\n  plimsoll compare base/ head/\n  plimsoll compare SESSION1 SESSION2 --paired\n  plimsoll compare baseline latest --scenario scenarios/quickstart.toml\n  plimsoll compare runs.jsonl --regress 5%          both arms in one file\n  plimsoll compare --base old-*.json --head new-*.json --regress 5% --gate '*.p95'\n\nWhat can be read: docs/INTERCHANGE.md"
@@ -276,6 +290,32 @@ pub(super) struct AgainstArgs {
         help_heading = "Against a revision"
     )]
     pub(super) worktrees: Option<PathBuf>,
+}
+
+/// Options of `calibrate`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct CalibrateArgs {
+    /// Scenario files; without any, everything in scenarios/.
+    #[arg(value_name = "SCENARIO")]
+    pub(super) scenarios: Vec<PathBuf>,
+    /// The variant to run [default: the scenario's first].
+    #[arg(long, value_name = "NAME")]
+    pub(super) variant: Option<String>,
+    /// Pairs of runs in each session.
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(2..=1000))]
+    pub(super) pairs: u32,
+    /// Sessions, one after the other.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(super) sessions: u32,
+    /// The time that a scenario's pairs may take: 15m. What doesn't fit is left out; two pairs are always run.
+    #[arg(long, value_name = "TIME")]
+    pub(super) budget: Option<String>,
+    /// What is measured, for the record [default: the git revision].
+    #[arg(long, value_name = "TEXT")]
+    pub(super) revision: Option<String>,
+    /// The folder of baselines.
+    #[arg(long, value_name = "DIR", default_value = "baselines")]
+    pub(super) baselines: PathBuf,
 }
 
 /// Options of `compare`.
@@ -560,6 +600,8 @@ pub(super) enum SchemaOf {
     Run,
     /// The document that `plimsoll history --format json` prints.
     History,
+    /// The document that `plimsoll calibrate --format json` prints.
+    Calibration,
 }
 
 /// Options of `list`.

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::harness::gate::exit;
-use crate::harness::report::{history, json};
+use crate::harness::report::{calibration, history, json};
 use crate::harness::scenario::{self, Rejection};
 
 use super::args::{CheckArgs, SchemaArgs, SchemaOf};
@@ -76,6 +76,7 @@ pub(super) fn schema(output: &Output, args: &SchemaArgs) -> Result<u8, Failure> 
         SchemaOf::Waivers => json::render(&scenario::waivers_schema()),
         SchemaOf::Verdict => json::render(&json::verdict_schema()),
         SchemaOf::Report => json::render(&json::report_schema()),
+        SchemaOf::Calibration => json::render(&calibration::calibration_schema()),
         SchemaOf::History => json::render(&history::history_schema()),
         SchemaOf::Run => json::render(&json::run_schema()),
     };

@@ -154,6 +154,18 @@ impl Pairs {
     }
 }
 
+/// Spreads the invocations of an arm's benches over its runs of so many pairs, so that they alternate too.
+pub(super) fn spread_invocations(plan: &mut Plan, pairs: u32) {
+    for bench in &mut plan.benches {
+        bench.invocations = bench.invocations.div_ceil(pairs);
+    }
+}
+
+/// Pairs of a gate of this scenario where nobody asks for another number.
+pub(super) fn usual_pairs(plan: &Plan) -> u32 {
+    plan.runs.max(2)
+}
+
 /// Whether a run is invalid for reasons of the load generator alone.
 fn is_generators_fault(run: &Run) -> bool {
     !run.invalid.is_empty()

@@ -13,7 +13,9 @@ use crate::harness::gate::exit;
 use super::args::{Cli, Command};
 use super::failure::Failure;
 use super::output::Output;
-use super::{baseline, check, compare, doctor, export, gate, history, list, report, run};
+use super::{
+    baseline, calibrate, check, compare, doctor, export, gate, history, list, report, run,
+};
 
 /// The whole program.
 pub fn main() -> ExitCode {
@@ -53,6 +55,7 @@ fn dispatch(cli: &Cli, output: &Output) -> Result<u8, Failure> {
         match &cli.command {
             Command::Run(args) => run::run(global, output, args).await,
             Command::Gate(args) => gate::run(global, output, args).await,
+            Command::Calibrate(args) => calibrate::run(global, output, args).await,
             Command::Compare(args) => compare::run(global, output, args).await,
             Command::Export(args) => export::run(global, output, args).await,
             Command::Report(args) => report::run(global, output, args).await,

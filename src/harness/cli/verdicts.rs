@@ -13,6 +13,7 @@ use crate::harness::scenario::Plan;
 use crate::harness::store::{Baseline, BaselineLoad, files};
 
 use super::failure::Failure;
+use super::noise;
 use super::output::Output;
 use super::sources::{Anchored, Source, baselines_of, in_words};
 
@@ -69,11 +70,16 @@ impl<'a> Case<'a> {
     }
 }
 
-/// Two arms compared.
+/// Two arms compared. Where the base is a baseline, what was calibrated with it is known of the noise.
 fn compared(base: &Source, head: &Source, settings: &Settings) -> Comparison {
+    let mut noise = settings.noise.clone();
+    if let (Some(baseline), Some(head)) = (&base.baseline, head.runs.first()) {
+        noise.extend(noise::of(baseline, &head.fingerprint));
+    }
     let settings = Settings {
         base_label: base.label.clone(),
         head_label: head.label.clone(),
+        noise,
         ..settings.clone()
     };
     compare(&base.runs, &head.runs, &settings)

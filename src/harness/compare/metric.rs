@@ -140,11 +140,9 @@ fn ratio(
             "judge it by a limit (`max` or `min`) instead of a margin",
         );
     }
-    // y = ln(metric), signed so that positive is worse.
-    let y = |value: f64| match better {
-        _ if all_zero => 0.0,
-        Direction::Lower => value.ln(),
-        Direction::Higher => -value.ln(),
+    let y = |value: f64| match all_zero {
+        true => 0.0,
+        false => worse(better, value),
     };
     let noise = settings.noise.get(name).copied().unwrap_or_default();
     match settings.design {
@@ -165,6 +163,14 @@ fn ratio(
             };
             stored(&logs(arms.base), &logs(arms.head), noise, settings.alpha)
         }
+    }
+}
+
+/// y = ln(metric), signed so that positive is worse.
+pub(super) fn worse(better: Direction, value: f64) -> f64 {
+    match better {
+        Direction::Lower => value.ln(),
+        Direction::Higher => -value.ln(),
     }
 }
 
@@ -192,10 +198,12 @@ fn paired(differences: &[f64], noise: Noise, alpha: f64) -> Estimate {
 }
 
 fn stored(base: &[Vec<f64>], head: &[Vec<f64>], noise: Noise, alpha: f64) -> Estimate {
-    let between = noise
-        .between
-        .or_else(|| stats::between_sessions(base))
-        .or_else(|| stats::between_sessions(head));
+    let own = stats::between_sessions(base).or_else(|| stats::between_sessions(head));
+    // What rests on more sessions is known better; of equals the last, the calibration, is taken.
+    let between = [own, noise.between]
+        .into_iter()
+        .flatten()
+        .max_by_key(|between| between.sessions);
     let method = match between {
         Some(Between { sessions, .. }) => {
             format!("stored arms, spread between sessions from {sessions} sessions")

@@ -1,7 +1,8 @@
 //! Runs against runs → comparison: per metric an effect with its bounds, or why there is none.
 //!
 //! Nothing here knows what is allowed: margins, limits and what gates are the gate's. The main type
-//! is [`Comparison`], the main function [`compare`]. [`trend`](fn@trend) holds runs against those before them.
+//! is [`Comparison`], the main function [`compare`]. [`trend`](fn@trend) holds runs against those before them,
+//! [`calibrate`] finds the noise in runs of one build.
 
 mod comparison;
 mod settings;
@@ -9,8 +10,10 @@ mod arms;
 mod metric;
 mod run;
 mod many;
+mod calibration;
 mod trend;
 
+pub use self::calibration::{AaSession, AaValues, ArmSize, Calibrated, aa_values, calibrate};
 pub use self::comparison::*;
 pub use self::many::{Adjusted, adjust};
 pub use self::run::compare;

@@ -41,7 +41,7 @@ impl Settings {
 pub struct Noise {
     /// The spread of paired differences (of logarithms), for the paired design.
     pub prior: Option<Prior>,
-    /// The spread between sessions (of logarithms), for the stored design. Without it, it is
-    /// estimated from the base, or else the head, where that holds at least three sessions.
+    /// The spread between sessions (of logarithms), for the stored design. Without it, and where the
+    /// base, or else the head, holds more sessions than are behind it, it is estimated from those.
     pub between: Option<Between>,
 }

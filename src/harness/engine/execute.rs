@@ -26,8 +26,8 @@ const REACHABLE_WITHIN: Duration = Duration::from_secs(5);
 /// Told what goes on.
 pub(super) type Observe<'run> = &'run (dyn Fn(Progress) + Send + Sync);
 
-/// Executes plans on real processes.
-#[derive(Debug)]
+/// Executes plans on real processes. A clone shares what was built.
+#[derive(Debug, Clone)]
 pub struct SubjectEngine {
     exe: PathBuf,
     environment: BTreeMap<String, String>,

@@ -8,7 +8,8 @@
 //! What has regressed is `waived` where a waiver that has not expired allows as much ([`Waivers`]).
 //! Anchors are held against as well and decide nothing ([`AnchorVerdict`]).
 //!
-//! Invalid beats everything. The main function is [`judge`]; the exit codes are in [`exit`].
+//! Invalid beats everything. The main function is [`judge`]; the exit codes are in [`exit`]. [`false_alarms`]
+//! turns it on runs of one build.
 
 mod verdict;
 mod policy;
@@ -18,8 +19,10 @@ mod waiver;
 mod judge;
 mod anchor;
 mod renewal;
+mod alarms;
 pub mod exit;
 
+pub use self::alarms::{AaPairs, FalseAlarms, Relabelled, false_alarms};
 pub use self::anchor::AnchorVerdict;
 pub use self::judge::{Evidence, judge};
 pub use self::policy::{DEFAULT_MARGIN, IMPLIED_ERROR_RATE_MAX, Policy};

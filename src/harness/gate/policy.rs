@@ -69,7 +69,7 @@ impl Policy {
 
     /// The margin of a metric as a fraction: of the gate that names it without a pattern, else of
     /// the first whose pattern matches. `None` where no gate gives it one.
-    pub(super) fn margin(&self, metric: &str) -> Option<f64> {
+    pub fn margin(&self, metric: &str) -> Option<f64> {
         let with_margin = || self.gates.iter().filter(|gate| gate.regress.is_some());
         with_margin()
             .find(|gate| gate.metric == metric)

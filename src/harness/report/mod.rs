@@ -14,6 +14,7 @@ pub mod markdown;
 mod input;
 mod load;
 pub mod history;
+pub mod calibration;
 pub mod terminal;
 pub mod json;
 pub mod renewal;

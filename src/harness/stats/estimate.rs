@@ -78,11 +78,16 @@ impl Estimate {
     /// effect that a comparison like this one finds with power .8 at the one-sided level `alpha`.
     /// For logarithms, `exp(mde) − 1` is the fraction.
     pub fn mde(&self, alpha: f64) -> f64 {
-        if self.se == 0.0 {
-            return 0.0;
-        }
-        (t_quantile(1.0 - alpha, self.df) + t_quantile(POWER, self.df)) * self.se
+        detectable(self.se, self.df, alpha)
     }
+}
+
+/// As [`Estimate::mde`], from a standard error and its degrees of freedom alone.
+pub(super) fn detectable(se: f64, df: f64, alpha: f64) -> f64 {
+    if se == 0.0 {
+        return 0.0;
+    }
+    (t_quantile(1.0 - alpha, df) + t_quantile(POWER, df)) * se
 }
 
 /// Pairs that are needed to find the effect `delta` with power .8 at the one-sided level .05, from

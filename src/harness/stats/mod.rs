@@ -22,6 +22,7 @@ mod signed_rank;
 mod select;
 mod sessions;
 mod stored;
+mod planned;
 mod proportion;
 mod multiple;
 mod alternation;
@@ -36,10 +37,11 @@ pub use estimate::{ALPHA, Estimate, LOOKS, POWER, pairs_needed};
 pub use multiple::benjamini_hochberg;
 pub use order::{mean, quantile, variance};
 pub use paired::{PRIOR_DF, Prior, SIGNED_RANK_FROM, moderated_t, paired};
+pub use planned::{ArmSize, planned_paired, planned_stored};
 pub use proportion::{
     Trials, clopper_pearson_lower, clopper_pearson_upper, dispersion, newcombe, rule_of_three,
 };
-pub use sessions::{Between, between_sessions};
+pub use sessions::{Between, between_sessions, within_variance};
 pub use signed_rank::hodges_lehmann;
 pub use stored::stored;
 pub use student::{t_cdf, t_quantile};

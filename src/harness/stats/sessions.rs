@@ -45,15 +45,26 @@ pub fn between_sessions(sessions: &[Vec<f64>]) -> Option<Between> {
         .iter()
         .filter_map(|s| Some(s.len() as f64 * (mean(s)? - grand).powi(2)))
         .sum();
-    let ssw: f64 = sessions.iter().map(|s| sum_of_squares(s)).sum();
     let msb = ssb / (k - 1) as f64;
-    let msw = ssw / (total - k) as f64;
+    let msw = within_variance(&sessions)?;
     let squares: f64 = sessions.iter().map(|s| (s.len() as f64).powi(2)).sum();
     let n0 = (n - squares / n) / (k - 1) as f64;
     Some(Between {
         tau: ((msb - msw) / n0).max(0.0).sqrt(),
         sessions: k,
     })
+}
+
+/// The variance within sessions, pooled: MSW = Σ SSᵢ/(N − k), where SSᵢ is about the session's own mean.
+/// `None` where no session holds two values. Empty sessions don't count.
+pub fn within_variance<S: AsRef<[f64]>>(sessions: &[S]) -> Option<f64> {
+    let (mut ss, mut df) = (0.0, 0);
+    for session in sessions {
+        let session = session.as_ref();
+        ss += sum_of_squares(session);
+        df += session.len().saturating_sub(1);
+    }
+    (df > 0).then(|| ss / df as f64)
 }
 
 #[cfg(test)]
@@ -79,6 +90,14 @@ mod tests {
                 sessions: 3
             })
         );
+    }
+
+    /// 1, 3 and 10, 12, 14 and 7: squares of 2 and of 8 about their own means, on 1 + 2 degrees of freedom.
+    #[test]
+    fn within_is_about_each_session_s_own_mean() {
+        let sessions = [vec![1.0, 3.0], vec![10.0, 12.0, 14.0], vec![7.0], vec![]];
+        assert_eq!(within_variance(&sessions), Some(10.0 / 3.0));
+        assert_eq!(within_variance(&[vec![1.0], vec![2.0]]), None);
     }
 
     #[test]

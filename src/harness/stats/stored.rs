@@ -5,9 +5,9 @@
 //! themselves; more runs in one session never shrink what lies between sessions.
 
 use super::estimate::Estimate;
-use super::order::{sum_of_squares, variance};
+use super::order::variance;
 use super::select::{Differences, middle};
-use super::sessions::{Between, SESSIONS_NEEDED};
+use super::sessions::{Between, SESSIONS_NEEDED, within_variance};
 
 /// θ = median over all pairs of head − base;
 ///
@@ -33,6 +33,77 @@ pub fn stored(
     alpha: f64,
 ) -> Option<Estimate> {
     let (base, head) = (Arm::of(base)?, Arm::of(head)?);
+    let SpreadOfEffect {
+        se,
+        se_sessions,
+        df,
+    } = spread_of_effect(base.spread, head.spread, between);
+    let sd = (base.spread.s2 + head.spread.s2).sqrt();
+    let effect = middle(&Differences::new(base.runs, head.runs));
+    Some(Estimate {
+        se_sessions,
+        ..Estimate::from_t(effect, se, sd, df, alpha)
+    })
+}
+
+/// SE, the part of it that lies between sessions, and ν, as [`stored`] says.
+pub(super) struct SpreadOfEffect {
+    pub(super) se: f64,
+    pub(super) se_sessions: f64,
+    pub(super) df: f64,
+}
+
+/// The terms of one arm.
+#[derive(Clone, Copy)]
+pub(super) struct ArmSpread {
+    /// n.
+    pub(super) runs: f64,
+    /// s² within sessions and its degrees of freedom.
+    pub(super) s2: f64,
+    pub(super) df: f64,
+    /// 1/S, by how much τ² counts; zero where `s2` holds it already.
+    pub(super) between: f64,
+}
+
+impl ArmSpread {
+    /// The terms of an arm of so many runs in so many sessions, with the variance within its sessions
+    /// and that of all its runs. `None` for fewer than two runs, and for no session.
+    pub(super) fn of(
+        runs: usize,
+        sessions: usize,
+        within: Option<f64>,
+        total: Option<f64>,
+    ) -> Option<Self> {
+        if runs < 2 || sessions == 0 {
+            return None;
+        }
+        // Where each session holds one run, nothing is known within them.
+        let is_within = runs > sessions;
+        let holds_between = !is_within && sessions >= SESSIONS_NEEDED;
+        Some(Self {
+            runs: runs as f64,
+            s2: if is_within { within } else { total }?,
+            df: (runs - if is_within { sessions } else { 1 }) as f64,
+            between: if holds_between {
+                0.0
+            } else {
+                1.0 / sessions as f64
+            },
+        })
+    }
+
+    /// s²/n.
+    fn term(&self) -> f64 {
+        self.s2 / self.runs
+    }
+}
+
+/// The standard error of the difference of two arms.
+pub(super) fn spread_of_effect(
+    base: ArmSpread,
+    head: ArmSpread,
+    between: Option<Between>,
+) -> SpreadOfEffect {
     let within = [(base.term(), base.df), (head.term(), head.df)];
     let share = base.between + head.between;
     let between = between
@@ -53,21 +124,16 @@ pub fn stored(
     } else {
         1.0
     };
-    let sd = (base.s2 + head.s2).sqrt();
-    let effect = middle(&Differences::new(base.runs, head.runs));
-    Some(Estimate {
+    SpreadOfEffect {
+        se: se2.sqrt(),
         se_sessions: between.map_or(0.0, |(c, _)| c.sqrt()),
-        ..Estimate::from_t(effect, se2.sqrt(), sd, df, alpha)
-    })
+        df,
+    }
 }
 
 struct Arm {
     runs: Vec<f64>,
-    /// 1/S, by how much τ² counts; zero where `s2` holds it already.
-    between: f64,
-    /// s² within sessions and its degrees of freedom.
-    s2: f64,
-    df: f64,
+    spread: ArmSpread,
 }
 
 impl Arm {
@@ -76,27 +142,14 @@ impl Arm {
         if runs.iter().any(|x| !x.is_finite()) {
             return None;
         }
-        let total = variance(&runs)?;
         let count = sessions.iter().filter(|s| !s.is_empty()).count();
-        let df = (runs.len() - count) as f64;
-        let (s2, df, has_between) = if df > 0.0 {
-            let within: f64 = sessions.iter().map(|s| sum_of_squares(s)).sum();
-            (within / df, df, false)
-        } else {
-            (total, (runs.len() - 1) as f64, count >= SESSIONS_NEEDED)
-        };
-        let between = if has_between { 0.0 } else { 1.0 / count as f64 };
-        Some(Self {
-            runs,
-            between,
-            s2,
-            df,
-        })
-    }
-
-    /// s²/n.
-    fn term(&self) -> f64 {
-        self.s2 / self.runs.len() as f64
+        let spread = ArmSpread::of(
+            runs.len(),
+            count,
+            within_variance(sessions),
+            variance(&runs),
+        )?;
+        Some(Self { runs, spread })
     }
 }
 

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::calibration::Calibration;
 use super::files::{self, FileError};
 use super::format::{self, DecodeError};
 use super::review;
@@ -42,6 +43,9 @@ pub struct Baseline {
     /// What is worse than in the baseline that it replaced, and why that was accepted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub accepted: Vec<AcceptedDrift>,
+    /// What A/A runs under this fingerprint said of its noise, if there were any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Calibration>,
     /// The latencies of all its runs together, for display.
     pub loads: Vec<BaselineLoad>,
 }
@@ -267,6 +271,7 @@ impl Baseline {
                 .map(|runs| BaselineSession::from_runs(runs))
                 .collect::<Result<_, _>>()?,
             accepted: Vec::new(),
+            calibration: None,
             loads: merged_loads(&valid),
         })
     }
@@ -395,10 +400,26 @@ impl Baseline {
         }
     }
 
-    /// Writes it to its [`path`](Self::path) in `root`, in one step, and returns the path.
+    /// Writes it to its [`path`](Self::path) in `root`, in one step, and returns the path. Without a
+    /// calibration of its own it keeps that of the file which it replaces, as long as that is of the same
+    /// fingerprint: new values make the noise no other.
     pub fn save(&self, root: &Path) -> Result<PathBuf, BaselineError> {
         let path = Self::path(root, &self.fingerprint, &self.scenario);
-        files::write_text(&path, &self.to_text()?)?;
+        let mut text = self.to_text()?;
+        if self.calibration.is_none()
+            && path.is_file()
+            // One that can't be read has nothing to keep.
+            && let Ok(old) = Self::load(&path)
+            && old.fingerprint == self.fingerprint
+            && old.calibration.is_some()
+        {
+            text = Self {
+                calibration: old.calibration,
+                ..self.clone()
+            }
+            .to_text()?;
+        }
+        files::write_text(&path, &text)?;
         Ok(path)
     }
 
@@ -435,7 +456,7 @@ impl Baseline {
         if self.sessions.is_empty() {
             return Some("it has no session".to_owned());
         }
-        self.sessions.iter().find_map(|session| {
+        let of_session = |session: &BaselineSession| {
             let runs = session.runs.len();
             let name = &session.session;
             if runs == 0 {
@@ -449,7 +470,12 @@ impl Baseline {
             Some(format!(
                 "`{metric}` of session `{name}` has not one entry for each of its {runs} runs"
             ))
-        })
+        };
+        let calibration = self.calibration.as_ref();
+        self.sessions
+            .iter()
+            .find_map(of_session)
+            .or_else(|| calibration?.contradiction())
     }
 }
 
@@ -571,7 +597,7 @@ fn merged_loads(runs: &[&Run]) -> Vec<BaselineLoad> {
 }
 
 /// `value` to [`SIGNIFICANT_DIGITS`].
-fn shorten(value: f64) -> f64 {
+pub(super) fn shorten(value: f64) -> f64 {
     let digits = SIGNIFICANT_DIGITS - 1;
     format!("{value:.digits$e}").parse().unwrap_or(value)
 }

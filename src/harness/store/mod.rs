@@ -14,6 +14,7 @@ mod history;
 mod lineage;
 mod prune;
 pub mod files;
+mod calibration;
 mod baseline;
 mod anchors;
 mod review;
@@ -22,6 +23,9 @@ pub use self::anchors::{Anchor, AnchorError};
 pub use self::baseline::{
     AcceptedDrift, BASELINE_FORMAT, Baseline, BaselineChange, BaselineDiff, BaselineError,
     BaselineLoad, BaselineMetric, BaselineRequest, BaselineRun, BaselineSession,
+};
+pub use self::calibration::{
+    Calibration, CalibrationMetric, CalibrationSession, MetricPairs, PairedValues,
 };
 pub use self::error::StoreError;
 pub use self::files::FileError;

@@ -71,6 +71,14 @@ fn describe(path: &Path, baseline: &Baseline, anchors: &[Anchor], whole: bool) -
             format::counted(runs as u64, "run")
         ),
     ];
+    if let Some(calibration) = &baseline.calibration {
+        let pairs = calibration.sessions.iter().map(|one| u64::from(one.pairs));
+        lines.push(format!(
+            "  calibrated with {} in {}",
+            format::counted(pairs.sum(), "pair"),
+            format::counted(calibration.sessions.len() as u64, "session")
+        ));
+    }
     if !anchors.is_empty() {
         let names: Vec<_> = anchors
             .iter()

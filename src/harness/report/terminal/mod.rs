@@ -5,8 +5,10 @@
 
 mod summary;
 mod history;
+mod calibration;
 mod sheet;
 
+pub use self::calibration::render_calibration;
 pub use self::history::render_history;
 pub use self::sheet::TerminalStyle;
 pub use self::summary::render;
