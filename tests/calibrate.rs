@@ -17,6 +17,7 @@ use plimsoll::harness::report::terminal::{TerminalStyle, render_calibration};
 use serde_json::Value;
 
 use support::project::{Project, PythonServer};
+use support::schemas::committed;
 
 type Tested = Result<(), Box<dyn Error>>;
 
@@ -379,19 +380,7 @@ fn hostile_text_stays_harmless() {
 
 #[test]
 fn the_schema_is_that_in_the_repository() -> Tested {
-    let path = format!(
-        "{}/docs/schema/calibration.schema.json",
-        env!("CARGO_MANIFEST_DIR")
-    );
-    let now = json::render(&calibration_schema());
-    if std::env::var_os("PLIMSOLL_WRITE_SCHEMAS").is_some() {
-        fs::write(&path, &now)?;
-    }
-    let committed = fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        committed == now,
-        "{path} is out of date: run this test with PLIMSOLL_WRITE_SCHEMAS=1 and look at the difference"
-    );
+    let committed = committed("calibration", &json::render(&calibration_schema()));
     let validator = jsonschema::validator_for(&serde_json::from_str(&committed)?)?;
     let mut document = serde_json::to_value(report())?;
     assert!(validator.is_valid(&document));

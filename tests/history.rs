@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use support::project::Project;
 use support::runs::light_run;
+use support::schemas::committed;
 
 type Tested = Result<(), Box<dyn Error>>;
 
@@ -312,19 +313,7 @@ fn hostile_text_stays_harmless() -> Tested {
 
 #[test]
 fn the_document_is_what_its_schema_says() -> Tested {
-    let path = format!(
-        "{}/docs/schema/history.schema.json",
-        env!("CARGO_MANIFEST_DIR")
-    );
-    let now = json::render(&history_schema());
-    if std::env::var_os("PLIMSOLL_WRITE_SCHEMAS").is_some() {
-        fs::write(&path, &now)?;
-    }
-    let committed = fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        committed == now,
-        "{path} is out of date: run this test with PLIMSOLL_WRITE_SCHEMAS=1 and look at the difference"
-    );
+    let committed = committed("history", &json::render(&history_schema()));
     let schema = serde_json::from_str(&committed)?;
     let validator = jsonschema::validator_for(&schema)?;
     let project = project(&slower())?;

@@ -5,6 +5,8 @@
 
 mod fixture;
 mod list;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -22,6 +24,7 @@ use plimsoll::harness::report::{BaseLatency, ReportInput, html, json};
 use regex::Regex;
 
 use self::fixture::Example;
+use self::support::schemas::committed;
 
 const PLAIN: TerminalStyle = TerminalStyle {
     colour: false,
@@ -119,19 +122,7 @@ fn schemas_are_those_in_the_repository() {
         ("verdict", json::verdict_schema()),
         ("run", json::run_schema()),
     ] {
-        let path = format!(
-            "{}/docs/schema/{file}.schema.json",
-            env!("CARGO_MANIFEST_DIR")
-        );
-        let now = json::render(&schema);
-        if std::env::var_os("PLIMSOLL_WRITE_SCHEMAS").is_some() {
-            std::fs::write(&path, &now).unwrap();
-        }
-        let committed = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(
-            committed == now,
-            "{path} is out of date: run this test with PLIMSOLL_WRITE_SCHEMAS=1 and look at the difference"
-        );
+        committed(file, &json::render(&schema));
     }
 }
 

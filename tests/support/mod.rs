@@ -6,4 +6,5 @@
 
 pub(crate) mod project;
 pub(crate) mod runs;
+pub(crate) mod schemas;
 pub(crate) mod servers;

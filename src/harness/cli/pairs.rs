@@ -3,8 +3,8 @@
 use tokio::sync::watch;
 
 use crate::harness::engine::Engine;
-use crate::harness::model::{InvalidReason, Run};
-use crate::harness::report::format;
+use crate::harness::model::{Arm, InvalidReason, Run};
+use crate::harness::report::{format, words};
 use crate::harness::scenario::Plan;
 use crate::harness::stats::{First, alternation};
 
@@ -108,32 +108,27 @@ impl Pairs {
                 // A repeated pair has a number of its own: its runs are in the history as well.
                 let number = self.len().saturating_add(self.repeated).saturating_add(1);
                 let (mut base, mut head) = (None, None);
-                let first_is_base = order == First::Base;
-                for is_base in [first_is_base, !first_is_base] {
-                    if *stop.borrow() {
+                let arms = match order {
+                    First::Base => [Arm::Base, Arm::Head],
+                    First::Head => [Arm::Head, Arm::Base],
+                };
+                for arm in arms {
+                    if self.is_over || *stop.borrow() {
                         break;
                     }
-                    let (side, slot, name) = match is_base {
-                        true => (&mut sides.base, &mut base, "base"),
-                        false => (&mut sides.head, &mut head, "head"),
+                    live.begin(format!(
+                        "{id} pair {}/{planned}, {}",
+                        self.len() + 1,
+                        words::arm_name(arm)
+                    ));
+                    let (side, slot) = match arm {
+                        Arm::Base => (&mut sides.base, &mut base),
+                        Arm::Head => (&mut sides.head, &mut head),
                     };
-                    live.begin(format!("{id} pair {}/{planned}, {name}", self.len() + 1));
-                    let Side {
-                        engine,
-                        plan,
-                        labels,
-                    } = side;
-                    let run = execute_once(engine, plan, labels, Some(number), stop, live).await;
-                    let run = run.map_err(|failure| match is_base {
-                        true => failure.of_the_base(),
-                        false => failure,
-                    })?;
+                    let run = side.run(arm, number, stop, live).await?;
                     save(&run).await?;
                     self.is_over |= is_hopeless(&run);
                     *slot = Some(run);
-                    if self.is_over {
-                        break;
-                    }
                 }
                 self.is_over |= *stop.borrow();
                 let unfit = base.iter().chain(&head).any(is_generators_fault);
@@ -151,6 +146,28 @@ impl Pairs {
             }
         }
         Ok(())
+    }
+}
+
+impl<E: Engine> Side<E> {
+    /// One run of this side. Where the base fails, there is nothing to compare with.
+    async fn run(
+        &mut self,
+        arm: Arm,
+        number: u32,
+        stop: &watch::Receiver<bool>,
+        live: &Live,
+    ) -> Result<Run, Failure> {
+        let Self {
+            engine,
+            plan,
+            labels,
+        } = self;
+        let run = execute_once(engine, plan, labels, Some(number), stop, live).await;
+        run.map_err(|failure| match arm {
+            Arm::Base => failure.of_the_base(),
+            Arm::Head => failure,
+        })
     }
 }
 

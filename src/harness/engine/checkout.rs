@@ -15,7 +15,7 @@ use std::process::Stdio;
 use sha2::{Digest as _, Sha256};
 use tokio::process::Command;
 
-use crate::harness::model::Arm;
+use crate::harness::model::{Arm, hexadecimal};
 
 /// What git says is kept to so many bytes of its end.
 const WORDS_BYTES: usize = 4 << 10;
@@ -339,10 +339,7 @@ fn short(commit: &str) -> &str {
 /// projects may have one name.
 fn folder_name(project: &Path) -> String {
     let digest = Sha256::digest(project.as_os_str().as_encoded_bytes());
-    let digits: String = digest[..4]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let digits = hexadecimal(&digest[..4]);
     let name = project.file_name().unwrap_or_default().to_string_lossy();
     format!("{name}-{digits}")
 }
