@@ -9,7 +9,7 @@ use tokio::runtime::{Builder, Runtime};
 pub(crate) fn config() -> Criterion {
     Criterion::default()
         .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs(1))
+        .measurement_time(Duration::from_millis(500))
         .sample_size(20)
         // Plimsoll reads the samples and draws its own pictures; this keeps the executable quick.
         .nresamples(10_000)
