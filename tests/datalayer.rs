@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use plimsoll::datalayer::batch::{BatchError, Column, fetch_rows};
 use plimsoll::datalayer::cache::{
     Claim, Kind, MemoryTier, RedisTier, SecondTier, Tier, TierError, TieredCache,
 };

@@ -109,12 +109,7 @@ async fn load(
     let BulkLoad {
         loader, tenants, ..
     } = load;
-    let loaded = loader.rows();
-    let done = match read {
-        Ok(()) => loader.finish().await.map_err(ApiError::from),
-        Err(error) => Err(error),
-    };
-    let done = done.map_err(|error| error.after_rows(loaded));
+    let done = finish(loader, read).await;
     // After a failure too: earlier batches are in.
     analytics::forget(&app, tenants).await;
     Ok(Json(summary(&done?)))
@@ -144,20 +139,27 @@ async fn make(
 ) -> Result<Json<serde_json::Value>, ApiError> {
     let mut loader = loader(&app);
     let first = app.claim_records(rows).await?;
-    let mut inserted = 0;
-    let generated = async {
+    let push_all = async {
         for row in app.generator.records_from(first).take(rows as usize) {
-            inserted = loader.rows();
             client.check()?;
             loader.push(row).await?;
         }
-        inserted = loader.rows();
-        loader.finish().await.map_err(ApiError::from)
+        Ok(())
     };
-    let loaded: Result<Loaded, ApiError> = generated.await;
-    let loaded = loaded.map_err(|error| error.after_rows(inserted));
+    let pushed = push_all.await;
+    let done = finish(loader, pushed).await;
     analytics::forget(&app, 1..=app.tenants()).await;
-    Ok(Json(summary(&loaded?)))
+    Ok(Json(summary(&done?)))
+}
+
+/// Inserts the rest where all went well so far; else, and where that fails, says what is in.
+async fn finish(loader: Loader, so_far: Result<(), ApiError>) -> Result<Loaded, ApiError> {
+    let rows = loader.rows();
+    let done = match so_far {
+        Ok(()) => loader.finish().await.map_err(ApiError::from),
+        Err(error) => Err(error),
+    };
+    done.map_err(|error| error.after_rows(rows))
 }
 
 /// `GET /records/export?format=csv|ndjson`: all records, or those of one tenant or code, as a stream.
