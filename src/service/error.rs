@@ -121,10 +121,11 @@ impl ApiError {
             BatchError::Database { source, .. } if is_gone(source) => {
                 Self::unavailable("database_unavailable", "the database is away").caused_by(error)
             }
-            BatchError::Silent { .. } => {
-                Self::unavailable("database_unavailable", "the database does not answer in time")
-                    .caused_by(error)
-            }
+            BatchError::Silent { .. } => Self::unavailable(
+                "database_unavailable",
+                "the database does not answer in time",
+            )
+            .caused_by(error),
             BatchError::Database { source, .. } if is_locked(source) => {
                 Self::unavailable("busy", "the database is locked by another writer")
                     .caused_by(error)

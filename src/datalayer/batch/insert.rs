@@ -50,15 +50,16 @@ pub async fn insert(
         };
         within(limit, statement, inserted).await
     });
-    task.await.unwrap_or_else(|gone| match gone.try_into_panic() {
-        Ok(panic) => std::panic::resume_unwind(panic),
-        // The runtime ends.
-        Err(gone) => Err(BatchError::Database {
-            action: statement.0,
-            table: statement.1,
-            source: sqlx::Error::Io(gone.into()),
-        }),
-    })
+    task.await
+        .unwrap_or_else(|gone| match gone.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime ends.
+            Err(gone) => Err(BatchError::Database {
+                action: statement.0,
+                table: statement.1,
+                source: sqlx::Error::Io(gone.into()),
+            }),
+        })
 }
 
 fn check_shape(table: &Table, columns: &[Column], rows: &[Row]) -> Result<(), BatchError> {
