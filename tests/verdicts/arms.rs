@@ -165,6 +165,34 @@ fn measurable_in_neither_says_why() {
     );
 }
 
+/// An export leaves out what could not be measured: the runs that still have it are the quick ones.
+#[test]
+fn a_metric_that_some_runs_lack_is_not_compared_over_the_others() {
+    let whole = paired("p99", &[100.0, 101.0, 99.0, 100.0, 101.0]);
+    let mut thinned = paired("p99", &[90.0, 91.0, 300.0, 300.0, 300.0]);
+    for slow in &mut thinned[2..] {
+        slow.metrics = vec![lower("p50", 1.0)];
+    }
+    let check = |base: &[Run], head: &[Run], design, expected: &str| {
+        let comparison = compared(base, head, design);
+        let found = comparison.metrics.iter().find(|one| one.name == "p99");
+        match found.map(|one| &one.estimate) {
+            Some(Estimate::Unknown { reason, .. }) => assert_eq!(reason, expected),
+            other => panic!("{other:?}"),
+        }
+    };
+    for design in [Design::Paired, Design::Stored] {
+        check(&whole, &thinned, design, "3 of 5 runs of the head don't have it");
+        check(&thinned, &whole, design, "3 of 5 runs of the base don't have it");
+    }
+    // Only what is compared counts: the runs of the head that lack it have no partner.
+    assert!(
+        effect(&whole[..2], &thinned[..2], Design::Paired).theta < 0.0
+    );
+    let comparison = compared(&whole[..2], &thinned, Design::Paired);
+    assert!(comparison.metrics[0].effect().is_some());
+}
+
 #[test]
 fn other_units_are_not_compared() {
     let base = paired("m", &[1.0, 1.0]);

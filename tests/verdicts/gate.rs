@@ -750,6 +750,14 @@ fn a_run_that_could_not_measure_a_metric_is_not_left_out() {
             "arm {arm}"
         );
     }
+    // Nor is one that doesn't name it at all, as after an export.
+    let mut arms = drifting(1.0);
+    arms.1[4].metrics.clear();
+    let verdict = gate(&kept, &arms);
+    assert_eq!(verdict.metrics[0].verdict, MetricOutcome::NotMeasurable);
+    assert_eq!(verdict.limits[0].holds, None);
+    let said = |reason: &Reason| matches!(reason, Reason::NotMeasurable { reason, .. } if reason == "1 of 5 runs don't have this metric");
+    assert!(verdict.reasons.iter().any(said), "{:?}", verdict.reasons);
     // What the others break is broken all the same.
     let broken = policy(vec![limit("load.a.p95", None, Some(50.0))]);
     let mut arms = drifting(1.0);

@@ -1,5 +1,7 @@
 //! Compared metrics against their margins.
 
+use std::collections::BTreeMap;
+
 use super::policy::{DEFAULT_MARGIN, Policy};
 use super::verdict::{MetricOutcome, MetricVerdict};
 use crate::harness::compare::{
@@ -16,18 +18,16 @@ pub(super) fn metrics(policy: &Policy, comparison: &Comparison) -> Vec<MetricVer
         .filter_map(|metric| Some((metric.name.as_str(), metric.effect()?)))
         .collect();
     let effects: Vec<&Effect> = gating.iter().map(|(_, effect)| *effect).collect();
-    let adjusted = adjust(&effects);
     // Only what can decide the gate is adjusted for; all else is shown as it stands.
-    let adjusted_of = |name: &str| {
-        gating
-            .iter()
-            .position(|(gating, _)| *gating == name)
-            .map(|place| adjusted[place])
-    };
+    let names = gating.iter().map(|(name, _)| *name);
+    let adjusted: BTreeMap<&str, Adjusted> = names.zip(adjust(&effects)).collect();
     let mut verdicts: Vec<MetricVerdict> = comparison
         .metrics
         .iter()
-        .map(|metric| judge(policy, comparison, metric, adjusted_of(&metric.name)))
+        .map(|metric| {
+            let adjusted = adjusted.get(metric.name.as_str()).copied();
+            judge(policy, comparison, metric, adjusted)
+        })
         .collect();
     verdicts.sort_by(|a, b| {
         let named = |verdict: &MetricVerdict| verdict.gating || verdict.advisory;
