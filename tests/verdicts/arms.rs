@@ -252,6 +252,42 @@ fn error_rates_are_differences() {
     }
 }
 
+/// One burst in the only run of an arm says nothing of the build; latencies of such files say as much.
+#[test]
+fn one_run_an_arm_has_no_difference_of_errors() {
+    let arm = |errors: &[u64]| -> Vec<Run> {
+        let rate = |errors: &u64| vec![error_rate("load.a.error_rate", *errors, 10_000)];
+        (1..)
+            .zip(errors)
+            .map(|(pair, errors)| run("s", Some(pair), rate(errors)))
+            .collect()
+    };
+    for design in [Design::Paired, Design::Stored] {
+        let found = reason(&arm(&[0]), &arm(&[600]), design);
+        assert!(found.starts_with("an arm with one run has no spread"), "{found}");
+        // A second run shows the burst for what it is.
+        let burst = effect(&arm(&[0, 0]), &arm(&[600, 0]), design);
+        assert!(burst.lower < 0.0, "{burst:?}");
+        assert!(effect(&arm(&[0, 0]), &arm(&[600, 601]), design).lower > 0.0);
+    }
+    let found = reason(&arm(&[0, 0]), &arm(&[600]), Design::Stored);
+    assert!(found.starts_with("an arm with one run"), "{found}");
+}
+
+#[test]
+fn an_error_rate_without_requests_says_what_it_lacks() {
+    let uncounted = |rates: [f64; 2]| -> Vec<Run> {
+        let metric =
+            |rate| Metric::single("a.error_rate", Unit::Ratio, Direction::Lower, rate, 1);
+        (1..)
+            .zip(rates)
+            .map(|(pair, rate)| run("s", Some(pair), vec![metric(rate)]))
+            .collect()
+    };
+    let found = reason(&uncounted([0.0; 2]), &uncounted([0.1; 2]), Design::Paired);
+    assert!(found.contains("`observations`"), "{found}");
+}
+
 /// Several sessions of five runs, the same spread within each.
 fn sessions(offsets: &[f64]) -> Vec<Run> {
     offsets

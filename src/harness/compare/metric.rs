@@ -181,6 +181,10 @@ fn lacking<'r, 'a: 'r>(
 
 /// The estimate of a difference of error rates.
 fn difference((base, head): (Vec<Trials>, Vec<Trials>), settings: &Settings) -> Estimate {
+    // Requests of one run are no replicates, and only several runs show whether errors come in bursts.
+    if base.len().min(head.len()) < 2 {
+        return one_run();
+    }
     match stats::newcombe(&base, &head, settings.alpha) {
         Some(estimate) => known_difference(estimate, settings),
         None => unknown("an arm made no request", "run for longer"),
@@ -198,10 +202,14 @@ fn ratio(
     // Nothing to take a logarithm of, and nothing that changed.
     let all_zero = base.iter().chain(head).all(|value| *value == 0.0);
     if !all_zero && base.iter().chain(head).any(|value| *value <= 0.0) {
-        return unknown(
-            "a value of zero or less has no ratio",
-            "judge it by a limit (`max` or `min`) instead of a margin",
-        );
+        let remedy = match path::error_rate_of(name) {
+            // Shares of so many requests are compared by their difference.
+            Some(_) => {
+                "say in `observations` of how many requests it is in each run, or judge it by a limit (`max`)"
+            }
+            None => "judge it by a limit (`max` or `min`) instead of a margin",
+        };
+        return unknown("a value of zero or less has no ratio", remedy);
     }
     let y = |value: f64| match all_zero {
         true => 0.0,
@@ -281,10 +289,7 @@ fn stored(base: &[Vec<f64>], head: &[Vec<f64>], noise: Noise, alpha: f64) -> Est
             Some(estimate.df),
             method,
         ),
-        None => unknown(
-            "an arm with one run has no spread",
-            "measure at least two runs an arm",
-        ),
+        None => one_run(),
     }
 }
 
@@ -400,6 +405,13 @@ fn session_values(name: &str, sessions: &[Vec<ByName<'_>>]) -> Vec<Vec<f64>> {
         })
         .filter(|values| !values.is_empty())
         .collect()
+}
+
+fn one_run() -> Estimate {
+    unknown(
+        "an arm with one run has no spread",
+        "measure at least two runs an arm",
+    )
 }
 
 fn unknown(reason: impl Into<String>, remedy: impl Into<String>) -> Estimate {
