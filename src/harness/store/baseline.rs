@@ -55,7 +55,8 @@ pub struct Baseline {
 pub struct AcceptedDrift {
     /// Its path.
     pub metric: String,
-    /// How much worse it got, as a fraction: .07 for 7 %; `None` where it is gone.
+    /// How much worse it got, as a fraction: .07 for 7 %; `None` where it is gone, or not measurable in
+    /// every run.
     pub effect: Option<f64>,
     /// Why that was accepted.
     pub reason: String,
