@@ -1080,6 +1080,10 @@ fn only_what_belongs_together_makes_a_baseline() -> Checked {
         error(&[partial])?,
         BaselineError::NothingValid { runs: 1 }
     ));
+    assert!(matches!(
+        error(&[light_run(1), light_run(2), light_run(1)])?,
+        BaselineError::Twice { id } if id == light_run(1).id
+    ));
     let scenario = Run {
         scenario: "other".into(),
         ..light_run(2)

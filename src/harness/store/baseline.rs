@@ -187,6 +187,12 @@ pub enum BaselineError {
         /// How many runs were given.
         runs: usize,
     },
+    /// One run twice: it would count as two.
+    #[error("run {id} was given twice; name each session and each run once")]
+    Twice {
+        /// Which.
+        id: RunId,
+    },
     /// Two scenarios.
     #[error(
         "run {first} is of `{first_scenario}` and run {second} of `{second_scenario}`; a baseline holds one scenario"
@@ -237,15 +243,19 @@ pub enum BaselineError {
 }
 
 impl Baseline {
-    /// A baseline of the valid runs among `runs`, which must be of one scenario and one fingerprint,
-    /// and within each session of one revision.
+    /// A baseline of the valid runs among `runs`, each there once, which must be of one scenario and one
+    /// fingerprint, and within each session of one revision.
     pub fn from_runs(runs: &[Run]) -> Result<Self, BaselineError> {
         let mut valid: Vec<&Run> = runs.iter().filter(|run| run.is_valid()).collect();
         valid.sort_by_key(|run| (run.started_at, run.id));
         let first = *valid
             .first()
             .ok_or(BaselineError::NothingValid { runs: runs.len() })?;
+        let mut known = BTreeSet::new();
         for run in &valid {
+            if !known.insert(run.id) {
+                return Err(BaselineError::Twice { id: run.id });
+            }
             if run.scenario != first.scenario {
                 return Err(BaselineError::Scenarios {
                     first: first.id,
