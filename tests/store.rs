@@ -1304,6 +1304,28 @@ fn a_new_baseline_keeps_the_calibration_of_its_fingerprint() -> Checked {
     Ok(())
 }
 
+/// A file with the marks of a merge was taken for one without a calibration, and a link to nothing for no
+/// baseline, against which every margin passes.
+#[test]
+fn what_can_not_be_read_is_neither_replaced_nor_missing() -> Checked {
+    let folder = tempfile::tempdir()?;
+    let mut old = Baseline::from_runs(&[light_run(1)])?;
+    old.calibration = Some(calibration()?);
+    let path = old.save(folder.path())?;
+    let spoilt = format!("<<<<<<< ours\n{}", old.to_text()?);
+    std::fs::write(&path, &spoilt)?;
+    let new = Baseline::from_runs(&[light_run(2)])?;
+    let error = new.save(folder.path()).err().ok_or("it was replaced")?;
+    assert!(matches!(error, BaselineError::Decode { .. }), "{error}");
+    assert_eq!(std::fs::read_to_string(&path)?, spoilt);
+
+    std::fs::remove_file(&path)?;
+    std::os::unix::fs::symlink("nowhere.json", &path)?;
+    let found = Baseline::find(folder.path(), &old.fingerprint, "mixed");
+    assert!(matches!(found, Err(BaselineError::File(_))), "{found:?}");
+    Ok(())
+}
+
 #[test]
 fn a_scenario_never_leads_out_of_the_folder() {
     let fingerprint = light_run(1).fingerprint;

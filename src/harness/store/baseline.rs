@@ -378,7 +378,7 @@ impl Baseline {
         scenario: &str,
     ) -> Result<Option<Self>, BaselineError> {
         let path = Self::path(root, fingerprint, scenario);
-        if !path.exists() {
+        if !is_there(&path)? {
             return Ok(None);
         }
         let baseline = Self::load(&path)?;
@@ -414,21 +414,21 @@ impl Baseline {
     /// Writes it to its [`path`](Self::path) in `root`, in one step, and returns the path. Without a
     /// calibration of its own it keeps that of the file which it replaces, as long as that is of the same
     /// fingerprint: new values make the noise no other.
+    ///
+    /// # Errors
+    /// Also where that file can't be read, as with the marks of a merge in it: nights of calibration may be lost.
     pub fn save(&self, root: &Path) -> Result<PathBuf, BaselineError> {
         let path = Self::path(root, &self.fingerprint, &self.scenario);
         let mut text = self.to_text()?;
-        if self.calibration.is_none()
-            && path.is_file()
-            // One that can't be read has nothing to keep.
-            && let Ok(old) = Self::load(&path)
-            && old.fingerprint == self.fingerprint
-            && old.calibration.is_some()
-        {
-            text = Self {
-                calibration: old.calibration,
-                ..self.clone()
+        if self.calibration.is_none() && is_there(&path)? {
+            let old = Self::load(&path)?;
+            if old.fingerprint == self.fingerprint && old.calibration.is_some() {
+                text = Self {
+                    calibration: old.calibration,
+                    ..self.clone()
+                }
+                .to_text()?;
             }
-            .to_text()?;
         }
         files::write_text(&path, &text)?;
         Ok(path)
@@ -611,6 +611,18 @@ fn merged_loads(runs: &[&Run]) -> Vec<BaselineLoad> {
 pub(super) fn shorten(value: f64) -> f64 {
     let digits = SIGNIFICANT_DIGITS - 1;
     format!("{value:.digits$e}").parse().unwrap_or(value)
+}
+
+/// Whether there is something at `path`, be it a link to nothing: what can't be read is not missing.
+pub(super) fn is_there(path: &Path) -> Result<bool, BaselineError> {
+    match path.symlink_metadata() {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(BaselineError::File(FileError::Read {
+            path: path.to_owned(),
+            source,
+        })),
+    }
 }
 
 /// What a folder holds; nothing where there is no such folder.
