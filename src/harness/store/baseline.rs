@@ -326,11 +326,11 @@ impl Baseline {
     /// The median over all runs of the metric of that name, in its unit; `None` where no run has a
     /// value.
     pub fn median(&self, metric: &str) -> Option<f64> {
-        let values: Vec<f64> = self
-            .to_runs()
-            .iter()
-            .filter_map(|run| run.metric(metric)?.value())
-            .collect();
+        let sessions = self.sessions.iter();
+        let runs = sessions
+            .filter_map(|session| session.metrics.get(metric))
+            .flat_map(|metric| &metric.values);
+        let values: Vec<f64> = runs.filter_map(|values| median(values)).collect();
         median(&values)
     }
 
