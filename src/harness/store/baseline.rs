@@ -334,6 +334,22 @@ impl Baseline {
         median(&values)
     }
 
+    /// Metrics that some of its runs have a value of and others don't, by name: nothing can be compared
+    /// with them.
+    pub fn partly_measured(&self) -> Vec<&str> {
+        let having = |name: &str| -> usize {
+            let sessions = self.sessions.iter();
+            let metrics = sessions.filter_map(|session| session.metrics.get(name));
+            let values = metrics.flat_map(|metric| &metric.values);
+            values.filter(|values| !values.is_empty()).count()
+        };
+        let runs: usize = self.sessions.iter().map(|one| one.runs.len()).sum();
+        let names = self.kinds().into_keys();
+        names
+            .filter(|name| (1..runs).contains(&having(name)))
+            .collect()
+    }
+
     /// What `new` changes against `self`, the old one.
     pub fn diff(&self, new: &Self) -> BaselineDiff {
         let (old_kinds, new_kinds) = (self.kinds(), new.kinds());

@@ -14,6 +14,8 @@ use crate::harness::store::{Baseline, History, Query, SessionSummary};
 
 use super::find::{existing, no_runs};
 
+/// A line of names is cut there.
+const MAX_NAMED_CHARS: usize = 300;
 /// From so many sessions on, their spread is known well enough for margins to fail the gate.
 const SESSIONS_FOR_SPREAD: usize = 3;
 
@@ -66,6 +68,13 @@ pub(super) async fn save(
         }
         if let Some(remark) = few_sessions(baseline.sessions.len()) {
             output.say(&format!("  {remark}"));
+        }
+        let partly = baseline.partly_measured();
+        if !partly.is_empty() {
+            output.say(&format!(
+                "  not every run could measure {}, so nothing can be compared with it; longer runs could",
+                text::shown(&partly.join(", "), MAX_NAMED_CHARS)
+            ));
         }
         saved.push(json!({
             "scenario": scenario,
