@@ -41,7 +41,7 @@ pub use planned::{ArmSize, planned_paired, planned_stored};
 pub use proportion::{
     Trials, clopper_pearson_lower, clopper_pearson_upper, dispersion, newcombe, rule_of_three,
 };
-pub use sessions::{Between, between_sessions, within_variance};
+pub use sessions::{Between, SESSIONS_NEEDED, between_sessions, within_variance};
 pub use signed_rank::hodges_lehmann;
 pub use stored::stored;
 pub use student::{t_cdf, t_quantile};

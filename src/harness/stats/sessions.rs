@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::order::{mean, sum_of_squares, variance};
 
 /// Fewer sessions than this say nothing about the spread between sessions.
-pub(super) const SESSIONS_NEEDED: usize = 3;
+pub const SESSIONS_NEEDED: usize = 3;
 
 /// τ and what it rests on.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
