@@ -337,6 +337,32 @@ fn calibration_speaks_for_a_single_session() {
     assert!(effect.lower > 0.0 && effect.se > 0.005 * 2f64.sqrt());
 }
 
+/// A calibration that was edited may have a τ of one session. It made the comparison gate, with bounds that
+/// had nothing of it.
+#[test]
+fn a_spread_of_too_few_sessions_is_none() {
+    let (base, head) = (sessions(&[0.0]), sessions(&[0.03]));
+    let check = |sessions: usize, expected: Option<f64>| {
+        let mut settings = Settings::new(Design::Stored);
+        let between = Some(Between {
+            tau: 0.03,
+            sessions,
+        });
+        let noise = Noise {
+            prior: None,
+            between,
+        };
+        settings.noise.insert("m".into(), noise);
+        let comparison = compare(&base, &head, &settings);
+        let effect = only_metric(&comparison).effect().expect("an effect");
+        assert_eq!(effect.tau, expected, "{sessions} sessions");
+        assert_eq!(effect.se_sessions > 0.0, expected.is_some());
+    };
+    check(1, None);
+    check(2, None);
+    check(3, Some(0.03));
+}
+
 /// Sessions made in a row by a calibration don't outvote a baseline of as many days and more.
 #[test]
 fn what_rests_on_more_sessions_speaks_for_them() {

@@ -7,7 +7,9 @@ use super::settings::{Noise, Settings};
 use crate::harness::model::{
     Direction, INVOCATIONS_NEEDED, Metric, Reading, Run, Unit, by_session, path,
 };
-use crate::harness::stats::{self, Between, Prior, SIGNED_RANK_FROM, Trials};
+use crate::harness::stats::{
+    self, Between, Prior, SESSIONS_NEEDED, SIGNED_RANK_FROM, Trials,
+};
 
 /// The metrics of one run by name: of foreign files there are thousands, each looked up several times.
 type ByName<'a> = BTreeMap<&'a str, &'a Metric>;
@@ -270,8 +272,10 @@ fn paired(differences: &[f64], noise: Noise, alpha: f64) -> Estimate {
 
 fn stored(base: &[Vec<f64>], head: &[Vec<f64>], noise: Noise, alpha: f64) -> Estimate {
     let own = stats::between_sessions(base).or_else(|| stats::between_sessions(head));
+    // A file may say more than its sessions can know.
+    let known = noise.between.filter(|it| it.sessions >= SESSIONS_NEEDED);
     // What rests on more sessions is known better; of equals the last, the calibration, is taken.
-    let between = [own, noise.between]
+    let between = [own, known]
         .into_iter()
         .flatten()
         .max_by_key(|between| between.sessions);
