@@ -650,6 +650,12 @@ fn many_metrics_share_one_false_discovery_rate() {
     let among = gate(&policy, &(arm(false, 19), arm(true, 19)));
     assert_eq!(among.metrics[0].verdict, MetricOutcome::Inconclusive);
     assert_eq!(among.metrics[0].p, alone.metrics[0].p);
+    // Its bounds and its p say worse: why it is not red is said.
+    let p = among.metrics[0].p.expect("a p-value");
+    let note = among.metrics[0].note.as_deref().unwrap_or_default();
+    let adjusted = format!("adjusted p = {:.3}, more than 0.050", 20.0 * p);
+    assert!(note.contains(&adjusted), "{note}");
+    assert_eq!((&alone.metrics[0].note, &among.metrics[1].note), (&None, &None));
 }
 
 /// What can't fail the gate doesn't make it harder for what can.
