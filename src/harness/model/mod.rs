@@ -17,7 +17,7 @@ mod run;
 
 pub use self::bench::{BenchInvocation, BenchMeasurement, INVOCATIONS_NEEDED, Sampling};
 pub use self::fingerprint::{Fingerprint, FingerprintDifference};
-pub use self::histogram::{HistogramError, LatencyHistogram, MAX_LATENCY_NS, MIN_LATENCY_NS};
+pub use self::histogram::{HistogramError, LatencyHistogram};
 pub use self::load::{
     ArrivalModel, Counts, ErrorKind, ErrorTally, GeneratorHealth, GeneratorSample, LoadMeasurement,
     LoadWindow, Outcome, Phase, RequestSeries, RequestWindow,
