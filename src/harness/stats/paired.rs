@@ -7,7 +7,6 @@
 //! Applications in Genetics and Molecular Biology 3 (2004), article 3. With ten pairs or more the
 //! signed-rank bounds need no normal distribution.
 
-use serde::{Deserialize, Serialize};
 use statrs::function::gamma::digamma;
 
 use super::estimate::Estimate;
@@ -21,7 +20,7 @@ pub const SIGNED_RANK_FROM: usize = 10;
 pub const PRIOR_DF: f64 = 4.0;
 
 /// What the A/A history of a metric says about the spread of its paired differences.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Prior {
     /// s₀, a standard deviation on the scale of the differences.
     pub s0: f64,

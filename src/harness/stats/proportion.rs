@@ -1,13 +1,12 @@
 //! Proportions: errors among requests, red gates among gates.
 
-use serde::{Deserialize, Serialize};
 use statrs::distribution::{Beta, ContinuousCDF, Normal};
 
 use super::bisect::smallest_where;
 use super::estimate::Estimate;
 
 /// Errors among the requests of one run. More errors than requests count as all of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trials {
     /// Requests that failed.
     pub errors: u64,
