@@ -35,7 +35,7 @@ pub use alternation::{First, alternation};
 pub use change_points::{ChangePoint, Divisive, MAX_CHANGE_VALUES, change_points};
 pub use estimate::{ALPHA, Estimate, LOOKS, POWER, pairs_needed};
 pub use multiple::benjamini_hochberg;
-pub use order::{mean, quantile, variance};
+pub use order::{mean, variance};
 pub use paired::{PRIOR_DF, Prior, SIGNED_RANK_FROM, moderated_t, paired};
 pub use planned::{ArmSize, planned_paired, planned_stored};
 pub use proportion::{
