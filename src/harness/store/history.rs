@@ -31,8 +31,8 @@ const VALUES_PER_INSERT: usize = 500;
 /// How many candidates an ambiguous prefix names.
 const CANDIDATES: usize = 5;
 
-const SUMMARY_COLUMNS: &str = "id, scenario, session, arm, pair, started_at_ns, duration_ns, \
-     revision, plimsoll_version, machine_id, fingerprint_id, valid";
+const SUMMARY_COLUMNS: &str =
+    "id, scenario, session, arm, pair, started_at_ns, duration_ns, revision, valid";
 
 /// Every run that was saved, with its metrics.
 pub struct History {
@@ -289,9 +289,6 @@ impl History {
             started_at: self.time(row, id, "started_at_ns")?,
             duration_ns: self.count(row, id, "duration_ns")?,
             revision: row.try_get("revision").map_err(failed)?,
-            plimsoll_version: row.try_get("plimsoll_version").map_err(failed)?,
-            machine_id: row.try_get("machine_id").map_err(failed)?,
-            fingerprint_id: row.try_get("fingerprint_id").map_err(failed)?,
             valid: self.count(row, id, "valid")? != 0,
         })
     }
