@@ -77,13 +77,28 @@ async fn what_is_saved_is_read_back(history: &History) -> Checked {
     assert_eq!(history.get(run.id).await?, run);
     let later = rich_run(2);
     history.save(&later).await?;
-    assert_eq!(history.load(&[later.id, run.id]).await?, [later, run]);
+    let (first, second) = (run.id, later.id);
+    assert_eq!(
+        history.load(&[second, first]).await?,
+        [later.clone(), run.clone()]
+    );
+    assert_eq!(history.load(&[]).await?, []);
 
-    let missing = history.get(RunId::now()).await;
+    let missing = history.load(&[first, RunId::now()]).await;
     assert!(
         matches!(missing, Err(StoreError::NotFound { .. })),
         "{missing:?}"
     );
+    // More than one statement reads, and one of them twice.
+    let mut many = vec![later, run];
+    for number in 3..60 {
+        history.save(&light_run(number)).await?;
+        many.push(light_run(number));
+    }
+    many.push(light_run(59));
+    many.push(light_run(3));
+    let ids: Vec<RunId> = many.iter().map(|run| run.id).collect();
+    assert_eq!(history.load(&ids).await?, many);
     Ok(())
 }
 
