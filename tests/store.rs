@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use plimsoll::harness::model::*;
 use plimsoll::harness::store::{
     AcceptedDrift, Anchor, AnchorError, Baseline, BaselineError, Calibration, CalibrationSession,
-    DecodeError, FileError, FormatError, History, MetricPairs, MetricSeries, PairedValues, Query,
+    DecodeError, FileError, FormatError, History, MetricSeries, Query,
     Retention, Saved, StoreError, files,
 };
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
@@ -1227,14 +1227,11 @@ fn a_bad_baseline_file_is_named() -> Checked {
 fn calibration() -> Result<Calibration, Box<dyn Error>> {
     let mut calibration = Calibration::default();
     for (session, base) in [("first", [30.0, 31.25]), ("second", [29.5, 30.123_456_7])] {
-        let values = PairedValues {
-            base: base.to_vec(),
-            head: vec![30.5, 29.75],
-        };
-        let pairs = MetricPairs {
+        let pairs = PairedValues {
             unit: Unit::Nanoseconds,
             better: Direction::Lower,
-            values,
+            base: base.to_vec(),
+            head: vec![30.5, 29.75],
         };
         let of_session = CalibrationSession {
             session: session.into(),

@@ -22,7 +22,7 @@ pub use self::load::{
     ArrivalModel, Counts, ErrorKind, ErrorTally, GeneratorHealth, GeneratorSample, LoadMeasurement,
     LoadWindow, Outcome, Phase, RequestSeries, RequestWindow,
 };
-pub use self::metric::{Direction, Failures, Metric, Reading, Unit, median};
+pub use self::metric::{Direction, Failures, Metric, PairedValues, Reading, Unit, median};
 pub(crate) use self::run::by_session;
 pub use self::run::{
     Arm, InvalidReason, MEASUREMENT_VERSION, Measurement, PhaseSpan, RUN_FORMAT, Run, RunId,
