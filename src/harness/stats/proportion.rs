@@ -84,7 +84,8 @@ pub fn rule_of_three(n: u64) -> f64 {
 }
 
 /// Lower bound of Clopper and Pearson ("The use of confidence or fiducial limits", Biometrika 26,
-/// 1934) for `k` of `n`, one-sided at level `alpha`. Zero for no trials.
+/// 1934) for `k` of `n`, one-sided at level `alpha`. Zero for no trials. No verdict needs it: it is the other
+/// side of what the tests of the verdicts claim.
 pub fn clopper_pearson_lower(k: u64, n: u64, alpha: f64) -> f64 {
     if k == 0 || n == 0 {
         return 0.0;
