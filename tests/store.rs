@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use plimsoll::harness::model::*;
 use plimsoll::harness::store::{
     AcceptedDrift, Anchor, AnchorError, Baseline, BaselineError, Calibration, CalibrationSession,
-    DecodeError, FileError, FormatError, History, MetricSeries, Query,
-    Retention, Saved, StoreError, files,
+    DecodeError, FileError, FormatError, History, MetricSeries, Query, Retention, Saved,
+    StoreError, files,
 };
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 use support::runs::light_run;

@@ -182,13 +182,21 @@ fn a_metric_that_some_runs_lack_is_not_compared_over_the_others() {
         }
     };
     for design in [Design::Paired, Design::Stored] {
-        check(&whole, &thinned, design, "3 of 5 runs of the head don't have it");
-        check(&thinned, &whole, design, "3 of 5 runs of the base don't have it");
+        check(
+            &whole,
+            &thinned,
+            design,
+            "3 of 5 runs of the head don't have it",
+        );
+        check(
+            &thinned,
+            &whole,
+            design,
+            "3 of 5 runs of the base don't have it",
+        );
     }
     // Only what is compared counts: the runs of the head that lack it have no partner.
-    assert!(
-        effect(&whole[..2], &thinned[..2], Design::Paired).theta < 0.0
-    );
+    assert!(effect(&whole[..2], &thinned[..2], Design::Paired).theta < 0.0);
     let comparison = compared(&whole[..2], &thinned, Design::Paired);
     assert!(comparison.metrics[0].effect().is_some());
 }
@@ -264,7 +272,10 @@ fn one_run_an_arm_has_no_difference_of_errors() {
     };
     for design in [Design::Paired, Design::Stored] {
         let found = reason(&arm(&[0]), &arm(&[600]), design);
-        assert!(found.starts_with("an arm with one run has no spread"), "{found}");
+        assert!(
+            found.starts_with("an arm with one run has no spread"),
+            "{found}"
+        );
         // A second run shows the burst for what it is.
         let burst = effect(&arm(&[0, 0]), &arm(&[600, 0]), design);
         assert!(burst.lower < 0.0, "{burst:?}");
@@ -277,8 +288,7 @@ fn one_run_an_arm_has_no_difference_of_errors() {
 #[test]
 fn an_error_rate_without_requests_says_what_it_lacks() {
     let uncounted = |rates: [f64; 2]| -> Vec<Run> {
-        let metric =
-            |rate| Metric::single("a.error_rate", Unit::Ratio, Direction::Lower, rate, 1);
+        let metric = |rate| Metric::single("a.error_rate", Unit::Ratio, Direction::Lower, rate, 1);
         (1..)
             .zip(rates)
             .map(|(pair, rate)| run("s", Some(pair), vec![metric(rate)]))

@@ -655,7 +655,10 @@ fn many_metrics_share_one_false_discovery_rate() {
     let note = among.metrics[0].note.as_deref().unwrap_or_default();
     let adjusted = format!("adjusted p = {:.3}, more than 0.050", 20.0 * p);
     assert!(note.contains(&adjusted), "{note}");
-    assert_eq!((&alone.metrics[0].note, &among.metrics[1].note), (&None, &None));
+    assert_eq!(
+        (&alone.metrics[0].note, &among.metrics[1].note),
+        (&None, &None)
+    );
 }
 
 /// What can't fail the gate doesn't make it harder for what can.

@@ -91,7 +91,10 @@ fn a_metric_that_a_new_run_could_not_measure_needs_a_word() {
         let refused: Vec<_> = renewal.refused.iter().map(|one| one.metric).collect();
         assert_eq!(refused, ["load.a.p99"]);
         let text = text(&verdict, &new, &[], None);
-        assert!(text.contains("**Refused**: load.a.p99 is not measurable"), "{text}");
+        assert!(
+            text.contains("**Refused**: load.a.p99 is not measurable"),
+            "{text}"
+        );
         assert!(!text.contains("Undecided"), "{text}");
         assert!(Renewal::of(&verdict, &new, &["load.a.p99".into()]).is_granted());
     }
@@ -121,7 +124,10 @@ fn a_drift_beyond_the_margin_needs_a_word_even_where_it_may_be_noise() {
         assert_eq!(renewal.is_granted(), granted, "{verdict:?}");
         if !granted {
             let text = text(&verdict, &new, &[], None);
-            assert!(text.contains("**Refused**: load.a.p95 is 12.0 % slower"), "{text}");
+            assert!(
+                text.contains("**Refused**: load.a.p95 is 12.0 % slower"),
+                "{text}"
+            );
             assert!(!text.contains("Undecided"), "{text}");
         }
     };

@@ -7,9 +7,7 @@ use super::settings::{Noise, Settings};
 use crate::harness::model::{
     Direction, INVOCATIONS_NEEDED, Metric, Reading, Run, Unit, by_session, path,
 };
-use crate::harness::stats::{
-    self, Between, Prior, SESSIONS_NEEDED, SIGNED_RANK_FROM, Trials,
-};
+use crate::harness::stats::{self, Between, Prior, SESSIONS_NEEDED, SIGNED_RANK_FROM, Trials};
 
 /// The metrics of one run by name: of foreign files there are thousands, each looked up several times.
 type ByName<'a> = BTreeMap<&'a str, &'a Metric>;
@@ -172,10 +170,7 @@ fn trouble(
 }
 
 /// How many runs don't have the metric, and of how many.
-fn lacking<'r, 'a: 'r>(
-    name: &str,
-    runs: impl Iterator<Item = &'r ByName<'a>>,
-) -> (usize, usize) {
+fn lacking<'r, 'a: 'r>(name: &str, runs: impl Iterator<Item = &'r ByName<'a>>) -> (usize, usize) {
     runs.fold((0, 0), |(lacking, all), run| {
         (lacking + usize::from(!run.contains_key(name)), all + 1)
     })
@@ -273,9 +268,9 @@ fn paired(differences: &[f64], noise: Noise, alpha: f64) -> Estimate {
 fn stored(base: &[Vec<f64>], head: &[Vec<f64>], noise: Noise, alpha: f64) -> Estimate {
     let own = stats::between_sessions(base).or_else(|| stats::between_sessions(head));
     // A file may say more than its sessions can know.
-    let known = noise.between.filter(|it| it.sessions >= SESSIONS_NEEDED);
+    let calibrated = noise.between.filter(|it| it.sessions >= SESSIONS_NEEDED);
     // What rests on more sessions is known better; of equals the last, the calibration, is taken.
-    let between = [own, known]
+    let between = [own, calibrated]
         .into_iter()
         .flatten()
         .max_by_key(|between| between.sessions);

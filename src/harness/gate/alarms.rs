@@ -8,9 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use super::judge::{Evidence, judge};
 use super::policy::Policy;
 use super::verdict::{Outcome, Reason, Verdict};
-use crate::harness::compare::{
-    AaSession, Design, Noise, Settings, aa_values, calibrate, compare,
-};
+use crate::harness::compare::{AaSession, Design, Noise, Settings, aa_values, calibrate, compare};
 use crate::harness::model::{Measurement, PairedValues, Run};
 use crate::harness::stats::{ALPHA, clopper_pearson_upper};
 

@@ -159,7 +159,10 @@ fn why(metrics: &[&Metric], lacking: usize) -> Unknown {
             "mend whatever wrote it",
         ),
         (having, _) => (
-            format!("{lacking} of {} runs don't have this metric", having + lacking),
+            format!(
+                "{lacking} of {} runs don't have this metric",
+                having + lacking
+            ),
             "measure it in every run",
         ),
     };

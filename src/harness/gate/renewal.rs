@@ -50,9 +50,8 @@ impl<'v> Renewal<'v> {
         // Said below: nobody can accept it.
         let is_hopeless = |name: &str| {
             let mut reasons = verdict.reasons.iter();
-            reasons.any(
-                |reason| matches!(reason, Reason::NothingInOrder { metric } if metric == name),
-            )
+            reasons
+                .any(|reason| matches!(reason, Reason::NothingInOrder { metric } if metric == name))
         };
         let worse = verdict.metrics.iter().filter(|metric| {
             let Some(margin) = metric.margin else {
