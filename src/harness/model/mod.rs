@@ -17,12 +17,12 @@ mod run;
 
 pub use self::bench::{BenchInvocation, BenchMeasurement, INVOCATIONS_NEEDED, Sampling};
 pub use self::fingerprint::{Fingerprint, FingerprintDifference};
-pub use self::histogram::{HistogramError, LatencyHistogram, MAX_LATENCY_NS, MIN_LATENCY_NS};
+pub use self::histogram::{HistogramError, LatencyHistogram};
 pub use self::load::{
     ArrivalModel, Counts, ErrorKind, ErrorTally, GeneratorHealth, GeneratorSample, LoadMeasurement,
     LoadWindow, Outcome, Phase, RequestSeries, RequestWindow,
 };
-pub use self::metric::{Direction, Failures, Metric, Reading, Unit, median};
+pub use self::metric::{Direction, Failures, Metric, PairedValues, Reading, Unit, median};
 pub(crate) use self::run::by_session;
 pub use self::run::{
     Arm, InvalidReason, MEASUREMENT_VERSION, Measurement, PhaseSpan, RUN_FORMAT, Run, RunId,

@@ -54,8 +54,6 @@ impl Statement {
             (" AND scenario = ", query.scenario.clone()),
             (" AND fingerprint_id = ", query.fingerprint.clone()),
             (" AND session = ", query.session.clone()),
-            (" AND arm = ", query.arm.map(|arm| arm_name(arm).to_owned())),
-            (" AND revision = ", query.revision.clone()),
         ];
         let numbers = [
             (" AND valid = ", query.only_valid.then_some(1)),

@@ -10,12 +10,13 @@ use crate::harness::cli::output::Output;
 use crate::harness::gate::exit;
 use crate::harness::model::{Arm, Run};
 use crate::harness::report::{format, text};
+use crate::harness::stats::SESSIONS_NEEDED;
 use crate::harness::store::{Baseline, History, Query, SessionSummary};
 
 use super::find::{existing, no_runs};
 
-/// From so many sessions on, their spread is known well enough for margins to fail the gate.
-const SESSIONS_FOR_SPREAD: usize = 3;
+/// A line of names is cut there.
+const MAX_NAMED_CHARS: usize = 300;
 
 /// Saves the newest sessions of what is named, or of every scenario of the history.
 pub(super) async fn save(
@@ -67,6 +68,13 @@ pub(super) async fn save(
         if let Some(remark) = few_sessions(baseline.sessions.len()) {
             output.say(&format!("  {remark}"));
         }
+        let partly = baseline.partly_measured();
+        if !partly.is_empty() {
+            output.say(&format!(
+                "  not every run could measure {}, so nothing can be compared with it; longer runs could",
+                text::shown(&partly.join(", "), MAX_NAMED_CHARS)
+            ));
+        }
         saved.push(json!({
             "scenario": scenario,
             "file": path,
@@ -82,11 +90,11 @@ pub(super) async fn save(
 
 /// What a baseline of so few sessions means, where it is too few.
 pub(super) fn few_sessions(sessions: usize) -> Option<String> {
-    let missing = SESSIONS_FOR_SPREAD
+    let missing = SESSIONS_NEEDED
         .checked_sub(sessions)
         .filter(|missing| *missing > 0)?;
     Some(format!(
-        "its margins are advisory: how much sessions differ is known from {SESSIONS_FOR_SPREAD} sessions on; run the \
+        "its margins are advisory: how much sessions differ is known from {SESSIONS_NEEDED} sessions on; run the \
          scenario {} more and save again",
         match missing {
             1 => "once".to_owned(),

@@ -260,6 +260,11 @@ impl Recorder {
         let seconds = std::mem::take(&mut state.seconds);
         let mut measured = std::mem::take(&mut state.measured);
         measured.counts.cancelled = under_way(&measured.counts);
+        debug_assert!(
+            measured.counts.adds_up(),
+            "BUG: iterations got lost: {:?}",
+            measured.counts
+        );
         let cancelled = std::mem::take(&mut state.under_way);
         for (series, count) in measured.requests.iter_mut().zip(cancelled) {
             if count > 0 {
