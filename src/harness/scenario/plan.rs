@@ -166,9 +166,9 @@ pub enum Part {
     /// `{$env.NAME}`: a variable of the environment, looked up once before the start. Its value is
     /// a secret: it is redacted wherever something is shown or kept.
     Env(String),
-    /// `{$uuid}`: a random UUID.
+    /// `{$uuid}`: a random UUID, another one in each run whatever the seed.
     Uuid,
-    /// `{$counter}`: the number of the iteration within the load, from 0.
+    /// `{$counter}`: the number of the iteration within the load, from 0 in each run.
     Counter,
     /// `{$random(LOW,HIGH)}`: a whole number, both bounds included.
     Random {
