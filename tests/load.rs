@@ -752,7 +752,9 @@ async fn a_worker_that_fails_is_named_and_stops_the_others() {
     let started = Instant::now();
     let results = run(&[good, bad]).await;
     assert!(started.elapsed() < Duration::from_secs(20));
+    // The good one was stopped before it began, and has nothing to say that would hide the cause.
     assert!(results[0].partial);
+    assert_eq!(results[0].invalid, []);
     let [InvalidReason::GeneratorFailed { load, message }] = results[1].invalid.as_slice() else {
         panic!("{:?}", results[1].invalid);
     };
@@ -765,16 +767,46 @@ struct Worker(Child);
 
 impl Worker {
     fn start(job: &WorkerJob) -> Self {
-        let mut child = Command::new(worker())
+        let mut worker = Self::without_a_job();
+        worker.take(job);
+        worker
+    }
+
+    fn without_a_job() -> Self {
+        let child = Command::new(worker())
             .arg("worker")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .spawn()
-            .expect("the worker starts");
+            .spawn();
+        Self(child.expect("the worker starts"))
+    }
+
+    fn take(&mut self, job: &WorkerJob) {
         let line = serde_json::to_string(job).expect("a job is JSON");
-        let input = child.stdin.as_mut().expect("a pipe");
+        let input = self.0.stdin.as_mut().expect("a pipe");
         writeln!(input, "{line}").expect("the worker reads");
-        Self(child)
+    }
+
+    fn signal(&self, signal: &str) {
+        let killed = Command::new("kill")
+            .args([format!("-{signal}"), self.0.id().to_string()])
+            .status();
+        assert!(killed.expect("kill exists").success());
+    }
+
+    /// Waits until SIGTERM no longer kills it.
+    fn listens_for_sigterm(&self) {
+        let status = format!("/proc/{}/status", self.0.id());
+        let until = Instant::now() + Duration::from_secs(5);
+        let caught = || {
+            let status = std::fs::read_to_string(&status).expect("it runs");
+            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+            u64::from_str_radix(caught.expect("a line").trim(), 16).expect("a mask")
+        };
+        while caught() & (1 << (15 - 1)) == 0 {
+            assert!(Instant::now() < until, "it does not listen without a job");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Waits until the load has gone on for a while.
@@ -843,10 +875,7 @@ fn a_worker_that_is_told_to_end_keeps_what_it_measured() {
         );
         let mut worker = Worker::start(&job);
         worker.ticks(2);
-        let killed = Command::new("kill")
-            .args([format!("-{signal}"), worker.0.id().to_string()])
-            .status();
-        assert!(killed.expect("kill exists").success());
+        worker.signal(signal);
         assert!(worker.wait(Duration::from_secs(5)).success());
         let file = LoadFile::read(&job.result).expect("the file is whole");
         assert!(file.partial);
@@ -859,6 +888,24 @@ fn a_worker_that_is_told_to_end_keeps_what_it_measured() {
             "{measured}"
         );
     }
+}
+
+#[test]
+fn a_worker_that_is_told_to_end_before_it_begins_does_so_in_order() {
+    let _machine = MACHINE.blocking_read();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let server = Server::answering(|_| ok("ok"));
+    let mut job = job(folder.path(), "early", &server.url(), closed(2), 60 * S);
+    job.phases.drain_ns = 60 * S;
+    let mut worker = Worker::without_a_job();
+    worker.listens_for_sigterm();
+    worker.signal("TERM");
+    worker.take(&job);
+    // Nobody is in the middle of anything, so nothing drains.
+    assert!(worker.wait(Duration::from_secs(10)).success());
+    let file = LoadFile::read(&job.result).expect("the file is whole");
+    assert!(file.partial);
+    assert_eq!(file.measurement.counts, Counts::default());
 }
 
 #[test]

@@ -55,7 +55,7 @@ pub struct LoadResult {
     pub partial: bool,
     /// When the last arrival could be, in ns from the start of the load; the earliest of all workers.
     pub ended_ns: u64,
-    /// Why the load must not be judged; empty for a valid one.
+    /// Why the load must not be judged; empty for a valid one, and for one that was stopped in order.
     pub invalid: Vec<InvalidReason>,
 }
 
@@ -127,8 +127,11 @@ fn add(
             return Ok(());
         }
     };
-    let reasons = validity(&job.load, &job.phases, limits, &file.measurement);
-    result.invalid.extend(reasons);
+    // A load that was stopped is not judged; that nothing was measured by then says nothing more.
+    if !file.partial {
+        let reasons = validity(&job.load, &job.phases, limits, &file.measurement);
+        result.invalid.extend(reasons);
+    }
     result.partial |= file.partial;
     result.ended_ns = result.ended_ns.min(file.ended_ns);
     match &mut result.measurement {

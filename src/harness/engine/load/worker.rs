@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
 use super::clerk::Clerk;
@@ -73,6 +73,15 @@ pub enum WorkerError {
 /// output. Ends early at SIGTERM and Ctrl-C, keeping what was measured, and at once when the
 /// standard input is closed.
 pub fn worker_main() -> Result<(), WorkerError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    // Before anything that takes its time: without a listener SIGTERM kills, and what was only told
+    // to end would look as if it had failed.
+    let terminate = {
+        let _inside = runtime.enter();
+        signal(SignalKind::terminate())?
+    };
     raise_open_files();
     let mut input = BufReader::new(std::io::stdin());
     let job = read_job(&mut input)?;
@@ -83,15 +92,13 @@ pub fn worker_main() -> Result<(), WorkerError> {
             let _ = std::io::copy(&mut input, &mut std::io::sink());
             let _ = abandoned_tx.send(());
         })?;
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?
-        .block_on(async {
-            tokio::select! {
-                done = execute(job) => done,
-                _ = abandoned => Err(WorkerError::Abandoned),
-            }
-        })
+    let done = runtime.block_on(async {
+        tokio::select! {
+            done = execute(job, terminate) => done,
+            _ = abandoned => Err(WorkerError::Abandoned),
+        }
+    });
+    done
 }
 
 /// Raises the soft limit on open files to the hard one: each user has a connection, and the usual
@@ -122,7 +129,7 @@ fn read_job(input: &mut BufReader<std::io::Stdin>) -> Result<WorkerJob, WorkerEr
     Ok(job)
 }
 
-async fn execute(job: WorkerJob) -> Result<(), WorkerError> {
+async fn execute(job: WorkerJob, mut terminate: Signal) -> Result<(), WorkerError> {
     let clock = LoadClock::starting_at(job.start_at_ns);
     let flow = Flow::new(&job)?;
     let total_ns = job.phases.total_ns();
@@ -199,7 +206,6 @@ async fn execute(job: WorkerJob) -> Result<(), WorkerError> {
         }
     };
     tokio::pin!(crew);
-    let mut terminate = signal(SignalKind::terminate())?;
     let partial = tokio::select! {
         () = tokio::time::sleep(clock.until(total_ns)) => false,
         _ = terminate.recv() => true,
