@@ -98,6 +98,8 @@ pub fn worker_main() -> Result<(), WorkerError> {
             _ = abandoned => Err(WorkerError::Abandoned),
         }
     });
+    // A name that is still being resolved, on a thread of its own, keeps nobody waiting.
+    runtime.shutdown_background();
     done
 }
 
