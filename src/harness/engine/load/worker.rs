@@ -58,9 +58,9 @@ pub enum WorkerError {
     /// goose stopped the users.
     #[error("goose stopped its users before the load was over")]
     Left,
-    /// The bookkeeper's thread is gone.
-    #[error("BUG: the clerk panicked")]
-    Clerk,
+    /// One of its threads is gone.
+    #[error("BUG: the {0} panicked")]
+    Panicked(&'static str),
     /// The file could not be written.
     #[error(transparent)]
     File(#[from] LoadFileError),
@@ -180,12 +180,14 @@ async fn execute(job: WorkerJob, mut terminate: Signal) -> Result<(), WorkerErro
         .name("clerk".to_owned())
         .spawn(move || clerk.work(&finished, |tick| say(&WorkerEvent::Tick(tick))))?;
 
-    if let Some((counter, rate)) = tickets {
-        let (recorder, stop, shard) = (Arc::clone(&recorder), stop.clone(), job.shard);
-        thread::Builder::new()
-            .name("dispatcher".to_owned())
-            .spawn(move || dispatch(&rate, shard, clock, &counter, &recorder, &stop))?;
-    }
+    let dispatcher = match tickets {
+        None => None,
+        Some((counter, rate)) => {
+            let (recorder, stop, shard) = (Arc::clone(&recorder), stop.clone(), job.shard);
+            let thread = thread::Builder::new().name("dispatcher".to_owned());
+            Some(thread.spawn(move || dispatch(&rate, shard, clock, &counter, &recorder, &stop))?)
+        }
+    };
     let transport = Transport::new(&flow.origin, users)?;
     let crew = Arc::new(Crew {
         flow,
@@ -225,8 +227,13 @@ async fn execute(job: WorkerJob, mut terminate: Signal) -> Result<(), WorkerErro
     if let Ok(gone) = tokio::time::timeout(drain, &mut crew).await {
         gone?;
     }
+    // Users who have left waited for it; where some have not, it is about to end.
+    if let Some(dispatcher) = dispatcher {
+        let gone = dispatcher.join();
+        gone.map_err(|_| WorkerError::Panicked("dispatcher"))?;
+    }
     drop(finish);
-    let measurement = clerk.join().map_err(|_| WorkerError::Clerk)?;
+    let measurement = clerk.join().map_err(|_| WorkerError::Panicked("clerk"))?;
     let file = LoadFile {
         schema: LOAD_FORMAT.to_owned(),
         shard: job.shard,
