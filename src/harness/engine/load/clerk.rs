@@ -38,14 +38,14 @@ impl Clerk {
     ) -> LoadMeasurement {
         let mut own = OwnUse::new();
         let mut samples = Thinned::new(together);
-        let mut second = 0;
+        let (mut second, mut looked_at_ns) = (0, 0);
         while let Err(RecvTimeoutError::Timeout) =
             finish.recv_timeout(self.clock.until(second * WINDOW_NS))
         {
             let sample = own.look(self.clock.now_ns());
+            let since_ns = sample.at_ns - std::mem::replace(&mut looked_at_ns, sample.at_ns);
             if second > 0 {
-                let tick = self.close_second(second - 1, &sample);
-                report(tick);
+                report(self.close_second(second - 1, &sample, since_ns));
                 samples.push(sample);
             }
             // After a long pause of the machine the seconds in between are not made up for.
@@ -55,7 +55,8 @@ impl Clerk {
         self.finish()
     }
 
-    fn close_second(&mut self, number: u64, sample: &GeneratorSample) -> LoadTick {
+    /// `since_ns` is the time since the last look.
+    fn close_second(&mut self, number: u64, sample: &GeneratorSample, since_ns: u64) -> LoadTick {
         // The second that ended just now may still be written to by whoever is just ending a
         // request, so it is taken a second later.
         for (number, second) in self.recorder.take_before(number) {
@@ -67,10 +68,12 @@ impl Clerk {
             let rate = self.rate.as_ref();
             window(&mut self.load, number, &self.phases, rate).in_flight = last.in_flight;
         }
+        let per_second = |count: u64| count as f64 * 1e9 / since_ns.max(1) as f64;
         LoadTick {
             load: self.load.name.clone(),
             at_ns: sample.at_ns,
-            rate: last.ended as f64,
+            rate: per_second(last.ended),
+            iteration_rate: per_second(last.iterations),
             target_rate: self
                 .rate
                 .as_ref()
