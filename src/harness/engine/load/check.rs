@@ -206,10 +206,20 @@ fn header_name(name: &str) -> Result<HeaderName, CheckError> {
     HeaderName::from_bytes(name.as_bytes()).map_err(|_| CheckError::Header(name.to_owned()))
 }
 
-/// Whether two JSON values mean the same: for JSON, unlike for serde_json, 1 and 1.0 do.
+/// Whether two JSON values mean the same: for JSON, unlike for serde_json, 1 and 1.0 do. Two whole
+/// numbers are compared as such, because a float would make neighbours of 2^53 equal.
 fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
-        (Value::Number(a), Value::Number(b)) => a == b || a.as_f64() == b.as_f64(),
+        (Value::Number(a), Value::Number(b)) => {
+            a == b || ((a.is_f64() || b.is_f64()) && a.as_f64() == b.as_f64())
+        }
+        (Value::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
+        }
+        (Value::Object(a), Value::Object(b)) => {
+            let is_in_b = |(key, a): (&String, &Value)| b.get(key).is_some_and(|b| same(a, b));
+            a.len() == b.len() && a.iter().all(is_in_b)
+        }
         _ => a == b,
     }
 }
@@ -286,6 +296,23 @@ mod tests {
         check(&header("x-id", Some("h7")), Ok(()));
         check(&header("x-id", Some("h8")), failed("`h7`"));
         check(&header("etag", None), failed("missing"));
+    }
+
+    #[test]
+    fn numbers_are_compared_by_what_they_mean() {
+        let check = |a: Value, b: Value, expected: bool| {
+            assert_eq!(same(&a, &b), expected, "{a} {b}");
+            assert_eq!(same(&b, &a), expected, "{b} {a}");
+        };
+        let large = 9_007_199_254_740_992_u64;
+        check(json!(large + 1), json!(large), false);
+        check(json!(large), json!(large as f64), true);
+        check(json!(-1), json!(-1.0), true);
+        check(json!([1, {"a": 2.0}]), json!([1.0, {"a": 2}]), true);
+        check(json!([1]), json!([1, 1]), false);
+        check(json!({"a": 1}), json!({"b": 1}), false);
+        check(json!({"a": 1}), json!({"a": 1, "b": 1}), false);
+        check(json!([1]), json!(1), false);
     }
 
     #[test]
