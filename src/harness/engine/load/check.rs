@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use regex::Regex;
-use reqwest::header::{HeaderMap, HeaderName};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 use serde_json_path::JsonPath;
 
@@ -113,17 +113,19 @@ impl Checks {
             return Err((ErrorKind::Status, format!("status {status}")));
         }
         for (name, expected) in &self.headers {
-            let found = headers.get(name).map(|value| value.as_bytes());
-            match (found, expected) {
-                (None, _) => {
+            // A header may come several times.
+            let found = || headers.get_all(name).iter().map(HeaderValue::as_bytes);
+            match expected {
+                _ if found().next().is_none() => {
                     return Err((ErrorKind::Check, format!("the header {name} is missing")));
                 }
-                (Some(found), Some(expected)) if found != expected.as_bytes() => {
-                    let found = String::from_utf8_lossy(found);
+                Some(expected) if !found().any(|value| value == expected.as_bytes()) => {
+                    let found: Vec<_> = found().map(String::from_utf8_lossy).collect();
+                    let found = found.join("`, `");
                     let message = format!("the header {name} is `{found}`, not `{expected}`");
                     return Err((ErrorKind::Check, message));
                 }
-                (Some(_), _) => {}
+                _ => {}
             }
         }
         let body = Body::new(body);
@@ -253,6 +255,8 @@ mod tests {
         let checks = Checks::new(plan, extract.iter().enumerate()).unwrap();
         let mut headers = HeaderMap::new();
         headers.insert("x-id", "h7".parse().unwrap());
+        headers.append("vary", "Accept-Encoding".parse().unwrap());
+        headers.append("vary", "Origin".parse().unwrap());
         let mut extracted = vec![None; extract.len()];
         checks.apply(201, &headers, BODY, &mut extracted)?;
         Ok(extracted)
@@ -296,6 +300,9 @@ mod tests {
         check(&header("x-id", Some("h7")), Ok(()));
         check(&header("x-id", Some("h8")), failed("`h7`"));
         check(&header("etag", None), failed("missing"));
+        check(&header("vary", Some("Origin")), Ok(()));
+        let both = failed("is `Accept-Encoding`, `Origin`, not `Cookie`");
+        check(&header("vary", Some("Cookie")), both);
     }
 
     #[test]
