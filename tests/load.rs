@@ -605,8 +605,7 @@ async fn what_does_not_end_in_the_drain_is_cancelled() {
     assert_eq!(load.counts.offered, 10);
     assert_eq!(load.counts.cancelled, 10);
     assert_eq!(load.requests[0].errors[&ErrorKind::Cancelled].count, 10);
-    let nothing = InvalidReason::NothingMeasured { load: "cut".into() };
-    assert_eq!(invalid, [nothing]);
+    assert_eq!(invalid, []);
 }
 
 /// The plan of a scenario with a load of four users on a server that is there already.
@@ -636,6 +635,23 @@ async fn run_on(engine: &mut SubjectEngine, plan: &Plan) -> Executed {
     let (_stop, never) = watch::channel(false);
     let executed = engine.run(plan, never, &|_| ()).await;
     executed.expect("it can be run")
+}
+
+/// It is no invalid run either: nothing but the server is to blame.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_hangs_from_the_start_fails_every_request() {
+    let _machine = MACHINE.read().await;
+    let server = Server::answering(|_| {
+        std::thread::sleep(Duration::from_secs(10));
+        ok("late")
+    });
+    let mut engine = SubjectEngine::new(worker().into(), BTreeMap::new());
+    let executed = run_on(&mut engine, &four_users(&server.url(), "300ms")).await;
+    assert_eq!(executed.invalid, []);
+    let mut errors = executed.metrics.iter();
+    let errors = errors.find(|metric| metric.name == "load.four.error_rate");
+    let errors = errors.expect("every load has one");
+    assert_eq!((errors.value(), errors.observations), (Some(1.0), 4));
 }
 
 /// A closed load whose server hangs stops asking, so that those who wait to the end are all that is
