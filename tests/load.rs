@@ -400,6 +400,23 @@ async fn every_failure_has_its_kind_and_none_stops_the_run() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_length_of_an_empty_body_reaches_the_server_once() {
+    let _machine = MACHINE.read().await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let server = Server::answering(|_| ok("ok"));
+    let mut job = job(folder.path(), "empty", &server.url(), closed(1), S);
+    job.flow.steps[0].method = "POST".into();
+    only(run(&[job]).await);
+    let seen = server.seen();
+    assert!(!seen.is_empty());
+    for request in seen {
+        let lengths = request.headers.iter();
+        let lengths = lengths.filter(|header| header.starts_with("content-length"));
+        assert_eq!(lengths.collect::<Vec<_>>(), ["content-length: 0"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn users_of_a_dead_target_rest_between_their_failures() {
     let _machine = MACHINE.read().await;
     let folder = tempfile::tempdir().expect("a temporary folder");

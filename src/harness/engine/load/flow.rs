@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 
 use super::check::{CheckError, Checks};
@@ -276,6 +276,14 @@ impl StepParts {
         if let Some(content_type) = content_type.filter(|_| !is_given) {
             fixed_headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         }
+        // The client says nothing of a body that is empty. Where the method means one, some servers
+        // answer 411 to that (RFC 9110, section 8.6).
+        let is_empty = body
+            .as_ref()
+            .is_none_or(|body| body.literal().is_some_and(|text| text.is_empty()));
+        if is_empty && matches!(method, Method::POST | Method::PUT | Method::PATCH) {
+            fixed_headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
         Ok(Self {
             method,
             url,
@@ -429,5 +437,27 @@ mod tests {
         ]);
         let encoded = "a%20b=1%262&c=%C3%A9";
         check(form, None, encoded, "application/x-www-form-urlencoded");
+    }
+
+    #[test]
+    fn an_empty_body_is_said_to_be_so_where_the_method_means_one() {
+        let check = |method: &str, body: Option<&str>, expected: Option<&str>| {
+            let found = request(|job| {
+                let step = &mut job.flow.steps[0];
+                step.method = method.into();
+                step.body = body.map(|text| BodyPlan::Text(Template::literal(text)));
+            });
+            let headers = found.unwrap().headers;
+            let length = headers.get(CONTENT_LENGTH);
+            let length = length.map(|length| length.to_str().unwrap());
+            assert_eq!(length, expected, "{method} {body:?}");
+        };
+        check("POST", None, Some("0"));
+        check("PUT", None, Some("0"));
+        check("PATCH", Some(""), Some("0"));
+        // Of any other the client says the length itself.
+        check("POST", Some("x"), None);
+        check("GET", None, None);
+        check("DELETE", None, None);
     }
 }
