@@ -104,13 +104,11 @@ pub fn worker_main() -> Result<(), WorkerError> {
 }
 
 /// Raises the soft limit on open files to the hard one: each user has a connection, and the usual
-/// soft limit is for programs that call `select`. Where that fails, or isn't enough, the run says so.
+/// soft limit is for programs that call `select`. Where that fails, or isn't enough, a user who finds
+/// no file left makes the run invalid.
 fn raise_open_files() {
-    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+    let _ = getrlimit(Resource::RLIMIT_NOFILE)
         .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
-    if let Err(error) = raised {
-        tracing::debug!(%error, "the limit on open files stays as it is");
-    }
 }
 
 fn read_job(input: &mut BufReader<std::io::Stdin>) -> Result<WorkerJob, WorkerError> {
