@@ -240,6 +240,19 @@ pub struct StepPlan {
     pub think: Option<ThinkPlan>,
 }
 
+impl StepPlan {
+    /// Everything in it that is filled with values: the path, the headers, the body.
+    pub fn templates(&self) -> impl Iterator<Item = &Template> {
+        let of_body: Vec<&Template> = match &self.body {
+            None => Vec::new(),
+            Some(BodyPlan::Json(template) | BodyPlan::Text(template)) => vec![template],
+            Some(BodyPlan::Form(fields)) => fields.iter().map(|(_, template)| template).collect(),
+        };
+        let of_headers = self.headers.iter().map(|(_, template)| template);
+        [&self.path].into_iter().chain(of_headers).chain(of_body)
+    }
+}
+
 /// The body of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,6 +1,6 @@
 //! A flow compiled for sending: what can be done once is done before the load starts.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -332,24 +332,16 @@ fn on_origin(url: Url, origin: &Url) -> Result<Url, String> {
     }
 }
 
-/// The feeds that a flow names, each once.
-fn named_feeds(flow: &FlowPlan) -> Vec<&str> {
-    let templates = flow.steps.iter().flat_map(|step| {
-        let body: Vec<&Template> = match &step.body {
-            None => vec![],
-            Some(BodyPlan::Json(text) | BodyPlan::Text(text)) => vec![text],
-            Some(BodyPlan::Form(fields)) => fields.iter().map(|(_, value)| value).collect(),
-        };
-        let headers = step.headers.iter().map(|(_, value)| value);
-        std::iter::once(&step.path).chain(headers).chain(body)
-    });
-    let names = templates
+/// The feeds that a flow names.
+fn named_feeds(flow: &FlowPlan) -> BTreeSet<&str> {
+    let templates = flow.steps.iter().flat_map(StepPlan::templates);
+    templates
         .flat_map(|template| &template.parts)
         .filter_map(|part| match part {
-            Part::Feed { feed, .. } => Some((feed.as_str(), ())),
+            Part::Feed { feed, .. } => Some(feed.as_str()),
             _ => None,
-        });
-    names.collect::<BTreeMap<_, _>>().into_keys().collect()
+        })
+        .collect()
 }
 
 /// The index of `name`, which is added where it is new.
