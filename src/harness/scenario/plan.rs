@@ -189,6 +189,9 @@ pub enum Part {
     UrlOf(String),
 }
 
+/// A larger feed is refused: every worker holds it in memory. More than this is data for a database.
+pub const MAX_FEED_BYTES: u64 = 64 << 20;
+
 /// Rows that flows draw values from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FeedPlan {
