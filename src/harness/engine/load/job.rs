@@ -17,8 +17,8 @@ pub const LOAD_FORMAT: &str = "plimsoll.load/1";
 /// A larger file is refused: 600 windows of a hundred request names stay well below it.
 const MAX_LOAD_FILE_BYTES: u64 = 512 << 20;
 
-/// Everything that a worker needs, as the first line on its standard input: never in its arguments
-/// or its environment, where other users of the machine could read the secrets.
+/// Everything that a worker needs, as the first line on its standard input: never in its arguments,
+/// where other users of the machine could read the secrets.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct WorkerJob {
     /// The load.
