@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
-use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System};
+use procfs::process::Process;
 
 use super::clock::LoadClock;
 use super::recorder::{Recorder, under_way};
@@ -115,8 +115,6 @@ impl Clerk {
 
 /// What this process used since the last look.
 struct OwnUse {
-    /// `None` where the system tells nothing of processes.
-    system: Option<System>,
     cpu_ns: u64,
     at: Instant,
 }
@@ -124,7 +122,6 @@ struct OwnUse {
 impl OwnUse {
     fn new() -> Self {
         Self {
-            system: System::new().ok(),
             cpu_ns: cpu_ns(),
             at: Instant::now(),
         }
@@ -137,19 +134,15 @@ impl OwnUse {
         GeneratorSample {
             at_ns,
             cpu_cores: used_ns as f64 / (passed.as_nanos() as f64).max(1.0),
-            rss_bytes: self.rss_bytes(),
+            rss_bytes: rss_bytes(),
         }
     }
+}
 
-    fn rss_bytes(&mut self) -> u64 {
-        let (Some(system), Ok(own)) = (&mut self.system, sysinfo::get_current_pid()) else {
-            return 0;
-        };
-        let memory = ProcessRefreshKind::nothing().with_memory();
-        let only = ProcessesToUpdate::Some(&[own]);
-        let _ = system.refresh_processes_specifics(only, false, memory);
-        system.process(own).map_or(0, sysinfo::Process::memory)
-    }
+/// The resident memory of this process; 0 where the system doesn't tell.
+fn rss_bytes() -> u64 {
+    let stat = Process::myself().and_then(|own| own.stat());
+    stat.map_or(0, |stat| stat.rss * procfs::page_size())
 }
 
 /// The processor time of this process, in ns.
