@@ -471,3 +471,26 @@ fn stages_without_end_are_a_problem_and_no_panic() {
         "{problems:?}"
     );
 }
+
+/// A generated flow with a name for each of its steps would fill the worker's memory.
+#[test]
+fn a_flow_has_a_bounded_number_of_request_names() {
+    let check = |names: usize, steps: usize, expected: &[&str]| {
+        let steps: String = (0..steps)
+            .map(|number| {
+                format!(
+                    "[[flow.f.step]]\nget = \"/\"\nname = \"{}\"\n",
+                    number % names
+                )
+            })
+            .collect();
+        let text = format!(
+            "schema = 1\nurl = \"http://127.0.0.1:1\"\n{steps}[load.l]\nclosed = {{ users = 1 }}\n"
+        );
+        let problems = parse(&text).map_or_else(|problems| problems, |_| Vec::new());
+        let found: Vec<_> = problems.iter().map(|problem| &*problem.message).collect();
+        assert_eq!(found, expected, "{names}");
+    };
+    check(200, 500, &[]);
+    check(203, 500, &["the flow has more than 200 request names"]);
+}
