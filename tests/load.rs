@@ -421,9 +421,11 @@ async fn users_of_a_dead_target_rest_between_their_failures() {
     let _machine = MACHINE.read().await;
     let folder = tempfile::tempdir().expect("a temporary folder");
     let refused = Server::answering(|_| ok("")).url();
-    let job = job(folder.path(), "refused", &refused, closed(2), S);
+    let mut job = job(folder.path(), "refused", &refused, closed(2), S);
+    job.flow.steps[0].body = Some(BodyPlan::Text(Template::literal("nobody reads this")));
     let (load, _) = only(run(&[job]).await);
     assert_eq!(load.counts.completed, 0);
+    assert_eq!(load.requests[0].bytes_sent, 0);
     // At most one each 10 ms and user, and at least one in five of them on a busy machine.
     let failed = load.counts.failed;
     assert!((40..=202).contains(&failed), "{failed}");
@@ -523,6 +525,8 @@ async fn a_journey_feeds_extracts_checks_and_keeps_its_secrets() {
         .map(|series| series.name.as_str())
         .collect();
     assert_eq!(names, ["GET /login", "GET /read", "GET /broken"]);
+    assert!(load.requests[0].bytes_sent > 0);
+    assert_eq!(load.requests[1].bytes_sent, 0);
     // The last step always fails, so every iteration does, after a think time of 10 ms.
     assert_eq!(load.counts.completed, 0);
     assert!(
