@@ -378,6 +378,9 @@ fn record(request: &mut RequestSeries, response_ns: u64, service_ns: u64) {
         .or_default()
         .record(service_ns);
     *request.statuses.entry(200).or_default() += 1;
+    if request.name.starts_with("POST") {
+        request.bytes_sent += 120;
+    }
     request.bytes_received += 1840;
 }
 

@@ -338,7 +338,7 @@ pub fn invalid(reason: &InvalidReason) -> Spoken {
                 format::value(&Unit::Count, (cpu_cores * 100.0).round() / 100.0),
                 format::value(&Unit::Cores, *cores),
             ),
-            "Lower the rate, or give the generator more cores",
+            "Lower the rate or the users, or split the load in two: each load has a core of its own",
         ),
         InvalidReason::GeneratorExhausted {
             load,
@@ -359,7 +359,7 @@ pub fn invalid(reason: &InvalidReason) -> Spoken {
             detail: text::block(message),
             ..Spoken::new(
                 format!("the generator of load {} ended before its time", name(load)),
-                "Run it again with `--verbose`; if it repeats, it is a bug of Plimsoll worth reporting",
+                "What it said is below: correct that, or report it with the scenario where it is a bug",
             )
         },
         InvalidReason::BenchFailed { message } => Spoken {

@@ -659,7 +659,9 @@ static PHASES: TableSpec = TableSpec {
         key(
             "drain",
             Duration,
-            Default("the longest `timeout` of a step"),
+            Default(
+                "the longest that an iteration may take: a flow's timeouts and the pauses between its steps",
+            ),
             "How long requests in flight at the end may take; one that takes longer is a failed one.",
         ),
     ],

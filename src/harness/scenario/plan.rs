@@ -166,9 +166,9 @@ pub enum Part {
     /// `{$env.NAME}`: a variable of the environment, looked up once before the start. Its value is
     /// a secret: it is redacted wherever something is shown or kept.
     Env(String),
-    /// `{$uuid}`: a random UUID.
+    /// `{$uuid}`: a random UUID, another one in each run whatever the seed.
     Uuid,
-    /// `{$counter}`: the number of the iteration within the load, from 0.
+    /// `{$counter}`: the number of the iteration within the load, from 0 in each run.
     Counter,
     /// `{$random(LOW,HIGH)}`: a whole number, both bounds included.
     Random {
@@ -188,6 +188,9 @@ pub enum Part {
     /// `{NAME.url}`: `http://127.0.0.1:PORT` of another process.
     UrlOf(String),
 }
+
+/// A larger feed is refused: every worker holds it in memory. More than this is data for a database.
+pub const MAX_FEED_BYTES: u64 = 64 << 20;
 
 /// Rows that flows draw values from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -238,6 +241,19 @@ pub struct StepPlan {
     pub extract: BTreeMap<String, ExtractPlan>,
     /// How long the user waits after it, in ns.
     pub think: Option<ThinkPlan>,
+}
+
+impl StepPlan {
+    /// Everything in it that is filled with values: the path, the headers, the body.
+    pub fn templates(&self) -> impl Iterator<Item = &Template> {
+        let of_body: Vec<&Template> = match &self.body {
+            None => Vec::new(),
+            Some(BodyPlan::Json(template) | BodyPlan::Text(template)) => vec![template],
+            Some(BodyPlan::Form(fields)) => fields.iter().map(|(_, template)| template).collect(),
+        };
+        let of_headers = self.headers.iter().map(|(_, template)| template);
+        [&self.path].into_iter().chain(of_headers).chain(of_body)
+    }
 }
 
 /// The body of a request.

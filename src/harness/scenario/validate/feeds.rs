@@ -10,12 +10,9 @@ use toml::de::DeTable;
 
 use super::{Place, stays_below};
 use crate::harness::model::hexadecimal;
-use crate::harness::scenario::plan::{FeedOrder, FeedPlan};
+use crate::harness::scenario::plan::{FeedOrder, FeedPlan, MAX_FEED_BYTES};
 use crate::harness::scenario::problem::{Code, Problems};
 use crate::harness::scenario::raw::{self, Text};
-
-/// A feed is held in memory by every worker; more than this is data for a database.
-const MAX_FEED_BYTES: u64 = 64 << 20;
 
 /// A feed with what the plan doesn't keep of it.
 pub(super) struct Feed {

@@ -1,6 +1,6 @@
 //! Flows: steps with their templates, checks and extractions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use http::{HeaderName, HeaderValue};
@@ -21,6 +21,8 @@ use crate::harness::scenario::structure::status_range;
 const DEFAULT_TIMEOUT_NS: u64 = 30 * SECOND_NS;
 /// Request names stand in metric paths and reports.
 const MAX_REQUEST_NAME: usize = 200;
+/// A worker keeps histograms for each name of its flow, about 1.5 MB of them in a busy second.
+const MAX_REQUEST_NAMES: usize = 200;
 /// A JSONPath is a line of text; its parser goes back over nested parentheses again and again.
 const MAX_JSONPATH: usize = 500;
 const MAX_JSONPATH_DEPTH: usize = 8;
@@ -83,7 +85,30 @@ fn flow(
             );
         }
     }
+    check_number_of_names(&steps, &tables, problems);
     FlowPlan { steps }
+}
+
+fn check_number_of_names(
+    steps: &[StepPlan],
+    tables: &[(&DeTable<'_>, Range<usize>)],
+    problems: &mut Problems<'_>,
+) {
+    let mut names = BTreeSet::new();
+    let beyond = steps.iter().zip(tables).find(|(step, _)| {
+        names.insert(&step.name);
+        names.len() > MAX_REQUEST_NAMES
+    });
+    if let Some((_, (_, span))) = beyond {
+        problems
+            .report(
+                Code::OutOfRange,
+                span.clone(),
+                format!("the flow has more than {MAX_REQUEST_NAMES} request names"),
+                "one too many",
+            )
+            .help("give steps that belong together one `name`: they are counted together");
+    }
 }
 
 fn step(table: &DeTable<'_>, scope: &mut Scope<'_>, problems: &mut Problems<'_>) -> StepPlan {

@@ -51,10 +51,9 @@ pub(super) fn phases(
         is_right &= read.is_some_and(|ns| ns > 0 || key != "measure");
         read.unwrap_or(default_ns)
     };
-    // Whatever is sent before the end can then be answered or run into its timeout. Users without a
-    // request leave at once, so a server that answers makes nobody wait.
-    let steps = flows.values().flat_map(|flow| &flow.steps);
-    let longest_ns = steps.map(|step| step.timeout_ns).max().unwrap_or(0);
+    // Every iteration that is begun before the end can then come to its own, or run into a timeout.
+    // The load is over when the last one is, so a server that answers makes nobody wait.
+    let longest_ns = flows.values().map(longest_ns).max().unwrap_or(0);
     let plan = PhasePlan {
         warmup_ns: duration("warmup", 5 * SECOND_NS),
         measure_ns: duration("measure", 30 * SECOND_NS),
@@ -62,6 +61,17 @@ pub(super) fn phases(
         drain_ns: duration("drain", longest_ns),
     };
     Phases { plan, is_right }
+}
+
+/// The longest that an iteration may take. Nothing of it is left when the last step has ended.
+fn longest_ns(flow: &FlowPlan) -> u64 {
+    let last = flow.steps.len().saturating_sub(1);
+    let steps = flow.steps.iter().enumerate().map(|(index, step)| {
+        let pause = step.think.filter(|_| index < last);
+        let pause_ns = pause.map_or(0, |think| think.max_ns);
+        step.timeout_ns.saturating_add(pause_ns)
+    });
+    steps.fold(0, u64::saturating_add)
 }
 
 pub(super) fn read<'a>(
