@@ -7,6 +7,7 @@ use std::thread::available_parallelism;
 
 use sysinfo::System;
 
+use crate::harness::engine::secrets::STORE_VARIABLE;
 use crate::harness::model::{Fingerprint, MEASUREMENT_VERSION};
 use crate::harness::scenario::{CommandPlan, Plan};
 
@@ -48,6 +49,7 @@ fn toolchain(plan: &Plan) -> String {
     let rustc = Command::new("rustc")
         .arg("-V")
         .current_dir(&plan.root)
+        .env_remove(STORE_VARIABLE)
         .stdin(Stdio::null())
         .output();
     match rustc {
