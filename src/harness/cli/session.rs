@@ -95,6 +95,7 @@ pub(super) fn is_hopeless(run: &Run) -> bool {
         matches!(
             reason,
             InvalidReason::ProcessExited { .. }
+                | InvalidReason::NotRestarted { .. }
                 | InvalidReason::TargetUnreachable { .. }
                 | InvalidReason::GeneratorExhausted { .. }
                 | InvalidReason::GeneratorFailed { .. }

@@ -28,5 +28,5 @@ pub use self::run::{
     Arm, InvalidReason, MEASUREMENT_VERSION, Measurement, PhaseSpan, RUN_FORMAT, Run, RunId,
     TimelineEvent, is_committed, same_state,
 };
-pub use self::subject::{ProbePoint, ProbeSeries, ProcessSample, ProcessSeries};
+pub use self::subject::{ProbePoint, ProbeSeries, ProcessSample, ProcessSeries, ProcessUsage};
 pub(crate) use self::text::{hexadecimal, steers};

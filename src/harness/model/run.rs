@@ -228,6 +228,15 @@ pub enum InvalidReason {
         /// The last lines of its output.
         output: String,
     },
+    /// A fault of the scenario could not start a process again.
+    NotRestarted {
+        /// The process.
+        process: String,
+        /// When, in ns from the start of the load.
+        at_ns: i64,
+        /// Why.
+        message: String,
+    },
     /// The target, a server that the scenario doesn't start, was gone at the start of a later run of
     /// the session.
     TargetUnreachable {
