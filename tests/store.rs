@@ -1475,6 +1475,7 @@ fn rich_run(number: u64) -> Run {
                 threads: 3,
                 fds: 9,
             }],
+            usage: None,
         }],
         probes: vec![ProbeSeries {
             name: "cache_hit_ratio".into(),

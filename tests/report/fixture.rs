@@ -424,6 +424,7 @@ fn processes(rng: &mut ChaCha8Rng, slower: f64) -> Vec<ProcessSeries> {
                     fds: 40 + (second.max(0) as u64 % 5),
                 })
                 .collect(),
+            usage: None,
         };
     vec![
         series("service", 0.9 * slower, 96.0, 0.9, 9),

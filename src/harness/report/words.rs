@@ -386,6 +386,21 @@ pub fn invalid(reason: &InvalidReason) -> Spoken {
                 "Its last lines say why; no fault of the scenario stopped it",
             )
         },
+        InvalidReason::NotRestarted {
+            process,
+            at_ns,
+            message,
+        } => Spoken {
+            detail: text::block(message),
+            ..Spoken::new(
+                format!(
+                    "a fault could not start process {} again {}",
+                    name(process),
+                    moment(*at_ns),
+                ),
+                "What kept it from starting is below; its first start in this run went well",
+            )
+        },
         InvalidReason::TargetUnreachable { url, cause } => Spoken::new(
             format!(
                 "nothing answers at the target {} any more: {}",

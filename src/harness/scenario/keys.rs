@@ -247,7 +247,7 @@ static PROCESS: TableSpec = TableSpec {
             "prepare",
             Text,
             Optional,
-            "A command that is run in each run before its first start, such as `initdb`; a fault's `start` doesn't run it again.",
+            "A command that is run in each run before its first start, such as `initdb`, for 30 minutes at most; a fault's `start` doesn't run it again.",
         ),
         key(
             "start",

@@ -74,7 +74,7 @@ impl Bench<'_> {
     ) -> Result<Vec<Vec<Run>>, Failure> {
         let revision = match &self.args.revision {
             Some(revision) => Some(revision.clone()),
-            None => git_revision(&plan.root).await,
+            None => git_revision(&plan.root, &[&self.args.baselines]).await,
         };
         let runs = self.args.runs.unwrap_or(plan.runs);
         let mut sessions = Vec::new();

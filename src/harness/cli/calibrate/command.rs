@@ -122,7 +122,7 @@ impl Calibrating<'_> {
     ) -> Result<Vec<Pairs>, Failure> {
         let revision = match &self.args.revision {
             Some(revision) => Some(revision.clone()),
-            None => git_revision(&plan.root).await,
+            None => git_revision(&plan.root, &[&self.args.baselines]).await,
         };
         let labels = Labels {
             session: String::new(),
