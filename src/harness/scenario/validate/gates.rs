@@ -148,15 +148,15 @@ fn gate(
 
 fn regress(table: &DeTable<'_>, problems: &mut Problems<'_>) -> Option<f64> {
     let share = raw::share(table, "regress")?;
-    if let Some(value) = table.get("regress")
-        && !(share > 0.0 && share <= quantity::MAX_MARGIN)
-    {
-        problems.report(
-            Code::OutOfRange,
-            value.span(),
-            "`regress` must be above 0 % and at most 1000 %",
-            "not a margin",
-        );
+    if let (Err(expected), Some(value)) = (quantity::margin(share), table.get("regress")) {
+        problems
+            .report(
+                Code::OutOfRange,
+                value.span(),
+                "`regress` is no margin",
+                "not a margin",
+            )
+            .help(expected);
     }
     Some(share)
 }
