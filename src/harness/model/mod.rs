@@ -7,6 +7,7 @@
 mod text;
 mod metric;
 pub mod path;
+pub mod quantile;
 mod histogram;
 mod packed;
 mod load;

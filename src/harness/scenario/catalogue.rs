@@ -12,8 +12,6 @@ use crate::harness::model::{Direction, Unit};
 
 /// The quantiles of which a metric is made whether or not a gate names them.
 pub const DEFAULT_QUANTILES: [&str; 6] = ["50", "75", "90", "95", "99", "999"];
-/// A quantile with fewer requests than this beyond it is not measurable (VERDICTS.md, "Quantiles").
-pub const NEEDED_BEYOND: f64 = 100.0;
 /// `p999999` is the finest quantile: at 100 requests beyond it, it needs 100 million of them.
 const MAX_QUANTILE_DIGITS: usize = 6;
 

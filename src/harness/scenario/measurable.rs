@@ -1,9 +1,10 @@
 //! Whether a load makes requests enough for a quantile.
 
 use super::catalogue::{
-    self, LatencyStat, LoadMetric, MetricKey, MetricSpec, NEEDED_BEYOND, Quantile, RequestMetric,
+    self, LatencyStat, LoadMetric, MetricKey, MetricSpec, Quantile, RequestMetric,
 };
 use super::plan::{Arrivals, GatePlan, PhasePlan, Plan, Stage};
+use crate::harness::model::quantile::is_too_few;
 
 /// How few requests there will be for a quantile.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -53,9 +54,8 @@ pub(crate) fn shortfall(plan: &Plan, spec: &MetricSpec) -> Option<Shortfall> {
     };
     let expected = offered_in_measure(stages, &plan.phases) * per_iteration as f64;
     let beyond = expected * (1.0 - quantile.fraction());
-    // The comparison is false for NaN, which stands for a rate that is itself wrong; the margin
-    // is for the last digit of 1 − .95.
-    (beyond < NEEDED_BEYOND - 1e-6).then_some(Shortfall {
+    // Not a number stands for a rate that is itself wrong.
+    is_too_few(beyond).then_some(Shortfall {
         quantile,
         expected,
         beyond,

@@ -8,7 +8,8 @@ use super::loads::Load;
 use super::processes::Process;
 use super::unique;
 use crate::harness::model::Unit;
-use crate::harness::scenario::catalogue::{self, MetricKey, MetricSpec, NEEDED_BEYOND};
+use crate::harness::model::quantile::{NEEDED_BEYOND, enough};
+use crate::harness::scenario::catalogue::{self, MetricKey, MetricSpec};
 use crate::harness::scenario::measurable::{is_asked_for_by_name, shortfall};
 use crate::harness::scenario::plan::{GatePlan, Plan};
 use crate::harness::scenario::problem::{Code, Problems};
@@ -226,10 +227,9 @@ fn check_measurable(
         ),
     );
     if shortfall.beyond > 0.0 {
-        let needed_s = plan.phases.measure_ns as f64 / 1e9 * NEEDED_BEYOND / shortfall.beyond;
+        let seconds = enough(plan.phases.measure_ns as f64 / 1e9, shortfall.beyond);
         report.help(format!(
-            "measure for at least {}s at this rate, or gate a lower quantile",
-            needed_s.ceil()
+            "measure for at least {seconds}s at this rate, or gate a lower quantile"
         ));
     }
 }
