@@ -17,10 +17,10 @@ pub(crate) struct Shortfall {
     pub(crate) beyond: f64,
 }
 
-/// Whether a gate's `metric` spells the number that `path` ends with: `load.*.p99` does,
+/// Whether a gate's `metric` spells the number that `path` ends with: `load.*.p99` and `*p99` do,
 /// `load.reads.*` finds quantiles that nobody asked for.
 pub(crate) fn is_asked_for_by_name(path: &str, metric: &str) -> bool {
-    path.rsplit('.').next() == metric.rsplit('.').next()
+    path.rsplit('.').next() == metric.rsplit(['.', '*']).next()
 }
 
 /// The metrics that `gate` finds by a pattern, without spelling them, and that the plan has too few
@@ -166,6 +166,7 @@ mod tests {
             ["load.a.service.p99", "load.a.service.p999"]
         );
         assert!(out("load.*.p99").is_empty());
+        assert!(out("*p99").is_empty());
         assert!(out("load.a.p99").is_empty());
     }
 }

@@ -10,7 +10,7 @@ use super::unique;
 use crate::harness::model::Unit;
 use crate::harness::model::quantile::{NEEDED_BEYOND, enough};
 use crate::harness::scenario::catalogue::{self, MetricKey, MetricSpec};
-use crate::harness::scenario::measurable::{is_asked_for_by_name, shortfall};
+use crate::harness::scenario::measurable::{Shortfall, is_asked_for_by_name, shortfall};
 use crate::harness::scenario::plan::{GatePlan, Plan};
 use crate::harness::scenario::problem::{Code, Problems};
 use crate::harness::scenario::quantity;
@@ -121,12 +121,7 @@ fn gate(
             return gate;
         }
     };
-    for spec in &found {
-        // `load.reads.*` finds quantiles that nobody asked for by name.
-        if is_asked_for_by_name(&spec.path(), metric.text) {
-            check_measurable(spec, metric, plan, problems);
-        }
-    }
+    check_measurable(&found, metric, plan, problems);
     let max = limit("max", table, &found, problems);
     let min = limit("min", table, &found, problems);
     if let (Some((max, span)), Some((min, _))) = (&max, &min)
@@ -208,14 +203,31 @@ fn unit_name(unit: &Unit) -> String {
 /// Says where an open load can't offer as many requests as a quantile needs, however well the
 /// service does. A closed load's requests can't be told beforehand.
 fn check_measurable(
-    spec: &MetricSpec,
+    found: &[MetricSpec],
     metric: &Text<'_>,
     plan: &Plan,
     problems: &mut Problems<'_>,
 ) {
-    let Some(shortfall) = shortfall(plan, spec) else {
-        return;
-    };
+    let too_few = found
+        .iter()
+        .filter_map(|spec| Some((spec.path(), shortfall(plan, spec)?)));
+    let (asked, by_the_way): (Vec<_>, Vec<_>) =
+        too_few.partition(|(path, _)| is_asked_for_by_name(path, metric.text));
+    // `load.reads.*` finds quantiles that nobody asked for by name. Where it finds nothing else, it
+    // would judge nothing.
+    let finds_nothing_else = by_the_way.len() == found.len();
+    let first = by_the_way.iter().take(usize::from(finds_nothing_else));
+    for (_, shortfall) in asked.iter().chain(first) {
+        report_too_few(shortfall, metric, plan, problems);
+    }
+}
+
+fn report_too_few(
+    shortfall: &Shortfall,
+    metric: &Text<'_>,
+    plan: &Plan,
+    problems: &mut Problems<'_>,
+) {
     let report = problems.report(
         Code::NotMeasurable,
         metric.span.clone(),
