@@ -331,9 +331,12 @@ pub(crate) fn requests_prefix(load: &str) -> String {
     format!("load.{load}.request.")
 }
 
+/// How the paths of all metrics of processes begin.
+pub(crate) const PROCESSES: &str = "process.";
+
 /// How the paths of all metrics of a process begin.
 pub(crate) fn process_prefix(process: &str) -> String {
-    format!("process.{process}.")
+    format!("{PROCESSES}{process}.")
 }
 
 /// The metric `what` of a load.

@@ -25,7 +25,19 @@ pub(super) fn read(
         .map(|process| process.name.as_str())
         .collect();
     let mut faults: Vec<(FaultPlan, Range<usize>)> = Vec::new();
-    for (table, _) in raw::tables(table, "fault") {
+    let only_benches = !plan.benches.is_empty() && !super::declares(table, "load");
+    for (table, span) in raw::tables(table, "fault") {
+        if only_benches {
+            problems
+                .report(
+                    Code::MissingKey,
+                    span,
+                    "a fault happens while a load arrives, and the scenario has none",
+                    "during which load?",
+                )
+                .help("add `[load.NAME]` with a flow, or remove the fault");
+            continue;
+        }
         let found = ACTIONS
             .into_iter()
             .find_map(|key| Some((key, raw::text(table, key)?)));

@@ -306,18 +306,31 @@ fn write_json(
             push_text(template, "}");
         }
         scalar => {
-            let json = raw::json(scalar);
-            if json.is_null() {
-                problems.report(
-                    Code::BadBody,
-                    value.span(),
-                    "JSON has no such number",
-                    "not a JSON number",
-                );
+            if let Some(json) = json(scalar, value.span(), problems) {
+                push_text(template, &json.to_string());
             }
-            push_text(template, &json.to_string());
         }
     }
+}
+
+/// A value as JSON, or a problem where JSON lacks one of its numbers.
+fn json(
+    value: &DeValue<'_>,
+    span: Range<usize>,
+    problems: &mut Problems<'_>,
+) -> Option<serde_json::Value> {
+    let json = raw::json(value);
+    if json.is_none() {
+        problems
+            .report(
+                Code::BadBody,
+                span,
+                "JSON has no such number",
+                "not a JSON number",
+            )
+            .help("write a finite number, a whole one in 64 bits, or a text");
+    }
+    json
 }
 
 fn push_text(template: &mut Template, text: &str) {
@@ -358,9 +371,9 @@ fn check(table: &DeTable<'_>, problems: &mut Problems<'_>) -> CheckPlan {
                 span: path.span(),
             };
             check_jsonpath(&path, problems);
-            check
-                .json
-                .push((path.text.to_owned(), raw::json(value.get_ref())));
+            if let Some(expected) = json(value.get_ref(), value.span(), problems) {
+                check.json.push((path.text.to_owned(), expected));
+            }
         }
     }
     if let Some((table, _)) = raw::table(table, "headers") {

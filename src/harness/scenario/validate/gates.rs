@@ -70,6 +70,8 @@ impl Absent {
             .map(|process| process.name.text)
             .filter(|name| !plan.processes.iter().any(|known| known.name == *name))
             .map(catalogue::process_prefix);
+        let nameless = all.iter().any(Process::is_nameless);
+        let any_process = nameless.then(|| catalogue::PROCESSES.to_owned());
         let probes = raw::named_tables(table, "probe")
             .into_iter()
             .filter(|(name, _)| !plan.probes.contains_key(name.text))
@@ -79,7 +81,7 @@ impl Absent {
             .filter(|load| !load.has_flow)
             .map(|load| catalogue::requests_prefix(&load.plan.name));
         Self {
-            prefixes: processes.chain(probes).chain(loads).collect(),
+            prefixes: processes.chain(any_process).chain(probes).chain(loads).collect(),
         }
     }
 

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use toml::de::DeTable;
 
 use super::flows::positive;
-use super::{SECOND_NS, unique};
+use super::SECOND_NS;
 use crate::harness::scenario::plan::{Arrivals, FlowPlan, LoadPlan, PhasePlan, Stage};
 use crate::harness::scenario::problem::{Code, Problems};
 use crate::harness::scenario::raw::{self, Text, Value};
@@ -70,12 +70,10 @@ pub(super) fn read<'a>(
     phases: &Phases,
     problems: &mut Problems<'_>,
 ) -> Vec<Load<'a>> {
-    let loads: Vec<Load<'a>> = raw::named_tables(table, "load")
+    raw::named_tables(table, "load")
         .into_iter()
         .map(|(name, table)| load(name, table, flows, phases, problems))
-        .collect();
-    unique("loads", loads.iter().map(|load| &load.name), problems);
-    loads
+        .collect()
 }
 
 fn load<'a>(
@@ -178,21 +176,19 @@ struct Model {
     /// The key of a constant value.
     constant: &'static str,
     read: fn(&DeTable<'_>, &str) -> Option<f64>,
-    largest: f64,
-    unit: &'static str,
+    /// `None` where the keys have their bounds already.
+    largest: Option<f64>,
 }
 
 const OPEN: Model = Model {
     constant: "rate",
     read: raw::rate_per_s,
-    largest: MAX_RATE_PER_S,
-    unit: "/s",
+    largest: Some(MAX_RATE_PER_S),
 };
 const CLOSED: Model = Model {
     constant: "users",
     read: |table, key| raw::integer_at(table, key).map(|users| users as f64),
-    largest: f64::INFINITY,
-    unit: " users",
+    largest: None,
 };
 
 fn stages(
@@ -203,16 +199,13 @@ fn stages(
 ) -> Vec<Stage> {
     let mut value = |table: &DeTable<'_>, key: &str, may_be_zero: bool| {
         let number = (model.read)(table, key)?;
-        if let Some(place) = table.get(key).map(Value::span)
-            && (number > model.largest || (number == 0.0 && !may_be_zero))
+        if let (Some(place), Some(largest)) = (table.get(key).map(Value::span), model.largest)
+            && (number > largest || (number == 0.0 && !may_be_zero))
         {
             problems.report(
                 Code::OutOfRange,
                 place,
-                format!(
-                    "`{key}` must be above 0 and at most {}{}",
-                    model.largest, model.unit
-                ),
+                format!("`{key}` must be above 0 and at most {largest}/s"),
                 "out of range",
             );
         }

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use toml::de::DeTable;
+use toml::de::{DeTable, DeValue};
 use url::Url;
 
 use self::loads::Load;
@@ -55,7 +55,7 @@ pub(crate) fn validate(
     let processes = processes::read(table, &variants, problems);
     let url = url(table, problems);
     let benches = benches::read(table, problems);
-    if loads.is_empty() && benches.is_empty() && !declares(table, "load") {
+    if !declares(table, "load") && !declares(table, "bench") {
         problems
             .report(
                 Code::NothingToDo,
@@ -205,7 +205,7 @@ fn target(
                     Code::NoTarget,
                     load.name.span.clone(),
                     format!("nothing says where the loads are sent{place}"),
-                    "where is this sent?",
+                    format!("where is this sent{place}?"),
                 )
                 .help("write `target = true` in one `[[process]]`, or `url = \"http://…\"` at the top");
         }
@@ -259,7 +259,8 @@ fn variants(table: &DeTable<'_>, problems: &mut Problems<'_>) -> Vec<String> {
 
 fn url(table: &DeTable<'_>, problems: &mut Problems<'_>) -> Option<(String, Range<usize>)> {
     let Text { text, span } = raw::text(table, "url")?;
-    let wrong = match Url::parse(text) {
+    let parsed = Url::parse(text);
+    let wrong = match &parsed {
         Err(error) => Some(error.to_string()),
         Ok(url) if !matches!(url.scheme(), "http" | "https") => {
             Some("only http and https are spoken".to_owned())
@@ -282,7 +283,9 @@ fn url(table: &DeTable<'_>, problems: &mut Problems<'_>) -> Option<(String, Rang
             )
             .help("write scheme, host and port: `http://127.0.0.1:8000`; secrets go into headers as `{$env.NAME}`");
     }
-    Some((text.trim_end_matches('/').to_owned(), span))
+    // What was checked is kept: the text may have blanks around it, or a tab in it.
+    let url = parsed.as_ref().map_or(text, Url::as_str);
+    Some((url.trim_end_matches('/').to_owned(), span))
 }
 
 fn generator(table: &DeTable<'_>, problems: &mut Problems<'_>) -> GeneratorLimits {
@@ -332,9 +335,13 @@ fn unique<'a>(
     }
 }
 
-/// Whether the file tries to say something under `key`, however wrong it may be.
+/// Whether the file says something under `key`, however wrong it may be.
 fn declares(table: &DeTable<'_>, key: &str) -> bool {
-    table.contains_key(key)
+    table.get(key).is_some_and(|value| match value.get_ref() {
+        DeValue::Table(table) => !table.is_empty(),
+        DeValue::Array(array) => !array.is_empty(),
+        _ => true,
+    })
 }
 
 /// Whether a relative path stays below the folder that it is relative to.

@@ -17,6 +17,7 @@ const PORT_HELP: &str =
 
 /// A process and what the plan doesn't keep of it.
 pub(super) struct Process<'a> {
+    /// Empty where the file has none that can be used, which has been said.
     pub(super) name: Text<'a>,
     pub(super) variant: Option<Text<'a>>,
     /// `target`, where it says so.
@@ -37,6 +38,11 @@ struct Mention {
 }
 
 impl Process<'_> {
+    /// Whether it may be the one that any unknown name means.
+    pub(super) fn is_nameless(&self) -> bool {
+        self.name.text.is_empty()
+    }
+
     /// Says that something needs a port that the process was never told.
     pub(super) fn report_no_port(
         &self,
@@ -65,17 +71,17 @@ pub(super) fn read<'a>(
 ) -> Vec<Process<'a>> {
     raw::tables(table, "process")
         .into_iter()
-        .filter_map(|(table, _)| process(table, variants, problems))
+        .map(|(table, span)| process(table, span, variants, problems))
         .collect()
 }
 
 fn process<'a>(
     table: &'a DeTable<'_>,
+    span: Range<usize>,
     variants: &[String],
     problems: &mut Problems<'_>,
-) -> Option<Process<'a>> {
-    // Without a name nothing can refer to it; that it lacks one has been said.
-    let name = raw::text(table, "name")?;
+) -> Process<'a> {
+    let name = raw::text(table, "name").unwrap_or(Text { text: "", span });
     let variant = raw::text(table, "variant");
     if let Some(variant) = &variant
         && !variants.iter().any(|known| known == variant.text)
@@ -167,7 +173,7 @@ fn process<'a>(
             }
         }
     }
-    Some(process)
+    process
 }
 
 /// The processes of a variant in the order in which they start: as in the file, but each after
@@ -178,11 +184,8 @@ pub(super) fn in_order(
     variant: Option<&str>,
     problems: &mut Problems<'_>,
 ) -> Vec<ProcessPlan> {
-    unique(
-        "processes",
-        here.iter().map(|process| &process.name),
-        problems,
-    );
+    let named = here.iter().filter(|process| !process.is_nameless());
+    unique("processes", named.map(|process| &process.name), problems);
     let names: BTreeSet<&str> = here.iter().map(|process| process.name.text).collect();
     let mut waiting: Vec<(&Process<'_>, ProcessPlan)> = Vec::new();
     for process in here {
@@ -225,7 +228,7 @@ pub(super) fn in_order(
     ordered
 }
 
-/// Says that no process of the variant has this name.
+/// Says that no process of the variant has this name, unless one may have been meant to.
 pub(super) fn unknown(
     name: &str,
     span: &Range<usize>,
@@ -234,6 +237,9 @@ pub(super) fn unknown(
     variant: Option<&str>,
     problems: &mut Problems<'_>,
 ) {
+    if all.iter().any(Process::is_nameless) {
+        return;
+    }
     let is_elsewhere = all.iter().any(|process| process.name.text == name);
     let place = match variant {
         Some(variant) if is_elsewhere => format!(" in variant `{variant}`"),
@@ -243,8 +249,8 @@ pub(super) fn unknown(
         .report(
             Code::UnknownProcess,
             span.clone(),
-            format!("there is no process `{}`{place}", name),
-            "no such process",
+            format!("there is no process `{name}`{place}"),
+            format!("no such process{place}"),
         )
         .suggest(name, names.iter().copied());
 }
