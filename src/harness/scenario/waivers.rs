@@ -77,7 +77,7 @@ pub fn load(root: &Path) -> Result<Vec<Waiver>, Rejection> {
     if matches!(file.try_exists(), Ok(false)) {
         return Ok(Vec::new());
     }
-    Ok(read_as(&file, &REMEDIES, parse)?.1)
+    read_as(&file, &REMEDIES, parse)
 }
 
 /// Validates the text of a file of waivers.
