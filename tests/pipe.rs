@@ -327,10 +327,7 @@ fn a_scenario_with_a_mistake_is_not_one_without_the_variant() -> Tested {
     let process = "[[process]]\nname = \"redis\"\nvariant = \"servrs\"\nstart = \"redis\"\n";
     project.write("scenarios/typo.toml", &format!("{listed}{process}"))?;
     let (_, _, stderr) = project.output(&["run", "--variant", "servers"], 2)?;
-    assert!(
-        stderr.contains("there is no variant `servrs`"),
-        "{stderr}"
-    );
+    assert!(stderr.contains("there is no variant `servrs`"), "{stderr}");
     project.write("scenarios/typo.toml", listed)?;
     for (file, remedy) in [
         ("scenarios/none.toml", "without --variant"),

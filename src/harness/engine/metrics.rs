@@ -12,8 +12,7 @@ use crate::harness::model::{
 };
 use crate::harness::scenario::Plan;
 use crate::harness::scenario::catalogue::{
-    self, LatencyStat, LoadMetric, MetricKey, MetricSpec, ProcessMetric, Quantile,
-    RequestMetric,
+    self, LatencyStat, LoadMetric, MetricKey, MetricSpec, ProcessMetric, Quantile, RequestMetric,
 };
 
 /// Every metric of the plan, and one for each benchmark that was found, sorted by name.

@@ -107,7 +107,7 @@ pub(super) fn read_as<T>(
 fn read(file: &Path, remedies: &Remedies) -> Result<String, Vec<Problem>> {
     let problem = |code: Code, message: String, help: &str| {
         let mut problems = Problems::new("");
-        problems.report(code, 0..0, message, "").help(help);
+        problems.report(code, 0..0, message, "", help);
         problems.into_sorted()
     };
     let mut bytes = Vec::new();
@@ -165,7 +165,13 @@ pub(super) fn parse_as<T>(
     let table = table.get_ref();
     for error in &errors {
         let span = error.span().unwrap_or(text.len()..text.len());
-        problems.report(Code::Syntax, span, error.message(), "not TOML");
+        problems.report(
+            Code::Syntax,
+            span,
+            error.message(),
+            "not TOML",
+            "write `key = value`, texts and quantities in quotes: `warmup = \"5s\"`",
+        );
     }
     let is_toml = errors.is_empty();
     structure::check(spec, table, 0..0, &mut problems);

@@ -111,6 +111,7 @@ fn waiver(table: &DeTable<'_>, problems: &mut Problems<'_>) -> Option<Waiver> {
                 text.span.clone(),
                 format!("`{key}` says nothing"),
                 "empty",
+                format!("write what the {key} is"),
             );
         }
     }
@@ -118,14 +119,13 @@ fn waiver(table: &DeTable<'_>, problems: &mut Problems<'_>) -> Option<Waiver> {
     if let (Some(share), Some(value)) = (allow, table.get("allow"))
         && !(share > 0.0 && share <= MAX_ALLOWED)
     {
-        problems
-            .report(
-                Code::OutOfRange,
-                value.span(),
-                "`allow` must be above 0 % and at most 100 %",
-                "not a change that a waiver can allow",
-            )
-            .help("write `\"8%\"` or `0.08`; what more than doubles is no exception, but a new baseline");
+        problems.report(
+            Code::OutOfRange,
+            value.span(),
+            "`allow` must be above 0 % and at most 100 %",
+            "not a change that a waiver can allow",
+            "write `\"8%\"` or `0.08`; what more than doubles is no exception, but a new baseline",
+        );
     }
     Some(Waiver {
         scenario: scenario?.text.to_owned(),
@@ -139,14 +139,13 @@ fn waiver(table: &DeTable<'_>, problems: &mut Problems<'_>) -> Option<Waiver> {
 fn check_id(id: &Text<'_>, problems: &mut Problems<'_>) {
     let (name, variant) = id.text.split_once('@').unwrap_or((id.text, "first"));
     if !is_name(name) || !is_name(variant) {
-        problems
-            .report(
-                Code::BadName,
-                id.span.clone(),
-                format!("`{}` can't be a scenario's id", id.text),
-                "not an id",
-            )
-            .help("write one scenario's id, as `plimsoll list` shows it: `NAME` or `NAME@VARIANT`");
+        problems.report(
+            Code::BadName,
+            id.span.clone(),
+            format!("`{}` can't be a scenario's id", id.text),
+            "not an id",
+            "write one scenario's id, as `plimsoll list` shows it: `NAME` or `NAME@VARIANT`",
+        );
     }
 }
 
@@ -170,6 +169,7 @@ fn check_unique(tables: &[(&DeTable<'_>, Range<usize>)], problems: &mut Problems
                             metric.text, scenario.text
                         ),
                         "waived a second time",
+                        "remove one of them",
                     )
                     .related(first.clone(), "first here");
             }

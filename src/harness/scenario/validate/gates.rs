@@ -81,7 +81,11 @@ impl Absent {
             .filter(|load| !load.has_flow)
             .map(|load| catalogue::requests_prefix(&load.plan.name));
         Self {
-            prefixes: processes.chain(any_process).chain(probes).chain(loads).collect(),
+            prefixes: processes
+                .chain(any_process)
+                .chain(probes)
+                .chain(loads)
+                .collect(),
         }
     }
 
@@ -110,16 +114,17 @@ fn gate(
     let found = match catalogue::select(plan, metric.text) {
         Ok(found) => found,
         Err(unknown) => {
-            let report = problems.report(
+            let help = unknown.nearest.map_or_else(
+                || "metrics are `load.…`, `process.…`, `probe.…` and `bench.…`; `plimsoll list` names those of a scenario".to_owned(),
+                |nearest| format!("did you mean `{nearest}`?"),
+            );
+            problems.report(
                 Code::UnknownMetric,
                 metric.span.clone(),
                 format!("this scenario produces no metric `{}`", metric.text),
                 "no such metric",
+                help,
             );
-            report.help(match unknown.nearest {
-                Some(nearest) => format!("did you mean `{nearest}`?"),
-                None => "metrics are `load.…`, `process.…`, `probe.…` and `bench.…`; `plimsoll list` names those of a scenario".to_owned(),
-            });
             return gate;
         }
     };
@@ -134,6 +139,7 @@ fn gate(
             span.clone(),
             "`max` is below `min`",
             "no value is within",
+            "swap the two, or remove one",
         );
     }
     gate.max = max.map(|(limit, _)| limit);
@@ -147,14 +153,13 @@ fn gate(
 fn regress(table: &DeTable<'_>, problems: &mut Problems<'_>) -> Option<f64> {
     let share = raw::share(table, "regress")?;
     if let (Err(expected), Some(value)) = (quantity::margin(share), table.get("regress")) {
-        problems
-            .report(
-                Code::OutOfRange,
-                value.span(),
-                "`regress` is no margin",
-                "not a margin",
-            )
-            .help(expected);
+        problems.report(
+            Code::OutOfRange,
+            value.span(),
+            "`regress` is no margin",
+            "not a margin",
+            expected,
+        );
     }
     Some(share)
 }
@@ -176,14 +181,13 @@ fn limit(
     match read {
         Ok(limit) => Some((limit, value.span())),
         Err(help) => {
-            problems
-                .report(
-                    Code::LimitUnit,
-                    value.span(),
-                    format!("`{}` is no limit for this metric", text),
-                    format!("the metric is in {}", unit_name(unit)),
-                )
-                .help(help);
+            problems.report(
+                Code::LimitUnit,
+                value.span(),
+                format!("`{}` is no limit for this metric", text),
+                format!("the metric is in {}", unit_name(unit)),
+                help,
+            );
             None
         }
     }
@@ -230,7 +234,14 @@ fn report_too_few(
     plan: &Plan,
     problems: &mut Problems<'_>,
 ) {
-    let report = problems.report(
+    let help = match shortfall.beyond > 0.0 {
+        true => {
+            let seconds = enough(plan.phases.measure_ns as f64 / 1e9, shortfall.beyond);
+            format!("measure for at least {seconds}s at this rate, or gate a lower quantile")
+        }
+        false => "let requests arrive in the measure phase, or gate another metric".to_owned(),
+    };
+    problems.report(
         Code::NotMeasurable,
         metric.span.clone(),
         format!("too few requests for {}", shortfall.quantile),
@@ -239,11 +250,6 @@ fn report_too_few(
             shortfall.beyond.round(),
             shortfall.expected.round(),
         ),
+        help,
     );
-    if shortfall.beyond > 0.0 {
-        let seconds = enough(plan.phases.measure_ns as f64 / 1e9, shortfall.beyond);
-        report.help(format!(
-            "measure for at least {seconds}s at this rate, or gate a lower quantile"
-        ));
-    }
 }

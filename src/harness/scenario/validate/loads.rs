@@ -6,8 +6,8 @@ use std::ops::Range;
 use sha2::{Digest, Sha256};
 use toml::de::DeTable;
 
-use super::flows::positive;
 use super::SECOND_NS;
+use super::flows::positive;
 use crate::harness::scenario::plan::{Arrivals, FlowPlan, LoadPlan, PhasePlan, Stage};
 use crate::harness::scenario::problem::{Code, Problems};
 use crate::harness::scenario::raw::{self, Text, Value};
@@ -136,6 +136,7 @@ fn flow(
             flow.span,
             format!("there is no flow `{}`", flow.text),
             "no such flow",
+            "add it: `[[flow.NAME.step]]` with `get = \"/…\"`",
         );
         report.suggest(flow.text, known);
         return None;
@@ -147,25 +148,23 @@ fn flow(
     match (names.next(), names.next()) {
         (Some(only), None) => return Some(only.clone()),
         (None, _) => {
-            problems
-                .report(
-                    Code::MissingKey,
-                    load.span.clone(),
-                    format!("load `{}` has no flow to drive", load.text),
-                    "which flow?",
-                )
-                .help("add one: `[[flow.NAME.step]]` with `get = \"/…\"`");
+            problems.report(
+                Code::MissingKey,
+                load.span.clone(),
+                format!("load `{}` has no flow to drive", load.text),
+                "which flow?",
+                "add one: `[[flow.NAME.step]]` with `get = \"/…\"`",
+            );
         }
         (Some(_), Some(_)) => {
             let known: Vec<&str> = flows.keys().map(String::as_str).collect();
-            problems
-                .report(
-                    Code::MissingKey,
-                    load.span.clone(),
-                    format!("load `{}` needs `flow`, as there are several", load.text),
-                    "which flow?",
-                )
-                .help(format!("known here: {}", known.join(", ")));
+            problems.report(
+                Code::MissingKey,
+                load.span.clone(),
+                format!("load `{}` needs `flow`, as there are several", load.text),
+                "which flow?",
+                format!("known here: {}", known.join(", ")),
+            );
         }
     }
     None
@@ -207,6 +206,7 @@ fn stages(
                 place,
                 format!("`{key}` must be above 0 and at most {largest}/s"),
                 "out of range",
+                "write a rate that one machine can offer, such as `\"500/s\"`",
             );
         }
         Some(number)
@@ -249,9 +249,7 @@ fn check_stages(
                 Code::OutOfRange,
                 span.clone(),
                 "the stages are longer than the phases",
-                format!("{}s together", together_ns as f64 / 1e9),
-            )
-            .help(format!(
+                format!("{}s together", together_ns as f64 / 1e9), format!(
                 "warm-up, measure and cool-down take {}s together; lengthen `measure` or shorten a stage",
                 total_ns as f64 / 1e9
             ));
@@ -266,6 +264,7 @@ fn check_stages(
             span,
             "no stage lets anything arrive",
             "zero throughout",
+            "give a stage a rate or users above zero",
         );
     }
 }
@@ -307,6 +306,7 @@ fn allowed_dropped(table: &DeTable<'_>, problems: &mut Problems<'_>) -> f64 {
             value.span(),
             "`allowed_dropped` must be at most 100 %",
             "more than all of them",
+            "write a share such as `\"0.1%\"`",
         );
     }
     share

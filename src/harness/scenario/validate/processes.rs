@@ -50,17 +50,16 @@ impl Process<'_> {
         span: Range<usize>,
         problems: &mut Problems<'_>,
     ) {
-        problems
-            .report(
-                Code::NoPort,
-                span,
-                format!(
-                    "process `{}` {why}, but is never told its port",
-                    self.name.text
-                ),
-                "needs a port",
-            )
-            .help(PORT_HELP);
+        problems.report(
+            Code::NoPort,
+            span,
+            format!(
+                "process `{}` {why}, but is never told its port",
+                self.name.text
+            ),
+            "needs a port",
+            PORT_HELP,
+        );
     }
 }
 
@@ -86,17 +85,15 @@ fn process<'a>(
     if let Some(variant) = &variant
         && !variants.iter().any(|known| known == variant.text)
     {
-        let report = problems.report(
-            Code::UnknownVariant,
-            variant.span.clone(),
-            format!("there is no variant `{}`", variant.text),
-            "no such variant",
-        );
-        if variants.is_empty() {
-            report.help("add `variants = [\"…\", \"…\"]` at the top; the first is the default");
-        } else {
-            report.suggest(variant.text, variants.iter().map(String::as_str));
-        }
+        problems
+            .report(
+                Code::UnknownVariant,
+                variant.span.clone(),
+                format!("there is no variant `{}`", variant.text),
+                "no such variant",
+                "add `variants = [\"…\", \"…\"]` at the top; the first is the default",
+            )
+            .suggest(variant.text, variants.iter().map(String::as_str));
     }
     let mut mentioned = Vec::new();
     let build = command(table, "build", &mut Scope::Build, problems);
@@ -251,6 +248,7 @@ pub(super) fn unknown(
             span.clone(),
             format!("there is no process `{name}`{place}"),
             format!("no such process{place}"),
+            "add `[[process]]` with this name",
         )
         .suggest(name, names.iter().copied());
 }
@@ -289,9 +287,7 @@ fn report_cycle(waiting: &[(&Process<'_>, ProcessPlan)], problems: &mut Problems
             Code::Cycle,
             span,
             format!("processes wait for one another: {}", circle.join(" → ")),
-            format!("`{at}` waits for `{}` here", circle[1]),
-        )
-        .help("a process starts after those in its `after` and those that its templates name; remove one of these");
+            format!("`{at}` waits for `{}` here", circle[1]), "a process starts after those in its `after` and those that its templates name; remove one of these");
 }
 
 /// The command line at `key`, split into words as a shell would, each a template.
@@ -310,18 +306,18 @@ fn command(
                 line.span,
                 format!("`{key}` is empty"),
                 "no command",
+                "write a program and its arguments, or remove the key",
             );
             return None;
         }
         Err(_) => {
-            problems
-                .report(
-                    Code::BadCommand,
-                    line.span,
-                    format!("`{key}` can't be split into words"),
-                    "a quote is never closed",
-                )
-                .help("no shell is involved: a program and its arguments, quoted as in a shell");
+            problems.report(
+                Code::BadCommand,
+                line.span,
+                format!("`{key}` can't be split into words"),
+                "a quote is never closed",
+                "no shell is involved: a program and its arguments, quoted as in a shell",
+            );
             return None;
         }
     };
@@ -351,8 +347,7 @@ fn env(
                 Code::BadName,
                 name.span(),
                 format!("`{}` can't be put into an environment", key),
-                "not an environment variable",
-            );
+                "not an environment variable", "the name of a variable is not empty and holds no `=`, and neither it nor its value a NUL");
         }
         env.insert(key.to_string(), values::template(&text, scope, problems));
     }
@@ -382,14 +377,13 @@ fn ready(table: &DeTable<'_>, has_port: bool, problems: &mut Problems<'_>) -> Re
 fn cwd(table: &DeTable<'_>, problems: &mut Problems<'_>) -> Option<PathBuf> {
     let cwd = raw::text(table, "cwd")?;
     if !stays_below(Path::new(cwd.text)) {
-        problems
-            .report(
-                Code::PathOutside,
-                cwd.span,
-                "the working folder lies outside the project",
-                "leads out of the project",
-            )
-            .help("name a folder below the project's root by a relative path");
+        problems.report(
+            Code::PathOutside,
+            cwd.span,
+            "the working folder lies outside the project",
+            "leads out of the project",
+            "name a folder below the project's root by a relative path",
+        );
     }
     Some(PathBuf::from(cwd.text))
 }
