@@ -30,4 +30,4 @@ pub use self::run::{
     TimelineEvent,
 };
 pub use self::subject::{ProbePoint, ProbeSeries, ProcessSample, ProcessSeries};
-pub(crate) use self::text::{hexadecimal, steers};
+pub(crate) use self::text::{escaped, hexadecimal, steers};

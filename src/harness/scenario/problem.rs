@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use serde::{Serialize, Serializer};
 
-use crate::harness::model::steers;
+use crate::harness::model::escaped;
 
 /// One mistake in a scenario file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -103,9 +103,9 @@ impl<'a> Problems<'a> {
         let mut found = self.found;
         for problem in &mut found {
             // Names and patterns of a hostile file are quoted in these.
-            problem.message = printable(&problem.message);
-            problem.label = printable(&problem.label);
-            problem.help = printable(&problem.help);
+            problem.message = escaped(problem.message.chars());
+            problem.label = escaped(problem.label.chars());
+            problem.help = escaped(problem.help.chars());
         }
         found.sort_by(|a, b| {
             (a.span.start, a.span.end, a.code, &a.message).cmp(&(
@@ -118,18 +118,6 @@ impl<'a> Problems<'a> {
         found.dedup_by(|a, b| (a.code, &a.span, &a.label) == (b.code, &b.span, &b.label));
         found
     }
-}
-
-/// The text with what steers a terminal escaped, so that it can be shown on one line.
-fn printable(text: &str) -> String {
-    let mut printable = String::with_capacity(text.len());
-    for char in text.chars() {
-        match steers(char) {
-            true => printable.extend(char.escape_default()),
-            false => printable.push(char),
-        }
-    }
-    printable
 }
 
 /// Line and column (in characters), both from 1, of a byte offset.
