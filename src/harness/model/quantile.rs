@@ -6,6 +6,8 @@ use std::fmt::Display;
 pub const NEEDED_BEYOND: f64 = 100.0;
 /// What floating point may take from a hundred: 1 − .9 is a little less than .1.
 const ROUNDING: f64 = 1e-6;
+/// What it may add to what is needed, as a share of it: 1 − .99999 has eleven good digits.
+const RELATIVE_ROUNDING: f64 = 1e-9;
 
 /// Whether so many expected observations beyond a quantile are too few for it; not a number, which
 /// stands for what nobody knows, is not.
@@ -24,7 +26,8 @@ pub fn too_few(beyond: f64, what: &str, quantile: impl Display) -> String {
 /// How much of what gave `beyond` observations beyond a quantile would give enough of them, in whole
 /// units of `amount`: seconds, requests.
 pub fn enough(amount: f64, beyond: f64) -> f64 {
-    (amount * NEEDED_BEYOND / beyond - ROUNDING).ceil()
+    let needed = amount * NEEDED_BEYOND / beyond;
+    (needed * (1.0 - RELATIVE_ROUNDING)).ceil()
 }
 
 #[cfg(test)]
