@@ -159,6 +159,10 @@ fn ten_lines_are_a_scenario() {
     assert_eq!(stages[0].duration_ns, plan.phases.total_ns());
     assert_eq!((stages[0].from, stages[0].to), (100.0, 100.0));
     assert_eq!(*max_in_flight, 100);
+    // The address is kept as it was checked.
+    let padded = text.replace(":8000\"", ":8000/ \"");
+    assert_ne!(padded, text);
+    assert_eq!(parse(&padded).unwrap().plans[0].target, plan.target);
     let step = &plan.flows["home"].steps[0];
     assert_eq!(step.name, "GET /");
     assert_eq!(step.check.status, [(200, 399)]);

@@ -433,7 +433,7 @@ impl Against<'_> {
                 for target in gone {
                     self.output.say(&format!(
                         "the {} has no bench target {}",
-                        words::arm_name(arm),
+                        arm.name(),
                         text::one_line(&target)
                     ));
                 }
@@ -454,7 +454,7 @@ impl Against<'_> {
         live: &Live,
     ) -> Result<bool, Failure> {
         for (side, arm) in [(&mut sides.base, Arm::Base), (&mut sides.head, Arm::Head)] {
-            let name = words::arm_name(arm);
+            let name = arm.name();
             live.begin(name.to_owned());
             let mut stopped = stop.clone();
             let observe = |progress| live.observe(progress);

@@ -213,10 +213,7 @@ impl Checkouts {
         commit: String,
         revision: String,
     ) -> Result<Checkout, CheckoutError> {
-        let root = self.place.join(match arm {
-            Arm::Base => "base",
-            Arm::Head => "head",
-        });
+        let root = self.place.join(arm.name());
         if self.is_ours(&root).await {
             // Left by a gate that was killed in the middle; nobody else is at work here.
             let stale = git(&root, ["rev-parse", "--git-path", "index.lock"]).await?;

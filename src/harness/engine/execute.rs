@@ -51,7 +51,7 @@ pub enum ExecuteError {
     Bench(#[from] BenchError),
     /// The target is not there.
     #[error(
-        "nothing answers at the target {url}: {cause}; start the server, or correct `target` in the scenario"
+        "nothing answers at the target {url}: {cause}; start the server, or correct `url` in the scenario"
     )]
     Unreachable {
         /// The target.

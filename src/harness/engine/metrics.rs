@@ -4,18 +4,15 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::cores::mean_cores;
+use crate::harness::model::quantile::{enough, is_too_few, too_few};
 use crate::harness::model::{
     BenchMeasurement, LatencyHistogram, LoadMeasurement, Measurement, Metric, Outcome, Phase,
     ProcessSeries, ProcessUsage, Reading, RequestSeries,
 };
 use crate::harness::scenario::Plan;
 use crate::harness::scenario::catalogue::{
-    self, LatencyStat, LoadMetric, MetricKey, MetricSpec, NEEDED_BEYOND, ProcessMetric, Quantile,
-    RequestMetric,
+    self, LatencyStat, LoadMetric, MetricKey, MetricSpec, ProcessMetric, Quantile, RequestMetric,
 };
-
-/// What floating point may take from a hundred: 1 − .9 is a little less than .1.
-const ROUNDING: f64 = 1e-6;
 
 /// Every metric of the plan, and one for each benchmark that was found, sorted by name.
 pub fn metrics(plan: &Plan, measurement: &Measurement) -> Vec<Metric> {
@@ -228,8 +225,9 @@ impl<'a> Measured<'a> {
         let count = histogram.count();
         let value = match stat {
             LatencyStat::Quantile(quantile) => {
-                if histogram.beyond(quantile.fraction()) + ROUNDING < NEEDED_BEYOND {
-                    return Err(self.too_few(count, quantile, what));
+                let beyond = histogram.beyond(quantile.fraction());
+                if is_too_few(beyond) {
+                    return Err(self.too_few(count, beyond, quantile, what));
                 }
                 histogram
                     .quantile_ns(quantile.fraction())
@@ -243,18 +241,13 @@ impl<'a> Measured<'a> {
             .ok_or_else(|| none_in_order(what))
     }
 
-    fn too_few(&self, count: u64, quantile: Quantile, what: &str) -> Missing {
+    fn too_few(&self, count: u64, beyond: f64, quantile: Quantile, what: &str) -> Missing {
         if count == 0 {
             return none_in_order(what);
         }
-        let beyond = count as f64 * (1.0 - quantile.fraction());
-        let needed = NEEDED_BEYOND / (1.0 - quantile.fraction());
-        let seconds = (self.seconds() * needed / count as f64 - ROUNDING).ceil();
+        let seconds = enough(self.seconds(), beyond);
         Missing {
-            reason: format!(
-                "only {} {what} lie beyond {quantile}; {NEEDED_BEYOND} are needed",
-                (beyond + ROUNDING).floor()
-            ),
+            reason: too_few(beyond, what, quantile),
             remedy: format!("measure for at least {seconds}s, or at a higher rate"),
             observations: count,
         }

@@ -7,6 +7,7 @@
 mod text;
 mod metric;
 pub mod path;
+pub mod quantile;
 mod histogram;
 mod packed;
 mod load;
@@ -29,4 +30,4 @@ pub use self::run::{
     TimelineEvent, is_committed, same_state,
 };
 pub use self::subject::{ProbePoint, ProbeSeries, ProcessSample, ProcessSeries, ProcessUsage};
-pub(crate) use self::text::{hexadecimal, steers};
+pub(crate) use self::text::{escaped, hexadecimal, steers};

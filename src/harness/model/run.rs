@@ -46,6 +46,16 @@ pub enum Arm {
     Head,
 }
 
+impl Arm {
+    /// Its word wherever it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Base => "base",
+            Self::Head => "head",
+        }
+    }
+}
+
 /// One execution of one scenario on one build.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Run {

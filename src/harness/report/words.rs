@@ -206,7 +206,7 @@ pub fn reason(reason: &Reason, verdict: &Verdict) -> Spoken {
             capitalised(&text::shown(remedy, MAX_SHOWN_CHARS)),
         ),
         Reason::OneArmOnly { metric, arm } => Spoken::new(
-            format!("only the {} has {}", arm_name(*arm), name(metric)),
+            format!("only the {} has {}", arm.name(), name(metric)),
             "If it was renamed or removed on purpose, change the gate and save a new baseline",
         ),
         Reason::Waived { metric } => waived(metric, verdict),
@@ -436,14 +436,6 @@ pub fn design(design: Design) -> &'static str {
         Design::Stored => {
             "The base was measured earlier on the same kind of machine, so differences between sessions are allowed for."
         }
-    }
-}
-
-/// Which arm.
-pub fn arm_name(arm: Arm) -> &'static str {
-    match arm {
-        Arm::Base => "base",
-        Arm::Head => "head",
     }
 }
 

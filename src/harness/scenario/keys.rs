@@ -152,7 +152,7 @@ pub(crate) static SCENARIO: TableSpec = TableSpec {
         ),
         key(
             "variants",
-            List(&Name, 1, MANY),
+            List(&Name, 1, 16),
             Optional,
             "Ways to run the scenario, such as `[\"embedded\", \"servers\"]`; the first is the default.",
         ),

@@ -34,7 +34,7 @@ pub struct Plan {
     pub loads: Vec<LoadPlan>,
     /// How long each phase takes.
     pub phases: PhasePlan,
-    /// Numbers derived from the target's own metrics, by name.
+    /// Numbers derived from a process's own metrics, by name.
     pub probes: BTreeMap<String, ProbePlan>,
     /// What is done to processes during the run, in order of time.
     pub faults: Vec<FaultPlan>,
@@ -46,8 +46,9 @@ pub struct Plan {
     pub runs: u32,
     /// What still counts as a healthy generator.
     pub generator: GeneratorLimits,
-    /// The SHA-256 of the measured part (everything but name, description and gates), in
-    /// hexadecimal. Two plans with the same hash measure the same.
+    /// The SHA-256 of the measured part (everything but name, variant, description, place, gates and
+    /// number of runs; a feed by its contents), in hexadecimal. Two plans with the same hash measure
+    /// the same.
     pub hash: String,
 }
 
@@ -81,7 +82,7 @@ pub struct ProcessPlan {
     pub name: String,
     /// Run once in a session before anything starts.
     pub build: Option<CommandPlan>,
-    /// Run before each start, such as `initdb`.
+    /// Run once a run, before its first start, such as `initdb`.
     pub prepare: Option<CommandPlan>,
     /// What starts it.
     pub start: CommandPlan,

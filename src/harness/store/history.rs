@@ -23,7 +23,7 @@ use super::error::StoreError;
 use super::format::{self, DecodeError};
 use super::location::Location;
 use super::open::{begin_statement, configure, connect, migrate, opening};
-use super::statement::{Statement, arm_name, to_ns};
+use super::statement::{Statement, to_ns};
 use super::summary::{Query, RunSummary, SessionSummary};
 use crate::harness::model::{Arm, RUN_FORMAT, Run, RunId};
 
@@ -106,7 +106,7 @@ impl History {
         .bind(run.id.to_string())
         .bind(run.scenario.as_str())
         .bind(run.session.as_str())
-        .bind(run.arm.map(arm_name))
+        .bind(run.arm.map(Arm::name))
         .bind(run.pair.map(i64::from))
         .bind(to_ns(run.started_at))
         .bind(i64::try_from(run.duration_ns).unwrap_or(i64::MAX))
