@@ -166,11 +166,10 @@ pub(super) async fn history(global: &Global) -> Result<History, Failure> {
 
 /// Opens the history where there is one; looking at what is there makes nothing.
 pub(super) async fn existing_history(global: &Global) -> Result<Option<History>, Failure> {
-    let place = place(global);
-    if !place.contains("://") && !Path::new(place).exists() {
-        return Ok(None);
+    match History::exists(place(global)) {
+        true => history(global).await.map(Some),
+        false => Ok(None),
     }
-    history(global).await.map(Some)
 }
 
 /// A variable that is set to nothing counts as not set.

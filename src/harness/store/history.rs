@@ -82,6 +82,12 @@ impl History {
         Ok(Self { pool, location })
     }
 
+    /// Whether there is a history at `place` already, as far as that can be known without opening it:
+    /// a database on a server is taken for one.
+    pub fn exists(place: &str) -> bool {
+        Location::exists(place)
+    }
+
     /// Where it lies, for showing it.
     pub fn location(&self) -> String {
         self.location.to_string()
