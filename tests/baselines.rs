@@ -180,3 +180,20 @@ fn a_waiver_excuses_so_much_and_for_so_long() -> Tested {
     fs::remove_file(project.path().join("baselines/waivers.toml"))?;
     again(10, None)
 }
+
+/// Baselines, waivers and the history go by the name: two scenarios of one name would be one.
+#[test]
+fn two_files_of_one_name_are_a_mistake() -> Tested {
+    let project = project("50%")?;
+    let text = fs::read_to_string(project.path().join(SCENARIO))?;
+    project.write("copy.toml", &text)?;
+    let problems = project.json(&["check", SCENARIO, "copy.toml"], 2)?;
+    assert_eq!(problems.as_array().map(Vec::len), Some(1), "{problems}");
+    assert_eq!(problems[0]["code"], "scenario::duplicate-name");
+    assert_eq!(problems[0]["file"], "copy.toml");
+    let (_, _, stderr) = project.output(&["run", SCENARIO, "copy.toml"], 2)?;
+    assert!(stderr.contains("another `name`"), "{stderr}");
+    let sessions = project.json(&["list", "--sessions"], 0)?;
+    assert_eq!(sessions, Value::Array(Vec::new()));
+    Ok(())
+}
