@@ -536,7 +536,11 @@ impl Against<'_> {
             output: self.output,
             selection: &self.args.selection,
             asked: Asked::Limits,
-            label: &Label::default(),
+            // It is a proposal, and no part of the history.
+            label: &Label {
+                arm: Some(Arm::Head),
+                ..Label::default()
+            },
             history: &self.history,
             checkout: Some(&self.head),
             session: new_session(),
