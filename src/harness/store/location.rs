@@ -176,7 +176,11 @@ mod tests {
     fn a_file_is_there_whatever_is_written_before_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("h.db").display().to_string();
-        let places = [path.clone(), format!("sqlite:{path}"), format!("sqlite://{path}")];
+        let places = [
+            path.clone(),
+            format!("sqlite:{path}"),
+            format!("sqlite://{path}"),
+        ];
         for is_there in [false, true] {
             if is_there {
                 fs::write(&path, "").unwrap();
@@ -185,7 +189,11 @@ mod tests {
                 assert_eq!(Location::exists(place), is_there, "{place}");
             }
         }
-        for url in ["postgres://db.example/runs", "postgresql:runs", "mysql://db.example"] {
+        for url in [
+            "postgres://db.example/runs",
+            "postgresql:runs",
+            "mysql://db.example",
+        ] {
             assert!(Location::exists(url), "{url}");
         }
     }
