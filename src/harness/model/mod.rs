@@ -26,7 +26,7 @@ pub use self::metric::{Direction, Failures, Metric, Reading, Unit, median};
 pub(crate) use self::run::by_session;
 pub use self::run::{
     Arm, InvalidReason, MEASUREMENT_VERSION, Measurement, PhaseSpan, RUN_FORMAT, Run, RunId,
-    TimelineEvent,
+    TimelineEvent, is_committed, same_state,
 };
 pub use self::subject::{ProbePoint, ProbeSeries, ProcessSample, ProcessSeries};
 pub(crate) use self::text::{hexadecimal, steers};

@@ -70,8 +70,8 @@ pub struct Run {
     pub started_at: Timestamp,
     /// How long it took from the start of the first process to the end of the last, in ns.
     pub duration_ns: u64,
-    /// What was measured: a git revision with `+dirty` where the tree had changes, or what the
-    /// user said.
+    /// What was measured: a git revision, `+dirty.` and digits of what it held where the tree had
+    /// changes, or what the user said.
     pub revision: Option<String>,
     /// The version of Plimsoll that made it.
     pub plimsoll_version: String,
@@ -121,10 +121,30 @@ impl Run {
         self.metrics.iter().find(|metric| metric.name == name)
     }
 
+    /// Its session and its revision, for [`same_state`].
+    pub fn state(&self) -> (&str, Option<&str>) {
+        (&self.session, self.revision.as_deref())
+    }
+
     /// Whether the run may be judged.
     pub fn is_valid(&self) -> bool {
         self.invalid.is_empty() && !self.partial
     }
+}
+
+/// What follows the commit of a tree that has changes.
+const DIRTY: &str = "+dirty";
+
+/// Whether a revision names a commit alone, which another tree can be set to.
+pub fn is_committed(revision: &str) -> bool {
+    !revision.contains(DIRTY)
+}
+
+/// Whether two runs, each by its session and its revision, measured one state of the code: those of
+/// one session, and those of one revision that names a state. A bare `+dirty` names none: it is a
+/// tree that could not be read, or that an older plimsoll saw.
+pub fn same_state(a: (&str, Option<&str>), b: (&str, Option<&str>)) -> bool {
+    a.0 == b.0 || a.1 == b.1 && a.1.is_some_and(|revision| !revision.ends_with(DIRTY))
 }
 
 /// The runs of each session, sessions in the order of their first run.
