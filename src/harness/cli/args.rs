@@ -73,7 +73,7 @@ pub(super) struct Global {
 pub(super) enum Format {
     /// Text.
     Human,
-    /// JSON with a committed schema.
+    /// JSON; `plimsoll schema` describes verdicts, reports, runs, histories and calibrations.
     Json,
 }
 
