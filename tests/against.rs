@@ -16,11 +16,13 @@ type Tested = Result<(), Box<dyn Error>>;
 
 /// Answers after the time that its build wrote down.
 const SERVER: &str = r#"
-import random, sys, time
+import os, random, sys, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 low, high = map(float, open("delay.built").read().split())
 delay = random.uniform(low, high)
+with open("starts.log", "a") as diary:
+    print("target=" + os.environ.get("CARGO_TARGET_DIR", "none"), file=diary)
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -68,7 +70,7 @@ impl Repository {
         project.write("delay.source", "0.010 0.010\n")?;
         project.write(
             ".gitignore",
-            "delay.built\nbuilds.log\n/.plimsoll\n/reports/*\n",
+            "delay.built\nbuilds.log\nstarts.log\n/.plimsoll\n/reports/*\n",
         )?;
         let this = Self {
             project,
@@ -146,11 +148,11 @@ metric = "load.reads.p50"
         ))
     }
 
-    /// The diary of the builds in one arm's checkout.
-    fn builds(&self, arm: &str) -> Result<Vec<String>, Box<dyn Error>> {
+    /// What builds or starts wrote down in one arm's checkout.
+    fn diary(&self, arm: &str, file: &str) -> Result<Vec<String>, Box<dyn Error>> {
         let mut places = fs::read_dir(&self.worktrees)?;
         let place = places.next().ok_or("no checkouts")??.path();
-        let diary = fs::read_to_string(place.join(arm).join("builds.log"))?;
+        let diary = fs::read_to_string(place.join(arm).join(file))?;
         Ok(diary.lines().map(str::to_owned).collect())
     }
 }
@@ -195,7 +197,7 @@ fn an_uncommitted_slowdown_is_red_whatever_margin_it_brings() -> Tested {
     assert!(
         labels[1]
             .as_str()
-            .is_some_and(|label| label.ends_with("+dirty")),
+            .is_some_and(|label| label.contains("+dirty.")),
         "{labels:?}"
     );
     assert_eq!(repository.git(&["diff", "--cached", "--name-only"])?, "");
@@ -259,7 +261,15 @@ fn the_same_in_both_arms_is_never_red_and_built_where_it_was() -> Tested {
             "{said}"
         );
         for arm in ["base", "head"] {
-            assert_eq!(repository.builds(arm)?, vec!["target=none"; calls], "{arm}");
+            let builds = repository.diary(arm, "builds.log")?;
+            assert_eq!(builds, vec!["target=none"; calls], "{arm}");
+            // What is started may be `cargo run`.
+            let starts = repository.diary(arm, "starts.log")?;
+            assert!(starts.len() >= 2 * calls, "{arm}: {starts:?}");
+            assert!(
+                starts.iter().all(|line| line == "target=none"),
+                "{arm}: {starts:?}"
+            );
         }
     }
     // Both arms of both calls are in the history, each as it was labelled.
@@ -329,6 +339,34 @@ fn a_revision_that_is_none_is_a_mistake_of_the_call() -> Tested {
     let outside = Project::new()?;
     let (_, _, said) = outside.output(&["gate", "--against", "HEAD"], 2)?;
     assert!(said.contains("is not in a git repository"), "{said}");
+    Ok(())
+}
+
+/// git calls filters and helpers of the project. Where plimsoll's own store is, maybe with a password,
+/// is nothing for them.
+#[test]
+fn git_is_not_told_where_the_store_is() -> Tested {
+    let repository = Repository::new()?;
+    let seen = repository.worktrees.with_file_name("seen");
+    for filter in ["clean", "smudge"] {
+        let spy = format!("env >> {}; cat", seen.display());
+        repository.git(&["config", &format!("filter.spy.{filter}"), &spy])?;
+    }
+    repository
+        .project
+        .write(".gitattributes", "*.spied filter=spy\n")?;
+    repository.project.write("new.spied", "text")?;
+    let store = repository.worktrees.with_file_name("hunter2.db");
+    let store = store.display().to_string();
+    let repository = Repository {
+        project: repository.project.with_env("PLIMSOLL_STORE", &store),
+        ..repository
+    };
+    // Both are checked out before it is seen that neither has it.
+    repository.gate(&["--against", "HEAD", "scenarios/none.toml"], 2)?;
+    let seen = fs::read_to_string(seen)?;
+    assert!(seen.contains("PATH="), "{seen}");
+    assert!(!seen.contains("hunter2"), "{seen}");
     Ok(())
 }
 

@@ -320,6 +320,30 @@ fn nothing_to_run_is_no_pass() -> Tested {
     Ok(())
 }
 
+/// Passing over what has no such variant may not pass over what is wrong.
+#[test]
+fn a_scenario_with_a_mistake_is_not_one_without_the_variant() -> Tested {
+    let project = Project::new()?;
+    project.write("scenarios/none.toml", "schema = 1\n[[bench]]\n")?;
+    let listed = "schema = 1\nvariants = [\"embedded\", \"servers\"]\n[[bench]]\n";
+    let process = "[[process]]\nname = \"redis\"\nvariant = \"servrs\"\nstart = \"redis\"\n";
+    project.write("scenarios/typo.toml", &format!("{listed}{process}"))?;
+    let (_, _, stderr) = project.output(&["run", "--variant", "servers"], 2)?;
+    assert!(stderr.contains("there is no variant `servrs`"), "{stderr}");
+    project.write("scenarios/typo.toml", listed)?;
+    for (file, remedy) in [
+        ("scenarios/none.toml", "without --variant"),
+        ("scenarios/typo.toml", "did you mean servers?"),
+    ] {
+        let (_, _, stderr) = project.output(&["run", file, "--variant", "server"], 2)?;
+        assert!(
+            stderr.contains("no variant server") && stderr.contains(remedy),
+            "{stderr}"
+        );
+    }
+    Ok(())
+}
+
 /// Both arms in one session are told apart by their labels, and a run is never compared with itself.
 #[test]
 fn arms_of_one_session_are_told_apart() -> Tested {

@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use crate::harness::gate::exit;
-use crate::harness::report::{format, text, words};
+use crate::harness::model::Arm;
+use crate::harness::report::{format, text};
 use crate::harness::scenario::{Arrivals, Plan, catalogue};
 use crate::harness::store::{History, Query, RunSummary, SessionSummary, StoreError};
 
@@ -99,7 +100,7 @@ async fn runs(global: &Global, output: &Output, session: &str) -> Result<u8, Fai
             time(run.started_at),
             format::duration_ns(run.duration_ns),
             if run.valid { "yes" } else { "no" },
-            format!("{}{pair}", run.arm.map_or("–", words::arm_name)),
+            format!("{}{pair}", run.arm.map_or("–", Arm::name)),
             text::shown(&run.scenario, 40),
         ));
     }

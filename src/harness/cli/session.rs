@@ -5,7 +5,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use crate::harness::engine::{Engine, Executed};
+use crate::harness::engine::{Engine, Executed, checkout};
 use crate::harness::model::{Arm, Fingerprint, InvalidReason, RUN_FORMAT, Run, RunId, same_state};
 use crate::harness::scenario::Plan;
 
@@ -96,6 +96,7 @@ pub(super) fn is_hopeless(run: &Run) -> bool {
         matches!(
             reason,
             InvalidReason::ProcessExited { .. }
+                | InvalidReason::NotRestarted { .. }
                 | InvalidReason::TargetUnreachable { .. }
                 | InvalidReason::GeneratorExhausted { .. }
                 | InvalidReason::GeneratorFailed { .. }
@@ -149,31 +150,11 @@ fn assemble(
     }
 }
 
-/// The git revision of the tree at `root`, `+dirty` where it has changes; `None` where git doesn't
-/// know. A tree without git is no error: the revision is for the record.
-pub(super) async fn git_revision(root: &Path) -> Option<String> {
-    let git = async |args: &[&str]| {
-        let output = tokio::process::Command::new("git")
-            .arg("-C")
-            .arg(root)
-            .args(args)
-            .stdin(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null())
-            .output()
-            .await
-            .ok()?;
-        output
-            .status
-            .success()
-            .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    };
-    let revision = git(&["rev-parse", "--short=12", "HEAD"]).await?;
-    let changes = git(&["status", "--porcelain", "--untracked-files=no"]).await?;
-    Some(if changes.is_empty() {
-        revision
-    } else {
-        format!("{revision}+dirty")
-    })
+/// The git revision of the tree at `root`, for the record. What plimsoll writes into the folders
+/// `written` is no part of it.
+pub(super) async fn git_revision(root: &Path, written: &[&Path]) -> Option<String> {
+    let written = written.iter().map(std::path::absolute);
+    checkout::revision(root, &Vec::from_iter(written.flatten())).await
 }
 
 #[cfg(test)]

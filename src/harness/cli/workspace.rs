@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::harness::model::Run;
-use crate::harness::scenario::{self, Code, Plan, Problem, Rejection};
+use crate::harness::scenario::{self, Code, Plan, Problem, Rejection, nearest};
 use crate::harness::store::{History, StoreError};
 
 use super::args::Global;
@@ -119,20 +119,23 @@ pub(super) fn plans(
         });
         return distinct(default.collect(), output);
     };
-    let plans = chosen
-        .files
-        .iter()
-        .map(|file| match scenario::load(file, Some(variant)) {
-            Err(rejection) if !chosen.named && lacks_variant(&rejection) => {
-                output.say(&format!(
-                    "skipping {}: it has no variant {variant}",
-                    file.display()
+    let scenarios = every(chosen.files.iter().map(|file| scenario::load(file)), output)?;
+    let mut plans = Vec::new();
+    for (file, scenario) in chosen.files.iter().zip(&scenarios) {
+        match scenario.plan_of(variant) {
+            Some(plan) => plans.push(plan.clone()),
+            None if chosen.named => {
+                return Err(Failure::usage(
+                    format!("{} has no variant {variant}", file.display()),
+                    of_variants(variant, &scenario.variants),
                 ));
-                Ok(None)
             }
-            other => other.map(Some),
-        });
-    let plans = every(plans, output)?.into_iter().flatten().collect();
+            None => output.say(&format!(
+                "skipping {}: it has no variant {variant}",
+                file.display()
+            )),
+        }
+    }
     distinct(plans, output)
 }
 
@@ -165,7 +168,7 @@ pub(super) fn namesakes(plans: &[Plan]) -> Vec<Rejection> {
                     line: 1,
                     column: 1,
                     label: "the same name".to_owned(),
-                    help: Some("give one of them another `name`".to_owned()),
+                    help: "give one of them another `name`".to_owned(),
                     related: None,
                 }],
             });
@@ -179,11 +182,14 @@ fn is_same(one: &Path, other: &Path) -> bool {
     one == other || place(one).is_some_and(|one| Some(one) == place(other))
 }
 
-fn lacks_variant(rejection: &Rejection) -> bool {
-    rejection
-        .problems
-        .iter()
-        .all(|problem| problem.code == Code::UnknownVariant)
+/// What to do where a scenario doesn't list a variant.
+fn of_variants(variant: &str, listed: &[String]) -> String {
+    let known = || listed.iter().map(String::as_str);
+    match nearest(variant, known()) {
+        Some(nearest) => format!("did you mean {nearest}?"),
+        None if listed.is_empty() => "it lists no variants: run it without --variant".to_owned(),
+        None => format!("it lists {}", known().collect::<Vec<_>>().join(", ")),
+    }
 }
 
 /// All of them, or what is wrong with all that are wrong.

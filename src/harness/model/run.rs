@@ -46,6 +46,16 @@ pub enum Arm {
     Head,
 }
 
+impl Arm {
+    /// Its word wherever it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Base => "base",
+            Self::Head => "head",
+        }
+    }
+}
+
 /// One execution of one scenario on one build.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Run {
@@ -228,6 +238,15 @@ pub enum InvalidReason {
         /// The last lines of its output.
         output: String,
     },
+    /// A fault of the scenario could not start a process again.
+    NotRestarted {
+        /// The process.
+        process: String,
+        /// When, in ns from the start of the load.
+        at_ns: i64,
+        /// Why.
+        message: String,
+    },
     /// The target, a server that the scenario doesn't start, was gone at the start of a later run of
     /// the session.
     TargetUnreachable {
@@ -278,4 +297,34 @@ pub struct TimelineEvent {
     pub at_ns: i64,
     /// What, such as `stop redis`.
     pub what: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_revision_is_a_state_where_it_names_one() {
+        let check = |a: (&str, Option<&str>), b: (&str, Option<&str>), expected: bool| {
+            assert_eq!(same_state(a, b), expected, "{a:?} {b:?}");
+            assert_eq!(same_state(b, a), expected, "{b:?} {a:?}");
+        };
+        let commit = "0123456789ab";
+        let (dirty, other) = ("0123456789ab+dirty.00aa11bb", "0123456789ab+dirty.22cc33dd");
+        let bare = "0123456789ab+dirty";
+        check(("s", Some(commit)), ("t", Some(commit)), true);
+        check(("s", Some("v1.2")), ("t", Some("v1.2")), true);
+        check(("s", Some(dirty)), ("t", Some(dirty)), true);
+        check(("s", Some(dirty)), ("t", Some(other)), false);
+        check(("s", Some(dirty)), ("t", Some(commit)), false);
+        check(("s", Some(bare)), ("t", Some(bare)), false);
+        check(("s", None), ("t", None), false);
+        check(("s", None), ("t", Some(commit)), false);
+        // Whatever their names: runs of one session belong together.
+        check(("s", None), ("s", None), true);
+        check(("s", Some(bare)), ("s", Some(bare)), true);
+        for (revision, expected) in [(commit, true), (dirty, false), (bare, false)] {
+            assert_eq!(is_committed(revision), expected, "{revision}");
+        }
+    }
 }

@@ -114,7 +114,7 @@ impl Bench<'_> {
             baseline: None,
         };
         let judged = self.judge(plan, &head, base.as_ref())?;
-        let renewal = Renewal::of(&judged.verdict, &self.args.accept);
+        let renewal = Renewal::of(&judged.verdict, &head.runs, &self.args.accept);
         let reason = self.args.reason.clone().unwrap_or_default();
         new.accepted = renewal
             .accepted

@@ -15,12 +15,13 @@ use crate::harness::engine::machine;
 use crate::harness::gate::exit;
 use crate::harness::model::{Run, same_state};
 use crate::harness::report::{format, text};
+use crate::harness::stats::SESSIONS_NEEDED;
 use crate::harness::store::{Baseline, History, Query, RunSummary};
 
 use super::find::{existing, no_runs};
 
-/// From so many sessions on, their spread is known well enough for margins to fail the gate.
-const SESSIONS_FOR_SPREAD: usize = 3;
+/// A line of names is cut there.
+const MAX_NAMED_CHARS: usize = 300;
 
 /// Saves the newest sessions of what is named, or of every scenario of the history.
 pub(super) async fn save(
@@ -84,6 +85,13 @@ pub(super) async fn save(
         if let Some(remark) = few_sessions(baseline.sessions.len(), remedy) {
             output.say(&format!("  {remark}"));
         }
+        let partly = baseline.partly_measured();
+        if !partly.is_empty() {
+            output.say(&format!(
+                "  not every run could measure {}, so nothing can be compared with it; longer runs could",
+                text::shown(&partly.join(", "), MAX_NAMED_CHARS)
+            ));
+        }
         saved.push(json!({
             "scenario": scenario,
             "file": path,
@@ -102,9 +110,9 @@ pub(super) async fn save(
 
 /// What a baseline of so few sessions means, where it is too few.
 pub(super) fn few_sessions(sessions: usize, remedy: &str) -> Option<String> {
-    (sessions < SESSIONS_FOR_SPREAD).then(|| {
+    (sessions < SESSIONS_NEEDED).then(|| {
         format!(
-            "its margins are advisory: how much sessions differ is known from {SESSIONS_FOR_SPREAD} sessions on; {remedy}"
+            "its margins are advisory: how much sessions differ is known from {SESSIONS_NEEDED} sessions on; {remedy}"
         )
     })
 }

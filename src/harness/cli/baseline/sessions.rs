@@ -77,7 +77,7 @@ impl Bench<'_> {
     ) -> Result<Vec<Vec<Run>>, Failure> {
         let revision = match &self.args.revision {
             Some(revision) => Some(revision.clone()),
-            None => git_revision(&plan.root).await,
+            None => git_revision(&plan.root, &[&self.args.baselines]).await,
         };
         let revision = Some(state_of_call(revision));
         let runs = self.args.runs.unwrap_or(plan.runs);

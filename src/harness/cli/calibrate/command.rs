@@ -136,7 +136,7 @@ impl Calibrating<'_> {
     ) -> Result<Vec<Pairs>, Failure> {
         let revision = match &self.args.revision {
             Some(revision) => Some(revision.clone()),
-            None => git_revision(&plan.root).await,
+            None => git_revision(&plan.root, &[&self.args.baselines]).await,
         };
         if !names_a_state(revision.as_deref()) {
             self.output.say(&format!("{}: {UNNAMED}", plan.id()));

@@ -10,12 +10,12 @@ use crate::harness::cli::failure::Failure;
 use crate::harness::cli::live::Live;
 use crate::harness::cli::noise::narrowed;
 use crate::harness::cli::pairs::{Batch, Pairs, Sides};
-use crate::harness::compare::{AaValues, aa_values};
+use crate::harness::compare::aa_values;
 use crate::harness::engine::Engine;
 use crate::harness::gate::AaPairs;
 use crate::harness::model::{Arm, Run};
 use crate::harness::report::words;
-use crate::harness::store::{Calibration, CalibrationSession, MetricPairs, PairedValues};
+use crate::harness::store::{Calibration, CalibrationSession};
 
 /// With a budget, pairs are measured so many at a time: one AB and one BA.
 const PAIRS_AT_A_TIME: u32 = 2;
@@ -63,8 +63,8 @@ impl Sitting {
 
     /// Adds it to what is known already; the noise has to be found anew.
     pub(super) fn add_to(&self, calibration: &mut Calibration) {
-        let values = aa_values(&self.pairs.base, &self.pairs.head).into_iter();
-        calibration.add(self.session.clone(), values.map(to_store).collect());
+        let values = aa_values(&self.pairs.base, &self.pairs.head);
+        calibration.add(self.session.clone(), values);
     }
 }
 
@@ -154,18 +154,6 @@ pub(super) fn valid_pairs(runs: impl IntoIterator<Item = Run>) -> (AaPairs, Vec<
         }
     }
     (valid, dropped)
-}
-
-fn to_store((name, values): (String, AaValues)) -> (String, MetricPairs) {
-    let pairs = MetricPairs {
-        unit: values.unit,
-        better: values.better,
-        values: PairedValues {
-            base: values.base,
-            head: values.head,
-        },
-    };
-    (name, pairs)
 }
 
 #[cfg(test)]
