@@ -310,7 +310,7 @@ pub fn invalid(reason: &InvalidReason) -> Spoken {
                 format::count(*dropped),
                 format::count(*offered),
                 format::share(*dropped, *offered),
-                format::margin(*allowed),
+                format::value(&Unit::Ratio, *allowed),
             ),
             "Every user was still waiting for an answer. Lower the rate, raise `max_in_flight`, or find out why the target is slow",
         ),
@@ -462,10 +462,10 @@ pub fn error_kind(kind: ErrorKind) -> &'static str {
 pub fn demand(limit: &LimitVerdict) -> String {
     let max = limit
         .max
-        .map(|max| format!("at most {}", format::value(&limit.unit, max)));
+        .map(|max| format!("at most {}", format::limit(&limit.unit, max)));
     let min = limit
         .min
-        .map(|min| format!("at least {}", format::value(&limit.unit, min)));
+        .map(|min| format!("at least {}", format::limit(&limit.unit, min)));
     let implied = limit.is_implied.then(|| "implied".to_owned());
     [max, min, implied]
         .into_iter()
@@ -474,19 +474,12 @@ pub fn demand(limit: &LimitVerdict) -> String {
         .join(", ")
 }
 
-/// The measured value of a limit, told apart from the limit that it breaks.
+/// The measured value of a limit, told apart from the limit itself.
 pub fn against_limit(limit: &LimitVerdict) -> String {
-    let Some(value) = limit.value else {
-        return "–".to_owned();
-    };
-    let bound = limit
-        .max
-        .filter(|max| value > *max)
-        .or(limit.min.filter(|min| value < *min));
-    match bound {
-        Some(bound) => format::value_against(&limit.unit, value, bound),
-        None => format::value(&limit.unit, value),
-    }
+    let bounds: Vec<f64> = limit.max.into_iter().chain(limit.min).collect();
+    format::or_dash(limit.value, |value| {
+        format::value_against(&limit.unit, value, &bounds)
+    })
 }
 
 /// The first letter as a capital.
@@ -868,6 +861,18 @@ mod tests {
             headline(&judged).replace('\u{202f}', " "),
             "a.p95 is 200.04 ms; it must be at most 200 ms"
         );
+    }
+
+    #[test]
+    fn an_allowance_is_not_rounded_away() {
+        let spoken = invalid(&InvalidReason::Dropped {
+            load: "reads".into(),
+            dropped: 15,
+            offered: 18_000,
+            allowed: 0.0004,
+        });
+        let what = spoken.what.replace('\u{202f}', " ");
+        assert!(what.ends_with("(0.0833 %; 0.04 % allowed)"), "{what}");
     }
 
     #[test]

@@ -70,7 +70,6 @@ pub(super) fn linear(unit: &Unit, from: f64, to: f64) -> Axis {
         step = step.max(1.0);
     }
     let label = |v: f64| match unit {
-        Unit::Ratio => format::margin(v),
         // Words have no room there; the title or the note of the figure says them.
         Unit::Cores | Unit::Other(_) => format::tick(&Unit::Count, v),
         unit => format::tick(unit, v),
@@ -177,6 +176,10 @@ mod tests {
         let words = Unit::Other("megawatt hours".into());
         check(&from_zero(&words, 2.0), &["0", "0.5", "1", "1.5", "2"]);
         check(&from_zero(&Unit::Ratio, 0.97), &["0 %", "50 %", "100 %"]);
+        check(
+            &from_zero(&Unit::Ratio, 0.0004),
+            &["0 %", "0.01 %", "0.02 %", "0.03 %", "0.04 %"],
+        );
         check(
             &log(&Unit::Nanoseconds, 1e6, 1e9),
             &["1 ms", "10 ms", "100 ms", "1 s"],
