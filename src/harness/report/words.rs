@@ -15,9 +15,6 @@ use crate::harness::scenario::waivers::WAIVERS_FILE;
 use super::format;
 use super::text::{self, MAX_SHOWN_CHARS};
 
-/// What to do where sessions differ by more than the margin allows, and no number of runs would do.
-const MORE_SESSIONS: &str = "More runs don't help, because sessions differ by more than the margin allows: save the baseline from more sessions, or widen the margin";
-
 /// What the bounds of the effects are: a one-sided level α at either end makes an interval of
 /// 1 − 2α, 90 % at the usual α of .05.
 pub fn interval_name(verdict: &Verdict) -> String {
@@ -54,10 +51,7 @@ pub fn interval_of(metric: &MetricVerdict) -> String {
 
 /// A margin or a minimal detectable effect of a metric, as [`effect_of`] without a sign.
 pub fn margin_of(metric: &MetricVerdict, fraction: f64) -> String {
-    match metric.is_difference {
-        true => format::unsigned_points(fraction),
-        false => format::margin(fraction),
-    }
+    share(metric.is_difference, fraction)
 }
 
 /// The order in which metrics are read: those that can decide first, what needs a look before what
@@ -182,7 +176,7 @@ pub fn reason(reason: &Reason, verdict: &Verdict) -> Spoken {
             format!("{} was stopped before its time", text::shown(run, 40)),
             "Run it again to its end",
         ),
-        Reason::NotComparable { differences } => conditions(differences),
+        Reason::NotComparable { differences } => conditions(differences, verdict),
         Reason::LimitBroken { metric } => broken_limit(metric, verdict),
         Reason::NothingInOrder { metric } => Spoken::new(
             format!(
@@ -207,7 +201,10 @@ pub fn reason(reason: &Reason, verdict: &Verdict) -> Spoken {
         ),
         Reason::OneArmOnly { metric, arm } => Spoken::new(
             format!("only the {} has {}", arm_name(*arm), name(metric)),
-            "If it was renamed or removed on purpose, change the gate and save a new baseline",
+            match Base::of(verdict) {
+                Base::Stored => "If it was renamed or removed on purpose, change the gate and save a new baseline",
+                Base::Paired | Base::Elsewhere => "If it was renamed or removed on purpose, change the gate",
+            },
         ),
         Reason::Waived { metric } => waived(metric, verdict),
         Reason::NoBaseline => Spoken::new(
@@ -226,29 +223,15 @@ pub fn warning(warning: &Warning, verdict: &Verdict) -> Spoken {
             mde,
             margin,
             pairs_needed,
-        } => Spoken::new(
-            format!(
-                "{} can't hold its margin of {}: only a change of {} or more would be noticed reliably",
-                name(metric),
-                format::margin(*margin),
-                format::margin(*mde),
-            ),
-            match pairs_needed {
-                Some(pairs) => format!(
-                    "Make about {} (`--runs {pairs}`), let each run take longer, or widen the margin",
-                    format::counted(u64::from(*pairs), "pair"),
-                ),
-                None => MORE_SESSIONS.to_owned(),
-            },
-        ),
+        } => underpowered(metric, (*mde, *margin), *pairs_needed, verdict),
         Warning::Advisory { metric } => Spoken::new(
             format!(
                 "{} is compared for information only: how much it varies between sessions is not known yet",
                 name(metric)
             ),
-            match verdict.scenario.is_empty() {
-                true => "Measure base and head in turn and compare them with `--paired`, or give three sessions or more of the base".to_owned(),
-                false => saving("Measure the base in more sessions"),
+            match Base::of(verdict) {
+                Base::Elsewhere => "Measure base and head in turn and compare them with `--paired`, or give three sessions or more of the base".to_owned(),
+                Base::Stored | Base::Paired => saving("Measure the base in more sessions"),
             },
         ),
         Warning::WaiverExpired { metric, expires } => Spoken::new(
@@ -499,6 +482,52 @@ pub fn capitalised(sentence: &str) -> String {
     }
 }
 
+/// Where the base comes from, on which depends what helps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Base {
+    /// A baseline, or runs that can become one.
+    Stored,
+    /// Runs in pairs with the head, to which no baseline means anything.
+    Paired,
+    /// Another tool, which Plimsoll can't run again.
+    Elsewhere,
+}
+
+impl Base {
+    fn of(verdict: &Verdict) -> Self {
+        let comparison = verdict.comparison.as_ref();
+        match comparison.map(|comparison| comparison.design) {
+            _ if verdict.scenario.is_empty() => Self::Elsewhere,
+            Some(Design::Paired) => Self::Paired,
+            Some(Design::Stored) | None => Self::Stored,
+        }
+    }
+
+    /// How to measure so often, as the beginning of a sentence.
+    fn measure(self, times: u32) -> String {
+        let counted = |noun| format::counted(u64::from(times), noun);
+        match self {
+            Self::Stored => format!("Make about {} (`--runs {times}`)", counted("run")),
+            Self::Paired => format!(
+                "Make about {} (`plimsoll gate --against REV --pairs {times}`)",
+                counted("pair")
+            ),
+            Self::Elsewhere => format!("Measure about {} in each arm", counted("run")),
+        }
+    }
+
+    /// What to do where sessions differ by more than the margin allows, so that no number of runs helps.
+    fn measure_in_more_sessions(self) -> String {
+        let how = match self {
+            Self::Stored | Self::Paired => "save the baseline from more sessions",
+            Self::Elsewhere => "give more sessions of the base",
+        };
+        format!(
+            "More runs don't help, because sessions differ by more than the margin allows: {how}, or widen the margin"
+        )
+    }
+}
+
 fn passed(verdict: &Verdict) -> String {
     let gated = verdict.metrics.iter().filter(|metric| metric.gating);
     let (mut metrics, mut improved, mut waived) = (0, 0, 0);
@@ -598,7 +627,13 @@ fn broken_limit(metric: &str, verdict: &Verdict) -> Spoken {
 }
 
 fn regressed(metric: &str, verdict: &Verdict) -> Spoken {
-    let next = "Find the change that did it; if it is intended, save a new baseline with `plimsoll baseline save`";
+    let next = match Base::of(verdict) {
+        Base::Stored => "Find the change that did it; if it is intended, save a new baseline with `plimsoll baseline save`".to_owned(),
+        Base::Paired => format!(
+            "Find the change that did it; if it is intended, waive it in `{WAIVERS_FILE}`: `plimsoll gate --against` reads that of the base"
+        ),
+        Base::Elsewhere => "Find the change that did it".to_owned(),
+    };
     let Some((judged, effect)) = known(metric, verdict) else {
         return Spoken::new(format!("{} got worse", name(metric)), next);
     };
@@ -615,9 +650,10 @@ fn regressed(metric: &str, verdict: &Verdict) -> Spoken {
 }
 
 fn waived(metric: &str, verdict: &Verdict) -> Spoken {
-    let next = format!(
-        "Mend it before the waiver in `{WAIVERS_FILE}` expires, or save a new baseline with `plimsoll baseline save`"
-    );
+    let mut next = format!("Mend it before the waiver in `{WAIVERS_FILE}` expires");
+    if Base::of(verdict) == Base::Stored {
+        next.push_str(", or save a new baseline with `plimsoll baseline save`");
+    }
     let known = known(metric, verdict)
         .and_then(|(judged, effect)| Some((judged, effect, judged.waiver.as_ref()?)));
     let Some((judged, effect, applied)) = known else {
@@ -635,11 +671,14 @@ fn waived(metric: &str, verdict: &Verdict) -> Spoken {
 
 /// How much worse a metric is, as a clause.
 fn got_worse(judged: &MetricVerdict, effect: f64, verdict: &Verdict) -> String {
+    let change = unsigned(judged, effect);
+    let how = match is_of_the_base(judged) {
+        true => format!("got worse: the base's is {change} higher"),
+        false => format!("is {change} {} than the base", worse(judged)),
+    };
     format!(
-        "{} is {} {} than the base ({} {}; margin {})",
+        "{} {how} ({} {}; margin {})",
         name(&judged.name),
-        unsigned(judged, effect),
-        worse(judged),
         interval_name(verdict),
         interval_of(judged),
         margin(judged),
@@ -647,47 +686,101 @@ fn got_worse(judged: &MetricVerdict, effect: f64, verdict: &Verdict) -> String {
 }
 
 fn inconclusive(metric: &str, verdict: &Verdict) -> Spoken {
+    let shown = name(metric);
+    let whether = format!("whether {shown} got worse can't be told");
     let Some((judged, _)) = known(metric, verdict) else {
-        return Spoken::new(
-            format!("whether {} got worse can't be told", name(metric)),
-            "Make more runs with `--runs`",
-        );
+        return Spoken::new(whether, "Make more runs");
     };
-    let needed = judged.pairs_needed.map_or_else(
-        || MORE_SESSIONS.to_owned(),
-        |pairs| {
-            format!(
-                "Make about {} (`--runs {pairs}`), or let each run take longer",
-                format::counted(u64::from(pairs), "pair")
-            )
-        },
-    );
+    let next = match judged.pairs_needed {
+        None => Base::of(verdict).measure_in_more_sessions(),
+        // The number is one for changes that are not near the margin.
+        Some(needed) if needed <= judged.n_head => {
+            "The change is near the margin: measure more often or for longer, which narrows the interval, or set the margin elsewhere".to_owned()
+        }
+        Some(needed) => format!("{}, or let each run take longer", Base::of(verdict).measure(needed)),
+    };
+    if let Some(note) = &judged.note {
+        let note = text::shown(note, MAX_SHOWN_CHARS);
+        return Spoken::new(format!("{whether}: {note}"), next);
+    }
+    let what = match (judged.lower, judged.upper) {
+        (Some(lower), _) if lower > 0.0 => {
+            format!("{shown} got worse, but whether by its margin can't be told")
+        }
+        (_, Some(upper)) if upper < 0.0 => {
+            format!("{shown} got better, but whether by its margin can't be told")
+        }
+        _ => whether,
+    };
+    let within = interval_of(judged);
+    Spoken::new(
+        format!("{what}: the change lies within {within}, and the margin is {}", margin(judged)),
+        next,
+    )
+}
+
+fn underpowered(
+    metric: &str,
+    (mde, margin): (f64, f64),
+    pairs_needed: Option<u32>,
+    verdict: &Verdict,
+) -> Spoken {
+    let judged = verdict.metrics.iter().find(|judged| judged.name == metric);
+    let is_difference = judged.is_some_and(|judged| judged.is_difference);
+    let told = |fraction| share(is_difference, fraction);
+    let noticed = match told(mde) == told(margin) {
+        true => format::value_against(&Unit::Ratio, mde, &[margin])
+            .replace('%', if is_difference { "pp" } else { "%" }),
+        false => told(mde),
+    };
+    let made = judged.map_or(0, |judged| judged.n_head);
+    let next = match pairs_needed {
+        Some(needed) => {
+            // The number is one for many pairs. Where there are as many already, what so few can detect
+            // says how many would do: it shrinks with their square root.
+            let needed = match needed <= made {
+                true => (f64::from(made) * (mde.ln_1p() / margin.ln_1p()).powi(2)).ceil() as u32,
+                false => needed,
+            };
+            let measure = Base::of(verdict).measure(needed);
+            format!("{measure}, let each run take longer, or widen the margin")
+        }
+        None => Base::of(verdict).measure_in_more_sessions(),
+    };
     Spoken::new(
         format!(
-            "whether {} got worse can't be told: the change lies within {}, and the margin is {}",
+            "{} can't hold its margin of {}: only a change of {noticed} or more would be noticed reliably",
             name(metric),
-            interval_of(judged),
-            margin(judged),
+            told(margin),
         ),
-        needed,
+        next,
     )
 }
 
 fn improved(metric: &str, verdict: &Verdict) -> Spoken {
     let what = match known(metric, verdict) {
-        Some((judged, effect)) => format!(
-            "{} got better by {} ({} {})",
-            name(metric),
-            unsigned(judged, effect),
-            interval_name(verdict),
-            interval_of(judged),
-        ),
+        Some((judged, effect)) => {
+            let change = unsigned(judged, effect);
+            let how = match is_of_the_base(judged) {
+                true => format!("got better: the base's is {change} lower"),
+                false => format!("got better by {change}"),
+            };
+            format!(
+                "{} {how} ({} {})",
+                name(metric),
+                interval_name(verdict),
+                interval_of(judged),
+            )
+        }
         None => format!("{} got better", name(metric)),
     };
-    Spoken::new(
-        what,
-        "Save a new baseline with `plimsoll baseline save`, or the gain can be lost again unnoticed",
-    )
+    let next = match Base::of(verdict) {
+        Base::Stored => {
+            "Save a new baseline with `plimsoll baseline save`, or the gain can be lost again unnoticed"
+        }
+        Base::Paired | Base::Elsewhere => "",
+    };
+    Spoken::new(what, next)
 }
 
 /// The metric's verdict and its effect, where it has one with bounds.
@@ -698,6 +791,11 @@ fn known<'v>(metric: &str, verdict: &'v Verdict) -> Option<(&'v MetricVerdict, f
         .find(|judged| judged.name == metric)?;
     judged.lower.and(judged.upper)?;
     Some((judged, judged.effect?))
+}
+
+/// Whether an effect says how much more the base has, because higher is better: half the rate is 100 % worse.
+fn is_of_the_base(metric: &MetricVerdict) -> bool {
+    metric.better == Direction::Higher && !metric.is_difference
 }
 
 fn unsigned(metric: &MetricVerdict, effect: f64) -> String {
@@ -715,13 +813,20 @@ fn worse(metric: &MetricVerdict) -> &'static str {
     }
 }
 
+fn share(is_difference: bool, fraction: f64) -> String {
+    match is_difference {
+        true => format::unsigned_points(fraction),
+        false => format::margin(fraction),
+    }
+}
+
 fn margin(metric: &MetricVerdict) -> String {
     metric
         .margin
         .map_or_else(|| "none".to_owned(), |margin| margin_of(metric, margin))
 }
 
-fn conditions(differences: &[FingerprintDifference]) -> Spoken {
+fn conditions(differences: &[FingerprintDifference], verdict: &Verdict) -> Spoken {
     let fields: Vec<String> = differences
         .iter()
         .map(|d| {
@@ -738,7 +843,10 @@ fn conditions(differences: &[FingerprintDifference]) -> Spoken {
             "the two arms were measured under different conditions: {}",
             fields.join(", ")
         ),
-        saving("Measure the base under these conditions"),
+        match Base::of(verdict) {
+            Base::Elsewhere => "Measure both arms under the same conditions".to_owned(),
+            Base::Stored | Base::Paired => saving("Measure the base under these conditions"),
+        },
     )
 }
 
@@ -763,6 +871,7 @@ fn name(hostile: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::harness::compare::Comparison;
     use crate::harness::gate::VERDICT_FORMAT;
 
     fn verdict(outcome: Outcome, reasons: Vec<Reason>) -> Verdict {
@@ -830,6 +939,151 @@ mod tests {
             }],
             "Nothing is judged: head run 2 is invalid: load reads ended without one iteration in the measure phase",
         );
+    }
+
+    /// The verdict on the metric `m`, of five values in each arm, with these bounds around its effect.
+    fn compared(scenario: &str, design: Design, [lower, effect, upper]: [f64; 3]) -> Verdict {
+        let mut compared = verdict(Outcome::Pass, Vec::new());
+        compared.scenario = scenario.into();
+        compared.comparison = Some(Comparison {
+            design,
+            alpha: 0.05,
+            base_label: "the base".into(),
+            head_label: "the head".into(),
+            base_runs: Vec::new(),
+            head_runs: Vec::new(),
+            fingerprint_differences: Vec::new(),
+            metrics: Vec::new(),
+            only_in_base: Vec::new(),
+            only_in_head: Vec::new(),
+        });
+        compared.metrics.push(MetricVerdict {
+            name: "m".into(),
+            verdict: MetricOutcome::Inconclusive,
+            gating: true,
+            advisory: false,
+            unit: Unit::Nanoseconds,
+            better: Direction::Lower,
+            is_difference: false,
+            base: Some(1.0),
+            head: Some(1.0),
+            margin: Some(0.05),
+            effect: Some(effect),
+            lower: Some(lower),
+            upper: Some(upper),
+            p: None,
+            mde: None,
+            pairs_needed: Some(12),
+            n_base: 5,
+            n_head: 5,
+            note: None,
+            waiver: None,
+        });
+        compared
+    }
+
+    #[test]
+    fn a_remedy_helps_what_was_compared() {
+        let metric = || "m".to_owned();
+        let check = |scenario, design, expected: [&str; 4]| {
+            let compared = compared(scenario, design, [-0.01, 0.03, 0.07]);
+            let low = Warning::Underpowered {
+                metric: metric(),
+                mde: 0.08,
+                margin: 0.05,
+                pairs_needed: Some(12),
+            };
+            let said = [
+                reason(&Reason::Inconclusive { metric: metric() }, &compared).next,
+                warning(&low, &compared).next,
+                reason(&Reason::Regressed { metric: metric() }, &compared).next,
+                reason(&Reason::Improved { metric: metric() }, &compared).next,
+            ];
+            for (said, expected) in said.iter().zip(expected) {
+                assert!(said.contains(expected), "{said}: no {expected}");
+            }
+            let is_stored = (scenario, design) == ("s", Design::Stored);
+            let names_baseline = said.iter().any(|said| said.contains("baseline save"));
+            assert_eq!(names_baseline, is_stored, "{said:?}");
+        };
+        check(
+            "s",
+            Design::Stored,
+            ["12 runs (`--runs 12`)", "12 runs (`--runs 12`)", "save", "save"],
+        );
+        check("s", Design::Paired, ["--pairs 12", "--pairs 12", "waive it", ""]);
+        check("", Design::Stored, ["12 runs in each arm", "12 runs in each arm", "Find", ""]);
+    }
+
+    #[test]
+    fn no_fewer_pairs_are_asked_for_than_there_were() {
+        let mut near = compared("s", Design::Paired, [0.02, 0.045, 0.07]);
+        near.metrics[0].pairs_needed = Some(4);
+        let inconclusive = Reason::Inconclusive { metric: "m".into() };
+        let said = reason(&inconclusive, &near);
+        assert!(said.next.contains("near the margin"), "{}", said.next);
+        let low = Warning::Underpowered {
+            metric: "m".into(),
+            mde: 0.0507,
+            margin: 0.05,
+            pairs_needed: Some(4),
+        };
+        let said = warning(&low, &near);
+        assert!(said.next.contains("--pairs 6"), "{}", said.next);
+    }
+
+    #[test]
+    fn what_is_inconclusive_says_what_is_sure() {
+        let check = |bounds, expected: &str| {
+            let verdict = compared("s", Design::Paired, bounds);
+            let said = reason(&Reason::Inconclusive { metric: "m".into() }, &verdict).what;
+            assert!(said.starts_with(expected), "{said}");
+        };
+        check([-0.01, 0.03, 0.07], "whether m got worse can't be told: the change");
+        check([0.01, 0.03, 0.07], "m got worse, but whether by its margin");
+        check([-0.07, -0.03, -0.01], "m got better, but whether by its margin");
+        let mut noted = compared("s", Design::Paired, [0.01, 0.08, 0.15]);
+        noted.metrics[0].note = Some("one of seven is so by chance".into());
+        let said = reason(&Reason::Inconclusive { metric: "m".into() }, &noted).what;
+        assert_eq!(said, "whether m got worse can't be told: one of seven is so by chance");
+    }
+
+    #[test]
+    fn what_can_be_detected_is_told_apart_from_the_margin() {
+        let check = |is_difference, mde, expected: &str| {
+            let mut verdict = compared("s", Design::Stored, [0.0; 3]);
+            verdict.metrics[0].is_difference = is_difference;
+            let low = Warning::Underpowered {
+                metric: "m".into(),
+                mde,
+                margin: 0.05,
+                pairs_needed: None,
+            };
+            let said = warning(&low, &verdict).what.replace('\u{202f}', " ");
+            assert!(said.contains(expected), "{said}");
+        };
+        check(false, 0.072, "margin of 5 %: only a change of 7.2 % or more");
+        check(false, 0.0503, "margin of 5 %: only a change of 5.03 % or more");
+        check(true, 0.072, "margin of 5 pp: only a change of 7.2 pp or more");
+        check(true, 0.050_03, "margin of 5 pp: only a change of 5.003 pp or more");
+    }
+
+    /// Half the rate is a hundred percent worse, which is no percentage of what the base had.
+    #[test]
+    fn an_effect_says_of_which_arm_it_is_a_part() {
+        let check = |better, effect: f64, given: Reason, expected: &str| {
+            let mut verdict = compared("s", Design::Paired, [effect - 0.01, effect, effect + 0.01]);
+            verdict.metrics[0].better = better;
+            let said = reason(&given, &verdict).what.replace('\u{202f}', " ");
+            assert!(said.starts_with(expected), "{said}");
+        };
+        let regressed = || Reason::Regressed { metric: "m".into() };
+        let improved = || Reason::Improved { metric: "m".into() };
+        let (lower, higher) = (Direction::Lower, Direction::Higher);
+        check(lower, 1.0, regressed(), "m is 100 % slower than the base (");
+        check(higher, 1.0, regressed(), "m got worse: the base's is 100 % higher (");
+        check(lower, -0.5, improved(), "m got better by 50.0 % (");
+        check(higher, -0.5, improved(), "m got better: the base's is 50.0 % lower (");
     }
 
     #[test]

@@ -55,7 +55,7 @@ fn reasons(input: &ReportInput<'_>, sheet: &mut Sheet) {
         let again = all
             .get(at + 1)
             .is_some_and(|(_, after)| after.next == said.next);
-        if !again || at + 1 == MAX_REASONS {
+        if !said.next.is_empty() && (!again || at + 1 == MAX_REASONS) {
             sheet.paragraph("    → ", "      ", &said.next, Tone::Dim);
         }
     }
