@@ -2,7 +2,9 @@
 
 use jiff::Timestamp;
 
-use crate::harness::gate::{Drifted, MetricOutcome, MetricVerdict, Reason, Renewal, Verdict};
+use crate::harness::gate::{
+    Drifted, MetricOutcome, MetricVerdict, Reason, Renewal, Verdict, Warning,
+};
 use crate::harness::model::{Arm, Run, median};
 
 use super::markdown::{code, plain, table};
@@ -113,17 +115,24 @@ fn origin(which: &str, from: &Provenance) -> String {
 fn remarks(input: &RenewalInput<'_>) -> Vec<String> {
     let verdict = input.verdict;
     let said = |reason: &Reason| plain(&words::reason(reason, verdict).what);
+    let unmeasured = |name: &str| {
+        verdict.reasons.iter().find(
+            |reason| matches!(reason, Reason::NotMeasurable { metric, .. } if metric == name),
+        )
+    };
     let worse = |drifted: &Drifted<'_>| {
         let metric = drifted.metric.to_owned();
-        said(&match drifted.verdict {
-            Some(_) => Reason::Regressed { metric },
-            None => Reason::OneArmOnly {
+        match (drifted.verdict, unmeasured(drifted.metric)) {
+            (Some(_), _) => said(&Reason::Regressed { metric }),
+            (None, Some(why)) => said(why),
+            (None, None) => said(&Reason::OneArmOnly {
                 metric,
                 arm: Arm::Base,
-            },
-        })
+            }),
+        }
     };
     let renewal = input.renewal;
+    let drifted = || renewal.refused.iter().chain(&renewal.accepted);
     let mut remarks = Vec::new();
     for reason in &renewal.broken {
         remarks.push(format!(
@@ -142,10 +151,9 @@ fn remarks(input: &RenewalInput<'_>) -> Vec<String> {
         ));
     }
     for reason in &verdict.reasons {
-        if matches!(
-            reason,
-            Reason::Inconclusive { .. } | Reason::NotMeasurable { .. }
-        ) {
+        if let Reason::Inconclusive { metric } | Reason::NotMeasurable { metric, .. } = reason
+            && !drifted().any(|one| one.metric == metric)
+        {
             remarks.push(format!("- Undecided: {}", said(reason)));
         }
     }
@@ -160,6 +168,16 @@ fn remarks(input: &RenewalInput<'_>) -> Vec<String> {
             "- `--accept` {} accepts nothing: no such metric got worse by its margin",
             code(pattern)
         ));
+    }
+    for warning in &verdict.warnings {
+        // What a gate could find is no matter here, and what is advisory counts like the rest.
+        if !matches!(
+            warning,
+            Warning::Underpowered { .. } | Warning::Advisory { .. }
+        ) {
+            let what = words::warning(warning, verdict).what;
+            remarks.push(format!("- Note: {}", plain(&what)));
+        }
     }
     remarks
 }
