@@ -247,6 +247,7 @@ fn every_link_has_its_place() {
 fn little_data_is_a_page_too() {
     let page = html::render(&nothing().input());
     assert!(page.contains("nothing was judged"), "{page}");
+    assert!(page.contains("<h1>comparison</h1>"), "{page}");
     let page = html::render(&only_benches().input());
     assert!(page.contains("id=\"benches\"") && !page.contains("id=\"load\""));
     let page = html::render(&invalid().input());
@@ -460,6 +461,7 @@ fn nothing() -> Example {
             schema: VERDICT_FORMAT.into(),
             scenario: String::new(),
             verdict: Outcome::Pass,
+            advisory: false,
             exit_code: 0,
             reasons: Vec::new(),
             warnings: Vec::new(),

@@ -99,6 +99,7 @@ impl Judged<'_> {
 
     /// Takes the power to fail from the verdict, and says why.
     pub(super) fn show_only(&mut self, why: &str) {
+        self.verdict.advisory = true;
         self.verdict.exit_code = exit::PASS;
         self.verdict.warnings.push(Warning::Note {
             text: why.to_owned(),
@@ -131,7 +132,7 @@ impl Judged<'_> {
             };
             return output.answer(&format!(
                 "[{}] {of}{}",
-                words::badge(self.verdict.verdict),
+                words::badge(&self.verdict),
                 words::headline(&self.verdict)
             ));
         }

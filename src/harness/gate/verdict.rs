@@ -21,6 +21,9 @@ pub struct Verdict {
     pub scenario: String,
     /// In one word.
     pub verdict: Outcome,
+    /// Whether it is for information only and can't fail anything: the base doesn't have the scenario.
+    #[serde(default)]
+    pub advisory: bool,
     /// The exit code that follows from it and from the options of the call.
     pub exit_code: u8,
     /// The reasons, the weightiest first; empty only for a pass without remarks.

@@ -100,9 +100,18 @@ pub enum Weight {
     Good,
 }
 
+/// What the verdict is on: its scenario, which numbers of other tools don't have.
+pub fn title(verdict: &Verdict) -> String {
+    match verdict.scenario.as_str() {
+        "" => "comparison".to_owned(),
+        scenario => text::shown(scenario, 120),
+    }
+}
+
 /// The verdict in capitals, for a badge.
-pub fn badge(outcome: Outcome) -> &'static str {
-    match outcome {
+pub fn badge(verdict: &Verdict) -> &'static str {
+    match verdict.verdict {
+        _ if verdict.advisory => "ADVISORY",
         Outcome::Pass => "PASS",
         Outcome::NoBaseline => "NO BASELINE",
         Outcome::Inconclusive => "INCONCLUSIVE",
@@ -125,6 +134,14 @@ pub fn metric_outcome(outcome: MetricOutcome) -> &'static str {
 
 /// The verdict in a sentence that needs no statistics to be understood.
 pub fn headline(verdict: &Verdict) -> String {
+    let said = in_a_sentence(verdict);
+    match verdict.advisory {
+        true => format!("{said} (for information only)"),
+        false => said,
+    }
+}
+
+fn in_a_sentence(verdict: &Verdict) -> String {
     let all = reasons(verdict);
     let weightiest = all.first().map(|(_, said)| said.what.clone());
     let more = match all
@@ -879,6 +896,7 @@ mod tests {
             schema: VERDICT_FORMAT.into(),
             scenario: "s".into(),
             verdict: outcome,
+            advisory: false,
             exit_code: 0,
             reasons,
             warnings: Vec::new(),
@@ -939,6 +957,15 @@ mod tests {
             }],
             "Nothing is judged: head run 2 is invalid: load reads ended without one iteration in the measure phase",
         );
+    }
+
+    #[test]
+    fn what_can_fail_nothing_is_not_told_as_failed() {
+        let mut judged = verdict(Outcome::Fail, vec![broken("a.p95")]);
+        assert_eq!(badge(&judged), "FAIL");
+        judged.advisory = true;
+        assert_eq!(badge(&judged), "ADVISORY");
+        assert_eq!(headline(&judged), "a.p95 breaks its limit (for information only)");
     }
 
     /// The verdict on the metric `m`, of five values in each arm, with these bounds around its effect.

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::harness::gate::Outcome;
+use crate::harness::gate::{Outcome, Verdict};
 use crate::harness::model::{Run, Unit};
 use crate::harness::report::format::{self, value};
 use crate::harness::report::input::ReportInput;
@@ -23,7 +23,7 @@ pub(super) struct Page {
     /// For the title of the window.
     scenario: String,
     description: String,
-    /// `pass`, `fail`, …
+    /// `pass`, `fail`, `advisory`, …
     outcome: &'static str,
     badge: &'static str,
     headline: String,
@@ -104,10 +104,10 @@ impl Page {
         let summaries = summarise(&head);
         let base = summarise(&input.shown_base());
         let mut page = Self {
-            scenario: text::shown(&verdict.scenario, 120),
+            scenario: words::title(verdict),
             description: text::shown(input.description(), 600),
-            outcome: class(verdict.verdict),
-            badge: words::badge(verdict.verdict),
+            outcome: class(verdict),
+            badge: words::badge(verdict),
             headline: format!("{}.", words::headline(verdict)),
             facts: facts(input),
             tiles: tiles(&summaries),
@@ -294,7 +294,7 @@ fn tiles(loads: &[LoadSummary]) -> Vec<Tile> {
 fn said(spoken: Spoken, weight: Weight) -> Said {
     let sentence = |text: &str| match text {
         "" => Vec::new(),
-        text if text.ends_with('.') => pieces(&words::capitalised(text)),
+        text if text.ends_with(['.', '?', '!']) => pieces(&words::capitalised(text)),
         text => pieces(&format!("{}.", words::capitalised(text))),
     };
     Said {
@@ -322,12 +322,35 @@ fn pieces(sentence: &str) -> Vec<Piece> {
         .collect()
 }
 
-fn class(outcome: Outcome) -> &'static str {
-    match outcome {
+fn class(verdict: &Verdict) -> &'static str {
+    match verdict.verdict {
+        _ if verdict.advisory => "advisory",
         Outcome::Pass => "pass",
         Outcome::NoBaseline => "no-baseline",
         Outcome::Inconclusive => "inconclusive",
         Outcome::Fail => "fail",
         Outcome::Invalid => "invalid",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sentence_ends_once() {
+        let check = |what: &str, expected: &str| {
+            let spoken = Spoken {
+                what: what.to_owned(),
+                next: String::new(),
+                detail: String::new(),
+            };
+            let said = said(spoken, Weight::Counts);
+            let text: String = said.what.into_iter().map(|piece| piece.text).collect();
+            assert_eq!(text, expected);
+        };
+        check("it is slow", "It is slow.");
+        check("did you mean `load.reads.p95`?", "Did you mean load.reads.p95?");
+        check("", "");
     }
 }

@@ -1,6 +1,6 @@
 //! What the summary says, from top to bottom.
 
-use crate::harness::gate::{LimitVerdict, MetricOutcome, MetricVerdict, Outcome};
+use crate::harness::gate::{LimitVerdict, MetricOutcome, MetricVerdict, Outcome, Verdict};
 use crate::harness::model::{ArrivalModel, Unit, median};
 use crate::harness::report::format::{self, value};
 use crate::harness::report::input::ReportInput;
@@ -33,10 +33,13 @@ pub fn render(input: &ReportInput<'_>, style: TerminalStyle) -> String {
 }
 
 fn verdict(input: &ReportInput<'_>, sheet: &mut Sheet) {
-    let outcome = input.verdict.verdict;
-    let name = text::shown(&input.verdict.scenario, 60);
-    sheet.badge(words::badge(outcome), outcome_tone(outcome), &name);
-    let sentence = format!("{}.", words::headline(input.verdict));
+    let verdict = input.verdict;
+    sheet.badge(
+        words::badge(verdict),
+        verdict_tone(verdict),
+        &words::title(verdict),
+    );
+    let sentence = format!("{}.", words::headline(verdict));
     sheet.paragraph("", "", &sentence, Tone::Strong);
 }
 
@@ -339,8 +342,9 @@ fn place(input: &ReportInput<'_>, sheet: &mut Sheet) {
 
 const GAP: &str = "  ";
 
-fn outcome_tone(outcome: Outcome) -> Tone {
-    match outcome {
+fn verdict_tone(verdict: &Verdict) -> Tone {
+    match verdict.verdict {
+        _ if verdict.advisory => Tone::Caution,
         Outcome::Pass => Tone::Good,
         Outcome::NoBaseline | Outcome::Inconclusive => Tone::Caution,
         Outcome::Fail => Tone::Bad,
