@@ -56,7 +56,6 @@ fn show(output: &Output, report: &HistoryReport) -> Result<u8, Failure> {
     let style = TerminalStyle {
         colour: output.colour,
         width: output.width,
-        ascii: false,
     };
     output.answer(&render_history(report, style))?;
     if report.lineages.iter().all(|one| one.detail.is_none()) {

@@ -139,7 +139,6 @@ impl Judged<'_> {
         let style = TerminalStyle {
             colour: output.colour,
             width: output.width,
-            ascii: false,
         };
         let page = page.map(|page| page.display().to_string());
         output.answer(&terminal::render(&self.input(page.as_deref()), style))
@@ -218,7 +217,7 @@ pub(super) fn comparable(
     (None, vec![note])
 }
 
-/// The latencies of a baseline file, a load at a time. It keeps no service times.
+/// The latencies of a baseline file, a load at a time.
 fn base_latency(baseline: &Baseline) -> Vec<BaseLatency> {
     let of_load = |load: &BaselineLoad| {
         let mut response = LatencyHistogram::new();
@@ -228,7 +227,6 @@ fn base_latency(baseline: &Baseline) -> Vec<BaseLatency> {
         BaseLatency {
             load: load.name.clone(),
             response,
-            service: LatencyHistogram::new(),
         }
     };
     baseline.loads.iter().map(of_load).collect()

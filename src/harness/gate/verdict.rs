@@ -262,11 +262,11 @@ pub struct LimitVerdict {
     /// What is held against it: the median of the runs, for an error rate the share of the requests
     /// of all runs together. `None` where it was not measurable.
     pub value: Option<f64>,
-    /// The smallest of the runs.
+    /// The smallest of the values.
     pub low: Option<f64>,
-    /// The largest of the runs.
+    /// The largest of the values.
     pub high: Option<f64>,
-    /// How many runs.
+    /// How many values: one a run, of a benchmark one an invocation.
     pub n: u32,
     /// Whether it holds; `None` where it could not be measured, for another reason than that every
     /// request failed.

@@ -154,6 +154,15 @@ pub fn points(fraction: f64) -> String {
     }
 }
 
+/// The bounds of a difference in percentage points: `+0.1 … +0.35 pp`.
+pub fn points_interval(lower: f64, upper: f64) -> String {
+    format!(
+        "{} … {}",
+        points(lower).trim_end_matches(['p', SPACE]),
+        points(upper)
+    )
+}
+
 /// A difference of two shares without its sign: `0.35 pp`.
 pub fn unsigned_points(fraction: f64) -> String {
     if !fraction.is_finite() {
@@ -460,6 +469,7 @@ mod tests {
         check(points(0.02), "+2 pp");
         check(points(1.0), "+100 pp");
         check(points(f64::NAN), "–");
+        check(points_interval(-0.001, 0.003_5), "-0.1 … +0.35 pp");
         check(margin(0.05), "5 %");
         check(margin(0.024_4), "2.4 %");
     }

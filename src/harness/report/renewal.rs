@@ -242,8 +242,7 @@ fn named(verdict: &Verdict) -> impl Iterator<Item = &MetricVerdict> {
 }
 
 fn row(metric: &MetricVerdict, input: &RenewalInput<'_>) -> Vec<String> {
-    let dash = || "–".to_owned();
-    let value = |value: Option<f64>| value.map_or_else(dash, |v| format::value(&metric.unit, v));
+    let value = |v| format::or_dash(v, |v| format::value(&metric.unit, v));
     let is_among = |drifted: &[Drifted<'_>]| {
         let same = |one: &Drifted<'_>| one.verdict.is_some_and(|it| std::ptr::eq(it, metric));
         drifted.iter().any(same)
@@ -260,13 +259,9 @@ fn row(metric: &MetricVerdict, input: &RenewalInput<'_>) -> Vec<String> {
         code(&metric.name),
         value(metric.base),
         value(metric.head),
-        metric
-            .effect
-            .map_or_else(dash, |effect| words::effect_of(metric, effect)),
+        format::or_dash(metric.effect, |effect| words::effect_of(metric, effect)),
         words::interval_of(metric),
-        metric
-            .margin
-            .map_or_else(dash, |margin| words::margin_of(metric, margin)),
+        format::or_dash(metric.margin, |margin| words::margin_of(metric, margin)),
         word,
     ]
 }
@@ -284,7 +279,7 @@ fn medians(head: &[Run]) -> String {
             let median = median(&values);
             vec![
                 code(&metric.name),
-                median.map_or_else(|| "–".to_owned(), |v| format::value(&metric.unit, v)),
+                format::or_dash(median, |v| format::value(&metric.unit, v)),
             ]
         })
         .collect();

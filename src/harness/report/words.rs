@@ -1,7 +1,7 @@
 //! The sentences of a verdict: what it says, why, and what to do next. Every output uses these, so
 //! that the terminal and the page never tell different stories.
 
-use crate::harness::compare::Design;
+use crate::harness::compare::{Comparison, Design};
 use crate::harness::gate::{
     AppliedWaiver, LimitVerdict, MetricOutcome, MetricVerdict, Outcome, Reason, Standing, Verdict,
     Warning,
@@ -34,16 +34,15 @@ pub fn effect_of(metric: &MetricVerdict, fraction: f64) -> String {
     }
 }
 
+/// Whether an effect says how much more the base has, because higher is better: half the rate is 100 % worse.
+pub fn is_of_the_base(metric: &MetricVerdict) -> bool {
+    metric.better == Direction::Higher && !metric.is_difference
+}
+
 /// The bounds of a metric's effect, as [`effect_of`]; a dash where there are none.
 pub fn interval_of(metric: &MetricVerdict) -> String {
     match (metric.lower, metric.upper) {
-        (Some(lower), Some(upper)) if metric.is_difference => {
-            format!(
-                "{} … {}",
-                format::points(lower).trim_end_matches("\u{202f}pp"),
-                format::points(upper)
-            )
-        }
+        (Some(lower), Some(upper)) if metric.is_difference => format::points_interval(lower, upper),
         (Some(lower), Some(upper)) => format::interval(lower, upper),
         _ => "–".to_owned(),
     }
@@ -129,6 +128,35 @@ pub fn metric_outcome(outcome: MetricOutcome) -> &'static str {
         MetricOutcome::Inconclusive => "inconclusive",
         MetricOutcome::NotMeasurable => "not measurable",
         MetricOutcome::Waived => "waived",
+    }
+}
+
+/// Whether a metric is shown at once: all that the scenario names, and what moved without being named.
+pub fn is_worth_showing(metric: &MetricVerdict) -> bool {
+    metric.gating
+        || metric.advisory
+        || matches!(
+            metric.verdict,
+            MetricOutcome::Regressed | MetricOutcome::Improved
+        )
+}
+
+/// A metric's verdict for a table: in brackets where it can't fail the gate.
+pub fn verdict_of(metric: &MetricVerdict) -> String {
+    let word = metric_outcome(metric.verdict);
+    match (metric.gating, metric.advisory) {
+        (true, _) => word.to_owned(),
+        (false, true) => format!("({word}, advisory)"),
+        (false, false) => format!("({word})"),
+    }
+}
+
+/// What became of a limit.
+pub fn limit_outcome(limit: &LimitVerdict) -> &'static str {
+    match limit.holds {
+        Some(true) => "holds",
+        Some(false) => "broken",
+        None => "not judged",
     }
 }
 
@@ -404,24 +432,28 @@ pub fn invalid(reason: &InvalidReason) -> Spoken {
     }
 }
 
-/// The unit and direction of a metric as a column head would say it: `lower is better`.
-pub fn direction(better: Direction) -> &'static str {
-    match better {
-        Direction::Lower => "lower is better",
-        Direction::Higher => "higher is better",
-    }
-}
-
-/// How the arms were measured, in a sentence.
-pub fn design(design: Design) -> &'static str {
-    match design {
-        Design::Paired => {
-            "Base and head ran alternately on one machine, and differences are taken within each pair."
+/// How the arms were measured, in a sentence; `is_known` says whether their machines are.
+pub fn design(comparison: &Comparison, is_known: bool) -> String {
+    let is_same = is_known && comparison.fingerprint_differences.is_empty();
+    let how = match (comparison.design, is_same) {
+        (Design::Paired, true) => {
+            "Base and head ran alternately on one machine, and differences are taken within each pair"
         }
-        Design::Stored => {
-            "The base was measured earlier on the same kind of machine, so differences between sessions are allowed for."
+        (Design::Paired, false) => {
+            "Base and head were measured in pairs, and differences are taken within each pair"
         }
-    }
+        (Design::Stored, true) => "The base was measured earlier on the same kind of machine",
+        (Design::Stored, false) => "Base and head were not measured in pairs",
+    };
+    let has_spread = comparison.design == Design::Stored
+        && comparison.metrics.iter().any(|metric| {
+            !metric.is_difference && metric.effect().is_some_and(|effect| effect.tau.is_some())
+        });
+    let allowed = match has_spread {
+        true => ", and differences between sessions are allowed for",
+        false => "",
+    };
+    format!("{how}{allowed}.")
 }
 
 /// Which arm.
@@ -482,17 +514,13 @@ pub fn against_limit(limit: &LimitVerdict) -> String {
     })
 }
 
-/// The first letter as a capital.
+/// The first letter as a capital, where the first word is one: a metric's name, with its dots, digits or
+/// underscores, stays as it is written.
 pub fn capitalised(sentence: &str) -> String {
+    let word = sentence.split(' ').next().unwrap_or_default();
     let mut chars = sentence.chars();
     match chars.next() {
-        // A metric's path stays as it is written; a path has a dot in its first word.
-        Some(first)
-            if !sentence
-                .split(' ')
-                .next()
-                .is_some_and(|word| word.contains('.')) =>
-        {
+        Some(first) if word.chars().all(|c| c.is_alphabetic() || "',:;".contains(c)) => {
             first.to_uppercase().chain(chars).collect()
         }
         _ => sentence.to_owned(),
@@ -810,11 +838,6 @@ fn known<'v>(metric: &str, verdict: &'v Verdict) -> Option<(&'v MetricVerdict, f
     Some((judged, judged.effect?))
 }
 
-/// Whether an effect says how much more the base has, because higher is better: half the rate is 100 % worse.
-fn is_of_the_base(metric: &MetricVerdict) -> bool {
-    metric.better == Direction::Higher && !metric.is_difference
-}
-
 fn unsigned(metric: &MetricVerdict, effect: f64) -> String {
     effect_of(metric, effect)
         .trim_start_matches(['+', '\u{2212}'])
@@ -888,7 +911,7 @@ fn name(hostile: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::harness::compare::Comparison;
+    use crate::harness::compare::{Effect, Estimate, MetricComparison};
     use crate::harness::gate::VERDICT_FORMAT;
 
     fn verdict(outcome: Outcome, reasons: Vec<Reason>) -> Verdict {
@@ -1095,6 +1118,48 @@ mod tests {
         check(true, 0.050_03, "margin of 5 pp: only a change of 5.003 pp or more");
     }
 
+    #[test]
+    fn nothing_is_claimed_of_unknown_machines() {
+        let check = |design, is_known, tau, expected: &str| {
+            let mut verdict = compared("", design, [0.0; 3]);
+            let mut comparison = verdict.comparison.take().expect("a comparison");
+            comparison.metrics.push(MetricComparison {
+                name: "m".into(),
+                unit: Unit::Nanoseconds,
+                better: Direction::Lower,
+                base: Vec::new(),
+                head: Vec::new(),
+                is_difference: false,
+                estimate: Estimate::Known(Effect {
+                    theta: 0.0,
+                    lower: 0.0,
+                    upper: 0.0,
+                    p: 1.0,
+                    p_improved: 1.0,
+                    se: 0.0,
+                    sd: 0.0,
+                    se_sessions: 0.0,
+                    df: None,
+                    mde: 0.0,
+                    tau,
+                    method: String::new(),
+                }),
+            });
+            assert_eq!(super::design(&comparison, is_known), expected);
+        };
+        use Design::{Paired, Stored};
+        let stored = "The base was measured earlier on the same kind of machine";
+        let spread = ", and differences between sessions are allowed for.";
+        check(Stored, true, Some(0.01), &format!("{stored}{spread}"));
+        check(Stored, true, None, &format!("{stored}."));
+        check(Stored, false, None, "Base and head were not measured in pairs.");
+        let within = "and differences are taken within each pair.";
+        let alternately = "Base and head ran alternately on one machine";
+        check(Paired, true, None, &format!("{alternately}, {within}"));
+        let pairs = "Base and head were measured in pairs";
+        check(Paired, false, None, &format!("{pairs}, {within}"));
+    }
+
     /// Half the rate is a hundred percent worse, which is no percentage of what the base had.
     #[test]
     fn an_effect_says_of_which_arm_it_is_a_part() {
@@ -1163,6 +1228,10 @@ mod tests {
             capitalised("load.reads.p95 is slow"),
             "load.reads.p95 is slow"
         );
+        for imported in ["latency_ms is slow", "p95 is slow", "http/reads is slow"] {
+            assert_eq!(capitalised(imported), imported);
+        }
+        assert_eq!(capitalised("don't, it is slow"), "Don't, it is slow");
         assert_eq!(capitalised(""), "");
     }
 }

@@ -268,7 +268,6 @@ impl Calibrating<'_> {
         let style = TerminalStyle {
             colour: self.output.colour,
             width: self.output.width,
-            ascii: false,
         };
         self.output.answer(&render_calibration(report, style))
     }

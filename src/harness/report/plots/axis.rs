@@ -18,8 +18,8 @@ pub(super) struct Axis {
 const TIME_TICKS: f64 = 7.0;
 /// Labels that a value axis can hold.
 const VALUE_TICKS: f64 = 5.0;
-/// Head room above the largest value.
-const HEAD_ROOM: f64 = 1.06;
+/// Head room above the largest value, and below the smallest negative one.
+pub(super) const HEAD_ROOM: f64 = 1.06;
 
 /// A time axis in seconds.
 pub(super) fn time(from_s: f64, to_s: f64) -> Axis {
@@ -105,11 +105,13 @@ pub(super) fn log(unit: &Unit, low: f64, high: f64) -> Axis {
         .map(f64::log10)
         .filter(|at| (from..=to).contains(at));
     let label = |at: f64| format::tick(unit, 10_f64.powf(at));
-    Axis {
-        from,
-        to,
-        ticks: labelled(positions.collect(), label),
+    let mut ticks = labelled(positions.collect(), label);
+    // Between two of the mantissas there may be none.
+    if ticks.len() < 2 {
+        let between = linear(unit, 10_f64.powf(from), 10_f64.powf(to)).ticks;
+        ticks = between.into_iter().map(|(v, label)| (v.log10(), label)).collect();
     }
+    Axis { from, to, ticks }
 }
 
 fn labelled(positions: Vec<f64>, label: impl Fn(f64) -> String) -> Vec<(f64, String)> {
@@ -187,6 +189,10 @@ mod tests {
         check(
             &log(&Unit::Nanoseconds, 1e6, 5e6),
             &["1 ms", "1.5 ms", "2 ms", "3 ms", "4 ms", "5 ms"],
+        );
+        check(
+            &log(&Unit::Nanoseconds, 2.3e6, 2.4e6),
+            &["2.2 ms", "2.4 ms", "2.6 ms"],
         );
     }
 
