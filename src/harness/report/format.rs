@@ -434,10 +434,25 @@ mod tests {
         told(&ns, 200e6, 200e6, ("200 ms", "200 ms"));
         told(&ns, 1.238e9, 1.236e9, ("1.238 s", "1.236 s"));
         told(&ns, 150.3e9, 150e9, ("150.3 s", "150 s"));
-        told(&Unit::PerSecond, 12_320.0, 12_345.0, ("12,320/s", "12,345/s"));
+        told(
+            &Unit::PerSecond,
+            12_320.0,
+            12_345.0,
+            ("12,320/s", "12,345/s"),
+        );
         // What holds must not look broken beside a limit that is told whole.
-        told(&Unit::PerSecond, 12_345.0, 12_345.0, ("12,345/s", "12,345/s"));
-        told(&Unit::PerSecond, 12_350.5, 12_351.0, ("12,350/s", "12,351/s"));
+        told(
+            &Unit::PerSecond,
+            12_345.0,
+            12_345.0,
+            ("12,345/s", "12,345/s"),
+        );
+        told(
+            &Unit::PerSecond,
+            12_350.5,
+            12_351.0,
+            ("12,350/s", "12,351/s"),
+        );
         told(&Unit::Ratio, 0.0, 0.01, ("0 %", "1 %"));
     }
 

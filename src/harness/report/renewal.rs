@@ -116,9 +116,10 @@ fn remarks(input: &RenewalInput<'_>) -> Vec<String> {
     let verdict = input.verdict;
     let said = |reason: &Reason| plain(&words::reason(reason, verdict).what);
     let unmeasured = |name: &str| {
-        verdict.reasons.iter().find(
-            |reason| matches!(reason, Reason::NotMeasurable { metric, .. } if metric == name),
-        )
+        verdict
+            .reasons
+            .iter()
+            .find(|reason| matches!(reason, Reason::NotMeasurable { metric, .. } if metric == name))
     };
     let worse = |drifted: &Drifted<'_>| {
         let metric = drifted.metric.to_owned();

@@ -52,7 +52,10 @@ fn skip_escape(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) {
     match chars.peek() {
         Some('[') => {
             chars.next();
-            while chars.next_if(|c| ('\u{20}'..='\u{3f}').contains(c)).is_some() {}
+            while chars
+                .next_if(|c| ('\u{20}'..='\u{3f}').contains(c))
+                .is_some()
+            {}
             chars.next_if(|c| ('\u{40}'..='\u{7e}').contains(c));
         }
         Some(']' | 'P' | 'X' | '^' | '_') => {
@@ -69,7 +72,10 @@ fn skip_escape(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) {
         }
         // Such as `ESC ( B`, which selects a set of characters.
         Some(_) => {
-            while chars.next_if(|c| ('\u{20}'..='\u{2f}').contains(c)).is_some() {}
+            while chars
+                .next_if(|c| ('\u{20}'..='\u{2f}').contains(c))
+                .is_some()
+            {}
             chars.next_if(|c| *c != '\n');
         }
         None => {}

@@ -247,8 +247,12 @@ pub fn reason(reason: &Reason, verdict: &Verdict) -> Spoken {
         Reason::OneArmOnly { metric, arm } => Spoken::new(
             format!("only the {} has {}", arm_name(*arm), name(metric)),
             match Base::of(verdict) {
-                Base::Stored => "If it was renamed or removed on purpose, change the gate and save a new baseline",
-                Base::Paired | Base::Elsewhere => "If it was renamed or removed on purpose, change the gate",
+                Base::Stored => {
+                    "If it was renamed or removed on purpose, change the gate and save a new baseline"
+                }
+                Base::Paired | Base::Elsewhere => {
+                    "If it was renamed or removed on purpose, change the gate"
+                }
             },
         ),
         Reason::Waived { metric } => waived(metric, verdict),
@@ -520,7 +524,11 @@ pub fn capitalised(sentence: &str) -> String {
     let word = sentence.split(' ').next().unwrap_or_default();
     let mut chars = sentence.chars();
     match chars.next() {
-        Some(first) if word.chars().all(|c| c.is_alphabetic() || "',:;".contains(c)) => {
+        Some(first)
+            if word
+                .chars()
+                .all(|c| c.is_alphabetic() || "',:;".contains(c)) =>
+        {
             first.to_uppercase().chain(chars).collect()
         }
         _ => sentence.to_owned(),
@@ -759,7 +767,10 @@ fn inconclusive(metric: &str, verdict: &Verdict) -> Spoken {
     };
     let within = interval_of(judged);
     Spoken::new(
-        format!("{what}: the change lies within {within}, and the margin is {}", margin(judged)),
+        format!(
+            "{what}: the change lies within {within}, and the margin is {}",
+            margin(judged)
+        ),
         next,
     )
 }
@@ -988,7 +999,10 @@ mod tests {
         assert_eq!(badge(&judged), "FAIL");
         judged.advisory = true;
         assert_eq!(badge(&judged), "ADVISORY");
-        assert_eq!(headline(&judged), "a.p95 breaks its limit (for information only)");
+        assert_eq!(
+            headline(&judged),
+            "a.p95 breaks its limit (for information only)"
+        );
     }
 
     /// The verdict on the metric `m`, of five values in each arm, with these bounds around its effect.
@@ -1059,10 +1073,23 @@ mod tests {
         check(
             "s",
             Design::Stored,
-            ["12 runs (`--runs 12`)", "12 runs (`--runs 12`)", "save", "save"],
+            [
+                "12 runs (`--runs 12`)",
+                "12 runs (`--runs 12`)",
+                "save",
+                "save",
+            ],
         );
-        check("s", Design::Paired, ["--pairs 12", "--pairs 12", "waive it", ""]);
-        check("", Design::Stored, ["12 runs in each arm", "12 runs in each arm", "Find", ""]);
+        check(
+            "s",
+            Design::Paired,
+            ["--pairs 12", "--pairs 12", "waive it", ""],
+        );
+        check(
+            "",
+            Design::Stored,
+            ["12 runs in each arm", "12 runs in each arm", "Find", ""],
+        );
     }
 
     #[test]
@@ -1089,13 +1116,22 @@ mod tests {
             let said = reason(&Reason::Inconclusive { metric: "m".into() }, &verdict).what;
             assert!(said.starts_with(expected), "{said}");
         };
-        check([-0.01, 0.03, 0.07], "whether m got worse can't be told: the change");
+        check(
+            [-0.01, 0.03, 0.07],
+            "whether m got worse can't be told: the change",
+        );
         check([0.01, 0.03, 0.07], "m got worse, but whether by its margin");
-        check([-0.07, -0.03, -0.01], "m got better, but whether by its margin");
+        check(
+            [-0.07, -0.03, -0.01],
+            "m got better, but whether by its margin",
+        );
         let mut noted = compared("s", Design::Paired, [0.01, 0.08, 0.15]);
         noted.metrics[0].note = Some("one of seven is so by chance".into());
         let said = reason(&Reason::Inconclusive { metric: "m".into() }, &noted).what;
-        assert_eq!(said, "whether m got worse can't be told: one of seven is so by chance");
+        assert_eq!(
+            said,
+            "whether m got worse can't be told: one of seven is so by chance"
+        );
     }
 
     #[test]
@@ -1112,10 +1148,26 @@ mod tests {
             let said = warning(&low, &verdict).what.replace('\u{202f}', " ");
             assert!(said.contains(expected), "{said}");
         };
-        check(false, 0.072, "margin of 5 %: only a change of 7.2 % or more");
-        check(false, 0.0503, "margin of 5 %: only a change of 5.03 % or more");
-        check(true, 0.072, "margin of 5 pp: only a change of 7.2 pp or more");
-        check(true, 0.050_03, "margin of 5 pp: only a change of 5.003 pp or more");
+        check(
+            false,
+            0.072,
+            "margin of 5 %: only a change of 7.2 % or more",
+        );
+        check(
+            false,
+            0.0503,
+            "margin of 5 %: only a change of 5.03 % or more",
+        );
+        check(
+            true,
+            0.072,
+            "margin of 5 pp: only a change of 7.2 pp or more",
+        );
+        check(
+            true,
+            0.050_03,
+            "margin of 5 pp: only a change of 5.003 pp or more",
+        );
     }
 
     #[test]
@@ -1152,7 +1204,12 @@ mod tests {
         let spread = ", and differences between sessions are allowed for.";
         check(Stored, true, Some(0.01), &format!("{stored}{spread}"));
         check(Stored, true, None, &format!("{stored}."));
-        check(Stored, false, None, "Base and head were not measured in pairs.");
+        check(
+            Stored,
+            false,
+            None,
+            "Base and head were not measured in pairs.",
+        );
         let within = "and differences are taken within each pair.";
         let alternately = "Base and head ran alternately on one machine";
         check(Paired, true, None, &format!("{alternately}, {within}"));
@@ -1173,9 +1230,19 @@ mod tests {
         let improved = || Reason::Improved { metric: "m".into() };
         let (lower, higher) = (Direction::Lower, Direction::Higher);
         check(lower, 1.0, regressed(), "m is 100 % slower than the base (");
-        check(higher, 1.0, regressed(), "m got worse: the base's is 100 % higher (");
+        check(
+            higher,
+            1.0,
+            regressed(),
+            "m got worse: the base's is 100 % higher (",
+        );
         check(lower, -0.5, improved(), "m got better by 50.0 % (");
-        check(higher, -0.5, improved(), "m got better: the base's is 50.0 % lower (");
+        check(
+            higher,
+            -0.5,
+            improved(),
+            "m got better: the base's is 50.0 % lower (",
+        );
     }
 
     #[test]

@@ -167,9 +167,7 @@ fn row(compared: &Compared, both: bool) -> Vec<Cell> {
 
 fn figure(compared: &Compared) -> Option<Figure> {
     let svg = bench(&compared.head, compared.base.as_ref())?;
-    let shown = |points: &[f64]| {
-        format::or_dash(median(points), |v| value(&Unit::Nanoseconds, v))
-    };
+    let shown = |points: &[f64]| format::or_dash(median(points), |v| value(&Unit::Nanoseconds, v));
     let head = format!("median {}", shown(&compared.head.points_ns));
     let mut keys = vec![key(Role::Head, "head")];
     let alt = match &compared.base {

@@ -50,13 +50,18 @@ pub(super) fn validity(input: &ReportInput<'_>) -> Validity {
     let has_loads = all().any(|run| !run.measurement.loads.is_empty());
     let has_benches = all().any(|run| !run.measurement.benches.is_empty());
     let kept_up = match has_loads {
-        true => "the generator kept up, nothing beyond the allowance was dropped, and no process ended by itself",
+        true => {
+            "the generator kept up, nothing beyond the allowance was dropped, and no process ended by itself"
+        }
         false => "no bench failed, and no process ended by itself",
     };
     let is_ours = has_loads || has_benches;
     let sentence = match (total, invalid) {
         (0, _) => "No runs were handed in; the numbers come from elsewhere.".to_owned(),
-        (_, 0) if !is_ours => "These numbers come from elsewhere; whether anything disturbed them is not known here.".to_owned(),
+        (_, 0) if !is_ours => {
+            "These numbers come from elsewhere; whether anything disturbed them is not known here."
+                .to_owned()
+        }
         (1, 0) => format!("The run is valid: {kept_up}."),
         (n, 0) => format!("All {n} runs are valid: {kept_up}."),
         (1, _) => "The run must not be judged, and so nothing is.".to_owned(),

@@ -81,8 +81,9 @@ impl Judged {
 
 /// What deserves to be seen at once, and the rest.
 fn split(metrics: &[MetricVerdict]) -> (Vec<&MetricVerdict>, Vec<&MetricVerdict>) {
-    let (mut first, mut rest): (Vec<&MetricVerdict>, Vec<&MetricVerdict>) =
-        metrics.iter().partition(|metric| words::is_worth_showing(metric));
+    let (mut first, mut rest): (Vec<&MetricVerdict>, Vec<&MetricVerdict>) = metrics
+        .iter()
+        .partition(|metric| words::is_worth_showing(metric));
     if first.is_empty() && rest.len() <= MAX_OPEN_ROWS {
         std::mem::swap(&mut first, &mut rest);
     }
@@ -100,7 +101,9 @@ fn design(input: &ReportInput<'_>) -> String {
     let is_known = head.is_some_and(|run| !run.fingerprint.is_unknown());
     let mut metrics = verdict.metrics.iter();
     let of_the_base = match metrics.any(words::is_of_the_base) {
-        true => " Where higher is better, they say how much more the base has: half the rate is +100\u{202f}%.",
+        true => {
+            " Where higher is better, they say how much more the base has: half the rate is +100\u{202f}%."
+        }
         false => "",
     };
     format!(
@@ -188,11 +191,7 @@ fn margins(
     table
 }
 
-fn margin_row(
-    metric: &MetricVerdict,
-    comparison: Option<&Comparison>,
-    word: String,
-) -> Vec<Cell> {
+fn margin_row(metric: &MetricVerdict, comparison: Option<&Comparison>, word: String) -> Vec<Cell> {
     let shown = |v: Option<f64>| num(format::or_dash(v, |v| value(&metric.unit, v)));
     let share = |v: Option<f64>| num(format::or_dash(v, |v| words::margin_of(metric, v)));
     let mut last = judged(word, outcome_class(metric));
@@ -274,12 +273,7 @@ fn limits(all: &[LimitVerdict]) -> Table {
     let mut table = Table::new(
         "Absolute limits, held against the median of the runs, or the share of all requests that failed",
         &[
-            "Metric",
-            "Measured",
-            "Must be",
-            "Spread",
-            "Values",
-            "Verdict",
+            "Metric", "Measured", "Must be", "Spread", "Values", "Verdict",
         ],
     );
     table.rows = all

@@ -302,8 +302,9 @@ fn requests(load: &LoadSummary) -> Table {
     );
     let mut requests: Vec<&RequestSummary> = load.requests.iter().collect();
     if requests.len() > MAX_REQUESTS {
-        requests
-            .sort_by_key(|request| std::cmp::Reverse(request.response.count().saturating_add(request.failed)));
+        requests.sort_by_key(|request| {
+            std::cmp::Reverse(request.response.count().saturating_add(request.failed))
+        });
         table.note = format!(
             "The {MAX_REQUESTS} busiest of {} names; the JSON report has all of them.",
             format::count(requests.len() as u64)

@@ -365,7 +365,10 @@ mod tests {
             assert_eq!(text, expected);
         };
         check("it is slow", "It is slow.");
-        check("did you mean `load.reads.p95`?", "Did you mean load.reads.p95?");
+        check(
+            "did you mean `load.reads.p95`?",
+            "Did you mean load.reads.p95?",
+        );
         check("", "");
     }
 }

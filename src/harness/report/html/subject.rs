@@ -210,9 +210,7 @@ fn cores(load: &str, runs: &[&Run]) -> [Option<f64>; 2] {
 /// Whether a sample is of the measure phase: it tells of the time before it.
 fn is_measured(run: &Run, at_ns: u64) -> bool {
     let mut phases = run.measurement.phases.iter();
-    phases.any(|span| {
-        span.phase == Phase::Measure && span.start_ns < at_ns && at_ns <= span.end_ns
-    })
+    phases.any(|span| span.phase == Phase::Measure && span.start_ns < at_ns && at_ns <= span.end_ns)
 }
 
 /// One per quantity of the samples; `at_ns` is when one was taken.

@@ -109,7 +109,10 @@ pub(super) fn log(unit: &Unit, low: f64, high: f64) -> Axis {
     // Between two of the mantissas there may be none.
     if ticks.len() < 2 {
         let between = linear(unit, 10_f64.powf(from), 10_f64.powf(to)).ticks;
-        ticks = between.into_iter().map(|(v, label)| (v.log10(), label)).collect();
+        ticks = between
+            .into_iter()
+            .map(|(v, label)| (v.log10(), label))
+            .collect();
     }
     Axis { from, to, ticks }
 }

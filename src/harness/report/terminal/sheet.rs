@@ -2,7 +2,7 @@
 
 use anstyle::{AnsiColor, Style};
 use textwrap::core::display_width;
-use textwrap::{Options, WordSplitter};
+use textwrap::{Options, WordSeparator, WordSplitter};
 
 use crate::harness::report::text;
 
@@ -96,8 +96,9 @@ impl Sheet {
 
     /// A wrapped text; `first` stands before its first line and `rest` before the others.
     pub(super) fn paragraph(&mut self, first: &str, rest: &str, text: &str, tone: Tone) {
-        // Names and commands have hyphens, and are copied.
+        // Names, paths and commands are copied: no line ends at a hyphen or a slash of theirs.
         let options = Options::new(self.style.width.min(MAX_PROSE_WIDTH))
+            .word_separator(WordSeparator::AsciiSpace)
             .word_splitter(WordSplitter::NoHyphenation)
             .initial_indent(first)
             .subsequent_indent(rest);
