@@ -474,6 +474,8 @@ fn validity_is_claimed_of_what_was_watched() {
     let (tone, said) = lead(&imported);
     assert_eq!(tone, "");
     assert!(said.contains("not known here"), "{said}");
+    let page = html::render(&imported.input());
+    assert!(page.contains("Nothing is known about where this was measured"));
 }
 
 #[test]

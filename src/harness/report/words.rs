@@ -76,6 +76,8 @@ pub struct Spoken {
     pub next: String,
     /// Lines to look at, such as the last output of a process; often empty.
     pub detail: String,
+    /// Whether `what` begins with a metric's name, which stays as it is written.
+    pub is_named: bool,
 }
 
 impl Spoken {
@@ -84,6 +86,23 @@ impl Spoken {
             what: what.into(),
             next: next.into(),
             detail: String::new(),
+            is_named: false,
+        }
+    }
+
+    /// The same, of which the first word is a metric's name.
+    fn named(self) -> Self {
+        Self {
+            is_named: true,
+            ..self
+        }
+    }
+
+    /// `what` as the beginning of a sentence.
+    pub fn sentence(&self) -> String {
+        match self.is_named {
+            true => self.what.clone(),
+            false => capitalised(&self.what),
         }
     }
 }
@@ -171,7 +190,7 @@ pub fn headline(verdict: &Verdict) -> String {
 
 fn in_a_sentence(verdict: &Verdict) -> String {
     let all = reasons(verdict);
-    let weightiest = all.first().map(|(_, said)| said.what.clone());
+    let weightiest = all.first().map(|(_, said)| said);
     let more = match all
         .iter()
         .filter(|(weight, _)| *weight == Weight::Decides)
@@ -185,9 +204,9 @@ fn in_a_sentence(verdict: &Verdict) -> String {
         (Outcome::NoBaseline, _) => {
             "There is no comparable baseline, so nothing can be said about a regression".to_owned()
         }
-        (Outcome::Inconclusive, Some(what)) => format!("No answer yet: {what}{more}"),
-        (Outcome::Fail, Some(what)) => format!("{}{more}", capitalised(&what)),
-        (Outcome::Invalid, Some(what)) => format!("Nothing is judged: {what}{more}"),
+        (Outcome::Inconclusive, Some(said)) => format!("No answer yet: {}{more}", said.what),
+        (Outcome::Fail, Some(said)) => format!("{}{more}", said.sentence()),
+        (Outcome::Invalid, Some(said)) => format!("Nothing is judged: {}{more}", said.what),
         (Outcome::Inconclusive, None) => "No answer yet".to_owned(),
         (Outcome::Fail, None) => "A gate failed".to_owned(),
         (Outcome::Invalid, None) => "Nothing is judged: the measurement is invalid".to_owned(),
@@ -229,7 +248,8 @@ pub fn reason(reason: &Reason, verdict: &Verdict) -> Spoken {
                 name(metric)
             ),
             "Look at the errors of the load: the target answered, if at all, not as the scenario demands",
-        ),
+        )
+        .named(),
         Reason::Regressed { metric } => regressed(metric, verdict),
         Reason::Inconclusive { metric } => inconclusive(metric, verdict),
         Reason::NotMeasurable {
@@ -243,7 +263,8 @@ pub fn reason(reason: &Reason, verdict: &Verdict) -> Spoken {
                 text::shown(reason, MAX_SHOWN_CHARS)
             ),
             capitalised(&text::shown(remedy, MAX_SHOWN_CHARS)),
-        ),
+        )
+        .named(),
         Reason::OneArmOnly { metric, arm } => Spoken::new(
             format!("only the {} has {}", arm_name(*arm), name(metric)),
             match Base::of(verdict) {
@@ -282,7 +303,8 @@ pub fn warning(warning: &Warning, verdict: &Verdict) -> Spoken {
                 Base::Elsewhere => "Measure base and head in turn and compare them with `--paired`, or give three sessions or more of the base".to_owned(),
                 Base::Stored | Base::Paired => saving("Measure the base in more sessions"),
             },
-        ),
+        )
+        .named(),
         Warning::WaiverExpired { metric, expires } => Spoken::new(
             format!(
                 "the waiver on {} expired on {expires}, and nothing needs it any more",
@@ -304,7 +326,8 @@ pub fn warning(warning: &Warning, verdict: &Verdict) -> Spoken {
                 name(anchor)
             ),
             "Look at what was accepted since then; if it is meant to stay, pin a new anchor with `plimsoll baseline pin`",
-        ),
+        )
+        .named(),
         Warning::Note { text } => Spoken::new(text::shown(text, 600), ""),
     }
 }
@@ -518,8 +541,8 @@ pub fn against_limit(limit: &LimitVerdict) -> String {
     })
 }
 
-/// The first letter as a capital, where the first word is one: a metric's name, with its dots, digits or
-/// underscores, stays as it is written.
+/// The first letter as a capital, where the first word is one: a name with dots, digits or underscores
+/// stays as it is written.
 pub fn capitalised(sentence: &str) -> String {
     let word = sentence.split(' ').next().unwrap_or_default();
     let mut chars = sentence.chars();
@@ -677,6 +700,7 @@ fn broken_limit(metric: &str, verdict: &Verdict) -> Spoken {
         what,
         "See when it happened in the curves of the run, or change the limit if it asks too much",
     )
+    .named()
 }
 
 fn regressed(metric: &str, verdict: &Verdict) -> Spoken {
@@ -688,10 +712,10 @@ fn regressed(metric: &str, verdict: &Verdict) -> Spoken {
         Base::Elsewhere => "Find the change that did it".to_owned(),
     };
     let Some((judged, effect)) = known(metric, verdict) else {
-        return Spoken::new(format!("{} got worse", name(metric)), next);
+        return Spoken::new(format!("{} got worse", name(metric)), next).named();
     };
     let what = got_worse(judged, effect, verdict);
-    match &judged.waiver {
+    let said = match &judged.waiver {
         None => Spoken::new(what, next),
         Some(applied) => Spoken::new(
             format!("{what}; {}", waiver(judged, applied)),
@@ -699,7 +723,8 @@ fn regressed(metric: &str, verdict: &Verdict) -> Spoken {
                 "Find the change that did it; what is still accepted needs a new waiver in `{WAIVERS_FILE}`"
             ),
         ),
-    }
+    };
+    said.named()
 }
 
 fn waived(metric: &str, verdict: &Verdict) -> Spoken {
@@ -710,7 +735,7 @@ fn waived(metric: &str, verdict: &Verdict) -> Spoken {
     let known = known(metric, verdict)
         .and_then(|(judged, effect)| Some((judged, effect, judged.waiver.as_ref()?)));
     let Some((judged, effect, applied)) = known else {
-        return Spoken::new(format!("{} got worse, which is waived", name(metric)), next);
+        return Spoken::new(format!("{} got worse, which is waived", name(metric)), next).named();
     };
     Spoken::new(
         format!(
@@ -720,6 +745,7 @@ fn waived(metric: &str, verdict: &Verdict) -> Spoken {
         ),
         next,
     )
+    .named()
 }
 
 /// How much worse a metric is, as a clause.
@@ -746,9 +772,9 @@ fn inconclusive(metric: &str, verdict: &Verdict) -> Spoken {
     };
     let next = match judged.pairs_needed {
         None => Base::of(verdict).measure_in_more_sessions(),
-        // The number is one for changes that are not near the margin.
+        // As many should be enough, but for a change that is near the margin.
         Some(needed) if needed <= judged.n_head => {
-            "The change is near the margin: measure more often or for longer, which narrows the interval, or set the margin elsewhere".to_owned()
+            "Measure more often or for longer, which narrows the interval, or set the margin elsewhere".to_owned()
         }
         Some(needed) => format!("{}, or let each run take longer", Base::of(verdict).measure(needed)),
     };
@@ -756,23 +782,24 @@ fn inconclusive(metric: &str, verdict: &Verdict) -> Spoken {
         let note = text::shown(note, MAX_SHOWN_CHARS);
         return Spoken::new(format!("{whether}: {note}"), next);
     }
-    let what = match (judged.lower, judged.upper) {
-        (Some(lower), _) if lower > 0.0 => {
-            format!("{shown} got worse, but whether by its margin can't be told")
-        }
-        (_, Some(upper)) if upper < 0.0 => {
-            format!("{shown} got better, but whether by its margin can't be told")
-        }
-        _ => whether,
+    let sure = match (judged.lower, judged.upper) {
+        (Some(lower), _) if lower > 0.0 => Some("worse"),
+        (_, Some(upper)) if upper < 0.0 => Some("better"),
+        _ => None,
     };
-    let within = interval_of(judged);
-    Spoken::new(
-        format!(
-            "{what}: the change lies within {within}, and the margin is {}",
-            margin(judged)
-        ),
-        next,
-    )
+    let how = format!(
+        "the change lies within {}, and the margin is {}",
+        interval_of(judged),
+        margin(judged)
+    );
+    match sure {
+        Some(sure) => {
+            let what =
+                format!("{shown} got {sure}, but whether by its margin can't be told: {how}");
+            Spoken::new(what, next).named()
+        }
+        None => Spoken::new(format!("{whether}: {how}"), next),
+    }
 }
 
 fn underpowered(
@@ -811,6 +838,7 @@ fn underpowered(
         ),
         next,
     )
+    .named()
 }
 
 fn improved(metric: &str, verdict: &Verdict) -> Spoken {
@@ -836,7 +864,7 @@ fn improved(metric: &str, verdict: &Verdict) -> Spoken {
         }
         Base::Paired | Base::Elsewhere => "",
     };
-    Spoken::new(what, next)
+    Spoken::new(what, next).named()
 }
 
 /// The metric's verdict and its effect, where it has one with bounds.
@@ -1098,7 +1126,7 @@ mod tests {
         near.metrics[0].pairs_needed = Some(4);
         let inconclusive = Reason::Inconclusive { metric: "m".into() };
         let said = reason(&inconclusive, &near);
-        assert!(said.next.contains("near the margin"), "{}", said.next);
+        assert!(said.next.contains("narrows the interval"), "{}", said.next);
         let low = Warning::Underpowered {
             metric: "m".into(),
             mde: 0.0507,
@@ -1286,6 +1314,41 @@ mod tests {
         });
         let what = spoken.what.replace('\u{202f}', " ");
         assert!(what.ends_with("(0.0833 %; 0.04 % allowed)"), "{what}");
+    }
+
+    #[test]
+    fn a_metric_is_called_what_it_is_called() {
+        let mut judged = compared("", Design::Paired, [0.05, 0.06, 0.07]);
+        let metric = || "m".to_owned();
+        judged.verdict = Outcome::Fail;
+        judged.reasons = vec![Reason::Regressed { metric: metric() }];
+        assert!(
+            headline(&judged).starts_with("m is 6.0"),
+            "{}",
+            headline(&judged)
+        );
+        let check = |given: Reason, expected: &str| {
+            let said = reason(&given, &judged).sentence();
+            assert!(said.starts_with(expected), "{said}");
+        };
+        check(broken("m"), "m breaks");
+        check(Reason::Improved { metric: metric() }, "m got better");
+        check(
+            Reason::Inconclusive { metric: metric() },
+            "m got worse, but",
+        );
+        check(
+            Reason::NothingInOrder { metric: metric() },
+            "m has no value",
+        );
+        let arm = Arm::Base;
+        check(
+            Reason::OneArmOnly {
+                metric: metric(),
+                arm,
+            },
+            "Only the base has m",
+        );
     }
 
     #[test]

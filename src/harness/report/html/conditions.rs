@@ -88,7 +88,7 @@ fn run_row(label: &str, run: &Run) -> Vec<Cell> {
     let mut why: Vec<String> = run
         .invalid
         .iter()
-        .map(|reason| words::capitalised(&words::invalid(reason).what))
+        .map(|reason| words::invalid(reason).sentence())
         .collect();
     if run.partial {
         why.push("Stopped before its time".to_owned());
@@ -175,7 +175,7 @@ pub(super) fn environment(input: &ReportInput<'_>) -> Table {
 
 fn fields(runs: &[Run]) -> Vec<(String, String)> {
     let mut fields: Vec<(String, Vec<String>)> = Vec::new();
-    for run in runs {
+    for run in runs.iter().filter(|run| !run.fingerprint.is_unknown()) {
         for (field, value) in run.fingerprint.fields() {
             match fields.iter_mut().find(|(known, _)| known == field) {
                 Some((_, values)) if !values.contains(&value) => values.push(value),

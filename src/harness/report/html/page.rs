@@ -309,12 +309,12 @@ fn tiles(loads: &[LoadSummary]) -> Vec<Tile> {
 fn said(spoken: Spoken, weight: Weight) -> Said {
     let sentence = |text: &str| match text {
         "" => Vec::new(),
-        text if text.ends_with(['.', '?', '!']) => pieces(&words::capitalised(text)),
-        text => pieces(&format!("{}.", words::capitalised(text))),
+        text if text.ends_with(['.', '?', '!']) => pieces(text),
+        text => pieces(&format!("{text}.")),
     };
     Said {
-        what: sentence(&spoken.what),
-        next: sentence(&spoken.next),
+        what: sentence(&spoken.sentence()),
+        next: sentence(&words::capitalised(&spoken.next)),
         detail: spoken.detail,
         weight: match weight {
             Weight::Decides => "decides",
@@ -359,6 +359,7 @@ mod tests {
                 what: what.to_owned(),
                 next: String::new(),
                 detail: String::new(),
+                is_named: false,
             };
             let said = said(spoken, Weight::Counts);
             let text: String = said.what.into_iter().map(|piece| piece.text).collect();

@@ -50,7 +50,7 @@ fn reasons(input: &ReportInput<'_>, sheet: &mut Sheet) {
     }
     sheet.heading("Why, and what to do");
     for (at, (_, said)) in all.iter().enumerate().take(MAX_REASONS) {
-        sheet.paragraph("  · ", "    ", &words::capitalised(&said.what), Tone::Plain);
+        sheet.paragraph("  · ", "    ", &said.sentence(), Tone::Plain);
         let lines: Vec<&str> = said.detail.lines().collect();
         let last = &lines[lines.len().saturating_sub(MAX_DETAIL_LINES)..];
         sheet.block("      | ", &last.join("\n"));
@@ -291,12 +291,7 @@ fn warnings(input: &ReportInput<'_>, sheet: &mut Sheet) {
     sheet.heading("Warnings");
     for warning in &input.verdict.warnings {
         let said = words::warning(warning, input.verdict);
-        sheet.paragraph(
-            "  ! ",
-            "    ",
-            &words::capitalised(&said.what),
-            Tone::Caution,
-        );
+        sheet.paragraph("  ! ", "    ", &said.sentence(), Tone::Caution);
         if !said.next.is_empty() {
             sheet.paragraph("    → ", "      ", &said.next, Tone::Dim);
         }
