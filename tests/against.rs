@@ -188,6 +188,7 @@ fn an_uncommitted_slowdown_is_red_whatever_margin_it_brings() -> Tested {
     );
     assert_eq!(new["scenario"], "new");
     assert_eq!(new["exit_code"], 0, "{new}");
+    assert_eq!(new["advisory"], true, "{new}");
 
     // Each arm ran what was built from its own revision, and the tree is as it was.
     let labels = [

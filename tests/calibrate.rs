@@ -276,7 +276,6 @@ fn it_reads_well_at_every_width() {
         let style = TerminalStyle {
             colour: false,
             width: columns,
-            ascii: false,
         };
         let text = render_calibration(&report(), style);
         for line in text.lines() {
@@ -325,7 +324,6 @@ fn too_little_is_said() {
     let style = TerminalStyle {
         colour: false,
         width: 100,
-        ascii: false,
     };
     let mut report = report();
     report.metrics.clear();
@@ -375,7 +373,6 @@ fn hostile_text_stays_harmless() {
     let style = TerminalStyle {
         colour: false,
         width: 100,
-        ascii: false,
     };
     let text = render_calibration(&report, style);
     assert!(

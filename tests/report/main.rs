@@ -16,8 +16,8 @@ use plimsoll::harness::gate::{
     Verdict, Warning,
 };
 use plimsoll::harness::model::{
-    BenchMeasurement, ErrorKind, ErrorTally, InvalidReason, LatencyHistogram, LoadWindow,
-    RequestWindow, Run, TimelineEvent,
+    BenchMeasurement, ErrorKind, ErrorTally, Fingerprint, InvalidReason, LatencyHistogram,
+    LoadWindow, Measurement, RequestWindow, Run, TimelineEvent,
 };
 use plimsoll::harness::report::terminal::{self, TerminalStyle};
 use plimsoll::harness::report::{BaseLatency, ReportInput, html, json};
@@ -29,7 +29,6 @@ use self::support::schemas::committed;
 const PLAIN: TerminalStyle = TerminalStyle {
     colour: false,
     width: 80,
-    ascii: false,
 };
 
 #[test]
@@ -40,13 +39,6 @@ fn terminal() {
     insta::assert_snapshot!(
         "terminal_40",
         terminal(TerminalStyle { width: 40, ..PLAIN })
-    );
-    insta::assert_snapshot!(
-        "terminal_ascii",
-        terminal(TerminalStyle {
-            ascii: true,
-            ..PLAIN
-        })
     );
     insta::assert_snapshot!(
         "terminal_120",
@@ -73,20 +65,16 @@ fn terminal() {
 fn a_terminal_line_fits_its_terminal() {
     let examples = [fixture::regression(), hostile(), invalid(), waived()];
     for width in (30..=130).step_by(10) {
-        for ascii in [false, true] {
-            for example in &examples {
-                let style = TerminalStyle {
-                    width,
-                    ascii,
-                    ..PLAIN
-                };
-                let text = terminal::render(&example.input(), style);
-                for line in text.lines() {
-                    let wide = textwrap::core::display_width(line);
-                    assert!(wide <= width, "{wide} > {width}: {line:?}");
-                }
-                assert!(!ascii || text.is_ascii(), "{text}");
+        for example in &examples {
+            let text = terminal::render(&example.input(), TerminalStyle { width, ..PLAIN });
+            let (page, lines): (Vec<&str>, Vec<&str>) =
+                text.lines().partition(|line| line.starts_with("Report: "));
+            for line in lines {
+                let wide = textwrap::core::display_width(line);
+                assert!(wide <= width, "{wide} > {width}: {line:?}");
             }
+            // Where the page is, is copied.
+            assert_eq!(page, [format!("Report: {}", example.input().page.unwrap())]);
         }
     }
 }
@@ -247,6 +235,7 @@ fn every_link_has_its_place() {
 fn little_data_is_a_page_too() {
     let page = html::render(&nothing().input());
     assert!(page.contains("nothing was judged"), "{page}");
+    assert!(page.contains("<h1>comparison</h1>"), "{page}");
     let page = html::render(&only_benches().input());
     assert!(page.contains("id=\"benches\"") && !page.contains("id=\"load\""));
     let page = html::render(&invalid().input());
@@ -265,8 +254,7 @@ fn a_stored_base_has_its_spectrum() {
     }
     let base_latency = [BaseLatency {
         load: "reads".into(),
-        response: latency.clone(),
-        service: latency,
+        response: latency,
     }];
     example.base = Vec::new();
     let input = ReportInput {
@@ -275,6 +263,8 @@ fn a_stored_base_has_its_spectrum() {
     };
     let page = html::render(&input);
     assert!(page.contains("base response"));
+    // A baseline keeps no service times.
+    assert!(!page.contains("base service"));
     // The comparison still has the base's points of each bench.
     assert!(page.contains("Base median"));
 }
@@ -415,6 +405,124 @@ fn every_command_that_is_named_exists() {
     }
 }
 
+/// Curves are those of a run that the table and the reasons call by the same number.
+#[test]
+fn curves_say_whose_they_are() {
+    let curves_of = |spoil: fn(&mut [Run])| {
+        let mut example = fixture::regression();
+        spoil(&mut example.head);
+        let page = html::render(&example.input());
+        let said = found(&page, r#"class="note">(Curves over time[^<]*)"#);
+        assert_eq!(said.len(), 1, "{said:?}");
+        said[0].to_owned()
+    };
+    // By their p95 (56.7, 58.9, 53.6, 57.9 and 57.8 ms) the second of four is the fifth.
+    let said = curves_of(|head| head[0].partial = true);
+    assert!(
+        said.contains("head run 5 of 5, the one with the median p95"),
+        "{said}"
+    );
+    assert!(said.ends_with("all valid runs."), "{said}");
+    // Without a load nothing has a p95, and the processes have curves all the same.
+    let said = curves_of(|head| {
+        head.iter_mut()
+            .for_each(|run| run.measurement.loads.clear())
+    });
+    assert!(
+        said.contains("head run 5 of 5, the last valid one"),
+        "{said}"
+    );
+}
+
+#[test]
+fn the_generator_is_shown_as_it_is_judged() {
+    let mut example = fixture::regression();
+    // Of the first run, whose curves are not shown.
+    let generator = &mut example.head[0].measurement.loads[0].generator;
+    for (at_ns, cpu_cores) in [(2_000_000_000, 1.9), (20_000_000_000, 0.77)] {
+        let sample = generator
+            .samples
+            .iter_mut()
+            .find(|sample| sample.at_ns == at_ns);
+        sample.unwrap().cpu_cores = cpu_cores;
+    }
+    let page = html::render(&example.input()).replace('\u{202f}', " ");
+    assert!(
+        page.contains(">0.770 cores</td>"),
+        "not the busiest of all runs"
+    );
+    assert!(!page.contains(">1.90 cores</td>"), "the warm-up counts");
+}
+
+#[test]
+fn validity_is_claimed_of_what_was_watched() {
+    let lead = |example: &Example| {
+        let page = html::render(&example.input());
+        let lead = Regex::new(r#"class="lead ?([a-z]*)">([^<]*)"#).unwrap();
+        let found = lead.captures(&page).unwrap();
+        (found[1].to_owned(), found[2].to_owned())
+    };
+    let (tone, said) = lead(&fixture::regression());
+    assert_eq!(tone, "good");
+    assert!(said.contains("the generator kept up"), "{said}");
+    let (tone, said) = lead(&only_benches());
+    assert_eq!(tone, "good");
+    assert!(said.contains("no bench failed"), "{said}");
+    let mut imported = fixture::single();
+    imported.head[0].measurement = Measurement::default();
+    imported.head[0].fingerprint = Fingerprint::unknown();
+    let (tone, said) = lead(&imported);
+    assert_eq!(tone, "");
+    assert!(said.contains("not known here"), "{said}");
+    let page = html::render(&imported.input());
+    assert!(page.contains("Nothing is known about where this was measured"));
+}
+
+#[test]
+fn numbers_of_a_foreign_file_may_be_any() {
+    let mut example = fixture::regression();
+    for run in &mut example.head {
+        run.metrics[0].observations = u64::MAX;
+        for load in &mut run.measurement.loads {
+            load.counts.offered = u64::MAX;
+            for window in &mut load.windows {
+                window.start_ns = u64::MAX;
+                window.length_ns = u64::MAX;
+                window.counts.completed = u64::MAX;
+            }
+            for request in &mut load.requests {
+                request.bytes_received = u64::MAX;
+                let tally = request.errors.entry(ErrorKind::Check).or_default();
+                tally.count = u64::MAX;
+            }
+        }
+        for span in &mut run.measurement.phases {
+            span.end_ns = u64::MAX;
+        }
+    }
+    let input = example.input();
+    let _ = json::render(&json::Report::new(&input));
+    let _ = terminal::render(&input, PLAIN);
+    let page = html::render(&input);
+    assert!(
+        page.contains("18,446,744,073,709,551,615"),
+        "not the largest number"
+    );
+}
+
+#[test]
+fn what_is_advisory_looks_so() {
+    let mut example = fixture::regression();
+    example.verdict.advisory = true;
+    let page = html::render(&example.input());
+    assert!(page.contains("<body class=\"advisory\">") && page.contains("ADVISORY"));
+    let text = terminal::render(&example.input(), PLAIN);
+    assert!(
+        text.starts_with("[ADVISORY] ") && !text.contains("FAIL"),
+        "{text}"
+    );
+}
+
 #[test]
 fn the_same_input_gives_the_same_page() {
     let example = fixture::single();
@@ -460,6 +568,7 @@ fn nothing() -> Example {
             schema: VERDICT_FORMAT.into(),
             scenario: String::new(),
             verdict: Outcome::Pass,
+            advisory: false,
             exit_code: 0,
             reasons: Vec::new(),
             warnings: Vec::new(),

@@ -1,7 +1,7 @@
 //! A baseline's renewal: what needs somebody's word, and what nobody can accept.
 
 use plimsoll::harness::compare::Design;
-use plimsoll::harness::gate::{MetricOutcome, Policy, Reason, Renewal, Verdict};
+use plimsoll::harness::gate::{MetricOutcome, Policy, Reason, Renewal, Verdict, Warning};
 use plimsoll::harness::model::{Metric, Run};
 use plimsoll::harness::report::renewal::{self, Provenance, RenewalInput};
 use plimsoll::harness::scenario::GatePlan;
@@ -197,4 +197,18 @@ fn old_against_new_as_markdown() {
     );
     let first = judged(&margins(), &[], &new, None);
     insta::assert_snapshot!("renewal_first", text(&first, &new, &[], None));
+}
+
+#[test]
+fn what_the_verdict_warns_of_is_told() {
+    let old = sessions(&OLD, &[("load.a.p95", 100.0)]);
+    let new = sessions(&NEW, &[("load.a.p95", 102.0)]);
+    let mut verdict = verdict(&margins(), &old, &new);
+    let anchor = sessions(&OLD, &[("load.a.p95", 90.0)]);
+    verdict.show_beside(&margins(), "v1.0", &compared(&anchor, &new, Design::Stored));
+    let lost = "the anchor v0.9 can't be compared with";
+    verdict.warnings.push(Warning::Note { text: lost.into() });
+    let text = text(&verdict, &new, &[], None);
+    assert!(text.contains("- Note: load.a.p95 has crept"), "{text}");
+    assert!(text.contains(&format!("- Note: {lost}")), "{text}");
 }

@@ -68,7 +68,6 @@ impl Output {
         TerminalStyle {
             colour: self.colour,
             width: self.width,
-            ascii: false,
         }
     }
 

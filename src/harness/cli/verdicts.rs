@@ -99,6 +99,7 @@ impl Judged<'_> {
 
     /// Takes the power to fail from the verdict, and says why.
     pub(super) fn show_only(&mut self, why: &str) {
+        self.verdict.advisory = true;
         self.verdict.exit_code = exit::PASS;
         self.verdict.warnings.push(Warning::Note {
             text: why.to_owned(),
@@ -131,7 +132,7 @@ impl Judged<'_> {
             };
             return output.answer(&format!(
                 "[{}] {of}{}",
-                words::badge(self.verdict.verdict),
+                words::badge(&self.verdict),
                 words::headline(&self.verdict)
             ));
         }
@@ -212,7 +213,7 @@ pub(super) fn comparable(
     (None, vec![note])
 }
 
-/// The latencies of a baseline file, a load at a time. It keeps no service times.
+/// The latencies of a baseline file, a load at a time.
 fn base_latency(baseline: &Baseline) -> Vec<BaseLatency> {
     let of_load = |load: &BaselineLoad| {
         let mut response = LatencyHistogram::new();
@@ -222,7 +223,6 @@ fn base_latency(baseline: &Baseline) -> Vec<BaseLatency> {
         BaseLatency {
             load: load.name.clone(),
             response,
-            service: LatencyHistogram::new(),
         }
     };
     baseline.loads.iter().map(of_load).collect()

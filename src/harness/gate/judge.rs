@@ -93,6 +93,7 @@ fn verdict(
         schema: VERDICT_FORMAT.to_owned(),
         scenario: policy.scenario.clone(),
         verdict: outcomes().max().unwrap_or(Outcome::Pass),
+        advisory: false,
         exit_code: exit::worst(outcomes().map(|outcome| exit::code(outcome, policy))),
         reasons: findings.into_iter().map(|(_, reason)| reason).collect(),
         warnings,

@@ -21,6 +21,9 @@ pub struct Verdict {
     pub scenario: String,
     /// In one word.
     pub verdict: Outcome,
+    /// Whether it is for information only and can't fail anything: the base doesn't have the scenario.
+    #[serde(default)]
+    pub advisory: bool,
     /// The exit code that follows from it and from the options of the call.
     pub exit_code: u8,
     /// The reasons, the weightiest first; empty only for a pass without remarks.
@@ -259,11 +262,11 @@ pub struct LimitVerdict {
     /// What is held against it: the median of the runs, for an error rate the share of the requests
     /// of all runs together. `None` where it was not measurable.
     pub value: Option<f64>,
-    /// The smallest of the runs.
+    /// The smallest of the values.
     pub low: Option<f64>,
-    /// The largest of the runs.
+    /// The largest of the values.
     pub high: Option<f64>,
-    /// How many runs.
+    /// How many values: one a run, of a benchmark one an invocation.
     pub n: u32,
     /// Whether it holds; `None` where it could not be measured, for another reason than that every
     /// request failed.

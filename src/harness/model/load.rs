@@ -107,16 +107,17 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Adds `other` to this.
+    /// Adds `other` to this. Counts of a foreign file may be any numbers, so they stop at the largest.
     pub fn add(&mut self, other: &Self) {
-        self.offered += other.offered;
-        self.started += other.started;
-        self.dropped += other.dropped;
-        self.completed += other.completed;
-        self.failed += other.failed;
-        self.timed_out += other.timed_out;
-        self.cancelled += other.cancelled;
-        self.late += other.late;
+        let add = |sum: &mut u64, more: u64| *sum = sum.saturating_add(more);
+        add(&mut self.offered, other.offered);
+        add(&mut self.started, other.started);
+        add(&mut self.dropped, other.dropped);
+        add(&mut self.completed, other.completed);
+        add(&mut self.failed, other.failed);
+        add(&mut self.timed_out, other.timed_out);
+        add(&mut self.cancelled, other.cancelled);
+        add(&mut self.late, other.late);
     }
 
     /// Whether the arithmetic holds; a run in which it doesn't is a bug of ours.

@@ -44,13 +44,24 @@ pub fn range(unit: &Unit, low: f64, high: f64) -> String {
     }
 }
 
-/// A value beside the limit that it is held against: as [`value`], with more digits where both
-/// would otherwise look the same although they differ.
-pub fn value_against(unit: &Unit, measured: f64, limit: f64) -> String {
-    (DIGITS..=MAX_DIGITS)
-        .map(|digits| (with_digits(unit, measured, digits), digits))
-        .find(|(text, digits)| measured == limit || *text != with_digits(unit, limit, *digits))
-        .map_or_else(|| value(unit, measured), |(text, _)| text)
+/// A limit: whole, as a person has typed it, because a rounded one may lie on the other side of what
+/// is held against it.
+pub fn limit(unit: &Unit, v: f64) -> String {
+    without_zeros(&with_digits(unit, v, MAX_DIGITS))
+}
+
+/// A value beside the limits that it is held against: as [`value`], with more digits where it would
+/// otherwise look like one of them, so that it always lies on the side of it on which it is.
+pub fn value_against(unit: &Unit, measured: f64, limits: &[f64]) -> String {
+    let is_apart = |digits: &i32| {
+        let text = with_digits(unit, measured, *digits);
+        let mut limits = limits.iter();
+        limits.all(|limit| text != with_digits(unit, *limit, *digits))
+    };
+    match (DIGITS..=MAX_DIGITS).find(is_apart) {
+        Some(digits) => with_digits(unit, measured, digits),
+        None => limit(unit, measured),
+    }
 }
 
 /// A duration in ns: `850 ns`, `1.23 ms`, `2 min 05 s`.
@@ -90,6 +101,11 @@ pub fn count(n: u64) -> String {
 /// A noun with its number: `1 run`, `5 runs`.
 pub fn counted(n: u64, noun: &str) -> String {
     format!("{} {noun}{}", count(n), if n == 1 { "" } else { "s" })
+}
+
+/// What is shown of a value, or a dash where there is none.
+pub fn or_dash<T>(value: Option<T>, shown: impl FnOnce(T) -> String) -> String {
+    value.map_or_else(|| "–".to_owned(), shown)
 }
 
 /// `part` of `whole` as a percentage, or a dash where there is no whole.
@@ -138,6 +154,15 @@ pub fn points(fraction: f64) -> String {
     }
 }
 
+/// The bounds of a difference in percentage points: `+0.1 … +0.35 pp`.
+pub fn points_interval(lower: f64, upper: f64) -> String {
+    format!(
+        "{} … {}",
+        points(lower).trim_end_matches(['p', SPACE]),
+        points(upper)
+    )
+}
+
 /// A difference of two shares without its sign: `0.35 pp`.
 pub fn unsigned_points(fraction: f64) -> String {
     if !fraction.is_finite() {
@@ -171,14 +196,7 @@ pub fn margin(fraction: f64) -> String {
 
 /// A tick of an axis: as [`value`], without needless zeros.
 pub fn tick(unit: &Unit, v: f64) -> String {
-    let text = value(unit, v);
-    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.' && c != ',' && c != MINUS);
-    let (number, rest) = text.split_at(end.unwrap_or(text.len()));
-    let number = match number.contains('.') {
-        true => number.trim_end_matches('0').trim_end_matches('.'),
-        false => number,
-    };
-    format!("{number}{rest}")
+    without_zeros(&value(unit, v))
 }
 
 /// A character a value, of eight heights from `low` to `high`; halfway where both are the same. What is
@@ -217,6 +235,17 @@ pub fn ascii(text: &str) -> String {
     plain
 }
 
+/// A number with its unit, without zeros at the end of its decimals.
+fn without_zeros(text: &str) -> String {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.' && c != ',' && c != MINUS);
+    let (number, rest) = text.split_at(end.unwrap_or(text.len()));
+    let number = match number.contains('.') {
+        true => number.trim_end_matches('0').trim_end_matches('.'),
+        false => number,
+    };
+    format!("{number}{rest}")
+}
+
 fn with_digits(unit: &Unit, value: f64, digits: i32) -> String {
     if !value.is_finite() {
         return "–".to_owned();
@@ -226,7 +255,10 @@ fn with_digits(unit: &Unit, value: f64, digits: i32) -> String {
     let size = v.abs();
     let scaled = |by: f64, name: &str| format!("{}{SPACE}{name}", number(v / by, digits));
     match unit {
-        Unit::Nanoseconds if size >= MINUTES_FROM_NS => signed(v, minutes(value.abs() / 1e9)),
+        // Minutes and seconds have no further digits.
+        Unit::Nanoseconds if size >= MINUTES_FROM_NS && digits == DIGITS => {
+            signed(v, minutes(value.abs() / 1e9))
+        }
         Unit::Nanoseconds if size >= 1e9 => scaled(1e9, "s"),
         Unit::Nanoseconds if size >= 1e6 => scaled(1e6, "ms"),
         Unit::Nanoseconds if size >= 1e3 => scaled(1e3, "µs"),
@@ -392,10 +424,36 @@ mod tests {
 
     #[test]
     fn a_value_just_beyond_its_limit_looks_so() {
+        let told = |unit: &Unit, measured, max, expected: (&str, &str)| {
+            check(value_against(unit, measured, &[max]), expected.0);
+            check(limit(unit, max), expected.1);
+        };
         let ns = Unit::Nanoseconds;
-        check(value_against(&ns, 200_040_000.0, 200e6), "200.04 ms");
-        check(value_against(&ns, 250e6, 200e6), "250 ms");
-        check(value_against(&ns, 200e6, 200e6), "200 ms");
+        told(&ns, 200_040_000.0, 200e6, ("200.04 ms", "200 ms"));
+        told(&ns, 250e6, 200e6, ("250 ms", "200 ms"));
+        told(&ns, 200e6, 200e6, ("200 ms", "200 ms"));
+        told(&ns, 1.238e9, 1.236e9, ("1.238 s", "1.236 s"));
+        told(&ns, 150.3e9, 150e9, ("150.3 s", "150 s"));
+        told(
+            &Unit::PerSecond,
+            12_320.0,
+            12_345.0,
+            ("12,320/s", "12,345/s"),
+        );
+        // What holds must not look broken beside a limit that is told whole.
+        told(
+            &Unit::PerSecond,
+            12_345.0,
+            12_345.0,
+            ("12,345/s", "12,345/s"),
+        );
+        told(
+            &Unit::PerSecond,
+            12_350.5,
+            12_351.0,
+            ("12,350/s", "12,351/s"),
+        );
+        told(&Unit::Ratio, 0.0, 0.01, ("0 %", "1 %"));
     }
 
     #[test]
@@ -426,6 +484,7 @@ mod tests {
         check(points(0.02), "+2 pp");
         check(points(1.0), "+100 pp");
         check(points(f64::NAN), "–");
+        check(points_interval(-0.001, 0.003_5), "-0.1 … +0.35 pp");
         check(margin(0.05), "5 %");
         check(margin(0.024_4), "2.4 %");
     }

@@ -57,8 +57,6 @@ pub struct BaseLatency {
     pub load: String,
     /// Response times of the requests in order, in ns.
     pub response: LatencyHistogram,
-    /// Service times of the requests in order, in ns.
-    pub service: LatencyHistogram,
 }
 
 fn valid_or_all(runs: &[Run]) -> Vec<&Run> {

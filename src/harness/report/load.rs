@@ -46,8 +46,6 @@ pub(crate) struct RequestSummary {
     pub(crate) failed: u64,
     /// By kind, with an example.
     pub(crate) errors: BTreeMap<ErrorKind, ErrorTally>,
-    /// By HTTP status.
-    pub(crate) statuses: BTreeMap<u16, u64>,
     /// Bytes of the request bodies that were answered.
     pub(crate) bytes_sent: u64,
     /// Bytes of response bodies.
@@ -63,10 +61,10 @@ impl LoadSummary {
         }
     }
 
-    /// Requests that were answered in order, and that failed.
-    pub(crate) fn requests_ok_failed(&self) -> (u64, u64) {
-        let failed = self.requests.iter().map(|request| request.failed).sum();
-        (self.response.count(), failed)
+    /// Requests that failed, of how many.
+    pub(crate) fn failed_of(&self) -> (u64, u64) {
+        let failed = sum(self.requests.iter().map(|request| request.failed));
+        (failed, failed.saturating_add(self.response.count()))
     }
 }
 
@@ -101,12 +99,14 @@ pub(crate) fn first_p95_ns(run: &Run) -> Option<u64> {
 }
 
 fn measured_ns(run: &Run) -> u64 {
-    run.measurement
-        .phases
-        .iter()
-        .filter(|span| span.phase == Phase::Measure)
-        .map(|span| span.end_ns.saturating_sub(span.start_ns))
-        .sum()
+    let phases = run.measurement.phases.iter();
+    let measured = phases.filter(|span| span.phase == Phase::Measure);
+    sum(measured.map(|span| span.end_ns.saturating_sub(span.start_ns)))
+}
+
+/// A run may come from a file of anyone's, whose numbers need not fit together.
+fn sum(counts: impl Iterator<Item = u64>) -> u64 {
+    counts.fold(0, u64::saturating_add)
 }
 
 fn empty(load: &LoadMeasurement) -> LoadSummary {
@@ -126,7 +126,7 @@ fn empty(load: &LoadMeasurement) -> LoadSummary {
 
 fn add(summary: &mut LoadSummary, load: &LoadMeasurement, measured_ns: u64) {
     summary.counts.add(&load.counts);
-    summary.measured_ns += measured_ns;
+    summary.measured_ns = summary.measured_ns.saturating_add(measured_ns);
     summary.runs += 1;
     summary.lateness.merge(&load.generator.ticket_lateness);
     // By name in a map: a scenario may have thousands of request names.
@@ -144,7 +144,6 @@ fn add(summary: &mut LoadSummary, load: &LoadMeasurement, measured_ns: u64) {
                 service: LatencyHistogram::new(),
                 failed: 0,
                 errors: BTreeMap::new(),
-                statuses: BTreeMap::new(),
                 bytes_sent: 0,
                 bytes_received: 0,
             });
@@ -162,18 +161,15 @@ fn add(summary: &mut LoadSummary, load: &LoadMeasurement, measured_ns: u64) {
         // Open, those of five thousand names would take 2 GB.
         request.response.pack();
         request.service.pack();
-        request.bytes_sent += series.bytes_sent;
-        request.bytes_received += series.bytes_received;
+        request.bytes_sent = request.bytes_sent.saturating_add(series.bytes_sent);
+        request.bytes_received = request.bytes_received.saturating_add(series.bytes_received);
         for (kind, tally) in &series.errors {
-            request.failed += tally.count;
+            request.failed = request.failed.saturating_add(tally.count);
             let known = request.errors.entry(*kind).or_default();
-            known.count += tally.count;
+            known.count = known.count.saturating_add(tally.count);
             if known.example.is_empty() {
                 known.example.clone_from(&tally.example);
             }
-        }
-        for (status, count) in &series.statuses {
-            *request.statuses.entry(*status).or_default() += count;
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use jiff::Timestamp;
 
-use crate::harness::gate::{Drifted, MetricOutcome, MetricVerdict, Reason, Renewal, Verdict};
+use crate::harness::gate::{
+    Drifted, MetricOutcome, MetricVerdict, Reason, Renewal, Verdict, Warning,
+};
 use crate::harness::model::{Arm, Run, median};
 
 use super::markdown::{code, plain, table};
@@ -113,12 +115,15 @@ fn origin(which: &str, from: &Provenance) -> String {
 fn remarks(input: &RenewalInput<'_>) -> Vec<String> {
     let verdict = input.verdict;
     let said = |reason: &Reason| plain(&words::reason(reason, verdict).what);
+    let unmeasured = |name: &str| {
+        verdict
+            .reasons
+            .iter()
+            .find(|reason| matches!(reason, Reason::NotMeasurable { metric, .. } if metric == name))
+    };
     let worse = |drifted: &Drifted<'_>| {
         let metric = drifted.metric.to_owned();
-        let lost = verdict.reasons.iter().find(
-            |reason| matches!(reason, Reason::NotMeasurable { metric, .. } if metric == drifted.metric),
-        );
-        match (drifted.verdict.map(|it| it.verdict), lost) {
+        match (drifted.verdict.map(|it| it.verdict), unmeasured(drifted.metric)) {
             (Some(MetricOutcome::NotMeasurable), Some(lost)) => said(lost),
             (Some(_), _) => said(&Reason::Regressed { metric }),
             (None, _) => said(&Reason::OneArmOnly {
@@ -164,6 +169,16 @@ fn remarks(input: &RenewalInput<'_>) -> Vec<String> {
             "- `--accept` {} accepts nothing: no such metric got worse by its margin or is gone",
             code(pattern)
         ));
+    }
+    for warning in &verdict.warnings {
+        // What a gate could find is no matter here, and what is advisory counts like the rest.
+        if !matches!(
+            warning,
+            Warning::Underpowered { .. } | Warning::Advisory { .. }
+        ) {
+            let what = words::warning(warning, verdict).what;
+            remarks.push(format!("- Note: {}", plain(&what)));
+        }
     }
     remarks
 }
@@ -228,8 +243,7 @@ fn named(verdict: &Verdict) -> impl Iterator<Item = &MetricVerdict> {
 }
 
 fn row(metric: &MetricVerdict, input: &RenewalInput<'_>) -> Vec<String> {
-    let dash = || "–".to_owned();
-    let value = |value: Option<f64>| value.map_or_else(dash, |v| format::value(&metric.unit, v));
+    let value = |v| format::or_dash(v, |v| format::value(&metric.unit, v));
     let is_among = |drifted: &[Drifted<'_>]| {
         let same = |one: &Drifted<'_>| one.verdict.is_some_and(|it| std::ptr::eq(it, metric));
         drifted.iter().any(same)
@@ -246,13 +260,9 @@ fn row(metric: &MetricVerdict, input: &RenewalInput<'_>) -> Vec<String> {
         code(&metric.name),
         value(metric.base),
         value(metric.head),
-        metric
-            .effect
-            .map_or_else(dash, |effect| words::effect_of(metric, effect)),
+        format::or_dash(metric.effect, |effect| words::effect_of(metric, effect)),
         words::interval_of(metric),
-        metric
-            .margin
-            .map_or_else(dash, |margin| words::margin_of(metric, margin)),
+        format::or_dash(metric.margin, |margin| words::margin_of(metric, margin)),
         word,
     ]
 }
@@ -270,7 +280,7 @@ fn medians(head: &[Run]) -> String {
             let median = median(&values);
             vec![
                 code(&metric.name),
-                median.map_or_else(|| "–".to_owned(), |v| format::value(&metric.unit, v)),
+                format::or_dash(median, |v| format::value(&metric.unit, v)),
             ]
         })
         .collect();

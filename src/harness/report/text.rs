@@ -47,19 +47,20 @@ fn clean(text: &str, keep_breaks: bool) -> String {
 }
 
 /// Skips what follows ESC: a control sequence to its final byte, a string (such as a window title)
-/// to its terminator, or one character.
+/// to its terminator or the end of the line, or one character with those that introduce it.
 fn skip_escape(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) {
     match chars.peek() {
         Some('[') => {
             chars.next();
-            for c in chars.by_ref() {
-                if ('\u{40}'..='\u{7e}').contains(&c) {
-                    break;
-                }
-            }
+            while chars
+                .next_if(|c| ('\u{20}'..='\u{3f}').contains(c))
+                .is_some()
+            {}
+            chars.next_if(|c| ('\u{40}'..='\u{7e}').contains(c));
         }
         Some(']' | 'P' | 'X' | '^' | '_') => {
-            while let Some(c) = chars.next() {
+            // Without its end it must not take the lines after it along.
+            while let Some(c) = chars.next_if(|c| *c != '\n') {
                 if c == '\u{7}' {
                     break;
                 }
@@ -69,8 +70,13 @@ fn skip_escape(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) {
                 }
             }
         }
+        // Such as `ESC ( B`, which selects a set of characters.
         Some(_) => {
-            chars.next();
+            while chars
+                .next_if(|c| ('\u{20}'..='\u{2f}').contains(c))
+                .is_some()
+            {}
+            chars.next_if(|c| *c != '\n');
         }
         None => {}
     }
@@ -95,6 +101,8 @@ mod tests {
         check("c1 \u{9b}31m", "c1 31m");
         check("\u{202e}txt.exe", "txt.exe");
         check("ends with \x1b", "ends with ");
+        check("sgr0\x1b(B\x1b[m done", "sgr0 done");
+        check("cut \x1b[3", "cut ");
         check("never ends \x1b]0;", "never ends ");
         check("ünïcode 🚀", "ünïcode 🚀");
     }
@@ -102,6 +110,9 @@ mod tests {
     #[test]
     fn a_block_keeps_its_lines() {
         assert_eq!(block("a\n\tb\x1b[2J"), "a\n\tb");
+        assert_eq!(block("a\x1b]0;title\npanicked"), "a\npanicked");
+        assert_eq!(block("a\x1b[3\npanicked"), "a\npanicked");
+        assert_eq!(block("a\x1b\npanicked"), "a\npanicked");
     }
 
     #[test]

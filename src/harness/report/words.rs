@@ -1,7 +1,7 @@
 //! The sentences of a verdict: what it says, why, and what to do next. Every output uses these, so
 //! that the terminal and the page never tell different stories.
 
-use crate::harness::compare::Design;
+use crate::harness::compare::{Comparison, Design};
 use crate::harness::gate::{
     AppliedWaiver, LimitVerdict, MetricOutcome, MetricVerdict, Outcome, Reason, Standing, Verdict,
     Warning,
@@ -14,9 +14,6 @@ use crate::harness::scenario::waivers::WAIVERS_FILE;
 
 use super::format;
 use super::text::{self, MAX_SHOWN_CHARS};
-
-/// What to do where sessions differ by more than the margin allows, and no number of runs would do.
-const MORE_SESSIONS: &str = "More runs don't help, because sessions differ by more than the margin allows: save the baseline from more sessions, or widen the margin";
 
 /// What the bounds of the effects are: a one-sided level α at either end makes an interval of
 /// 1 − 2α, 90 % at the usual α of .05.
@@ -37,16 +34,15 @@ pub fn effect_of(metric: &MetricVerdict, fraction: f64) -> String {
     }
 }
 
+/// Whether an effect says how much more the base has, because higher is better: half the rate is 100 % worse.
+pub fn is_of_the_base(metric: &MetricVerdict) -> bool {
+    metric.better == Direction::Higher && !metric.is_difference
+}
+
 /// The bounds of a metric's effect, as [`effect_of`]; a dash where there are none.
 pub fn interval_of(metric: &MetricVerdict) -> String {
     match (metric.lower, metric.upper) {
-        (Some(lower), Some(upper)) if metric.is_difference => {
-            format!(
-                "{} … {}",
-                format::points(lower).trim_end_matches("\u{202f}pp"),
-                format::points(upper)
-            )
-        }
+        (Some(lower), Some(upper)) if metric.is_difference => format::points_interval(lower, upper),
         (Some(lower), Some(upper)) => format::interval(lower, upper),
         _ => "–".to_owned(),
     }
@@ -54,10 +50,7 @@ pub fn interval_of(metric: &MetricVerdict) -> String {
 
 /// A margin or a minimal detectable effect of a metric, as [`effect_of`] without a sign.
 pub fn margin_of(metric: &MetricVerdict, fraction: f64) -> String {
-    match metric.is_difference {
-        true => format::unsigned_points(fraction),
-        false => format::margin(fraction),
-    }
+    share(metric.is_difference, fraction)
 }
 
 /// The order in which metrics are read: those that can decide first, what needs a look before what
@@ -83,6 +76,8 @@ pub struct Spoken {
     pub next: String,
     /// Lines to look at, such as the last output of a process; often empty.
     pub detail: String,
+    /// Whether `what` begins with a metric's name, which stays as it is written.
+    pub is_named: bool,
 }
 
 impl Spoken {
@@ -91,6 +86,23 @@ impl Spoken {
             what: what.into(),
             next: next.into(),
             detail: String::new(),
+            is_named: false,
+        }
+    }
+
+    /// The same, of which the first word is a metric's name.
+    fn named(self) -> Self {
+        Self {
+            is_named: true,
+            ..self
+        }
+    }
+
+    /// `what` as the beginning of a sentence.
+    pub fn sentence(&self) -> String {
+        match self.is_named {
+            true => self.what.clone(),
+            false => capitalised(&self.what),
         }
     }
 }
@@ -106,9 +118,18 @@ pub enum Weight {
     Good,
 }
 
+/// What the verdict is on: its scenario, which numbers of other tools don't have.
+pub fn title(verdict: &Verdict) -> String {
+    match verdict.scenario.as_str() {
+        "" => "comparison".to_owned(),
+        scenario => text::shown(scenario, 120),
+    }
+}
+
 /// The verdict in capitals, for a badge.
-pub fn badge(outcome: Outcome) -> &'static str {
-    match outcome {
+pub fn badge(verdict: &Verdict) -> &'static str {
+    match verdict.verdict {
+        _ if verdict.advisory => "ADVISORY",
         Outcome::Pass => "PASS",
         Outcome::NoBaseline => "NO BASELINE",
         Outcome::Inconclusive => "INCONCLUSIVE",
@@ -129,10 +150,47 @@ pub fn metric_outcome(outcome: MetricOutcome) -> &'static str {
     }
 }
 
+/// Whether a metric is shown at once: all that the scenario names, and what moved without being named.
+pub fn is_worth_showing(metric: &MetricVerdict) -> bool {
+    metric.gating
+        || metric.advisory
+        || matches!(
+            metric.verdict,
+            MetricOutcome::Regressed | MetricOutcome::Improved
+        )
+}
+
+/// A metric's verdict for a table: in brackets where it can't fail the gate.
+pub fn verdict_of(metric: &MetricVerdict) -> String {
+    let word = metric_outcome(metric.verdict);
+    match (metric.gating, metric.advisory) {
+        (true, _) => word.to_owned(),
+        (false, true) => format!("({word}, advisory)"),
+        (false, false) => format!("({word})"),
+    }
+}
+
+/// What became of a limit.
+pub fn limit_outcome(limit: &LimitVerdict) -> &'static str {
+    match limit.holds {
+        Some(true) => "holds",
+        Some(false) => "broken",
+        None => "not judged",
+    }
+}
+
 /// The verdict in a sentence that needs no statistics to be understood.
 pub fn headline(verdict: &Verdict) -> String {
+    let said = in_a_sentence(verdict);
+    match verdict.advisory {
+        true => format!("{said} (for information only)"),
+        false => said,
+    }
+}
+
+fn in_a_sentence(verdict: &Verdict) -> String {
     let all = reasons(verdict);
-    let weightiest = all.first().map(|(_, said)| said.what.clone());
+    let weightiest = all.first().map(|(_, said)| said);
     let more = match all
         .iter()
         .filter(|(weight, _)| *weight == Weight::Decides)
@@ -146,9 +204,9 @@ pub fn headline(verdict: &Verdict) -> String {
         (Outcome::NoBaseline, _) => {
             "There is no comparable baseline, so nothing can be said about a regression".to_owned()
         }
-        (Outcome::Inconclusive, Some(what)) => format!("No answer yet: {what}{more}"),
-        (Outcome::Fail, Some(what)) => format!("{}{more}", capitalised(&what)),
-        (Outcome::Invalid, Some(what)) => format!("Nothing is judged: {what}{more}"),
+        (Outcome::Inconclusive, Some(said)) => format!("No answer yet: {}{more}", said.what),
+        (Outcome::Fail, Some(said)) => format!("{}{more}", said.sentence()),
+        (Outcome::Invalid, Some(said)) => format!("Nothing is judged: {}{more}", said.what),
         (Outcome::Inconclusive, None) => "No answer yet".to_owned(),
         (Outcome::Fail, None) => "A gate failed".to_owned(),
         (Outcome::Invalid, None) => "Nothing is judged: the measurement is invalid".to_owned(),
@@ -182,7 +240,7 @@ pub fn reason(reason: &Reason, verdict: &Verdict) -> Spoken {
             format!("{} was stopped before its time", text::shown(run, 40)),
             "Run it again to its end",
         ),
-        Reason::NotComparable { differences } => conditions(differences),
+        Reason::NotComparable { differences } => conditions(differences, verdict),
         Reason::LimitBroken { metric } => broken_limit(metric, verdict),
         Reason::NothingInOrder { metric } => Spoken::new(
             format!(
@@ -190,7 +248,8 @@ pub fn reason(reason: &Reason, verdict: &Verdict) -> Spoken {
                 name(metric)
             ),
             "Look at the errors of the load: the target answered, if at all, not as the scenario demands",
-        ),
+        )
+        .named(),
         Reason::Regressed { metric } => regressed(metric, verdict),
         Reason::Inconclusive { metric } => inconclusive(metric, verdict),
         Reason::NotMeasurable {
@@ -204,10 +263,18 @@ pub fn reason(reason: &Reason, verdict: &Verdict) -> Spoken {
                 text::shown(reason, MAX_SHOWN_CHARS)
             ),
             capitalised(&text::shown(remedy, MAX_SHOWN_CHARS)),
-        ),
+        )
+        .named(),
         Reason::OneArmOnly { metric, arm } => Spoken::new(
             format!("only the {} has {}", arm.name(), name(metric)),
-            "If it was renamed or removed on purpose, change the gate and save a new baseline",
+            match Base::of(verdict) {
+                Base::Stored => {
+                    "If it was renamed or removed on purpose, change the gate and save a new baseline"
+                }
+                Base::Paired | Base::Elsewhere => {
+                    "If it was renamed or removed on purpose, change the gate"
+                }
+            },
         ),
         Reason::Waived { metric } => waived(metric, verdict),
         Reason::NoBaseline => Spoken::new(
@@ -226,31 +293,18 @@ pub fn warning(warning: &Warning, verdict: &Verdict) -> Spoken {
             mde,
             margin,
             pairs_needed,
-        } => Spoken::new(
-            format!(
-                "{} can't hold its margin of {}: only a change of {} or more would be noticed reliably",
-                name(metric),
-                format::margin(*margin),
-                format::margin(*mde),
-            ),
-            match pairs_needed {
-                Some(pairs) => format!(
-                    "Make about {} (`--runs {pairs}`), let each run take longer, or widen the margin",
-                    format::counted(u64::from(*pairs), "pair"),
-                ),
-                None => MORE_SESSIONS.to_owned(),
-            },
-        ),
+        } => underpowered(metric, (*mde, *margin), *pairs_needed, verdict),
         Warning::Advisory { metric } => Spoken::new(
             format!(
                 "{} is compared for information only: how much it varies between sessions is not known yet",
                 name(metric)
             ),
-            match verdict.scenario.is_empty() {
-                true => "Measure base and head in turn and compare them with `--paired`, or give three sessions or more of the base".to_owned(),
-                false => saving("Measure the base in more sessions"),
+            match Base::of(verdict) {
+                Base::Elsewhere => "Measure base and head in turn and compare them with `--paired`, or give three sessions or more of the base".to_owned(),
+                Base::Stored | Base::Paired => saving("Measure the base in more sessions"),
             },
-        ),
+        )
+        .named(),
         Warning::WaiverExpired { metric, expires } => Spoken::new(
             format!(
                 "the waiver on {} expired on {expires}, and nothing needs it any more",
@@ -272,7 +326,8 @@ pub fn warning(warning: &Warning, verdict: &Verdict) -> Spoken {
                 name(anchor)
             ),
             "Look at what was accepted since then; if it is meant to stay, pin a new anchor with `plimsoll baseline pin`",
-        ),
+        )
+        .named(),
         Warning::Note { text } => Spoken::new(text::shown(text, 600), ""),
     }
 }
@@ -310,7 +365,7 @@ pub fn invalid(reason: &InvalidReason) -> Spoken {
                 format::count(*dropped),
                 format::count(*offered),
                 format::share(*dropped, *offered),
-                format::margin(*allowed),
+                format::value(&Unit::Ratio, *allowed),
             ),
             "Every user was still waiting for an answer. Lower the rate, raise `max_in_flight`, or find out why the target is slow",
         ),
@@ -419,24 +474,28 @@ pub fn invalid(reason: &InvalidReason) -> Spoken {
     }
 }
 
-/// The unit and direction of a metric as a column head would say it: `lower is better`.
-pub fn direction(better: Direction) -> &'static str {
-    match better {
-        Direction::Lower => "lower is better",
-        Direction::Higher => "higher is better",
-    }
-}
-
-/// How the arms were measured, in a sentence.
-pub fn design(design: Design) -> &'static str {
-    match design {
-        Design::Paired => {
-            "Base and head ran alternately on one machine, and differences are taken within each pair."
+/// How the arms were measured, in a sentence; `is_known` says whether their machines are.
+pub fn design(comparison: &Comparison, is_known: bool) -> String {
+    let is_same = is_known && comparison.fingerprint_differences.is_empty();
+    let how = match (comparison.design, is_same) {
+        (Design::Paired, true) => {
+            "Base and head ran alternately on one machine, and differences are taken within each pair"
         }
-        Design::Stored => {
-            "The base was measured earlier on the same kind of machine, so differences between sessions are allowed for."
+        (Design::Paired, false) => {
+            "Base and head were measured in pairs, and differences are taken within each pair"
         }
-    }
+        (Design::Stored, true) => "The base was measured earlier on the same kind of machine",
+        (Design::Stored, false) => "Base and head were not measured in pairs",
+    };
+    let has_spread = comparison.design == Design::Stored
+        && comparison.metrics.iter().any(|metric| {
+            !metric.is_difference && metric.effect().is_some_and(|effect| effect.tau.is_some())
+        });
+    let allowed = match has_spread {
+        true => ", and differences between sessions are allowed for",
+        false => "",
+    };
+    format!("{how}{allowed}.")
 }
 
 /// A phase by its name.
@@ -469,10 +528,10 @@ pub fn error_kind(kind: ErrorKind) -> &'static str {
 pub fn demand(limit: &LimitVerdict) -> String {
     let max = limit
         .max
-        .map(|max| format!("at most {}", format::value(&limit.unit, max)));
+        .map(|max| format!("at most {}", format::limit(&limit.unit, max)));
     let min = limit
         .min
-        .map(|min| format!("at least {}", format::value(&limit.unit, min)));
+        .map(|min| format!("at least {}", format::limit(&limit.unit, min)));
     let implied = limit.is_implied.then(|| "implied".to_owned());
     [max, min, implied]
         .into_iter()
@@ -481,35 +540,74 @@ pub fn demand(limit: &LimitVerdict) -> String {
         .join(", ")
 }
 
-/// The measured value of a limit, told apart from the limit that it breaks.
+/// The measured value of a limit, told apart from the limit itself.
 pub fn against_limit(limit: &LimitVerdict) -> String {
-    let Some(value) = limit.value else {
-        return "–".to_owned();
-    };
-    let bound = limit
-        .max
-        .filter(|max| value > *max)
-        .or(limit.min.filter(|min| value < *min));
-    match bound {
-        Some(bound) => format::value_against(&limit.unit, value, bound),
-        None => format::value(&limit.unit, value),
-    }
+    let bounds: Vec<f64> = limit.max.into_iter().chain(limit.min).collect();
+    format::or_dash(limit.value, |value| {
+        format::value_against(&limit.unit, value, &bounds)
+    })
 }
 
-/// The first letter as a capital.
+/// The first letter as a capital, where the first word is one: a name with dots, digits or underscores
+/// stays as it is written.
 pub fn capitalised(sentence: &str) -> String {
+    let word = sentence.split(' ').next().unwrap_or_default();
     let mut chars = sentence.chars();
     match chars.next() {
-        // A metric's path stays as it is written; a path has a dot in its first word.
         Some(first)
-            if !sentence
-                .split(' ')
-                .next()
-                .is_some_and(|word| word.contains('.')) =>
+            if word
+                .chars()
+                .all(|c| c.is_alphabetic() || "',:;".contains(c)) =>
         {
             first.to_uppercase().chain(chars).collect()
         }
         _ => sentence.to_owned(),
+    }
+}
+
+/// Where the base comes from, on which depends what helps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Base {
+    /// A baseline, or runs that can become one.
+    Stored,
+    /// Runs in pairs with the head, to which no baseline means anything.
+    Paired,
+    /// Another tool, which Plimsoll can't run again.
+    Elsewhere,
+}
+
+impl Base {
+    fn of(verdict: &Verdict) -> Self {
+        let comparison = verdict.comparison.as_ref();
+        match comparison.map(|comparison| comparison.design) {
+            _ if verdict.scenario.is_empty() => Self::Elsewhere,
+            Some(Design::Paired) => Self::Paired,
+            Some(Design::Stored) | None => Self::Stored,
+        }
+    }
+
+    /// How to measure so often, as the beginning of a sentence.
+    fn measure(self, times: u32) -> String {
+        let counted = |noun| format::counted(u64::from(times), noun);
+        match self {
+            Self::Stored => format!("Make about {} (`--runs {times}`)", counted("run")),
+            Self::Paired => format!(
+                "Make about {} (`plimsoll gate --against REV --pairs {times}`)",
+                counted("pair")
+            ),
+            Self::Elsewhere => format!("Measure about {} in each arm", counted("run")),
+        }
+    }
+
+    /// What to do where sessions differ by more than the margin allows, so that no number of runs helps.
+    fn measure_in_more_sessions(self) -> String {
+        let how = match self {
+            Self::Stored | Self::Paired => "save the baseline from more sessions",
+            Self::Elsewhere => "give more sessions of the base",
+        };
+        format!(
+            "More runs don't help, because sessions differ by more than the margin allows: {how}, or widen the margin"
+        )
     }
 }
 
@@ -609,15 +707,22 @@ fn broken_limit(metric: &str, verdict: &Verdict) -> Spoken {
         what,
         "See when it happened in the curves of the run, or change the limit if it asks too much",
     )
+    .named()
 }
 
 fn regressed(metric: &str, verdict: &Verdict) -> Spoken {
-    let next = "Find the change that did it; if it is intended, save a new baseline with `plimsoll baseline save`";
+    let next = match Base::of(verdict) {
+        Base::Stored => "Find the change that did it; if it is intended, save a new baseline with `plimsoll baseline save`".to_owned(),
+        Base::Paired => format!(
+            "Find the change that did it; if it is intended, waive it in `{WAIVERS_FILE}`: `plimsoll gate --against` reads that of the base"
+        ),
+        Base::Elsewhere => "Find the change that did it".to_owned(),
+    };
     let Some((judged, effect)) = known(metric, verdict) else {
-        return Spoken::new(format!("{} got worse", name(metric)), next);
+        return Spoken::new(format!("{} got worse", name(metric)), next).named();
     };
     let what = got_worse(judged, effect, verdict);
-    match &judged.waiver {
+    let said = match &judged.waiver {
         None => Spoken::new(what, next),
         Some(applied) => Spoken::new(
             format!("{what}; {}", waiver(judged, applied)),
@@ -625,17 +730,19 @@ fn regressed(metric: &str, verdict: &Verdict) -> Spoken {
                 "Find the change that did it; what is still accepted needs a new waiver in `{WAIVERS_FILE}`"
             ),
         ),
-    }
+    };
+    said.named()
 }
 
 fn waived(metric: &str, verdict: &Verdict) -> Spoken {
-    let next = format!(
-        "Mend it before the waiver in `{WAIVERS_FILE}` expires, or save a new baseline with `plimsoll baseline save`"
-    );
+    let mut next = format!("Mend it before the waiver in `{WAIVERS_FILE}` expires");
+    if Base::of(verdict) == Base::Stored {
+        next.push_str(", or save a new baseline with `plimsoll baseline save`");
+    }
     let known = known(metric, verdict)
         .and_then(|(judged, effect)| Some((judged, effect, judged.waiver.as_ref()?)));
     let Some((judged, effect, applied)) = known else {
-        return Spoken::new(format!("{} got worse, which is waived", name(metric)), next);
+        return Spoken::new(format!("{} got worse, which is waived", name(metric)), next).named();
     };
     Spoken::new(
         format!(
@@ -645,15 +752,19 @@ fn waived(metric: &str, verdict: &Verdict) -> Spoken {
         ),
         next,
     )
+    .named()
 }
 
 /// How much worse a metric is, as a clause.
 fn got_worse(judged: &MetricVerdict, effect: f64, verdict: &Verdict) -> String {
+    let change = unsigned(judged, effect);
+    let how = match is_of_the_base(judged) {
+        true => format!("got worse: the base's is {change} higher"),
+        false => format!("is {change} {} than the base", worse(judged)),
+    };
     format!(
-        "{} is {} {} than the base ({} {}; margin {})",
+        "{} {how} ({} {}; margin {})",
         name(&judged.name),
-        unsigned(judged, effect),
-        worse(judged),
         interval_name(verdict),
         interval_of(judged),
         margin(judged),
@@ -661,47 +772,106 @@ fn got_worse(judged: &MetricVerdict, effect: f64, verdict: &Verdict) -> String {
 }
 
 fn inconclusive(metric: &str, verdict: &Verdict) -> Spoken {
+    let shown = name(metric);
+    let whether = format!("whether {shown} got worse can't be told");
     let Some((judged, _)) = known(metric, verdict) else {
-        return Spoken::new(
-            format!("whether {} got worse can't be told", name(metric)),
-            "Make more runs with `--runs`",
-        );
+        return Spoken::new(whether, "Make more runs");
     };
-    let needed = judged.pairs_needed.map_or_else(
-        || MORE_SESSIONS.to_owned(),
-        |pairs| {
-            format!(
-                "Make about {} (`--runs {pairs}`), or let each run take longer",
-                format::counted(u64::from(pairs), "pair")
-            )
-        },
+    let next = match judged.pairs_needed {
+        None => Base::of(verdict).measure_in_more_sessions(),
+        // As many should be enough, but for a change that is near the margin.
+        Some(needed) if needed <= judged.n_head => {
+            "Measure more often or for longer, which narrows the interval, or set the margin elsewhere".to_owned()
+        }
+        Some(needed) => format!("{}, or let each run take longer", Base::of(verdict).measure(needed)),
+    };
+    if let Some(note) = &judged.note {
+        let note = text::shown(note, MAX_SHOWN_CHARS);
+        return Spoken::new(format!("{whether}: {note}"), next);
+    }
+    let sure = match (judged.lower, judged.upper) {
+        (Some(lower), _) if lower > 0.0 => Some("worse"),
+        (_, Some(upper)) if upper < 0.0 => Some("better"),
+        _ => None,
+    };
+    let how = format!(
+        "the change lies within {}, and the margin is {}",
+        interval_of(judged),
+        margin(judged)
     );
+    match sure {
+        Some(sure) => {
+            let what =
+                format!("{shown} got {sure}, but whether by its margin can't be told: {how}");
+            Spoken::new(what, next).named()
+        }
+        None => Spoken::new(format!("{whether}: {how}"), next),
+    }
+}
+
+fn underpowered(
+    metric: &str,
+    (mde, margin): (f64, f64),
+    pairs_needed: Option<u32>,
+    verdict: &Verdict,
+) -> Spoken {
+    let judged = verdict.metrics.iter().find(|judged| judged.name == metric);
+    let is_difference = judged.is_some_and(|judged| judged.is_difference);
+    let told = |fraction| share(is_difference, fraction);
+    let noticed = match told(mde) == told(margin) {
+        true => format::value_against(&Unit::Ratio, mde, &[margin])
+            .replace('%', if is_difference { "pp" } else { "%" }),
+        false => told(mde),
+    };
+    let made = judged.map_or(0, |judged| judged.n_head);
+    let next = match pairs_needed {
+        Some(needed) => {
+            // The number is one for many pairs. Where there are as many already, what so few can detect
+            // says how many would do: it shrinks with their square root.
+            let needed = match needed <= made {
+                true => (f64::from(made) * (mde.ln_1p() / margin.ln_1p()).powi(2)).ceil() as u32,
+                false => needed,
+            };
+            let measure = Base::of(verdict).measure(needed);
+            format!("{measure}, let each run take longer, or widen the margin")
+        }
+        None => Base::of(verdict).measure_in_more_sessions(),
+    };
     Spoken::new(
         format!(
-            "whether {} got worse can't be told: the change lies within {}, and the margin is {}",
+            "{} can't hold its margin of {}: only a change of {noticed} or more would be noticed reliably",
             name(metric),
-            interval_of(judged),
-            margin(judged),
+            told(margin),
         ),
-        needed,
+        next,
     )
+    .named()
 }
 
 fn improved(metric: &str, verdict: &Verdict) -> Spoken {
     let what = match known(metric, verdict) {
-        Some((judged, effect)) => format!(
-            "{} got better by {} ({} {})",
-            name(metric),
-            unsigned(judged, effect),
-            interval_name(verdict),
-            interval_of(judged),
-        ),
+        Some((judged, effect)) => {
+            let change = unsigned(judged, effect);
+            let how = match is_of_the_base(judged) {
+                true => format!("got better: the base's is {change} lower"),
+                false => format!("got better by {change}"),
+            };
+            format!(
+                "{} {how} ({} {})",
+                name(metric),
+                interval_name(verdict),
+                interval_of(judged),
+            )
+        }
         None => format!("{} got better", name(metric)),
     };
-    Spoken::new(
-        what,
-        "Save a new baseline with `plimsoll baseline save`, or the gain can be lost again unnoticed",
-    )
+    let next = match Base::of(verdict) {
+        Base::Stored => {
+            "Save a new baseline with `plimsoll baseline save`, or the gain can be lost again unnoticed"
+        }
+        Base::Paired | Base::Elsewhere => "",
+    };
+    Spoken::new(what, next).named()
 }
 
 /// The metric's verdict and its effect, where it has one with bounds.
@@ -729,13 +899,20 @@ fn worse(metric: &MetricVerdict) -> &'static str {
     }
 }
 
+fn share(is_difference: bool, fraction: f64) -> String {
+    match is_difference {
+        true => format::unsigned_points(fraction),
+        false => format::margin(fraction),
+    }
+}
+
 fn margin(metric: &MetricVerdict) -> String {
     metric
         .margin
         .map_or_else(|| "none".to_owned(), |margin| margin_of(metric, margin))
 }
 
-fn conditions(differences: &[FingerprintDifference]) -> Spoken {
+fn conditions(differences: &[FingerprintDifference], verdict: &Verdict) -> Spoken {
     let fields: Vec<String> = differences
         .iter()
         .map(|d| {
@@ -752,7 +929,10 @@ fn conditions(differences: &[FingerprintDifference]) -> Spoken {
             "the two arms were measured under different conditions: {}",
             fields.join(", ")
         ),
-        saving("Measure the base under these conditions"),
+        match Base::of(verdict) {
+            Base::Elsewhere => "Measure both arms under the same conditions".to_owned(),
+            Base::Stored | Base::Paired => saving("Measure the base under these conditions"),
+        },
     )
 }
 
@@ -777,6 +957,7 @@ fn name(hostile: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::harness::compare::{Effect, Estimate, MetricComparison};
     use crate::harness::gate::VERDICT_FORMAT;
 
     fn verdict(outcome: Outcome, reasons: Vec<Reason>) -> Verdict {
@@ -784,6 +965,7 @@ mod tests {
             schema: VERDICT_FORMAT.into(),
             scenario: "s".into(),
             verdict: outcome,
+            advisory: false,
             exit_code: 0,
             reasons,
             warnings: Vec::new(),
@@ -847,6 +1029,258 @@ mod tests {
     }
 
     #[test]
+    fn what_can_fail_nothing_is_not_told_as_failed() {
+        let mut judged = verdict(Outcome::Fail, vec![broken("a.p95")]);
+        assert_eq!(badge(&judged), "FAIL");
+        judged.advisory = true;
+        assert_eq!(badge(&judged), "ADVISORY");
+        assert_eq!(
+            headline(&judged),
+            "a.p95 breaks its limit (for information only)"
+        );
+    }
+
+    /// The verdict on the metric `m`, of five values in each arm, with these bounds around its effect.
+    fn compared(scenario: &str, design: Design, [lower, effect, upper]: [f64; 3]) -> Verdict {
+        let mut compared = verdict(Outcome::Pass, Vec::new());
+        compared.scenario = scenario.into();
+        compared.comparison = Some(Comparison {
+            design,
+            alpha: 0.05,
+            base_label: "the base".into(),
+            head_label: "the head".into(),
+            base_runs: Vec::new(),
+            head_runs: Vec::new(),
+            fingerprint_differences: Vec::new(),
+            metrics: Vec::new(),
+            only_in_base: Vec::new(),
+            only_in_head: Vec::new(),
+        });
+        compared.metrics.push(MetricVerdict {
+            name: "m".into(),
+            verdict: MetricOutcome::Inconclusive,
+            gating: true,
+            advisory: false,
+            unit: Unit::Nanoseconds,
+            better: Direction::Lower,
+            is_difference: false,
+            base: Some(1.0),
+            head: Some(1.0),
+            margin: Some(0.05),
+            effect: Some(effect),
+            lower: Some(lower),
+            upper: Some(upper),
+            p: None,
+            mde: None,
+            pairs_needed: Some(12),
+            n_base: 5,
+            n_head: 5,
+            note: None,
+            waiver: None,
+        });
+        compared
+    }
+
+    #[test]
+    fn a_remedy_helps_what_was_compared() {
+        let metric = || "m".to_owned();
+        let check = |scenario, design, expected: [&str; 4]| {
+            let compared = compared(scenario, design, [-0.01, 0.03, 0.07]);
+            let low = Warning::Underpowered {
+                metric: metric(),
+                mde: 0.08,
+                margin: 0.05,
+                pairs_needed: Some(12),
+            };
+            let said = [
+                reason(&Reason::Inconclusive { metric: metric() }, &compared).next,
+                warning(&low, &compared).next,
+                reason(&Reason::Regressed { metric: metric() }, &compared).next,
+                reason(&Reason::Improved { metric: metric() }, &compared).next,
+            ];
+            for (said, expected) in said.iter().zip(expected) {
+                assert!(said.contains(expected), "{said}: no {expected}");
+            }
+            let is_stored = (scenario, design) == ("s", Design::Stored);
+            let names_baseline = said.iter().any(|said| said.contains("baseline save"));
+            assert_eq!(names_baseline, is_stored, "{said:?}");
+        };
+        check(
+            "s",
+            Design::Stored,
+            [
+                "12 runs (`--runs 12`)",
+                "12 runs (`--runs 12`)",
+                "save",
+                "save",
+            ],
+        );
+        check(
+            "s",
+            Design::Paired,
+            ["--pairs 12", "--pairs 12", "waive it", ""],
+        );
+        check(
+            "",
+            Design::Stored,
+            ["12 runs in each arm", "12 runs in each arm", "Find", ""],
+        );
+    }
+
+    #[test]
+    fn no_fewer_pairs_are_asked_for_than_there_were() {
+        let mut near = compared("s", Design::Paired, [0.02, 0.045, 0.07]);
+        near.metrics[0].pairs_needed = Some(4);
+        let inconclusive = Reason::Inconclusive { metric: "m".into() };
+        let said = reason(&inconclusive, &near);
+        assert!(said.next.contains("narrows the interval"), "{}", said.next);
+        let low = Warning::Underpowered {
+            metric: "m".into(),
+            mde: 0.0507,
+            margin: 0.05,
+            pairs_needed: Some(4),
+        };
+        let said = warning(&low, &near);
+        assert!(said.next.contains("--pairs 6"), "{}", said.next);
+    }
+
+    #[test]
+    fn what_is_inconclusive_says_what_is_sure() {
+        let check = |bounds, expected: &str| {
+            let verdict = compared("s", Design::Paired, bounds);
+            let said = reason(&Reason::Inconclusive { metric: "m".into() }, &verdict).what;
+            assert!(said.starts_with(expected), "{said}");
+        };
+        check(
+            [-0.01, 0.03, 0.07],
+            "whether m got worse can't be told: the change",
+        );
+        check([0.01, 0.03, 0.07], "m got worse, but whether by its margin");
+        check(
+            [-0.07, -0.03, -0.01],
+            "m got better, but whether by its margin",
+        );
+        let mut noted = compared("s", Design::Paired, [0.01, 0.08, 0.15]);
+        noted.metrics[0].note = Some("one of seven is so by chance".into());
+        let said = reason(&Reason::Inconclusive { metric: "m".into() }, &noted).what;
+        assert_eq!(
+            said,
+            "whether m got worse can't be told: one of seven is so by chance"
+        );
+    }
+
+    #[test]
+    fn what_can_be_detected_is_told_apart_from_the_margin() {
+        let check = |is_difference, mde, expected: &str| {
+            let mut verdict = compared("s", Design::Stored, [0.0; 3]);
+            verdict.metrics[0].is_difference = is_difference;
+            let low = Warning::Underpowered {
+                metric: "m".into(),
+                mde,
+                margin: 0.05,
+                pairs_needed: None,
+            };
+            let said = warning(&low, &verdict).what.replace('\u{202f}', " ");
+            assert!(said.contains(expected), "{said}");
+        };
+        check(
+            false,
+            0.072,
+            "margin of 5 %: only a change of 7.2 % or more",
+        );
+        check(
+            false,
+            0.0503,
+            "margin of 5 %: only a change of 5.03 % or more",
+        );
+        check(
+            true,
+            0.072,
+            "margin of 5 pp: only a change of 7.2 pp or more",
+        );
+        check(
+            true,
+            0.050_03,
+            "margin of 5 pp: only a change of 5.003 pp or more",
+        );
+    }
+
+    #[test]
+    fn nothing_is_claimed_of_unknown_machines() {
+        let check = |design, is_known, tau, expected: &str| {
+            let mut verdict = compared("", design, [0.0; 3]);
+            let mut comparison = verdict.comparison.take().expect("a comparison");
+            comparison.metrics.push(MetricComparison {
+                name: "m".into(),
+                unit: Unit::Nanoseconds,
+                better: Direction::Lower,
+                base: Vec::new(),
+                head: Vec::new(),
+                is_difference: false,
+                estimate: Estimate::Known(Effect {
+                    theta: 0.0,
+                    lower: 0.0,
+                    upper: 0.0,
+                    p: 1.0,
+                    p_improved: 1.0,
+                    se: 0.0,
+                    sd: 0.0,
+                    se_sessions: 0.0,
+                    df: None,
+                    mde: 0.0,
+                    tau,
+                    method: String::new(),
+                }),
+            });
+            assert_eq!(super::design(&comparison, is_known), expected);
+        };
+        use Design::{Paired, Stored};
+        let stored = "The base was measured earlier on the same kind of machine";
+        let spread = ", and differences between sessions are allowed for.";
+        check(Stored, true, Some(0.01), &format!("{stored}{spread}"));
+        check(Stored, true, None, &format!("{stored}."));
+        check(
+            Stored,
+            false,
+            None,
+            "Base and head were not measured in pairs.",
+        );
+        let within = "and differences are taken within each pair.";
+        let alternately = "Base and head ran alternately on one machine";
+        check(Paired, true, None, &format!("{alternately}, {within}"));
+        let pairs = "Base and head were measured in pairs";
+        check(Paired, false, None, &format!("{pairs}, {within}"));
+    }
+
+    /// Half the rate is a hundred percent worse, which is no percentage of what the base had.
+    #[test]
+    fn an_effect_says_of_which_arm_it_is_a_part() {
+        let check = |better, effect: f64, given: Reason, expected: &str| {
+            let mut verdict = compared("s", Design::Paired, [effect - 0.01, effect, effect + 0.01]);
+            verdict.metrics[0].better = better;
+            let said = reason(&given, &verdict).what.replace('\u{202f}', " ");
+            assert!(said.starts_with(expected), "{said}");
+        };
+        let regressed = || Reason::Regressed { metric: "m".into() };
+        let improved = || Reason::Improved { metric: "m".into() };
+        let (lower, higher) = (Direction::Lower, Direction::Higher);
+        check(lower, 1.0, regressed(), "m is 100 % slower than the base (");
+        check(
+            higher,
+            1.0,
+            regressed(),
+            "m got worse: the base's is 100 % higher (",
+        );
+        check(lower, -0.5, improved(), "m got better by 50.0 % (");
+        check(
+            higher,
+            -0.5,
+            improved(),
+            "m got better: the base's is 50.0 % lower (",
+        );
+    }
+
+    #[test]
     fn a_failed_bench_says_what_to_do_and_what_it_said() {
         let spoken = invalid(&InvalidReason::BenchFailed {
             message: "bench `cache` failed\n<b>panicked</b>".into(),
@@ -878,12 +1312,63 @@ mod tests {
     }
 
     #[test]
+    fn an_allowance_is_not_rounded_away() {
+        let spoken = invalid(&InvalidReason::Dropped {
+            load: "reads".into(),
+            dropped: 15,
+            offered: 18_000,
+            allowed: 0.0004,
+        });
+        let what = spoken.what.replace('\u{202f}', " ");
+        assert!(what.ends_with("(0.0833 %; 0.04 % allowed)"), "{what}");
+    }
+
+    #[test]
+    fn a_metric_is_called_what_it_is_called() {
+        let mut judged = compared("", Design::Paired, [0.05, 0.06, 0.07]);
+        let metric = || "m".to_owned();
+        judged.verdict = Outcome::Fail;
+        judged.reasons = vec![Reason::Regressed { metric: metric() }];
+        assert!(
+            headline(&judged).starts_with("m is 6.0"),
+            "{}",
+            headline(&judged)
+        );
+        let check = |given: Reason, expected: &str| {
+            let said = reason(&given, &judged).sentence();
+            assert!(said.starts_with(expected), "{said}");
+        };
+        check(broken("m"), "m breaks");
+        check(Reason::Improved { metric: metric() }, "m got better");
+        check(
+            Reason::Inconclusive { metric: metric() },
+            "m got worse, but",
+        );
+        check(
+            Reason::NothingInOrder { metric: metric() },
+            "m has no value",
+        );
+        let arm = Arm::Base;
+        check(
+            Reason::OneArmOnly {
+                metric: metric(),
+                arm,
+            },
+            "Only the base has m",
+        );
+    }
+
+    #[test]
     fn a_sentence_begins_with_a_capital_and_a_path_does_not() {
         assert_eq!(capitalised("only the head has it"), "Only the head has it");
         assert_eq!(
             capitalised("load.reads.p95 is slow"),
             "load.reads.p95 is slow"
         );
+        for imported in ["latency_ms is slow", "p95 is slow", "http/reads is slow"] {
+            assert_eq!(capitalised(imported), imported);
+        }
+        assert_eq!(capitalised("don't, it is slow"), "Don't, it is slow");
         assert_eq!(capitalised(""), "");
     }
 }

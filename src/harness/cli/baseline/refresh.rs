@@ -317,6 +317,7 @@ fn to_json(
         "broken": renewal.broken,
         "accepted": new.accepted,
         "improved": names(MetricOutcome::Improved),
+        "warnings": verdict.warnings,
         "anchors": verdict.anchors,
         "command": command,
     })

@@ -37,15 +37,17 @@ impl Benches {
         let mut all = collect(input);
         let table = (!all.is_empty()).then(|| table(&all));
         all.sort_by(|a, b| change(b).total_cmp(&change(a)));
+        let has_base = all.iter().any(|compared| compared.base.is_some());
         let left_out = all.len().saturating_sub(MAX_PLOTS);
         Self {
             table,
             figures: all.iter().take(MAX_PLOTS).filter_map(figure).collect(),
             note: match left_out {
                 0 => String::new(),
-                n => format!(
+                n if has_base => format!(
                     "Plots of the {MAX_PLOTS} that changed most; {n} more are in the table."
                 ),
+                n => format!("Plots of the first {MAX_PLOTS}; {n} more are in the table."),
             },
         }
     }
@@ -139,13 +141,11 @@ fn table(all: &[Compared]) -> Table {
 }
 
 fn row(compared: &Compared, both: bool) -> Vec<Cell> {
-    let ns =
-        |v: Option<f64>| num(v.map_or_else(|| "–".to_owned(), |v| value(&Unit::Nanoseconds, v)));
+    let ns = |v| num(format::or_dash(v, |v| value(&Unit::Nanoseconds, v)));
     let head = sorted(&compared.head.points_ns);
-    let spread = match (head.first(), head.last()) {
-        (Some(low), Some(high)) => format::range(&Unit::Nanoseconds, *low, *high),
-        _ => "–".to_owned(),
-    };
+    let spread = format::or_dash(head.first().zip(head.last()), |(low, high)| {
+        format::range(&Unit::Nanoseconds, *low, *high)
+    });
     let base = compared.base.as_ref();
     let mut cells = vec![name(&compared.id)];
     if both {
@@ -153,8 +153,7 @@ fn row(compared: &Compared, both: bool) -> Vec<Cell> {
     }
     cells.push(ns(median(&compared.head.points_ns)));
     if both {
-        let change =
-            ratio(compared).map_or_else(|| "–".to_owned(), |ratio| format::effect(ratio - 1.0));
+        let change = format::or_dash(ratio(compared), |ratio| format::effect(ratio - 1.0));
         cells.push(num(change));
     }
     cells.push(num(spread));
@@ -168,9 +167,7 @@ fn row(compared: &Compared, both: bool) -> Vec<Cell> {
 
 fn figure(compared: &Compared) -> Option<Figure> {
     let svg = bench(&compared.head, compared.base.as_ref())?;
-    let shown = |points: &[f64]| {
-        median(points).map_or_else(|| "–".to_owned(), |v| value(&Unit::Nanoseconds, v))
-    };
+    let shown = |points: &[f64]| format::or_dash(median(points), |v| value(&Unit::Nanoseconds, v));
     let head = format!("median {}", shown(&compared.head.points_ns));
     let mut keys = vec![key(Role::Head, "head")];
     let alt = match &compared.base {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::harness::model::{Metric, Reading, Run};
+use crate::harness::model::{Direction, Metric, Reading, Run, median};
 use crate::harness::report::format::{self, value};
 use crate::harness::report::input::ReportInput;
 use crate::harness::report::text;
@@ -18,8 +18,8 @@ const MAX_METRICS: usize = 1000;
 /// The section on validity.
 #[derive(Debug, Serialize)]
 pub(super) struct Validity {
-    /// Whether every run may be judged.
-    valid: bool,
+    /// `good` where every run may be judged, `bad` where one may not, empty where that is not known.
+    tone: &'static str,
     /// That in a sentence.
     sentence: String,
     runs: Table,
@@ -47,10 +47,23 @@ pub(super) fn validity(input: &ReportInput<'_>) -> Validity {
         .comparison
         .as_ref()
         .is_some_and(|comparison| !comparison.fingerprint_differences.is_empty());
+    let has_loads = all().any(|run| !run.measurement.loads.is_empty());
+    let has_benches = all().any(|run| !run.measurement.benches.is_empty());
+    let kept_up = match has_loads {
+        true => {
+            "the generator kept up, nothing beyond the allowance was dropped, and no process ended by itself"
+        }
+        false => "no bench failed, and no process ended by itself",
+    };
+    let is_ours = has_loads || has_benches;
     let sentence = match (total, invalid) {
         (0, _) => "No runs were handed in; the numbers come from elsewhere.".to_owned(),
-        (1, 0) => "The run is valid: the generator kept up, nothing beyond the allowance was dropped, and no process ended by itself.".to_owned(),
-        (n, 0) => format!("All {n} runs are valid: the generator kept up, nothing beyond the allowance was dropped, and no process ended by itself."),
+        (_, 0) if !is_ours => {
+            "These numbers come from elsewhere; whether anything disturbed them is not known here."
+                .to_owned()
+        }
+        (1, 0) => format!("The run is valid: {kept_up}."),
+        (n, 0) => format!("All {n} runs are valid: {kept_up}."),
         (1, _) => "The run must not be judged, and so nothing is.".to_owned(),
         (n, bad) => format!("{bad} of {n} runs must not be judged, and so nothing is."),
     };
@@ -61,7 +74,11 @@ pub(super) fn validity(input: &ReportInput<'_>) -> Validity {
         false => sentence,
     };
     Validity {
-        valid: invalid == 0 && !differ,
+        tone: match (invalid == 0 && !differ, is_ours) {
+            (false, _) => "bad",
+            (true, true) => "good",
+            (true, false) => "",
+        },
         sentence,
         runs: table,
     }
@@ -71,7 +88,7 @@ fn run_row(label: &str, run: &Run) -> Vec<Cell> {
     let mut why: Vec<String> = run
         .invalid
         .iter()
-        .map(|reason| words::capitalised(&words::invalid(reason).what))
+        .map(|reason| words::invalid(reason).sentence())
         .collect();
     if run.partial {
         why.push("Stopped before its time".to_owned());
@@ -85,14 +102,11 @@ fn run_row(label: &str, run: &Run) -> Vec<Cell> {
     row_name.title = format!("run {}", run.id);
     vec![
         row_name,
-        num(run
-            .pair
-            .map_or_else(|| "–".to_owned(), |pair| pair.to_string())),
+        num(format::or_dash(run.pair, |pair| pair.to_string())),
         prose(run.revision.as_deref().unwrap_or("–")),
-        num(run.start().map_or_else(
-            || "–".to_owned(),
-            |start| start.strftime("%Y-%m-%d %H:%M:%S").to_string(),
-        )),
+        num(format::or_dash(run.start(), |start| {
+            start.strftime("%Y-%m-%d %H:%M:%S").to_string()
+        })),
         num(match run.duration_ns {
             0 => "–".to_owned(),
             ns => format::duration_ns(ns),
@@ -128,7 +142,7 @@ pub(super) fn environment(input: &ReportInput<'_>) -> Table {
         let label = text::one_line(&field.replace('_', " "));
         let mut row = vec![name(&label)];
         if both {
-            // A baseline file keeps no fingerprint of a run; where it doesn't differ it is the same.
+            // Where the base is a baseline file, only what differs is handed in; the rest is the same.
             let of_base = base
                 .iter()
                 .find(|(other, _)| other == field)
@@ -161,7 +175,7 @@ pub(super) fn environment(input: &ReportInput<'_>) -> Table {
 
 fn fields(runs: &[Run]) -> Vec<(String, String)> {
     let mut fields: Vec<(String, Vec<String>)> = Vec::new();
-    for run in runs {
+    for run in runs.iter().filter(|run| !run.fingerprint.is_unknown()) {
         for (field, value) in run.fingerprint.fields() {
             match fields.iter_mut().find(|(known, _)| known == field) {
                 Some((_, values)) if !values.contains(&value) => values.push(value),
@@ -203,7 +217,7 @@ fn metric_row(path: &str, metrics: &[&Metric]) -> Vec<Cell> {
         return Vec::new();
     };
     let shown = |v: f64| value(&first.unit, v);
-    let mut values: Vec<f64> = metrics
+    let values: Vec<f64> = metrics
         .iter()
         .flat_map(|metric| metric.values())
         .copied()
@@ -219,23 +233,22 @@ fn metric_row(path: &str, metrics: &[&Metric]) -> Vec<Cell> {
     {
         list = text::shown(&format!("not measurable: {reason}; {remedy}"), 300);
     }
-    values.sort_by(f64::total_cmp);
-    let n = values.len();
-    let median = (n > 0).then(|| (values[(n - 1) / 2] + values[n / 2]) / 2.0);
+    // Imported files choose these numbers.
+    let observations = metrics
+        .iter()
+        .fold(0_u64, |sum, metric| sum.saturating_add(metric.observations));
     vec![
         name(path),
-        num(median.map_or_else(|| "–".to_owned(), shown)),
+        num(format::or_dash(median(&values), shown)),
         Cell {
             text: list,
             title: String::new(),
             class: "text",
         },
         prose(match first.better {
-            crate::harness::model::Direction::Lower => "lower",
-            crate::harness::model::Direction::Higher => "higher",
+            Direction::Lower => "lower",
+            Direction::Higher => "higher",
         }),
-        num(format::count(
-            metrics.iter().map(|metric| metric.observations).sum(),
-        )),
+        num(format::count(observations)),
     ]
 }

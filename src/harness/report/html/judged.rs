@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::harness::compare::{Comparison, Estimate};
 use crate::harness::gate::{AnchorVerdict, LimitVerdict, MetricOutcome, MetricVerdict, Verdict};
 use crate::harness::report::format::{self, value};
+use crate::harness::report::input::ReportInput;
 use crate::harness::report::plots::{ForestRow, Role, forest};
 use crate::harness::report::text;
 use crate::harness::report::words;
@@ -34,16 +35,18 @@ pub(super) struct Judged {
 }
 
 impl Judged {
-    pub(super) fn new(verdict: &Verdict) -> Self {
+    pub(super) fn new(input: &ReportInput<'_>) -> Self {
+        let verdict = input.verdict;
         let (first, rest) = split(&verdict.metrics);
         Self {
-            design: design(verdict),
+            design: design(input),
             forest: forest_figure(verdict),
             margins: (!first.is_empty()).then(|| {
                 margins(
                     "Metrics with a margin, and what else moved",
                     &first,
                     verdict,
+                    words::verdict_of,
                 )
             }),
             others: (!rest.is_empty()).then(|| {
@@ -51,7 +54,7 @@ impl Judged {
                     "{} without a margin",
                     format::counted(rest.len() as u64, "other metric")
                 );
-                margins(&caption, &rest, verdict)
+                margins(&caption, &rest, verdict, words::verdict_of)
             }),
             one_arm_only: verdict
                 .comparison
@@ -78,8 +81,9 @@ impl Judged {
 
 /// What deserves to be seen at once, and the rest.
 fn split(metrics: &[MetricVerdict]) -> (Vec<&MetricVerdict>, Vec<&MetricVerdict>) {
-    let (mut first, mut rest): (Vec<&MetricVerdict>, Vec<&MetricVerdict>) =
-        metrics.iter().partition(|metric| worth_a_row(metric));
+    let (mut first, mut rest): (Vec<&MetricVerdict>, Vec<&MetricVerdict>) = metrics
+        .iter()
+        .partition(|metric| words::is_worth_showing(metric));
     if first.is_empty() && rest.len() <= MAX_OPEN_ROWS {
         std::mem::swap(&mut first, &mut rest);
     }
@@ -88,31 +92,33 @@ fn split(metrics: &[MetricVerdict]) -> (Vec<&MetricVerdict>, Vec<&MetricVerdict>
     (first, rest)
 }
 
-fn worth_a_row(metric: &MetricVerdict) -> bool {
-    metric.gating
-        || metric.advisory
-        || matches!(
-            metric.verdict,
-            MetricOutcome::Regressed | MetricOutcome::Improved
-        )
-}
-
-fn design(verdict: &Verdict) -> String {
-    verdict.comparison.as_ref().map_or_else(String::new, |comparison| {
-        format!(
-            "{} Effects are signed so that + is worse, whatever the metric. Each end of an interval is a one-sided {} bound; together they are the {}.",
-            words::design(comparison.design),
-            format::margin(1.0 - comparison.alpha),
-            words::interval_name(verdict),
-        )
-    })
+fn design(input: &ReportInput<'_>) -> String {
+    let verdict = input.verdict;
+    let Some(comparison) = &verdict.comparison else {
+        return String::new();
+    };
+    let head = input.head.first();
+    let is_known = head.is_some_and(|run| !run.fingerprint.is_unknown());
+    let mut metrics = verdict.metrics.iter();
+    let of_the_base = match metrics.any(words::is_of_the_base) {
+        true => {
+            " Where higher is better, they say how much more the base has: half the rate is +100\u{202f}%."
+        }
+        false => "",
+    };
+    format!(
+        "{} Effects are signed so that + is worse, whatever the metric.{of_the_base} Each end of an interval is a one-sided {} bound; together they are the {}.",
+        words::design(comparison, is_known),
+        format::margin(1.0 - comparison.alpha),
+        words::interval_name(verdict),
+    )
 }
 
 fn forest_figure(verdict: &Verdict) -> Option<Figure> {
     let mut rows: Vec<(&MetricVerdict, ForestRow)> = verdict
         .metrics
         .iter()
-        .filter(|metric| worth_a_row(metric) && !metric.is_difference)
+        .filter(|metric| words::is_worth_showing(metric) && !metric.is_difference)
         .filter_map(|metric| {
             let row = ForestRow {
                 name: metric.name.clone(),
@@ -164,29 +170,30 @@ fn forest_figure(verdict: &Verdict) -> Option<Figure> {
     })
 }
 
-fn margins(caption: &str, metrics: &[&MetricVerdict], verdict: &Verdict) -> Table {
+fn margins(
+    caption: &str,
+    metrics: &[&MetricVerdict],
+    verdict: &Verdict,
+    word: fn(&MetricVerdict) -> String,
+) -> Table {
     let interval = words::interval_name(verdict);
     let mut table = Table::new(
         caption,
         &[
-            "Metric", "Base", "Head", "Effect", &interval, "Margin", "MDE", "Runs", "Verdict",
+            "Metric", "Base", "Head", "Effect", &interval, "Margin", "MDE", "Values", "Verdict",
         ],
     );
     table.rows = metrics
         .iter()
-        .map(|metric| margin_row(metric, verdict.comparison.as_ref()))
+        .map(|metric| margin_row(metric, verdict.comparison.as_ref(), word(metric)))
         .collect();
-    table.note = "MDE: the smallest true change that this comparison would notice four times out of five. Base and head are medians of the runs. In brackets: what can’t fail the gate.".to_owned();
+    table.note = "MDE: the smallest true change that this comparison would notice four times out of five. Base and head are medians of the values: one a run, of a bench one an invocation. In brackets: what can’t fail the gate.".to_owned();
     table
 }
 
-fn margin_row(metric: &MetricVerdict, comparison: Option<&Comparison>) -> Vec<Cell> {
-    let shown = |v: Option<f64>| num(v.map_or_else(dash, |v| value(&metric.unit, v)));
-    let word = match (metric.advisory, metric.gating) {
-        (true, _) => format!("({}, advisory)", words::metric_outcome(metric.verdict)),
-        (false, true) => words::metric_outcome(metric.verdict).to_owned(),
-        (false, false) => format!("({})", words::metric_outcome(metric.verdict)),
-    };
+fn margin_row(metric: &MetricVerdict, comparison: Option<&Comparison>, word: String) -> Vec<Cell> {
+    let shown = |v: Option<f64>| num(format::or_dash(v, |v| value(&metric.unit, v)));
+    let share = |v: Option<f64>| num(format::or_dash(v, |v| words::margin_of(metric, v)));
     let mut last = judged(word, outcome_class(metric));
     let waiver = metric
         .waiver
@@ -201,16 +208,12 @@ fn margin_row(metric: &MetricVerdict, comparison: Option<&Comparison>) -> Vec<Ce
         name(&metric.name),
         shown(metric.base),
         shown(metric.head),
-        num(metric
-            .effect
-            .map_or_else(dash, |effect| words::effect_of(metric, effect))),
+        num(format::or_dash(metric.effect, |effect| {
+            words::effect_of(metric, effect)
+        })),
         num(words::interval_of(metric)),
-        num(metric
-            .margin
-            .map_or_else(dash, |margin| words::margin_of(metric, margin))),
-        num(metric
-            .mde
-            .map_or_else(dash, |mde| words::margin_of(metric, mde))),
+        share(metric.margin),
+        share(metric.mde),
         num(format!("{} / {}", metric.n_base, metric.n_head)),
         last,
     ]
@@ -225,14 +228,10 @@ fn anchors(verdict: &Verdict) -> Vec<Table> {
             &format!("Against anchor {}", text::shown(&anchor.name, 40)),
             &metrics,
             verdict,
+            |metric| words::metric_outcome(metric.verdict).to_owned(),
         );
         table.heads[1] = "Anchor".to_owned();
         table.note = String::new();
-        for (row, metric) in table.rows.iter_mut().zip(&metrics) {
-            row.pop();
-            let word = words::metric_outcome(metric.verdict);
-            row.push(judged(word, outcome_class(metric)));
-        }
         table
     };
     verdict.anchors.iter().map(of_anchor).collect()
@@ -274,33 +273,26 @@ fn limits(all: &[LimitVerdict]) -> Table {
     let mut table = Table::new(
         "Absolute limits, held against the median of the runs, or the share of all requests that failed",
         &[
-            "Metric",
-            "Measured",
-            "Must be",
-            "Spread of the runs",
-            "Runs",
-            "Verdict",
+            "Metric", "Measured", "Must be", "Spread", "Values", "Verdict",
         ],
     );
     table.rows = all
         .iter()
         .map(|limit| {
-            let (word, class) = match limit.holds {
-                Some(true) => ("holds", "good"),
-                Some(false) => ("broken", "bad"),
-                None => ("not judged", "unsure"),
+            let class = match limit.holds {
+                Some(true) => "good",
+                Some(false) => "bad",
+                None => "unsure",
             };
-            let spread = match (limit.low, limit.high) {
-                (Some(low), Some(high)) if limit.n > 1 => format::range(&limit.unit, low, high),
-                _ => dash(),
-            };
+            let ends = limit.low.zip(limit.high).filter(|_| limit.n > 1);
+            let spread = format::or_dash(ends, |(low, high)| format::range(&limit.unit, low, high));
             vec![
                 name(&limit.metric),
                 num(words::against_limit(limit)),
                 prose(&words::demand(limit)),
                 num(spread),
                 num(limit.n.to_string()),
-                judged(word, class),
+                judged(words::limit_outcome(limit), class),
             ]
         })
         .collect();
@@ -324,8 +316,4 @@ fn outcome_class(metric: &MetricVerdict) -> &'static str {
         MetricOutcome::Regressed | MetricOutcome::Waived | MetricOutcome::Inconclusive => "unsure",
         MetricOutcome::Unchanged | MetricOutcome::NotMeasurable => "plain",
     }
-}
-
-fn dash() -> String {
-    "–".to_owned()
 }

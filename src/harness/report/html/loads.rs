@@ -81,10 +81,13 @@ fn about(load: &LoadSummary, input: &ReportInput<'_>) -> String {
                 .iter()
                 .map(|stage| stage.from.max(stage.to))
                 .fold(0.0, f64::max);
-            format!(
-                "{} that wait for their answers",
-                format::counted(users as u64, "user")
-            )
+            match users as u64 {
+                1 => "1 user that waits for its answers".to_owned(),
+                users => format!(
+                    "{} that wait for their answers",
+                    format::counted(users, "user")
+                ),
+            }
         }
         None => match load.model {
             ArrivalModel::Open => "Arrivals at a rate, whatever the answers do".to_owned(),
@@ -207,7 +210,7 @@ fn in_flight_figure(timeline: &Timeline<'_>, measured: &LoadMeasurement) -> Opti
         .iter()
         .map(|window| {
             (
-                (window.start_ns + window.length_ns) as f64 / 1e9,
+                window.start_ns.saturating_add(window.length_ns) as f64 / 1e9,
                 window.in_flight as f64,
             )
         })
@@ -244,13 +247,13 @@ fn spectrum_figure(
     let base = base
         .iter()
         .find(|base| base.name == load.name)
-        .map(|base| (&base.response, &base.service))
+        .map(|base| (&base.response, Some(&base.service)))
         .or_else(|| {
             let stored = input
                 .base_latency
                 .iter()
                 .find(|stored| stored.load == load.name)?;
-            Some((&stored.response, &stored.service))
+            Some((&stored.response, None))
         })
         .filter(|(response, _)| !response.is_empty());
     let line = |histogram, role| SpectrumLine { histogram, role };
@@ -258,11 +261,10 @@ fn spectrum_figure(
     let mut keys = Vec::new();
     let arm = if base.is_some() { "head " } else { "" };
     if let Some((response, service)) = base {
-        lines.extend([line(service, Role::BaseService), line(response, Role::Base)]);
-        keys.extend([
-            key(Role::Base, "base response"),
-            key(Role::BaseService, "base service"),
-        ]);
+        lines.extend(service.map(|service| line(service, Role::BaseService)));
+        lines.push(line(response, Role::Base));
+        keys.push(key(Role::Base, "base response"));
+        keys.extend(service.map(|_| key(Role::BaseService, "base service")));
     }
     lines.extend([
         line(&load.service, Role::HeadService),
@@ -301,8 +303,9 @@ fn requests(load: &LoadSummary) -> Table {
     );
     let mut requests: Vec<&RequestSummary> = load.requests.iter().collect();
     if requests.len() > MAX_REQUESTS {
-        requests
-            .sort_by_key(|request| std::cmp::Reverse(request.response.count() + request.failed));
+        requests.sort_by_key(|request| {
+            std::cmp::Reverse(request.response.count().saturating_add(request.failed))
+        });
         table.note = format!(
             "The {MAX_REQUESTS} busiest of {} names; the JSON report has all of them.",
             format::count(requests.len() as u64)
@@ -343,7 +346,7 @@ fn errors(load: &LoadSummary) -> Option<Table> {
         .requests
         .iter()
         .flat_map(|request| {
-            let total = request.failed + request.response.count();
+            let total = request.failed.saturating_add(request.response.count());
             request.errors.iter().map(move |(kind, tally)| {
                 let row = vec![
                     prose(words::error_kind(*kind)),

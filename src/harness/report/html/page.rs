@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::harness::gate::Outcome;
+use crate::harness::gate::{Outcome, Verdict};
 use crate::harness::model::{Run, Unit};
 use crate::harness::report::format::{self, value};
 use crate::harness::report::input::ReportInput;
@@ -23,7 +23,7 @@ pub(super) struct Page {
     /// For the title of the window.
     scenario: String,
     description: String,
-    /// `pass`, `fail`, …
+    /// `pass`, `fail`, `advisory`, …
     outcome: &'static str,
     badge: &'static str,
     headline: String,
@@ -93,6 +93,14 @@ struct Piece {
     code: bool,
 }
 
+/// Why a run's curves are shown.
+#[derive(Debug, Clone, Copy)]
+enum Typical {
+    MedianP95,
+    /// No run has a 95th percentile.
+    Last,
+}
+
 /// Loads with a tile each; more are in their section.
 const MAX_TILED_LOADS: usize = 3;
 
@@ -100,14 +108,15 @@ impl Page {
     pub(super) fn new(input: &ReportInput<'_>) -> Self {
         let verdict = input.verdict;
         let head = input.shown_head();
-        let shown = typical(&head);
+        let typical = typical(&head);
+        let shown = typical.map(|(run, _)| run);
         let summaries = summarise(&head);
         let base = summarise(&input.shown_base());
         let mut page = Self {
-            scenario: text::shown(&verdict.scenario, 120),
+            scenario: words::title(verdict),
             description: text::shown(input.description(), 600),
-            outcome: class(verdict.verdict),
-            badge: words::badge(verdict.verdict),
+            outcome: class(verdict),
+            badge: words::badge(verdict),
             headline: format!("{}.", words::headline(verdict)),
             facts: facts(input),
             tiles: tiles(&summaries),
@@ -122,19 +131,19 @@ impl Page {
                 .map(|warning| said(words::warning(warning, verdict), Weight::Counts))
                 .collect(),
             validity: conditions::validity(input),
-            judged: Judged::new(verdict),
+            judged: Judged::new(input),
             loads: summaries
                 .iter()
                 .enumerate()
                 .map(|(at, load)| LoadSection::new(at, load, shown, &base, input))
                 .collect(),
-            curves_of: curves_of(shown, &head),
+            curves_of: curves_of(typical, input),
             processes: shown.map(subject::processes).unwrap_or_default(),
             probes: shown
                 .map(|run| subject::probes(run, input.plan))
                 .unwrap_or_default(),
             generator: shown.map(subject::generator).unwrap_or_default(),
-            generator_table: subject::generator_table(&summaries, shown),
+            generator_table: subject::generator_table(&summaries, &head),
             benches: Benches::new(input),
             environment: conditions::environment(input),
             commands: input
@@ -181,30 +190,36 @@ impl Page {
     }
 }
 
-/// The run whose curves are shown: the one whose first load has the median 95th percentile, since
-/// curves put together from several runs would show what never happened; without loads the last.
-fn typical<'a>(runs: &[&'a Run]) -> Option<&'a Run> {
+/// The run whose curves are shown, since curves put together from several runs would show what never
+/// happened: the one whose first load has the median 95th percentile, and else the last; and which it is.
+fn typical<'a>(runs: &[&'a Run]) -> Option<(&'a Run, Typical)> {
     let mut by_p95: Vec<(u64, &Run)> = runs
         .iter()
         .filter_map(|run| Some((load::first_p95_ns(run)?, *run)))
         .collect();
     by_p95.sort_by_key(|(p95, _)| *p95);
     let middle = by_p95.len().saturating_sub(1) / 2;
-    by_p95
-        .get(middle)
-        .map(|(_, run)| *run)
-        .or_else(|| runs.last().copied())
+    match by_p95.get(middle) {
+        Some((_, run)) => Some((*run, Typical::MedianP95)),
+        None => Some((*runs.last()?, Typical::Last)),
+    }
 }
 
-fn curves_of(shown: Option<&Run>, head: &[&Run]) -> String {
-    let Some(shown) = shown else {
+/// Runs are counted as everywhere else: the invalid ones too.
+fn curves_of(shown: Option<(&Run, Typical)>, input: &ReportInput<'_>) -> String {
+    let Some((shown, typical)) = shown else {
         return String::new();
     };
-    match head.iter().position(|run| run.id == shown.id) {
-        Some(at) if head.len() > 1 => format!(
-            "Curves over time are those of head run {} of {}, the one with the median p95. Tables and distributions hold all valid runs.",
+    let valid = if shown.is_valid() { "valid " } else { "" };
+    let which = match typical {
+        Typical::MedianP95 => "the one with the median p95".to_owned(),
+        Typical::Last => format!("the last {valid}one"),
+    };
+    match input.head.iter().position(|run| run.id == shown.id) {
+        Some(at) if input.head.len() > 1 => format!(
+            "Curves over time are those of head run {} of {}, {which}. Tables and distributions hold all {valid}runs.",
             at + 1,
-            head.len()
+            input.head.len()
         ),
         _ => String::new(),
     }
@@ -255,7 +270,7 @@ fn tiles(loads: &[LoadSummary]) -> Vec<Tile> {
     let mut tiles = Vec::new();
     for load in loads.iter().take(MAX_TILED_LOADS) {
         let name = text::shown(&load.name, 24);
-        let (ok, failed) = load.requests_ok_failed();
+        let (failed, requests) = load.failed_of();
         if let (Some(p95), Some(p50)) = (
             load.response.quantile_ns(0.95),
             load.response.quantile_ns(0.5),
@@ -279,11 +294,11 @@ fn tiles(loads: &[LoadSummary]) -> Vec<Tile> {
         });
         tiles.push(Tile {
             label: format!("{name}: errors"),
-            value: format::share(failed, ok + failed),
+            value: format::share(failed, requests),
             note: format!(
                 "{} of {}",
                 format::count(failed),
-                format::counted(ok + failed, "request")
+                format::counted(requests, "request")
             ),
             alarming: failed > 0,
         });
@@ -294,12 +309,12 @@ fn tiles(loads: &[LoadSummary]) -> Vec<Tile> {
 fn said(spoken: Spoken, weight: Weight) -> Said {
     let sentence = |text: &str| match text {
         "" => Vec::new(),
-        text if text.ends_with('.') => pieces(&words::capitalised(text)),
-        text => pieces(&format!("{}.", words::capitalised(text))),
+        text if text.ends_with(['.', '?', '!']) => pieces(text),
+        text => pieces(&format!("{text}.")),
     };
     Said {
-        what: sentence(&spoken.what),
-        next: sentence(&spoken.next),
+        what: sentence(&spoken.sentence()),
+        next: sentence(&words::capitalised(&spoken.next)),
         detail: spoken.detail,
         weight: match weight {
             Weight::Decides => "decides",
@@ -322,12 +337,39 @@ fn pieces(sentence: &str) -> Vec<Piece> {
         .collect()
 }
 
-fn class(outcome: Outcome) -> &'static str {
-    match outcome {
+fn class(verdict: &Verdict) -> &'static str {
+    match verdict.verdict {
+        _ if verdict.advisory => "advisory",
         Outcome::Pass => "pass",
         Outcome::NoBaseline => "no-baseline",
         Outcome::Inconclusive => "inconclusive",
         Outcome::Fail => "fail",
         Outcome::Invalid => "invalid",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sentence_ends_once() {
+        let check = |what: &str, expected: &str| {
+            let spoken = Spoken {
+                what: what.to_owned(),
+                next: String::new(),
+                detail: String::new(),
+                is_named: false,
+            };
+            let said = said(spoken, Weight::Counts);
+            let text: String = said.what.into_iter().map(|piece| piece.text).collect();
+            assert_eq!(text, expected);
+        };
+        check("it is slow", "It is slow.");
+        check(
+            "did you mean `load.reads.p95`?",
+            "Did you mean load.reads.p95?",
+        );
+        check("", "");
     }
 }

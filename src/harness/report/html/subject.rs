@@ -2,12 +2,13 @@
 
 use serde::Serialize;
 
-use crate::harness::model::{GeneratorSample, ProcessSample, Run, Unit};
+use crate::harness::model::{GeneratorSample, Phase, ProcessSample, Run, Unit};
 use crate::harness::report::format::{self, value};
 use crate::harness::report::load::LoadSummary;
 use crate::harness::report::plots::{Curve, Role, Timeline, curves};
 use crate::harness::report::text;
 use crate::harness::scenario::Plan;
+use crate::harness::scenario::catalogue::MetricKey;
 
 use super::table::{Figure, Table, name, num};
 
@@ -87,8 +88,8 @@ pub(super) fn probes(run: &Run, plan: Option<&Plan>) -> Vec<Curves> {
                 .and_then(|plan| plan.probes.get(&probe.name))
                 .map(|planned| &planned.unit)
                 .or_else(|| {
-                    run.metric(&format!("probe.{}", probe.name))
-                        .map(|metric| &metric.unit)
+                    let path = MetricKey::Probe(probe.name.clone()).to_string();
+                    run.metric(&path).map(|metric| &metric.unit)
                 })
                 .unwrap_or(&Unit::Count);
             let points = probe
@@ -149,8 +150,8 @@ pub(super) fn generator(run: &Run) -> Vec<Curves> {
         .collect()
 }
 
-/// Whether the generator kept up, per load; `None` without loads.
-pub(super) fn generator_table(loads: &[LoadSummary], shown: Option<&Run>) -> Option<Table> {
+/// Whether the generator kept up in the runs, per load; `None` without loads.
+pub(super) fn generator_table(loads: &[LoadSummary], runs: &[&Run]) -> Option<Table> {
     if loads.is_empty() {
         return None;
     }
@@ -162,7 +163,7 @@ pub(super) fn generator_table(loads: &[LoadSummary], shown: Option<&Run>) -> Opt
             "Lateness p99",
             "Largest lateness",
             "Started late",
-            "Cores kept busy",
+            "Cores, at most",
             "Cores it may use",
         ],
     );
@@ -170,45 +171,46 @@ pub(super) fn generator_table(loads: &[LoadSummary], shown: Option<&Run>) -> Opt
     table.rows = loads
         .iter()
         .map(|load| {
-            let late = |quantile| {
-                num(load
-                    .lateness
-                    .quantile_ns(quantile)
-                    .map_or_else(|| "–".to_owned(), format::duration_ns))
-            };
-            let health = shown
-                .and_then(|run| {
-                    run.measurement
-                        .loads
-                        .iter()
-                        .find(|measured| measured.name == load.name)
-                })
-                .map(|measured| &measured.generator);
-            let busiest = health.and_then(|health| {
-                health
-                    .samples
-                    .iter()
-                    .map(|sample| sample.cpu_cores)
-                    .reduce(f64::max)
-            });
-            let cores = |cores: Option<f64>| {
-                num(cores.map_or_else(|| "–".to_owned(), |c| value(&Unit::Cores, c)))
-            };
+            let shown = |ns: Option<u64>| num(format::or_dash(ns, format::duration_ns));
+            let late = |quantile| shown(load.lateness.quantile_ns(quantile));
+            let [busy, available] = cores(&load.name, runs)
+                .map(|cores| num(format::or_dash(cores, |c| value(&Unit::Cores, c))));
             vec![
                 name(&load.name),
                 late(0.5),
                 late(0.99),
-                num(load
-                    .lateness
-                    .max_ns()
-                    .map_or_else(|| "–".to_owned(), format::duration_ns)),
+                shown(load.lateness.max_ns()),
                 num(format::share(load.counts.late, load.counts.started)),
-                cores(busiest),
-                cores(health.map(|health| health.cores)),
+                busy,
+                available,
             ]
         })
         .collect();
     Some(table)
+}
+
+/// The most cores that a load's generator kept busy in the measure phase, and those that it may use.
+fn cores(load: &str, runs: &[&Run]) -> [Option<f64>; 2] {
+    let healths = || {
+        runs.iter().flat_map(move |run| {
+            let loads = run.measurement.loads.iter();
+            let of_name = loads.filter(move |measured| measured.name == load);
+            of_name.map(move |measured| (run, &measured.generator))
+        })
+    };
+    let busy = healths().flat_map(|(run, health)| {
+        let samples = health.samples.iter();
+        let measured = samples.filter(move |sample| is_measured(run, sample.at_ns));
+        measured.map(|sample| sample.cpu_cores)
+    });
+    let available = healths().map(|(_, health)| health.cores);
+    [busy.reduce(f64::max), available.reduce(f64::min)]
+}
+
+/// Whether a sample is of the measure phase: it tells of the time before it.
+fn is_measured(run: &Run, at_ns: u64) -> bool {
+    let mut phases = run.measurement.phases.iter();
+    phases.any(|span| span.phase == Phase::Measure && span.start_ns < at_ns && at_ns <= span.end_ns)
 }
 
 /// One per quantity of the samples; `at_ns` is when one was taken.

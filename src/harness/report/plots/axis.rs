@@ -18,8 +18,8 @@ pub(super) struct Axis {
 const TIME_TICKS: f64 = 7.0;
 /// Labels that a value axis can hold.
 const VALUE_TICKS: f64 = 5.0;
-/// Head room above the largest value.
-const HEAD_ROOM: f64 = 1.06;
+/// Head room above the largest value, and below the smallest negative one.
+pub(super) const HEAD_ROOM: f64 = 1.06;
 
 /// A time axis in seconds.
 pub(super) fn time(from_s: f64, to_s: f64) -> Axis {
@@ -70,7 +70,6 @@ pub(super) fn linear(unit: &Unit, from: f64, to: f64) -> Axis {
         step = step.max(1.0);
     }
     let label = |v: f64| match unit {
-        Unit::Ratio => format::margin(v),
         // Words have no room there; the title or the note of the figure says them.
         Unit::Cores | Unit::Other(_) => format::tick(&Unit::Count, v),
         unit => format::tick(unit, v),
@@ -106,11 +105,16 @@ pub(super) fn log(unit: &Unit, low: f64, high: f64) -> Axis {
         .map(f64::log10)
         .filter(|at| (from..=to).contains(at));
     let label = |at: f64| format::tick(unit, 10_f64.powf(at));
-    Axis {
-        from,
-        to,
-        ticks: labelled(positions.collect(), label),
+    let mut ticks = labelled(positions.collect(), label);
+    // Between two of the mantissas there may be none.
+    if ticks.len() < 2 {
+        let between = linear(unit, 10_f64.powf(from), 10_f64.powf(to)).ticks;
+        ticks = between
+            .into_iter()
+            .map(|(v, label)| (v.log10(), label))
+            .collect();
     }
+    Axis { from, to, ticks }
 }
 
 fn labelled(positions: Vec<f64>, label: impl Fn(f64) -> String) -> Vec<(f64, String)> {
@@ -178,12 +182,20 @@ mod tests {
         check(&from_zero(&words, 2.0), &["0", "0.5", "1", "1.5", "2"]);
         check(&from_zero(&Unit::Ratio, 0.97), &["0 %", "50 %", "100 %"]);
         check(
+            &from_zero(&Unit::Ratio, 0.0004),
+            &["0 %", "0.01 %", "0.02 %", "0.03 %", "0.04 %"],
+        );
+        check(
             &log(&Unit::Nanoseconds, 1e6, 1e9),
             &["1 ms", "10 ms", "100 ms", "1 s"],
         );
         check(
             &log(&Unit::Nanoseconds, 1e6, 5e6),
             &["1 ms", "1.5 ms", "2 ms", "3 ms", "4 ms", "5 ms"],
+        );
+        check(
+            &log(&Unit::Nanoseconds, 2.3e6, 2.4e6),
+            &["2.2 ms", "2.4 ms", "2.6 ms"],
         );
     }
 

@@ -80,11 +80,14 @@ fn merged_windows(load: &LoadMeasurement) -> Vec<(f64, LatencyHistogram)> {
     let mut bins: Vec<f64> = Vec::new();
     let mut bin_of: BTreeMap<u64, usize> = BTreeMap::new();
     for windows in load.windows.chunks(stride) {
-        let length: u64 = windows.iter().map(|window| window.length_ns).sum();
+        let length_s: f64 = windows
+            .iter()
+            .map(|window| window.length_ns as f64 / 1e9)
+            .sum();
         for window in windows {
             bin_of.insert(window.start_ns, bins.len());
         }
-        bins.push(seconds((windows[0].start_ns + length / 2) as i64));
+        bins.push(seconds(windows[0].start_ns as i64) + length_s / 2.0);
     }
     let mut merged: BTreeMap<usize, LatencyHistogram> = BTreeMap::new();
     for window in load.requests.iter().flat_map(|request| &request.windows) {

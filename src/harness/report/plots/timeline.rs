@@ -53,7 +53,7 @@ impl<'a> Timeline<'a> {
             .loads
             .iter()
             .filter_map(|load| load.windows.last())
-            .map(|window| window.start_ns + window.length_ns)
+            .map(|window| window.start_ns.saturating_add(window.length_ns))
             .max()
             .unwrap_or(0);
         let samples_end = measurement
@@ -152,7 +152,7 @@ impl<'a> Timeline<'a> {
     }
 }
 
-/// Curves of one unit over time, from 0.
+/// Curves of one unit over time, from 0 or from below it.
 pub(crate) fn curves(
     timeline: &Timeline<'_>,
     height_px: u32,
@@ -166,11 +166,8 @@ pub(crate) fn curves(
             (curve.role, thinned(&curve.points, join))
         })
         .collect();
-    let top = thin
-        .iter()
-        .flat_map(|(_, points)| points)
-        .map(|(_, v)| *v)
-        .fold(0.0, f64::max);
+    let values = || thin.iter().flat_map(|(_, points)| points).map(|(_, v)| *v);
+    let (low, top) = (values().fold(0.0, f64::min), values().fold(0.0, f64::max));
     let marks = thin
         .into_iter()
         .flat_map(|(role, points)| {
@@ -180,9 +177,11 @@ pub(crate) fn curves(
                 .map(move |points| Mark::Line { points, role })
         })
         .collect();
-    timeline
-        .scene(height_px, axis::from_zero(unit, top), marks)
-        .svg()
+    let y = match low < 0.0 {
+        true => axis::linear(unit, low * axis::HEAD_ROOM, top * axis::HEAD_ROOM),
+        false => axis::from_zero(unit, top),
+    };
+    timeline.scene(height_px, y, marks).svg()
 }
 
 /// Iterations per second over time: asked for, achieved, failed, dropped.
@@ -190,7 +189,10 @@ pub(crate) fn rate_over_time(timeline: &Timeline<'_>, load: &LoadMeasurement) ->
     let mut target = Vec::new();
     let (mut done, mut failed, mut dropped) = (Vec::new(), Vec::new(), Vec::new());
     for windows in load.windows.chunks(stride(load.windows.len())) {
-        let length_s = seconds(windows.iter().map(|window| window.length_ns as i64).sum());
+        let length_s: f64 = windows
+            .iter()
+            .map(|window| window.length_ns as f64 / 1e9)
+            .sum();
         if length_s <= 0.0 {
             continue;
         }
@@ -199,7 +201,7 @@ pub(crate) fn rate_over_time(timeline: &Timeline<'_>, load: &LoadMeasurement) ->
         let rate = |count: fn(&crate::harness::model::Counts) -> u64| {
             (
                 at,
-                windows.iter().map(|w| count(&w.counts)).sum::<u64>() as f64 / length_s,
+                windows.iter().map(|w| count(&w.counts) as f64).sum::<f64>() / length_s,
             )
         };
         done.push(rate(|counts| counts.completed));
@@ -251,4 +253,36 @@ pub(super) fn usual_step(points: &[(f64, f64)]) -> f64 {
         .collect();
     steps.sort_by(f64::total_cmp);
     steps.get(steps.len() / 2).copied().unwrap_or(1.0).max(1e-3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_negative_is_no_zero() {
+        let timeline = Timeline {
+            phases: &[],
+            events: &[],
+            to_s: 2.0,
+        };
+        let curve = Curve {
+            points: vec![(0.0, -5.0), (1.0, -2.0), (2.0, -4.0)],
+            role: Role::Head,
+            keep_peaks: false,
+        };
+        let svg = curves(&timeline, 165, &Unit::Count, &[curve]);
+        let line = svg.split("<polyline").find(|line| line.contains("s-head"));
+        let points = line.and_then(|line| line.split("points=\"").nth(1)?.split('"').next());
+        let heights: Vec<i32> = points
+            .unwrap_or_default()
+            .split_whitespace()
+            .filter_map(|point| point.split_once(',')?.1.parse().ok())
+            .collect();
+        let [first, second, third] = heights[..] else {
+            panic!("{svg}");
+        };
+        // Downwards is more in SVG.
+        assert!(first > third && third > second, "{heights:?}");
+    }
 }

@@ -1,5 +1,6 @@
 //! A calibration on a terminal.
 
+use crate::harness::model::path;
 use crate::harness::report::calibration::{CalibratedMetric, CalibrationReport, STATED_PAIRS};
 use crate::harness::report::format;
 use crate::harness::report::text;
@@ -69,7 +70,12 @@ fn noise(report: &CalibrationReport, sheet: &mut Sheet) {
 }
 
 fn noise_row(metric: &CalibratedMetric) -> Vec<Cell> {
-    let share = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), format::margin);
+    let share = |value| format::or_dash(value, format::margin);
+    // An error rate has no ratio; its margin is a difference.
+    let margin = match path::error_rate_of(&metric.name) {
+        Some(_) => format::unsigned_points(metric.margin),
+        None => format::margin(metric.margin),
+    };
     let holds = metric.mde_paired.is_some_and(|mde| mde <= metric.margin);
     vec![
         plain(text::shown(&metric.name, 80)),
@@ -83,12 +89,10 @@ fn noise_row(metric: &CalibratedMetric) -> Vec<Cell> {
             },
         ),
         plain(share(metric.mde_stored)),
-        plain(format::margin(metric.margin)),
-        plain(
-            metric
-                .pairs_needed
-                .map_or_else(|| "–".to_owned(), |pairs| format::count(pairs as u64)),
-        ),
+        plain(margin),
+        plain(format::or_dash(metric.pairs_needed, |pairs| {
+            format::count(pairs as u64)
+        })),
     ]
 }
 

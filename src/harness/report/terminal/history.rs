@@ -279,7 +279,7 @@ fn effect(metric: &MetricTrend, effect: Option<f64>) -> Cell {
 }
 
 fn revision(revision: Option<&str>) -> String {
-    revision.map_or_else(|| "–".to_owned(), |revision| text::shown(revision, 20))
+    format::or_dash(revision, |revision| text::shown(revision, 20))
 }
 
 /// The beginning of an id, by which commands know it as well.

@@ -1,10 +1,9 @@
 //! Text laid out for a terminal: wrapped paragraphs, tables that become lists, colour or none.
 
 use anstyle::{AnsiColor, Style};
-use textwrap::Options;
 use textwrap::core::display_width;
+use textwrap::{Options, WordSeparator, WordSplitter};
 
-use crate::harness::report::format;
 use crate::harness::report::text;
 
 /// What the terminal can do.
@@ -14,8 +13,6 @@ pub struct TerminalStyle {
     pub colour: bool,
     /// Columns; anything below 30 is taken as 30.
     pub width: usize,
-    /// Whether only ASCII is written, for terminals that show nothing else.
-    pub ascii: bool,
 }
 
 /// Narrower than this nothing is legible.
@@ -99,21 +96,28 @@ impl Sheet {
 
     /// A wrapped text; `first` stands before its first line and `rest` before the others.
     pub(super) fn paragraph(&mut self, first: &str, rest: &str, text: &str, tone: Tone) {
-        let text = self.legible(text);
-        let (first, rest) = (self.legible(first), self.legible(rest));
+        // Names, paths and commands are copied: no line ends at a hyphen or a slash of theirs.
         let options = Options::new(self.style.width.min(MAX_PROSE_WIDTH))
-            .initial_indent(&first)
-            .subsequent_indent(&rest);
-        for line in textwrap::wrap(&text, options) {
+            .word_separator(WordSeparator::AsciiSpace)
+            .word_splitter(WordSplitter::NoHyphenation)
+            .initial_indent(first)
+            .subsequent_indent(rest);
+        for line in textwrap::wrap(&text::one_line(text), options) {
             self.painted(&line, tone);
             self.out.push('\n');
         }
     }
 
+    /// A text in one line, however long, so that it can be copied.
+    pub(super) fn line(&mut self, text: &str) {
+        self.out.push_str(&text::one_line(text));
+        self.out.push('\n');
+    }
+
     /// A word as a badge with a text behind it.
     pub(super) fn badge(&mut self, word: &str, tone: Tone, text: &str) {
-        let word = format!(" {} ", self.legible(word));
-        let text = self.legible(text);
+        let word = format!(" {} ", text::one_line(word));
+        let text = text::one_line(text);
         if self.style.colour {
             let style = style_of(tone).invert().bold();
             self.out.push_str(&format!("{style}{word}{style:#}"));
@@ -133,7 +137,7 @@ impl Sheet {
     pub(super) fn block(&mut self, indent: &str, lines: &str) {
         for line in lines.lines() {
             let room = self.style.width.saturating_sub(indent.len());
-            let line = self.fitted(line, room);
+            let line = fitted(line, room);
             self.out.push_str(indent);
             self.painted(&line, Tone::Dim);
             self.out.push('\n');
@@ -146,13 +150,13 @@ impl Sheet {
     pub(super) fn table(&mut self, heads: &[&str], rows: &[Vec<Cell>]) {
         let heads: Vec<Cell> = heads
             .iter()
-            .map(|head| toned(self.legible(head), Tone::Dim))
+            .map(|head| toned(text::one_line(head), Tone::Dim))
             .collect();
         let rows: Vec<Vec<Cell>> = rows
             .iter()
             .map(|row| {
                 row.iter()
-                    .map(|c| toned(self.legible(&c.text), c.tone))
+                    .map(|c| toned(text::one_line(&c.text), c.tone))
                     .collect()
             })
             .collect();
@@ -208,7 +212,7 @@ impl Sheet {
     fn row(&mut self, row: &[Cell], widths: &[usize]) {
         let mut line = String::new();
         for (i, (cell, &width)) in row.iter().zip(widths).enumerate() {
-            let text = self.fitted(&cell.text, width);
+            let text = fitted(&cell.text, width);
             let pad = " ".repeat(width.saturating_sub(display_width(&text)));
             let painted = self.paint(&text, cell.tone);
             line.push_str(GAP);
@@ -251,27 +255,17 @@ impl Sheet {
         let style = style_of(tone);
         format!("{style}{text}{style:#}")
     }
+}
 
-    /// The text cut to `width` columns. A character may take two of them, so it is cut until it fits.
-    fn fitted(&self, text: &str, width: usize) -> String {
-        let mut cut = self.legible(text);
-        let mut chars = cut.chars().count();
-        while display_width(&cut) > width && chars > 1 {
-            chars = (chars - 1).min(width);
-            cut = self.legible(&text::shown(text, chars));
-        }
-        cut
+/// The text cut to `width` columns. A character may take two of them, so it is cut until it fits.
+fn fitted(text: &str, width: usize) -> String {
+    let mut cut = text::one_line(text);
+    let mut chars = cut.chars().count();
+    while display_width(&cut) > width && chars > 1 {
+        chars = (chars - 1).min(width);
+        cut = text::shown(text, chars);
     }
-
-    /// What this terminal can show of a text, on one line and without control characters.
-    fn legible(&self, hostile: &str) -> String {
-        let line = text::one_line(hostile);
-        if self.style.ascii {
-            format::ascii(&line)
-        } else {
-            line
-        }
-    }
+    cut
 }
 
 fn style_of(tone: Tone) -> Style {

@@ -1,6 +1,6 @@
 //! What the summary says, from top to bottom.
 
-use crate::harness::gate::{LimitVerdict, MetricOutcome, MetricVerdict, Outcome};
+use crate::harness::gate::{LimitVerdict, MetricOutcome, MetricVerdict, Outcome, Verdict};
 use crate::harness::model::{ArrivalModel, Unit, median};
 use crate::harness::report::format::{self, value};
 use crate::harness::report::input::ReportInput;
@@ -8,7 +8,7 @@ use crate::harness::report::load::summarise;
 use crate::harness::report::text;
 use crate::harness::report::words;
 
-use super::sheet::{Cell, Sheet, TerminalStyle, Tone, plain, toned};
+use super::sheet::{Cell, GAP, Sheet, TerminalStyle, Tone, plain, toned};
 
 /// More reasons than this are counted; the page has all of them.
 const MAX_REASONS: usize = 12;
@@ -33,10 +33,13 @@ pub fn render(input: &ReportInput<'_>, style: TerminalStyle) -> String {
 }
 
 fn verdict(input: &ReportInput<'_>, sheet: &mut Sheet) {
-    let outcome = input.verdict.verdict;
-    let name = text::shown(&input.verdict.scenario, 60);
-    sheet.badge(words::badge(outcome), outcome_tone(outcome), &name);
-    let sentence = format!("{}.", words::headline(input.verdict));
+    let verdict = input.verdict;
+    sheet.badge(
+        words::badge(verdict),
+        verdict_tone(verdict),
+        &words::title(verdict),
+    );
+    let sentence = format!("{}.", words::headline(verdict));
     sheet.paragraph("", "", &sentence, Tone::Strong);
 }
 
@@ -47,7 +50,7 @@ fn reasons(input: &ReportInput<'_>, sheet: &mut Sheet) {
     }
     sheet.heading("Why, and what to do");
     for (at, (_, said)) in all.iter().enumerate().take(MAX_REASONS) {
-        sheet.paragraph("  · ", "    ", &words::capitalised(&said.what), Tone::Plain);
+        sheet.paragraph("  · ", "    ", &said.sentence(), Tone::Plain);
         let lines: Vec<&str> = said.detail.lines().collect();
         let last = &lines[lines.len().saturating_sub(MAX_DETAIL_LINES)..];
         sheet.block("      | ", &last.join("\n"));
@@ -55,7 +58,7 @@ fn reasons(input: &ReportInput<'_>, sheet: &mut Sheet) {
         let again = all
             .get(at + 1)
             .is_some_and(|(_, after)| after.next == said.next);
-        if !again || at + 1 == MAX_REASONS {
+        if !said.next.is_empty() && (!again || at + 1 == MAX_REASONS) {
             sheet.paragraph("    → ", "      ", &said.next, Tone::Dim);
         }
     }
@@ -76,10 +79,10 @@ fn limits(input: &ReportInput<'_>, sheet: &mut Sheet) {
 }
 
 fn limit_row(limit: &LimitVerdict) -> Vec<Cell> {
-    let (word, tone) = match limit.holds {
-        Some(true) => ("holds", Tone::Good),
-        Some(false) => ("BROKEN", Tone::Bad),
-        None => ("unknown", Tone::Caution),
+    let tone = match limit.holds {
+        Some(true) => Tone::Good,
+        Some(false) => Tone::Bad,
+        None => Tone::Caution,
     };
     vec![
         plain(text::shown(&limit.metric, 80)),
@@ -93,14 +96,14 @@ fn limit_row(limit: &LimitVerdict) -> Vec<Cell> {
         ),
         plain(words::demand(limit)),
         plain(spread(limit)),
-        toned(word, tone),
+        toned(words::limit_outcome(limit), tone),
     ]
 }
 
 fn spread(limit: &LimitVerdict) -> String {
     match (limit.low, limit.high, limit.n) {
         (Some(low), Some(high), n) if n > 1 => format::range(&limit.unit, low, high),
-        _ => format::counted(u64::from(limit.n), "run"),
+        _ => format::counted(u64::from(limit.n), "value"),
     }
 }
 
@@ -109,7 +112,10 @@ fn margins(input: &ReportInput<'_>, sheet: &mut Sheet) {
     if all.is_empty() {
         return;
     }
-    let mut told: Vec<&MetricVerdict> = all.iter().filter(|metric| worth_a_line(metric)).collect();
+    let mut told: Vec<&MetricVerdict> = all
+        .iter()
+        .filter(|metric| words::is_worth_showing(metric))
+        .collect();
     told.sort_by_key(|metric| words::reading_order(metric));
     match &input.verdict.comparison {
         Some(comparison) => sheet.heading(&format!(
@@ -119,7 +125,10 @@ fn margins(input: &ReportInput<'_>, sheet: &mut Sheet) {
         None => sheet.heading("Against the base (+ is worse)"),
     }
     if !told.is_empty() {
-        let rows: Vec<Vec<Cell>> = told.iter().map(|metric| metric_row(metric)).collect();
+        let rows: Vec<Vec<Cell>> = told
+            .iter()
+            .map(|metric| metric_row(metric, words::verdict_of(metric)))
+            .collect();
         let interval = words::interval_name(input.verdict);
         let heads = [
             "metric", "base", "head", "effect", &interval, "margin", "MDE", "verdict",
@@ -152,15 +161,7 @@ fn anchors(input: &ReportInput<'_>, sheet: &mut Sheet) {
         moved.sort_by_key(|metric| words::reading_order(metric));
         let rows: Vec<Vec<Cell>> = moved
             .into_iter()
-            .map(|metric| {
-                let mut row = metric_row(metric);
-                row.pop();
-                row.push(toned(
-                    words::metric_outcome(metric.verdict),
-                    metric_tone(metric),
-                ));
-                row
-            })
+            .map(|metric| metric_row(metric, words::metric_outcome(metric.verdict)))
             .collect();
         let interval = words::interval_name(input.verdict);
         let heads = [
@@ -179,45 +180,19 @@ fn anchors(input: &ReportInput<'_>, sheet: &mut Sheet) {
     }
 }
 
-/// Everything that the scenario names, and what moved without being named.
-fn worth_a_line(metric: &MetricVerdict) -> bool {
-    metric.gating
-        || metric.advisory
-        || matches!(
-            metric.verdict,
-            MetricOutcome::Regressed | MetricOutcome::Improved
-        )
-}
-
-fn metric_row(metric: &MetricVerdict) -> Vec<Cell> {
-    let shown = |v: Option<f64>| v.map_or_else(|| "–".to_owned(), |v| value(&metric.unit, v));
+fn metric_row(metric: &MetricVerdict, word: impl Into<String>) -> Vec<Cell> {
+    let shown = |v: Option<f64>| plain(format::or_dash(v, |v| value(&metric.unit, v)));
+    let share = |v: Option<f64>| plain(format::or_dash(v, |v| words::margin_of(metric, v)));
+    let effect = format::or_dash(metric.effect, |effect| words::effect_of(metric, effect));
     let tone = metric_tone(metric);
-    let word = match (metric.gating, metric.advisory) {
-        (true, _) => words::metric_outcome(metric.verdict).to_owned(),
-        (false, true) => format!("({}, advisory)", words::metric_outcome(metric.verdict)),
-        (false, false) => format!("({})", words::metric_outcome(metric.verdict)),
-    };
     vec![
         plain(text::shown(&metric.name, 80)),
-        plain(shown(metric.base)),
-        plain(shown(metric.head)),
-        toned(
-            metric
-                .effect
-                .map_or_else(|| "–".to_owned(), |effect| words::effect_of(metric, effect)),
-            tone,
-        ),
+        shown(metric.base),
+        shown(metric.head),
+        toned(effect, tone),
         plain(words::interval_of(metric)),
-        plain(
-            metric
-                .margin
-                .map_or_else(|| "–".to_owned(), |margin| words::margin_of(metric, margin)),
-        ),
-        plain(
-            metric
-                .mde
-                .map_or_else(|| "–".to_owned(), |mde| words::margin_of(metric, mde)),
-        ),
+        share(metric.margin),
+        share(metric.mde),
         toned(word, tone),
     ]
 }
@@ -232,12 +207,12 @@ fn loads(input: &ReportInput<'_>, sheet: &mut Sheet) {
         "Load, {} together",
         format::counted(runs.len() as u64, "run")
     ));
-    let latency = |ns: Option<u64>| ns.map_or_else(|| "–".to_owned(), format::duration_ns);
+    let latency = |ns: Option<u64>| format::or_dash(ns, format::duration_ns);
     let rows: Vec<Vec<Cell>> = loads
         .iter()
         .map(|load| {
             let rate = |count| value(&Unit::PerSecond, load.per_second(count));
-            let (ok, failed) = load.requests_ok_failed();
+            let (failed, requests) = load.failed_of();
             vec![
                 plain(text::shown(&load.name, 40)),
                 plain(match load.model {
@@ -248,7 +223,7 @@ fn loads(input: &ReportInput<'_>, sheet: &mut Sheet) {
                 plain(latency(load.response.quantile_ns(0.5))),
                 plain(latency(load.response.quantile_ns(0.95))),
                 plain(latency(load.response.quantile_ns(0.99))),
-                toned(format::share(failed, ok + failed), bad_if(failed > 0)),
+                toned(format::share(failed, requests), bad_if(failed > 0)),
                 toned(
                     format::share(load.counts.dropped, load.counts.offered),
                     bad_if(load.counts.dropped > 0),
@@ -289,9 +264,7 @@ fn benches(input: &ReportInput<'_>, sheet: &mut Sheet) {
                 .filter(|point| point.is_finite())
                 .collect();
             points.sort_by(f64::total_cmp);
-            let ns = |point: Option<f64>| {
-                point.map_or_else(|| "–".to_owned(), |v| value(&Unit::Nanoseconds, v))
-            };
+            let ns = |point| format::or_dash(point, |v| value(&Unit::Nanoseconds, v));
             vec![
                 plain(text::shown(&bench.id, 80)),
                 plain(ns(median(&points))),
@@ -318,12 +291,7 @@ fn warnings(input: &ReportInput<'_>, sheet: &mut Sheet) {
     sheet.heading("Warnings");
     for warning in &input.verdict.warnings {
         let said = words::warning(warning, input.verdict);
-        sheet.paragraph(
-            "  ! ",
-            "    ",
-            &words::capitalised(&said.what),
-            Tone::Caution,
-        );
+        sheet.paragraph("  ! ", "    ", &said.sentence(), Tone::Caution);
         if !said.next.is_empty() {
             sheet.paragraph("    → ", "      ", &said.next, Tone::Dim);
         }
@@ -333,14 +301,13 @@ fn warnings(input: &ReportInput<'_>, sheet: &mut Sheet) {
 fn place(input: &ReportInput<'_>, sheet: &mut Sheet) {
     if let Some(page) = input.page {
         sheet.gap();
-        sheet.paragraph("", "", &format!("Report: {page}"), Tone::Plain);
+        sheet.line(&format!("Report: {page}"));
     }
 }
 
-const GAP: &str = "  ";
-
-fn outcome_tone(outcome: Outcome) -> Tone {
-    match outcome {
+fn verdict_tone(verdict: &Verdict) -> Tone {
+    match verdict.verdict {
+        _ if verdict.advisory => Tone::Caution,
         Outcome::Pass => Tone::Good,
         Outcome::NoBaseline | Outcome::Inconclusive => Tone::Caution,
         Outcome::Fail => Tone::Bad,
