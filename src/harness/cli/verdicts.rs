@@ -114,10 +114,7 @@ impl Judged<'_> {
     /// The answer on stdout: the summary for a person, or the verdict as one line of JSON. A reader
     /// who went away doesn't change what the exit code has to say.
     pub(super) fn answer(&self, output: &Output, page: Option<&Path>) -> Result<(), Failure> {
-        match self.say(output, page) {
-            Err(Failure::BrokenPipe) => Ok(()),
-            said => said,
-        }
+        Failure::unless_gone(self.say(output, page))
     }
 
     fn say(&self, output: &Output, page: Option<&Path>) -> Result<(), Failure> {
