@@ -272,6 +272,8 @@ measure = "1s"
         );
     }
     assert!(page.contains("&lt;img src=x"), "the name is not shown");
+    let (_, _, said) = project.output(&["report", "\u{1b}[31mnowhere"], 2)?;
+    assert!(said.contains("nowhere") && !said.contains('\u{1b}'), "{said:?}");
     Ok(())
 }
 
