@@ -671,6 +671,11 @@ fn what_is_exported_can_be_compared() -> Tested {
     let exported = project.json(&[&["compare", "runs.jsonl"], &gate[..]].concat(), 10)?;
     assert_eq!(exported["metrics"], saved["metrics"]);
 
+    // A run that is named twice would count twice.
+    let twice = ["compare", "--base", "saved/1.json", "saved", "--head", "saved"];
+    let (_, _, said) = project.output(&[&twice, &gate[..]].concat(), 2)?;
+    assert!(said.contains("is named twice"), "{said}");
+
     save(Arm::Base, 1e6, "6.2")?;
     save(Arm::Head, 1e6, "6.2")?;
     let (_, text, _) = project.output(&["export", "saved"], 0)?;
