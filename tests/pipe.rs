@@ -59,10 +59,12 @@ max = "5s"
         pages[0]
     );
 
-    // Every stage can be done again from what was saved.
-    fs::remove_file(&pages[0])?;
-    project.json(&["report", "latest"], 0)?;
-    assert_eq!(project.files("reports", "html")?.len(), 1);
+    // Every stage can be done again from what was saved, and is called another time.
+    let again = project.json(&["report", "latest"], 0)?;
+    let warnings = again["verdict"]["warnings"].to_string();
+    assert!(warnings.contains("judged anew"), "{warnings}");
+    assert_eq!(project.files("reports", "html")?.len(), 2);
+    assert_eq!(fs::read_to_string(&pages[0])?, page);
     Ok(())
 }
 
@@ -273,7 +275,10 @@ measure = "1s"
     }
     assert!(page.contains("&lt;img src=x"), "the name is not shown");
     let (_, _, said) = project.output(&["report", "\u{1b}[31mnowhere"], 2)?;
-    assert!(said.contains("nowhere") && !said.contains('\u{1b}'), "{said:?}");
+    assert!(
+        said.contains("nowhere") && !said.contains('\u{1b}'),
+        "{said:?}"
+    );
     Ok(())
 }
 
@@ -339,14 +344,17 @@ fn arms_of_one_session_are_told_apart() -> Tested {
             0,
         )?;
     }
-    let verdict = project.json(&["compare", "s", "s", "--paired"], 0)?;
-    let compared = &verdict["comparison"];
-    assert_eq!(
-        compared["base_runs"].as_array().map(Vec::len),
-        Some(2),
-        "{verdict}"
-    );
-    assert_ne!(compared["base_runs"], compared["head_runs"]);
+    for both in [&["compare", "s"][..], &["compare", "s", "s"]] {
+        let verdict = project.json(both, 0)?;
+        let compared = &verdict["comparison"];
+        assert_eq!(compared["design"], "paired", "{both:?}: {verdict}");
+        assert_eq!(
+            compared["base_runs"].as_array().map(Vec::len),
+            Some(2),
+            "{verdict}"
+        );
+        assert_ne!(compared["base_runs"], compared["head_runs"]);
+    }
     project.output(&["run", "one.toml", "--session", "t"], 0)?;
     let (_, _, stderr) = project.output(&["compare", "t", "t"], 2)?;
     assert!(stderr.contains("is in both arms"), "{stderr}");

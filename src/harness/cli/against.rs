@@ -26,6 +26,7 @@ use super::looks::Looks;
 use super::output::Output;
 use super::pairs::{Batch, Pairs, Side, Sides, spread_invocations, usual_pairs};
 use super::session::Labels;
+use super::reproduce::CommandLine;
 use super::start::explain;
 use super::verdicts::{Case, Judged, page_path};
 use super::workspace::{self, Chosen, SCENARIOS};
@@ -39,6 +40,7 @@ struct Against<'a> {
     named: &'a str,
     base: Checkout,
     head: Checkout,
+    global: &'a Global,
     /// The folder of the call below the top of the project.
     below: PathBuf,
     budget: Option<Duration>,
@@ -106,6 +108,7 @@ pub(super) async fn run(
     let this = Against {
         output,
         args,
+        global,
         named: revision,
         base,
         head,
@@ -337,9 +340,7 @@ impl Against<'_> {
         };
         let judged = self.judge(plan, &given, &pairs, &looks, seed);
         let page = page_path(&self.args.selection.reports, run);
-        judged.write_page(&page)?;
-        judged.answer(self.output, Some(&page))?;
-        Ok(judged.verdict.exit_code)
+        judged.publish(self.output, Some(&page))
     }
 
     async fn pairs_and_looks(
@@ -507,32 +508,25 @@ impl Against<'_> {
     }
 
     fn commands(&self, plan: &Plan, first: u32, seed: u64) -> Vec<String> {
-        let mut line = vec![
-            "plimsoll".to_owned(),
-            "gate".to_owned(),
-            "--against".to_owned(),
-            self.base.revision.clone(),
-            plan.file.to_string_lossy().into_owned(),
-        ];
-        if let Some(variant) = &plan.variant {
-            line.extend(["--variant".to_owned(), variant.clone()]);
-        }
-        line.extend(["--pairs".to_owned(), first.to_string()]);
-        if let Some(budget) = &self.args.against.budget {
-            line.extend(["--budget".to_owned(), budget.clone()]);
-        }
-        line.extend(["--seed".to_owned(), seed.to_string()]);
-        let checkout = self.head.revision.strip_suffix("+dirty").is_none();
-        checkout
-            .then(|| format!("git checkout {}", self.head.revision))
-            .into_iter()
-            .chain([shell_words::join(line)])
-            .collect()
+        let gate = CommandLine::new("gate")
+            .option("--against", [&self.base.revision])
+            .words([plan.file.display()])
+            .option("--variant", &plan.variant)
+            .option("--pairs", [first])
+            .option("--budget", &self.args.against.budget)
+            .option("--seed", [seed])
+            .strictness(self.args.strictness)
+            .baselines(&self.args.selection.baselines);
+        // What was not committed can't be had again by its name.
+        let is_committed = !self.head.revision.contains("+dirty");
+        let checkout = is_committed.then(|| format!("git checkout {}", self.head.revision));
+        checkout.into_iter().chain([gate.line()]).collect()
     }
 
     /// A scenario that only the head has: run once and shown.
     async fn show(&self, plan: &Plan, stop: &watch::Receiver<bool>) -> Result<u8, Failure> {
         let session = Session {
+            global: self.global,
             output: self.output,
             selection: &self.args.selection,
             asked: Asked::Limits,

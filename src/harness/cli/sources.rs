@@ -1,6 +1,6 @@
 //! What a person names when they mean runs: files, folders, sessions, run ids, `latest`, `baseline`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::harness::interchange::{self, Imported, InterchangeError, Options};
@@ -214,6 +214,24 @@ fn twice(runs: &[Run]) -> Option<RunId> {
     let mut known = BTreeSet::new();
     let mut ids = runs.iter().map(|run| run.id);
     ids.find(|id| !known.insert(*id))
+}
+
+/// Takes out what was measured again: of runs of one arm with the same number in the same session the
+/// newest stays. Gives how many went.
+pub(super) fn drop_replaced(runs: &mut Vec<Run>) -> u64 {
+    let place = |run: &Run| {
+        let is_head = run.arm.map(|arm| arm == Arm::Head);
+        run.pair.map(|pair| (run.session.clone(), is_head, pair))
+    };
+    let mut newest = BTreeMap::new();
+    for run in &*runs {
+        // Ids are in the order of time.
+        let id = newest.entry(place(run)).or_insert(run.id);
+        *id = run.id.max(*id);
+    }
+    let all = runs.len();
+    runs.retain(|run| run.pair.is_none() || newest.get(&place(run)) == Some(&run.id));
+    (all - runs.len()) as u64
 }
 
 /// What is wrong with a file of another tool is for whoever named it.

@@ -244,9 +244,9 @@ impl Calibrating<'_> {
                 scenario: Some(plan.id()),
                 session: Some(session.session.clone()),
                 fingerprint: Some(machine::of_plan(plan).id()),
-                only_valid: true,
                 ..Query::default()
             };
+            // Also what is invalid: a valid run of a pair that was measured again has no partner.
             let runs = self.history.find(&query).await.map_err(reading)?;
             let ids: Vec<_> = runs.iter().map(|run| run.id).collect();
             let runs = self.history.load(&ids).await.map_err(reading)?;
