@@ -189,6 +189,8 @@ fn an_uncommitted_slowdown_is_red_whatever_margin_it_brings() -> Tested {
     assert_eq!(new["scenario"], "new");
     assert_eq!(new["exit_code"], 0, "{new}");
     assert_eq!(new["advisory"], true, "{new}");
+    let runs = repository.project.json(&["list", "--runs", "latest"], 0)?;
+    assert_eq!(runs[0]["arm"], "head", "{runs}");
 
     // Each arm ran what was built from its own revision, and the tree is as it was.
     let labels = [
@@ -280,6 +282,9 @@ fn the_same_in_both_arms_is_never_red_and_built_where_it_was() -> Tested {
     let comparison = &shown["verdict"]["comparison"];
     assert_eq!(comparison["design"], "paired", "{shown}");
     assert_eq!(comparison["base_runs"].as_array().map(Vec::len), Some(2));
+    // However they are named, the pairs that were saved give one answer.
+    let compared = repository.project.json(&["compare", "latest"], 0)?;
+    assert_eq!(compared["comparison"]["metrics"], comparison["metrics"]);
     Ok(())
 }
 
@@ -415,5 +420,33 @@ fn what_is_inconclusive_gets_more_pairs_within_the_budget() -> Tested {
     assert!((alpha - 0.05 / 3.0).abs() < 1e-12, "{alpha}");
     let warnings = verdict["warnings"].to_string();
     assert!(warnings.contains("of 3, after"), "{warnings}");
+    Ok(())
+}
+
+/// What can't be gated is refused before anything is built; the remedy is one that helps.
+#[test]
+fn a_scenario_that_can_not_tell_revisions_apart_is_refused() -> Tested {
+    let repository = Repository::new()?;
+    let file = "scenarios/web.toml";
+    let text = fs::read_to_string(repository.project.path().join(file))?;
+    let here = format!("{}/", repository.project.path().canonicalize()?.display());
+    let gate = ["--against", "HEAD", file];
+
+    let server = &repository.server;
+    let fixed = text.replace(server.as_str(), &format!("{here}{server}"));
+    assert_ne!(fixed, text);
+    repository.project.write(file, &fixed)?;
+    repository.commit("name the server by its absolute path")?;
+    let (_, said) = repository.gate(&gate, 2)?;
+    assert!(said.contains("the same for both revisions"), "{said}");
+
+    let missing = text.replace("start = \"", "start = \"no-such-program ");
+    repository.project.write(file, &missing)?;
+    repository.commit("need a program that nobody has")?;
+    let (_, said) = repository.gate(&gate, 1)?;
+    assert!(
+        said.contains("install it") && !said.contains("help:"),
+        "{said}"
+    );
     Ok(())
 }

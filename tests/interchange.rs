@@ -666,15 +666,29 @@ fn what_is_exported_can_be_compared() -> Tested {
         )?;
     }
     let gate = ["--regress", "5%"];
-    let saved = project.json(
-        &[&["compare", "saved", "saved", "--paired"], &gate[..]].concat(),
-        10,
-    )?;
+    let saved = project.json(&[&["compare", "saved"], &gate[..]].concat(), 10)?;
     let (_, text, _) = project.output(&["export", "saved"], 0)?;
     assert_eq!(text.lines().count(), 10);
     project.write("runs.jsonl", &text)?;
     let exported = project.json(&[&["compare", "runs.jsonl"], &gate[..]].concat(), 10)?;
     assert_eq!(exported["metrics"], saved["metrics"]);
+
+    // A page that can't be written takes no verdict with it.
+    let page = ["compare", "saved", "--html", "runs.jsonl/page.html"];
+    let without = project.json(&[&page, &gate[..]].concat(), 1)?;
+    assert_eq!(without["verdict"], "fail", "{without}");
+
+    // A run that is named twice would count twice.
+    let twice = [
+        "compare",
+        "--base",
+        "saved/1.json",
+        "saved",
+        "--head",
+        "saved",
+    ];
+    let (_, _, said) = project.output(&[&twice, &gate[..]].concat(), 2)?;
+    assert!(said.contains("is named twice"), "{said}");
 
     save(Arm::Base, 1e6, "6.2")?;
     save(Arm::Head, 1e6, "6.2")?;

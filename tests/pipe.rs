@@ -59,10 +59,12 @@ max = "5s"
         pages[0]
     );
 
-    // Every stage can be done again from what was saved.
-    fs::remove_file(&pages[0])?;
-    project.json(&["report", "latest"], 0)?;
-    assert_eq!(project.files("reports", "html")?.len(), 1);
+    // Every stage can be done again from what was saved, and is called another time.
+    let again = project.json(&["report", "latest"], 0)?;
+    let warnings = again["verdict"]["warnings"].to_string();
+    assert!(warnings.contains("judged anew"), "{warnings}");
+    assert_eq!(project.files("reports", "html")?.len(), 2);
+    assert_eq!(fs::read_to_string(&pages[0])?, page);
     Ok(())
 }
 
@@ -274,6 +276,11 @@ measure = "1s"
         );
     }
     assert!(page.contains("&lt;img src=x"), "the name is not shown");
+    let (_, _, said) = project.output(&["report", "\u{1b}[31mnowhere"], 2)?;
+    assert!(
+        said.contains("nowhere") && !said.contains('\u{1b}'),
+        "{said:?}"
+    );
     Ok(())
 }
 
@@ -363,14 +370,17 @@ fn arms_of_one_session_are_told_apart() -> Tested {
             0,
         )?;
     }
-    let verdict = project.json(&["compare", "s", "s", "--paired"], 0)?;
-    let compared = &verdict["comparison"];
-    assert_eq!(
-        compared["base_runs"].as_array().map(Vec::len),
-        Some(2),
-        "{verdict}"
-    );
-    assert_ne!(compared["base_runs"], compared["head_runs"]);
+    for both in [&["compare", "s"][..], &["compare", "s", "s"]] {
+        let verdict = project.json(both, 0)?;
+        let compared = &verdict["comparison"];
+        assert_eq!(compared["design"], "paired", "{both:?}: {verdict}");
+        assert_eq!(
+            compared["base_runs"].as_array().map(Vec::len),
+            Some(2),
+            "{verdict}"
+        );
+        assert_ne!(compared["base_runs"], compared["head_runs"]);
+    }
     project.output(&["run", "one.toml", "--session", "t"], 0)?;
     let (_, _, stderr) = project.output(&["compare", "t", "t"], 2)?;
     assert!(stderr.contains("is in both arms"), "{stderr}");
@@ -391,28 +401,26 @@ fn fifteen_mistakes_are_shown_in_one_go() -> Tested {
     Ok(())
 }
 
+/// It changes nothing of what the exit code has to say.
 #[test]
 fn a_reader_that_goes_away_is_no_failure() -> Tested {
     let project = Project::new()?;
-    let status = std::process::Command::new("sh")
-        .arg("-c")
-        .arg(format!(
-            "{} schema; echo $? >status",
-            env!("CARGO_BIN_EXE_plimsoll")
-        ))
-        .current_dir(project.path())
-        .stdout({
-            // A pipe whose reading end is closed before anything is written.
-            let (reader, writer) = std::io::pipe()?;
-            drop(reader);
-            writer
-        })
-        .status()?;
-    assert!(status.success());
-    assert_eq!(
-        fs::read_to_string(project.path().join("status"))?.trim(),
-        "0"
-    );
+    project.write("bad.toml", "schema = 1\nname = \"bad\"\nurll = \"\"\n")?;
+    for (args, expected) in [
+        ("schema", 0),
+        ("check bad.toml", 2),
+        ("check bad.toml --format json", 2),
+    ] {
+        // A pipe whose reading end is closed before anything is written.
+        let (reader, writer) = std::io::pipe()?;
+        drop(reader);
+        let status = std::process::Command::new(env!("CARGO_BIN_EXE_plimsoll"))
+            .args(args.split(' '))
+            .current_dir(project.path())
+            .stdout(writer)
+            .status()?;
+        assert_eq!(status.code(), Some(expected), "{args}");
+    }
     Ok(())
 }
 

@@ -13,26 +13,34 @@ use crate::harness::engine::{Engine, SubjectEngine, bench, machine};
 use crate::harness::gate::{MetricOutcome, Outcome, Policy, Verdict, Waivers, exit};
 use crate::harness::model::{Arm, Run, is_committed};
 use crate::harness::report::{text, words};
-use crate::harness::scenario::{self, Plan, Target};
+use crate::harness::scenario::{self, Part, Plan, Target, Template};
 use crate::harness::store::History;
 
-use super::args::{GateArgs, Global};
+use super::args::{GateArgs, Global, Selection};
 use super::execute::{
-    Asked, Label, STOPPED, Session, environment, missing_program, new_session, save, stop_on_signal,
+    Asked, Label, STOPPED, Session, environment, missing_program, new_session, nothing_left, save,
+    stop_on_signal,
 };
 use super::failure::Failure;
 use super::live::Live;
 use super::looks::Looks;
 use super::output::Output;
 use super::pairs::{Batch, Pairs, Side, Sides, spread_invocations, usual_pairs};
+use super::reproduce::CommandLine;
 use super::session::Labels;
 use super::start::explain;
 use super::verdicts::{Case, Judged, page_path};
 use super::workspace::{self, Chosen, SCENARIOS};
 use super::{noise, waivers};
 
+/// The history's folder where no other is named.
+const OWN_FOLDER: &str = ".plimsoll";
+/// Where cargo keeps what it builds of every project; a gate gives each checkout a folder of its own.
+const TARGET_DIRS: [&str; 2] = ["CARGO_TARGET_DIR", "CARGO_BUILD_TARGET_DIR"];
+
 /// The gate of one call.
 struct Against<'a> {
+    global: &'a Global,
     output: &'a Output,
     args: &'a GateArgs,
     /// The revision as it was named.
@@ -78,15 +86,11 @@ pub(super) async fn run(
         .await
         .map_err(trouble)?;
     let base = checkouts.base(revision).await.map_err(trouble)?;
-    let reports = args.selection.reports.clone();
     let below = here
         .strip_prefix(checkouts.project())
         .unwrap_or(Path::new(""))
         .to_owned();
-    let written: Vec<PathBuf> = match reports.is_relative() {
-        true => vec![below.join(reports)],
-        false => Vec::new(),
-    };
+    let written = written(global, &args.selection, &here, checkouts.project());
     let head = checkouts.head(&written).await.map_err(trouble)?;
     output.say(&format!(
         "base {} ({}), head {}",
@@ -104,6 +108,7 @@ pub(super) async fn run(
         ));
     }
     let this = Against {
+        global,
         output,
         args,
         named: revision,
@@ -214,33 +219,29 @@ impl Against<'_> {
             gated: plans(of_base, &self.base.root)?,
             new: plans(of_head, &self.head.root)?,
         };
-        let mut reasons = Vec::new();
+        let roots = [&*self.base.root, &*self.head.root];
         for plans in [&mut work.gated, &mut work.new] {
-            plans.retain(|plan| match self.unfit(plan, project) {
-                Some(reason) => {
-                    reasons.push(reason);
-                    false
+            let mut fit = Vec::new();
+            for plan in std::mem::take(plans) {
+                let (reason, failure) = if let Some(reason) = unfit(&plan, project, roots) {
+                    let remedy = "gate it against its baseline instead: plimsoll gate SCENARIO";
+                    (reason.clone(), Failure::usage(reason, remedy))
+                } else if let Some(reason) = missing_program(&plan) {
+                    (reason.clone(), Failure::Tool(reason))
+                } else {
+                    fit.push(plan);
+                    continue;
+                };
+                if !named.is_empty() {
+                    return Err(failure);
                 }
-                None => true,
-            });
-        }
-        match reasons.first() {
-            Some(reason) if !named.is_empty() => Err(Failure::usage(
-                reason.clone(),
-                "gate it against its baseline instead: plimsoll gate SCENARIO",
-            )),
-            _ => {
-                for reason in &reasons {
-                    self.output.say(&format!("skipping {reason}"));
-                }
-                match work.gated.is_empty() && work.new.is_empty() {
-                    true => Err(Failure::usage(
-                        "nothing is left to run",
-                        "see what there is: plimsoll list; or name a scenario file",
-                    )),
-                    false => Ok(work),
-                }
+                self.output.say(&format!("skipping {reason}"));
             }
+            *plans = fit;
+        }
+        match work.gated.is_empty() && work.new.is_empty() {
+            true => Err(nothing_left()),
+            false => Ok(work),
         }
     }
 
@@ -271,32 +272,6 @@ impl Against<'_> {
                 "name a scenario file; the README shows the shortest one",
             )),
         }
-    }
-
-    /// Why a plan can't tell two revisions apart, or not run here.
-    fn unfit(&self, plan: &Plan, project: &Path) -> Option<String> {
-        let id = plan.id();
-        if matches!(plan.target, Some(Target::Url(_))) && plan.benches.is_empty() {
-            return Some(format!(
-                "{id}: its target is a server that is already there, the same for both revisions"
-            ));
-        }
-        let outside = plan.processes.iter().find(|process| {
-            let program = process
-                .start
-                .words
-                .first()
-                .and_then(|word| word.as_literal());
-            process.build.is_some()
-                && program.is_some_and(|program| Path::new(program).starts_with(project))
-        });
-        if let Some(process) = outside {
-            return Some(format!(
-                "{id}: process `{}` starts a program by an absolute path, the same for both revisions",
-                process.name
-            ));
-        }
-        missing_program(plan)
     }
 
     /// What the baseline that the base has for this machine knows of a scenario's noise. One that can't be read
@@ -337,9 +312,7 @@ impl Against<'_> {
         };
         let judged = self.judge(plan, &given, &pairs, &looks, seed);
         let page = page_path(&self.args.selection.reports, run);
-        judged.write_page(&page)?;
-        judged.answer(self.output, Some(&page))?;
-        Ok(judged.verdict.exit_code)
+        judged.publish(self.output, Some(&page))
     }
 
     async fn pairs_and_looks(
@@ -507,39 +480,33 @@ impl Against<'_> {
     }
 
     fn commands(&self, plan: &Plan, first: u32, seed: u64) -> Vec<String> {
-        let mut line = vec![
-            "plimsoll".to_owned(),
-            "gate".to_owned(),
-            "--against".to_owned(),
-            self.base.revision.clone(),
-            plan.file.to_string_lossy().into_owned(),
-        ];
-        if let Some(variant) = &plan.variant {
-            line.extend(["--variant".to_owned(), variant.clone()]);
-        }
-        line.extend(["--pairs".to_owned(), first.to_string()]);
-        if let Some(budget) = &self.args.against.budget {
-            line.extend(["--budget".to_owned(), budget.clone()]);
-        }
-        line.extend(["--seed".to_owned(), seed.to_string()]);
-        is_committed(&self.head.revision)
-            .then(|| format!("git checkout {}", self.head.revision))
-            .into_iter()
-            .chain([shell_words::join(line)])
-            .collect()
+        let gate = CommandLine::new("gate")
+            .option("--against", [&self.base.revision])
+            .words([plan.file.display()])
+            .option("--variant", &plan.variant)
+            .option("--pairs", [first])
+            .option("--budget", &self.args.against.budget)
+            .option("--seed", [seed])
+            .strictness(self.args.strictness)
+            .baselines(&self.args.selection.baselines);
+        // What was not committed can't be had again by its name.
+        let checkout = is_committed(&self.head.revision).then(|| format!("git checkout {}", self.head.revision));
+        checkout.into_iter().chain([gate.line()]).collect()
     }
 
     /// A scenario that only the head has: run once and shown.
     async fn show(&self, plan: &Plan, stop: &watch::Receiver<bool>) -> Result<u8, Failure> {
+        // Trends and baselines leave it out, as they do other heads.
+        let label = Label {
+            arm: Some(Arm::Head),
+            ..Label::default()
+        };
         let session = Session {
+            global: self.global,
             output: self.output,
             selection: &self.args.selection,
             asked: Asked::Limits,
-            // It is a proposal, and no part of the history.
-            label: &Label {
-                arm: Some(Arm::Head),
-                ..Label::default()
-            },
+            label: &label,
             history: &self.history,
             checkout: Some(&self.head),
             session: new_session(),
@@ -568,6 +535,47 @@ impl Against<'_> {
     fn shown(&self, file: &Path) -> String {
         text::one_line(&self.shown_path(file).to_string_lossy())
     }
+}
+
+/// Why a plan can't tell two revisions of `project`, checked out at `roots`, apart.
+fn unfit(plan: &Plan, project: &Path, roots: [&Path; 2]) -> Option<String> {
+    let id = plan.id();
+    if matches!(plan.target, Some(Target::Url(_))) && plan.benches.is_empty() {
+        return Some(format!(
+            "{id}: its target is a server that is already there, the same for both revisions"
+        ));
+    }
+    plan.processes.iter().find_map(|process| {
+        let commands = process.build.iter().chain(&process.prepare);
+        let words = commands.chain([&process.start]).flat_map(|it| &it.words);
+        let mut literal = words.clone().filter_map(Template::as_literal);
+        let program = process.start.words.first().and_then(Template::as_literal);
+        let is_fixed = |word: &str| match Path::new(word).strip_prefix(project) {
+            // What git ignores, such as a virtual environment, is in no revision; what is built is.
+            Ok(file) => {
+                roots.iter().any(|root| root.join(file).exists())
+                    || (process.build.is_some() && program == Some(word))
+            }
+            Err(_) => false,
+        };
+        if literal.any(is_fixed) {
+            return Some(format!(
+                "{id}: process `{}` names what is in the project by an absolute path, the same for both revisions",
+                process.name
+            ));
+        }
+        let mut parts = words.chain(process.env.values()).flat_map(|it| &it.parts);
+        let shared = parts.find_map(|part| match part {
+            Part::Env(name) if TARGET_DIRS.contains(&&**name) => Some(name),
+            _ => None,
+        });
+        shared.map(|name| {
+            format!(
+                "{id}: process `{}` uses {{$env.{name}}}, the same for both revisions",
+                process.name
+            )
+        })
+    })
 }
 
 /// Gating metrics of which neither worse nor unchanged can be said yet, with the pairs that each
@@ -632,9 +640,7 @@ fn cache(args: &GateArgs) -> Result<PathBuf, Failure> {
 /// Where `file`, named from the folder `here`, lies below the top of the project. It need not be
 /// there: the base may have it.
 fn below(project: &Path, here: &Path, file: &Path) -> Result<PathBuf, Failure> {
-    let whole = here.join(file);
-    let whole = whole.canonicalize().unwrap_or_else(|_| plain(&whole));
-    whole
+    real(&here.join(file))
         .strip_prefix(project)
         .map(Path::to_owned)
         .map_err(|_| {
@@ -646,6 +652,27 @@ fn below(project: &Path, here: &Path, file: &Path) -> Result<PathBuf, Failure> {
                 "name a scenario file of the project",
             )
         })
+}
+
+/// What plimsoll itself writes below the top of the project, which is no part of what is measured. A
+/// folder that holds the call's own is none: leaving it out would leave out the change.
+fn written(global: &Global, selection: &Selection, here: &Path, project: &Path) -> Vec<PathBuf> {
+    let mut written = vec![PathBuf::from(OWN_FOLDER), selection.reports.clone()];
+    written.extend(selection.out.clone());
+    if let Some(file) = global.store_file() {
+        // SQLite keeps two more beside it.
+        written.extend(["", "-wal", "-shm"].map(|end| PathBuf::from(format!("{file}{end}"))));
+    }
+    let paths = written.iter().map(|path| real(&here.join(path)));
+    paths
+        .filter(|path| !here.starts_with(path))
+        .filter_map(|path| Some(path.strip_prefix(project).ok()?.to_owned()))
+        .collect()
+}
+
+/// The path that is meant; as it is written where nothing is there.
+fn real(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| plain(path))
 }
 
 /// A path without `.` and `..`.
@@ -661,4 +688,84 @@ fn plain(path: &Path) -> PathBuf {
         }
     }
     plain
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::harness::cli::args::{Cli, Command};
+
+    #[test]
+    fn what_plimsoll_writes_is_no_part_of_the_head() {
+        let check = |options: &str, expected: &[&str]| {
+            let line = format!("plimsoll gate --against main {options}");
+            let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
+            let Command::Gate(args) = &cli.command else {
+                unreachable!("a gate was parsed")
+            };
+            let (here, project) = (Path::new("/shop/api"), Path::new("/shop"));
+            let found = written(&cli.global, &args.selection, here, project);
+            let expected: Vec<PathBuf> = expected.iter().map(PathBuf::from).collect();
+            assert_eq!(found, expected, "{options}");
+        };
+        let usual = ["api/.plimsoll", "api/reports"];
+        check("", &usual);
+        check(
+            "--reports /shop/pages --out ../runs",
+            &["api/.plimsoll", "pages", "runs"],
+        );
+        // Left out with these, no change would be seen.
+        check("--reports . --out /shop", &["api/.plimsoll"]);
+        let runs = ["api/runs.db", "api/runs.db-wal", "api/runs.db-shm"];
+        check("--store sqlite:runs.db", &[&usual[..], &runs].concat());
+        check("--store /elsewhere/runs.db", &usual);
+        check("--store postgres://someone:secret@host/runs", &usual);
+    }
+
+    #[test]
+    fn what_is_the_same_in_both_arms_is_not_gated() {
+        let project = tempfile::tempdir().unwrap();
+        let checkout = tempfile::tempdir().unwrap();
+        std::fs::write(checkout.path().join("server.py"), "").unwrap();
+        let check = |lines: &str, expected: Option<&str>| {
+            let lines = lines.replace("PROJECT", &project.path().display().to_string());
+            let text = format!(
+                "schema = 1\nname = \"s\"\n[[process]]\nname = \"web\"\n{lines}\ntarget = true\n\
+                 [[flow.f.step]]\nget = \"/\"\n[load.a]\nclosed = {{ users = 1 }}\n"
+            );
+            let scenario = scenario::parse(&text, &checkout.path().join("s.toml")).unwrap();
+            let roots = [checkout.path(), checkout.path()];
+            let reason = unfit(&scenario.plans[0], project.path(), roots);
+            match expected {
+                None => assert_eq!(reason, None, "{lines}"),
+                Some(expected) => {
+                    let reason = reason.unwrap();
+                    assert!(reason.contains(expected), "{reason}");
+                }
+            }
+        };
+        let fixed = Some("absolute path");
+        check("start = \"python3 server.py {port}\"", None);
+        check("start = \"python3 PROJECT/server.py {port}\"", fixed);
+        check("start = \"PROJECT/.venv/python server.py {port}\"", None);
+        check(
+            "build = \"make\"\nstart = \"PROJECT/bin/server {port}\"",
+            fixed,
+        );
+        check(
+            "prepare = \"sh PROJECT/server.py\"\nstart = \"python3 server.py {port}\"",
+            fixed,
+        );
+        check(
+            "start = \"{$env.CARGO_TARGET_DIR}/release/server {port}\"",
+            Some("{$env.CARGO_TARGET_DIR}"),
+        );
+        check(
+            "start = \"server {port}\"\nenv = { AT = \"{$env.CARGO_BUILD_TARGET_DIR}/x\" }",
+            Some("{$env.CARGO_BUILD_TARGET_DIR}"),
+        );
+    }
 }

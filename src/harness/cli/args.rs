@@ -68,6 +68,20 @@ pub(super) struct Global {
     pub(super) store: Option<String>,
 }
 
+impl Global {
+    /// The file of the history, where one was named. A URL is none, and may hold a password.
+    pub(super) fn store_file(&self) -> Option<&str> {
+        let place = self.store.as_deref().filter(|place| !place.is_empty())?;
+        let file = match place.strip_prefix("sqlite:") {
+            Some(file) => file.strip_prefix("//").unwrap_or(file),
+            None => place,
+        };
+        let schemes = ["postgres:", "postgresql:"];
+        let is_url = file.contains("://") || schemes.iter().any(|it| file.starts_with(it));
+        (!is_url).then_some(file)
+    }
+}
+
 /// The form of the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
@@ -125,7 +139,9 @@ pub(super) enum Command {
         after_help = "Examples:\n  plimsoll export > runs.jsonl                   the newest session\n  plimsoll export SESSION1 SESSION2 > runs.jsonl"
     )]
     Export(ExportArgs),
-    /// Render the report of saved runs again.
+    /// Judge saved runs anew, by the scenario as it is now, and render their report.
+    ///
+    /// The page of the call that measured them stays as it is.
     #[command(
         after_help = "Examples:\n  plimsoll report                                the newest session\n  plimsoll report latest --html page.html"
     )]
@@ -261,7 +277,7 @@ pub(super) struct AgainstArgs {
     #[arg(
         long,
         value_name = "REV",
-        conflicts_with = "runs",
+        conflicts_with_all = ["runs", "revision"],
         help_heading = "Against a revision"
     )]
     pub(super) against: Option<String>,
@@ -404,7 +420,7 @@ pub(super) struct ReportArgs {
     /// The scenario whose gates judge [default: the one of that name in scenarios/].
     #[arg(long, value_name = "FILE")]
     pub(super) scenario: Option<PathBuf>,
-    /// Write the HTML page here [default: reports/SCENARIO/SESSION.html].
+    /// Write the HTML page here [default: reports/SCENARIO/SESSION.again.html].
     #[arg(long, value_name = "FILE")]
     pub(super) html: Option<PathBuf>,
     /// The folder of baselines.

@@ -58,7 +58,7 @@ pub(super) fn run(output: &Output, args: &CheckArgs) -> Result<u8, Failure> {
             Err(rejection) => rejections.push(rejection),
         }
     }
-    show(output, &rejections)?;
+    Failure::unless_gone(show(output, &rejections))?;
     Ok(match rejections.is_empty() {
         true => exit::PASS,
         false => exit::USAGE,

@@ -1,18 +1,20 @@
 //! `plimsoll compare`: a verdict over runs that were saved before, or that other tools made.
 
 use std::collections::BTreeSet;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use crate::harness::compare::{Design, Settings};
 use crate::harness::gate::{Policy, Waivers};
 use crate::harness::interchange::{self, Options};
 use crate::harness::model::{Arm, Direction, Reading, Run};
+use crate::harness::report::format;
 use crate::harness::scenario::{self, GatePlan, Plan};
 
 use super::args::{BetterArg, CompareArgs, Global};
 use super::failure::Failure;
 use super::output::Output;
-use super::sources::{Places, Side, Source};
+use super::reproduce::CommandLine;
+use super::sources::{Places, Side, Source, drop_replaced};
 use super::verdicts::{Case, comparable};
 use super::{waivers, workspace};
 
@@ -41,10 +43,12 @@ pub(super) async fn run(
     };
     let (mut base, mut head) = sides(args, &places).await?;
     let mut notes = notes(args, &base, &head);
-    part_arms(&mut base.source, &mut head.source)?;
+    notes.extend(part_arms(&mut base.source, &mut head.source)?);
     let is_imported = !(base.imported.is_empty() && head.imported.is_empty());
     let (base, mut head) = (&mut base.source, head.source);
-    let design = match is_imported && !args.paired {
+    // What is in one place was put together by whoever numbered it.
+    let is_together = is_imported || args.runs.len() == 1;
+    let design = match is_together && !args.paired {
         true => Design::of(&base.runs, &head.runs),
         false => design(args.paired, base, &mut head)?,
     };
@@ -77,15 +81,11 @@ pub(super) async fn run(
         base: Some(base),
         settings: Settings::new(design),
         notes,
-        commands: vec![command(args)],
+        commands: vec![command(global, args)],
     }
     .judge()
     .beside(&anchors);
-    if let Some(page) = &args.html {
-        judged.write_page(page)?;
-    }
-    judged.answer(output, args.html.as_deref())?;
-    Ok(judged.verdict.exit_code)
+    judged.publish(output, args.html.as_deref())
 }
 
 /// What the arguments mean by base and head.
@@ -184,35 +184,25 @@ fn measured(base: &[Run], head: &[Run]) -> Vec<String> {
 }
 
 /// The command line that makes this again.
-fn command(args: &CompareArgs) -> String {
-    let mut words = vec!["plimsoll".to_owned(), "compare".to_owned()];
-    words.extend(args.runs.iter().cloned());
-    for (option, names) in [("--base", &args.base), ("--head", &args.head)] {
-        if !names.is_empty() {
-            words.push(option.to_owned());
-            words.extend(names.iter().cloned());
-        }
-    }
-    if let Some(format) = args.from {
-        words.extend(["--from".to_owned(), format.to_string()]);
-    }
-    if let Some(better) = args.better {
-        let better = match better {
-            BetterArg::Lower => "lower",
-            BetterArg::Higher => "higher",
-        };
-        words.extend(["--better".to_owned(), better.to_owned()]);
-    }
-    if let Some(regress) = &args.regress {
-        words.extend(["--regress".to_owned(), regress.clone()]);
-    }
-    for gate in &args.gate {
-        words.extend(["--gate".to_owned(), gate.clone()]);
-    }
-    if args.paired {
-        words.push("--paired".to_owned());
-    }
-    shell_words::join(words)
+fn command(global: &Global, args: &CompareArgs) -> String {
+    let better = args.better.map(|better| match better {
+        BetterArg::Lower => "lower",
+        BetterArg::Higher => "higher",
+    });
+    CommandLine::new("compare")
+        .words(&args.runs)
+        .option("--base", &args.base)
+        .option("--head", &args.head)
+        .option("--from", args.from)
+        .option("--better", better)
+        .switch("--paired", args.paired)
+        .option("--scenario", args.scenario.iter().map(|it| it.display()))
+        .option("--regress", &args.regress)
+        .option("--gate", &args.gate)
+        .strictness(args.strictness)
+        .baselines(&args.baselines)
+        .store(global)
+        .line()
 }
 
 /// What a scenario demands of its runs, with the waivers of its project; or nothing.
@@ -234,13 +224,10 @@ pub(super) fn policy_of(
 }
 
 /// Where runs were labelled when they were made, the base's side keeps those of the base and the
-/// head's side those of the head: both sides may name the same session.
-pub(super) fn part_arms(base: &mut Source, head: &mut Source) -> Result<(), Failure> {
-    for (source, arm) in [(&mut *base, Arm::Base), (&mut *head, Arm::Head)] {
-        if source.runs.iter().any(|run| run.arm == Some(arm)) {
-            source.runs.retain(|run| run.arm == Some(arm));
-        }
-    }
+/// head's side those of the head: both sides may name the same session. Of a pair that was measured
+/// again, what was measured last is kept, as the gate did, and a sentence says so.
+pub(super) fn part_arms(base: &mut Source, head: &mut Source) -> Result<Option<String>, Failure> {
+    let left_out = keep_arm(base, Arm::Base) + keep_arm(head, Arm::Head);
     match base
         .runs
         .iter()
@@ -253,29 +240,48 @@ pub(super) fn part_arms(base: &mut Source, head: &mut Source) -> Result<(), Fail
             ),
             "name two sessions, or label the runs when they are made: plimsoll run --arm base --pair 1",
         )),
-        None => Ok(()),
+        None => Ok(replaced(left_out)),
     }
 }
 
-/// Whether a path stays below the working folder.
-fn is_below(path: &Path) -> bool {
-    let mut components = path.components();
-    components.all(|component| matches!(component, Component::Normal(_) | Component::CurDir))
-        && std::fs::canonicalize(path)
-            .ok()
-            .zip(std::fs::canonicalize(".").ok())
-            .is_some_and(|(path, here)| path.starts_with(here))
+/// Where any run says that it is of `arm`, only those that do stay; and of those the newest of each
+/// pair. Gives how many of the arm went.
+pub(super) fn keep_arm(source: &mut Source, arm: Arm) -> u64 {
+    if source.runs.iter().any(|run| run.arm == Some(arm)) {
+        source.runs.retain(|run| run.arm == Some(arm));
+    }
+    drop_replaced(&mut source.runs)
 }
 
-/// The design that was asked for. Paired runs without pair numbers are paired in their order, which
-/// needs as many on each side.
+/// Says that so many runs are not judged, because their pairs were measured again.
+pub(super) fn replaced(runs: u64) -> Option<String> {
+    (runs > 0).then(|| {
+        format!(
+            "{} of pairs that were measured again are not judged",
+            format::counted(runs, "run")
+        )
+    })
+}
+
+/// Whether a path leads to what is below the working folder.
+fn is_below(path: &Path) -> bool {
+    let real = std::fs::canonicalize;
+    matches!((real(path), real(Path::new("."))), (Ok(path), Ok(here)) if path.starts_with(&here))
+}
+
+/// The design that was asked for. Numbers of pairs count by themselves only within a session: those of
+/// two may be of different days. Paired runs without pair numbers are paired in their order, which needs
+/// as many on each side.
 pub(super) fn design(
     paired: bool,
     base: &mut Source,
     head: &mut Source,
 ) -> Result<Design, Failure> {
     if !paired {
-        return Ok(Design::Stored);
+        return Ok(match sessions(base) == sessions(head) {
+            true => Design::of(&base.runs, &head.runs),
+            false => Design::Stored,
+        });
     }
     let numbered = |source: &Source| source.runs.iter().all(|run| run.pair.is_some());
     if numbered(base) && numbered(head) {
@@ -306,6 +312,10 @@ pub(super) fn design(
         }
     }
     Ok(Design::Paired)
+}
+
+fn sessions(source: &Source) -> BTreeSet<&str> {
+    source.runs.iter().map(|run| &*run.session).collect()
 }
 
 /// The scenario whose gates judge: the one that is named, or the one in scenarios/ that has the
@@ -342,11 +352,8 @@ pub(super) fn plan_of(
     if run.scenario.is_empty() {
         return Ok(None);
     }
-    let quiet = Output {
-        quiet: true,
-        ..*output
-    };
-    let found = workspace::choose(&[], &quiet).map_or_else(|_| Vec::new(), |chosen| chosen.files);
+    let found = workspace::choose(&[], &output.silenced())
+        .map_or_else(|_| Vec::new(), |chosen| chosen.files);
     // Another file with mistakes is none of this call's business.
     let mut plans = found
         .into_iter()
@@ -387,4 +394,85 @@ pub(super) fn no_baseline(first: &Run, reasons: &[String]) -> Failure {
         what,
         format!("save one: plimsoll baseline save {}", first.scenario),
     )
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::harness::cli::args::{Cli, Command};
+    use crate::harness::model::RunId;
+
+    /// A pair of each of these numbers in a session, base first.
+    fn session(name: &str, pairs: &[u32]) -> Source {
+        let run = |pair, arm| {
+            let mut run = Run::imported(RunId::now(), name.to_owned(), Vec::new());
+            (run.arm, run.pair) = (Some(arm), Some(pair));
+            run
+        };
+        let runs = pairs
+            .iter()
+            .flat_map(|pair| [run(*pair, Arm::Base), run(*pair, Arm::Head)]);
+        Source {
+            label: name.to_owned(),
+            runs: runs.collect(),
+            baseline: None,
+        }
+    }
+
+    /// What a gate measured again is in its session, and is judged by nobody else either.
+    #[test]
+    fn of_a_pair_that_was_measured_again_the_newest_counts() {
+        let all = session("s", &[1, 2, 2, 3]);
+        let (mut base, mut head) = (all.clone(), all.clone());
+        let note = part_arms(&mut base, &mut head).unwrap();
+        assert_eq!(
+            note.as_deref(),
+            Some("2 runs of pairs that were measured again are not judged")
+        );
+        for (source, at) in [(&base, 4), (&head, 5)] {
+            let pairs: Vec<_> = source.runs.iter().map(|run| run.pair.unwrap()).collect();
+            assert_eq!(pairs, [1, 2, 3]);
+            assert_eq!(source.runs[1], all.runs[at]);
+        }
+        // The same numbers in two sessions are no repetition.
+        let mut both = session("s", &[1]).runs;
+        both.extend(session("t", &[1]).runs);
+        assert_eq!(drop_replaced(&mut both), 0);
+    }
+
+    #[test]
+    fn a_session_is_paired_by_its_numbers_and_two_are_not() {
+        let check = |base: &str, head: &str, expected| {
+            let (mut base, mut head) = (session(base, &[1, 2]), session(head, &[1, 2]));
+            assert_eq!(design(false, &mut base, &mut head).unwrap(), expected);
+        };
+        check("s", "s", Design::Paired);
+        check("s", "t", Design::Stored);
+    }
+
+    #[test]
+    fn the_command_holds_every_option_that_decides() {
+        for options in [
+            "a b --scenario old.toml --strict --beyond-margin --require-baseline",
+            "a b --paired --baselines elsewhere --store runs.db",
+            "--base a --base b --head c --from csv --better lower --regress 5% --gate '*.p95'",
+        ] {
+            let line = format!("plimsoll compare {options}");
+            let cli = Cli::try_parse_from(shell_words::split(&line).unwrap()).unwrap();
+            let Command::Compare(args) = &cli.command else {
+                unreachable!("a comparison was parsed")
+            };
+            let found = shell_words::split(&command(&cli.global, args)).unwrap();
+            assert_eq!(found, shell_words::split(&line).unwrap());
+        }
+        let line = "plimsoll compare a b --store postgres://someone:secret@host/runs";
+        let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+        let Command::Compare(args) = &cli.command else {
+            unreachable!("a comparison was parsed")
+        };
+        assert_eq!(command(&cli.global, args), "plimsoll compare a b");
+    }
 }

@@ -18,6 +18,7 @@ use super::args::{Global, Selection, Strictness};
 use super::failure::Failure;
 use super::live::Live;
 use super::output::Output;
+use super::reproduce::CommandLine;
 use super::session::{Labels, git_revision, measure};
 use super::sources::{Places, Source};
 use super::start::explain;
@@ -69,6 +70,7 @@ pub(super) async fn execute(
     let mut codes = Vec::new();
     for (plan, waivers) in plans.iter().zip(waived) {
         let case = Session {
+            global,
             output,
             selection,
             asked,
@@ -119,12 +121,17 @@ pub(super) fn runnable(
     }
     // An empty gate would be green for the wrong reason.
     if plans.is_empty() {
-        return Err(Failure::usage(
-            "nothing is left to run",
-            "see what there is: plimsoll list; or name a scenario file",
-        ));
+        return Err(nothing_left());
     }
     Ok(plans)
+}
+
+/// That everything was passed over.
+pub(super) fn nothing_left() -> Failure {
+    Failure::usage(
+        "nothing is left to run",
+        "see what there is: plimsoll list; or name a scenario file",
+    )
 }
 
 /// A session with the engine that runs real things on this machine, building where the checkout does
@@ -152,6 +159,8 @@ pub(super) async fn measure_here(
 
 /// One plan in one session.
 pub(super) struct Session<'a> {
+    /// Options of every command.
+    pub(super) global: &'a Global,
     /// How to speak.
     pub(super) output: &'a Output,
     /// How it was asked for.
@@ -230,9 +239,7 @@ impl Session<'_> {
         if self.checkout.is_some() {
             judged.show_only("new in the head: shown, and judged once the base has it too");
         }
-        judged.write_page(&page)?;
-        judged.answer(self.output, Some(&page))?;
-        Ok(judged.verdict.exit_code)
+        judged.publish(self.output, Some(&page))
     }
 
     async fn measured(&self, plan: &Plan, stop: &watch::Receiver<bool>) -> Result<Source, Failure> {
@@ -282,22 +289,19 @@ impl Session<'_> {
             commands.push(format!("git checkout {}", shell_words::quote(revision)));
         }
         let command = match self.asked {
-            Asked::Limits => "run",
-            Asked::Baseline(_) => "gate",
+            Asked::Limits => CommandLine::new("run"),
+            Asked::Baseline(strictness) => CommandLine::new("gate").strictness(strictness),
         };
-        let file = plan.file.to_string_lossy();
-        let mut line = format!("plimsoll {command} {}", shell_words::quote(&file));
-        if let Some(variant) = &plan.variant {
-            line.push_str(&format!(" --variant {}", shell_words::quote(variant)));
-        }
-        if let Some(runs) = self.selection.runs {
-            line.push_str(&format!(" --runs {runs}"));
-        }
-        commands.push(line);
-        commands.push(format!(
-            "plimsoll report {}",
-            shell_words::quote(&run.session)
-        ));
+        let command = command
+            .words([plan.file.display()])
+            .option("--variant", &plan.variant)
+            .option("--runs", self.selection.runs)
+            .baselines(&self.selection.baselines);
+        let report = CommandLine::new("report")
+            .words([&run.session])
+            .baselines(&self.selection.baselines)
+            .store(self.global);
+        commands.extend([command.line(), report.line()]);
         commands
     }
 }

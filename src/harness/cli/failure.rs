@@ -43,6 +43,15 @@ impl Failure {
         }
     }
 
+    /// What became of an answer, where a reader who went away doesn't change what the exit code has
+    /// to say.
+    pub(super) fn unless_gone(said: Result<(), Self>) -> Result<(), Self> {
+        match said {
+            Err(Self::BrokenPipe) => Ok(()),
+            said => said,
+        }
+    }
+
     /// Wrong usage with a remedy.
     pub(super) fn usage(what: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self::Usage(what.into(), remedy.into())

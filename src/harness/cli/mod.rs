@@ -16,6 +16,7 @@ mod pairs;
 mod looks;
 mod noise;
 mod verdicts;
+mod reproduce;
 mod execute;
 mod against;
 mod run;

@@ -105,8 +105,9 @@ impl Pairs {
         let mut repeats = 0;
         for order in alternation(batch.pairs, batch.seed) {
             loop {
-                // A repeated pair has a number of its own: its runs are in the history as well.
-                let number = self.len().saturating_add(self.repeated).saturating_add(1);
+                // A repeated pair has the number of the one it replaces, which is in the history as well:
+                // the newest runs of a number count.
+                let number = self.len().saturating_add(1);
                 let (mut base, mut head) = (None, None);
                 let arms = match order {
                     First::Base => [Arm::Base, Arm::Head],
@@ -117,8 +118,7 @@ impl Pairs {
                         break;
                     }
                     live.begin(format!(
-                        "{id} pair {}/{planned}, {}",
-                        self.len() + 1,
+                        "{id} pair {number}/{planned}, {}",
                         arm.name()
                     ));
                     let (side, slot) = match arm {
@@ -192,4 +192,210 @@ fn is_generators_fault(run: &Run) -> bool {
                 InvalidReason::GeneratorLate { .. } | InvalidReason::GeneratorSaturated { .. }
             )
         })
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use std::collections::VecDeque;
+    use std::path::Path;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::harness::cli::args::Format;
+    use crate::harness::cli::output::Output;
+    use crate::harness::engine::{Executed, Progress};
+    use crate::harness::model::{Fingerprint, Measurement};
+    use crate::harness::scenario;
+
+    /// An engine that is as valid as its script says, run by run, and valid after that. Both sides play
+    /// one script.
+    #[derive(Clone)]
+    struct Scripted(Arc<Mutex<VecDeque<Vec<InvalidReason>>>>);
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("no")]
+    struct Never;
+
+    impl Engine for Scripted {
+        type Error = Never;
+
+        async fn build(
+            &mut self,
+            _: &Plan,
+            _: &(dyn Fn(Progress) + Send + Sync),
+        ) -> Result<(), Never> {
+            Ok(())
+        }
+
+        async fn run(
+            &mut self,
+            _: &Plan,
+            _: watch::Receiver<bool>,
+            _: &(dyn Fn(Progress) + Send + Sync),
+        ) -> Result<Executed, Never> {
+            Ok(Executed {
+                measurement: Measurement::default(),
+                metrics: Vec::new(),
+                invalid: self.0.lock().unwrap().pop_front().unwrap_or_default(),
+                partial: false,
+                duration_ns: 1,
+            })
+        }
+    }
+
+    fn late() -> Vec<InvalidReason> {
+        vec![InvalidReason::GeneratorLate {
+            load: "a".into(),
+            lateness_ns_p99: 2,
+            tolerance_ns: 1,
+        }]
+    }
+
+    fn silent() -> Vec<InvalidReason> {
+        vec![InvalidReason::NothingMeasured { load: "a".into() }]
+    }
+
+    fn died() -> Vec<InvalidReason> {
+        vec![InvalidReason::ProcessExited {
+            process: "web".into(),
+            status: "signal 9".into(),
+            at_ns: 5,
+            output: String::new(),
+        }]
+    }
+
+    /// Batches of so many pairs, played by a script: what they are in the end, and arm and pair of each
+    /// run that was saved.
+    async fn play(script: &[Vec<InvalidReason>], batches: &[Batch]) -> (Pairs, Vec<(Arm, u32)>) {
+        let text = "schema = 1\nname = \"s\"\nurl = \"http://127.0.0.1:1\"\n\
+                    [[flow.f.step]]\nget = \"/\"\n[load.a]\nclosed = { users = 1 }\n";
+        let scenario = scenario::parse(text, Path::new("s.toml")).unwrap();
+        let engine = Scripted(Arc::new(Mutex::new(script.iter().cloned().collect())));
+        let side = |arm| Side {
+            engine: engine.clone(),
+            plan: scenario.plans[0].clone(),
+            labels: Labels {
+                session: "today".into(),
+                arm: Some(arm),
+                pair: None,
+                revision: None,
+                fingerprint: Fingerprint::unknown(),
+            },
+        };
+        let mut sides = Sides {
+            base: side(Arm::Base),
+            head: side(Arm::Head),
+        };
+        let live = Live::new(Output {
+            format: Format::Json,
+            quiet: true,
+            colour: false,
+            colour_err: false,
+            live: false,
+            width: 80,
+        });
+        let (_sender, stop) = watch::channel(false);
+        let mut pairs = Pairs::new("base".to_owned(), "head".to_owned());
+        let mut saved = Vec::new();
+        for batch in batches {
+            let save = async |run: &Run| {
+                saved.push((run.arm.unwrap(), run.pair.unwrap()));
+                Ok(())
+            };
+            let measured = pairs.measure(&mut sides, *batch, &stop, &live, save).await;
+            measured.unwrap();
+        }
+        (pairs, saved)
+    }
+
+    /// The arms of pairs in the order that chance gave them.
+    fn arms(batch: Batch) -> Vec<[Arm; 2]> {
+        let orders = alternation(batch.pairs, batch.seed).into_iter();
+        orders
+            .map(|order| match order {
+                First::Base => [Arm::Base, Arm::Head],
+                First::Head => [Arm::Head, Arm::Base],
+            })
+            .collect()
+    }
+
+    fn numbers(source: &Source) -> Vec<u32> {
+        source.runs.iter().map(|run| run.pair.unwrap()).collect()
+    }
+
+    const BATCH: Batch = Batch { pairs: 4, seed: 7 };
+
+    #[tokio::test]
+    async fn pairs_alternate_as_planned_and_count_on() {
+        let second = Batch { pairs: 3, seed: 8 };
+        let (pairs, saved) = play(&[], &[BATCH, second]).await;
+        let orders = [arms(BATCH), arms(second)].concat();
+        let expected: Vec<(Arm, u32)> = (1..)
+            .zip(orders)
+            .flat_map(|(pair, arms)| arms.map(|arm| (arm, pair)))
+            .collect();
+        assert_eq!(saved, expected);
+        assert_eq!(numbers(&pairs.base), [1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(numbers(&pairs.head), numbers(&pairs.base));
+        assert_eq!((pairs.is_over, pairs.note()), (false, None));
+    }
+
+    /// Its number and its order stay, so that the newest runs of a number are those that count.
+    #[tokio::test]
+    async fn a_pair_whose_generator_was_late_is_measured_again() {
+        let ok = Vec::new;
+        // The second pair's second run is late, then its first one.
+        let script = [ok(), ok(), ok(), late(), late()];
+        let (pairs, saved) = play(&script, &[BATCH]).await;
+        let [first, second, third, fourth] = arms(BATCH)[..] else {
+            unreachable!("four pairs were asked for")
+        };
+        let order = [
+            (first, 1),
+            (second, 2),
+            (second, 2),
+            (second, 2),
+            (third, 3),
+            (fourth, 4),
+        ];
+        let expected: Vec<_> = order
+            .into_iter()
+            .flat_map(|(arms, pair)| arms.map(|arm| (arm, pair)))
+            .collect();
+        assert_eq!(saved, expected);
+        assert_eq!(numbers(&pairs.head), [1, 2, 3, 4]);
+        assert!(
+            pairs
+                .base
+                .runs
+                .iter()
+                .chain(&pairs.head.runs)
+                .all(Run::is_valid)
+        );
+        let note = pairs.note().unwrap();
+        assert!(note.starts_with("2 pairs measured again"), "{note}");
+    }
+
+    /// What goes on is no chance: it stays, and makes the verdict invalid.
+    #[tokio::test]
+    async fn two_pairs_a_batch_are_measured_again_and_no_more() {
+        let script = vec![late(); 100];
+        let (pairs, saved) = play(&script, &[BATCH]).await;
+        assert_eq!(saved.len(), 2 * (4 + 2));
+        assert_eq!(numbers(&pairs.head), [1, 2, 3, 4]);
+        assert!(pairs.head.runs.iter().all(|run| !run.is_valid()));
+        let (pairs, _) = play(&script, &[BATCH, BATCH]).await;
+        assert_eq!(pairs.repeated, 4);
+    }
+
+    #[tokio::test]
+    async fn what_an_arm_did_is_never_measured_again() {
+        for reasons in [silent(), [late(), silent()].concat()] {
+            let (pairs, saved) = play(&[reasons], &[BATCH]).await;
+            assert_eq!((saved.len(), pairs.repeated), (8, 0));
+        }
+        let (pairs, saved) = play(&[late(), died()], &[BATCH]).await;
+        assert_eq!((saved.len(), pairs.repeated, pairs.is_over), (2, 0, true));
+    }
 }

@@ -1,17 +1,26 @@
 //! `plimsoll report`: the page and the summary of saved runs, once more.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::harness::compare::{Design, Settings};
+use crate::harness::gate::exit;
 use crate::harness::model::{Arm, Run};
 
 use super::args::{Global, ReportArgs};
-use super::compare::{BASELINE, NOT_JUDGED, design, no_baseline, part_arms, plan_of, policy_of};
+use super::compare::{
+    BASELINE, NOT_JUDGED, design, keep_arm, no_baseline, part_arms, plan_of, policy_of, replaced,
+};
 use super::failure::Failure;
 use super::output::Output;
+use super::reproduce::CommandLine;
 use super::sources::{Places, Source};
 use super::verdicts::{Case, comparable, page_path};
 use super::workspace;
+
+/// Said of a verdict, because another may have been reached from the same runs.
+const ANEW: &str = "judged anew, by the scenario and the waivers that are here now; what was said when it was measured is on a page of its own";
+/// Said of pairs, of which their gate knew more.
+const ONE_LOOK: &str = "the pairs are judged as one look at the whole level, without what was calibrated; their gate may have judged otherwise";
 
 /// The verdict is shown; the exit code says only whether it could be.
 pub(super) async fn run(
@@ -25,7 +34,7 @@ pub(super) async fn run(
         baselines: &args.baselines,
     };
     let mut head = places.find(&args.runs).await?;
-    let (base, design, notes) = base(args, &places, &mut head).await?;
+    let (base, design, mut notes) = base(args, &places, &mut head).await?;
     let anchors = match base.as_ref().is_none_or(|base| base.baseline.is_some()) {
         true => places.anchors_for(&head.runs[0])?.0,
         false => Vec::new(),
@@ -38,28 +47,35 @@ pub(super) async fn run(
             gate.regress = None;
         }
     }
-    let not_judged = plan.is_none().then(|| NOT_JUDGED.to_owned());
-    let page: PathBuf = args
-        .html
-        .clone()
-        .unwrap_or_else(|| page_path(Path::new("reports"), &first));
+    notes.push(if plan.is_some() { ANEW } else { NOT_JUDGED }.to_owned());
+    // The page of the call that measured is not this one's to replace.
+    let again = || page_path(Path::new("reports"), &first).with_extension("again.html");
+    let page = args.html.clone().unwrap_or_else(again);
     let judged = Case {
         policy,
         plan: plan.as_ref(),
         head: &head,
         base: base.as_ref(),
         settings: Settings::new(design),
-        notes: notes.into_iter().chain(not_judged).collect(),
-        commands: vec![format!(
-            "plimsoll report {}",
-            shell_words::quote(&args.runs)
-        )],
+        notes,
+        commands: vec![command(global, args)],
     }
     .judge()
     .beside(&anchors);
-    judged.write_page(&page)?;
-    judged.answer_report(output, Some(&page))?;
-    Ok(0)
+    judged.publish_report(output, &page)?;
+    Ok(exit::PASS)
+}
+
+/// The command line that makes this again.
+fn command(global: &Global, args: &ReportArgs) -> String {
+    CommandLine::new("report")
+        .words([&args.runs])
+        .option("--base", &args.base)
+        .switch("--paired", args.paired)
+        .option("--scenario", args.scenario.iter().map(|it| it.display()))
+        .baselines(&args.baselines)
+        .store(global)
+        .line()
 }
 
 /// What `head` is shown beside, and how they are compared. A session of `gate --against` holds both
@@ -74,25 +90,31 @@ async fn base(
     let (mut base, notes) = match args.base.as_deref() {
         None if has(Arm::Base) && has(Arm::Head) => {
             let mut base = head.clone();
-            part_arms(&mut base, head)?;
+            let replaced = part_arms(&mut base, head)?;
             let design = Design::of(&base.runs, &head.runs);
-            return Ok((Some(base), design, Vec::new()));
+            let one_look = (design == Design::Paired).then(|| ONE_LOOK.to_owned());
+            let notes = replaced.into_iter().chain(one_look).collect();
+            return Ok((Some(base), design, notes));
         }
         named @ (None | Some(BASELINE)) => {
+            let replaced = match named {
+                Some(_) => replaced(keep_arm(head, Arm::Head)),
+                None => None,
+            };
             let first = &head.runs[0];
             let stored = places.baseline_for(first)?;
             let (base, notes) = comparable(stored, first, &args.baselines);
             let base = base.and_then(|base| without(base, &head.runs));
             match named {
                 Some(_) if base.is_none() => return Err(no_baseline(first, &notes)),
-                Some(_) => (base, notes),
+                Some(_) => (base, notes.into_iter().chain(replaced).collect()),
                 None => (base, Vec::new()),
             }
         }
         Some(name) => {
             let mut base = places.find(name).await?;
-            part_arms(&mut base, head)?;
-            (Some(base), Vec::new())
+            let replaced = part_arms(&mut base, head)?;
+            (Some(base), replaced.into_iter().collect())
         }
     };
     let design = match &mut base {
@@ -107,4 +129,51 @@ fn without(mut base: Source, runs: &[Run]) -> Option<Source> {
     base.runs
         .retain(|run| !runs.iter().any(|other| other.id == run.id));
     (!base.runs.is_empty()).then_some(base)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use super::*;
+    use crate::harness::model::{Direction, Metric, RunId, Unit};
+    use crate::harness::store::Baseline;
+
+    fn run(session: &str, arm: Option<Arm>) -> Run {
+        let (unit, better) = (Unit::Nanoseconds, Direction::Lower);
+        let metric = Metric::single("load.a.p95", unit, better, 1e6, 1000);
+        let mut run = Run::imported(RunId::now(), session.to_owned(), vec![metric]);
+        run.scenario = "shop".to_owned();
+        run.arm = arm;
+        run
+    }
+
+    /// The half of a gate's session that is the base would hide half of what the head did.
+    #[tokio::test]
+    async fn beside_the_baseline_only_the_head_of_a_gate_is_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let before = Baseline::from_runs(&[run("before", None)]).unwrap();
+        before.save(folder.path()).unwrap();
+        let places = Places {
+            history: None,
+            baselines: folder.path(),
+        };
+        let args = ReportArgs {
+            runs: "gate".to_owned(),
+            base: Some(BASELINE.to_owned()),
+            paired: false,
+            scenario: None,
+            html: None,
+            baselines: folder.path().to_owned(),
+        };
+        let mut head = Source {
+            label: "session gate".to_owned(),
+            runs: vec![run("gate", Some(Arm::Base)), run("gate", Some(Arm::Head))],
+            baseline: None,
+        };
+        let judged = head.runs[1].clone();
+        let (base, design, _) = base(&args, &places, &mut head).await.unwrap();
+        assert!(base.unwrap().baseline.is_some());
+        assert_eq!(design, Design::Stored);
+        assert_eq!(head.runs, [judged]);
+    }
 }

@@ -1,12 +1,14 @@
 //! What a person names when they mean runs: files, folders, sessions, run ids, `latest`, `baseline`.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::harness::interchange::{self, Imported, InterchangeError, Options};
 use crate::harness::model::{Arm, Fingerprint, FingerprintDifference, Run, RunId};
 use crate::harness::report::text;
 use crate::harness::store::{
-    Anchor, Baseline, BaselineError, DecodeError, FormatError, History, Query, files,
+    Anchor, Baseline, BaselineError, DecodeError, FileError, FormatError, History, Query,
+    StoreError, files,
 };
 
 use super::failure::Failure;
@@ -75,6 +77,12 @@ impl Places<'_> {
             return Ok(Side { source, imported });
         }
         let mut runs: Vec<Run> = saved.into_iter().flat_map(|source| source.runs).collect();
+        if let Some(run) = twice(&runs) {
+            return Err(Failure::usage(
+                format!("run {run} is named twice, and would count twice"),
+                "name every run of an arm once: a folder, a session and a file may hold the same",
+            ));
+        }
         runs.extend(interchange::to_runs(&imported, arm).map_err(|error| unreadable(&error))?);
         let label = match names {
             [only] => only.clone(),
@@ -191,24 +199,48 @@ fn read(path: &Path) -> Result<Source, Failure> {
     if path.is_file() {
         match Baseline::load(path) {
             Ok(baseline) => return Ok(from_baseline(baseline, path)),
-            // Runs, then; or something that `read_runs` has the better words for.
-            Err(BaselineError::Decode {
-                source: DecodeError::Format(FormatError::Foreign { .. }) | DecodeError::Json(_),
-                ..
-            }) => {}
+            // Runs, then, which may be more than a baseline is; or something that `read_runs` has the
+            // better words for.
+            Err(
+                BaselineError::File(FileError::TooLarge { .. })
+                | BaselineError::Decode {
+                    source: DecodeError::Format(FormatError::Foreign { .. }) | DecodeError::Json(_),
+                    ..
+                },
+            ) => {}
             Err(error) => return Err(Failure::tool("reading", &error)),
         }
     }
-    let mut runs = files::read_runs(path).map_err(|error| Failure::tool("reading runs", &error))?;
-    if runs.is_empty() {
-        return Err(nothing(&path.display().to_string()));
-    }
-    runs.sort_by_key(|run| (run.started_at, run.id));
     Ok(Source {
         label: path.display().to_string(),
-        runs,
+        runs: files::read_runs(path).map_err(|error| Failure::tool("reading runs", &error))?,
         baseline: None,
     })
+}
+
+/// A run that is among these more than once.
+fn twice(runs: &[Run]) -> Option<RunId> {
+    let mut known = BTreeSet::new();
+    let mut ids = runs.iter().map(|run| run.id);
+    ids.find(|id| !known.insert(*id))
+}
+
+/// Takes out what was measured again: of runs of one arm with the same number in the same session the
+/// newest stays. Gives how many went.
+pub(super) fn drop_replaced(runs: &mut Vec<Run>) -> u64 {
+    let place = |run: &Run| {
+        let is_head = run.arm.map(|arm| arm == Arm::Head);
+        run.pair.map(|pair| (run.session.clone(), is_head, pair))
+    };
+    let mut newest = BTreeMap::new();
+    for run in &*runs {
+        // Ids are in the order of time.
+        let id = newest.entry(place(run)).or_insert(run.id);
+        *id = run.id.max(*id);
+    }
+    let all = runs.len();
+    runs.retain(|run| run.pair.is_none() || newest.get(&place(run)) == Some(&run.id));
+    (all - runs.len()) as u64
 }
 
 /// What is wrong with a file of another tool is for whoever named it.
@@ -249,13 +281,23 @@ async fn named(history: &History, name: &str) -> Result<Vec<RunId>, Failure> {
     if !ids.is_empty() {
         return Ok(ids);
     }
-    let id = history.resolve(name).await.map_err(|error| {
-        Failure::usage(
+    match history.resolve(name).await {
+        Ok(id) => Ok(vec![id]),
+        Err(error) => Err(unresolved(name, &error)),
+    }
+}
+
+/// A name that means nothing is a mistake of the call; a history that can't be asked is none.
+fn unresolved(name: &str, error: &StoreError) -> Failure {
+    match error {
+        StoreError::BadPrefix { .. }
+        | StoreError::NotFound { .. }
+        | StoreError::Ambiguous { .. } => Failure::usage(
             format!("`{name}` is no file, no session and no run: {error}"),
             "see what there is: plimsoll list --sessions; the runs of one: plimsoll list --runs SESSION",
-        )
-    })?;
-    Ok(vec![id])
+        ),
+        error => Failure::tool("reading the history", error),
+    }
 }
 
 async fn in_session(
@@ -293,4 +335,35 @@ fn nothing(name: &str) -> Failure {
         format!("`{name}` holds no runs"),
         "see what there is: plimsoll list --sessions; or make some: plimsoll run",
     )
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use super::*;
+
+    /// More than a baseline may be, and less than runs may be.
+    #[test]
+    fn a_large_file_of_runs_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("runs.jsonl");
+        let run = Run::imported(RunId::now(), "s".into(), Vec::new());
+        let line = serde_json::to_string(&run).unwrap();
+        std::fs::write(&file, format!("{line}\n{}", " ".repeat(64 << 20))).unwrap();
+        assert_eq!(read(&file).unwrap().runs, [run]);
+    }
+
+    #[test]
+    fn only_a_name_that_means_nothing_is_a_mistake_of_the_call() {
+        let prefix = "ab".to_owned();
+        let unknown = unresolved("ab", &StoreError::BadPrefix { prefix });
+        assert!(matches!(unknown, Failure::Usage(..)), "{unknown:?}");
+        let lost = StoreError::Database {
+            location: "h.db".to_owned(),
+            doing: "looking for a run",
+            source: sqlx::Error::PoolClosed,
+        };
+        let lost = unresolved("ab", &lost);
+        assert!(matches!(lost, Failure::Tool(_)), "{lost:?}");
+    }
 }

@@ -9,6 +9,7 @@ use tracing_subscriber::EnvFilter;
 use crate::harness::engine::load::worker_main;
 use crate::harness::engine::process::supervise_main;
 use crate::harness::gate::exit;
+use crate::harness::report::text;
 
 use super::args::{Cli, Command};
 use super::failure::Failure;
@@ -90,14 +91,16 @@ pub(super) fn explain(failure: &Failure, output: &Output) -> u8 {
         false => (String::new(), String::new()),
     };
     let mut stderr = std::io::stderr().lock();
-    // Where stderr is gone too, the exit code has to be enough.
+    // Names of a shared store and words of other programs are among it: nothing of them may steer a
+    // terminal. Where stderr is gone too, the exit code has to be enough.
     let _ = match failure {
         Failure::Usage(what, remedy) => {
+            let (what, remedy) = (text::block(what), text::block(remedy));
             writeln!(stderr, "{open}error{close}: {what}\n  help: {remedy}")
         }
         Failure::Scenario(rendered) => writeln!(stderr, "{rendered}"),
         Failure::Tool(what) | Failure::NoBase(what) => {
-            writeln!(stderr, "{open}error{close}: {what}")
+            writeln!(stderr, "{open}error{close}: {}", text::block(what))
         }
         Failure::BrokenPipe => Ok(()),
     };

@@ -106,19 +106,37 @@ impl Judged<'_> {
         });
     }
 
-    /// The HTML page, written as a whole or not at all.
-    pub(super) fn write_page(&self, path: &Path) -> Result<(), Failure> {
-        files::write_text(path, &html::render(&self.input(None)))
-            .map_err(|error| Failure::tool("writing the report", &error))
+    /// Writes the page and answers on stdout: the summary for a person, or the verdict as one line of
+    /// JSON. Gives the exit code.
+    pub(super) fn publish(&self, output: &Output, page: Option<&Path>) -> Result<u8, Failure> {
+        self.page_and(page, |page| self.say(output, page))?;
+        Ok(self.verdict.exit_code)
     }
 
-    /// The answer on stdout: the summary for a person, or the verdict as one line of JSON. A reader
-    /// who went away doesn't change what the exit code has to say.
-    pub(super) fn answer(&self, output: &Output, page: Option<&Path>) -> Result<(), Failure> {
-        match self.say(output, page) {
-            Err(Failure::BrokenPipe) => Ok(()),
-            said => said,
-        }
+    /// As [`publish`](Self::publish), with everything that the page shows as one JSON document.
+    pub(super) fn publish_report(&self, output: &Output, page: &Path) -> Result<(), Failure> {
+        self.page_and(Some(page), |page| match output.is_json() {
+            true => output.answer_json(&json::Report::new(&self.input(None))),
+            false => self.say(output, page),
+        })
+    }
+
+    /// Writes the page and says the answer, which names it. A page that can't be written takes no answer
+    /// with it: what was measured for an hour may have no other.
+    fn page_and(
+        &self,
+        page: Option<&Path>,
+        say: impl FnOnce(Option<&Path>) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let written = page.map_or(Ok(()), |page| self.write_page(page));
+        Failure::unless_gone(say(page.filter(|_| written.is_ok())))?;
+        written
+    }
+
+    /// The HTML page, written as a whole or not at all.
+    fn write_page(&self, path: &Path) -> Result<(), Failure> {
+        files::write_text(path, &html::render(&self.input(None)))
+            .map_err(|error| Failure::tool("writing the report", &error))
     }
 
     fn say(&self, output: &Output, page: Option<&Path>) -> Result<(), Failure> {
@@ -141,18 +159,6 @@ impl Judged<'_> {
             &self.input(page.as_deref()),
             output.style(),
         ))
-    }
-
-    /// As [`answer`](Self::answer), with everything that the page shows as one JSON document.
-    pub(super) fn answer_report(
-        &self,
-        output: &Output,
-        page: Option<&Path>,
-    ) -> Result<(), Failure> {
-        match output.is_json() {
-            true => output.answer_json(&json::Report::new(&self.input(None))),
-            false => self.answer(output, page),
-        }
     }
 
     fn input<'s>(&'s self, page: Option<&'s str>) -> ReportInput<'s> {

@@ -51,7 +51,7 @@ pub(super) async fn refresh(
         match bench.refresh(global, plan).await {
             Ok(answer) => {
                 if !output.is_json() {
-                    unless_gone(output.answer(&answer.markdown))?;
+                    Failure::unless_gone(output.answer(&answer.markdown))?;
                 }
                 codes.push(answer.code);
                 answers.push(answer);
@@ -73,17 +73,9 @@ pub(super) async fn refresh(
     }
     if output.is_json() {
         let all: Vec<_> = answers.into_iter().map(|one| one.json).collect();
-        unless_gone(output.answer_json(&all))?;
+        Failure::unless_gone(output.answer_json(&all))?;
     }
     Ok(exit::worst(codes))
-}
-
-/// A reader who went away doesn't change what the exit code has to say.
-fn unless_gone(said: Result<(), Failure>) -> Result<(), Failure> {
-    match said {
-        Err(Failure::BrokenPipe) => Ok(()),
-        said => said,
-    }
 }
 
 /// What is said of one scenario.

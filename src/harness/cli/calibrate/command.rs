@@ -257,9 +257,9 @@ impl Calibrating<'_> {
                 scenario: Some(plan.id()),
                 session: Some(session.session.clone()),
                 fingerprint: Some(fingerprint.id()),
-                only_valid: true,
                 ..Query::default()
             };
+            // Also what is invalid: a valid run of a pair that was measured again has no partner.
             let runs = self
                 .history
                 .find(&query)
