@@ -254,7 +254,7 @@ impl Against<'_> {
             // What is no scenario was said of the base already.
             (&self.head.root, &self.output.silenced()),
         ] {
-            let found = workspace::found_in(&root.join(&folder), output);
+            let found = workspace::found_in(&root.join(&folder), output)?;
             is_there |= found.is_some();
             let found = found.into_iter().flatten();
             files.extend(found.filter_map(|file| Some(file.strip_prefix(root).ok()?.to_owned())));
@@ -535,7 +535,11 @@ impl Against<'_> {
             output: self.output,
             selection: &self.args.selection,
             asked: Asked::Limits,
-            label: &Label::default(),
+            // It is a proposal, and no part of the history.
+            label: &Label {
+                arm: Some(Arm::Head),
+                ..Label::default()
+            },
             history: &self.history,
             checkout: Some(&self.head),
             session: new_session(),

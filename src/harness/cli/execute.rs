@@ -308,10 +308,7 @@ pub(super) async fn save(
     selection: &Selection,
     run: &Run,
 ) -> Result<(), Failure> {
-    history
-        .save(run)
-        .await
-        .map_err(|error| Failure::tool("saving the run", &error))?;
+    workspace::keep(history, run).await?;
     if let Some(folder) = &selection.out {
         files::write_run(&folder.join(format!("{}.json", run.id)), run)
             .map_err(|error| Failure::tool("writing the run", &error))?;

@@ -6,9 +6,10 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::harness::engine::{Engine, Executed, checkout};
-use crate::harness::model::{Arm, Fingerprint, InvalidReason, RUN_FORMAT, Run, RunId};
+use crate::harness::model::{Arm, Fingerprint, InvalidReason, RUN_FORMAT, Run, RunId, same_state};
 use crate::harness::scenario::Plan;
 
+use super::execute::new_session;
 use super::failure::Failure;
 use super::live::Live;
 
@@ -102,6 +103,23 @@ pub(super) fn is_hopeless(run: &Run) -> bool {
                 | InvalidReason::BenchFailed { .. }
         )
     })
+}
+
+/// What the sessions of one call measure: its revision, or where that names no state of the code, a name of the call's
+/// own. Whatever git knows, they measured one state, and nothing says so of any other session.
+pub(super) fn state_of_call(revision: Option<String>) -> String {
+    match revision {
+        Some(revision) if names_a_state(Some(&revision)) => revision,
+        unnamed => {
+            let unnamed = unnamed.unwrap_or_else(|| "unknown".to_owned());
+            format!("{unnamed}.{}", new_session())
+        }
+    }
+}
+
+/// Whether sessions of this revision measured one state of the code.
+pub(super) fn names_a_state(revision: Option<&str>) -> bool {
+    same_state(("one session", revision), ("another", revision))
 }
 
 fn assemble(
@@ -305,6 +323,21 @@ mod tests {
         let (log, runs) = play(script, 2, false).await;
         assert_eq!(log, ["build", "run", "save 4"]);
         assert!(!runs.unwrap()[0].is_valid());
+    }
+
+    #[test]
+    fn sessions_of_one_call_are_of_one_state() {
+        let check = |revision: Option<&str>, is_named: bool| {
+            assert_eq!(names_a_state(revision), is_named, "{revision:?}");
+            let state = state_of_call(revision.map(str::to_owned));
+            assert!(names_a_state(Some(&state)), "{state}");
+            assert_eq!(Some(state.as_str()) == revision, is_named, "{state}");
+        };
+        check(None, false);
+        check(Some("1a2b3c4d5e6f"), true);
+        check(Some("1a2b3c4d5e6f+dirty"), false);
+        check(Some("1a2b3c4d5e6f+dirty.0a1b2c3d"), true);
+        check(Some("what I said"), true);
     }
 
     #[tokio::test]

@@ -35,7 +35,8 @@ const RUNS_PER_SELECT: usize = 20;
 const CANDIDATES: usize = 5;
 
 const SUMMARY_COLUMNS: &str =
-    "id, scenario, session, arm, pair, started_at_ns, duration_ns, revision, valid";
+    "id, scenario, session, arm, pair, started_at_ns, duration_ns, revision, machine_id, \
+     fingerprint_id, valid";
 
 /// Every run that was saved, with its metrics.
 pub struct History {
@@ -83,6 +84,12 @@ impl History {
             .await
             .map_err(|source| opening(&location, source))?;
         Ok(Self { pool, location })
+    }
+
+    /// Whether there is a history at `place` already, as far as that can be known without opening it:
+    /// a database on a server is taken for one.
+    pub fn exists(place: &str) -> bool {
+        Location::exists(place)
     }
 
     /// Where it lies, for showing it.
@@ -309,6 +316,8 @@ impl History {
             started_at: self.time(row, id, "started_at_ns")?,
             duration_ns: self.count(row, id, "duration_ns")?,
             revision: row.try_get("revision").map_err(failed)?,
+            machine_id: row.try_get("machine_id").map_err(failed)?,
+            fingerprint_id: row.try_get("fingerprint_id").map_err(failed)?,
             valid: self.count(row, id, "valid")? != 0,
         })
     }

@@ -42,6 +42,10 @@ pub struct RunSummary {
     pub duration_ns: u64,
     /// What was measured.
     pub revision: Option<String>,
+    /// The machine part of its fingerprint.
+    pub machine_id: String,
+    /// The fingerprint's id.
+    pub fingerprint_id: String,
     /// Whether it may be judged.
     pub valid: bool,
 }

@@ -101,14 +101,13 @@ fn check_number_of_names(
         names.len() > MAX_REQUEST_NAMES
     });
     if let Some((_, (_, span))) = beyond {
-        problems
-            .report(
-                Code::OutOfRange,
-                span.clone(),
-                format!("the flow has more than {MAX_REQUEST_NAMES} request names"),
-                "one too many",
-            )
-            .help("give steps that belong together one `name`: they are counted together");
+        problems.report(
+            Code::OutOfRange,
+            span.clone(),
+            format!("the flow has more than {MAX_REQUEST_NAMES} request names"),
+            "one too many",
+            "give steps that belong together one `name`: they are counted together",
+        );
     }
 }
 
