@@ -30,7 +30,7 @@ pub struct Renewal<'v> {
 pub struct Drifted<'v> {
     /// Its path.
     pub metric: &'v str,
-    /// How it changed, or that a new run could not measure it; `None` where no new run has it.
+    /// How it changed; `None` where a new run doesn't have it or could not measure it.
     pub verdict: Option<&'v MetricVerdict>,
 }
 
@@ -68,7 +68,7 @@ impl<'v> Renewal<'v> {
         });
         let worse = worse.map(|metric| Drifted {
             metric: &metric.name,
-            verdict: Some(metric),
+            verdict: (metric.verdict != MetricOutcome::NotMeasurable).then_some(metric),
         });
         let gone = verdict.reasons.iter().filter_map(|reason| match reason {
             Reason::OneArmOnly {

@@ -123,16 +123,17 @@ fn remarks(input: &RenewalInput<'_>) -> Vec<String> {
     };
     let worse = |drifted: &Drifted<'_>| {
         let metric = drifted.metric.to_owned();
-        match (drifted.verdict.map(|it| it.verdict), unmeasured(drifted.metric)) {
-            (Some(MetricOutcome::NotMeasurable), Some(lost)) => said(lost),
+        match (drifted.verdict, unmeasured(drifted.metric)) {
             (Some(_), _) => said(&Reason::Regressed { metric }),
-            (None, _) => said(&Reason::OneArmOnly {
+            (None, Some(why)) => said(why),
+            (None, None) => said(&Reason::OneArmOnly {
                 metric,
                 arm: Arm::Base,
             }),
         }
     };
     let renewal = input.renewal;
+    let drifted = || renewal.refused.iter().chain(&renewal.accepted);
     let mut remarks = Vec::new();
     for reason in &renewal.broken {
         remarks.push(format!(
@@ -150,7 +151,6 @@ fn remarks(input: &RenewalInput<'_>) -> Vec<String> {
             plain(input.reason)
         ));
     }
-    let drifted = || renewal.refused.iter().chain(&renewal.accepted);
     for reason in &verdict.reasons {
         if let Reason::Inconclusive { metric } | Reason::NotMeasurable { metric, .. } = reason
             && !drifted().any(|one| one.metric == metric)
