@@ -271,7 +271,7 @@ fn one_arm_only(comparison: &Comparison) -> Vec<String> {
 
 fn limits(all: &[LimitVerdict]) -> Table {
     let mut table = Table::new(
-        "Absolute limits, held against the median of the runs, or the share of all requests that failed",
+        "Absolute limits, held against the median of the values, or the share of all requests that failed",
         &[
             "Metric", "Measured", "Must be", "Spread", "Values", "Verdict",
         ],
