@@ -490,7 +490,8 @@ impl Against<'_> {
             .strictness(self.args.strictness)
             .baselines(&self.args.selection.baselines);
         // What was not committed can't be had again by its name.
-        let checkout = is_committed(&self.head.revision).then(|| format!("git checkout {}", self.head.revision));
+        let checkout = is_committed(&self.head.revision)
+            .then(|| format!("git checkout {}", self.head.revision));
         checkout.into_iter().chain([gate.line()]).collect()
     }
 

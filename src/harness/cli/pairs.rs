@@ -117,10 +117,7 @@ impl Pairs {
                     if self.is_over || *stop.borrow() {
                         break;
                     }
-                    live.begin(format!(
-                        "{id} pair {number}/{planned}, {}",
-                        arm.name()
-                    ));
+                    live.begin(format!("{id} pair {number}/{planned}, {}", arm.name()));
                     let (side, slot) = match arm {
                         Arm::Base => (&mut sides.base, &mut base),
                         Arm::Head => (&mut sides.head, &mut head),
