@@ -115,7 +115,20 @@ metric = "load.reads.p50"
     }
 
     fn git(&self, args: &[&str]) -> Result<String, Box<dyn Error>> {
-        let output = Command::new("git")
+        let mut command = Command::new("git");
+        // Called from a hook, git would work in the repository that the hook is of.
+        for name in [
+            "GIT_DIR",
+            "GIT_WORK_TREE",
+            "GIT_INDEX_FILE",
+            "GIT_PREFIX",
+            "GIT_COMMON_DIR",
+        ] {
+            command.env_remove(name);
+        }
+        let output = command
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_CONFIG_SYSTEM", "/dev/null")
             .args(["-c", "user.name=t", "-c", "user.email=t@localhost", "-C"])
             .arg(self.project.path())
             .args(args)
