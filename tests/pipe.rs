@@ -181,6 +181,7 @@ name = "service"
 [[process]]
 name = "service"
 start = "{} --listen 127.0.0.1:{{port}} --records 1000"
+env = {{ REFSERVICE_DATABASE = "", REFSERVICE_REDIS = "" }}
 ready = {{ http = "/ready" }}
 metrics = "/metrics"
 target = true

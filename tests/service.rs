@@ -6,7 +6,9 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
-use std::io::{BufRead, BufReader, Read};
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::pin::Pin;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,7 +25,7 @@ use plimsoll::datalayer::dataset::{APPOINTMENTS, CLIENTS, Generator, PAYMENTS, R
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value as Json, json};
 use sqlx::Connection as _;
-use support::servers::{Postgres, Redis};
+use support::servers::{Postgres, Redis, command_as};
 use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
 
@@ -37,30 +39,31 @@ struct Service {
     child: Child,
     base: String,
     http: reqwest::Client,
-    _temporary: TempDir,
+    temporary: TempDir,
 }
 
 impl Service {
     /// Starts the service and waits for its address, not for its data.
     fn start(arguments: &[&str], env: &[(&str, &str)]) -> Self {
         let temporary = TempDir::new().unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_refservice"))
-            .args(arguments)
-            .env("TMPDIR", temporary.path())
-            .envs(env.iter().copied())
+        let folder = temporary.path().display().to_string();
+        let env = [&[("TMPDIR", folder.as_str())], env].concat();
+        // A pipe that nobody empties would stop a service with much to say.
+        let log = temporary.path().join("log");
+        let mut child = refservice(arguments, &env)
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stderr(File::create(&log).unwrap())
             .spawn()
             .unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap())
             .read_line(&mut line)
             .unwrap();
-        let base = line
-            .trim()
-            .strip_prefix("listening on ")
-            .unwrap_or_default()
-            .to_owned();
+        let Some(base) = line.trim().strip_prefix("listening on ") else {
+            let log = std::fs::read_to_string(log).unwrap();
+            panic!("it does not listen: {line}{log}");
+        };
+        let base = base.to_owned();
         let http = reqwest::Client::builder()
             .no_proxy()
             // What is compressed is to be seen as such.
@@ -72,7 +75,7 @@ impl Service {
             child,
             base,
             http,
-            _temporary: temporary,
+            temporary,
         }
     }
 
@@ -161,14 +164,9 @@ impl Service {
     /// Tells the service to stop, and gives its exit status and what it logged.
     fn stop(mut self) -> (ExitStatus, String) {
         kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM).unwrap();
-        let mut log = String::new();
-        self.child
-            .stderr
-            .take()
-            .unwrap()
-            .read_to_string(&mut log)
-            .unwrap();
-        (self.child.wait().unwrap(), log)
+        let status = self.child.wait().unwrap();
+        let log = std::fs::read_to_string(self.temporary.path().join("log"));
+        (status, log.unwrap())
     }
 }
 
@@ -198,11 +196,22 @@ impl Writer {
     }
 }
 
+/// The program, which sees no settings but these, whatever is exported where the tests run: a
+/// database above all.
+fn refservice(arguments: &[&str], env: &[(&str, &str)]) -> Command {
+    let mut command = command_as(None, Path::new(env!("CARGO_BIN_EXE_refservice")));
+    for (name, _) in std::env::vars_os() {
+        if name == "RUST_LOG" || name.to_string_lossy().starts_with("REFSERVICE") {
+            command.env_remove(name);
+        }
+    }
+    command.args(arguments).envs(env.iter().copied());
+    command
+}
+
 /// Runs a service that is to refuse, and gives its exit code and all that it said.
 fn refused(arguments: &[&str], env: &[(&str, &str)]) -> (Option<i32>, String) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_refservice"))
-        .args(arguments)
-        .envs(env.iter().copied())
+    let mut child = refservice(arguments, env)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -1253,7 +1262,7 @@ async fn a_change_whose_client_went_away_shows_nevertheless() {
 async fn a_locked_database_is_busy_and_no_fault() {
     let folder = TempDir::new().unwrap();
     let data = folder.path().display().to_string();
-    // Empty addresses are none, whatever is exported where the tests run.
+    // Empty addresses are none.
     let env = [
         ("REFSERVICE__POOL__SQLITE_BUSY_TIMEOUT_MS", "50"),
         ("REFSERVICE_DATABASE", ""),
@@ -1362,9 +1371,7 @@ fn what_cannot_start_says_why_and_never_the_password() {
         assert!(text.contains(expected), "{arguments:?}: {text}");
         assert!(!text.contains("hunter2"), "{arguments:?}: {text}");
     }
-    let help = Command::new(env!("CARGO_BIN_EXE_refservice"))
-        .arg("--help")
-        .env("REFSERVICE_DATABASE", database)
+    let help = refservice(&["--help"], &[("REFSERVICE_DATABASE", database)])
         .output()
         .unwrap();
     assert!(!String::from_utf8_lossy(&help.stdout).contains("hunter2"));
