@@ -1,4 +1,5 @@
 //! The data layer against real servers, and against what happens to servers.
+#![cfg(feature = "reference")]
 
 mod support;
 

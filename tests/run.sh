@@ -30,6 +30,6 @@ step cargo clippy --quiet --all-targets --locked -- -D warnings
 step cargo test --locked
 step env RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps --locked
 # Who installs the harness alone compiles no Redis, no moka and no axum.
-step cargo check --quiet --locked --no-default-features --bin plimsoll
+step cargo check --quiet --locked --no-default-features --bin plimsoll --tests
 echo
 echo "all passed after ${SECONDS} s"
