@@ -2,13 +2,15 @@
 
 use std::error::Error;
 use std::fs;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+
+use super::servers::command_as;
 
 /// A folder with scenarios, removed in the end.
 pub(crate) struct Project {
@@ -185,26 +187,23 @@ pub(crate) struct PythonServer {
 }
 
 impl PythonServer {
-    /// Starts it on a free port.
+    /// Starts it on a port that is free, which it tells once it listens there.
     pub(crate) fn start(body: &str) -> Result<Self, Box<dyn Error>> {
-        let port = std::net::TcpListener::bind("127.0.0.1:0")?
-            .local_addr()?
-            .port();
-        let child = Command::new("python3")
-            .args(["-c", PYTHON_SERVER, &port.to_string(), body])
+        let child = command_as(None, Path::new("python3"))
+            .args(["-c", PYTHON_SERVER, "0", body])
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()?;
-        let server = Self {
+        let mut server = Self {
             child,
-            url: format!("http://127.0.0.1:{port}"),
+            url: String::new(),
         };
-        wait_until(Duration::from_secs(10), || {
-            std::net::TcpStream::connect(("127.0.0.1", port))
-                .ok()
-                .map(drop)
-        })?;
+        let stdout = server.child.stdout.take().ok_or("no stdout")?;
+        let mut port = String::new();
+        BufReader::new(stdout).read_line(&mut port)?;
+        let port: u16 = port.trim().parse().map_err(|_| "python3 did not listen")?;
+        server.url = format!("http://127.0.0.1:{port}");
         Ok(server)
     }
 }
@@ -239,7 +238,9 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-Server(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+server = Server(("127.0.0.1", int(sys.argv[1])), Handler)
+print(server.server_port, flush=True)
+server.serve_forever()
 "#;
 
 /// The processes that have `text` in their command line or that work in a folder of that name.
