@@ -92,7 +92,7 @@ fn a_target_that_is_killed_makes_the_run_invalid() -> Tested {
     let mut running = project.spawn(&["run", "fragile.toml", "--format", "json"])?;
     // Long enough to be in the middle of the load, whatever the machine.
     wait_until(Duration::from_secs(20), || project.says("measure"))?;
-    for pid in subject_pids(&format!("{marker}.py")) {
+    for pid in subjects(&format!("{marker}.py"), "python") {
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL)?;
     }
     let began = Instant::now();
@@ -216,6 +216,65 @@ regress = "50%"
     let verdict = slowed.json(&["gate", "service.toml", "--runs", "3"], 10)?;
     assert_eq!(verdict["reasons"][0]["kind"], "regressed", "{verdict}");
     assert_eq!(verdict["reasons"][0]["metric"], "load.reads.p50");
+    Ok(())
+}
+
+/// A shipped scenario on PostgreSQL and Redis, smaller and with the service of these tests: it starts
+/// them by itself, uses them, and leaves nothing of them behind.
+#[cfg(feature = "reference")]
+#[test]
+fn a_shipped_scenario_brings_its_own_servers() -> Tested {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let shipped = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+    let text = fs::read_to_string(shipped.join("read-heavy.toml"))?;
+    let (text, _gates) = text.split_once("[[gate]]").ok_or("no gates")?;
+    let mut text = format!(
+        "{text}redis = {{ max = \"cache_l2_available\", better = \"higher\" }}\n\
+         [[gate]]\nmetric = \"probe.redis\"\nmin = 1\n{BUSY}"
+    );
+    let rate = r#"rate = "1000/s", max_in_flight = 1000 }"#;
+    let low_rate = "rate = \"100/s\", max_in_flight = 100 }\nallowed_dropped = \"5%\"";
+    for (from, to) in [
+        ("build = \"cargo build --release --bin refservice\"\n", ""),
+        (
+            "target/release/refservice",
+            env!("CARGO_BIN_EXE_refservice"),
+        ),
+        ("--records 100000", "--records 10000"),
+        ("clients.csv", "clients-1000.csv"),
+        (rate, low_rate),
+        ("warmup = \"10s\"", "warmup = \"1s\""),
+        ("measure = \"30s\"", "measure = \"2s\""),
+    ] {
+        assert!(text.contains(from), "{from}");
+        text = text.replace(from, to);
+    }
+    let project = Project::new()?;
+    // PostgreSQL, which is another user's process as root, works in a folder below this one.
+    fs::set_permissions(project.path(), fs::Permissions::from_mode(0o711))?;
+    let here = project.path().display().to_string();
+    let project = project.with_env("TMPDIR", &here);
+    project.write("scenarios/read-heavy.toml", &text)?;
+    fs::create_dir(project.path().join("scenarios/support"))?;
+    for file in ["clients-1000.csv", "support/postgres.sh"] {
+        fs::copy(
+            shipped.join(file),
+            project.path().join("scenarios").join(file),
+        )?;
+    }
+    let scenario = "scenarios/read-heavy.toml";
+    let args = ["run", scenario, "--variant", "servers", "--format", "json"];
+    let mut running = project.spawn(&args)?;
+    wait_until(Duration::from_secs(60), || project.says("measure"))?;
+    for program in ["postgres", "redis-server", "refservice"] {
+        assert!(!subjects(&here, program).is_empty(), "no {program}");
+    }
+    let (code, stdout) = running.finish(Duration::from_secs(60))?;
+    assert_eq!(code, Some(0), "{stdout}");
+    let verdict: Value = serde_json::from_str(&stdout)?;
+    assert_eq!(verdict["verdict"], "pass", "{verdict}");
+    assert_eq!(processes_mentioning(&here), Vec::<i32>::new());
     Ok(())
 }
 
@@ -472,12 +531,12 @@ metric = "load.browse.p50"
 }
 
 /// The subject itself, not the supervisor that has its command line among its arguments.
-fn subject_pids(marker: &str) -> Vec<nix::unistd::Pid> {
+fn subjects(marker: &str, program: &str) -> Vec<nix::unistd::Pid> {
     processes_mentioning(marker)
         .into_iter()
         .filter(|pid| {
             fs::read_to_string(format!("/proc/{pid}/comm"))
-                .is_ok_and(|name| name.starts_with("python"))
+                .is_ok_and(|name| name.starts_with(program))
         })
         .map(nix::unistd::Pid::from_raw)
         .collect()
