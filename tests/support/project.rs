@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::files;
 use super::servers::command_as;
 
 /// A folder with scenarios, removed in the end.
@@ -108,20 +109,7 @@ impl Project {
         folder: &str,
         extension: &str,
     ) -> Result<Vec<PathBuf>, Box<dyn Error>> {
-        let mut found = Vec::new();
-        let mut folders = vec![self.path().join(folder)];
-        while let Some(folder) = folders.pop() {
-            for entry in fs::read_dir(folder)? {
-                let path = entry?.path();
-                if path.is_dir() {
-                    folders.push(path);
-                } else if path.extension().is_some_and(|found| found == extension) {
-                    found.push(path);
-                }
-            }
-        }
-        found.sort();
-        Ok(found)
+        Ok(files::below(&self.path().join(folder), extension)?)
     }
 
     fn command(&self, args: &[&str]) -> Command {
