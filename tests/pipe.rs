@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use support::project::{Project, PythonServer, processes_mentioning, wait_until};
+use support::servers::Postgres;
 
 /// Other tests share this machine's few cores; what is tested with it is not the generator's
 /// punctuality.
@@ -75,6 +76,22 @@ fn a_broken_limit_is_exit_10_and_named() -> Tested {
     assert_eq!(verdict["reasons"][0]["metric"], "load.browse.p50");
     let (_, human, _) = project.output(&["run", "slow.toml"], 10)?;
     assert!(human.contains("load.browse.p50"), "{human}");
+    let (_, verdict, progress) = project.output(&["run", "slow.toml", "--quiet"], 10)?;
+    assert_eq!((verdict.lines().count(), progress.as_str()), (1, ""));
+    assert!(verdict.contains("slow: "), "{verdict}");
+    Ok(())
+}
+
+#[test]
+fn runs_are_kept_in_postgres_where_the_call_says_so() -> Tested {
+    let postgres = Postgres::start()?;
+    let (project, _server) = served("shop", "max = \"5s\"")?;
+    project.json(&["run", "shop.toml", "--store", &postgres.url()], 0)?;
+    let there = project.with_env("PLIMSOLL_STORE", &postgres.url());
+    let sessions = there.json(&["list", "--sessions"], 0)?;
+    assert_eq!(sessions[0]["valid_runs"], 1, "{sessions}");
+    there.json(&["report", "latest"], 0)?;
+    assert!(!project.path().join(".plimsoll/history.db").exists());
     Ok(())
 }
 
@@ -133,12 +150,11 @@ fn kill_9_of_plimsoll_leaves_nothing_behind() -> Tested {
     wait_until(Duration::from_secs(10), || {
         (!processes_mentioning(&marker).is_empty()).then_some(())
     })?;
-    let worker_marker = project.path().display().to_string();
+    let folder = project.path().display().to_string();
     running.kill()?;
     wait_until(Duration::from_secs(8), || {
-        (processes_mentioning(&marker).is_empty()
-            && processes_mentioning(&worker_marker).is_empty())
-        .then_some(())
+        (processes_mentioning(&marker).is_empty() && processes_mentioning(&folder).is_empty())
+            .then_some(())
     })?;
     let sessions = project.json(&["list", "--sessions"], 0)?;
     assert!(sessions[0]["runs"].as_u64() >= Some(1), "{sessions}");
@@ -165,6 +181,28 @@ fn ctrl_c_keeps_what_was_measured() -> Tested {
     assert_eq!(sessions[0]["runs"], 1);
     assert_eq!(sessions[0]["valid_runs"], 0);
     Ok(())
+}
+
+/// A second Ctrl-C waits for nobody, and leaves nothing behind all the same.
+#[test]
+fn a_second_ctrl_c_ends_it_at_once() -> Tested {
+    let project = Project::new()?;
+    let marker = project.marker();
+    project.write_server(&marker)?;
+    let stubborn = with_server("stubborn", &marker, "60s")
+        .replace("python3", "env --ignore-signal=TERM python3")
+        .replace("target = true", "target = true\nstop_timeout = \"60s\"");
+    project.write("stubborn.toml", &stubborn)?;
+    let mut running = project.spawn(&["run", "stubborn.toml"])?;
+    wait_until(Duration::from_secs(20), || project.says("measure"))?;
+    running.interrupt()?;
+    wait_until(Duration::from_secs(20), || project.says("stopping"))?;
+    running.interrupt()?;
+    let (code, _) = running.finish(Duration::from_secs(10))?;
+    assert_eq!(code, Some(130));
+    wait_until(Duration::from_secs(10), || {
+        processes_mentioning(&marker).is_empty().then_some(())
+    })
 }
 
 /// Baseline saved, the service slowed by an injected delay: exit 10 and the metric named;
@@ -375,6 +413,19 @@ fn nothing_to_run_is_no_pass() -> Tested {
         stderr.contains("nobodys") && stderr.contains("nothing is left to run"),
         "{stderr}"
     );
+    Ok(())
+}
+
+#[test]
+fn a_shell_completes_what_is_typed() -> Tested {
+    let project = Project::new()?;
+    let (_, script, _) = project.output(&["completions", "bash"], 0)?;
+    let typed = "COMP_WORDS=(plimsoll base) COMP_CWORD=1; _plimsoll plimsoll base plimsoll";
+    let shell = std::process::Command::new("bash")
+        .args(["-c", &format!("{script}\n{typed}; echo ${{COMPREPLY[@]}}")])
+        .output()?;
+    let said = String::from_utf8_lossy(&shell.stderr);
+    assert_eq!(String::from_utf8(shell.stdout)?, "baseline\n", "{said}");
     Ok(())
 }
 
