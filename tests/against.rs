@@ -10,9 +10,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use support::project::{Project, processes_mentioning, wait_until};
-
-type Tested = Result<(), Box<dyn Error>>;
+use support::Tested;
+use support::project::{BUSY, Project, wait_until_gone};
 
 /// Starts a server that answers after the time that its build wrote down: the first or the second in
 /// turn, from one start to the next, and never the same in the two arms of a pair.
@@ -85,9 +84,7 @@ get = "/"
 [load.reads]
 flow = "get"
 closed = {{ users = 8 }}
-[generator]
-late = "1s"
-cpu = "100%"
+{BUSY}
 [phases]
 warmup = "200ms"
 measure = "1500ms"
@@ -336,9 +333,7 @@ fn one_gate_at_a_time_and_nothing_left_after_an_interrupt() -> Tested {
     let repository = Repository::new()?;
     let args = ["gate", "--against", "HEAD", "--pairs", "50"];
     let mut running = repository.project.spawn(&args)?;
-    wait_until(Duration::from_secs(30), || {
-        repository.project.says("measure")
-    })?;
+    repository.project.wait_until_said("measure")?;
     let (_, said) = repository.gate(&["--against", "HEAD"], 1)?;
     assert!(
         said.contains("another gate of this project is at work"),
@@ -347,11 +342,7 @@ fn one_gate_at_a_time_and_nothing_left_after_an_interrupt() -> Tested {
     running.interrupt()?;
     let (code, _) = running.finish(Duration::from_secs(30))?;
     assert_eq!(code, Some(13));
-    wait_until(Duration::from_secs(10), || {
-        processes_mentioning(&repository.server)
-            .is_empty()
-            .then_some(())
-    })
+    wait_until_gone(&repository.server)
 }
 
 /// A server that is fast or slow in turn, and differently in each arm: nothing can be said after two

@@ -1,5 +1,7 @@
 //! criterion at its boundary: recorded results, damaged ones, and a real crate that is built and run.
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs;
@@ -13,6 +15,8 @@ use plimsoll::harness::interchange::{BenchResult, InterchangeError, read_results
 use plimsoll::harness::model::Sampling;
 use plimsoll::harness::scenario::BenchPlan;
 use tokio::sync::watch;
+
+use support::files::{copy, repository};
 
 type Checked = Result<(), Box<dyn Error>>;
 
@@ -427,9 +431,7 @@ fn target_dir() -> PathBuf {
 }
 
 fn data(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/data")
-        .join(path)
+    repository("tests/data").join(path)
 }
 
 fn find<'a>(results: &'a [BenchResult], id: &str) -> Result<&'a BenchResult, String> {
@@ -437,20 +439,6 @@ fn find<'a>(results: &'a [BenchResult], id: &str) -> Result<&'a BenchResult, Str
         .iter()
         .find(|one| one.id == id)
         .ok_or(format!("no `{id}`"))
-}
-
-fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy(&entry.path(), &target)?;
-        } else {
-            fs::copy(entry.path(), target)?;
-        }
-    }
-    Ok(())
 }
 
 /// Whether a process of this program is alive; one that was killed may still be going.

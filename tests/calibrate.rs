@@ -15,10 +15,9 @@ use plimsoll::harness::report::calibration::{
 use plimsoll::harness::report::terminal::{TerminalStyle, render_calibration};
 use serde_json::Value;
 
-use support::project::{Project, PythonServer};
+use support::Tested;
+use support::project::{BUSY, Project, PythonServer};
 use support::schemas::{assert_valid, validator};
-
-type Tested = Result<(), Box<dyn Error>>;
 
 const RATE: &str = "load.browse.rate";
 
@@ -33,9 +32,7 @@ get = "/products"
 [load.browse]
 flow = "browse"
 closed = {{ users = 2 }}
-[generator]
-late = "1s"
-cpu = "100%"
+{BUSY}
 [phases]
 warmup = "100ms"
 measure = "{measure}"

@@ -10,11 +10,10 @@ use plimsoll::harness::model::*;
 use plimsoll::harness::store::{Baseline, History};
 use serde_json::Value;
 
+use support::Tested;
 use support::project::Project;
 use support::runs::light_run;
 use support::schemas::{assert_valid, validator};
-
-type Tested = Result<(), Box<dyn Error>>;
 
 const P95: &str = "load.reads.p95";
 const ERRORS: &str = "load.reads.error_rate";

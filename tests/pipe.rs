@@ -8,14 +8,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use support::project::{Project, PythonServer, processes_mentioning, wait_until};
+use support::project::{BUSY, Project, PythonServer, processes_mentioning, wait_until_gone};
 use support::servers::Postgres;
-
-/// Other tests share this machine's few cores; what is tested with it is not the generator's
-/// punctuality.
-const BUSY: &str = "[generator]\nlate = \"1s\"\ncpu = \"100%\"\n";
-
-type Tested = Result<(), Box<dyn Error>>;
+use support::{Tested, wait};
 
 /// A scenario of ten lines against a server that is not ours, written in another language.
 #[test]
@@ -108,7 +103,7 @@ fn a_target_that_is_killed_makes_the_run_invalid() -> Tested {
     project.write("fragile.toml", &scenario("30s"))?;
     let mut running = project.spawn(&["run", "fragile.toml", "--format", "json"])?;
     // Long enough to be in the middle of the load, whatever the machine.
-    wait_until(Duration::from_secs(20), || project.says("measure"))?;
+    project.wait_until_said("measure")?;
     for pid in subjects(&format!("{marker}.py"), "python") {
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL)?;
     }
@@ -143,19 +138,16 @@ fn kill_9_of_plimsoll_leaves_nothing_behind() -> Tested {
     project.write_server(&marker)?;
     project.write("long.toml", &with_server("long", &marker, "2s"))?;
     let mut running = project.spawn(&["run", "long.toml", "--runs", "50"])?;
-    wait_until(Duration::from_secs(30), || {
+    wait::until("a run is kept", Duration::from_secs(30), || {
         let runs = project.json(&["list", "--sessions"], 0).ok()?;
         (runs[0]["runs"].as_u64()? >= 1).then_some(())
     })?;
-    wait_until(Duration::from_secs(10), || {
+    wait::until("the next has begun", Duration::from_secs(10), || {
         (!processes_mentioning(&marker).is_empty()).then_some(())
     })?;
-    let folder = project.path().display().to_string();
     running.kill()?;
-    wait_until(Duration::from_secs(8), || {
-        (processes_mentioning(&marker).is_empty() && processes_mentioning(&folder).is_empty())
-            .then_some(())
-    })?;
+    wait_until_gone(&marker)?;
+    wait_until_gone(&project.path().display().to_string())?;
     let sessions = project.json(&["list", "--sessions"], 0)?;
     assert!(sessions[0]["runs"].as_u64() >= Some(1), "{sessions}");
     Ok(())
@@ -169,7 +161,7 @@ fn ctrl_c_keeps_what_was_measured() -> Tested {
     project.write_server(&marker)?;
     project.write("long.toml", &with_server("long", &marker, "60s"))?;
     let mut running = project.spawn(&["run", "long.toml", "--format", "json"])?;
-    wait_until(Duration::from_secs(20), || project.says("measure"))?;
+    project.wait_until_said("measure")?;
     std::thread::sleep(Duration::from_secs(2));
     running.interrupt()?;
     let (code, stdout) = running.finish(Duration::from_secs(15))?;
@@ -194,15 +186,13 @@ fn a_second_ctrl_c_ends_it_at_once() -> Tested {
         .replace("target = true", "target = true\nstop_timeout = \"60s\"");
     project.write("stubborn.toml", &stubborn)?;
     let mut running = project.spawn(&["run", "stubborn.toml"])?;
-    wait_until(Duration::from_secs(20), || project.says("measure"))?;
+    project.wait_until_said("measure")?;
     running.interrupt()?;
-    wait_until(Duration::from_secs(20), || project.says("stopping"))?;
+    project.wait_until_said("stopping")?;
     running.interrupt()?;
     let (code, _) = running.finish(Duration::from_secs(10))?;
     assert_eq!(code, Some(130));
-    wait_until(Duration::from_secs(10), || {
-        processes_mentioning(&marker).is_empty().then_some(())
-    })
+    wait_until_gone(&marker)
 }
 
 /// Baseline saved, the service slowed by an injected delay: exit 10 and the metric named;
@@ -304,7 +294,7 @@ fn a_shipped_scenario_brings_its_own_servers() -> Tested {
     let scenario = "scenarios/read-heavy.toml";
     let args = ["run", scenario, "--variant", "servers", "--format", "json"];
     let mut running = project.spawn(&args)?;
-    wait_until(Duration::from_secs(60), || project.says("measure"))?;
+    project.wait_until_said("measure")?;
     for program in ["postgres", "redis-server", "refservice"] {
         assert!(!subjects(&here, program).is_empty(), "no {program}");
     }

@@ -26,6 +26,7 @@ use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value as Json, json};
 use sqlx::Connection as _;
 use support::servers::{Postgres, Redis, command_as};
+use support::wait;
 use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
 
@@ -86,11 +87,8 @@ impl Service {
     }
 
     async fn wait_for(&self, path: &str, status: StatusCode) {
-        let since = Instant::now();
-        while self.get(path).await.status() != status {
-            assert!(since.elapsed() < PATIENCE, "{path} never answered {status}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        let what = format!("{path} answers {status}");
+        until(&what, async || self.get(path).await.status() == status).await;
     }
 
     async fn get(&self, path: &str) -> Response {
@@ -245,6 +243,10 @@ fn a_record(records: u64) -> Json {
     })
 }
 
+async fn until(what: &str, holds: impl AsyncFnMut() -> bool) {
+    wait::until_async(what, PATIENCE, holds).await.unwrap();
+}
+
 async fn json_of(response: Response) -> Json {
     serde_json::from_slice(&response.bytes().await.unwrap()).unwrap()
 }
@@ -297,9 +299,8 @@ async fn the_service_on_postgres_and_redis_does_all_that_it_should() {
     service.get("/api/v1/clients/50").await;
     let other = Service::start_ready(&arguments, &[]).await;
     // It uses what it finds once it has heard of this one.
-    while other.metric("cache_l2_available").await == 0.0 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let heard = async || other.metric("cache_l2_available").await == 1.0;
+    until("the second tier is used", heard).await;
     assert_eq!(x_cache(&other.get("/api/v1/clients/150").await), "hit-l2");
     assert_eq!(x_cache(&other.get("/api/v1/clients/150").await), "hit-l1");
 
@@ -1052,10 +1053,8 @@ async fn a_bulk_load_waits_for_its_turn_and_not_for_ever() {
     let record = a_record(1000).to_string();
     let (feed, body) = fed();
     let (first, ()) = tokio::join!(service.send(Method::POST, path, kind, body), async {
-        let since = Instant::now();
-        while service.metric("bulk_loads_active").await < 1.0 {
-            assert!(since.elapsed() < PATIENCE, "the load never began");
-        }
+        let begun = async || service.metric("bulk_loads_active").await >= 1.0;
+        until("the load has begun", begun).await;
         let second = service.send(Method::POST, path, kind, record.clone()).await;
         for refused in [second, service.generate(10).await] {
             assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
@@ -1076,10 +1075,8 @@ async fn a_bulk_load_waits_for_its_turn_and_not_for_ever() {
     let request = request.header("content-type", kind);
     let given_up = request.body(body).timeout(Duration::from_millis(300));
     assert!(given_up.send().await.unwrap_err().is_timeout());
-    let since = Instant::now();
-    while service.generate(1).await.status() != StatusCode::OK {
-        assert!(since.elapsed() < PATIENCE, "the turn was never given back");
-    }
+    let given_back = async || service.generate(1).await.status() == StatusCode::OK;
+    until("the turn is given back", given_back).await;
 }
 
 #[tokio::test]
@@ -1111,11 +1108,8 @@ async fn the_memory_of_many_bulk_loads_is_that_of_a_few() {
         answer
     });
     let (answers, ()) = tokio::join!(join_all(posts), async {
-        let since = Instant::now();
-        while taken.load(Ordering::Relaxed) < AT_ONCE {
-            assert!(since.elapsed() < PATIENCE, "the bodies were never taken");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        let all = async || taken.load(Ordering::Relaxed) >= AT_ONCE;
+        until("the bodies are taken", all).await;
         // Time for more than these to come in, if they may.
         tokio::time::sleep(Duration::from_millis(500)).await;
         assert_eq!(service.metric("bulk_loads_active").await, AT_ONCE as f64);
@@ -1207,10 +1201,8 @@ async fn an_exhausted_pool_is_told_at_once_and_recovers() {
             client.to_string()
         ),
         async {
-            let since = Instant::now();
-            while service.metric("pool_active").await < 1.0 {
-                assert!(since.elapsed() < PATIENCE, "the write never began");
-            }
+            let begun = async || service.metric("pool_active").await >= 1.0;
+            until("the write has begun", begun).await;
             let response = service.get("/api/v1/clients").await;
             assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
             assert_eq!(response.headers()["retry-after"], "7");
@@ -1251,11 +1243,8 @@ async fn a_change_whose_client_went_away_shows_nevertheless() {
     assert!(given_up.unwrap_err().is_timeout());
     assert_eq!(service.metric("pool_active").await, 1.0, "it never began");
     outside.let_go().await;
-    let since = Instant::now();
-    while service.get_json(path).await["given_name"] != "Changed" {
-        assert!(since.elapsed() < PATIENCE, "the change never showed");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let shows = async || service.get_json(path).await["given_name"] == "Changed";
+    until("the change shows", shows).await;
 }
 
 #[tokio::test]

@@ -5,7 +5,12 @@
 )]
 
 pub(crate) mod files;
+pub(crate) mod http_servers;
 pub(crate) mod project;
 pub(crate) mod runs;
 pub(crate) mod schemas;
 pub(crate) mod servers;
+pub(crate) mod wait;
+
+/// What a test gives.
+pub(crate) type Tested = Result<(), Box<dyn std::error::Error>>;

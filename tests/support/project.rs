@@ -6,12 +6,16 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 
-use super::files;
 use super::servers::command_as;
+use super::{Tested, files, wait};
+
+/// For scenarios: other tests share this machine's few cores, and what is tested with it is not the
+/// generator's punctuality.
+pub(crate) const BUSY: &str = "[generator]\nlate = \"1s\"\ncpu = \"100%\"\n";
 
 /// A folder with scenarios, removed in the end.
 pub(crate) struct Project {
@@ -85,7 +89,8 @@ impl Project {
         serde_json::from_str(&stdout).map_err(|error| format!("{error} in {stdout}").into())
     }
 
-    /// Starts plimsoll and goes on; its stderr goes to a file that [`says`](Self::says) reads.
+    /// Starts plimsoll and goes on; its stderr goes to a file that
+    /// [`wait_until_said`](Self::wait_until_said) reads.
     pub(crate) fn spawn(&self, args: &[&str]) -> Result<Running, Box<dyn Error>> {
         let mut command = self.command(args);
         let stderr = fs::File::create(self.path().join("stderr"))?;
@@ -97,10 +102,13 @@ impl Project {
         Ok(Running(command.spawn()?))
     }
 
-    /// Whether the call that was spawned last has said `text`.
-    pub(crate) fn says(&self, text: &str) -> Option<()> {
-        let said = fs::read_to_string(self.path().join("stderr")).unwrap_or_default();
-        said.contains(text).then_some(())
+    /// Waits until the call that was spawned last has said `text`.
+    pub(crate) fn wait_until_said(&self, text: &str) -> Tested {
+        let what = format!("it says {text}");
+        wait::until(&what, Duration::from_secs(60), || {
+            let said = fs::read_to_string(self.path().join("stderr")).unwrap_or_default();
+            said.contains(text).then_some(())
+        })
     }
 
     /// The files with that extension anywhere below a folder of the project, sorted.
@@ -150,7 +158,7 @@ impl Running {
         &mut self,
         within: Duration,
     ) -> Result<(Option<i32>, String), Box<dyn Error>> {
-        let status = wait_until(within, || self.0.try_wait().ok().flatten())?;
+        let status = wait::until("it ends", within, || self.0.try_wait().ok().flatten())?;
         let mut stdout = String::new();
         if let Some(pipe) = self.0.stdout.as_mut() {
             pipe.read_to_string(&mut stdout)?;
@@ -248,19 +256,10 @@ pub(crate) fn processes_mentioning(text: &str) -> Vec<i32> {
         .collect()
 }
 
-/// Asks again and again, for so long at most.
-pub(crate) fn wait_until<T>(
-    within: Duration,
-    mut ask: impl FnMut() -> Option<T>,
-) -> Result<T, Box<dyn Error>> {
-    let began = Instant::now();
-    loop {
-        if let Some(answer) = ask() {
-            return Ok(answer);
-        }
-        if began.elapsed() > within {
-            return Err(format!("it did not come true within {within:?}").into());
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
+/// Waits until there are no such processes any more.
+pub(crate) fn wait_until_gone(text: &str) -> Tested {
+    let what = format!("no process mentions {text}");
+    wait::until(&what, Duration::from_secs(10), || {
+        processes_mentioning(text).is_empty().then_some(())
+    })
 }
