@@ -110,7 +110,7 @@ fn calibrations_add_up_and_gates_use_them() -> Tested {
     let kept = &after["calibration"]["metrics"][RATE];
     assert_eq!((&kept["pairs"], &kept["sessions"]), (&5.into(), &4.into()));
 
-    // Every run is in the history, each as it was labelled, in balanced order.
+    // Every run is in the history.
     let sessions = project.json(&["list", "--sessions"], 0)?;
     let runs: Vec<u64> = sessions
         .as_array()
