@@ -50,10 +50,7 @@ impl Repository {
         project.write("start.sh", START)?;
         project.write("build.sh", BUILD)?;
         project.write("delay.source", "0.010 0.010\n")?;
-        project.write(
-            ".gitignore",
-            "delay.built\n*.log\n/.plimsoll\n/reports/*\n",
-        )?;
+        project.write(".gitignore", "delay.built\n*.log\n/.plimsoll\n/reports/*\n")?;
         let this = Self {
             project,
             server,

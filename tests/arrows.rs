@@ -194,5 +194,7 @@ fn without_comments(text: &str) -> String {
 fn without_tests(text: &str) -> &str {
     let tests = Regex::new(r"#\[cfg\(test\)\]\s*(#\[expect\([^\]]*\)\]\s*)?mod \w+ \{")
         .expect("a valid pattern");
-    tests.find(text).map_or(text, |found| &text[..found.start()])
+    tests
+        .find(text)
+        .map_or(text, |found| &text[..found.start()])
 }

@@ -14,9 +14,9 @@ use plimsoll::harness::model::{Arm, Direction, Metric, Run, RunId, Unit};
 use plimsoll::harness::scenario::GatePlan;
 use serde_json::{Value, json};
 
+use support::Tested;
 use support::files::{copy, repository as root};
 use support::project::Project;
-use support::Tested;
 
 /// Every sample by the tool that wrote it, with one metric and its value in our unit.
 #[test]
