@@ -283,6 +283,7 @@ fn a_shipped_scenario_brings_its_own_servers() -> Tested {
     fs::set_permissions(project.path(), fs::Permissions::from_mode(0o711))?;
     let here = project.path().display().to_string();
     let project = project.with_env("TMPDIR", &here);
+    project.write("plimsoll.toml", "")?;
     project.write("scenarios/read-heavy.toml", &text)?;
     fs::create_dir(project.path().join("scenarios/support"))?;
     for file in ["clients-1000.csv", "support/postgres.sh"] {

@@ -104,11 +104,12 @@ impl Project {
 
     /// Waits until the call that was spawned last has said `text`.
     pub(crate) fn wait_until_said(&self, text: &str) -> Tested {
+        let said = || fs::read_to_string(self.path().join("stderr")).unwrap_or_default();
         let what = format!("it says {text}");
         wait::until(&what, Duration::from_secs(60), || {
-            let said = fs::read_to_string(self.path().join("stderr")).unwrap_or_default();
-            said.contains(text).then_some(())
+            said().contains(text).then_some(())
         })
+        .map_err(|error| format!("{error}\n{}", said()).into())
     }
 
     /// The files with that extension anywhere below a folder of the project, sorted.
