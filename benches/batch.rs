@@ -93,8 +93,8 @@ fn benches(criterion: &mut Criterion) {
         bencher.iter(|| {
             let mut size = AdaptiveSize::new(&settings, 0);
             for step in 0..DECISIONS {
-                // Up to 300 MB and down again: every branch is taken.
-                black_box(size.observe(black_box(step % 300 * 1_000_000)));
+                // Up to 500 MB and down again: every branch is taken.
+                black_box(size.observe(black_box(step % 500 * 1_000_000)));
             }
             size.rows()
         });

@@ -5,6 +5,9 @@ mod support;
 use std::error::Error;
 use std::fs;
 
+use jiff::SignedDuration;
+use plimsoll::harness::model::{Arm, Run, RunId};
+use plimsoll::harness::store::{Baseline, History, Query};
 use serde_json::Value;
 
 use support::Tested;
@@ -175,4 +178,116 @@ fn a_waiver_excuses_so_much_and_for_so_long() -> Tested {
     assert!(stderr.contains("expired on 2020-01-01"), "{stderr}");
     fs::remove_file(project.path().join("baselines/waivers.toml"))?;
     again(10, None)
+}
+
+/// Baselines, waivers and the history go by the name: two scenarios of one name would be one.
+#[test]
+fn two_files_of_one_name_are_a_mistake() -> Tested {
+    let project = project("50%")?;
+    let text = fs::read_to_string(project.path().join(SCENARIO))?;
+    project.write("copy.toml", &text)?;
+    let problems = project.json(&["check", SCENARIO, "copy.toml"], 2)?;
+    assert_eq!(problems.as_array().map(Vec::len), Some(1), "{problems}");
+    assert_eq!(problems[0]["code"], "scenario::duplicate-name");
+    assert_eq!(problems[0]["file"], "copy.toml");
+    let (_, _, stderr) = project.output(&["run", SCENARIO, "copy.toml"], 2)?;
+    assert!(stderr.contains("another `name`"), "{stderr}");
+    let sessions = project.json(&["list", "--sessions"], 0)?;
+    assert_eq!(sessions, Value::Array(Vec::new()));
+    Ok(())
+}
+
+/// Copies of the only run in the history, changed and saved beside it; gives the run.
+fn copied(project: &Project, copies: impl FnOnce(&Run) -> Vec<Run>) -> Result<Run, Box<dyn Error>> {
+    let place = project.path().join(".plimsoll/history.db");
+    tokio::runtime::Runtime::new()?.block_on(async {
+        let history = History::open(&place.display().to_string()).await?;
+        let found = history.find(&Query::default()).await?;
+        let run = history.get(found.last().ok_or("no run")?.id).await?;
+        for copy in copies(&run) {
+            history.save(&copy).await?;
+        }
+        history.close().await;
+        Ok(run)
+    })
+}
+
+fn copy(of: &Run, session: &str, later_min: i64) -> Run {
+    Run {
+        id: RunId::now(),
+        session: session.to_owned(),
+        started_at: of.started_at + SignedDuration::from_mins(later_min),
+        ..of.clone()
+    }
+}
+
+/// A history that is shared with other machines, and that holds what can't be a baseline.
+#[test]
+fn a_baseline_is_of_this_machine_and_of_one_state_of_the_code() -> Tested {
+    let project = project("50%")?;
+    project.output(&["run", SCENARIO], 0)?;
+    let mut elsewhere = None;
+    let here = copied(&project, |run| {
+        let mut other = copy(run, "elsewhere", 3);
+        other.fingerprint.kernel = "another".to_owned();
+        elsewhere = Some(other.clone());
+        let mut head = copy(run, "head", 4);
+        head.arm = Some(Arm::Head);
+        head.fingerprint.scenario_hash = "another".to_owned();
+        let mut aborted = copy(run, "aborted", 5);
+        aborted.scenario = "a-try".to_owned();
+        aborted.partial = true;
+        vec![copy(run, "unnamed", -60), other, head, aborted]
+    })?;
+    let elsewhere = elsewhere.ok_or("nothing was copied")?;
+    let sessions = || -> Result<Vec<Value>, Box<dyn Error>> {
+        let file = baseline_file(&project)?;
+        let machine = here.fingerprint.machine_id();
+        assert!(file.ends_with(format!("{machine}/shop.json")), "{file:?}");
+        let baseline: Value = serde_json::from_str(&fs::read_to_string(&file)?)?;
+        let sessions = baseline["sessions"].as_array().into_iter().flatten();
+        Ok(sessions.map(|one| one["session"].clone()).collect())
+    };
+
+    let (_, _, said) = project.output(&["baseline", "save"], 0)?;
+    assert!(said.contains("skipping a-try"), "{said}");
+    assert_eq!(sessions()?, [here.session.as_str()]);
+    assert!(said.contains("1 other run left out"), "{said}");
+    assert!(said.contains("--revision TEXT"), "{said}");
+    project.output(&["baseline", "save", "a-try"], 2)?;
+
+    copied(&project, |_| {
+        let named = [("one", 10), ("two", 20)].map(|(session, later_min)| Run {
+            revision: Some("1a2b3c4".to_owned()),
+            ..copy(&here, session, later_min)
+        });
+        named.to_vec()
+    })?;
+    project.output(&["baseline", "save", "shop"], 0)?;
+    assert_eq!(sessions()?, ["one", "two"]);
+
+    // Of saved sessions a refresh takes each once, and one state of the code.
+    let refresh = |sessions: [&str; 2], expected| {
+        let [one, other] = sessions;
+        let named = ["--session", one, "--session", other];
+        project.output(&[&REFRESH[..3], &named].concat(), expected)
+    };
+    let (_, _, stderr) = refresh(["one", "one"], 2)?;
+    assert!(stderr.contains("named twice"), "{stderr}");
+    let (_, _, stderr) = refresh(["one", "unnamed"], 2)?;
+    assert!(stderr.contains("different states of the code"), "{stderr}");
+    refresh(["one", "two"], 0)?;
+
+    // After an update of the kernel: what there was says so, and is compared with no more.
+    fs::remove_file(baseline_file(&project)?)?;
+    let folder = project.path().join("baselines");
+    let old = Baseline::from_runs(&[elsewhere])?.save(&folder)?;
+    let (_, _, stderr) = project.output(&["compare", "baseline", "one"], 2)?;
+    assert!(stderr.contains("kernel was another, is "), "{stderr}");
+    let (_, text, _) = refresh(["one", "two"], 0)?;
+    assert!(text.contains("this is the first"), "{text}");
+    assert!(text.contains("kernel was another, is "), "{text}");
+    fs::remove_file(old)?;
+    assert_eq!(sessions()?, ["one", "two"]);
+    Ok(())
 }

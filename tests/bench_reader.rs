@@ -368,6 +368,23 @@ async fn a_real_crate_is_built_and_measured() -> Checked {
 
 /// What a build script writes reaches a terminal and a log.
 #[tokio::test]
+async fn what_can_not_be_started_is_named() -> Checked {
+    let plan = plan("tiny", None, 1);
+    let redactor = Redactor::default();
+    let build = async |exe: &Path, root: &Path| {
+        let built = build(exe, &plan, root, None, &redactor, &|_| ()).await;
+        built.err().ok_or("it was built")
+    };
+    // As where there is no cargo: the operating system doesn't start it.
+    let error = build(exe(), Path::new("/no/such/project")).await?;
+    assert!(matches!(error, BenchError::NoCargo { .. }), "{error}");
+    let error = build(Path::new("/no/such/plimsoll"), Path::new("/")).await?;
+    assert!(matches!(error, BenchError::Supervisor { .. }), "{error}");
+    assert!(error.to_string().contains("`/no/such/plimsoll`"), "{error}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_build_that_fails_tells_no_secret_and_does_nothing_to_the_terminal() -> Checked {
     let folder = tempfile::tempdir()?;
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text);

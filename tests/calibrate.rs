@@ -47,7 +47,8 @@ regress = "500%"
 
 /// The document of a calibration, which is what its schema says.
 fn calibrate(project: &Project, args: &[&str]) -> Result<Value, Box<dyn Error>> {
-    let document = project.json(&[&["calibrate", "shop.toml"], args].concat(), 0)?;
+    let command = ["calibrate", "shop.toml", "--revision", "1a2b3c4"];
+    let document = project.json(&[&command[..], args].concat(), 0)?;
     assert_valid(&validator("calibration"), &document);
     Ok(document)
 }
@@ -136,6 +137,11 @@ fn calibrations_add_up_and_gates_use_them() -> Tested {
     assert_eq!(estimate["tau"].as_f64(), Some(tau), "{estimate}");
     let method = estimate["method"].to_string();
     assert!(method.contains("4 sessions"), "{method}");
+
+    // Nothing says that it is the same code: its pairs count, its session alone.
+    let unnamed = project.json(&["calibrate", "shop.toml", "--pairs", "2"], 0)?;
+    assert_eq!(of(&unnamed, "tau"), Value::Null, "{unnamed}");
+    fs::write(&file, serde_json::to_string(&after)?)?;
 
     // A new baseline keeps it; a scenario that measures something else begins anew.
     project.output(&["baseline", "save", "shop"], 0)?;

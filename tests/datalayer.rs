@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use plimsoll::datalayer::batch::{BatchError, Column, fetch_rows};
 use plimsoll::datalayer::cache::{
     Claim, Kind, MemoryTier, RedisTier, SecondTier, Tier, TierError, TieredCache,
 };
@@ -722,6 +723,28 @@ async fn peers_that_fall_silent_take_no_permit_with_them() -> Tested {
     for checkout in &mut held {
         assert_eq!(one(checkout, "SELECT 7::BIGINT").await?, 7);
     }
+    Ok(())
+}
+
+/// A cached load outlives the request that began it: nobody but the statement itself can end it.
+#[tokio::test]
+async fn a_statement_without_an_answer_is_broken_off() -> Tested {
+    let postgres = Postgres::start()?;
+    let settings = PoolSettings {
+        statement_timeout_ms: 300,
+        ..pool_settings(2)
+    };
+    let pool = Pool::connect(&postgres.url(), settings).await?;
+    let asleep = fetch_rows(&pool, ("read", "dreams"), "SELECT pg_sleep(600)", &[], &[]);
+    let error = timeout(SOON, asleep).await?.err().ok_or("an answer")?;
+    assert!(
+        matches!(error, BatchError::Silent { waited_ms: 300, .. }),
+        "{error:?}"
+    );
+    all_back(&pool).await?;
+    let seven = [Column::integer("seven")];
+    let rows = fetch_rows(&pool, ("read", "seven"), "SELECT 7::BIGINT", &[], &seven).await?;
+    assert_eq!(rows, [[7.into()]]);
     Ok(())
 }
 

@@ -492,6 +492,11 @@ fn hostile_files_are_refused_with_a_remedy() -> Tested {
         &["line 2"],
     )?;
     check(
+        "key.jsonl",
+        &second("\"pair\"", &format!("\"{}\"", "k".repeat(1 << 20))),
+        &["line 2", "unknown field `kkk", "kk…"],
+    )?;
+    check(
         "escape.jsonl",
         &second("\"pair\"", "\"\u{1b}[31mpair\""),
         &["line 2"],

@@ -399,13 +399,32 @@ async fn every_failure_has_its_kind_and_none_stops_the_run() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_length_of_an_empty_body_reaches_the_server_once() {
+    let _machine = MACHINE.read().await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let server = Server::answering(|_| ok("ok"));
+    let mut job = job(folder.path(), "empty", &server.url(), closed(1), S);
+    job.flow.steps[0].method = "POST".into();
+    only(run(&[job]).await);
+    let seen = server.seen();
+    assert!(!seen.is_empty());
+    for request in seen {
+        let lengths = request.headers.iter();
+        let lengths = lengths.filter(|header| header.starts_with("content-length"));
+        assert_eq!(lengths.collect::<Vec<_>>(), ["content-length: 0"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn users_of_a_dead_target_rest_between_their_failures() {
     let _machine = MACHINE.read().await;
     let folder = tempfile::tempdir().expect("a temporary folder");
     let refused = Server::answering(|_| ok("")).url();
-    let job = job(folder.path(), "refused", &refused, closed(2), S);
+    let mut job = job(folder.path(), "refused", &refused, closed(2), S);
+    job.flow.steps[0].body = Some(BodyPlan::Text(Template::literal("nobody reads this")));
     let (load, _) = only(run(&[job]).await);
     assert_eq!(load.counts.completed, 0);
+    assert_eq!(load.requests[0].bytes_sent, 0);
     // At most one each 10 ms and user, and at least one in five of them on a busy machine.
     let failed = load.counts.failed;
     assert!((40..=202).contains(&failed), "{failed}");
@@ -505,6 +524,8 @@ async fn a_journey_feeds_extracts_checks_and_keeps_its_secrets() {
         .map(|series| series.name.as_str())
         .collect();
     assert_eq!(names, ["GET /login", "GET /read", "GET /broken"]);
+    assert!(load.requests[0].bytes_sent > 0);
+    assert_eq!(load.requests[1].bytes_sent, 0);
     // The last step always fails, so every iteration does, after a think time of 10 ms.
     assert_eq!(load.counts.completed, 0);
     assert!(
@@ -604,8 +625,7 @@ async fn what_does_not_end_in_the_drain_is_cancelled() {
     assert_eq!(load.counts.offered, 10);
     assert_eq!(load.counts.cancelled, 10);
     assert_eq!(load.requests[0].errors[&ErrorKind::Cancelled].count, 10);
-    let nothing = InvalidReason::NothingMeasured { load: "cut".into() };
-    assert_eq!(invalid, [nothing]);
+    assert_eq!(invalid, []);
 }
 
 /// The plan of a scenario with a load of four users on a server that is there already.
@@ -635,6 +655,23 @@ async fn run_on(engine: &mut SubjectEngine, plan: &Plan) -> Executed {
     let (_stop, never) = watch::channel(false);
     let executed = engine.run(plan, never, &|_| ()).await;
     executed.expect("it can be run")
+}
+
+/// It is no invalid run either: nothing but the server is to blame.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_hangs_from_the_start_fails_every_request() {
+    let _machine = MACHINE.read().await;
+    let server = Server::answering(|_| {
+        std::thread::sleep(Duration::from_secs(10));
+        ok("late")
+    });
+    let mut engine = SubjectEngine::new(worker().into(), BTreeMap::new());
+    let executed = run_on(&mut engine, &four_users(&server.url(), "300ms")).await;
+    assert_eq!(executed.invalid, []);
+    let mut errors = executed.metrics.iter();
+    let errors = errors.find(|metric| metric.name == "load.four.error_rate");
+    let errors = errors.expect("every load has one");
+    assert_eq!((errors.value(), errors.observations), (Some(1.0), 4));
 }
 
 /// A closed load whose server hangs stops asking, so that those who wait to the end are all that is
@@ -751,7 +788,9 @@ async fn a_worker_that_fails_is_named_and_stops_the_others() {
     let started = Instant::now();
     let results = run(&[good, bad]).await;
     assert!(started.elapsed() < Duration::from_secs(20));
+    // The good one was stopped before it began, and has nothing to say that would hide the cause.
     assert!(results[0].partial);
+    assert_eq!(results[0].invalid, []);
     let [InvalidReason::GeneratorFailed { load, message }] = results[1].invalid.as_slice() else {
         panic!("{:?}", results[1].invalid);
     };
@@ -764,16 +803,46 @@ struct Worker(Child);
 
 impl Worker {
     fn start(job: &WorkerJob) -> Self {
-        let mut child = Command::new(worker())
+        let mut worker = Self::without_a_job();
+        worker.take(job);
+        worker
+    }
+
+    fn without_a_job() -> Self {
+        let child = Command::new(worker())
             .arg("worker")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .spawn()
-            .expect("the worker starts");
+            .spawn();
+        Self(child.expect("the worker starts"))
+    }
+
+    fn take(&mut self, job: &WorkerJob) {
         let line = serde_json::to_string(job).expect("a job is JSON");
-        let input = child.stdin.as_mut().expect("a pipe");
+        let input = self.0.stdin.as_mut().expect("a pipe");
         writeln!(input, "{line}").expect("the worker reads");
-        Self(child)
+    }
+
+    fn signal(&self, signal: &str) {
+        let killed = Command::new("kill")
+            .args([format!("-{signal}"), self.0.id().to_string()])
+            .status();
+        assert!(killed.expect("kill exists").success());
+    }
+
+    /// Waits until SIGTERM no longer kills it.
+    fn listens_for_sigterm(&self) {
+        let status = format!("/proc/{}/status", self.0.id());
+        let until = Instant::now() + Duration::from_secs(5);
+        let caught = || {
+            let status = std::fs::read_to_string(&status).expect("it runs");
+            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+            u64::from_str_radix(caught.expect("a line").trim(), 16).expect("a mask")
+        };
+        while caught() & (1 << (15 - 1)) == 0 {
+            assert!(Instant::now() < until, "it does not listen without a job");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Waits until the load has gone on for a while.
@@ -842,10 +911,7 @@ fn a_worker_that_is_told_to_end_keeps_what_it_measured() {
         );
         let mut worker = Worker::start(&job);
         worker.ticks(2);
-        let killed = Command::new("kill")
-            .args([format!("-{signal}"), worker.0.id().to_string()])
-            .status();
-        assert!(killed.expect("kill exists").success());
+        worker.signal(signal);
         assert!(worker.wait(Duration::from_secs(5)).success());
         let file = LoadFile::read(&job.result).expect("the file is whole");
         assert!(file.partial);
@@ -858,6 +924,24 @@ fn a_worker_that_is_told_to_end_keeps_what_it_measured() {
             "{measured}"
         );
     }
+}
+
+#[test]
+fn a_worker_that_is_told_to_end_before_it_begins_does_so_in_order() {
+    let _machine = MACHINE.blocking_read();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let server = Server::answering(|_| ok("ok"));
+    let mut job = job(folder.path(), "early", &server.url(), closed(2), 60 * S);
+    job.phases.drain_ns = 60 * S;
+    let mut worker = Worker::without_a_job();
+    worker.listens_for_sigterm();
+    worker.signal("TERM");
+    worker.take(&job);
+    // Nobody is in the middle of anything, so nothing drains.
+    assert!(worker.wait(Duration::from_secs(10)).success());
+    let file = LoadFile::read(&job.result).expect("the file is whole");
+    assert!(file.partial);
+    assert_eq!(file.measurement.counts, Counts::default());
 }
 
 #[test]

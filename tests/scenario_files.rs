@@ -178,6 +178,10 @@ fn ten_lines_are_a_scenario() {
     assert_eq!(stages[0].duration_ns, plan.phases.total_ns());
     assert_eq!((stages[0].from, stages[0].to), (100.0, 100.0));
     assert_eq!(*max_in_flight, 100);
+    // The address is kept as it was checked.
+    let padded = text.replace(":8000\"", ":8000/ \"");
+    assert_ne!(padded, text);
+    assert_eq!(parse(&padded).unwrap().plans[0].target, plan.target);
     let step = &plan.flows["home"].steps[0];
     assert_eq!(step.name, "GET /");
     assert_eq!(step.check.status, [(200, 399)]);
@@ -194,10 +198,11 @@ fn ten_lines_are_a_scenario() {
     assert_eq!(plan.generator.late_ns, 5_000_000);
 }
 
-/// A request that was sent just before the end can then be answered or run into its timeout: were it
-/// cut off before, a server that hangs would be told from a good one by nothing but its silence.
+/// An iteration that was begun just before the end can then come to its own, or a request of it run
+/// into its timeout: were it cut off before, a server that hangs would be told from a good one by
+/// nothing but its silence, and a good one with pauses between its steps would seem to fall behind.
 #[test]
-fn the_default_drain_is_the_longest_timeout_of_a_step() {
+fn the_default_drain_is_the_longest_that_an_iteration_may_take() {
     let check = |steps: &str, drain: &str, expected_s: u64| {
         let plan = plan(&format!(
             "schema = 1\nname = \"d\"\nurl = \"http://127.0.0.1:1\"\n{steps}\n\
@@ -210,7 +215,9 @@ fn the_default_drain_is_the_longest_timeout_of_a_step() {
     check(a, "", 30);
     check(&format!("{a}timeout = \"2s\"\n"), "", 2);
     let both = format!("{a}timeout = \"2s\"\n{a}timeout = \"45s\"\n{b}timeout = \"3s\"\n");
-    check(&both, "", 45);
+    check(&both, "", 47);
+    let pauses = both.replace("get", "think = { min = \"5s\", max = \"7s\" }\nget");
+    check(&pauses, "", 54);
     check(&both, "drain = \"1s\"", 1);
     check(&both, "drain = \"0s\"", 0);
 }
@@ -486,4 +493,27 @@ fn stages_without_end_are_a_problem_and_no_panic() {
             .all(|problem| problem.message == "the stages are longer than the phases"),
         "{problems:?}"
     );
+}
+
+/// A generated flow with a name for each of its steps would fill the worker's memory.
+#[test]
+fn a_flow_has_a_bounded_number_of_request_names() {
+    let check = |names: usize, steps: usize, expected: &[&str]| {
+        let steps: String = (0..steps)
+            .map(|number| {
+                format!(
+                    "[[flow.f.step]]\nget = \"/\"\nname = \"{}\"\n",
+                    number % names
+                )
+            })
+            .collect();
+        let text = format!(
+            "schema = 1\nurl = \"http://127.0.0.1:1\"\n{steps}[load.l]\nclosed = {{ users = 1 }}\n"
+        );
+        let problems = parse(&text).map_or_else(|problems| problems, |_| Vec::new());
+        let found: Vec<_> = problems.iter().map(|problem| &*problem.message).collect();
+        assert_eq!(found, expected, "{names}");
+    };
+    check(200, 500, &[]);
+    check(203, 500, &["the flow has more than 200 request names"]);
 }

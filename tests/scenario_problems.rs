@@ -28,6 +28,9 @@ fn every_code_has_a_bad_scenario_and_its_picture() {
         }
         let name = code.as_str().strip_prefix("scenario::").unwrap();
         let rejection = rejected(&format!("tests/scenarios/bad/{name}.toml"));
+        for problem in &rejection.problems {
+            assert!(!problem.help.is_empty(), "{name}: {problem:?}");
+        }
         let others = rejection
             .problems
             .iter()
@@ -54,6 +57,81 @@ fn every_bad_scenario_is_named_after_its_code() {
     for entry in std::fs::read_dir("tests/scenarios/bad").unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         assert!(known.contains(&name), "{name} is no code");
+    }
+}
+
+/// The codes and lines of what is wrong with a text.
+#[track_caller]
+fn check(text: &str, expected: &[(Code, usize)]) {
+    let problems = scenario::parse(text, Path::new("s.toml")).err();
+    let problems = problems.unwrap_or_default();
+    let found: Vec<(Code, usize)> = problems.iter().map(|one| (one.code, one.line)).collect();
+    assert_eq!(found, expected, "{text}{problems:#?}");
+}
+
+const LOADED: &str = "schema = 1\n[[flow.f.step]]\nget = \"/\"\n[load.a]\n";
+
+#[test]
+fn a_load_without_content_is_no_load() {
+    let nothing = [(Code::NothingToDo, 1)];
+    check("schema = 1\n[load]\n", &nothing);
+    check("schema = 1\nload = {}\n", &nothing);
+    check("schema = 1\nbench = []\n", &nothing);
+    check("schema = 1\nload = 5\n", &[(Code::WrongType, 2)]);
+}
+
+/// They would be left out in silence, and everything measured without them.
+#[test]
+fn a_fault_needs_a_load() {
+    let text = "schema = 1\n[[bench]]\n[[process]]\nname = \"redis\"\nstart = \"redis {port}\"\n\
+                [[fault]]\nat = \"5s\"\nstop = \"redis\"\n";
+    check(text, &[(Code::MissingKey, 6)]);
+}
+
+#[test]
+fn a_mistake_causes_no_others() {
+    let process = "[[process]]\nname = 5\nstart = \"serve {port}\"\ntarget = true\n";
+    let fault = "[[fault]]\nat = \"5s\"\nstop = \"service\"\n";
+    let gate = "[[gate]]\nmetric = \"process.service.rss_max\"\nmax = \"1GB\"\n";
+    let load = format!("{LOADED}open = {{ rate = \"100/s\" }}\n");
+    check(
+        &format!("{load}{process}{fault}{gate}"),
+        &[(Code::WrongType, 7)],
+    );
+    let url = "schema = 1\nurl = \"http://127.0.0.1:1\"";
+    let users = LOADED.replace("schema = 1", url) + "closed = { users = 0 }\n";
+    check(&users, &[(Code::OutOfRange, 6)]);
+}
+
+#[test]
+fn what_is_wrong_in_two_variants_is_said_of_both() {
+    let listed = LOADED.replace("schema = 1", "schema = 1\nvariants = [\"x\", \"y\"]");
+    let text = format!("{listed}open = {{ rate = \"100/s\" }}\n");
+    check(&text, &[(Code::NoTarget, 5); 2]);
+    let many: Vec<String> = (0..17).map(|number| format!("\"v{number}\"")).collect();
+    let listed = format!("schema = 1\nvariants = [{}]\n[[bench]]\n", many.join(", "));
+    check(&listed, &[(Code::OutOfRange, 2)]);
+}
+
+#[test]
+fn a_number_that_json_lacks_can_not_be_demanded() {
+    let demand = |value: &str| {
+        let url = "schema = 1\nurl = \"http://127.0.0.1:1\"";
+        let step = format!("get = \"/\"\ncheck = {{ json = {{ \"$.id\" = {value} }} }}");
+        let text = LOADED
+            .replace("schema = 1", url)
+            .replace("get = \"/\"", &step);
+        format!("{text}open = {{ rate = \"100/s\" }}\n")
+    };
+    check(&demand("9223372036854775807"), &[]);
+    for lacked in [
+        "18446744073709551615",
+        "nan",
+        "inf",
+        "[1, [inf]]",
+        "{ a = nan }",
+    ] {
+        check(&demand(lacked), &[(Code::BadBody, 5)]);
     }
 }
 
@@ -154,19 +232,16 @@ fn a_file_cannot_steer_the_terminal() {
 #[test]
 fn an_unknown_variant_is_told_from_a_known_one() {
     let file = Path::new("tests/scenarios/good/everything.toml");
-    for variant in [None, Some("small"), Some("large")] {
-        let plan = scenario::load(file, variant).unwrap();
-        assert_eq!(
-            plan.variant.as_deref(),
-            variant.filter(|name| *name == "large")
-        );
-    }
-    let rejection = scenario::load(file, Some("lage")).unwrap_err();
-    assert_eq!(rejection.problems[0].code, Code::UnknownVariant);
-    assert_eq!(
-        rejection.problems[0].help.as_deref(),
-        Some("did you mean `large`?")
-    );
+    let scenario = scenario::load(file).unwrap();
+    let check = |variant: &str, expected: Option<Option<&str>>| {
+        let plan = scenario.plan_of(variant);
+        let found = plan.map(|plan| plan.variant.as_deref());
+        assert_eq!(found, expected, "{variant}");
+    };
+    // The first is the scenario itself.
+    check("small", Some(None));
+    check("large", Some(Some("large")));
+    check("lage", None);
 }
 
 #[test]

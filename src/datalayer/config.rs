@@ -38,8 +38,8 @@ pub struct Settings {
 pub struct CacheSettings {
     /// Most entries in the first tier, in this process.
     pub l1_entries: u64,
-    /// Most entries in the embedded second tier; Redis has its own limit.
-    pub l2_memory_entries: u64,
+    /// Most bytes of keys and values in the embedded second tier; Redis has its own limit.
+    pub l2_memory_bytes: u64,
     /// Larger values are kept in the first tier only.
     pub l2_max_value_bytes: usize,
     /// What every key in Redis starts with; `clear` removes these keys and no others.
@@ -109,6 +109,9 @@ pub struct PoolSettings {
     /// Longest wait for a peer when a connection is tested, returned or closed; a peer that has not
     /// answered by then is taken for dead and its connection is dropped.
     pub peer_timeout_ms: u64,
+    /// Longest time for one statement, a fetch of a cursor and an insert of a batch included. What
+    /// runs longer is broken off, and so is what waits for a peer that died in the middle of it.
+    pub statement_timeout_ms: u64,
     /// How long SQLite waits for a lock held by another connection.
     pub sqlite_busy_timeout_ms: u64,
 }
@@ -147,7 +150,7 @@ impl Default for CacheSettings {
     fn default() -> Self {
         Self {
             l1_entries: 1000,
-            l2_memory_entries: 100_000,
+            l2_memory_bytes: 64 * MIB,
             l2_max_value_bytes: 16 * 1024 * 1024,
             l2_key_prefix: "refservice:".to_owned(),
             l2_timeout_ms: 500,
@@ -188,6 +191,7 @@ impl Default for PoolSettings {
             acquire_timeout_ms: 30_000,
             test_after_idle_ms: 1000,
             peer_timeout_ms: 5000,
+            statement_timeout_ms: 60_000,
             sqlite_busy_timeout_ms: 5000,
         }
     }
@@ -342,6 +346,26 @@ impl Settings {
                 "pool.peer_timeout_ms",
                 "must be at least 1",
             ),
+            (
+                pool.statement_timeout_ms > 0,
+                "pool.statement_timeout_ms",
+                "must be at least 1",
+            ),
+            (
+                batch.memory_ceiling_bytes > 0,
+                "batch.memory_ceiling_bytes",
+                "must be at least 1",
+            ),
+            (
+                batch.pause_poll_ms > 0,
+                "batch.pause_poll_ms",
+                "must be at least 1",
+            ),
+            (
+                batch.consumer_limit_ms > 0,
+                "batch.consumer_limit_ms",
+                "must be at least 1",
+            ),
             (batch.min_rows > 0, "batch.min_rows", "must be at least 1"),
             (
                 (batch.min_rows..=batch.max_rows).contains(&batch.start_rows),
@@ -417,15 +441,21 @@ pub fn read<T: DeserializeOwned>(
             continue;
         };
         // One at a time, so that a refusal is known to be about this variable.
-        settings = set(&mut table, &path.to_ascii_lowercase(), &value)
-            .and_then(|()| table.clone().try_into().map_err(|error| error.to_string()))
+        let path = path.to_ascii_lowercase();
+        let mut with = |value| {
+            set(&mut table, &path, value)?;
+            table.clone().try_into().map_err(|error| error.to_string())
+        };
+        settings = with(scalar(&value))
+            // A text may look like a number.
+            .or_else(|reason| with(value.into()).map_err(|_| reason))
             .map_err(|reason| SettingsError::Variable { variable, reason })?;
     }
     Ok(settings)
 }
 
 /// Sets the value at a path such as `cache__l1_entries`, making the tables on the way.
-fn set(table: &mut toml::Table, path: &str, value: &str) -> Result<(), String> {
+fn set(table: &mut toml::Table, path: &str, value: toml::Value) -> Result<(), String> {
     let (sections, key) = path
         .rsplit_once("__")
         .ok_or("names a section and no setting")?;
@@ -438,7 +468,7 @@ fn set(table: &mut toml::Table, path: &str, value: &str) -> Result<(), String> {
             .as_table_mut()
             .ok_or_else(|| format!("{section} is not a section"))?;
     }
-    table.insert(key.to_owned(), scalar(value));
+    table.insert(key.to_owned(), value);
     Ok(())
 }
 
@@ -498,13 +528,13 @@ mod tests {
         let text = "[cache]\nl1_entries = 7\n[cache.ttl]\nlist_s = 1\n";
         let variables = env(&[
             ("REFSERVICE__CACHE__L1_ENTRIES", "9"),
-            ("REFSERVICE__CACHE__L2_KEY_PREFIX", "mine:"),
+            ("REFSERVICE__CACHE__L2_KEY_PREFIX", "7"),
             ("REFSERVICE__BATCH__PAUSE_ABOVE_RATIO", "0.5"),
             ("REFSERVICE__CACHE__TTL__USER_S", "2"),
         ]);
         let settings = Settings::load(text, variables).unwrap();
         assert_eq!(settings.cache.l1_entries, 9);
-        assert_eq!(settings.cache.l2_key_prefix, "mine:");
+        assert_eq!(settings.cache.l2_key_prefix, "7");
         assert_eq!(settings.cache.ttl.list_s, 1);
         assert_eq!(settings.cache.ttl.detail_s, 3600);
         assert_eq!(settings.batch.pause_above_ratio, 0.5);

@@ -10,14 +10,13 @@ use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
-use jiff::civil::Date;
 use serde::Deserialize;
 use serde_json::{Map, json};
 
 use super::app::App;
 use super::error::{ApiError, LoadError};
 use super::params::Params;
-use super::text::{check_line, check_one_of};
+use super::text::{check_day, check_line, check_one_of};
 use super::write::to_the_end;
 use crate::datalayer::batch::{Column, Listing, Row, Value, fetch_rows};
 use crate::datalayer::cache::Kind;
@@ -235,10 +234,7 @@ impl ClientInput {
         if !self.email.contains('@') {
             return Err("`email` is no mail address".to_owned());
         }
-        match self.birth_date.parse::<Date>() {
-            Ok(date) if date.to_string() == self.birth_date => Ok(()),
-            _ => Err("`birth_date` must be a day such as 1990-12-31".to_owned()),
-        }
+        check_day("birth_date", &self.birth_date)
     }
 
     fn values(self) -> Row {

@@ -98,10 +98,12 @@ impl ApiError {
         }
     }
 
-    /// Says how much of a load is in already when it fails.
+    /// Says how much of a load is in already when it fails. What is in may not be sent again, so
+    /// nobody is asked to come back then.
     pub(super) fn after_rows(self, rows: u64) -> Self {
         Self {
             message: format!("{}; {rows} rows before that were loaded", self.message),
+            busy: self.busy && rows == 0,
             ..self
         }
     }
@@ -119,6 +121,11 @@ impl ApiError {
             BatchError::Database { source, .. } if is_gone(source) => {
                 Self::unavailable("database_unavailable", "the database is away").caused_by(error)
             }
+            BatchError::Silent { .. } => Self::unavailable(
+                "database_unavailable",
+                "the database does not answer in time",
+            )
+            .caused_by(error),
             BatchError::Database { source, .. } if is_locked(source) => {
                 Self::unavailable("busy", "the database is locked by another writer")
                     .caused_by(error)
@@ -246,4 +253,18 @@ pub fn chain(error: &dyn Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_asked_to_send_again_what_is_in() {
+        let busy = || ApiError::unavailable("busy", "locked");
+        assert!(busy().after_rows(0).busy);
+        let partly = busy().after_rows(1000);
+        assert!(!partly.busy);
+        assert_eq!(partly.message, "locked; 1000 rows before that were loaded");
+    }
 }

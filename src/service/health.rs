@@ -25,10 +25,15 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> Result<Json<Value>, Ap
     timeout(app.settings.service.ready_timeout(), probe)
         .await
         .map_err(|_| {
-            ApiError::unavailable(
-                "database_unavailable",
-                "the database does not answer in time",
-            )
+            let pool = app.pool.stats();
+            if pool.waiting > 0 && pool.active == pool.max {
+                ApiError::unavailable("pool_exhausted", "all database connections are in use")
+            } else {
+                ApiError::unavailable(
+                    "database_unavailable",
+                    "the database does not answer within service.ready_timeout_ms",
+                )
+            }
         })??;
     Ok(Json(json!({ "status": "ready" })))
 }

@@ -1,7 +1,8 @@
 //! One service a database file.
 //!
-//! Two services on one SQLite file would each answer from a first cache tier that knows nothing of
-//! the other's writes; on PostgreSQL they are one service, but an embedded one stands alone.
+//! Two services on one SQLite file would share neither cache tier and never learn of each other's
+//! writes. On PostgreSQL and Redis they share the second tier; what is in the first tier of one is then
+//! at most its lifetime behind the other's writes.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};

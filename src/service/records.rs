@@ -11,15 +11,15 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::{Buf, BytesMut};
 use futures_util::{Stream, StreamExt};
-use jiff::civil::Date;
 use serde::Deserialize;
 use serde_json::{Map, json};
+use tokio::time::timeout;
 
 use super::analytics;
 use super::app::App;
 use super::error::{ApiError, chain};
 use super::params::{Params, whole_number};
-use super::text::{check_line, check_one_of};
+use super::text::{check_day, check_line, check_one_of};
 use super::write::{Client, to_the_end};
 use crate::datalayer::batch::{
     BatchError, Column, Loaded, Loader, Row, Select, Value, fetch_rows, stream_batches,
@@ -49,8 +49,8 @@ struct BulkLoad<'a> {
     app: &'a App,
     client: Client,
     loader: Loader,
-    /// Of the clients that the dataset does not have, those asked for so far, with their tenants.
-    newcomers: BTreeMap<i64, Option<i64>>,
+    /// Of the clients that the dataset does not have, those met so far, with their tenants.
+    newcomers: BTreeMap<i64, i64>,
     tenants: BTreeSet<i64>,
     rows: u64,
 }
@@ -109,10 +109,7 @@ async fn load(
     let BulkLoad {
         loader, tenants, ..
     } = load;
-    let done = match read {
-        Ok(()) => loader.finish().await.map_err(ApiError::from),
-        Err(error) => Err(error.after_rows(loader.rows())),
-    };
+    let done = finish(loader, read).await;
     // After a failure too: earlier batches are in.
     analytics::forget(&app, tenants).await;
     Ok(Json(summary(&done?)))
@@ -142,16 +139,27 @@ async fn make(
 ) -> Result<Json<serde_json::Value>, ApiError> {
     let mut loader = loader(&app);
     let first = app.claim_records(rows).await?;
-    let generated = async {
+    let push_all = async {
         for row in app.generator.records_from(first).take(rows as usize) {
             client.check()?;
             loader.push(row).await?;
         }
-        loader.finish().await.map_err(ApiError::from)
+        Ok(())
     };
-    let loaded: Result<Loaded, ApiError> = generated.await;
+    let pushed = push_all.await;
+    let done = finish(loader, pushed).await;
     analytics::forget(&app, 1..=app.tenants()).await;
-    Ok(Json(summary(&loaded?)))
+    Ok(Json(summary(&done?)))
+}
+
+/// Inserts the rest where all went well so far; else, and where that fails, says what is in.
+async fn finish(loader: Loader, so_far: Result<(), ApiError>) -> Result<Loaded, ApiError> {
+    let rows = loader.rows();
+    let done = match so_far {
+        Ok(()) => loader.finish().await.map_err(ApiError::from),
+        Err(error) => Err(error),
+    };
+    done.map_err(|error| error.after_rows(rows))
 }
 
 /// `GET /records/export?format=csv|ndjson`: all records, or those of one tenant or code, as a stream.
@@ -256,8 +264,7 @@ impl<'a> BulkLoad<'a> {
         let settings = &self.app.settings.service;
         let mut total = 0;
         let mut waiting = BytesMut::new();
-        while let Some(chunk) = self.client.or_gone(body.next()).await? {
-            let chunk = chunk.map_err(|_| ApiError::invalid_body("the body broke off"))?;
+        while let Some(chunk) = self.next_chunk(&mut body).await? {
             total += chunk.len();
             if total > settings.bulk_body_max_bytes {
                 return Err(ApiError::too_large(settings.bulk_body_max_bytes));
@@ -282,8 +289,7 @@ impl<'a> BulkLoad<'a> {
     ) -> Result<(), ApiError> {
         let limit = self.app.settings.service.bulk_array_max_bytes;
         let mut whole = BytesMut::new();
-        while let Some(chunk) = self.client.or_gone(body.next()).await? {
-            let chunk = chunk.map_err(|_| ApiError::invalid_body("the body broke off"))?;
+        while let Some(chunk) = self.next_chunk(&mut body).await? {
             if whole.len() + chunk.len() > limit {
                 return Err(ApiError::too_large(limit));
             }
@@ -297,6 +303,21 @@ impl<'a> BulkLoad<'a> {
             self.take(record).await?;
         }
         Ok(())
+    }
+
+    /// The next piece of the body, if it comes in time.
+    async fn next_chunk<E>(
+        &mut self,
+        body: &mut (impl Stream<Item = Result<Bytes, E>> + Unpin),
+    ) -> Result<Option<Bytes>, ApiError> {
+        let limit = self.app.settings.service.bulk_chunk_wait();
+        let chunk = self.client.or_gone(timeout(limit, body.next())).await?;
+        let chunk = chunk.map_err(|_| {
+            let message = "nothing more of the body came within service.bulk_chunk_wait_ms";
+            ApiError::client(StatusCode::REQUEST_TIMEOUT, "body_timeout", message)
+        })?;
+        let chunk = chunk.transpose();
+        chunk.map_err(|_| ApiError::invalid_body("the body broke off"))
     }
 
     async fn take_line(&mut self, line: &[u8]) -> Result<(), ApiError> {
@@ -326,18 +347,17 @@ impl<'a> BulkLoad<'a> {
             return Ok(Some(tenant));
         }
         if let Some(tenant) = self.newcomers.get(&client) {
-            return Ok(*tenant);
+            return Ok(Some(*tenant));
         }
         let columns = [Column::integer("tenant_id")];
         let sql = "SELECT tenant_id FROM clients WHERE id = $1";
         let statement = ("read", "clients");
         let rows = fetch_rows(&self.app.pool, statement, sql, &[client.into()], &columns).await?;
-        let tenant = match rows.first().and_then(|row| row.first()) {
-            Some(Value::Integer(tenant)) => Some(*tenant),
-            _ => None,
+        let Some(Value::Integer(tenant)) = rows.first().and_then(|row| row.first()) else {
+            return Ok(None);
         };
-        self.newcomers.insert(client, tenant);
-        Ok(tenant)
+        self.newcomers.insert(client, *tenant);
+        Ok(Some(*tenant))
     }
 
     fn check_line_length(&self, bytes: usize) -> Result<(), ApiError> {
@@ -358,10 +378,7 @@ impl RecordInput {
         if !app.has_tenant(self.tenant_id) {
             return Err("`tenant_id` names no tenant".to_owned());
         }
-        match self.diagnosed_on.parse::<Date>() {
-            Ok(date) if date.to_string() == self.diagnosed_on => {}
-            _ => return Err("`diagnosed_on` must be a day such as 2024-12-31".to_owned()),
-        }
+        check_day("diagnosed_on", &self.diagnosed_on)?;
         check_code(&self.code)?;
         check_one_of("stage", &self.stage, &STAGES)?;
         check_line("city", &self.city)?;

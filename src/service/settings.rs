@@ -45,6 +45,9 @@ pub struct ServiceSettings {
     /// Most bulk loads at once, generated ones included. What each may hold in memory is limited
     /// above; this limits the sum.
     pub bulk_loads_max: u32,
+    /// Longest wait for the next piece of the body of a bulk load: a client that sends nothing
+    /// keeps others out.
+    pub bulk_chunk_wait_ms: u64,
     /// Longest wait for another bulk load to end.
     pub bulk_wait_ms: u64,
     /// Most rows that one request may generate.
@@ -67,6 +70,7 @@ impl Default for ServiceSettings {
             bulk_array_max_bytes: 8 * 1024 * 1024,
             bulk_line_max_bytes: 16 * 1024,
             bulk_loads_max: 8,
+            bulk_chunk_wait_ms: 30_000,
             bulk_wait_ms: 10_000,
             generate_rows_max: 5_000_000,
             compress_above_bytes: 1024,
@@ -88,6 +92,13 @@ impl Settings {
         let settings: Self = config::read(text, env)?;
         settings.data_layer().validate()?;
         settings.service.validate()?;
+        // Else a client that waits for a connection hears of a timeout, and nobody of the pool.
+        if settings.pool.acquire_timeout_ms >= settings.service.request_timeout_ms {
+            return Err(SettingsError::Figure {
+                key: "service.request_timeout_ms",
+                reason: "must be above pool.acquire_timeout_ms",
+            });
+        }
         Ok(settings)
     }
 
@@ -114,6 +125,7 @@ impl ServiceSettings {
             ),
             (self.bulk_line_max_bytes > 0, "service.bulk_line_max_bytes"),
             (self.bulk_loads_max > 0, "service.bulk_loads_max"),
+            (self.bulk_chunk_wait_ms > 0, "service.bulk_chunk_wait_ms"),
             (self.generate_rows_max > 0, "service.generate_rows_max"),
         ];
         match rules.into_iter().find(|(holds, _)| !holds) {
@@ -131,6 +143,10 @@ impl ServiceSettings {
 
     pub(super) fn bulk_timeout(&self) -> Duration {
         Duration::from_millis(self.bulk_timeout_ms)
+    }
+
+    pub(super) fn bulk_chunk_wait(&self) -> Duration {
+        Duration::from_millis(self.bulk_chunk_wait_ms)
     }
 
     pub(super) fn bulk_wait(&self) -> Duration {
@@ -182,5 +198,9 @@ mod tests {
             "service.request_timeout_ms must be at least 1",
         );
         check("[service]\nbulk_loads_max = 0", "service.bulk_loads_max");
+        check(
+            "[pool]\nacquire_timeout_ms = 35000",
+            "service.request_timeout_ms must be above pool.acquire_timeout_ms",
+        );
     }
 }

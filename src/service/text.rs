@@ -1,5 +1,7 @@
 //! Checks of text that clients send to be stored.
 
+use jiff::civil::Date;
+
 /// Longest text in one column, in bytes.
 const LINE_MAX_BYTES: usize = 200;
 
@@ -14,6 +16,14 @@ pub(super) fn check_line(name: &str, text: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// A day as ISO 8601 writes it in ten characters, so that days sort as they read.
+pub(super) fn check_day(name: &str, text: &str) -> Result<(), String> {
+    match text.parse::<Date>() {
+        Ok(date) if text.len() == 10 && date.to_string() == text => Ok(()),
+        _ => Err(format!("`{name}` must be a day such as 1990-12-31")),
+    }
+}
+
 /// One of a few words.
 pub(super) fn check_one_of(name: &str, text: &str, known: &[&str]) -> Result<(), String> {
     if known.contains(&text) {
@@ -25,6 +35,20 @@ pub(super) fn check_one_of(name: &str, text: &str, known: &[&str]) -> Result<(),
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn days_are_days() {
+        let check = |text: &str, expected: bool| {
+            assert_eq!(check_day("x", text).is_ok(), expected, "{text:?}");
+        };
+        check("1990-12-31", true);
+        check("2024-02-29", true);
+        check("2023-02-29", false);
+        check("1990-1-1", false);
+        check("-001234-01-01", false);
+        check("1990-12-31T00:00", false);
+        check("", false);
+    }
 
     #[test]
     fn lines_are_lines() {

@@ -265,16 +265,11 @@ async fn faults_come_at_their_time_and_leave_the_run_valid() {
     let folder = folder();
     let mut plan = loaded(folder.path());
     plan.phases.measure_ns = 4 * SECOND_NS;
-    let fault = |tenths: u64, action| FaultPlan {
-        at_ns: tenths * SECOND_NS / 10,
-        process: "service".into(),
-        action,
-    };
     plan.faults = vec![
-        fault(15, FaultAction::Kill),
-        fault(32, FaultAction::Start),
-        fault(42, FaultAction::Pause),
-        fault(46, FaultAction::Resume),
+        fault(15, "service", FaultAction::Kill),
+        fault(32, "service", FaultAction::Start),
+        fault(42, "service", FaultAction::Pause),
+        fault(46, "service", FaultAction::Resume),
     ];
     let executed = run(&plan).await.unwrap();
     assert_eq!(executed.invalid, []);
@@ -304,6 +299,76 @@ async fn faults_come_at_their_time_and_leave_the_run_valid() {
     // Some 50 before the fault and some 90 after it; the counters began anew in between.
     let requests = probe(&executed, "requests").value.unwrap();
     assert!((60.0..160.0).contains(&requests), "{requests}");
+}
+
+fn fault(tenths: u64, process: &str, action: FaultAction) -> FaultPlan {
+    FaultPlan {
+        at_ns: tenths * SECOND_NS / 10,
+        process: process.into(),
+        action,
+    }
+}
+
+#[tokio::test]
+async fn a_fault_waits_for_the_one_before_it_and_hits_what_that_left() {
+    let folder = folder();
+    let mut plan = loaded(folder.path());
+    let slow = "trap 'trap \"\" TERM; sleep 1; exit 0' TERM; while :; do sleep 0.02; done";
+    plan.processes.push(shell("slow", slow, Ready::Started));
+    plan.faults = vec![
+        fault(10, "slow", FaultAction::Stop),
+        fault(12, "slow", FaultAction::Start),
+        fault(14, "slow", FaultAction::Kill),
+    ];
+    let executed = run(&plan).await.unwrap();
+    assert_eq!(executed.invalid, []);
+    let events = events(&executed);
+    let [
+        ("stop slow", _),
+        ("start slow", started_ns),
+        ("kill slow", killed_ns),
+    ] = events[..]
+    else {
+        panic!("{events:?}");
+    };
+    assert!(is_near(started_ns, 2 * SECOND_NS), "{events:?}");
+    assert!(killed_ns >= started_ns, "{events:?}");
+    // Down at the end, as the scenario says.
+    let samples = &executed.measurement.processes[1].samples;
+    let last = samples.last().map(|sample| sample.rss_bytes);
+    assert_eq!(last, Some(0), "{samples:?}");
+}
+
+#[tokio::test]
+async fn a_fault_that_can_not_start_a_process_says_so() {
+    let folder = folder();
+    let mut plan = loaded(folder.path());
+    let program = folder.path().join("once");
+    std::fs::write(&program, "#!/bin/sh\nrm \"$0\"\nexec sleep 60\n").unwrap();
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&program, executable).unwrap();
+    let mut once = shell("once", "", Ready::Started);
+    once.start.words = vec![Template::literal(program.to_str().unwrap())];
+    plan.processes.push(once);
+    plan.faults = vec![
+        fault(10, "once", FaultAction::Kill),
+        fault(12, "once", FaultAction::Start),
+    ];
+    let executed = run(&plan).await.unwrap();
+    let [
+        InvalidReason::NotRestarted {
+            process,
+            at_ns,
+            message,
+        },
+        ..,
+    ] = executed.invalid.as_slice()
+    else {
+        panic!("{:?}", executed.invalid);
+    };
+    assert_eq!(process, "once");
+    assert!(is_near(*at_ns, 12 * SECOND_NS / 10), "{at_ns}");
+    assert!(message.contains("No such file"), "{message}");
 }
 
 #[tokio::test]

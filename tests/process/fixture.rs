@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use plimsoll::harness::engine::load::Secrets;
 use plimsoll::harness::engine::process::{Exit, ProcessError, Processes, Surroundings};
 use plimsoll::harness::scenario::{
     CommandPlan, GeneratorLimits, Part, PhasePlan, Plan, ProcessPlan, Ready, Template,
@@ -208,7 +209,7 @@ pub(crate) fn surroundings(root: &Path) -> Surroundings {
     Surroundings::new(
         PathBuf::from(env!("CARGO_BIN_EXE_plimsoll")),
         root.to_owned(),
-        BTreeMap::from([("TOKEN".to_owned(), "hunter2".to_owned())]),
+        Secrets(BTreeMap::from([("TOKEN".to_owned(), "hunter2".to_owned())])),
         reqwest::Client::new(),
     )
 }

@@ -166,6 +166,30 @@ async fn an_earlier_process_that_ends_while_a_later_one_is_waited_for_is_reporte
 }
 
 #[tokio::test]
+async fn a_preparation_that_does_not_end_is_ended() {
+    let folder = folder();
+    let mut process = shell("s", "sleep 60", Ready::Started);
+    let script = "echo $$ > waiting; echo waiting for a lock; exec sleep 60";
+    process.prepare = Some(script_command(script));
+    let around = surroundings(folder.path()).with_prepared_within(Duration::from_secs(1));
+    let plan = plan(folder.path(), vec![process]);
+    let began = Instant::now();
+    let error = Processes::up(around, &plan, &|_| ()).await.unwrap_err();
+    assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
+    let ProcessError::TooLong {
+        process, output, ..
+    } = &error
+    else {
+        panic!("{error}");
+    };
+    assert_eq!(
+        (process.as_str(), output.as_str()),
+        ("s", "waiting for a lock")
+    );
+    assert!(is_gone(pid(&folder, "waiting")));
+}
+
+#[tokio::test]
 async fn a_process_that_is_never_ready_says_what_was_waited_for() {
     let folder = folder();
     for (ready, expected) in [

@@ -378,6 +378,9 @@ fn record(request: &mut RequestSeries, response_ns: u64, service_ns: u64) {
         .or_default()
         .record(service_ns);
     *request.statuses.entry(200).or_default() += 1;
+    if request.name.starts_with("POST") {
+        request.bytes_sent += 120;
+    }
     request.bytes_received += 1840;
 }
 
@@ -421,6 +424,7 @@ fn processes(rng: &mut ChaCha8Rng, slower: f64) -> Vec<ProcessSeries> {
                     fds: 40 + (second.max(0) as u64 % 5),
                 })
                 .collect(),
+            usage: None,
         };
     vec![
         series("service", 0.9 * slower, 96.0, 0.9, 9),

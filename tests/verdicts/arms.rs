@@ -165,6 +165,42 @@ fn measurable_in_neither_says_why() {
     );
 }
 
+/// An export leaves out what could not be measured: the runs that still have it are the quick ones.
+#[test]
+fn a_metric_that_some_runs_lack_is_not_compared_over_the_others() {
+    let whole = paired("p99", &[100.0, 101.0, 99.0, 100.0, 101.0]);
+    let mut thinned = paired("p99", &[90.0, 91.0, 300.0, 300.0, 300.0]);
+    for slow in &mut thinned[2..] {
+        slow.metrics = vec![lower("p50", 1.0)];
+    }
+    let check = |base: &[Run], head: &[Run], design, expected: &str| {
+        let comparison = compared(base, head, design);
+        let found = comparison.metrics.iter().find(|one| one.name == "p99");
+        match found.map(|one| &one.estimate) {
+            Some(Estimate::Unknown { reason, .. }) => assert_eq!(reason, expected),
+            other => panic!("{other:?}"),
+        }
+    };
+    for design in [Design::Paired, Design::Stored] {
+        check(
+            &whole,
+            &thinned,
+            design,
+            "3 of 5 runs of the head don't have it",
+        );
+        check(
+            &thinned,
+            &whole,
+            design,
+            "3 of 5 runs of the base don't have it",
+        );
+    }
+    // Only what is compared counts: the runs of the head that lack it have no partner.
+    assert!(effect(&whole[..2], &thinned[..2], Design::Paired).theta < 0.0);
+    let comparison = compared(&whole[..2], &thinned, Design::Paired);
+    assert!(comparison.metrics[0].effect().is_some());
+}
+
 #[test]
 fn other_units_are_not_compared() {
     let base = paired("m", &[1.0, 1.0]);
@@ -224,6 +260,44 @@ fn error_rates_are_differences() {
     }
 }
 
+/// One burst in the only run of an arm says nothing of the build; latencies of such files say as much.
+#[test]
+fn one_run_an_arm_has_no_difference_of_errors() {
+    let arm = |errors: &[u64]| -> Vec<Run> {
+        let rate = |errors: &u64| vec![error_rate("load.a.error_rate", *errors, 10_000)];
+        (1..)
+            .zip(errors)
+            .map(|(pair, errors)| run("s", Some(pair), rate(errors)))
+            .collect()
+    };
+    for design in [Design::Paired, Design::Stored] {
+        let found = reason(&arm(&[0]), &arm(&[600]), design);
+        assert!(
+            found.starts_with("an arm with one run has no spread"),
+            "{found}"
+        );
+        // A second run shows the burst for what it is.
+        let burst = effect(&arm(&[0, 0]), &arm(&[600, 0]), design);
+        assert!(burst.lower < 0.0, "{burst:?}");
+        assert!(effect(&arm(&[0, 0]), &arm(&[600, 601]), design).lower > 0.0);
+    }
+    let found = reason(&arm(&[0, 0]), &arm(&[600]), Design::Stored);
+    assert!(found.starts_with("an arm with one run"), "{found}");
+}
+
+#[test]
+fn an_error_rate_without_requests_says_what_it_lacks() {
+    let uncounted = |rates: [f64; 2]| -> Vec<Run> {
+        let metric = |rate| Metric::single("a.error_rate", Unit::Ratio, Direction::Lower, rate, 1);
+        (1..)
+            .zip(rates)
+            .map(|(pair, rate)| run("s", Some(pair), vec![metric(rate)]))
+            .collect()
+    };
+    let found = reason(&uncounted([0.0; 2]), &uncounted([0.1; 2]), Design::Paired);
+    assert!(found.contains("`observations`"), "{found}");
+}
+
 /// Several sessions of five runs, the same spread within each.
 fn sessions(offsets: &[f64]) -> Vec<Run> {
     offsets
@@ -271,6 +345,32 @@ fn calibration_speaks_for_a_single_session() {
     let effect = only_metric(&comparison).effect().expect("an effect");
     assert_eq!(effect.tau, Some(0.005));
     assert!(effect.lower > 0.0 && effect.se > 0.005 * 2f64.sqrt());
+}
+
+/// A calibration that was edited may have a τ of one session. It made the comparison gate, with bounds that
+/// had nothing of it.
+#[test]
+fn a_spread_of_too_few_sessions_is_none() {
+    let (base, head) = (sessions(&[0.0]), sessions(&[0.03]));
+    let check = |sessions: usize, expected: Option<f64>| {
+        let mut settings = Settings::new(Design::Stored);
+        let between = Some(Between {
+            tau: 0.03,
+            sessions,
+        });
+        let noise = Noise {
+            prior: None,
+            between,
+        };
+        settings.noise.insert("m".into(), noise);
+        let comparison = compare(&base, &head, &settings);
+        let effect = only_metric(&comparison).effect().expect("an effect");
+        assert_eq!(effect.tau, expected, "{sessions} sessions");
+        assert_eq!(effect.se_sessions > 0.0, expected.is_some());
+    };
+    check(1, None);
+    check(2, None);
+    check(3, Some(0.03));
 }
 
 /// Sessions made in a row by a calibration don't outvote a baseline of as many days and more.

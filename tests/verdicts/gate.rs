@@ -650,6 +650,15 @@ fn many_metrics_share_one_false_discovery_rate() {
     let among = gate(&policy, &(arm(false, 19), arm(true, 19)));
     assert_eq!(among.metrics[0].verdict, MetricOutcome::Inconclusive);
     assert_eq!(among.metrics[0].p, alone.metrics[0].p);
+    // Its bounds and its p say worse: why it is not red is said.
+    let p = among.metrics[0].p.expect("a p-value");
+    let note = among.metrics[0].note.as_deref().unwrap_or_default();
+    let adjusted = format!("adjusted p = {:.3}, more than 0.050", 20.0 * p);
+    assert!(note.contains(&adjusted), "{note}");
+    assert_eq!(
+        (&alone.metrics[0].note, &among.metrics[1].note),
+        (&None, &None)
+    );
 }
 
 /// What can't fail the gate doesn't make it harder for what can.
@@ -750,6 +759,14 @@ fn a_run_that_could_not_measure_a_metric_is_not_left_out() {
             "arm {arm}"
         );
     }
+    // Nor is one that doesn't name it at all, as after an export.
+    let mut arms = drifting(1.0);
+    arms.1[4].metrics.clear();
+    let verdict = gate(&kept, &arms);
+    assert_eq!(verdict.metrics[0].verdict, MetricOutcome::NotMeasurable);
+    assert_eq!(verdict.limits[0].holds, None);
+    let said = |reason: &Reason| matches!(reason, Reason::NotMeasurable { reason, .. } if reason == "1 of 5 runs don't have this metric");
+    assert!(verdict.reasons.iter().any(said), "{:?}", verdict.reasons);
     // What the others break is broken all the same.
     let broken = policy(vec![limit("load.a.p95", None, Some(50.0))]);
     let mut arms = drifting(1.0);

@@ -1,7 +1,7 @@
 //! A baseline's renewal: what needs somebody's word, and what nobody can accept.
 
 use plimsoll::harness::compare::Design;
-use plimsoll::harness::gate::{Policy, Reason, Renewal, Verdict};
+use plimsoll::harness::gate::{MetricOutcome, Policy, Reason, Renewal, Verdict};
 use plimsoll::harness::model::{Metric, Run};
 use plimsoll::harness::report::renewal::{self, Provenance, RenewalInput};
 use plimsoll::harness::scenario::GatePlan;
@@ -40,7 +40,7 @@ fn a_drift_needs_a_word() {
         let new = sessions(&NEW, &[("load.a.p95", new), ("other", 300.0)]);
         let verdict = verdict(&margins(), &old, &new);
         let accept: Vec<String> = accept.iter().map(|&one| one.into()).collect();
-        let renewal = Renewal::of(&verdict, &accept);
+        let renewal = Renewal::of(&verdict, &new, &accept);
         assert_eq!(renewal.is_granted(), granted, "{renewal:?}");
         assert_eq!(renewal.unneeded, unneeded, "{renewal:?}");
     };
@@ -60,7 +60,7 @@ fn an_advisory_drift_needs_a_word_too() {
     let new = sessions(&["x"], &[("load.a.p95", 130.0)]);
     let verdict = verdict(&margins(), &old, &new);
     assert_eq!(verdict.exit_code, 0);
-    assert!(!Renewal::of(&verdict, &[]).is_granted());
+    assert!(!Renewal::of(&verdict, &new, &[]).is_granted());
 }
 
 #[test]
@@ -68,10 +68,71 @@ fn a_metric_that_is_gone_needs_a_word() {
     let old = sessions(&OLD, &[("load.a.p95", 100.0), ("load.b.p95", 100.0)]);
     let new = sessions(&NEW, &[("load.a.p95", 100.0)]);
     let verdict = verdict(&margins(), &old, &new);
-    let renewal = Renewal::of(&verdict, &[]);
+    let renewal = Renewal::of(&verdict, &new, &[]);
     let refused: Vec<_> = renewal.refused.iter().map(|one| one.metric).collect();
     assert_eq!(refused, ["load.b.p95"]);
-    assert!(Renewal::of(&verdict, &["load.b.*".into()]).is_granted());
+    assert!(Renewal::of(&verdict, &new, &["load.b.*".into()]).is_granted());
+}
+
+/// One slow run of fifteen with too few requests made the whole metric undecided, and the other fourteen
+/// the new measure.
+#[test]
+fn a_metric_that_a_new_run_could_not_measure_needs_a_word() {
+    let old = sessions(&OLD, &[("load.a.p99", 100.0)]);
+    let lost: [fn(&mut Run); 2] = [
+        |run| run.metrics = vec![unmeasurable("load.a.p99")],
+        |run| run.metrics.clear(),
+    ];
+    for lose in lost {
+        let mut new = sessions(&NEW, &[("load.a.p99", 300.0)]);
+        lose(&mut new[7]);
+        let verdict = verdict(&margins(), &old, &new);
+        let renewal = Renewal::of(&verdict, &new, &[]);
+        let refused: Vec<_> = renewal.refused.iter().map(|one| one.metric).collect();
+        assert_eq!(refused, ["load.a.p99"]);
+        let text = text(&verdict, &new, &[], None);
+        assert!(
+            text.contains("**Refused**: load.a.p99 is not measurable"),
+            "{text}"
+        );
+        assert!(!text.contains("Undecided"), "{text}");
+        assert!(Renewal::of(&verdict, &new, &["load.a.p99".into()]).is_granted());
+    }
+    // What the old runs could not measure, the new ones may.
+    let mut spoilt = sessions(&OLD, &[("load.a.p99", 100.0)]);
+    spoilt[7].metrics = vec![unmeasurable("load.a.p99")];
+    let verdict = verdict(&margins(), &spoilt, &old);
+    assert!(Renewal::of(&verdict, &old, &[]).is_granted());
+}
+
+/// Three sessions know little of what lies between sessions: nothing is sure, and 12 % would be for good.
+#[test]
+fn a_drift_beyond_the_margin_needs_a_word_even_where_it_may_be_noise() {
+    let far_apart = |names: &[&str], centre: f64| -> Vec<Run> {
+        let offsets = [0.0, 0.05, -0.05];
+        let of_session = |(name, offset): (&&str, f64)| {
+            sessions(&[*name], &[("load.a.p95", centre * f64::exp(offset))])
+        };
+        names.iter().zip(offsets).flat_map(of_session).collect()
+    };
+    let old = far_apart(&OLD, 100.0);
+    let check = |new: f64, granted: bool| {
+        let new = far_apart(&NEW, new);
+        let verdict = verdict(&margins(), &old, &new);
+        assert_eq!(verdict.metrics[0].verdict, MetricOutcome::Inconclusive);
+        let renewal = Renewal::of(&verdict, &new, &[]);
+        assert_eq!(renewal.is_granted(), granted, "{verdict:?}");
+        if !granted {
+            let text = text(&verdict, &new, &[], None);
+            assert!(
+                text.contains("**Refused**: load.a.p95 is 12.0 % slower"),
+                "{text}"
+            );
+            assert!(!text.contains("Undecided"), "{text}");
+        }
+    };
+    check(103.0, true);
+    check(112.0, false);
 }
 
 #[test]
@@ -85,7 +146,7 @@ fn a_broken_limit_can_not_be_accepted() {
     let old = sessions(&OLD, &[("load.a.p95", 100.0)]);
     let new = sessions(&NEW, &[("load.a.p95", 108.0)]);
     let verdict = verdict(&policy, &old, &new);
-    let renewal = Renewal::of(&verdict, &["*".into()]);
+    let renewal = Renewal::of(&verdict, &new, &["*".into()]);
     assert!(!renewal.is_granted());
     assert!(matches!(renewal.broken[..], [Reason::LimitBroken { .. }]));
 }
@@ -100,7 +161,7 @@ fn text(verdict: &Verdict, head: &[Run], accept: &[&str], command: Option<&str>)
     };
     let text = renewal::markdown(&RenewalInput {
         verdict,
-        renewal: &Renewal::of(verdict, &accept),
+        renewal: &Renewal::of(verdict, head, &accept),
         head,
         old: verdict.comparison.is_some().then(|| provenance("1a2b3c4")),
         new: provenance("9d8e7f6"),

@@ -18,6 +18,19 @@ pub enum BatchError {
         /// What the driver says; may name internals, so it belongs in the log.
         source: sqlx::Error,
     },
+    /// The database did not answer within `pool.statement_timeout_ms`.
+    #[error(
+        "could not {action} table {table}: the database gave no answer for {waited_ms} ms; mend it, or \
+         raise pool.statement_timeout_ms"
+    )]
+    Silent {
+        /// What was being done, as a verb.
+        action: &'static str,
+        /// The table.
+        table: &'static str,
+        /// How long the statement was given.
+        waited_ms: u64,
+    },
     /// A row does not have the columns or the kinds of values that the insert names.
     #[error("row {row} of the batch does not fit the columns of table {table}")]
     RowShape {
@@ -28,8 +41,8 @@ pub enum BatchError {
     },
     /// A stream ended before its rows did.
     #[error(
-        "the stream of table {table} was cut off; its consumer took nothing for longer than \
-         batch.consumer_limit_ms"
+        "the stream of table {table} was cut off: its consumer took nothing for longer than \
+         batch.consumer_limit_ms, or its reader broke off, of which the log says why"
     )]
     Cut {
         /// The table.

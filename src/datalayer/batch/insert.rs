@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
 
 use super::BatchError;
-use super::rows::bind_all;
+use super::rows::{bind_all, within};
 use super::table::{Column, Row, Table, Value, name_list};
 use crate::datalayer::pool::{Connection, Pool};
 
@@ -36,19 +36,29 @@ pub async fn insert(
     if rows.is_empty() {
         return Ok(0);
     }
+    let statement = ("insert into", table.name);
+    let limit = pool.statement_timeout();
     let mut checkout = pool.acquire().await?;
     let task = tokio::spawn(async move {
-        match checkout.connection() {
-            Connection::Postgres(connection) => copy(connection, table, columns, &rows).await,
-            Connection::Sqlite(connection) => insert_many(connection, table, columns, &rows).await,
-        }
+        let inserted = async {
+            match checkout.connection() {
+                Connection::Postgres(connection) => copy(connection, table, columns, &rows).await,
+                Connection::Sqlite(connection) => {
+                    insert_many(connection, table, columns, &rows).await
+                }
+            }
+        };
+        within(limit, statement, inserted).await
     });
     task.await
-        .unwrap_or_else(|gone| Err(sqlx::Error::Io(gone.into())))
-        .map_err(|source| BatchError::Database {
-            action: "insert into",
-            table: table.name,
-            source,
+        .unwrap_or_else(|gone| match gone.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime ends.
+            Err(gone) => Err(BatchError::Database {
+                action: statement.0,
+                table: statement.1,
+                source: sqlx::Error::Io(gone.into()),
+            }),
         })
 }
 

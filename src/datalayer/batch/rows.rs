@@ -1,7 +1,10 @@
 //! Values into queries and out of rows, the same for both databases.
 
+use std::time::Duration;
+
 use sqlx::query::Query;
 use sqlx::{ColumnIndex, Database, Decode, Encode, SqlSafeStr, Type};
+use tokio::time::timeout;
 
 use super::BatchError;
 use super::table::{Column, Kind, Row, Value};
@@ -13,39 +16,52 @@ use crate::datalayer::pool::{Connection, Pool};
 /// What the pool or the database says; `action` and `table` name the statement there.
 pub async fn fetch_rows(
     pool: &Pool,
-    (action, table): (&'static str, &'static str),
+    statement: Statement,
     sql: impl SqlSafeStr,
     values: &[Value],
     columns: &[Column],
 ) -> Result<Vec<Row>, BatchError> {
-    let failed = |source| BatchError::Database {
-        action,
-        table,
-        source,
-    };
     let sql = sql.into_sql_str();
     let mut checkout = pool.acquire().await?;
-    let rows: sqlx::Result<Vec<Row>> = match checkout.connection() {
-        Connection::Postgres(connection) => {
-            let rows = bind_all(sqlx::query(sql), values)
-                .fetch_all(connection)
-                .await;
-            rows.map_err(failed)?
-                .iter()
-                .map(|row| read_row(row, columns))
-                .collect()
-        }
-        Connection::Sqlite(connection) => {
-            let rows = bind_all(sqlx::query(sql), values)
-                .fetch_all(connection)
-                .await;
-            rows.map_err(failed)?
-                .iter()
-                .map(|row| read_row(row, columns))
-                .collect()
+    let fetched = async {
+        match checkout.connection() {
+            Connection::Postgres(connection) => {
+                let rows = bind_all(sqlx::query(sql), values).fetch_all(connection);
+                let rows = rows.await?;
+                rows.iter().map(|row| read_row(row, columns)).collect()
+            }
+            Connection::Sqlite(connection) => {
+                let rows = bind_all(sqlx::query(sql), values).fetch_all(connection);
+                let rows = rows.await?;
+                rows.iter().map(|row| read_row(row, columns)).collect()
+            }
         }
     };
-    rows.map_err(failed)
+    within(pool.statement_timeout(), statement, fetched).await
+}
+
+/// What is being done, as a verb, and the table that it is done to: for errors.
+pub type Statement = (&'static str, &'static str);
+
+/// What `answer` gives, if the database gives it in time. An answer that is not waited for any more
+/// leaves its connection in the middle of a statement; the checkout that holds it sees to that.
+pub(super) async fn within<T>(
+    limit: Duration,
+    (action, table): Statement,
+    answer: impl Future<Output = sqlx::Result<T>>,
+) -> Result<T, BatchError> {
+    match timeout(limit, answer).await {
+        Ok(answer) => answer.map_err(|source| BatchError::Database {
+            action,
+            table,
+            source,
+        }),
+        Err(_) => Err(BatchError::Silent {
+            action,
+            table,
+            waited_ms: limit.as_millis() as u64,
+        }),
+    }
 }
 
 /// Binds `values` in order.

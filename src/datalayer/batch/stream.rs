@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use super::BatchError;
 use super::memory::MemorySource;
 use super::pace::Pace;
-use super::rows::{bind_all, read_row};
+use super::rows::{Statement, bind_all, read_row, within};
 use super::table::{Column, Row, Table, Value, name_list};
 use crate::datalayer::config::BatchSettings;
 use crate::datalayer::pool::{Connection, Pool};
@@ -93,7 +93,8 @@ async fn read(
     let mut checkout = pool.acquire().await?;
     match checkout.connection() {
         Connection::Postgres(connection) => {
-            read_postgres(connection, select, &mut pace, outlet).await
+            let limit = pool.statement_timeout();
+            read_postgres(connection, select, limit, &mut pace, outlet).await
         }
         Connection::Sqlite(connection) => read_sqlite(connection, select, &mut pace, outlet).await,
     }
@@ -103,26 +104,23 @@ async fn read(
 async fn read_postgres(
     connection: &mut PgConnection,
     select: &Select,
+    limit: Duration,
     pace: &mut Pace,
     outlet: &Outlet,
 ) -> Result<Result<(), Gone>, BatchError> {
     let failed = |source| select.failed(source);
-    let mut transaction = connection.begin().await.map_err(failed)?;
+    let statement = select.statement();
+    let mut transaction = within(limit, statement, connection.begin()).await?;
     let declare = format!("DECLARE batch NO SCROLL CURSOR FOR {}", select.sql());
     let declare = sqlx::query(AssertSqlSafe(declare)).persistent(false);
-    bind_all(declare, select.values())
-        .execute(&mut *transaction)
-        .await
-        .map_err(failed)?;
+    let declare = bind_all(declare, select.values()).execute(&mut *transaction);
+    within(limit, statement, declare).await?;
     loop {
         let fetch = format!("FETCH FORWARD {} FROM batch", pace.rows());
-        let rows = sqlx::query(AssertSqlSafe(fetch))
-            .persistent(false)
-            .fetch_all(&mut *transaction)
-            .await
-            .map_err(failed)?;
+        let fetch = sqlx::query(AssertSqlSafe(fetch)).persistent(false);
+        let rows = within(limit, statement, fetch.fetch_all(&mut *transaction)).await?;
         if rows.is_empty() {
-            transaction.commit().await.map_err(failed)?;
+            within(limit, statement, transaction.commit()).await?;
             return Ok(Ok(()));
         }
         let batch: sqlx::Result<Vec<Row>> = rows
@@ -205,10 +203,15 @@ impl Select {
         self.filters.iter().map(|(_, value)| value)
     }
 
+    fn statement(&self) -> Statement {
+        ("read from", self.table.name)
+    }
+
     fn failed(&self, source: sqlx::Error) -> BatchError {
+        let (action, table) = self.statement();
         BatchError::Database {
-            action: "read from",
-            table: self.table.name,
+            action,
+            table,
             source,
         }
     }

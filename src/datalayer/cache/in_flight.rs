@@ -1,5 +1,8 @@
 //! Reads under way in this process: one load a key at a time, whose value goes to all who wait for
 //! it, and which a change to the key voids.
+//!
+//! moka's own single flight knows neither: a change can't void what it is loading, and callers that go
+//! away in the middle make it start over, and panic after two hundred of them.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};

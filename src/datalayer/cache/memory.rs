@@ -41,7 +41,10 @@ impl MemoryTier {
     /// An empty tier.
     pub fn new(settings: &CacheSettings) -> Self {
         let values = Cache::builder()
-            .max_capacity(settings.l2_memory_entries)
+            .max_capacity(settings.l2_memory_bytes)
+            .weigher(|key: &String, value: &Value| {
+                u32::try_from(key.len() + value.bytes.len()).unwrap_or(u32::MAX)
+            })
             .expire_after(PerValue);
         Self {
             values: values.build(),

@@ -149,6 +149,32 @@ impl RedisTier {
     fn register_key(&self) -> String {
         format!("{}register", self.prefix)
     }
+
+    /// Removes every key that begins with `prefix`, but for the register.
+    async fn unlink_all(&self, prefix: &str) -> Result<(), TierError> {
+        let mut connection = self.link.clone();
+        let pattern = format!("{}*", escape_glob(prefix));
+        let register = self.register_key();
+        let mut cursor = 0_u64;
+        loop {
+            let mut scan = redis::cmd("SCAN");
+            scan.arg(cursor)
+                .arg("MATCH")
+                .arg(&pattern)
+                .arg("COUNT")
+                .arg(SCAN_STEP);
+            let (next, mut keys): (u64, Vec<Vec<u8>>) = scan.query_async(&mut connection).await?;
+            keys.retain(|key| key != register.as_bytes());
+            if !keys.is_empty() {
+                let mut unlink = redis::cmd("UNLINK");
+                unlink.arg(keys).exec_async(&mut connection).await?;
+            }
+            if next == 0 {
+                return Ok(());
+            }
+            cursor = next;
+        }
+    }
 }
 
 #[async_trait]
@@ -232,28 +258,10 @@ impl SecondTier for RedisTier {
     }
 
     async fn clear(&self) -> Result<(), TierError> {
-        let mut connection = self.link.clone();
-        let pattern = format!("{}*", escape_glob(&self.prefix));
-        let register = self.register_key();
-        let mut cursor = 0_u64;
-        loop {
-            let mut scan = redis::cmd("SCAN");
-            scan.arg(cursor)
-                .arg("MATCH")
-                .arg(&pattern)
-                .arg("COUNT")
-                .arg(SCAN_STEP);
-            let (next, mut keys): (u64, Vec<Vec<u8>>) = scan.query_async(&mut connection).await?;
-            keys.retain(|key| key != register.as_bytes());
-            if !keys.is_empty() {
-                let mut unlink = redis::cmd("UNLINK");
-                unlink.arg(keys).exec_async(&mut connection).await?;
-            }
-            if next == 0 {
-                return Ok(());
-            }
-            cursor = next;
-        }
+        // The leases first: once they are gone nobody can publish what was loaded before, and what
+        // is published in between is found by the second scan.
+        self.unlink_all(&self.lease_key("")).await?;
+        self.unlink_all(&self.prefix).await
     }
 
     fn register(&self) -> Option<&dyn Register> {

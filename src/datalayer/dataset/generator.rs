@@ -6,7 +6,7 @@ use jiff::civil::{Date, date};
 use crate::datalayer::batch::{Row, Table};
 
 use super::draw::{Draw, Weighted};
-use super::schema::{APPOINTMENTS, CLIENTS, PAYMENTS, RECORDS, TENANTS};
+use super::schema::{APPOINTMENTS, CLIENTS, PAYMENTS, RECORDS, TABLES};
 use super::words;
 
 /// The last day on which something has happened; what lies after it is scheduled.
@@ -217,11 +217,10 @@ impl Generator {
 
     fn draw(&self, table: &Table, index: u64) -> Draw {
         // One stream a table, numbered in the order of creation; tenants draw nothing.
-        let tables = [&TENANTS, &CLIENTS, &APPOINTMENTS, &PAYMENTS, &RECORDS];
-        let stream = tables
+        let stream = TABLES
             .iter()
             .position(|known| known.name == table.name)
-            .unwrap_or(tables.len());
+            .unwrap_or(TABLES.len());
         Draw::new(self.seed, stream as u64, index)
     }
 }
@@ -262,7 +261,6 @@ mod tests {
 
     use super::*;
     use crate::datalayer::batch::Value;
-    use crate::datalayer::dataset::TABLES;
 
     fn all(seed: u64, records: u64) -> BTreeMap<&'static str, Vec<Row>> {
         let generator = Generator::new(seed, records);

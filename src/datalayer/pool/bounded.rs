@@ -14,6 +14,9 @@ use super::{Checkout, DatabaseKind, PoolError, PoolStats};
 use crate::datalayer::config::PoolSettings;
 use crate::datalayer::latency::Latencies;
 
+/// How long the upkeep tries to open what is missing before it leaves that to the next period.
+const UPKEEP_PATIENCE: Duration = Duration::from_secs(1);
+
 /// A bounded pool of connections to PostgreSQL or SQLite. Clones share it; it closes by itself
 /// when the last clone and the last [`Checkout`] are gone.
 #[derive(Debug, Clone)]
@@ -65,7 +68,9 @@ impl Pool {
             settings,
         });
         // One at least, so that an address which leads nowhere is an error here.
-        shared.fill(shared.settings.min_connections.max(1)).await?;
+        let min = shared.settings.min_connections.max(1);
+        let patience = Duration::from_millis(shared.settings.acquire_timeout_ms);
+        shared.fill(min, patience).await?;
         tokio::spawn(upkeep(Arc::downgrade(&shared)));
         Ok(Self { shared })
     }
@@ -79,10 +84,16 @@ impl Pool {
         let shared = &self.shared;
         let started = Instant::now();
         let permit = shared.permit(started).await?;
-        let handle = shared.handle(started).await?;
+        let deadline = started + Duration::from_millis(shared.settings.acquire_timeout_ms);
+        let handle = shared.handle(started, deadline).await?;
         shared.wait.record(started.elapsed());
         shared.checkouts.fetch_add(1, Ordering::Relaxed);
         Ok(Checkout::new(handle, permit, Arc::clone(shared)))
+    }
+
+    /// Longest time for one statement on a connection of this pool.
+    pub fn statement_timeout(&self) -> Duration {
+        Duration::from_millis(self.shared.settings.statement_timeout_ms)
     }
 
     /// Which database this pool is connected to.
@@ -148,8 +159,7 @@ impl Shared {
     }
 
     /// A connection for a caller that has a permit; only an unwilling database can delay it.
-    async fn handle(&self, started: Instant) -> Result<Handle, PoolError> {
-        let deadline = started + Duration::from_millis(self.settings.acquire_timeout_ms);
+    async fn handle(&self, started: Instant, deadline: Instant) -> Result<Handle, PoolError> {
         let unreachable = || PoolError::Unreachable {
             waited: started.elapsed(),
         };
@@ -166,8 +176,8 @@ impl Shared {
         self.settings.max_connections.saturating_sub(free)
     }
 
-    /// Opens connections until there are `target`, as far as free permits allow.
-    async fn fill(&self, target: u32) -> Result<(), PoolError> {
+    /// Opens connections until there are `target`, as far as free permits and `patience` allow.
+    async fn fill(&self, target: u32, patience: Duration) -> Result<(), PoolError> {
         let started = Instant::now();
         // sqlx opens a connection only when none is free, so the free ones are held meanwhile.
         let mut held = Vec::new();
@@ -176,7 +186,7 @@ impl Shared {
             let Ok(permit) = self.permits.try_acquire() else {
                 break;
             };
-            match self.handle(started).await {
+            match self.handle(started, started + patience).await {
                 Ok(handle) => held.push((handle, permit)),
                 Err(error) => {
                     outcome = Err(error);
@@ -224,7 +234,9 @@ async fn upkeep(pool: Weak<Shared>) {
         // Closing the last connection of a database in memory would lose it.
         let min = shared.settings.min_connections.max(1);
         shared.shrink(min.max(needed)).await;
-        if let Err(error) = shared.fill(shared.settings.min_connections).await {
+        // Meanwhile the free connections are withheld from callers, who can do with what there is.
+        let filled = shared.fill(shared.settings.min_connections, UPKEEP_PATIENCE);
+        if let Err(error) = filled.await {
             tracing::warn!(%error, "the pool's minimum of connections could not be opened");
         }
     }

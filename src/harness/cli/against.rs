@@ -11,7 +11,7 @@ use crate::harness::compare::{Design, Noise, Settings};
 use crate::harness::engine::checkout::{Checkout, CheckoutError, Checkouts};
 use crate::harness::engine::{Engine, SubjectEngine, bench, machine};
 use crate::harness::gate::{MetricOutcome, Outcome, Policy, Verdict, Waivers, exit};
-use crate::harness::model::{Arm, Run};
+use crate::harness::model::{Arm, Run, is_committed};
 use crate::harness::report::{text, words};
 use crate::harness::scenario::{self, Plan, Target};
 use crate::harness::store::History;
@@ -254,7 +254,7 @@ impl Against<'_> {
             // What is no scenario was said of the base already.
             (&self.head.root, &self.output.silenced()),
         ] {
-            let found = workspace::found_in(&root.join(&folder), output);
+            let found = workspace::found_in(&root.join(&folder), output)?;
             is_there |= found.is_some();
             let found = found.into_iter().flatten();
             files.extend(found.filter_map(|file| Some(file.strip_prefix(root).ok()?.to_owned())));
@@ -433,7 +433,7 @@ impl Against<'_> {
                 for target in gone {
                     self.output.say(&format!(
                         "the {} has no bench target {}",
-                        words::arm_name(arm),
+                        arm.name(),
                         text::one_line(&target)
                     ));
                 }
@@ -454,7 +454,7 @@ impl Against<'_> {
         live: &Live,
     ) -> Result<bool, Failure> {
         for (side, arm) in [(&mut sides.base, Arm::Base), (&mut sides.head, Arm::Head)] {
-            let name = words::arm_name(arm);
+            let name = arm.name();
             live.begin(name.to_owned());
             let mut stopped = stop.clone();
             let observe = |progress| live.observe(progress);
@@ -522,8 +522,7 @@ impl Against<'_> {
             line.extend(["--budget".to_owned(), budget.clone()]);
         }
         line.extend(["--seed".to_owned(), seed.to_string()]);
-        let checkout = self.head.revision.strip_suffix("+dirty").is_none();
-        checkout
+        is_committed(&self.head.revision)
             .then(|| format!("git checkout {}", self.head.revision))
             .into_iter()
             .chain([shell_words::join(line)])
@@ -536,7 +535,11 @@ impl Against<'_> {
             output: self.output,
             selection: &self.args.selection,
             asked: Asked::Limits,
-            label: &Label::default(),
+            // It is a proposal, and no part of the history.
+            label: &Label {
+                arm: Some(Arm::Head),
+                ..Label::default()
+            },
             history: &self.history,
             checkout: Some(&self.head),
             session: new_session(),

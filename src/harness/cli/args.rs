@@ -9,6 +9,9 @@ use jiff::{Timestamp, civil};
 
 use crate::harness::interchange;
 
+/// The folder of baselines, unless another is named.
+pub(super) const BASELINES: &str = "baselines";
+
 /// Load tests and benchmark regressions with verdicts whose error rates are known.
 ///
 /// A scenario file starts processes, drives load or microbenchmarks, and names what is judged;
@@ -70,7 +73,7 @@ pub(super) struct Global {
 pub(super) enum Format {
     /// Text.
     Human,
-    /// JSON with a committed schema.
+    /// JSON; `plimsoll schema` describes verdicts, reports, runs, histories and calibrations.
     Json,
 }
 
@@ -193,7 +196,7 @@ pub(super) struct Selection {
     #[arg(long, value_name = "DIR", default_value = "reports")]
     pub(super) reports: PathBuf,
     /// The folder of baselines.
-    #[arg(long, value_name = "DIR", default_value = "baselines")]
+    #[arg(long, value_name = "DIR", default_value = BASELINES)]
     pub(super) baselines: PathBuf,
 }
 
@@ -314,7 +317,7 @@ pub(super) struct CalibrateArgs {
     #[arg(long, value_name = "TEXT")]
     pub(super) revision: Option<String>,
     /// The folder of baselines.
-    #[arg(long, value_name = "DIR", default_value = "baselines")]
+    #[arg(long, value_name = "DIR", default_value = BASELINES)]
     pub(super) baselines: PathBuf,
 }
 
@@ -356,7 +359,7 @@ pub(super) struct CompareArgs {
     #[arg(long, value_name = "FILE")]
     pub(super) html: Option<PathBuf>,
     /// The folder of baselines.
-    #[arg(long, value_name = "DIR", default_value = "baselines")]
+    #[arg(long, value_name = "DIR", default_value = BASELINES)]
     pub(super) baselines: PathBuf,
 }
 
@@ -382,7 +385,7 @@ pub(super) struct ExportArgs {
     #[arg(value_name = "RUNS", default_value = "latest")]
     pub(super) runs: Vec<String>,
     /// The folder of baselines.
-    #[arg(long, value_name = "DIR", default_value = "baselines")]
+    #[arg(long, value_name = "DIR", default_value = BASELINES)]
     pub(super) baselines: PathBuf,
 }
 
@@ -405,20 +408,20 @@ pub(super) struct ReportArgs {
     #[arg(long, value_name = "FILE")]
     pub(super) html: Option<PathBuf>,
     /// The folder of baselines.
-    #[arg(long, value_name = "DIR", default_value = "baselines")]
+    #[arg(long, value_name = "DIR", default_value = BASELINES)]
     pub(super) baselines: PathBuf,
 }
 
 /// What to do with baselines.
 #[derive(Debug, Clone, Subcommand)]
 pub(super) enum BaselineCommand {
-    /// Show the baselines of this machine, or one of them.
+    /// Show the baselines of every machine, or those of one scenario in full.
     #[command(after_help = "Example:\n  plimsoll baseline show quickstart")]
     Show {
         /// A scenario's name or a baseline file; without any, a list.
         scenario: Option<String>,
         /// The folder of baselines.
-        #[arg(long, value_name = "DIR", default_value = "baselines")]
+        #[arg(long, value_name = "DIR", default_value = BASELINES)]
         baselines: PathBuf,
     },
     /// Save sessions from the store as the baseline of their scenario on this machine.
@@ -428,12 +431,12 @@ pub(super) enum BaselineCommand {
     Save {
         /// Scenario names; without any, every scenario of the history.
         scenarios: Vec<String>,
-        /// How many of the newest sessions, all of the newest revision; three or more let margins fail the gate, because
+        /// How many of the newest sessions, all of the state of the code that is the newest; three or more let margins fail the gate, because
         /// they show how much sessions differ.
         #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
         sessions: u32,
         /// The folder of baselines.
-        #[arg(long, value_name = "DIR", default_value = "baselines")]
+        #[arg(long, value_name = "DIR", default_value = BASELINES)]
         baselines: PathBuf,
     },
     /// Show what changed between two baseline files, or between the baseline and the newest session.
@@ -446,7 +449,7 @@ pub(super) enum BaselineCommand {
         /// A baseline file [default: the newest session in the store].
         new: Option<String>,
         /// The folder of baselines.
-        #[arg(long, value_name = "DIR", default_value = "baselines")]
+        #[arg(long, value_name = "DIR", default_value = BASELINES)]
         baselines: PathBuf,
     },
     /// Measure scenarios anew and make that their baseline, unless a metric with a margin drifted.
@@ -465,7 +468,7 @@ pub(super) enum BaselineCommand {
         #[arg(long = "as", value_name = "NAME")]
         name: String,
         /// The folder of baselines.
-        #[arg(long, value_name = "DIR", default_value = "baselines")]
+        #[arg(long, value_name = "DIR", default_value = BASELINES)]
         baselines: PathBuf,
     },
 }
@@ -502,7 +505,7 @@ pub(super) struct RefreshArgs {
     #[arg(long, value_name = "TEXT")]
     pub(super) revision: Option<String>,
     /// The folder of baselines.
-    #[arg(long, value_name = "DIR", default_value = "baselines")]
+    #[arg(long, value_name = "DIR", default_value = BASELINES)]
     pub(super) baselines: PathBuf,
 }
 
@@ -619,4 +622,26 @@ pub(super) struct ListArgs {
     /// With each scenario, every metric that a gate can name.
     #[arg(long)]
     pub(super) metrics: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn every_command_has_an_example() {
+        let mut commands = vec![Cli::command()];
+        let mut named = 0;
+        while let Some(command) = commands.pop() {
+            let help = command.get_after_help().map(ToString::to_string);
+            let name = command.get_name();
+            assert!(help.is_some_and(|help| help.contains("Example")), "{name}");
+            named += 1;
+            let commands_of = command.get_subcommands();
+            commands.extend(commands_of.filter(|one| !one.is_hide_set()).cloned());
+        }
+        assert!(named > 15, "{named}");
+    }
 }

@@ -18,20 +18,27 @@ pub(super) fn run(output: &Output, args: &CheckArgs) -> Result<u8, Failure> {
     let chosen = workspace::choose(&args.files, output)?;
     let mut plans = Vec::new();
     let mut rejections = Vec::new();
+    let mut variants = Vec::new();
     for file in &chosen.files {
         match scenario::check(file) {
             Ok(found) => {
-                output.say(&format!(
-                    "{}: in order{}",
-                    file.display(),
-                    match found.len() {
-                        1 => String::new(),
-                        n => format!(", in each of its {n} variants"),
-                    }
-                ));
+                variants.push((file, found.len()));
                 plans.extend(found);
             }
             Err(rejection) => rejections.push(rejection),
+        }
+    }
+    rejections.extend(workspace::namesakes(&plans));
+    for (file, variants) in variants {
+        if rejections.iter().all(|rejection| rejection.file != *file) {
+            output.say(&format!(
+                "{}: in order{}",
+                file.display(),
+                match variants {
+                    1 => String::new(),
+                    n => format!(", in each of its {n} variants"),
+                }
+            ));
         }
     }
     let is_all = !chosen.named && rejections.is_empty();

@@ -55,8 +55,8 @@ pub fn render(rejection: &Rejection, colour: bool, width: usize) -> String {
     drawn
 }
 
-/// The problems for `--format json`: objects with file, line, column, code, message, label and help
-/// (or null). Lines and columns count from 1, columns in characters.
+/// The problems for `--format json`: objects with file, line, column, code, message, label and
+/// help. Lines and columns count from 1, columns in characters.
 pub fn to_json(rejection: &Rejection) -> Vec<Value> {
     let file = rejection.file.display().to_string();
     let problems = rejection.problems.iter().map(|problem| {
@@ -110,8 +110,7 @@ impl Diagnostic for Shown<'_> {
     }
 
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        let help = self.problem.help.as_ref()?;
-        Some(Box::new(help))
+        Some(Box::new(&self.problem.help))
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {

@@ -10,7 +10,7 @@ use crate::harness::compare::{Design, Settings};
 use crate::harness::engine::checkout::Checkout;
 use crate::harness::engine::{SubjectEngine, machine};
 use crate::harness::gate::{Policy, Waivers, exit};
-use crate::harness::model::{Arm, Run};
+use crate::harness::model::{Arm, Run, is_committed};
 use crate::harness::scenario::Plan;
 use crate::harness::store::{History, files};
 
@@ -239,7 +239,16 @@ impl Session<'_> {
         let revision = match (&self.selection.revision, self.checkout) {
             (Some(revision), _) => Some(revision.clone()),
             (None, Some(checkout)) => Some(checkout.revision.clone()),
-            (None, None) => git_revision(&plan.root).await,
+            (None, None) => {
+                let Selection {
+                    reports,
+                    baselines,
+                    out,
+                    ..
+                } = self.selection;
+                let written = out.iter().chain([reports, baselines]).map(PathBuf::as_path);
+                git_revision(&plan.root, &Vec::from_iter(written)).await
+            }
         };
         let labels = Labels {
             session: self.session.clone(),
@@ -269,7 +278,7 @@ impl Session<'_> {
             .revision
             .as_deref()
             .filter(|_| self.selection.revision.is_none());
-        if let Some(revision) = from_git.filter(|text| !text.ends_with("+dirty")) {
+        if let Some(revision) = from_git.filter(|text| is_committed(text)) {
             commands.push(format!("git checkout {}", shell_words::quote(revision)));
         }
         let command = match self.asked {
@@ -299,10 +308,7 @@ pub(super) async fn save(
     selection: &Selection,
     run: &Run,
 ) -> Result<(), Failure> {
-    history
-        .save(run)
-        .await
-        .map_err(|error| Failure::tool("saving the run", &error))?;
+    workspace::keep(history, run).await?;
     if let Some(folder) = &selection.out {
         files::write_run(&folder.join(format!("{}.json", run.id)), run)
             .map_err(|error| Failure::tool("writing the run", &error))?;

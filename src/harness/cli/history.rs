@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use crate::harness::gate::exit;
 use crate::harness::model::RunId;
 use crate::harness::report::history::{Detail, HistoryReport, Lineage, MetricTrend, RunLine};
-use crate::harness::report::terminal::{TerminalStyle, render_history};
+use crate::harness::report::terminal::render_history;
 use crate::harness::scenario::catalogue;
-use crate::harness::store::{History, LineageSummary, Query, RunSummary, StoreError};
+use crate::harness::store::{History, LineageSummary, Query, RunSummary};
 
 use super::args::{Global, HistoryArgs, HistoryCommand};
 use super::failure::Failure;
 use super::output::Output;
-use super::{prune, workspace};
+use super::prune;
+use super::workspace::{self, reading};
 
 /// Shows the history, or removes some of it.
 pub(super) async fn run(
@@ -53,12 +54,7 @@ fn show(output: &Output, report: &HistoryReport) -> Result<u8, Failure> {
         output.say("no runs; make some: plimsoll run");
         return Ok(exit::PASS);
     }
-    let style = TerminalStyle {
-        colour: output.colour,
-        width: output.width,
-        ascii: false,
-    };
-    output.answer(&render_history(report, style))?;
+    output.answer(&render_history(report, output.style()))?;
     if report.lineages.iter().all(|one| one.detail.is_none()) {
         output.say("trends and changes of one: plimsoll history SCENARIO");
     }
@@ -164,10 +160,6 @@ fn run_line(run: RunSummary) -> RunLine {
         revision: run.revision,
         valid: run.valid,
     }
-}
-
-fn reading(error: StoreError) -> Failure {
-    Failure::tool("reading the history", &error)
 }
 
 fn unknown(scenario: &str) -> Failure {

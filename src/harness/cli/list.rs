@@ -4,14 +4,15 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use crate::harness::gate::exit;
-use crate::harness::report::{format, text, words};
+use crate::harness::model::Arm;
+use crate::harness::report::{format, text};
 use crate::harness::scenario::{Arrivals, Plan, catalogue};
 use crate::harness::store::{History, Query, RunSummary, SessionSummary, StoreError};
 
 use super::args::{Global, ListArgs};
 use super::failure::Failure;
 use super::output::Output;
-use super::workspace;
+use super::workspace::{self, reading};
 
 /// Lists.
 pub(super) async fn run(global: &Global, output: &Output, args: &ListArgs) -> Result<u8, Failure> {
@@ -99,7 +100,7 @@ async fn runs(global: &Global, output: &Output, session: &str) -> Result<u8, Fai
             time(run.started_at),
             format::duration_ns(run.duration_ns),
             if run.valid { "yes" } else { "no" },
-            format!("{}{pair}", run.arm.map_or("–", words::arm_name)),
+            format!("{}{pair}", run.arm.map_or("–", Arm::name)),
             text::shown(&run.scenario, 40),
         ));
     }
@@ -110,7 +111,13 @@ async fn runs(global: &Global, output: &Output, session: &str) -> Result<u8, Fai
 /// Oldest first; none where there is no such session.
 async fn runs_of(history: &History, session: &str) -> Result<Vec<RunSummary>, StoreError> {
     let newest = match session {
-        "latest" => history.sessions().await?.into_iter().next(),
+        "latest" => {
+            let query = Query {
+                limit: Some(1),
+                ..Query::default()
+            };
+            history.find(&query).await?.pop()
+        }
         _ => None,
     };
     let session = newest.map_or_else(|| session.to_owned(), |newest| newest.session);
@@ -121,10 +128,6 @@ async fn runs_of(history: &History, session: &str) -> Result<Vec<RunSummary>, St
     let mut runs = history.find(&query).await?;
     runs.reverse();
     Ok(runs)
-}
-
-fn reading(error: StoreError) -> Failure {
-    Failure::tool("reading the history", &error)
 }
 
 fn time(at: Timestamp) -> String {

@@ -224,13 +224,14 @@ fn line_style() -> ProgressStyle {
 
 fn load_text(load: &LoadTick) -> String {
     let latency = |value: Option<u64>| value.map_or_else(|| "–".to_owned(), format::duration_ns);
-    let target = load
-        .target_rate
-        .map_or_else(String::new, |target| format!(" of {target:.0}"));
+    // What is asked for are iterations, of which each can have several requests.
+    let rate = match load.target_rate {
+        Some(target) => format!("{:.0} of {target:.0}", load.iteration_rate),
+        None => format!("{:.0}", load.rate),
+    };
     let mut text = format!(
-        "{}: {:.0}{target}/s, p50 {}, p95 {}, p99 {}, {} in flight",
+        "{}: {rate}/s, p50 {}, p95 {}, p99 {}, {} in flight",
         load.load,
-        load.rate,
         latency(load.p50_ns),
         latency(load.p95_ns),
         latency(load.p99_ns),
@@ -256,6 +257,31 @@ fn sparkline(values: &[f64]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_load_is_held_against_what_is_asked_of_it() {
+        let check = |target_rate: Option<f64>, expected: &str| {
+            // Journeys of three requests.
+            let text = load_text(&LoadTick {
+                load: "a".to_owned(),
+                at_ns: 0,
+                rate: 300.0,
+                iteration_rate: 100.0,
+                target_rate,
+                p50_ns: None,
+                p95_ns: None,
+                p99_ns: None,
+                failed: 0,
+                dropped: 2,
+                in_flight: 1,
+                cpu_cores: 0.0,
+            });
+            let rest = "p50 –, p95 –, p99 –, 1 in flight, 2 dropped";
+            assert_eq!(text, format!("a: {expected}/s, {rest}"));
+        };
+        check(Some(100.0), "100 of 100");
+        check(None, "300");
+    }
 
     #[test]
     fn a_sparkline_scales_to_its_largest() {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::harness::compare::{AaSession, Between, Calibrated, Noise, calibrate};
-use crate::harness::model::Fingerprint;
-use crate::harness::store::{Baseline, Calibration, CalibrationMetric};
+use crate::harness::model::{Fingerprint, same_state};
+use crate::harness::store::{Baseline, Calibration, CalibrationMetric, CalibrationSession};
 
 use super::failure::Failure;
 
@@ -34,11 +34,10 @@ pub(super) fn stored(
 
 /// Finds s₀ and τ of every metric anew from the values of all sessions, and keeps them beside these.
 pub(super) fn find(calibration: &mut Calibration) -> BTreeMap<String, Calibrated> {
-    let newest = calibration.sessions.last().map(|it| it.revision.clone());
-    let is_of_newest_revision: Vec<bool> = calibration
-        .sessions
-        .iter()
-        .map(|session| Some(&session.revision) == newest.as_ref())
+    let newest = calibration.sessions.last();
+    let sessions = calibration.sessions.iter();
+    let is_of_newest_revision: Vec<bool> = sessions
+        .map(|session| newest.is_some_and(|newest| same_state(state(session), state(newest))))
         .collect();
     let one = |metric: &mut CalibrationMetric| {
         let arms = metric.base.iter().zip(&metric.head);
@@ -65,6 +64,10 @@ pub(super) fn find(calibration: &mut Calibration) -> BTreeMap<String, Calibrated
         .collect()
 }
 
+fn state(session: &CalibrationSession) -> (&str, Option<&str>) {
+    (&session.session, session.revision.as_deref())
+}
+
 fn noise(metric: &CalibrationMetric) -> Noise {
     Calibrated {
         s0: metric.s0,
@@ -77,6 +80,56 @@ fn noise(metric: &CalibrationMetric) -> Noise {
     .noise()
 }
 
-fn narrowed(number: usize) -> u32 {
+/// More than fits is as much as fits.
+pub(super) fn narrowed(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::harness::model::{Direction, Unit};
+
+    #[test]
+    fn the_spread_is_of_sessions_of_one_state_of_the_code() {
+        let check = |revisions: &[Option<&str>], expected: u32| {
+            let session = |(number, revision): (usize, &Option<&str>)| CalibrationSession {
+                session: format!("session {number}"),
+                revision: revision.map(str::to_owned),
+                plimsoll_version: String::new(),
+                started_at: Timestamp::UNIX_EPOCH,
+                pairs: 2,
+            };
+            let values = |first: f64| {
+                let of_session = |at: usize| vec![first + at as f64, first + 2.0 * at as f64];
+                (0..revisions.len()).map(of_session).collect()
+            };
+            let metric = CalibrationMetric {
+                unit: Unit::Nanoseconds,
+                better: Direction::Lower,
+                s0: None,
+                pairs: 0,
+                tau: None,
+                sessions: 0,
+                base: values(10.0),
+                head: values(11.0),
+            };
+            let mut calibration = Calibration {
+                sessions: revisions.iter().enumerate().map(session).collect(),
+                metrics: [("m".to_owned(), metric)].into(),
+            };
+            find(&mut calibration);
+            let metric = calibration.metrics.get("m").unwrap();
+            assert_eq!(metric.sessions, expected, "{revisions:?}");
+        };
+        let (a, b) = (Some("1a2b3c4"), Some("5d6e7f8"));
+        check(&[a, a, a], 3);
+        check(&[a, b, a, a], 3);
+        check(&[None; 4], 0);
+        check(&[Some("1a2b3c4+dirty"); 4], 0);
+        check(&[Some("1a2b3c4+dirty.0a1b2c3d"); 4], 4);
+    }
 }

@@ -4,6 +4,8 @@ use std::io::{IsTerminal, Write};
 
 use serde::Serialize;
 
+use crate::harness::report::terminal::TerminalStyle;
+
 use super::args::{Color, Format, Global};
 use super::failure::Failure;
 
@@ -58,6 +60,15 @@ impl Output {
             quiet: true,
             live: false,
             ..*self
+        }
+    }
+
+    /// How text for stdout is drawn.
+    pub(super) fn style(&self) -> TerminalStyle {
+        TerminalStyle {
+            colour: self.colour,
+            width: self.width,
+            ascii: false,
         }
     }
 

@@ -4,7 +4,7 @@ use tokio::sync::watch;
 
 use crate::harness::engine::Engine;
 use crate::harness::model::{Arm, InvalidReason, Run};
-use crate::harness::report::{format, words};
+use crate::harness::report::format;
 use crate::harness::scenario::Plan;
 use crate::harness::stats::{First, alternation};
 
@@ -119,7 +119,7 @@ impl Pairs {
                     live.begin(format!(
                         "{id} pair {}/{planned}, {}",
                         self.len() + 1,
-                        words::arm_name(arm)
+                        arm.name()
                     ));
                     let (side, slot) = match arm {
                         Arm::Base => (&mut sides.base, &mut base),

@@ -11,15 +11,13 @@ use crate::harness::model::{RunId, Unit};
 use crate::harness::report::{format, text};
 use crate::harness::store::{Anchor, Baseline, Expired, Retention};
 
-use super::args::{Global, PruneArgs};
+use super::args::{BASELINES, Global, PruneArgs};
 use super::failure::Failure;
 use super::output::Output;
 use super::workspace;
 
 /// The format of what is printed for programs.
 const PRUNE_FORMAT: &str = "plimsoll.prune/1";
-/// Where baselines are, unless said otherwise.
-const BASELINES: &str = "baselines";
 
 /// Removes what the retention doesn't keep and no baseline refers to.
 pub(super) async fn run(global: &Global, output: &Output, args: &PruneArgs) -> Result<u8, Failure> {

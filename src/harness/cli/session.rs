@@ -5,10 +5,11 @@ use std::path::Path;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use crate::harness::engine::{Engine, Executed};
-use crate::harness::model::{Arm, Fingerprint, InvalidReason, RUN_FORMAT, Run, RunId};
+use crate::harness::engine::{Engine, Executed, checkout};
+use crate::harness::model::{Arm, Fingerprint, InvalidReason, RUN_FORMAT, Run, RunId, same_state};
 use crate::harness::scenario::Plan;
 
+use super::execute::new_session;
 use super::failure::Failure;
 use super::live::Live;
 
@@ -95,12 +96,30 @@ pub(super) fn is_hopeless(run: &Run) -> bool {
         matches!(
             reason,
             InvalidReason::ProcessExited { .. }
+                | InvalidReason::NotRestarted { .. }
                 | InvalidReason::TargetUnreachable { .. }
                 | InvalidReason::GeneratorExhausted { .. }
                 | InvalidReason::GeneratorFailed { .. }
                 | InvalidReason::BenchFailed { .. }
         )
     })
+}
+
+/// What the sessions of one call measure: its revision, or where that names no state of the code, a name of the call's
+/// own. Whatever git knows, they measured one state, and nothing says so of any other session.
+pub(super) fn state_of_call(revision: Option<String>) -> String {
+    match revision {
+        Some(revision) if names_a_state(Some(&revision)) => revision,
+        unnamed => {
+            let unnamed = unnamed.unwrap_or_else(|| "unknown".to_owned());
+            format!("{unnamed}.{}", new_session())
+        }
+    }
+}
+
+/// Whether sessions of this revision measured one state of the code.
+pub(super) fn names_a_state(revision: Option<&str>) -> bool {
+    same_state(("one session", revision), ("another", revision))
 }
 
 fn assemble(
@@ -131,31 +150,11 @@ fn assemble(
     }
 }
 
-/// The git revision of the tree at `root`, `+dirty` where it has changes; `None` where git doesn't
-/// know. A tree without git is no error: the revision is for the record.
-pub(super) async fn git_revision(root: &Path) -> Option<String> {
-    let git = async |args: &[&str]| {
-        let output = tokio::process::Command::new("git")
-            .arg("-C")
-            .arg(root)
-            .args(args)
-            .stdin(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null())
-            .output()
-            .await
-            .ok()?;
-        output
-            .status
-            .success()
-            .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    };
-    let revision = git(&["rev-parse", "--short=12", "HEAD"]).await?;
-    let changes = git(&["status", "--porcelain", "--untracked-files=no"]).await?;
-    Some(if changes.is_empty() {
-        revision
-    } else {
-        format!("{revision}+dirty")
-    })
+/// The git revision of the tree at `root`, for the record. What plimsoll writes into the folders
+/// `written` is no part of it.
+pub(super) async fn git_revision(root: &Path, written: &[&Path]) -> Option<String> {
+    let written = written.iter().map(std::path::absolute);
+    checkout::revision(root, &Vec::from_iter(written.flatten())).await
 }
 
 #[cfg(test)]
@@ -324,6 +323,21 @@ mod tests {
         let (log, runs) = play(script, 2, false).await;
         assert_eq!(log, ["build", "run", "save 4"]);
         assert!(!runs.unwrap()[0].is_valid());
+    }
+
+    #[test]
+    fn sessions_of_one_call_are_of_one_state() {
+        let check = |revision: Option<&str>, is_named: bool| {
+            assert_eq!(names_a_state(revision), is_named, "{revision:?}");
+            let state = state_of_call(revision.map(str::to_owned));
+            assert!(names_a_state(Some(&state)), "{state}");
+            assert_eq!(Some(state.as_str()) == revision, is_named, "{state}");
+        };
+        check(None, false);
+        check(Some("1a2b3c4d5e6f"), true);
+        check(Some("1a2b3c4d5e6f+dirty"), false);
+        check(Some("1a2b3c4d5e6f+dirty.0a1b2c3d"), true);
+        check(Some("what I said"), true);
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::harness::interchange::{self, Imported, InterchangeError, Options};
-use crate::harness::model::{Arm, FingerprintDifference, Run, RunId};
+use crate::harness::model::{Arm, Fingerprint, FingerprintDifference, Run, RunId};
 use crate::harness::report::text;
 use crate::harness::store::{
     Anchor, Baseline, BaselineError, DecodeError, FormatError, History, Query, files,
@@ -169,12 +169,21 @@ pub(super) fn in_words(differences: &[FingerprintDifference]) -> String {
     clauses.join("; ")
 }
 
-/// The baseline files of a scenario, of whichever machine.
-pub(super) fn baselines_of(folder: &Path, scenario: &str) -> Vec<PathBuf> {
+/// Of the baselines of a scenario that were measured under other conditions the file of the one that is
+/// nearest to these, and in what it differs.
+pub(super) fn nearest(
+    folder: &Path,
+    scenario: &str,
+    to: &Fingerprint,
+) -> Option<(PathBuf, Vec<FingerprintDifference>)> {
+    let other = |path: PathBuf| {
+        let found = Baseline::load(&path).ok()?;
+        let differences = found.fingerprint.differences(to);
+        (found.scenario == scenario && !differences.is_empty()).then_some((path, differences))
+    };
     let paths = Baseline::list(folder).unwrap_or_default();
-    let of_scenario =
-        |path: &PathBuf| Baseline::load(path).is_ok_and(|found| found.scenario == scenario);
-    paths.into_iter().filter(of_scenario).collect()
+    let others = paths.into_iter().filter_map(other);
+    others.min_by_key(|(_, differences)| differences.len())
 }
 
 /// A run file, a folder of run files, or a baseline file.

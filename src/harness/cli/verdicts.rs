@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::harness::compare::{Comparison, Design, Settings, compare};
 use crate::harness::gate::{Evidence, Policy, Verdict, Warning, exit, judge};
 use crate::harness::model::{LatencyHistogram, Run};
-use crate::harness::report::terminal::{self, TerminalStyle};
+use crate::harness::report::terminal;
 use crate::harness::report::{BaseLatency, ReportInput, html, json, text, words};
 use crate::harness::scenario::Plan;
 use crate::harness::store::{Baseline, BaselineLoad, files};
@@ -15,7 +15,7 @@ use crate::harness::store::{Baseline, BaselineLoad, files};
 use super::failure::Failure;
 use super::noise;
 use super::output::Output;
-use super::sources::{Anchored, Source, baselines_of, in_words};
+use super::sources::{Anchored, Source, in_words, nearest};
 
 /// Two arms, or one, with what judges them.
 pub(super) struct Case<'a> {
@@ -135,13 +135,11 @@ impl Judged<'_> {
                 words::headline(&self.verdict)
             ));
         }
-        let style = TerminalStyle {
-            colour: output.colour,
-            width: output.width,
-            ascii: false,
-        };
         let page = page.map(|page| page.display().to_string());
-        output.answer(&terminal::render(&self.input(page.as_deref()), style))
+        output.answer(&terminal::render(
+            &self.input(page.as_deref()),
+            output.style(),
+        ))
     }
 
     /// As [`answer`](Self::answer), with everything that the page shows as one JSON document.
@@ -187,20 +185,17 @@ pub(super) fn comparable(
     folder: &Path,
 ) -> (Option<Source>, Vec<String>) {
     let Some(base) = base else {
-        let others = baselines_of(folder, &head.scenario);
-        let notes = others
-            .first()
-            .map(|path| {
-                format!(
-                    "there is a baseline of another machine ({}), which means nothing here; save one of this machine: \
-                     plimsoll baseline save {}",
-                    path.display(),
-                    head.scenario
-                )
-            })
-            .into_iter()
-            .collect();
-        return (None, notes);
+        let other = nearest(folder, &head.scenario, &head.fingerprint);
+        let notes = other.into_iter().map(|(path, differences)| {
+            format!(
+                "the baseline {} was measured under other conditions and means nothing here: {}; save one of this \
+                 machine as it is: plimsoll baseline save {}",
+                path.display(),
+                in_words(&differences),
+                head.scenario
+            )
+        });
+        return (None, notes.collect());
     };
     let differences = base.runs.first().map_or_else(Vec::new, |run| {
         run.fingerprint.differences(&head.fingerprint)

@@ -1,9 +1,12 @@
 //! Where a call works: the scenarios it means and the history it keeps.
 
+use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::harness::scenario::{self, Code, Plan, Rejection};
-use crate::harness::store::History;
+use crate::harness::model::Run;
+use crate::harness::scenario::{self, Code, Plan, Problem, Rejection, nearest};
+use crate::harness::store::{History, StoreError};
 
 use super::args::Global;
 use super::diagnostics;
@@ -36,7 +39,7 @@ pub(super) fn choose(named: &[PathBuf], output: &Output) -> Result<Chosen, Failu
     let remedy = format!(
         "name a scenario file, or put one into {SCENARIOS}/; the README shows the shortest one"
     );
-    let found = found_in(Path::new(SCENARIOS), output).ok_or_else(|| {
+    let found = found_in(Path::new(SCENARIOS), output)?.ok_or_else(|| {
         Failure::usage(
             format!("there is no folder {SCENARIOS}/ here"),
             remedy.clone(),
@@ -56,15 +59,22 @@ pub(super) fn choose(named: &[PathBuf], output: &Output) -> Result<Chosen, Failu
 
 /// The scenario files of a folder, sorted; what is passed over is said. `None` where there is no such
 /// folder.
-pub(super) fn found_in(folder: &Path, output: &Output) -> Option<Vec<PathBuf>> {
-    let mut found: Vec<PathBuf> = std::fs::read_dir(folder)
-        .ok()?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "toml")
-        })
-        .collect();
+///
+/// # Errors
+/// A folder that can't be read as a whole: a gate of the rest would be green for a scenario less.
+pub(super) fn found_in(folder: &Path, output: &Output) -> Result<Option<Vec<PathBuf>>, Failure> {
+    let paths: io::Result<Vec<PathBuf>> = match std::fs::read_dir(folder) {
+        Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => Err(error),
+    };
+    let mut found = paths.map_err(|error| {
+        Failure::tool(format!("reading the folder {}", folder.display()), &error)
+    })?;
+    found.retain(|path| {
+        path.extension()
+            .is_some_and(|extension| extension == "toml")
+    });
     found.sort();
     found.retain(|path| {
         let scenario = scenario::looks_like_one(path);
@@ -76,7 +86,7 @@ pub(super) fn found_in(folder: &Path, output: &Output) -> Option<Vec<PathBuf>> {
         }
         scenario
     });
-    Some(found)
+    Ok(Some(found))
 }
 
 /// The plans of every file in all of its variants, the default one first in each, or the problems of
@@ -107,29 +117,79 @@ pub(super) fn plans(
             }
             default
         });
-        return Ok(default.collect());
+        return distinct(default.collect(), output);
     };
-    let plans = chosen
-        .files
-        .iter()
-        .map(|file| match scenario::load(file, Some(variant)) {
-            Err(rejection) if !chosen.named && lacks_variant(&rejection) => {
-                output.say(&format!(
-                    "skipping {}: it has no variant {variant}",
-                    file.display()
+    let scenarios = every(chosen.files.iter().map(|file| scenario::load(file)), output)?;
+    let mut plans = Vec::new();
+    for (file, scenario) in chosen.files.iter().zip(&scenarios) {
+        match scenario.plan_of(variant) {
+            Some(plan) => plans.push(plan.clone()),
+            None if chosen.named => {
+                return Err(Failure::usage(
+                    format!("{} has no variant {variant}", file.display()),
+                    of_variants(variant, &scenario.variants),
                 ));
-                Ok(None)
             }
-            other => other.map(Some),
-        });
-    Ok(every(plans, output)?.into_iter().flatten().collect())
+            None => output.say(&format!(
+                "skipping {}: it has no variant {variant}",
+                file.display()
+            )),
+        }
+    }
+    distinct(plans, output)
 }
 
-fn lacks_variant(rejection: &Rejection) -> bool {
-    rejection
-        .problems
-        .iter()
-        .all(|problem| problem.code == Code::UnknownVariant)
+/// The plans, if no two files give scenarios of one name.
+fn distinct(plans: Vec<Plan>, output: &Output) -> Result<Vec<Plan>, Failure> {
+    every(namesakes(&plans).into_iter().map(Err::<(), _>), output)?;
+    Ok(plans)
+}
+
+/// Files whose scenario has the name of one in a file before it. Baselines, waivers, the history and
+/// pages go by the name, so that of two scenarios of one name each would be taken for the other.
+pub(super) fn namesakes(plans: &[Plan]) -> Vec<Rejection> {
+    let mut known: BTreeMap<&str, &Path> = BTreeMap::new();
+    let mut found: Vec<Rejection> = Vec::new();
+    for plan in plans {
+        let first = *known.entry(&plan.name).or_insert(&plan.file);
+        let is_said = found.iter().any(|other| other.file == plan.file);
+        if !is_said && !is_same(first, &plan.file) {
+            found.push(Rejection {
+                file: plan.file.clone(),
+                text: String::new(),
+                problems: vec![Problem {
+                    code: Code::DuplicateName,
+                    message: format!(
+                        "`{}` is the name of the scenario in {} already",
+                        plan.name,
+                        first.display()
+                    ),
+                    span: 0..0,
+                    line: 1,
+                    column: 1,
+                    label: "the same name".to_owned(),
+                    help: "give one of them another `name`".to_owned(),
+                    related: None,
+                }],
+            });
+        }
+    }
+    found
+}
+
+fn is_same(one: &Path, other: &Path) -> bool {
+    let place = |path: &Path| path.canonicalize().ok();
+    one == other || place(one).is_some_and(|one| Some(one) == place(other))
+}
+
+/// What to do where a scenario doesn't list a variant.
+fn of_variants(variant: &str, listed: &[String]) -> String {
+    let known = || listed.iter().map(String::as_str);
+    match nearest(variant, known()) {
+        Some(nearest) => format!("did you mean {nearest}?"),
+        None if listed.is_empty() => "it lists no variants: run it without --variant".to_owned(),
+        None => format!("it lists {}", known().collect::<Vec<_>>().join(", ")),
+    }
 }
 
 /// All of them, or what is wrong with all that are wrong.
@@ -157,6 +217,19 @@ fn every<T>(
     }
 }
 
+/// Keeps a run in the history.
+pub(super) async fn keep(history: &History, run: &Run) -> Result<(), Failure> {
+    let saved = history.save(run).await;
+    saved
+        .map(drop)
+        .map_err(|error| Failure::tool("saving the run", &error))
+}
+
+/// The history can't be read.
+pub(super) fn reading(error: StoreError) -> Failure {
+    Failure::tool("reading the history", &error)
+}
+
 /// Opens the history, which is made where it doesn't exist yet.
 pub(super) async fn history(global: &Global) -> Result<History, Failure> {
     History::open(place(global))
@@ -166,11 +239,10 @@ pub(super) async fn history(global: &Global) -> Result<History, Failure> {
 
 /// Opens the history where there is one; looking at what is there makes nothing.
 pub(super) async fn existing_history(global: &Global) -> Result<Option<History>, Failure> {
-    let place = place(global);
-    if !place.contains("://") && !Path::new(place).exists() {
-        return Ok(None);
+    match History::exists(place(global)) {
+        true => history(global).await.map(Some),
+        false => Ok(None),
     }
-    history(global).await.map(Some)
 }
 
 /// A variable that is set to nothing counts as not set.
@@ -180,4 +252,66 @@ fn place(global: &Global) -> &str {
         .as_deref()
         .filter(|place| !place.is_empty())
         .unwrap_or(HISTORY)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use super::*;
+    use crate::harness::cli::args::Format;
+
+    const OUTPUT: Output = Output {
+        format: Format::Human,
+        quiet: true,
+        colour: false,
+        colour_err: false,
+        live: false,
+        width: 80,
+    };
+
+    #[test]
+    fn a_folder_that_can_not_be_read_is_not_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("scenarios");
+        assert_eq!(found_in(&place, &OUTPUT).unwrap(), None);
+        std::fs::write(&place, "").unwrap();
+        let failure = found_in(&place, &OUTPUT).unwrap_err();
+        assert!(matches!(failure, Failure::Tool(text) if text.contains("scenarios")));
+    }
+
+    #[test]
+    fn two_files_of_one_name_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |file: &str, name: &str| {
+            let text = format!(
+                "schema = 1\nname = \"{name}\"\nvariants = [\"one\", \"two\"]\nurl = \"http://127.0.0.1:1\"\n\
+                 [[flow.f.step]]\nget = \"/\"\n[load.a]\nclosed = {{ users = 1 }}\n"
+            );
+            let path = folder.path().join(file);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let check = |files: &[&PathBuf], expected: Option<&str>| {
+            for variant in [None, Some("two")] {
+                let chosen = Chosen {
+                    files: files.iter().copied().cloned().collect(),
+                    named: true,
+                };
+                match (plans(&chosen, variant, &OUTPUT), expected) {
+                    (Ok(plans), None) => assert_eq!(plans.len(), files.len()),
+                    (Err(Failure::Scenario(text)), Some(expected)) => {
+                        let text = text.replace(['\n', ' ', '│'], "");
+                        assert!(text.contains(expected), "{text}");
+                    }
+                    (other, _) => panic!("{other:?}"),
+                }
+            }
+        };
+        let (shop, copy) = (write("shop.toml", "shop"), write("copy.toml", "shop"));
+        let other = write("other.toml", "other");
+        let again = folder.path().join("./shop.toml");
+        check(&[&shop, &other], None);
+        check(&[&shop, &again], None);
+        check(&[&shop, &other, &copy], Some("copy.toml:1problem"));
+    }
 }

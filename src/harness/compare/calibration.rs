@@ -6,7 +6,7 @@ use super::comparison::{Design, Effect};
 use super::metric::worse;
 use super::run::compare;
 use super::settings::{Noise, Settings};
-use crate::harness::model::{Direction, Run, Unit};
+use crate::harness::model::{Direction, PairedValues, Run};
 use crate::harness::stats::{
     ALPHA, Between, PRIOR_DF, Prior, between_sessions, planned_paired, planned_stored,
     within_variance,
@@ -22,22 +22,9 @@ const GROUP: usize = PRIOR_DF as usize + 1;
 /// Margins are stated to a tenth of a percent.
 const MARGIN_STEPS: f64 = 1000.0;
 
-/// One metric in the pairs of a session: values in the order of the pairs, as many of either arm.
-#[derive(Debug, Clone, PartialEq)]
-pub struct AaValues {
-    /// The unit of the values.
-    pub unit: Unit,
-    /// Which way is better.
-    pub better: Direction,
-    /// Of the runs that were called base.
-    pub base: Vec<f64>,
-    /// Of their partners.
-    pub head: Vec<f64>,
-}
-
 /// Every metric of a session of A/A pairs that has a ratio, and so a noise that is the same fraction whatever
 /// its level. Error rates have none: their bounds follow from how many requests were counted.
-pub fn aa_values(base: &[Run], head: &[Run]) -> BTreeMap<String, AaValues> {
+pub fn aa_values(base: &[Run], head: &[Run]) -> BTreeMap<String, PairedValues> {
     let comparison = compare(base, head, &Settings::new(Design::Paired));
     let has_ratio = |values: &[f64]| {
         !values.is_empty() && values.iter().all(|value| value.is_finite() && *value > 0.0)
@@ -48,7 +35,7 @@ pub fn aa_values(base: &[Run], head: &[Run]) -> BTreeMap<String, AaValues> {
         .filter(|metric| !metric.is_difference && has_ratio(&metric.base))
         .filter(|metric| has_ratio(&metric.head))
         .map(|metric| {
-            let values = AaValues {
+            let values = PairedValues {
                 unit: metric.unit,
                 better: metric.better,
                 base: metric.base,

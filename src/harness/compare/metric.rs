@@ -1,17 +1,50 @@
 //! One metric in both arms → its estimate.
 
+use std::collections::BTreeMap;
+
 use super::comparison::{Design, Effect, Estimate, MetricComparison};
 use super::settings::{Noise, Settings};
 use crate::harness::model::{
     Direction, INVOCATIONS_NEEDED, Metric, Reading, Run, Unit, by_session, path,
 };
-use crate::harness::stats::{self, Between, Prior, SIGNED_RANK_FROM, Trials};
+use crate::harness::stats::{self, Between, Prior, SESSIONS_NEEDED, SIGNED_RANK_FROM, Trials};
+
+/// The metrics of one run by name: of foreign files there are thousands, each looked up several times.
+type ByName<'a> = BTreeMap<&'a str, &'a Metric>;
 
 /// The runs of both arms, and those of them that are pairs.
 pub(super) struct Compared<'a> {
-    pub(super) base: &'a [Run],
-    pub(super) head: &'a [Run],
-    pub(super) pairs: &'a [(&'a Run, &'a Run)],
+    /// By session.
+    base: Vec<Vec<ByName<'a>>>,
+    /// By session.
+    head: Vec<Vec<ByName<'a>>>,
+    pairs: Vec<(ByName<'a>, ByName<'a>)>,
+}
+
+impl<'a> Compared<'a> {
+    pub(super) fn new(base: &'a [Run], head: &'a [Run], pairs: &[(&'a Run, &'a Run)]) -> Self {
+        let arm = |runs: &'a [Run]| {
+            let sessions = by_session(runs).into_iter();
+            sessions
+                .map(|runs| runs.into_iter().map(by_name).collect())
+                .collect()
+        };
+        Self {
+            base: arm(base),
+            head: arm(head),
+            pairs: pairs
+                .iter()
+                .map(|(base, head)| (by_name(base), by_name(head)))
+                .collect(),
+        }
+    }
+}
+
+fn by_name(run: &Run) -> ByName<'_> {
+    let metrics = run.metrics.iter();
+    metrics
+        .map(|metric| (metric.name.as_str(), metric))
+        .collect()
 }
 
 /// Compares the metric `name`, which at least one run of each arm has.
@@ -20,23 +53,21 @@ pub(super) fn compare_metric(
     arms: &Compared<'_>,
     settings: &Settings,
 ) -> MetricComparison {
-    let first = |runs: &[Run]| {
-        let metric = runs.iter().find_map(|run| run.metric(name));
-        metric.map_or((Unit::Count, Direction::Lower), |metric| {
-            (metric.unit.clone(), metric.better)
-        })
-    };
-    let (unit, better) = first(arms.head);
+    let first = arms.head.iter().flatten().find_map(|run| run.get(name));
+    let (unit, better) = first.map_or((Unit::Count, Direction::Lower), |metric| {
+        (metric.unit.clone(), metric.better)
+    });
     let (base, head) = match settings.design {
-        Design::Paired => paired_values(name, arms.pairs),
+        Design::Paired => paired_values(name, &arms.pairs),
         Design::Stored => (
-            session_values(name, arms.base).concat(),
-            session_values(name, arms.head).concat(),
+            session_values(name, &arms.base).concat(),
+            session_values(name, &arms.head).concat(),
         ),
     };
     let trials = error_trials(name, arms, settings.design);
     let is_difference = trials.is_some();
-    let estimate = match (trouble(name, arms, &base, &head), trials) {
+    let trouble = trouble(name, arms, settings.design, (&base, &head));
+    let estimate = match (trouble, trials) {
         (Some(unknown), _) => unknown,
         (None, Some(trials)) => difference(trials, settings),
         (None, None) => ratio(name, better, arms, (&base, &head), settings),
@@ -53,12 +84,15 @@ pub(super) fn compare_metric(
 }
 
 /// Why the values can't be compared at all, if so.
-fn trouble(name: &str, arms: &Compared<'_>, base: &[f64], head: &[f64]) -> Option<Estimate> {
+fn trouble(
+    name: &str,
+    arms: &Compared<'_>,
+    design: Design,
+    (base, head): (&[f64], &[f64]),
+) -> Option<Estimate> {
     let readings = || {
-        arms.base
-            .iter()
-            .chain(arms.head)
-            .filter_map(|run| run.metric(name))
+        let runs = arms.base.iter().chain(&arms.head).flatten();
+        runs.filter_map(|run| run.get(name))
     };
     let mut kinds = readings().map(|metric| (&metric.unit, metric.better));
     if let Some(first) = kinds.next()
@@ -92,6 +126,25 @@ fn trouble(name: &str, arms: &Compared<'_>, base: &[f64], head: &[f64]) -> Optio
             false => unknown(format!("in {some} of {all} runs: {reason}"), *remedy),
         });
     }
+    // Nor are runs that say nothing of it: an export leaves out what was not measurable.
+    let [in_base, in_head] = match design {
+        Design::Paired => [
+            lacking(name, arms.pairs.iter().map(|(base, _)| base)),
+            lacking(name, arms.pairs.iter().map(|(_, head)| head)),
+        ],
+        Design::Stored => [
+            lacking(name, arms.base.iter().flatten()),
+            lacking(name, arms.head.iter().flatten()),
+        ],
+    };
+    for (arm, (lacking, all)) in [("base", in_base), ("head", in_head)] {
+        if lacking > 0 {
+            return Some(unknown(
+                format!("{lacking} of {all} runs of the {arm} don't have it"),
+                "measure it in every run",
+            ));
+        }
+    }
     if base.is_empty() || head.is_empty() {
         return Some(unknown(
             "no run of one arm has a partner in the other",
@@ -116,8 +169,19 @@ fn trouble(name: &str, arms: &Compared<'_>, base: &[f64], head: &[f64]) -> Optio
     None
 }
 
+/// How many runs don't have the metric, and of how many.
+fn lacking<'r, 'a: 'r>(name: &str, runs: impl Iterator<Item = &'r ByName<'a>>) -> (usize, usize) {
+    runs.fold((0, 0), |(lacking, all), run| {
+        (lacking + usize::from(!run.contains_key(name)), all + 1)
+    })
+}
+
 /// The estimate of a difference of error rates.
 fn difference((base, head): (Vec<Trials>, Vec<Trials>), settings: &Settings) -> Estimate {
+    // Requests of one run are no replicates, and only several runs show whether errors come in bursts.
+    if base.len().min(head.len()) < 2 {
+        return one_run();
+    }
     match stats::newcombe(&base, &head, settings.alpha) {
         Some(estimate) => known_difference(estimate, settings),
         None => unknown("an arm made no request", "run for longer"),
@@ -135,10 +199,14 @@ fn ratio(
     // Nothing to take a logarithm of, and nothing that changed.
     let all_zero = base.iter().chain(head).all(|value| *value == 0.0);
     if !all_zero && base.iter().chain(head).any(|value| *value <= 0.0) {
-        return unknown(
-            "a value of zero or less has no ratio",
-            "judge it by a limit (`max` or `min`) instead of a margin",
-        );
+        let remedy = match path::error_rate_of(name) {
+            // Shares of so many requests are compared by their difference.
+            Some(_) => {
+                "say in `observations` of how many requests it is in each run, or judge it by a limit (`max`)"
+            }
+            None => "judge it by a limit (`max` or `min`) instead of a margin",
+        };
+        return unknown("a value of zero or less has no ratio", remedy);
     }
     let y = |value: f64| match all_zero {
         true => 0.0,
@@ -155,13 +223,13 @@ fn ratio(
             paired(&differences, noise, settings.alpha)
         }
         Design::Stored => {
-            let logs = |runs: &[Run]| -> Vec<Vec<f64>> {
-                let sessions = session_values(name, runs).into_iter();
+            let logs = |arm: &[Vec<ByName<'_>>]| -> Vec<Vec<f64>> {
+                let sessions = session_values(name, arm).into_iter();
                 sessions
                     .map(|values| values.into_iter().map(y).collect())
                     .collect()
             };
-            stored(&logs(arms.base), &logs(arms.head), noise, settings.alpha)
+            stored(&logs(&arms.base), &logs(&arms.head), noise, settings.alpha)
         }
     }
 }
@@ -199,8 +267,10 @@ fn paired(differences: &[f64], noise: Noise, alpha: f64) -> Estimate {
 
 fn stored(base: &[Vec<f64>], head: &[Vec<f64>], noise: Noise, alpha: f64) -> Estimate {
     let own = stats::between_sessions(base).or_else(|| stats::between_sessions(head));
+    // A file may say more than its sessions can know.
+    let calibrated = noise.between.filter(|it| it.sessions >= SESSIONS_NEEDED);
     // What rests on more sessions is known better; of equals the last, the calibration, is taken.
-    let between = [own, noise.between]
+    let between = [own, calibrated]
         .into_iter()
         .flatten()
         .max_by_key(|between| between.sessions);
@@ -218,10 +288,7 @@ fn stored(base: &[Vec<f64>], head: &[Vec<f64>], noise: Noise, alpha: f64) -> Est
             Some(estimate.df),
             method,
         ),
-        None => unknown(
-            "an arm with one run has no spread",
-            "measure at least two runs an arm",
-        ),
+        None => one_run(),
     }
 }
 
@@ -290,8 +357,8 @@ fn error_trials(
     design: Design,
 ) -> Option<(Vec<Trials>, Vec<Trials>)> {
     path::error_rate_of(name)?;
-    let trials = |run: &Run| {
-        let failures = run.metric(name)?.failures()?;
+    let trials = |run: &ByName<'_>| {
+        let failures = run.get(name)?.failures()?;
         Some(Trials {
             errors: failures.failed,
             requests: failures.requests,
@@ -305,35 +372,45 @@ fn error_trials(
             .collect::<Option<Vec<_>>>()
             .map(|pairs| pairs.into_iter().unzip()),
         Design::Stored => {
-            let all = |runs: &[Run]| runs.iter().map(trials).collect::<Option<Vec<_>>>();
-            Some((all(arms.base)?, all(arms.head)?))
+            let all = |arm: &[Vec<ByName<'_>>]| {
+                let runs = arm.iter().flatten();
+                runs.map(trials).collect::<Option<Vec<_>>>()
+            };
+            Some((all(&arms.base)?, all(&arms.head)?))
         }
     }
 }
 
 /// Values of pairs in which both runs have the metric. The replicates of a benchmark are paired in
 /// the order of their invocations.
-fn paired_values(name: &str, pairs: &[(&Run, &Run)]) -> (Vec<f64>, Vec<f64>) {
+fn paired_values(name: &str, pairs: &[(ByName<'_>, ByName<'_>)]) -> (Vec<f64>, Vec<f64>) {
     pairs
         .iter()
-        .filter_map(|(base, head)| Some((base.metric(name)?, head.metric(name)?)))
+        .filter_map(|(base, head)| Some((base.get(name)?, head.get(name)?)))
         .flat_map(|(base, head)| base.values().iter().zip(head.values()))
         .unzip()
 }
 
 /// Values per session; a session without any is left out.
-fn session_values(name: &str, runs: &[Run]) -> Vec<Vec<f64>> {
-    by_session(runs)
-        .into_iter()
+fn session_values(name: &str, sessions: &[Vec<ByName<'_>>]) -> Vec<Vec<f64>> {
+    sessions
+        .iter()
         .map(|runs| {
-            let metrics = runs.into_iter().filter_map(|run| run.metric(name));
+            let metrics = runs.iter().filter_map(|run| run.get(name));
             metrics
-                .flat_map(Metric::values)
+                .flat_map(|metric| metric.values())
                 .copied()
                 .collect::<Vec<f64>>()
         })
         .filter(|values| !values.is_empty())
         .collect()
+}
+
+fn one_run() -> Estimate {
+    unknown(
+        "an arm with one run has no spread",
+        "measure at least two runs an arm",
+    )
 }
 
 fn unknown(reason: impl Into<String>, remedy: impl Into<String>) -> Estimate {

@@ -13,7 +13,7 @@ mod many;
 mod calibration;
 mod trend;
 
-pub use self::calibration::{AaSession, AaValues, ArmSize, Calibrated, aa_values, calibrate};
+pub use self::calibration::{AaSession, ArmSize, Calibrated, aa_values, calibrate};
 pub use self::comparison::*;
 pub use self::many::{Adjusted, adjust};
 pub use self::run::compare;

@@ -9,8 +9,8 @@ use super::settings::Settings;
 use crate::harness::model::Run;
 
 /// Compares every metric that both arms have. A metric that only one arm has is named in
-/// `only_in_base` or `only_in_head`; one that some run could not measure is compared with an unknown
-/// estimate that says why. Nothing is left out silently.
+/// `only_in_base` or `only_in_head`; one that some run could not measure or doesn't have is compared with
+/// an unknown estimate that says why. Nothing is left out silently.
 ///
 /// Runs are taken as they are: whether they may be judged (`invalid`, `partial`, the fingerprint
 /// differences found here) is for the gate to say.
@@ -35,30 +35,22 @@ pub fn compare(base: &[Run], head: &[Run], settings: &Settings) -> Comparison {
         only_in_base: Vec::new(),
         only_in_head: Vec::new(),
     };
-    for name in names(base).union(&names(head)) {
-        match (has(base, name), has(head, name)) {
+    let arms = Compared::new(base, head, &pairs);
+    let (in_base, in_head) = (names(base), names(head));
+    for name in in_base.union(&in_head) {
+        match (in_base.contains(name), in_head.contains(name)) {
             (true, false) => comparison.only_in_base.push((*name).to_owned()),
             (false, true) => comparison.only_in_head.push((*name).to_owned()),
             _ => {
-                let arms = Compared {
-                    base,
-                    head,
-                    pairs: &pairs,
-                };
-                comparison
-                    .metrics
-                    .push(compare_metric(name, &arms, settings));
+                let compared = compare_metric(name, &arms, settings);
+                comparison.metrics.push(compared);
             }
         }
     }
     comparison
 }
 
-/// Whether any run has the metric, measurable or not.
-fn has(runs: &[Run], name: &str) -> bool {
-    runs.iter().any(|run| run.metric(name).is_some())
-}
-
+/// The metrics that any run has, measurable or not.
 fn names(runs: &[Run]) -> BTreeSet<&str> {
     runs.iter()
         .flat_map(|run| &run.metrics)

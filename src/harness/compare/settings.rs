@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
 use super::comparison::Design;
 use crate::harness::stats::{ALPHA, Between, Prior};
 
@@ -37,7 +35,7 @@ impl Settings {
 }
 
 /// The noise of one metric under one fingerprint, as calibration found it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Noise {
     /// The spread of paired differences (of logarithms), for the paired design.
     pub prior: Option<Prior>,

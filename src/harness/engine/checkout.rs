@@ -1,12 +1,12 @@
 //! Two revisions of a project side by side: git worktrees that stay from one gate to the next, so
 //! that only what changed is built again.
 //!
-//! They lie outside of the project. Inside, a build could find what belongs to the project's own
+//! They lie outside of the project, or where git ignores them. Inside, a build could find what belongs to the project's own
 //! tree: cargo's configuration and npm's modules are looked for in every folder above. Both places
 //! have names of one length, because the length of a path is known to move a program's time
 //! (Mytkowicz et al., "Producing wrong data without doing anything obviously wrong!", ASPLOS 2009).
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,12 +15,14 @@ use std::process::Stdio;
 use sha2::{Digest as _, Sha256};
 use tokio::process::Command;
 
-use crate::harness::model::{Arm, hexadecimal};
+use super::secrets::STORE_VARIABLE;
+use crate::harness::model::{Arm, hexadecimal, is_committed};
 
 /// What git says is kept to so many bytes of its end.
 const WORDS_BYTES: usize = 4 << 10;
-/// What plimsoll itself keeps in a project is no part of what is measured.
-const OWN_FOLDER: &str = ".plimsoll";
+/// What plimsoll itself keeps in a project, in whatever folder it was called, is no part of what is
+/// measured.
+const OWN_FOLDERS: &str = ":(top,exclude,glob)**/.plimsoll/**";
 /// Set by git where it calls hooks; they would lead every call to the wrong tree.
 const GIT_VARIABLES: [&str; 5] = [
     "GIT_DIR",
@@ -43,7 +45,7 @@ pub struct Checkouts {
 pub struct Checkout {
     /// The folder that stands for the project's top folder.
     pub root: PathBuf,
-    /// The revision for the record: twelve digits, with `+dirty` where changes were added to it.
+    /// The revision for the record, as [`revision`] names it.
     pub revision: String,
     /// The full hash of what is checked out.
     pub commit: String,
@@ -88,6 +90,15 @@ pub enum CheckoutError {
         /// The place.
         place: PathBuf,
     },
+    /// Checkouts in the project would become a part of it.
+    #[error(
+        "{} is in the project, and git doesn't ignore it; add it to .gitignore, or name another place: --worktrees FOLDER",
+        place.display()
+    )]
+    Inside {
+        /// The place.
+        place: PathBuf,
+    },
     /// The place can't be used.
     #[error("{}: {source}; name another place: --worktrees FOLDER", path.display())]
     Place {
@@ -122,6 +133,9 @@ impl Checkouts {
         let place = at(cache, fs::create_dir_all(cache))
             .and_then(|()| at(cache, cache.canonicalize()))?
             .join(folder_name(&project));
+        if place.starts_with(&project) && !ignores(&project, &place).await {
+            return Err(CheckoutError::Inside { place });
+        }
         at(&place, fs::create_dir_all(&place))?;
         let path = place.join("lock");
         let lock = at(&path, File::create(&path))?;
@@ -169,49 +183,21 @@ impl Checkouts {
 
     /// Checks out as the head what the project's tree holds now: with every change, committed or
     /// not, and every new file that git doesn't ignore. Neither the tree nor its index is touched.
-    /// `but` are folders of the project, relative to its top, whose contents don't count.
+    /// `but` are folders whose contents don't count, absolute or relative to the project's top.
     pub async fn head(&self, but: &[PathBuf]) -> Result<Checkout, CheckoutError> {
         let project = &self.project;
         let head = git(project, ["rev-parse", "--verify", "HEAD"]).await?;
         let index = self.place.join("index");
-        let own = PathBuf::from(git(project, ["rev-parse", "--git-path", "index"]).await?);
-        // With the project's own index to begin with, only what changed has to be read.
-        match fs::copy(project.join(own), &index) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let _ = fs::remove_file(&index);
-            }
-            copied => at(&index, copied.map(|_| ()))?,
-        }
-        let mut add = vec!["add".into(), "--all".into(), "--".into(), ":/".into()];
-        for folder in but
-            .iter()
-            .map(PathBuf::as_path)
-            .chain([OWN_FOLDER.as_ref()])
-        {
-            // What git ignores is not added anyway, and excluding it as well is an error to git.
-            let ignored = [
-                OsStr::new("check-ignore"),
-                OsStr::new("--quiet"),
-                OsStr::new("--"),
-            ];
-            let ignored = [&ignored[..], &[folder.as_os_str()]].concat();
-            if git_with(project, None, &ignored).await.is_err() {
-                let mut pathspec = std::ffi::OsString::from(":(top,exclude,literal)");
-                pathspec.push(folder);
-                add.push(pathspec);
-            }
-        }
-        git_with(project, Some(&index), &add).await?;
-        let tree = git_with(project, Some(&index), &["write-tree"]).await?;
-        let committed = git(project, ["rev-parse", "--verify", "HEAD^{tree}"]).await?;
-        if tree == committed {
-            let label = short(&head).to_owned();
-            return self.check_out(Arm::Head, head, label).await;
+        // Left by a gate that was killed in the middle; nobody else is at work here.
+        let _ = fs::remove_file(self.place.join("index.lock"));
+        let tree = tree_as_it_is(project, but, &index, None).await?;
+        let revision = name(project, &head, &tree).await?;
+        if is_committed(&revision) {
+            return self.check_out(Arm::Head, head, revision).await;
         }
         let message = "the tree as it is gated, with what is not committed";
         let commit = git(project, ["commit-tree", &tree, "-p", &head, "-m", message]).await?;
-        let label = format!("{}+dirty", short(&head));
-        self.check_out(Arm::Head, commit, label).await
+        self.check_out(Arm::Head, commit, revision).await
     }
 
     /// How many commits of `base` the project's own HEAD doesn't have.
@@ -227,10 +213,7 @@ impl Checkouts {
         commit: String,
         revision: String,
     ) -> Result<Checkout, CheckoutError> {
-        let root = self.place.join(match arm {
-            Arm::Base => "base",
-            Arm::Head => "head",
-        });
+        let root = self.place.join(arm.name());
         if self.is_ours(&root).await {
             // Left by a gate that was killed in the middle; nobody else is at work here.
             let stale = git(&root, ["rev-parse", "--git-path", "index.lock"]).await?;
@@ -247,7 +230,8 @@ impl Checkouts {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 other => at(&root, other)?,
             }
-            git(&self.project, ["worktree", "prune"]).await?;
+            // Forced, it takes the place of one that is registered and gone; others that are out of
+            // reach right now, such as on a disk that is not mounted, are left alone.
             let add = [
                 OsStr::new("worktree"),
                 OsStr::new("add"),
@@ -257,7 +241,7 @@ impl Checkouts {
                 root.as_os_str(),
                 OsStr::new(&commit),
             ];
-            git_with(&self.project, None, &add).await?;
+            git_with(&self.project, &[], &add).await?;
         }
         if root.join(".gitmodules").exists() {
             let update = ["submodule", "update", "--init", "--recursive", "--force"];
@@ -284,22 +268,103 @@ impl Checkouts {
     }
 }
 
+/// The revision of the project's tree that `folder` is in, for the record: twelve digits of its
+/// commit. Where the tree holds something else, committed or not, `+dirty.` follows and eight digits
+/// of git's hash of what it holds, so that equal names are equal states. New files count where git
+/// doesn't ignore them; what lies in `but` doesn't, folders as in [`Checkouts::head`]. Where the tree
+/// can't be read as a whole, there is only `+dirty`. `None` where there is no commit: a tree without
+/// git is no error. Nothing is written below the project.
+pub async fn revision(folder: &Path, but: &[PathBuf]) -> Option<String> {
+    let project = git(folder, ["rev-parse", "--show-toplevel"]).await.ok()?;
+    let project = Path::new(&project);
+    let head = git(project, ["rev-parse", "--verify", "HEAD"]).await.ok()?;
+    let named = async {
+        let scratch = at(&std::env::temp_dir(), tempfile::tempdir())?;
+        let (index, objects) = (scratch.path().join("index"), scratch.path().join("objects"));
+        let tree = tree_as_it_is(project, but, &index, Some(&objects)).await?;
+        name(project, &head, &tree).await
+    };
+    let named = named.await;
+    Some(named.unwrap_or_else(|_| format!("{}+dirty", short(&head))))
+}
+
+/// The name of the state `tree` of a project whose HEAD is `head`.
+async fn name(project: &Path, head: &str, tree: &str) -> Result<String, CheckoutError> {
+    let committed = git(project, ["rev-parse", "--verify", "HEAD^{tree}"]).await?;
+    Ok(match tree == committed {
+        true => short(head).to_owned(),
+        false => format!("{}+dirty.{}", short(head), tree.get(..8).unwrap_or(tree)),
+    })
+}
+
+/// git's hash of what the project's tree holds now, but for folders as in [`Checkouts::head`]. The
+/// file `index` is written, and git keeps the objects that it makes in `objects` where that is given,
+/// a folder that is not there yet.
+async fn tree_as_it_is(
+    project: &Path,
+    but: &[PathBuf],
+    index: &Path,
+    objects: Option<&Path>,
+) -> Result<String, CheckoutError> {
+    let own = git(project, ["rev-parse", "--git-path", "index"]).await?;
+    // With the project's own index to begin with, only what changed has to be read.
+    match fs::copy(project.join(own), index) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let _ = fs::remove_file(index);
+        }
+        copied => at(index, copied.map(|_| ()))?,
+    }
+    let mut variables = vec![("GIT_INDEX_FILE", index)];
+    if let Some(objects) = objects {
+        let of_project = git(project, ["rev-parse", "--git-path", "objects"]).await?;
+        let of_project = project.join(of_project).into_os_string();
+        at(objects, fs::create_dir_all(objects.join("info")))?;
+        let alternates = objects.join("info/alternates");
+        at(
+            &alternates,
+            fs::write(&alternates, of_project.as_encoded_bytes()),
+        )?;
+        variables.push(("GIT_OBJECT_DIRECTORY", objects));
+    }
+    let mut add: Vec<OsString> = ["add", "--all", "--", ":/", OWN_FOLDERS]
+        .map(OsString::from)
+        .into();
+    for folder in but {
+        let whole = project.join(folder);
+        // What git ignores is not added anyway, and excluding it as well is an error to git.
+        if let Ok(folder) = whole.strip_prefix(project)
+            && !folder.as_os_str().is_empty()
+            && !ignores(project, folder).await
+        {
+            let mut pathspec = OsString::from(":(top,exclude,literal)");
+            pathspec.push(folder);
+            add.push(pathspec);
+        }
+    }
+    git_with(project, &variables, &add).await?;
+    git_with(project, &variables, &["write-tree"]).await
+}
+
+/// Whether git ignores what lies at `path`, which need not be there.
+async fn ignores(project: &Path, path: &Path) -> bool {
+    let ask = ["check-ignore", "--quiet", "--"].map(OsStr::new);
+    let ask = [&ask[..], &[path.as_os_str()]].concat();
+    git_with(project, &[], &ask).await.is_ok()
+}
+
 async fn git<const N: usize>(folder: &Path, args: [&str; N]) -> Result<String, CheckoutError> {
-    git_with(folder, None, &args).await
+    git_with(folder, &[], &args).await
 }
 
 /// Calls git and gives what it prints, without the final line break.
 async fn git_with(
     folder: &Path,
-    index: Option<&Path>,
+    variables: &[(&str, &Path)],
     args: &[impl AsRef<OsStr>],
 ) -> Result<String, CheckoutError> {
     let mut command = Command::new("git");
     for variable in GIT_VARIABLES {
         command.env_remove(variable);
-    }
-    if let Some(index) = index {
-        command.env("GIT_INDEX_FILE", index);
     }
     // No hook of the project runs for a checkout of ours, git asks nobody anything, and a commit is
     // made where nobody said who they are.
@@ -308,7 +373,10 @@ async fn git_with(
         .args(["-c", "user.email=plimsoll@localhost", "-C"])
         .arg(folder)
         .args(args)
+        .envs(variables.iter().copied())
         .env("GIT_TERMINAL_PROMPT", "0")
+        // Filters and helpers of the project run under git.
+        .env_remove(STORE_VARIABLE)
         .stdin(Stdio::null())
         .kill_on_drop(true);
     let output = command.output().await.map_err(CheckoutError::NoGit)?;
@@ -342,4 +410,98 @@ fn folder_name(project: &Path) -> String {
     let digits = hexadecimal(&digest[..4]);
     let name = project.file_name().unwrap_or_default().to_string_lossy();
     format!("{name}-{digits}")
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// A project with one commit, `code` in it, and a folder beside it for checkouts.
+    async fn project() -> (TempDir, PathBuf, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let project = folder.path().canonicalize().unwrap().join("project");
+        fs::create_dir(&project).unwrap();
+        git(&project, ["init", "--quiet"]).await.unwrap();
+        fs::write(project.join("code"), "one").unwrap();
+        fs::write(project.join(".gitignore"), "/built\n/place\n").unwrap();
+        git(&project, ["add", "--all"]).await.unwrap();
+        git(&project, ["commit", "--quiet", "-m", "begin"])
+            .await
+            .unwrap();
+        let cache = folder.path().join("cache");
+        (folder, project, cache)
+    }
+
+    #[tokio::test]
+    async fn a_state_has_one_name_and_another_state_another() {
+        let (_folder, project, cache) = project().await;
+        let but = [project.join("reports"), PathBuf::from("baselines")];
+        let head = git(&project, ["rev-parse", "HEAD"]).await.unwrap();
+        let mut names = Vec::new();
+        let states = [
+            ("built", "ignored", true),
+            ("reports/page.html", "left out", true),
+            ("sub/.plimsoll/history.db", "our own", true),
+            ("new", "one", false),
+            ("new", "two", false),
+            ("code", "two", false),
+        ];
+        for (file, text, committed) in states {
+            let path = project.join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, text).unwrap();
+            let index = fs::read(project.join(".git/index")).unwrap();
+            let objects = git(&project, ["count-objects"]).await.unwrap();
+            let name = revision(path.parent().unwrap(), &but).await.unwrap();
+            assert_eq!(git(&project, ["count-objects"]).await.unwrap(), objects);
+            assert_eq!(fs::read(project.join(".git/index")).unwrap(), index);
+            assert_eq!(is_committed(&name), committed, "{file}: {name}");
+            assert!(name.starts_with(short(&head)), "{name}");
+            // A gate's head is named alike, and holds it.
+            let checkouts = Checkouts::open(&project, &cache).await.unwrap();
+            let checkout = checkouts.head(&but).await.unwrap();
+            assert_eq!(checkout.revision, name, "{file}");
+            let there = fs::read_to_string(checkout.root.join(file)).ok();
+            assert_eq!(there.as_deref(), (!committed).then_some(text), "{file}");
+            names.push(name);
+        }
+        assert_eq!(names[0], short(&head));
+        names.dedup();
+        assert_eq!(names.len(), 4, "{names:?}");
+        assert_eq!(revision(Path::new("/"), &[]).await, None);
+    }
+
+    #[tokio::test]
+    async fn worktrees_of_others_stay_and_what_a_killed_gate_left_is_in_nobody_s_way() {
+        let (folder, project, cache) = project().await;
+        // Another worktree, on a disk that is not there right now.
+        let other = folder.path().join("other");
+        let add = ["worktree", "add", "--quiet", "--detach"].map(OsStr::new);
+        let add = [&add[..], &[other.as_os_str()]].concat();
+        git_with(&project, &[], &add).await.unwrap();
+        fs::rename(&other, folder.path().join("unplugged")).unwrap();
+        let checkouts = Checkouts::open(&project, &cache).await.unwrap();
+        let root = checkouts.base("HEAD").await.unwrap().root;
+        fs::write(checkouts.place.join("index.lock"), "").unwrap();
+        checkouts.head(&[]).await.unwrap();
+        // Registered, and gone.
+        fs::remove_dir_all(&root).unwrap();
+        assert_eq!(checkouts.base("HEAD").await.unwrap().root, root);
+        fs::rename(folder.path().join("unplugged"), &other).unwrap();
+        git(&other, ["status"]).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_place_in_the_project_has_to_be_ignored() {
+        let (_folder, project, _) = project().await;
+        let error = Checkouts::open(&project, &project.join("trees")).await;
+        let error = error.unwrap_err();
+        assert!(matches!(error, CheckoutError::Inside { .. }), "{error}");
+        let checkouts = Checkouts::open(&project, &project.join("place")).await;
+        let head = checkouts.unwrap().head(&[]).await.unwrap();
+        assert!(is_committed(&head.revision), "{}", head.revision);
+    }
 }

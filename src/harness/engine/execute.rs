@@ -14,7 +14,7 @@ use super::load::{self, LoadError, Secrets, Shard, WorkerJob};
 use super::process::{self, Exit, ProcessError, Processes, Surroundings};
 use super::secrets::secret_names;
 use super::watch::{Watcher, nanoseconds, spans};
-use super::{Engine, Executed, Progress, Redactor, http, metrics};
+use super::{Engine, Executed, Progress, http, metrics};
 use crate::harness::model::{InvalidReason, Measurement, Phase, PhaseSpan};
 use crate::harness::scenario::{Plan, Target};
 
@@ -30,7 +30,7 @@ pub(super) type Observe<'run> = &'run (dyn Fn(Progress) + Send + Sync);
 #[derive(Debug, Clone)]
 pub struct SubjectEngine {
     exe: PathBuf,
-    environment: BTreeMap<String, String>,
+    environment: Secrets,
     target_dir: Option<PathBuf>,
     benches: Vec<Built>,
     /// Whether a run was made: from then on, a target that is gone is a result and no mistake.
@@ -51,7 +51,7 @@ pub enum ExecuteError {
     Bench(#[from] BenchError),
     /// The target is not there.
     #[error(
-        "nothing answers at the target {url}: {cause}; start the server, or correct `target` in the scenario"
+        "nothing answers at the target {url}: {cause}; start the server, or correct `url` in the scenario"
     )]
     Unreachable {
         /// The target.
@@ -86,7 +86,7 @@ impl SubjectEngine {
     pub fn new(exe: PathBuf, environment: BTreeMap<String, String>) -> Self {
         Self {
             exe,
-            environment,
+            environment: Secrets(environment),
             target_dir: None,
             benches: Vec::new(),
             has_run: false,
@@ -103,12 +103,13 @@ impl SubjectEngine {
     }
 
     /// The values of what the plan mentions.
-    fn secrets(&self, plan: &Plan) -> Result<BTreeMap<String, String>, ExecuteError> {
+    fn secrets(&self, plan: &Plan) -> Result<Secrets, ExecuteError> {
+        let environment = &self.environment.0;
         let names = secret_names(plan);
         let missing: Vec<&str> = names
             .iter()
             .map(String::as_str)
-            .filter(|name| !self.environment.contains_key(*name))
+            .filter(|name| !environment.contains_key(*name))
             .collect();
         if !missing.is_empty() {
             return Err(ExecuteError::MissingVariables {
@@ -116,8 +117,8 @@ impl SubjectEngine {
                 names: missing.join(", "),
             });
         }
-        let value = |name: String| Some((name.clone(), self.environment.get(&name)?.clone()));
-        Ok(names.into_iter().filter_map(value).collect())
+        let value = |name: String| Some((name.clone(), environment.get(&name)?.clone()));
+        Ok(Secrets(names.into_iter().filter_map(value).collect()))
     }
 
     fn surroundings(&self, plan: &Plan) -> Result<Surroundings, ExecuteError> {
@@ -133,13 +134,16 @@ impl SubjectEngine {
     async fn run_loads(
         &self,
         plan: &Plan,
+        around: &Surroundings,
         mut stop: watch::Receiver<bool>,
         observe: Observe<'_>,
     ) -> Result<Executed, ExecuteError> {
-        let Some((processes, exits)) = self.up(plan, &mut stop, observe).await? else {
+        let Some((processes, exits)) = up(plan, around, &mut stop, observe).await? else {
             return Ok(nothing_measured());
         };
-        let executed = self.load(plan, &processes, exits, stop, observe).await;
+        let executed = self
+            .load(plan, around, &processes, exits, stop, observe)
+            .await;
         down(&processes, observe).await;
         executed
     }
@@ -148,6 +152,7 @@ impl SubjectEngine {
     async fn run_benches(
         &self,
         plan: &Plan,
+        around: &Surroundings,
         mut stop: watch::Receiver<bool>,
         observe: Observe<'_>,
     ) -> Result<Executed, ExecuteError> {
@@ -156,30 +161,33 @@ impl SubjectEngine {
                 partial: false,
                 ..nothing_measured()
             };
-            self.measure_benches(&mut executed, plan, stop, observe)
-                .await?;
+            self.measure_benches(&mut executed, around, stop, observe)
+                .await;
             return Ok(executed);
         }
-        let Some((processes, exits)) = self.up(plan, &mut stop, observe).await? else {
+        let Some((processes, exits)) = up(plan, around, &mut stop, observe).await? else {
             return Ok(nothing_measured());
         };
-        let executed = self.bench(plan, &processes, exits, stop, observe).await;
+        let executed = self
+            .bench(plan, around, &processes, exits, stop, observe)
+            .await;
         down(&processes, observe).await;
-        executed
+        Ok(executed)
     }
 
     /// Runs the benches beside processes that are up, and watches meanwhile: all of that is measured.
     async fn bench(
         &self,
         plan: &Plan,
+        around: &Surroundings,
         processes: &Processes,
         mut exits: mpsc::UnboundedReceiver<Exit>,
         mut stop: watch::Receiver<bool>,
         observe: Observe<'_>,
-    ) -> Result<Executed, ExecuteError> {
-        let client = http::client().map_err(ExecuteError::Client)?;
+    ) -> Executed {
+        let client = around.client();
         let zero = Instant::now();
-        let watcher = Watcher::new(plan, processes, &client, zero, 0..u64::MAX, observe);
+        let watcher = Watcher::new(plan, processes, client, zero, 0..u64::MAX, observe);
         let measuring = bench::measure(&self.exe, &self.benches, watcher.over(), observe);
         let nothing_else = std::future::pending();
         let measured = watcher
@@ -190,65 +198,31 @@ impl SubjectEngine {
             start_ns: 0,
             end_ns: nanoseconds(zero.elapsed()),
         }]);
-        self.keep_benches(&mut executed, plan, measured)?;
-        Ok(executed)
+        keep_benches(&mut executed, around, measured);
+        executed
     }
 
     async fn measure_benches(
         &self,
         executed: &mut Executed,
-        plan: &Plan,
+        around: &Surroundings,
         stop: watch::Receiver<bool>,
         observe: Observe<'_>,
-    ) -> Result<(), ExecuteError> {
+    ) {
         let measured = bench::measure(&self.exe, &self.benches, stop, observe).await;
-        self.keep_benches(executed, plan, measured)
-    }
-
-    /// Adds what the benches gave. That one fails says nothing against what was measured before, so
-    /// the run is kept, as an invalid one. What a process did stays first: what the benches then met
-    /// follows from it.
-    fn keep_benches(
-        &self,
-        executed: &mut Executed,
-        plan: &Plan,
-        measured: Measured,
-    ) -> Result<(), ExecuteError> {
-        executed.measurement.benches = measured.benches;
-        executed.partial |= measured.partial;
-        if let Some(error) = measured.failed {
-            let redactor = Redactor::new(&self.secrets(plan)?);
-            executed.invalid.push(InvalidReason::BenchFailed {
-                message: process::clean(&error.to_string(), &redactor),
-            });
-        }
-        Ok(())
-    }
-
-    /// Brings the processes up; `None` where `stop` became true before they were. Those that were up
-    /// go with the future.
-    async fn up(
-        &self,
-        plan: &Plan,
-        stop: &mut watch::Receiver<bool>,
-        observe: Observe<'_>,
-    ) -> Result<Option<(Processes, mpsc::UnboundedReceiver<Exit>)>, ExecuteError> {
-        tokio::select! {
-            up = Processes::up(self.surroundings(plan)?, plan, observe) => Ok(Some(up?)),
-            () = became_true(stop) => Ok(None),
-        }
+        keep_benches(executed, around, measured);
     }
 
     /// Drives the loads on processes that are up, and watches meanwhile.
     async fn load(
         &self,
         plan: &Plan,
+        around: &Surroundings,
         processes: &Processes,
         mut exits: mpsc::UnboundedReceiver<Exit>,
         mut stop: watch::Receiver<bool>,
         observe: Observe<'_>,
     ) -> Result<Executed, ExecuteError> {
-        let client = http::client().map_err(ExecuteError::Client)?;
         let target = match &plan.target {
             Some(Target::Process(name)) => processes.url(name).unwrap_or_default(),
             Some(Target::Url(url)) => {
@@ -261,7 +235,6 @@ impl SubjectEngine {
         let zero = Instant::now() + LEAD;
         let start_at = (SystemTime::now() + LEAD).duration_since(SystemTime::UNIX_EPOCH);
         let start_at_ns = start_at.map_or(0, nanoseconds);
-        let secrets = self.secrets(plan)?;
         let jobs: Vec<WorkerJob> = plan
             .loads
             .iter()
@@ -273,7 +246,7 @@ impl SubjectEngine {
                     feeds: plan.feeds.clone(),
                     target: target.clone(),
                     phases: plan.phases,
-                    secrets: Secrets(secrets.clone()),
+                    secrets: around.secrets().clone(),
                     start_at_ns,
                     late_ns: plan.generator.late_ns,
                     shard: Shard::WHOLE,
@@ -283,7 +256,8 @@ impl SubjectEngine {
             .collect();
 
         let measure_ns = plan.phases.warmup_ns..plan.phases.measure_end_ns();
-        let watcher = Watcher::new(plan, processes, &client, zero, measure_ns, observe);
+        let client = around.client();
+        let watcher = Watcher::new(plan, processes, client, zero, measure_ns, observe);
         let on_tick = |tick| watcher.keep_tick(tick);
         let driving = load::drive(&self.exe, &jobs, &plan.generator, watcher.over(), &on_tick);
         let results = watcher
@@ -306,12 +280,13 @@ impl Engine for SubjectEngine {
     type Error = ExecuteError;
 
     async fn build(&mut self, plan: &Plan, observe: Observe<'_>) -> Result<(), ExecuteError> {
-        process::build(&self.surroundings(plan)?, plan, observe).await?;
-        let redactor = Redactor::new(&self.secrets(plan)?);
+        let around = self.surroundings(plan)?;
+        process::build(&around, plan, observe).await?;
+        let redactor = around.redactor();
         self.benches.clear();
         for bench in &plan.benches {
             let target_dir = self.target_dir.as_deref();
-            let built = bench::build(&self.exe, bench, &plan.root, target_dir, &redactor, observe);
+            let built = bench::build(&self.exe, bench, &plan.root, target_dir, redactor, observe);
             self.benches.push(built.await?);
         }
         Ok(())
@@ -324,10 +299,12 @@ impl Engine for SubjectEngine {
         observe: Observe<'_>,
     ) -> Result<Executed, ExecuteError> {
         let began = Instant::now();
+        let around = self.surroundings(plan)?;
         let mut executed = match plan.loads.is_empty() {
-            true => self.run_benches(plan, stop, observe).await?,
+            true => self.run_benches(plan, &around, stop, observe).await?,
             false => {
-                let mut executed = match self.run_loads(plan, stop.clone(), observe).await {
+                let loaded = self.run_loads(plan, &around, stop.clone(), observe).await;
+                let mut executed = match loaded {
                     Err(ExecuteError::Unreachable { url, cause }) if self.has_run => Executed {
                         invalid: vec![InvalidReason::TargetUnreachable { url, cause }],
                         partial: false,
@@ -337,8 +314,8 @@ impl Engine for SubjectEngine {
                 };
                 // What was cut short is not gone on with.
                 if executed.invalid.is_empty() && !executed.partial {
-                    self.measure_benches(&mut executed, plan, stop, observe)
-                        .await?;
+                    self.measure_benches(&mut executed, &around, stop, observe)
+                        .await;
                 }
                 executed
             }
@@ -377,6 +354,33 @@ async fn reach(url: &str) -> Result<(), ExecuteError> {
             "no connection within {} s",
             REACHABLE_WITHIN.as_secs()
         ))),
+    }
+}
+
+/// Brings the processes up; `None` where `stop` became true before they were. Those that were up go
+/// with the future.
+async fn up(
+    plan: &Plan,
+    around: &Surroundings,
+    stop: &mut watch::Receiver<bool>,
+    observe: Observe<'_>,
+) -> Result<Option<(Processes, mpsc::UnboundedReceiver<Exit>)>, ExecuteError> {
+    tokio::select! {
+        up = Processes::up(around.clone(), plan, observe) => Ok(Some(up?)),
+        () = became_true(stop) => Ok(None),
+    }
+}
+
+/// Adds what the benches gave. That one fails says nothing against what was measured before, so the
+/// run is kept, as an invalid one. What a process did stays first: what the benches then met follows
+/// from it.
+fn keep_benches(executed: &mut Executed, around: &Surroundings, measured: Measured) {
+    executed.measurement.benches = measured.benches;
+    executed.partial |= measured.partial;
+    if let Some(error) = measured.failed {
+        executed.invalid.push(InvalidReason::BenchFailed {
+            message: process::clean(&error.to_string(), around.redactor()),
+        });
     }
 }
 

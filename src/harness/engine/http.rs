@@ -7,13 +7,16 @@ use std::error::Error;
 pub(crate) const USER_AGENT: &str = concat!("plimsoll/", env!("CARGO_PKG_VERSION"));
 
 /// A client that goes straight to where the URL points: a proxy from the environment or a redirect
-/// would answer in place of the subject.
+/// would answer in place of the subject. It asks for nothing compressed, which would take processor
+/// time of the subject that the load has no part in.
 ///
 /// # Errors
 /// Where TLS can't be set up.
 pub(crate) fn client() -> Result<reqwest::Client, reqwest::Error> {
     reqwest::Client::builder()
         .no_proxy()
+        // goose switches reqwest's gzip feature on.
+        .no_gzip()
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(USER_AGENT)
         .build()
@@ -26,4 +29,34 @@ pub(crate) fn cause(error: &dyn Error) -> String {
         innermost = source;
     }
     innermost.to_string()
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn nothing_compressed_is_asked_for() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/metrics", listener.local_addr().unwrap());
+        let served = async {
+            let mut stream = BufReader::new(listener.accept().await.unwrap().0);
+            let mut head = String::new();
+            while !head.ends_with("\r\n\r\n") {
+                stream.read_line(&mut head).await.unwrap();
+            }
+            let answer = "HTTP/1.1 200 X\r\ncontent-length: 0\r\n\r\n";
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            head
+        };
+        let asked = client().unwrap().get(url).send();
+        let (answer, head) = tokio::join!(asked, served);
+        assert_eq!(answer.unwrap().status(), 200);
+        assert!(head.starts_with("GET /metrics HTTP/1.1"), "{head}");
+        assert!(!head.to_lowercase().contains("accept-encoding"), "{head}");
+    }
 }

@@ -4,19 +4,15 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::cores::mean_cores;
-use super::thinned::mean;
+use crate::harness::model::quantile::{enough, is_too_few, too_few};
 use crate::harness::model::{
     BenchMeasurement, LatencyHistogram, LoadMeasurement, Measurement, Metric, Outcome, Phase,
-    ProcessSample, ProcessSeries, Reading, RequestSeries,
+    ProcessSeries, ProcessUsage, Reading, RequestSeries,
 };
 use crate::harness::scenario::Plan;
 use crate::harness::scenario::catalogue::{
-    self, LatencyStat, LoadMetric, MetricKey, MetricSpec, NEEDED_BEYOND, ProcessMetric, Quantile,
-    RequestMetric,
+    self, LatencyStat, LoadMetric, MetricKey, MetricSpec, ProcessMetric, Quantile, RequestMetric,
 };
-
-/// What floating point may take from a hundred: 1 − .9 is a little less than .1.
-const ROUNDING: f64 = 1e-6;
 
 /// Every metric of the plan, and one for each benchmark that was found, sorted by name.
 pub fn metrics(plan: &Plan, measurement: &Measurement) -> Vec<Metric> {
@@ -166,30 +162,21 @@ impl<'a> Measured<'a> {
     }
 
     fn of_process(&self, series: &ProcessSeries, what: ProcessMetric) -> Found {
-        let samples = &series.samples;
-        let inside: Vec<&ProcessSample> = samples
-            .iter()
-            .filter(|sample| self.contains(sample.at_ns))
-            .collect();
-        let max = |value: fn(&ProcessSample) -> u64| {
-            let most = inside.iter().map(|sample| value(sample)).max()?;
-            Some((most as f64, inside.len() as u64))
+        let of_looks = |value: fn(&ProcessUsage) -> f64| {
+            let usage = series.usage.as_ref()?;
+            Some((value(usage), usage.looks))
         };
         let found = match what {
             // The other values are those of the moment; this one is of the time before it.
             ProcessMetric::CpuMean => {
-                let looks = samples
-                    .iter()
-                    .map(|sample| (sample.at_ns, sample.cpu_cores));
+                let looks = series.samples.iter();
+                let looks = looks.map(|sample| (sample.at_ns, sample.cpu_cores));
                 mean_cores(looks, self.phase_ns.clone())
             }
-            ProcessMetric::RssMean => (!inside.is_empty()).then(|| {
-                let bytes = inside.iter().map(|sample| sample.rss_bytes as f64);
-                (mean(bytes), inside.len() as u64)
-            }),
-            ProcessMetric::RssMax => max(|sample| sample.rss_bytes),
-            ProcessMetric::ThreadsMax => max(|sample| sample.threads),
-            ProcessMetric::FdsMax => max(|sample| sample.fds),
+            ProcessMetric::RssMean => of_looks(|usage| usage.rss_mean_bytes),
+            ProcessMetric::RssMax => of_looks(|usage| usage.rss_max_bytes as f64),
+            ProcessMetric::ThreadsMax => of_looks(|usage| usage.threads_max as f64),
+            ProcessMetric::FdsMax => of_looks(|usage| usage.fds_max as f64),
         };
         found.ok_or_else(|| Missing {
             reason: format!(
@@ -206,11 +193,26 @@ impl<'a> Measured<'a> {
         let series = all.find(|series| series.name == name);
         let value = series.and_then(|series| Some((series, series.value?)));
         let Some((series, value)) = value else {
-            return Err(Missing {
-                reason: "the process never exposed what the probe needs".to_owned(),
-                remedy: format!(
-                    "look up the names in [probe.{name}] under the process's `metrics` path"
+            // A ratio has no value where the counter that divides did not grow.
+            let (reason, remedy) = match series.is_some_and(|series| !series.points.is_empty()) {
+                false => (
+                    "no look at the process's metrics gave what the probe needs",
+                    format!(
+                        "look up the names in [probe.{name}] under the process's `metrics` path; the counter that a \
+                         ratio is divided by has to grow"
+                    ),
                 ),
+                true => (
+                    "the process's metrics did not give it over the whole measure phase",
+                    format!(
+                        "see whether the `metrics` path of [probe.{name}] answers under load; the counter that a \
+                         ratio is divided by has to grow then"
+                    ),
+                ),
+            };
+            return Err(Missing {
+                reason: reason.to_owned(),
+                remedy,
                 observations: 0,
             });
         };
@@ -223,8 +225,9 @@ impl<'a> Measured<'a> {
         let count = histogram.count();
         let value = match stat {
             LatencyStat::Quantile(quantile) => {
-                if histogram.beyond(quantile.fraction()) + ROUNDING < NEEDED_BEYOND {
-                    return Err(self.too_few(count, quantile, what));
+                let beyond = histogram.beyond(quantile.fraction());
+                if is_too_few(beyond) {
+                    return Err(self.too_few(count, beyond, quantile, what));
                 }
                 histogram
                     .quantile_ns(quantile.fraction())
@@ -238,18 +241,13 @@ impl<'a> Measured<'a> {
             .ok_or_else(|| none_in_order(what))
     }
 
-    fn too_few(&self, count: u64, quantile: Quantile, what: &str) -> Missing {
+    fn too_few(&self, count: u64, beyond: f64, quantile: Quantile, what: &str) -> Missing {
         if count == 0 {
             return none_in_order(what);
         }
-        let beyond = count as f64 * (1.0 - quantile.fraction());
-        let needed = NEEDED_BEYOND / (1.0 - quantile.fraction());
-        let seconds = (self.seconds() * needed / count as f64 - ROUNDING).ceil();
+        let seconds = enough(self.seconds(), beyond);
         Missing {
-            reason: format!(
-                "only {} {what} lie beyond {quantile}; {NEEDED_BEYOND} are needed",
-                (beyond + ROUNDING).floor()
-            ),
+            reason: too_few(beyond, what, quantile),
             remedy: format!("measure for at least {seconds}s, or at a higher rate"),
             observations: count,
         }
@@ -358,7 +356,7 @@ mod tests {
     use super::*;
     use crate::harness::model::{
         ArrivalModel, BenchInvocation, Counts, Direction, ErrorKind, ErrorTally, GeneratorHealth,
-        PhaseSpan, ProbePoint, ProbeSeries, Sampling, Unit,
+        PhaseSpan, ProbePoint, ProbeSeries, ProcessSample, Sampling, Unit,
     };
     use crate::harness::scenario::{
         Arrivals, BenchPlan, CheckPlan, CommandPlan, FlowPlan, GeneratorLimits, LoadPlan,
@@ -533,6 +531,13 @@ mod tests {
                     sample(4, 3),
                     sample(21, 99),
                 ],
+                usage: Some(ProcessUsage {
+                    looks: 3,
+                    rss_mean_bytes: 300.0,
+                    rss_max_bytes: 500,
+                    threads_max: 5,
+                    fds_max: 5,
+                }),
             }],
             probes: vec![ProbeSeries {
                 name: "hits".into(),
@@ -665,11 +670,17 @@ mod tests {
     fn a_probe_without_a_value_says_where_to_look() {
         let mut measurement = measurement();
         measurement.probes[0].value = None;
-        let found = metrics(&plan(), &measurement);
-        let metric = found.iter().find(|metric| metric.name == "probe.hits");
-        let Reading::NotMeasurable { remedy, .. } = &metric.unwrap().reading else {
-            panic!("{metric:?}");
+        let check = |measurement: &Measurement, expected: &str| {
+            let found = metrics(&plan(), measurement);
+            let metric = found.iter().find(|metric| metric.name == "probe.hits");
+            let Reading::NotMeasurable { reason, remedy } = &metric.unwrap().reading else {
+                panic!("{metric:?}");
+            };
+            assert!(reason.contains(expected), "{reason}");
+            assert!(remedy.contains("[probe.hits]"), "{remedy}");
         };
-        assert!(remedy.contains("[probe.hits]"), "{remedy}");
+        check(&measurement, "over the whole measure phase");
+        measurement.probes[0].points.clear();
+        check(&measurement, "no look at the process's metrics");
     }
 }

@@ -77,8 +77,10 @@ pub struct LoadTick {
     pub load: String,
     /// Time since the start of the load, in ns.
     pub at_ns: u64,
-    /// Requests completed in the last second, per second.
+    /// Requests that ended in the last second, in order or not, per second.
     pub rate: f64,
+    /// Iterations that ended in the last second, in order or not, per second.
+    pub iteration_rate: f64,
     /// The rate of iterations that the plan asks for now; `None` in a closed model.
     pub target_rate: Option<f64>,
     /// Response time in the last second, in ns; `None` where nothing completed.

@@ -39,16 +39,14 @@ impl Redactor {
         needles.sort_by_key(|needle| std::cmp::Reverse(needle.len()));
         let alternatives: Vec<String> =
             needles.iter().map(|needle| regex::escape(needle)).collect();
-        // Escaped literals are always a valid pattern; only its size could be refused, and a secret
-        // of megabytes does not fit into an environment.
-        let pattern = (!alternatives.is_empty())
-            .then(|| {
-                regex::RegexBuilder::new(&alternatives.join("|"))
-                    .size_limit(usize::MAX)
-                    .build()
-                    .ok()
-            })
-            .flatten();
+        // Escaped literals are always a valid pattern, and its size is not limited. To go on without
+        // it would show the secrets.
+        let pattern = (!alternatives.is_empty()).then(|| {
+            regex::RegexBuilder::new(&alternatives.join("|"))
+                .size_limit(usize::MAX)
+                .build()
+                .expect("BUG: escaped literals are a pattern")
+        });
         Self { names, pattern }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::harness::scenario::{BodyPlan, Part, Plan, ProcessPlan, StepPlan, Template};
+use crate::harness::scenario::{Part, Plan, ProcessPlan, StepPlan, Template};
 
 /// Where plimsoll's own store is, maybe with a password: no program that is started here inherits it.
 pub(super) const STORE_VARIABLE: &str = "PLIMSOLL_STORE";
@@ -15,7 +15,7 @@ pub(super) fn secret_names(plan: &Plan) -> BTreeSet<String> {
         .flows
         .values()
         .flat_map(|flow| &flow.steps)
-        .flat_map(of_step);
+        .flat_map(StepPlan::templates);
     of_processes
         .chain(of_flows)
         .flat_map(|template| &template.parts)
@@ -33,14 +33,4 @@ fn of_process(process: &ProcessPlan) -> impl Iterator<Item = &Template> {
         .chain([&process.start])
         .flat_map(|command| &command.words)
         .chain(process.env.values())
-}
-
-fn of_step(step: &StepPlan) -> impl Iterator<Item = &Template> {
-    let of_body: Vec<&Template> = match &step.body {
-        None => Vec::new(),
-        Some(BodyPlan::Json(template) | BodyPlan::Text(template)) => vec![template],
-        Some(BodyPlan::Form(fields)) => fields.iter().map(|(_, template)| template).collect(),
-    };
-    let of_headers = step.headers.iter().map(|(_, template)| template);
-    [&step.path].into_iter().chain(of_headers).chain(of_body)
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,7 @@ use super::thinned::Thinned;
 use super::{Executed, LoadTick, Progress, Tick};
 use crate::harness::model::{
     InvalidReason, Measurement, Phase, PhaseSpan, ProbeSeries, ProcessSample, ProcessSeries,
-    TimelineEvent,
+    ProcessUsage, TimelineEvent,
 };
 use crate::harness::scenario::{FaultAction, FaultPlan, PhasePlan, Plan, ProbeSource, Selector};
 
@@ -48,15 +49,24 @@ pub(super) struct Watcher<'run> {
 #[derive(Default)]
 struct Seen {
     ticks: BTreeMap<String, LoadTick>,
-    samples: BTreeMap<String, Thinned<ProcessSample>>,
+    samples: BTreeMap<String, Sampled>,
     events: Vec<TimelineEvent>,
     exits: Vec<InvalidReason>,
+}
+
+/// What the looks at one process gave.
+struct Sampled {
+    curve: Thinned<ProcessSample>,
+    /// Of those in the measure phase.
+    usage: Option<ProcessUsage>,
 }
 
 /// What is read of the metrics of one process.
 struct Scraping {
     process: String,
     scraper: Scraper,
+    /// Whether it was said already that it did not answer.
+    told: AtomicBool,
     /// The probes that need it.
     probes: Mutex<Vec<Probing>>,
 }
@@ -206,10 +216,17 @@ impl<'run> Watcher<'run> {
             sampler = back;
             for (root, (at, sample)) in roots.into_iter().zip(samples) {
                 let at_ns = self.offset_ns(at);
+                let sample = ProcessSample { at_ns, ..sample };
                 let mut seen = self.seen();
-                let samples = seen.samples.entry(root.process);
-                let samples = samples.or_insert_with(|| Thinned::new(process::together));
-                samples.push(ProcessSample { at_ns, ..sample });
+                let sampled = seen.samples.entry(root.process);
+                let sampled = sampled.or_insert_with(|| Sampled {
+                    curve: Thinned::new(process::together),
+                    usage: None,
+                });
+                sampled.curve.push(sample);
+                if u64::try_from(at_ns).is_ok_and(|at_ns| self.measure_ns.contains(&at_ns)) {
+                    sampled.usage = Some(ProcessUsage::and(sampled.usage, &sample));
+                }
             }
             self.until(second).await;
         }
@@ -237,7 +254,7 @@ impl<'run> Watcher<'run> {
                 .collect(),
             processes: processes
                 .filter_map(|process| {
-                    let newest = seen.samples.get(&process.name)?.newest()?;
+                    let newest = seen.samples.get(&process.name)?.curve.newest()?;
                     Some((process.name.clone(), *newest))
                 })
                 .collect(),
@@ -254,22 +271,33 @@ impl<'run> Watcher<'run> {
         }
     }
 
+    /// Those of one process one after the other: a start waits until what was stopped is gone, and
+    /// what comes after it is meant for what it starts.
     async fn carry_out_faults(&self) {
-        join_all(self.plan.faults.iter().map(|fault| self.carry_out(fault))).await;
+        let mut of_process: BTreeMap<&str, Vec<&FaultPlan>> = BTreeMap::new();
+        for fault in &self.plan.faults {
+            of_process.entry(&fault.process).or_default().push(fault);
+        }
+        let each = of_process.into_values().map(|faults| async move {
+            for fault in faults {
+                self.carry_out(fault).await;
+            }
+        });
+        join_all(each).await;
     }
 
     async fn carry_out(&self, fault: &FaultPlan) {
         self.until(Duration::from_nanos(fault.at_ns)).await;
         let what = format!("{} {}", verb(fault.action), fault.process);
-        self.keep_event(Instant::now(), what.clone());
-        (self.observe)(Progress::Fault { what });
-        if let Err(error) = self.processes.carry_out(&fault.process, fault.action).await {
-            let at = Instant::now();
-            self.seen().exits.push(InvalidReason::ProcessExited {
+        (self.observe)(Progress::Fault { what: what.clone() });
+        let carried_out = self.processes.carry_out(&fault.process, fault.action).await;
+        let at = Instant::now();
+        self.keep_event(at, what);
+        if let Err(error) = carried_out {
+            self.seen().exits.push(InvalidReason::NotRestarted {
                 process: fault.process.clone(),
-                status: "no start after its fault".to_owned(),
                 at_ns: self.offset_ns(at),
-                output: error.to_string(),
+                message: error.to_string(),
             });
             self.over.send_replace(true);
         }
@@ -288,19 +316,11 @@ impl<'run> Watcher<'run> {
     }
 
     async fn scrape_each_second(&self, scraping: &Scraping) {
-        let mut told = false;
         loop {
             let second = self.next_second();
             self.until(second).await;
-            if self.boundaries_ns().contains(&nanoseconds(second)) {
-                continue;
-            }
-            if let Some(problem) = self.look(scraping).await
-                && !std::mem::replace(&mut told, true)
-            {
-                let url = scraping.scraper.url();
-                let message = format!("no metrics of `{}` at {url}: {problem}", scraping.process);
-                (self.observe)(Progress::Note(message));
+            if !self.boundaries_ns().contains(&nanoseconds(second)) {
+                self.look(scraping).await;
             }
         }
     }
@@ -309,13 +329,22 @@ impl<'run> Watcher<'run> {
         [self.measure_ns.start, self.measure_ns.end]
     }
 
-    /// Keeps what the process exposes now; returns why nothing could be kept.
-    async fn look(&self, scraping: &Scraping) -> Option<String> {
+    /// Keeps what the process exposes now. Where it exposes nothing, the first time is told.
+    async fn look(&self, scraping: &Scraping) {
         let generation = self.processes.generation(&scraping.process);
         let asked = Instant::now();
         let values = match scraping.scraper.look().await {
             Ok(values) => values,
-            Err(error) => return Some(error.to_string()),
+            Err(error) => {
+                if !scraping.told.swap(true, Ordering::Relaxed) {
+                    (self.observe)(Progress::Note(format!(
+                        "no metrics of `{}` at {}: {error}",
+                        scraping.process,
+                        scraping.scraper.url(),
+                    )));
+                }
+                return;
+            }
         };
         // Somewhere between the question and the answer.
         let at_ns = self.offset_ns(asked + asked.elapsed() / 2);
@@ -330,7 +359,6 @@ impl<'run> Watcher<'run> {
                 values: places.map(|place| values[place?]),
             });
         }
-        None
     }
 
     /// What was seen over the `phases` that there were. Where processes ended by themselves, that is
@@ -342,12 +370,14 @@ impl<'run> Watcher<'run> {
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner);
         seen.events.sort_by_key(|event| event.at_ns);
-        let series = |name: &String| ProcessSeries {
-            name: name.clone(),
-            samples: seen
-                .samples
-                .remove(name)
-                .map_or_else(Vec::new, Thinned::finish),
+        let series = |name: &String| {
+            let sampled = seen.samples.remove(name);
+            let usage = sampled.as_ref().and_then(|sampled| sampled.usage);
+            ProcessSeries {
+                name: name.clone(),
+                samples: sampled.map_or_else(Vec::new, |sampled| sampled.curve.finish()),
+                usage,
+            }
         };
         let names = self.plan.processes.iter().map(|process| &process.name);
         Executed {
@@ -366,16 +396,14 @@ impl<'run> Watcher<'run> {
     }
 }
 
-/// What the probes gave, by name; no value where the measure phase was never reached.
+/// What the probes gave, by name.
 fn probes(scrapers: Vec<Scraping>, phases: &[PhaseSpan]) -> Vec<ProbeSeries> {
-    let measured = phases.iter().any(|span| span.phase == Phase::Measure);
+    let measured = phases.iter().find(|span| span.phase == Phase::Measure);
     let mut all = Vec::new();
     for scraping in scrapers {
         let probes = scraping.probes.into_inner();
         for probing in probes.unwrap_or_else(PoisonError::into_inner) {
-            let mut series = probing.gathered.finish();
-            series.value = series.value.filter(|_| measured);
-            all.push(series);
+            all.push(probing.gathered.finish(measured));
         }
     }
     all.sort_by(|a, b| a.name.cmp(&b.name));
@@ -422,6 +450,7 @@ fn scrapers(
             scrapers.push(Scraping {
                 process: process.name.clone(),
                 scraper: Scraper::new(client.clone(), format!("{url}{path}"), selectors),
+                told: AtomicBool::new(false),
                 probes: Mutex::new(probes),
             });
         }

@@ -8,10 +8,8 @@ use rand_chacha::ChaCha8Rng;
 use super::judge::{Evidence, judge};
 use super::policy::Policy;
 use super::verdict::{Outcome, Reason, Verdict};
-use crate::harness::compare::{
-    AaSession, AaValues, Design, Noise, Settings, aa_values, calibrate, compare,
-};
-use crate::harness::model::{Measurement, Run};
+use crate::harness::compare::{AaSession, Design, Noise, Settings, aa_values, calibrate, compare};
+use crate::harness::model::{Measurement, PairedValues, Run};
 use crate::harness::stats::{ALPHA, clopper_pearson_upper};
 
 /// Relabelings of a block that are judged; of a block that has more, a sample.
@@ -128,7 +126,7 @@ fn noise_beside(
     block: std::ops::Range<usize>,
 ) -> BTreeMap<String, Noise> {
     let without = |runs: &[Run]| [&runs[..block.start], &runs[block.end..]].concat();
-    let mut values: BTreeMap<String, Vec<AaValues>> = BTreeMap::new();
+    let mut values: BTreeMap<String, Vec<PairedValues>> = BTreeMap::new();
     for (at, sitting) in sittings.iter().enumerate() {
         let found = match at == of {
             true => aa_values(&without(&sitting.base), &without(&sitting.head)),

@@ -9,7 +9,7 @@ use super::verdict::{
 };
 use crate::harness::compare::{Comparison, Estimate, rule_of_three};
 use crate::harness::model::{Arm, Run, path};
-use crate::harness::scenario::{catalogue, nearest};
+use crate::harness::scenario::nearest;
 
 /// What a verdict is reached from.
 #[derive(Debug, Clone, Copy)]
@@ -251,7 +251,7 @@ fn margins_on_nothing(policy: &Policy, comparison: &Comparison) -> Vec<(Outcome,
         .gates
         .iter()
         .filter(|gate| gate.regress.is_some() && gate.max.is_none() && gate.min.is_none())
-        .filter(|gate| !names().any(|name| catalogue::matches(&gate.metric, name)))
+        .filter(|gate| !names().any(|name| policy.finds(gate, name)))
         .map(|gate| {
             let remedy = match nearest(&gate.metric, names()) {
                 Some(nearest) => format!("did you mean `{nearest}`?"),

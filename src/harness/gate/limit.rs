@@ -85,6 +85,7 @@ fn judge(gate: &GatePlan, is_implied: bool, name: &str, head: &[Run]) -> Judged 
         .or_else(|| median(&values))
         .filter(|value| value.is_finite());
     let is_hopeless = value.is_none() && is_hopeless(name, head);
+    let lacking = head.len() - metrics.len();
     let limit = LimitVerdict {
         metric: name.to_owned(),
         unit: metrics
@@ -102,13 +103,13 @@ fn judge(gate: &GatePlan, is_implied: bool, name: &str, head: &[Run]) -> Judged 
         holds: match value {
             Some(value) if !is_within(value, gate) => Some(false),
             // Runs that could not measure it are not like the others: a slow one has made fewer
-            // requests.
-            Some(_) => unmeasured(&metrics).next().is_none().then_some(true),
+            // requests. An export leaves it out of them.
+            Some(_) => (lacking == 0 && unmeasured(&metrics).next().is_none()).then_some(true),
             None => is_hopeless.then_some(false),
         },
     };
     Judged {
-        unknown: (limit.holds.is_none() || value.is_none()).then(|| why(&metrics)),
+        unknown: (limit.holds.is_none() || value.is_none()).then(|| why(&metrics, lacking)),
         limit,
         is_hopeless,
         observations: metrics
@@ -144,9 +145,29 @@ fn unmeasured(metrics: &[&Metric]) -> impl Iterator<Item = Unknown> {
     })
 }
 
-fn why(metrics: &[&Metric]) -> Unknown {
-    unmeasured(metrics).next().unwrap_or_else(|| Unknown {
-        reason: "no run has this metric".into(),
-        remedy: "check its name with `plimsoll list`, and that the subject exposes it".into(),
-    })
+fn why(metrics: &[&Metric], lacking: usize) -> Unknown {
+    if let Some(unknown) = unmeasured(metrics).next() {
+        return unknown;
+    }
+    let (reason, remedy) = match (metrics.len(), lacking) {
+        (0, _) => (
+            "no run has this metric".to_owned(),
+            "check its name with `plimsoll list`, and that the subject exposes it",
+        ),
+        (_, 0) => (
+            "its value is not a finite number".to_owned(),
+            "mend whatever wrote it",
+        ),
+        (having, _) => (
+            format!(
+                "{lacking} of {} runs don't have this metric",
+                having + lacking
+            ),
+            "measure it in every run",
+        ),
+    };
+    Unknown {
+        reason,
+        remedy: remedy.into(),
+    }
 }

@@ -1,5 +1,7 @@
 //! Compared metrics against their margins.
 
+use std::collections::BTreeMap;
+
 use super::policy::{DEFAULT_MARGIN, Policy};
 use super::verdict::{MetricOutcome, MetricVerdict};
 use crate::harness::compare::{
@@ -16,18 +18,16 @@ pub(super) fn metrics(policy: &Policy, comparison: &Comparison) -> Vec<MetricVer
         .filter_map(|metric| Some((metric.name.as_str(), metric.effect()?)))
         .collect();
     let effects: Vec<&Effect> = gating.iter().map(|(_, effect)| *effect).collect();
-    let adjusted = adjust(&effects);
     // Only what can decide the gate is adjusted for; all else is shown as it stands.
-    let adjusted_of = |name: &str| {
-        gating
-            .iter()
-            .position(|(gating, _)| *gating == name)
-            .map(|place| adjusted[place])
-    };
+    let names = gating.iter().map(|(name, _)| *name);
+    let adjusted: BTreeMap<&str, Adjusted> = names.zip(adjust(&effects)).collect();
     let mut verdicts: Vec<MetricVerdict> = comparison
         .metrics
         .iter()
-        .map(|metric| judge(policy, comparison, metric, adjusted_of(&metric.name)))
+        .map(|metric| {
+            let adjusted = adjusted.get(metric.name.as_str()).copied();
+            judge(policy, comparison, metric, adjusted)
+        })
         .collect();
     verdicts.sort_by(|a, b| {
         let named = |verdict: &MetricVerdict| verdict.gating || verdict.advisory;
@@ -52,16 +52,18 @@ fn judge(
     let delta = margin.unwrap_or(DEFAULT_MARGIN).ln_1p();
     let advisory = is_advisory(comparison, metric);
     let effect = metric.effect();
+    let rule = |effect, p| outcome(effect, p, delta, comparison.alpha, policy.beyond_margin);
+    let alone = |effect: &Effect| Adjusted {
+        worse: effect.p,
+        better: effect.p_improved,
+    };
+    let outcome = effect.map_or(MetricOutcome::NotMeasurable, |effect| {
+        rule(effect, adjusted.unwrap_or_else(|| alone(effect)))
+    });
     let fraction = |part: fn(&Effect) -> f64| effect.map(|e| Effect::as_fraction(part(e)));
     MetricVerdict {
         name: metric.name.clone(),
-        verdict: effect.map_or(MetricOutcome::NotMeasurable, |effect| {
-            let p = adjusted.unwrap_or(Adjusted {
-                worse: effect.p,
-                better: effect.p_improved,
-            });
-            outcome(effect, p, delta, comparison.alpha, policy.beyond_margin)
-        }),
+        verdict: outcome,
         gating: margin.is_some() && !advisory,
         advisory: margin.is_some() && advisory,
         unit: metric.unit.clone(),
@@ -78,9 +80,19 @@ fn judge(
         pairs_needed: effect.and_then(|effect| effect.pairs_needed(delta)),
         n_base: u32::try_from(metric.base.len()).unwrap_or(u32::MAX),
         n_head: u32::try_from(metric.head.len()).unwrap_or(u32::MAX),
-        note: match &metric.estimate {
-            Estimate::Known(_) => None,
-            Estimate::Unknown { reason, remedy } => Some(format!("{reason}: {remedy}")),
+        note: match (&metric.estimate, adjusted) {
+            (Estimate::Known(effect), Some(adjusted))
+                if outcome == MetricOutcome::Inconclusive
+                    && rule(effect, alone(effect)) == MetricOutcome::Regressed =>
+            {
+                Some(format!(
+                    "worse if it were judged alone (p = {:.3}), but where so many metrics gate one of them looks \
+                     so by chance: adjusted p = {:.3}, more than {:.3}",
+                    effect.p, adjusted.worse, comparison.alpha
+                ))
+            }
+            (Estimate::Known(_), _) => None,
+            (Estimate::Unknown { reason, remedy }, _) => Some(format!("{reason}: {remedy}")),
         },
         waiver: None,
     }

@@ -3,9 +3,12 @@
 //! A baseline that is renewed without a look is how a slow service becomes the measure of itself.
 //! So whatever got worse by its margin, or is gone, needs somebody's word; what got better doesn't,
 //! but is said. Waivers have no say here: they excuse for a time, and a baseline stays.
+//!
+//! Here the estimate alone decides, whether or not the bounds leave open that nothing changed: accepting
+//! noise is a word, and a regression that becomes the measure is for good.
 
 use super::verdict::{MetricOutcome, MetricVerdict, Reason, Verdict};
-use crate::harness::model::Arm;
+use crate::harness::model::{Arm, Run};
 use crate::harness::scenario::catalogue;
 
 /// What stands between new sessions and their becoming the baseline.
@@ -27,21 +30,42 @@ pub struct Renewal<'v> {
 pub struct Drifted<'v> {
     /// Its path.
     pub metric: &'v str,
-    /// How it changed; `None` where the new sessions don't have it.
+    /// How it changed, or that a new run could not measure it; `None` where no new run has it.
     pub verdict: Option<&'v MetricVerdict>,
 }
 
 impl<'v> Renewal<'v> {
-    /// From the verdict on the new sessions (the head) against the old baseline, and patterns of
+    /// From the verdict on the new sessions (the runs `head`) against the old baseline, and patterns of
     /// metrics whose drift is accepted.
     ///
     /// A metric whose comparison is advisory, because nothing is known of what lies between sessions,
-    /// counts like one that gates: accepting it is a word, losing it unseen is for good.
-    pub fn of(verdict: &'v Verdict, accept: &[String]) -> Self {
-        let worse = verdict
-            .metrics
-            .iter()
-            .filter(|metric| metric.margin.is_some() && metric.verdict == MetricOutcome::Regressed);
+    /// counts like one that gates. One that a new run doesn't know is lost: no later gate could judge it.
+    pub fn of(verdict: &'v Verdict, head: &[Run], accept: &[String]) -> Self {
+        let is_lost = |name: &str| {
+            head.iter().any(|run| {
+                let metric = run.metric(name);
+                metric.is_none_or(|metric| metric.values().is_empty())
+            })
+        };
+        // Said below: nobody can accept it.
+        let is_hopeless = |name: &str| {
+            let mut reasons = verdict.reasons.iter();
+            reasons
+                .any(|reason| matches!(reason, Reason::NothingInOrder { metric } if metric == name))
+        };
+        let worse = verdict.metrics.iter().filter(|metric| {
+            let Some(margin) = metric.margin else {
+                return false;
+            };
+            match metric.verdict {
+                MetricOutcome::Regressed => true,
+                MetricOutcome::Inconclusive => metric.effect.is_some_and(|effect| effect >= margin),
+                MetricOutcome::NotMeasurable => {
+                    metric.base.is_some() && is_lost(&metric.name) && !is_hopeless(&metric.name)
+                }
+                _ => false,
+            }
+        });
         let worse = worse.map(|metric| Drifted {
             metric: &metric.name,
             verdict: Some(metric),

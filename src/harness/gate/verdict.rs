@@ -217,7 +217,7 @@ pub struct MetricVerdict {
     pub n_base: u32,
     /// Replicates of the head.
     pub n_head: u32,
-    /// Why there is no verdict, where there is none.
+    /// Why there is no verdict, or why it is inconclusive although the bounds look like more.
     pub note: Option<String>,
     /// The waiver on it, where it regressed: whether or not it helped.
     #[serde(default)]

@@ -7,14 +7,14 @@
 //! `directory_name` in `benchmark.json`; each is one run, because one process wrote it.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::error::{InterchangeError, Place};
-use super::file::reading;
+use super::error::{InterchangeError, Place, quoted};
+use super::file::{read_text_at_most, reading};
 use super::format::Format;
 use super::imported::{Imported, ImportedRun};
 use super::metric::measured;
@@ -98,7 +98,7 @@ fn home_of(result: &Path, directory: &str) -> PathBuf {
 }
 
 fn insert(found: &mut Results, one: OneResult, folder: PathBuf) -> Result<(), InterchangeError> {
-    let what = format!("the benchmark `{}`", one.id);
+    let what = format!("the benchmark {}", quoted(&one.id));
     match found.insert(one.id, (folder.clone(), one.invocation)) {
         None => Ok(()),
         Some((first, _)) => Err(InterchangeError::Twice {
@@ -229,16 +229,13 @@ fn result_folders(home: &Path) -> Result<Vec<PathBuf>, InterchangeError> {
 }
 
 fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, InterchangeError> {
-    let reading = |source| reading(path)(source);
-    if !fs::symlink_metadata(path).map_err(reading)?.is_file() {
-        return Err(reading(io::Error::other("it is not a regular file")));
+    if fs::symlink_metadata(path)
+        .map_err(reading(path))?
+        .is_symlink()
+    {
+        return Err(reading(path)(io::Error::other("it is a symbolic link")));
     }
-    let mut text = String::new();
-    let file = File::open(path).map_err(reading)?;
-    let read = file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text);
-    if read.map_err(reading)? as u64 > MAX_FILE_BYTES {
-        return Err(layout(path, "it is too large"));
-    }
+    let text = read_text_at_most(path, MAX_FILE_BYTES)?;
     serde_json::from_str(&text).map_err(|error| layout(path, &error.to_string()))
 }
 

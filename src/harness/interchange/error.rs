@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::harness::model::escaped;
+
 /// A file, and the line in it where that is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
@@ -125,10 +127,20 @@ impl Wrong {
     pub(super) fn at(self, place: &Place) -> InterchangeError {
         InterchangeError::Content {
             place: place.clone(),
-            what: self.what,
-            remedy: self.remedy,
+            what: harmless(&self.what),
+            remedy: harmless(&self.remedy),
         }
     }
+}
+
+/// What is said of a file, on a line or a few: parsers quote unknown names whole and as they stand.
+fn harmless(text: &str) -> String {
+    const MOST: usize = 500;
+    let mut harmless = escaped(text.chars().take(MOST));
+    if text.chars().nth(MOST).is_some() {
+        harmless.push('…');
+    }
+    harmless
 }
 
 /// A name or value from a file, for a message: in quotes, escaped, cut short.
@@ -143,6 +155,19 @@ pub(super) fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_parser_quotes_is_harmless_and_short() {
+        let key = format!("unknown field `\u{1b}[31m{}`", "k".repeat(10_000));
+        let error = Place::file(Path::new("a")).wrong(key.clone(), key);
+        let InterchangeError::Content { what, remedy, .. } = error else {
+            panic!("{error:?}");
+        };
+        for text in [what, remedy] {
+            assert!(text.starts_with(r"unknown field `\u{1b}[31mkk"), "{text}");
+            assert!(text.len() < 600 && text.ends_with("kk…"), "{text}");
+        }
+    }
 
     #[test]
     fn what_is_quoted_is_harmless_and_short() {

@@ -20,14 +20,19 @@ const BEGINNING_BYTES: u64 = 512;
 
 /// A file's text, without a byte order mark.
 pub(super) fn read_text(path: &Path) -> Result<String, InterchangeError> {
+    read_text_at_most(path, MAX_FILE_BYTES)
+}
+
+/// The same with another limit.
+pub(super) fn read_text_at_most(path: &Path, limit_bytes: u64) -> Result<String, InterchangeError> {
     let mut bytes = Vec::new();
     // The size is that of what is read: a file may grow after it was looked at.
     let read = open(path)?
-        .take(MAX_FILE_BYTES + 1)
+        .take(limit_bytes + 1)
         .read_to_end(&mut bytes)
         .map_err(reading(path))?;
-    if read as u64 > MAX_FILE_BYTES {
-        return Err(too_large(path, MAX_FILE_BYTES));
+    if read as u64 > limit_bytes {
+        return Err(too_large(path, limit_bytes));
     }
     let text = String::from_utf8(bytes).map_err(|_| not_text(&Place::file(path)))?;
     Ok(match text.strip_prefix('\u{feff}') {

@@ -37,7 +37,7 @@ pub enum Format {
 
 /// What a file or folder is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(super) enum Kind {
     /// Something of ours other than `plimsoll.runs`: saved runs, a baseline.
     Ours,
     /// What [`read`](super::read) takes.
@@ -90,7 +90,7 @@ impl FromStr for Format {
 }
 
 /// What the file `path` is, by its content. Its name says nothing: `.json` is half of all formats.
-pub fn kind(path: &Path) -> Result<Kind, InterchangeError> {
+pub(super) fn kind(path: &Path) -> Result<Kind, InterchangeError> {
     // What is ours says so in its first words, however large it is.
     if let Some(schema) = first_schema(&file::beginning(path)?) {
         return Ok(of_schema(schema));

@@ -136,7 +136,7 @@ pub fn to_runs(imported: &[Imported], side: Option<Arm>) -> Result<Vec<Run>, Int
         };
         if let Some(first) = names.insert((is_head, &found.name), &found.place) {
             return Err(twice(
-                format!("run {} of the {}", quoted(&found.name), word(arm)),
+                format!("run {} of the {}", quoted(&found.name), arm.name()),
                 first,
                 "give every run of an arm a name of its own",
             ));
@@ -145,7 +145,7 @@ pub fn to_runs(imported: &[Imported], side: Option<Arm>) -> Result<Vec<Run>, Int
             && let Some(first) = pairs.insert((is_head, session, pair), &found.place)
         {
             return Err(twice(
-                format!("pair {pair} of the {}", word(arm)),
+                format!("pair {pair} of the {}", arm.name()),
                 first,
                 "a pair has one run of each arm: number the pairs of a session one by one",
             ));
@@ -193,19 +193,12 @@ pub fn notes(imported: &[Imported]) -> Vec<String> {
 /// answer.
 fn id(arm: Arm, name: &str) -> RunId {
     let mut hasher = Sha256::new();
-    hasher.update(word(arm).as_bytes());
+    hasher.update(arm.name().as_bytes());
     hasher.update([0]);
     hasher.update(name.as_bytes());
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&hasher.finalize()[..16]);
     RunId(uuid::Builder::from_custom_bytes(bytes).into_uuid())
-}
-
-fn word(arm: Arm) -> &'static str {
-    match arm {
-        Arm::Base => "base",
-        Arm::Head => "head",
-    }
 }
 
 #[cfg(test)]

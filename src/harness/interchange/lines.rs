@@ -14,7 +14,7 @@ use super::read::Options;
 use crate::harness::model::{Arm, Direction, Fingerprint, path};
 
 /// The format of interchange.
-pub const RUNS_FORMAT: &str = "plimsoll.runs/1";
+pub(super) const RUNS_FORMAT: &str = "plimsoll.runs/1";
 /// Keys that begin so are whoever's wrote them.
 const OWN_KEYS: &str = "x-";
 const SEE: &str = "write it as docs/INTERCHANGE.md shows; keys of your own begin with `x-`";

@@ -1,16 +1,13 @@
 //! A foreign number → a metric: units and directions, in one place for all formats.
 
 use super::error::{Wrong, quoted};
+use crate::harness::model::quantile::{enough, is_too_few, too_few};
 use crate::harness::model::{Direction, Metric, Reading, Unit};
 
 /// A longer name is none.
 const MAX_NAME_BYTES: usize = 4096;
 /// A longer unit is none.
 const MAX_UNIT_BYTES: usize = 64;
-/// Fewer requests than this beyond a quantile of one run say nothing about it.
-const NEEDED_BEYOND: f64 = 100.0;
-/// What floating point may take from a hundred: 1 − .9 is a little less than .1.
-const ROUNDING: f64 = 1e-6;
 
 /// What a file says of a number besides the number.
 #[derive(Debug, Clone, Copy, Default)]
@@ -100,20 +97,15 @@ pub(super) fn quantile(
         vec![value_ns],
         observations,
     )?;
-    let beyond = requests.map(|requests| requests as f64 * (100.0 - percent) / 100.0);
-    let Some(beyond) = beyond.filter(|beyond| beyond + ROUNDING < NEEDED_BEYOND) else {
+    let share = (100.0 - percent) / 100.0;
+    let beyond = requests.map(|requests| requests as f64 * share);
+    let Some(beyond) = beyond.filter(|beyond| is_too_few(*beyond)) else {
         return Ok(metric);
     };
     Ok(Metric {
         reading: Reading::NotMeasurable {
-            reason: format!(
-                "only {} requests lie beyond p{percent}; {NEEDED_BEYOND} are needed",
-                (beyond + ROUNDING).floor()
-            ),
-            remedy: format!(
-                "make at least {} requests a run",
-                (NEEDED_BEYOND * 100.0 / (100.0 - percent) - ROUNDING).ceil()
-            ),
+            reason: too_few(beyond, "requests", format_args!("p{percent}")),
+            remedy: format!("make at least {} requests a run", enough(1.0, share)),
         },
         ..metric
     })

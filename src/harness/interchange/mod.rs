@@ -25,8 +25,7 @@ mod goose;
 
 pub use self::criterion::{BenchResult, read_results};
 pub use self::error::{InterchangeError, Place};
-pub use self::format::{Format, Kind, kind};
+pub use self::format::Format;
 pub use self::imported::{Imported, ImportedRun, Unused, notes, to_runs};
-pub use self::lines::RUNS_FORMAT;
 pub use self::read::{Options, read};
 pub use self::write::{NotExported, write_runs};

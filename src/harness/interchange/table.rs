@@ -232,14 +232,26 @@ impl Table<'_> {
     }
 
     fn runs(&mut self, rows: &[StringRecord]) -> Result<(), InterchangeError> {
-        let label = self.label_column(rows);
-        let heads = self.columns.clone();
-        let metrics: Vec<(usize, Head<'_>)> = heads
-            .iter()
-            .enumerate()
-            .filter(|(at, column)| !LABELS.contains(column) && Some(*at) != label)
-            .map(|(at, column)| (at, Head::of(column)))
-            .collect();
+        let first = self.label_column(rows);
+        let label = first.filter(|_| self.names_pairs(rows));
+        let mut metrics: Vec<(usize, Head<'_>)> = Vec::new();
+        for (at, column) in self.columns.iter().enumerate() {
+            if LABELS.contains(column) || label == Some(at) {
+                continue;
+            }
+            let head = Head::of(column);
+            if head.unit.is_some() || holds_numbers(rows, at) {
+                metrics.push((at, head));
+                continue;
+            }
+            let why = match first == Some(at) {
+                true => {
+                    "the lines of the two arms don't take turns under its names, so it names no pairs"
+                }
+                false => "it holds no numbers",
+            };
+            self.imported.leave(quoted(column), why);
+        }
         // How often an arm had that label.
         let mut seen: BTreeMap<(Option<bool>, &str), u32> = BTreeMap::new();
         let mut numbers: BTreeMap<(String, u32), u32> = BTreeMap::new();
@@ -290,7 +302,7 @@ impl Table<'_> {
     }
 
     /// The first column, where no column says runs or pairs and none of its cells is a number, such
-    /// as dates: rows of the two arms with the same label are a pair.
+    /// as dates: it may name the pairs.
     fn label_column(&self, rows: &[StringRecord]) -> Option<usize> {
         let first = self.columns.first()?;
         let is_free = !LABELS.contains(first)
@@ -303,6 +315,27 @@ impl Table<'_> {
         (is_free && rows.iter().all(is_text)).then_some(0)
     }
 
+    /// Whether the first column names pairs, rather than commits or hosts: some of its names are in
+    /// both arms, and the rows of a name take turns between the arms, so that its first of either are
+    /// a pair, its second, and so on. One name for all rows says nothing.
+    fn names_pairs(&self, rows: &[StringRecord]) -> bool {
+        let mut ahead: BTreeMap<&str, i64> = BTreeMap::new();
+        let mut has_pair = false;
+        for row in rows {
+            let step = match self.cell(row, "arm") {
+                Some("head") => 1,
+                _ => -1,
+            };
+            let ahead = ahead.entry(row.get(0).unwrap_or_default()).or_insert(0);
+            has_pair |= *ahead == -step;
+            *ahead += step;
+            if ahead.abs() > 1 {
+                return false;
+            }
+        }
+        has_pair && (ahead.len() > 1 || rows.len() == 2)
+    }
+
     /// Names the columns that nothing is made of.
     fn only_known(&mut self, known: &[&str]) {
         for column in &self.columns {
@@ -312,6 +345,12 @@ impl Table<'_> {
             }
         }
     }
+}
+
+/// Whether a cell of the column is a number.
+fn holds_numbers(rows: &[StringRecord], column: usize) -> bool {
+    let mut cells = rows.iter().filter_map(|row| row.get(column));
+    cells.any(|cell| cell.parse::<f64>().is_ok())
 }
 
 /// The head of a column of metrics: `name`, `name (unit)` or `name (unit, better)`.
@@ -485,6 +524,47 @@ mod tests {
                 "h 3 3 a=6",
             ],
         );
+    }
+
+    /// The pairs of the runs of a table, and what was not used of it.
+    #[test]
+    fn only_a_column_of_pairs_names_pairs() {
+        let check = |rows: &str, pairs: &[Option<u32>], unused: &str| {
+            let text = format!("first,arm,os,a (ns)\n{rows}");
+            let imported = read(Path::new("t.csv"), &text, &Options::default()).unwrap();
+            let found: Vec<Option<u32>> = imported.runs.iter().map(|run| run.pair).collect();
+            assert_eq!(found, pairs, "{rows}");
+            let left: Vec<&str> = imported
+                .unused
+                .iter()
+                .map(|one| one.what.as_str())
+                .collect();
+            assert_eq!(left.join(" "), unused, "{rows}");
+        };
+        let (one, two) = (Some(1), Some(2));
+        check(
+            "mon,base,linux,1\nmon,head,linux,2\ntue,head,linux,3\ntue,base,linux,4\n",
+            &[one, one, two, two],
+            "\"os\"",
+        );
+        check("mon,base,,1\nmon,head,,2\n", &[one, one], "\"os\"");
+        // A night without its head leaves the others in pairs.
+        check(
+            "mon,base,,1\ntue,base,,2\ntue,head,,3\n",
+            &[one, two, two],
+            "\"os\"",
+        );
+        let none = |rows: &str| {
+            let pairs = vec![None; rows.lines().count()];
+            check(rows, &pairs, "\"first\" \"os\"");
+        };
+        // Commits: no name is in both arms.
+        none("abc,base,,1\nabc,base,,2\ndef,head,,3\ndef,head,,4\n");
+        none("abc,base,,1\ndef,head,,2\n");
+        // Hosts: one arm after the other.
+        none("h1,base,,1\nh1,base,,2\nh1,head,,3\nh1,head,,4\n");
+        none("h1,base,,1\nh1,base,,2\nh2,base,,1\nh1,head,,3\nh1,head,,4\nh2,head,,1\n");
+        none("h1,base,,1\nh1,head,,2\nh1,base,,3\nh1,head,,4\n");
     }
 
     #[test]

@@ -12,9 +12,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::packed::Packed;
 
 /// The smallest latency that is told apart from zero: 1 µs.
-pub const MIN_LATENCY_NS: u64 = 1_000;
+const MIN_LATENCY_NS: u64 = 1_000;
 /// The largest latency that is recorded as it is: 1 h. Larger ones are counted there.
-pub const MAX_LATENCY_NS: u64 = 3_600_000_000_000;
+const MAX_LATENCY_NS: u64 = 3_600_000_000_000;
 /// The number of significant decimal digits that are kept.
 const SIGNIFICANT_DIGITS: u8 = 3;
 /// A serialised histogram larger than this is refused before it is decoded. The dense form of our
@@ -77,7 +77,7 @@ impl LatencyHistogram {
         Self(Form::Empty)
     }
 
-    /// Counts one latency; one beyond [`MAX_LATENCY_NS`] is counted at that bound.
+    /// Counts one latency; one beyond 1 h is counted there.
     pub fn record(&mut self, latency_ns: u64) {
         self.open().saturating_record(latency_ns);
     }
@@ -218,6 +218,12 @@ pub(super) fn bounds() -> (u64, u64, u32) {
 
 impl PartialEq for LatencyHistogram {
     fn eq(&self, other: &Self) -> bool {
+        // A run that is saved is compared with what it reads back as: thousands of these, not opened.
+        if let (Form::Packed(one), Form::Packed(other)) = (&self.0, &other.0)
+            && one.bytes() == other.bytes()
+        {
+            return true;
+        }
         self.count() == other.count() && self.counters() == other.counters()
     }
 }

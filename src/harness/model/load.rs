@@ -179,7 +179,7 @@ pub struct RequestSeries {
     pub errors: BTreeMap<ErrorKind, ErrorTally>,
     /// Answers in the measure phase by HTTP status.
     pub statuses: BTreeMap<u16, u64>,
-    /// Bytes of request bodies sent in the measure phase.
+    /// Bytes of request bodies sent in the measure phase, of the requests that were answered.
     pub bytes_sent: u64,
     /// Bytes of response bodies received in the measure phase, as they came over the wire.
     pub bytes_received: u64,

@@ -76,6 +76,19 @@ impl Metric {
     }
 }
 
+/// One metric in the pairs of a session: values in the order of the pairs, as many of either arm.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PairedValues {
+    /// The unit of the values.
+    pub unit: Unit,
+    /// Which way is better.
+    pub better: Direction,
+    /// Of the runs that were called base.
+    pub base: Vec<f64>,
+    /// Of their partners.
+    pub head: Vec<f64>,
+}
+
 /// Failed requests among all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Failures {

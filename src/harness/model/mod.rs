@@ -7,6 +7,7 @@
 mod text;
 mod metric;
 pub mod path;
+pub mod quantile;
 mod histogram;
 mod packed;
 mod load;
@@ -17,16 +18,16 @@ mod run;
 
 pub use self::bench::{BenchInvocation, BenchMeasurement, INVOCATIONS_NEEDED, Sampling};
 pub use self::fingerprint::{Fingerprint, FingerprintDifference};
-pub use self::histogram::{HistogramError, LatencyHistogram, MAX_LATENCY_NS, MIN_LATENCY_NS};
+pub use self::histogram::{HistogramError, LatencyHistogram};
 pub use self::load::{
     ArrivalModel, Counts, ErrorKind, ErrorTally, GeneratorHealth, GeneratorSample, LoadMeasurement,
     LoadWindow, Outcome, Phase, RequestSeries, RequestWindow,
 };
-pub use self::metric::{Direction, Failures, Metric, Reading, Unit, median};
+pub use self::metric::{Direction, Failures, Metric, PairedValues, Reading, Unit, median};
 pub(crate) use self::run::by_session;
 pub use self::run::{
     Arm, InvalidReason, MEASUREMENT_VERSION, Measurement, PhaseSpan, RUN_FORMAT, Run, RunId,
-    TimelineEvent,
+    TimelineEvent, is_committed, same_state,
 };
-pub use self::subject::{ProbePoint, ProbeSeries, ProcessSample, ProcessSeries};
-pub(crate) use self::text::{hexadecimal, steers};
+pub use self::subject::{ProbePoint, ProbeSeries, ProcessSample, ProcessSeries, ProcessUsage};
+pub(crate) use self::text::{escaped, hexadecimal, steers};

@@ -46,6 +46,16 @@ pub enum Arm {
     Head,
 }
 
+impl Arm {
+    /// Its word wherever it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Base => "base",
+            Self::Head => "head",
+        }
+    }
+}
+
 /// One execution of one scenario on one build.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Run {
@@ -70,8 +80,8 @@ pub struct Run {
     pub started_at: Timestamp,
     /// How long it took from the start of the first process to the end of the last, in ns.
     pub duration_ns: u64,
-    /// What was measured: a git revision with `+dirty` where the tree had changes, or what the
-    /// user said.
+    /// What was measured: a git revision, `+dirty.` and digits of what it held where the tree had
+    /// changes, or what the user said.
     pub revision: Option<String>,
     /// The version of Plimsoll that made it.
     pub plimsoll_version: String,
@@ -121,10 +131,30 @@ impl Run {
         self.metrics.iter().find(|metric| metric.name == name)
     }
 
+    /// Its session and its revision, for [`same_state`].
+    pub fn state(&self) -> (&str, Option<&str>) {
+        (&self.session, self.revision.as_deref())
+    }
+
     /// Whether the run may be judged.
     pub fn is_valid(&self) -> bool {
         self.invalid.is_empty() && !self.partial
     }
+}
+
+/// What follows the commit of a tree that has changes.
+const DIRTY: &str = "+dirty";
+
+/// Whether a revision names a commit alone, which another tree can be set to.
+pub fn is_committed(revision: &str) -> bool {
+    !revision.contains(DIRTY)
+}
+
+/// Whether two runs, each by its session and its revision, measured one state of the code: those of
+/// one session, and those of one revision that names a state. A bare `+dirty` names none: it is a
+/// tree that could not be read, or that an older plimsoll saw.
+pub fn same_state(a: (&str, Option<&str>), b: (&str, Option<&str>)) -> bool {
+    a.0 == b.0 || a.1 == b.1 && a.1.is_some_and(|revision| !revision.ends_with(DIRTY))
 }
 
 /// The runs of each session, sessions in the order of their first run.
@@ -208,6 +238,15 @@ pub enum InvalidReason {
         /// The last lines of its output.
         output: String,
     },
+    /// A fault of the scenario could not start a process again.
+    NotRestarted {
+        /// The process.
+        process: String,
+        /// When, in ns from the start of the load.
+        at_ns: i64,
+        /// Why.
+        message: String,
+    },
     /// The target, a server that the scenario doesn't start, was gone at the start of a later run of
     /// the session.
     TargetUnreachable {
@@ -258,4 +297,34 @@ pub struct TimelineEvent {
     pub at_ns: i64,
     /// What, such as `stop redis`.
     pub what: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_revision_is_a_state_where_it_names_one() {
+        let check = |a: (&str, Option<&str>), b: (&str, Option<&str>), expected: bool| {
+            assert_eq!(same_state(a, b), expected, "{a:?} {b:?}");
+            assert_eq!(same_state(b, a), expected, "{b:?} {a:?}");
+        };
+        let commit = "0123456789ab";
+        let (dirty, other) = ("0123456789ab+dirty.00aa11bb", "0123456789ab+dirty.22cc33dd");
+        let bare = "0123456789ab+dirty";
+        check(("s", Some(commit)), ("t", Some(commit)), true);
+        check(("s", Some("v1.2")), ("t", Some("v1.2")), true);
+        check(("s", Some(dirty)), ("t", Some(dirty)), true);
+        check(("s", Some(dirty)), ("t", Some(other)), false);
+        check(("s", Some(dirty)), ("t", Some(commit)), false);
+        check(("s", Some(bare)), ("t", Some(bare)), false);
+        check(("s", None), ("t", None), false);
+        check(("s", None), ("t", Some(commit)), false);
+        // Whatever their names: runs of one session belong together.
+        check(("s", None), ("s", None), true);
+        check(("s", Some(bare)), ("s", Some(bare)), true);
+        for (revision, expected) in [(commit, true), (dirty, false), (bare, false)] {
+            assert_eq!(is_committed(revision), expected, "{revision}");
+        }
+    }
 }

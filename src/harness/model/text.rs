@@ -20,6 +20,18 @@ pub(crate) fn steers(char: char) -> bool {
         )
 }
 
+/// A text with what [`steers`] escaped, so that it can be shown on one line.
+pub(crate) fn escaped(text: impl IntoIterator<Item = char>) -> String {
+    let mut escaped = String::new();
+    for char in text {
+        match steers(char) {
+            true => escaped.extend(char.escape_default()),
+            false => escaped.push(char),
+        }
+    }
+    escaped
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

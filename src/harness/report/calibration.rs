@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::harness::compare::{ArmSize, Calibrated};
 use crate::harness::gate::FalseAlarms;
-use crate::harness::model::Unit;
+use crate::harness::model::{Unit, same_state};
 
 use super::format;
 
@@ -63,6 +63,12 @@ pub struct CalibratedSession {
     pub pairs: u32,
     /// Whether this call measured it.
     pub is_new: bool,
+}
+
+impl CalibratedSession {
+    fn state(&self) -> (&str, Option<&str>) {
+        (&self.session, self.revision.as_deref())
+    }
 }
 
 /// The size of a gate.
@@ -316,10 +322,10 @@ impl Alarms {
 
 /// What is to be known of the sessions behind τ, which are those of the newest revision.
 pub fn sessions_note(sessions: &[CalibratedSession]) -> Option<String> {
-    let newest = sessions.last()?;
+    let newest = sessions.last()?.state();
     let behind: Vec<&CalibratedSession> = sessions
         .iter()
-        .filter(|session| session.revision == newest.revision)
+        .filter(|session| same_state(session.state(), newest))
         .collect();
     let missing = 3usize.saturating_sub(behind.len());
     if missing > 0 {

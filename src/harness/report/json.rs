@@ -107,6 +107,8 @@ pub struct RequestNumbers {
     pub failed: u64,
     /// Failures by kind.
     pub errors: Vec<ErrorNumbers>,
+    /// Bytes of request bodies sent, of the requests that were answered.
+    pub bytes_sent: u64,
     /// Bytes of response bodies.
     pub bytes_received: u64,
     /// Response time (from the intended start) of those in order.
@@ -231,6 +233,7 @@ fn load(load: &LoadSummary) -> LoadNumbers {
                         example: tally.example.clone(),
                     })
                     .collect(),
+                bytes_sent: request.bytes_sent,
                 bytes_received: request.bytes_received,
                 response: latency(&request.response),
                 service: latency(&request.service),

@@ -48,6 +48,8 @@ pub(crate) struct RequestSummary {
     pub(crate) errors: BTreeMap<ErrorKind, ErrorTally>,
     /// By HTTP status.
     pub(crate) statuses: BTreeMap<u16, u64>,
+    /// Bytes of the request bodies that were answered.
+    pub(crate) bytes_sent: u64,
     /// Bytes of response bodies.
     pub(crate) bytes_received: u64,
 }
@@ -143,6 +145,7 @@ fn add(summary: &mut LoadSummary, load: &LoadMeasurement, measured_ns: u64) {
                 failed: 0,
                 errors: BTreeMap::new(),
                 statuses: BTreeMap::new(),
+                bytes_sent: 0,
                 bytes_received: 0,
             });
             summary.requests.len() - 1
@@ -159,6 +162,7 @@ fn add(summary: &mut LoadSummary, load: &LoadMeasurement, measured_ns: u64) {
         // Open, those of five thousand names would take 2 GB.
         request.response.pack();
         request.service.pack();
+        request.bytes_sent += series.bytes_sent;
         request.bytes_received += series.bytes_received;
         for (kind, tally) in &series.errors {
             request.failed += tally.count;

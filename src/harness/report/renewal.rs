@@ -115,13 +115,17 @@ fn remarks(input: &RenewalInput<'_>) -> Vec<String> {
     let said = |reason: &Reason| plain(&words::reason(reason, verdict).what);
     let worse = |drifted: &Drifted<'_>| {
         let metric = drifted.metric.to_owned();
-        said(&match drifted.verdict {
-            Some(_) => Reason::Regressed { metric },
-            None => Reason::OneArmOnly {
+        let lost = verdict.reasons.iter().find(
+            |reason| matches!(reason, Reason::NotMeasurable { metric, .. } if metric == drifted.metric),
+        );
+        match (drifted.verdict.map(|it| it.verdict), lost) {
+            (Some(MetricOutcome::NotMeasurable), Some(lost)) => said(lost),
+            (Some(_), _) => said(&Reason::Regressed { metric }),
+            (None, _) => said(&Reason::OneArmOnly {
                 metric,
                 arm: Arm::Base,
-            },
-        })
+            }),
+        }
     };
     let renewal = input.renewal;
     let mut remarks = Vec::new();
@@ -141,11 +145,11 @@ fn remarks(input: &RenewalInput<'_>) -> Vec<String> {
             plain(input.reason)
         ));
     }
+    let drifted = || renewal.refused.iter().chain(&renewal.accepted);
     for reason in &verdict.reasons {
-        if matches!(
-            reason,
-            Reason::Inconclusive { .. } | Reason::NotMeasurable { .. }
-        ) {
+        if let Reason::Inconclusive { metric } | Reason::NotMeasurable { metric, .. } = reason
+            && !drifted().any(|one| one.metric == metric)
+        {
             remarks.push(format!("- Undecided: {}", said(reason)));
         }
     }
@@ -157,7 +161,7 @@ fn remarks(input: &RenewalInput<'_>) -> Vec<String> {
     }
     for pattern in &renewal.unneeded {
         remarks.push(format!(
-            "- `--accept` {} accepts nothing: no such metric got worse by its margin",
+            "- `--accept` {} accepts nothing: no such metric got worse by its margin or is gone",
             code(pattern)
         ));
     }

@@ -206,7 +206,7 @@ pub fn reason(reason: &Reason, verdict: &Verdict) -> Spoken {
             capitalised(&text::shown(remedy, MAX_SHOWN_CHARS)),
         ),
         Reason::OneArmOnly { metric, arm } => Spoken::new(
-            format!("only the {} has {}", arm_name(*arm), name(metric)),
+            format!("only the {} has {}", arm.name(), name(metric)),
             "If it was renamed or removed on purpose, change the gate and save a new baseline",
         ),
         Reason::Waived { metric } => waived(metric, verdict),
@@ -338,7 +338,7 @@ pub fn invalid(reason: &InvalidReason) -> Spoken {
                 format::value(&Unit::Count, (cpu_cores * 100.0).round() / 100.0),
                 format::value(&Unit::Cores, *cores),
             ),
-            "Lower the rate, or give the generator more cores",
+            "Lower the rate or the users, or split the load in two: each load has a core of its own",
         ),
         InvalidReason::GeneratorExhausted {
             load,
@@ -359,7 +359,7 @@ pub fn invalid(reason: &InvalidReason) -> Spoken {
             detail: text::block(message),
             ..Spoken::new(
                 format!("the generator of load {} ended before its time", name(load)),
-                "Run it again with `--verbose`; if it repeats, it is a bug of Plimsoll worth reporting",
+                "What it said is below: correct that, or report it with the scenario where it is a bug",
             )
         },
         InvalidReason::BenchFailed { message } => Spoken {
@@ -384,6 +384,21 @@ pub fn invalid(reason: &InvalidReason) -> Spoken {
                     text::shown(status, 60),
                 ),
                 "Its last lines say why; no fault of the scenario stopped it",
+            )
+        },
+        InvalidReason::NotRestarted {
+            process,
+            at_ns,
+            message,
+        } => Spoken {
+            detail: text::block(message),
+            ..Spoken::new(
+                format!(
+                    "a fault could not start process {} again {}",
+                    name(process),
+                    moment(*at_ns),
+                ),
+                "What kept it from starting is below; its first start in this run went well",
             )
         },
         InvalidReason::TargetUnreachable { url, cause } => Spoken::new(
@@ -421,14 +436,6 @@ pub fn design(design: Design) -> &'static str {
         Design::Stored => {
             "The base was measured earlier on the same kind of machine, so differences between sessions are allowed for."
         }
-    }
-}
-
-/// Which arm.
-pub fn arm_name(arm: Arm) -> &'static str {
-    match arm {
-        Arm::Base => "base",
-        Arm::Head => "head",
     }
 }
 

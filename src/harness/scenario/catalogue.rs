@@ -11,9 +11,7 @@ use crate::harness::model::path::{BENCH, ERROR_RATE};
 use crate::harness::model::{Direction, Unit};
 
 /// The quantiles of which a metric is made whether or not a gate names them.
-pub const DEFAULT_QUANTILES: [&str; 6] = ["50", "75", "90", "95", "99", "999"];
-/// A quantile with fewer requests than this beyond it is not measurable (VERDICTS.md, "Quantiles").
-pub const NEEDED_BEYOND: f64 = 100.0;
+const DEFAULT_QUANTILES: [&str; 6] = ["50", "75", "90", "95", "99", "999"];
 /// `p999999` is the finest quantile: at 100 requests beyond it, it needs 100 million of them.
 const MAX_QUANTILE_DIGITS: usize = 6;
 
@@ -138,7 +136,7 @@ impl Quantile {
     /// Reads the digits after the `p`. There are two to six; `50`, `05` and `999` are quantiles,
     /// `5`, `00`, `100` (that is `max`) and `990` (that is `99`) are not, so that every quantile
     /// has one spelling.
-    pub fn parse(digits: &str) -> Option<Self> {
+    fn parse(digits: &str) -> Option<Self> {
         let good = (2..=MAX_QUANTILE_DIGITS).contains(&digits.len())
             && digits.bytes().all(|byte| byte.is_ascii_digit())
             && (digits.len() == 2 || !digits.ends_with('0'));
@@ -168,7 +166,7 @@ impl fmt::Display for Quantile {
 
 impl LatencyStat {
     /// Reads `p95`, `mean` or `max`.
-    pub fn parse(text: &str) -> Option<Self> {
+    fn parse(text: &str) -> Option<Self> {
         match text {
             "mean" => Some(Self::Mean),
             "max" => Some(Self::Max),
@@ -189,7 +187,7 @@ impl fmt::Display for LatencyStat {
 
 impl LoadMetric {
     /// Reads what follows `load.NAME.`, apart from `request.…`.
-    pub fn parse(text: &str) -> Option<Self> {
+    fn parse(text: &str) -> Option<Self> {
         Some(match text {
             "rate" => Self::Rate,
             "achieved" => Self::Achieved,
@@ -241,7 +239,7 @@ impl fmt::Display for LoadMetric {
 
 impl RequestMetric {
     /// Reads what follows `load.NAME.request.NAME.`.
-    pub fn parse(text: &str) -> Option<Self> {
+    fn parse(text: &str) -> Option<Self> {
         Some(match text {
             "rate" => Self::Rate,
             ERROR_RATE => Self::ErrorRate,
@@ -283,7 +281,7 @@ impl ProcessMetric {
     ];
 
     /// Reads what follows `process.NAME.`.
-    pub fn parse(text: &str) -> Option<Self> {
+    fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|what| what.as_str() == text)
     }
 
@@ -333,9 +331,12 @@ pub(crate) fn requests_prefix(load: &str) -> String {
     format!("load.{load}.request.")
 }
 
+/// How the paths of all metrics of processes begin.
+pub(crate) const PROCESSES: &str = "process.";
+
 /// How the paths of all metrics of a process begin.
 pub(crate) fn process_prefix(process: &str) -> String {
-    format!("process.{process}.")
+    format!("{PROCESSES}{process}.")
 }
 
 /// The metric `what` of a load.
@@ -352,7 +353,7 @@ pub fn load_metric(load: &str, what: LoadMetric) -> MetricSpec {
 }
 
 /// The metric `what` of the requests named `request` in a load.
-pub fn request_metric(load: &str, request: &str, what: RequestMetric) -> MetricSpec {
+fn request_metric(load: &str, request: &str, what: RequestMetric) -> MetricSpec {
     let (unit, better) = what.unit_and_direction();
     MetricSpec {
         key: MetricKey::Request {
@@ -366,7 +367,7 @@ pub fn request_metric(load: &str, request: &str, what: RequestMetric) -> MetricS
 }
 
 /// The metric `what` of a process.
-pub fn process_metric(process: &str, what: ProcessMetric) -> MetricSpec {
+fn process_metric(process: &str, what: ProcessMetric) -> MetricSpec {
     MetricSpec {
         key: MetricKey::Process {
             process: process.to_owned(),
@@ -439,31 +440,29 @@ pub fn all(plan: &Plan) -> Vec<MetricSpec> {
     specs
 }
 
-/// The metric of the plan that `path` names. Any benchmark id is taken where the plan has benches.
-pub fn lookup(plan: &Plan, path: &str) -> Result<MetricSpec, UnknownMetric> {
-    parse(plan, path).ok_or_else(|| {
-        let known: Vec<String> = all(plan).iter().map(MetricSpec::path).collect();
-        UnknownMetric {
-            path: path.to_owned(),
-            nearest: nearest(path, known.iter().map(String::as_str)).map(str::to_owned),
-        }
-    })
-}
-
 /// The metrics of the plan that a gate's `metric` names: the one of that path, or all that match
 /// where it holds a `*`; at least one. For benches, the pattern itself stands for what it will find.
 pub fn select(plan: &Plan, pattern: &str) -> Result<Vec<MetricSpec>, UnknownMetric> {
     if let Some(exact) = parse(plan, pattern) {
         return Ok(vec![exact]);
     }
-    let found: Vec<MetricSpec> = all(plan)
-        .into_iter()
-        .filter(|spec| pattern.contains('*') && matches(pattern, &spec.path()))
-        .collect();
-    if found.is_empty() {
-        return lookup(plan, pattern).map(|spec| vec![spec]);
+    let known = all(plan);
+    if let Some((beginning, _)) = pattern.split_once('*') {
+        let is_found = |spec: &&MetricSpec| matches(pattern, &spec.path());
+        let found: Vec<MetricSpec> = known.iter().filter(is_found).cloned().collect();
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        // `*hot*` finds benches too, which have their ids from the build.
+        if !plan.benches.is_empty() && BENCH.starts_with(beginning) {
+            return Ok(vec![bench_metric(pattern)]);
+        }
     }
-    Ok(found)
+    let paths: Vec<String> = known.iter().map(MetricSpec::path).collect();
+    Err(UnknownMetric {
+        path: pattern.to_owned(),
+        nearest: nearest(pattern, paths.iter().map(String::as_str)).map(str::to_owned),
+    })
 }
 
 /// Whether `path` matches `pattern`, in which each `*` stands for any text, the empty one too.
@@ -488,7 +487,7 @@ pub fn matches(pattern: &str, path: &str) -> bool {
 
 /// The request names of a load's flow, each once, in the order of its steps. Steps of one name are
 /// counted together.
-pub fn request_names<'a>(plan: &'a Plan, load: &LoadPlan) -> Vec<&'a str> {
+fn request_names<'a>(plan: &'a Plan, load: &LoadPlan) -> Vec<&'a str> {
     let mut seen = BTreeSet::new();
     plan.flows
         .get(&load.flow)
@@ -658,7 +657,7 @@ mod tests {
         let plan = plan();
         let specs = all(&plan);
         for spec in &specs {
-            assert_eq!(lookup(&plan, &spec.path()).as_ref(), Ok(spec));
+            assert_eq!(select(&plan, &spec.path()), Ok(vec![spec.clone()]));
         }
         let paths: BTreeSet<String> = specs.iter().map(MetricSpec::path).collect();
         assert_eq!(paths.len(), specs.len(), "a path is listed twice");
@@ -668,7 +667,7 @@ mod tests {
     fn a_path_is_known_or_has_a_nearest_one() {
         let mut plan = plan();
         let check = |plan: &Plan, path: &str, expected: Result<Unit, Option<&str>>| {
-            let found = lookup(plan, path).map(|spec| spec.unit);
+            let found = select(plan, path).map(|specs| specs[0].unit.clone());
             let expected = expected.map_err(|nearest| UnknownMetric {
                 path: path.into(),
                 nearest: nearest.map(str::to_owned),
@@ -698,6 +697,13 @@ mod tests {
             timeout_ns: 1,
         });
         check(&plan, "bench.cache/get_hot", ns());
+        plan.loads.clear();
+        plan.probes.clear();
+        // Nothing but benches: their ids are known only after the build.
+        check(&plan, "*", ns());
+        check(&plan, "*cache*", ns());
+        check(&plan, "ben*/get_hot", ns());
+        check(&plan, "load.*", Err(None));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::structure;
 use super::validate::{self, Place};
 
 /// A scenario is written by hand; more than this is something else.
-pub const MAX_SCENARIO_BYTES: usize = 1 << 20;
+const MAX_SCENARIO_BYTES: usize = 1 << 20;
 /// What marks the root of a project.
 const ROOT_MARKS: [&str; 3] = [".git", "plimsoll.toml", "Cargo.toml"];
 
@@ -24,6 +24,14 @@ pub struct Scenario {
     pub variants: Vec<String>,
     /// One plan a variant, in the same order; exactly one where it lists none.
     pub plans: Vec<Plan>,
+}
+
+impl Scenario {
+    /// The plan of a variant; `None` where the scenario doesn't list it.
+    pub fn plan_of(&self, variant: &str) -> Option<&Plan> {
+        let index = self.variants.iter().position(|known| known == variant)?;
+        self.plans.get(index)
+    }
 }
 
 /// A file that gave no plan, and every reason.
@@ -43,42 +51,15 @@ pub struct Rejection {
 /// # Errors
 /// Every problem at once; a file that can't be read is one as well.
 pub fn check(file: &Path) -> Result<Vec<Plan>, Rejection> {
-    let (_, scenario) = read_and_parse(file)?;
-    Ok(scenario.plans)
+    load(file).map(|scenario| scenario.plans)
 }
 
-/// Reads and validates a scenario file and gives the plan of a variant, the default one without.
+/// Reads and validates a scenario file.
 ///
 /// # Errors
-/// As [`check`], and where the scenario doesn't list the variant.
-pub fn load(file: &Path, variant: Option<&str>) -> Result<Plan, Rejection> {
-    let (text, Scenario { variants, plans }) = read_and_parse(file)?;
-    let index = match variant {
-        None => Some(0),
-        Some(variant) => variants.iter().position(|known| known == variant),
-    };
-    if let Some(plan) = index.and_then(|index| plans.into_iter().nth(index)) {
-        return Ok(plan);
-    }
-    let variant = variant.unwrap_or_default();
-    let mut problems = Problems::new(&text);
-    let report = problems.report(
-        Code::UnknownVariant,
-        0..0,
-        format!("the scenario has no variant `{variant}`"),
-        "asked for a variant that it doesn't list",
-    );
-    if variants.is_empty() {
-        report.help("it lists no variants: run it without one");
-    } else {
-        report.suggest(variant, variants.iter().map(String::as_str));
-    }
-    let problems = problems.into_sorted();
-    Err(Rejection {
-        file: file.to_owned(),
-        text,
-        problems,
-    })
+/// As [`check`].
+pub fn load(file: &Path) -> Result<Scenario, Rejection> {
+    read_as(file, &REMEDIES, |text| parse(text, file))
 }
 
 /// Whether a TOML file means to be a scenario: it has a key `schema`, however wrong the rest is.
@@ -96,10 +77,6 @@ pub fn root_of(file: &Path) -> PathBuf {
     place(file).root
 }
 
-fn read_and_parse(file: &Path) -> Result<(String, Scenario), Rejection> {
-    read_as(file, &REMEDIES, |text| parse(text, file))
-}
-
 /// What to do about a file of which nothing can be shown.
 pub(super) struct Remedies {
     pub(super) unreadable: &'static str,
@@ -111,29 +88,26 @@ const REMEDIES: Remedies = Remedies {
     too_large: "a scenario is written by hand; put data into a feed",
 };
 
-/// The text of a file and what `parse` makes of it.
+/// What `parse` makes of the text of a file.
 pub(super) fn read_as<T>(
     file: &Path,
     remedies: &Remedies,
     parse: impl FnOnce(&str) -> Result<T, Vec<Problem>>,
-) -> Result<(String, T), Rejection> {
+) -> Result<T, Rejection> {
     let rejection = |text: &str, problems| Rejection {
         file: file.to_owned(),
         text: text.to_owned(),
         problems,
     };
     let text = read(file, remedies).map_err(|problems| rejection("", problems))?;
-    match parse(&text) {
-        Ok(parsed) => Ok((text, parsed)),
-        Err(problems) => Err(rejection(&text, problems)),
-    }
+    parse(&text).map_err(|problems| rejection(&text, problems))
 }
 
 /// The text of a file, or the one problem with it.
 fn read(file: &Path, remedies: &Remedies) -> Result<String, Vec<Problem>> {
     let problem = |code: Code, message: String, help: &str| {
         let mut problems = Problems::new("");
-        problems.report(code, 0..0, message, "").help(help);
+        problems.report(code, 0..0, message, "", help);
         problems.into_sorted()
     };
     let mut bytes = Vec::new();
@@ -191,7 +165,13 @@ pub(super) fn parse_as<T>(
     let table = table.get_ref();
     for error in &errors {
         let span = error.span().unwrap_or(text.len()..text.len());
-        problems.report(Code::Syntax, span, error.message(), "not TOML");
+        problems.report(
+            Code::Syntax,
+            span,
+            error.message(),
+            "not TOML",
+            "write `key = value`, texts and quantities in quotes: `warmup = \"5s\"`",
+        );
     }
     let is_toml = errors.is_empty();
     structure::check(spec, table, 0..0, &mut problems);

@@ -152,7 +152,7 @@ pub(crate) static SCENARIO: TableSpec = TableSpec {
         ),
         key(
             "variants",
-            List(&Name, 1, MANY),
+            List(&Name, 1, 16),
             Optional,
             "Ways to run the scenario, such as `[\"embedded\", \"servers\"]`; the first is the default.",
         ),
@@ -247,7 +247,7 @@ static PROCESS: TableSpec = TableSpec {
             "prepare",
             Text,
             Optional,
-            "A command that is run in each run before its first start, such as `initdb`; a fault's `start` doesn't run it again.",
+            "A command that is run in each run before its first start, such as `initdb`, for 30 minutes at most; a fault's `start` doesn't run it again.",
         ),
         key(
             "start",
@@ -659,7 +659,9 @@ static PHASES: TableSpec = TableSpec {
         key(
             "drain",
             Duration,
-            Default("the longest `timeout` of a step"),
+            Default(
+                "the longest that an iteration may take: a flow's timeouts and the pauses between its steps",
+            ),
             "How long requests in flight at the end may take; one that takes longer is a failed one.",
         ),
     ],

@@ -1,9 +1,10 @@
 //! Whether a load makes requests enough for a quantile.
 
 use super::catalogue::{
-    self, LatencyStat, LoadMetric, MetricKey, MetricSpec, NEEDED_BEYOND, Quantile, RequestMetric,
+    self, LatencyStat, LoadMetric, MetricKey, MetricSpec, Quantile, RequestMetric,
 };
 use super::plan::{Arrivals, GatePlan, PhasePlan, Plan, Stage};
+use crate::harness::model::quantile::is_too_few;
 
 /// How few requests there will be for a quantile.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -16,10 +17,10 @@ pub(crate) struct Shortfall {
     pub(crate) beyond: f64,
 }
 
-/// Whether a gate's `metric` spells the number that `path` ends with: `load.*.p99` does,
+/// Whether a gate's `metric` spells the number that `path` ends with: `load.*.p99` and `*p99` do,
 /// `load.reads.*` finds quantiles that nobody asked for.
 pub(crate) fn is_asked_for_by_name(path: &str, metric: &str) -> bool {
-    path.rsplit('.').next() == metric.rsplit('.').next()
+    path.rsplit('.').next() == metric.rsplit(['.', '*']).next()
 }
 
 /// The metrics that `gate` finds by a pattern, without spelling them, and that the plan has too few
@@ -53,9 +54,8 @@ pub(crate) fn shortfall(plan: &Plan, spec: &MetricSpec) -> Option<Shortfall> {
     };
     let expected = offered_in_measure(stages, &plan.phases) * per_iteration as f64;
     let beyond = expected * (1.0 - quantile.fraction());
-    // The comparison is false for NaN, which stands for a rate that is itself wrong; the margin
-    // is for the last digit of 1 − .95.
-    (beyond < NEEDED_BEYOND - 1e-6).then_some(Shortfall {
+    // Not a number stands for a rate that is itself wrong.
+    is_too_few(beyond).then_some(Shortfall {
         quantile,
         expected,
         beyond,
@@ -166,6 +166,7 @@ mod tests {
             ["load.a.service.p99", "load.a.service.p999"]
         );
         assert!(out("load.*.p99").is_empty());
+        assert!(out("*p99").is_empty());
         assert!(out("load.a.p99").is_empty());
     }
 }

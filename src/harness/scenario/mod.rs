@@ -23,9 +23,7 @@ mod measurable;
 mod schema;
 pub mod waivers;
 
-pub use self::file::{
-    MAX_SCENARIO_BYTES, Rejection, Scenario, check, load, looks_like_one, parse, root_of,
-};
+pub use self::file::{Rejection, Scenario, check, load, looks_like_one, parse, root_of};
 pub(crate) use self::label::quoted;
 pub use self::measurable::out_of_reach;
 pub(crate) use self::nearest::nearest;

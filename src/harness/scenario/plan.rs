@@ -34,7 +34,7 @@ pub struct Plan {
     pub loads: Vec<LoadPlan>,
     /// How long each phase takes.
     pub phases: PhasePlan,
-    /// Numbers derived from the target's own metrics, by name.
+    /// Numbers derived from a process's own metrics, by name.
     pub probes: BTreeMap<String, ProbePlan>,
     /// What is done to processes during the run, in order of time.
     pub faults: Vec<FaultPlan>,
@@ -46,8 +46,9 @@ pub struct Plan {
     pub runs: u32,
     /// What still counts as a healthy generator.
     pub generator: GeneratorLimits,
-    /// The SHA-256 of the measured part (everything but name, description and gates), in
-    /// hexadecimal. Two plans with the same hash measure the same.
+    /// The SHA-256 of the measured part (everything but name, variant, description, place, gates and
+    /// number of runs; a feed by its contents), in hexadecimal. Two plans with the same hash measure
+    /// the same.
     pub hash: String,
 }
 
@@ -81,7 +82,7 @@ pub struct ProcessPlan {
     pub name: String,
     /// Run once in a session before anything starts.
     pub build: Option<CommandPlan>,
-    /// Run before each start, such as `initdb`.
+    /// Run once a run, before its first start, such as `initdb`.
     pub prepare: Option<CommandPlan>,
     /// What starts it.
     pub start: CommandPlan,
@@ -166,9 +167,9 @@ pub enum Part {
     /// `{$env.NAME}`: a variable of the environment, looked up once before the start. Its value is
     /// a secret: it is redacted wherever something is shown or kept.
     Env(String),
-    /// `{$uuid}`: a random UUID.
+    /// `{$uuid}`: a random UUID, another one in each run whatever the seed.
     Uuid,
-    /// `{$counter}`: the number of the iteration within the load, from 0.
+    /// `{$counter}`: the number of the iteration within the load, from 0 in each run.
     Counter,
     /// `{$random(LOW,HIGH)}`: a whole number, both bounds included.
     Random {
@@ -188,6 +189,9 @@ pub enum Part {
     /// `{NAME.url}`: `http://127.0.0.1:PORT` of another process.
     UrlOf(String),
 }
+
+/// A larger feed is refused: every worker holds it in memory. More than this is data for a database.
+pub const MAX_FEED_BYTES: u64 = 64 << 20;
 
 /// Rows that flows draw values from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -238,6 +242,19 @@ pub struct StepPlan {
     pub extract: BTreeMap<String, ExtractPlan>,
     /// How long the user waits after it, in ns.
     pub think: Option<ThinkPlan>,
+}
+
+impl StepPlan {
+    /// Everything in it that is filled with values: the path, the headers, the body.
+    pub fn templates(&self) -> impl Iterator<Item = &Template> {
+        let of_body: Vec<&Template> = match &self.body {
+            None => Vec::new(),
+            Some(BodyPlan::Json(template) | BodyPlan::Text(template)) => vec![template],
+            Some(BodyPlan::Form(fields)) => fields.iter().map(|(_, template)| template).collect(),
+        };
+        let of_headers = self.headers.iter().map(|(_, template)| template);
+        [&self.path].into_iter().chain(of_headers).chain(of_body)
+    }
 }
 
 /// The body of a request.

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use serde::{Serialize, Serializer};
 
-use crate::harness::model::steers;
+use crate::harness::model::escaped;
 
 /// One mistake in a scenario file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -23,33 +23,27 @@ pub struct Problem {
     /// What to write beside the marked text.
     pub label: String,
     /// How to mend it.
-    pub help: Option<String>,
+    pub help: String,
     /// Another place that has to do with it, and what to write beside that: the first of two
     /// equal names.
     pub related: Option<(Range<usize>, String)>,
 }
 
 impl Problem {
-    /// With a line that says how to mend it.
-    pub(crate) fn help(&mut self, help: impl Into<String>) -> &mut Self {
-        self.help = Some(help.into());
-        self
-    }
-
-    /// With the known name that was probably meant, or else all of them.
+    /// With the known name that was probably meant as its help, or all of them; where none is known,
+    /// the help stays.
     pub(crate) fn suggest<'a>(
         &mut self,
         name: &str,
         known: impl IntoIterator<Item = &'a str> + Clone,
     ) -> &mut Self {
-        let help = match super::nearest::nearest(name, known.clone()) {
-            Some(nearest) => format!("did you mean `{nearest}`?"),
-            None => match known.into_iter().collect::<Vec<_>>() {
-                known if known.is_empty() => return self,
-                known => format!("known here: {}", known.join(", ")),
-            },
-        };
-        self.help(help)
+        let all: Vec<&str> = known.clone().into_iter().collect();
+        match super::nearest::nearest(name, known) {
+            Some(nearest) => self.help = format!("did you mean `{nearest}`?"),
+            None if all.is_empty() => {}
+            None => self.help = format!("known here: {}", all.join(", ")),
+        }
+        self
     }
 
     /// With another place that has to do with it.
@@ -78,13 +72,14 @@ impl<'a> Problems<'a> {
         self.source
     }
 
-    /// Notes a problem; the label is what stands beside the marked text.
+    /// Notes a problem; the label is what stands beside the marked text, the help how to mend it.
     pub(crate) fn report(
         &mut self,
         code: Code,
         span: Range<usize>,
         message: impl Into<String>,
         label: impl Into<String>,
+        help: impl Into<String>,
     ) -> &mut Problem {
         let end = span.end.min(self.source.len());
         let span = span.start.min(end)..end;
@@ -96,7 +91,7 @@ impl<'a> Problems<'a> {
             line,
             column,
             label: label.into(),
-            help: None,
+            help: help.into(),
             related: None,
         });
         let last = self.found.len() - 1;
@@ -108,9 +103,9 @@ impl<'a> Problems<'a> {
         let mut found = self.found;
         for problem in &mut found {
             // Names and patterns of a hostile file are quoted in these.
-            problem.message = printable(&problem.message);
-            problem.label = printable(&problem.label);
-            problem.help = problem.help.as_deref().map(printable);
+            problem.message = escaped(problem.message.chars());
+            problem.label = escaped(problem.label.chars());
+            problem.help = escaped(problem.help.chars());
         }
         found.sort_by(|a, b| {
             (a.span.start, a.span.end, a.code, &a.message).cmp(&(
@@ -123,18 +118,6 @@ impl<'a> Problems<'a> {
         found.dedup_by(|a, b| (a.code, &a.span, &a.label) == (b.code, &b.span, &b.label));
         found
     }
-}
-
-/// The text with what steers a terminal escaped, so that it can be shown on one line.
-fn printable(text: &str) -> String {
-    let mut printable = String::with_capacity(text.len());
-    for char in text.chars() {
-        match steers(char) {
-            true => printable.extend(char.escape_default()),
-            false => printable.push(char),
-        }
-    }
-    printable
 }
 
 /// Line and column (in characters), both from 1, of a byte offset.
@@ -259,7 +242,7 @@ mod tests {
     #[test]
     fn a_span_beyond_the_file_is_cut() {
         let mut problems = Problems::new("abc");
-        problems.report(Code::Syntax, 7..9, "m", "l");
+        problems.report(Code::Syntax, 7..9, "m", "l", "h");
         assert_eq!(problems.into_sorted()[0].span, 3..3);
     }
 }

@@ -4,15 +4,17 @@
 use crate::harness::model::Unit;
 
 /// No duration of a scenario is longer: 30 days. Sums of a few stay far from overflow.
-pub(crate) const MAX_DURATION_NS: f64 = 30.0 * 86_400e9;
+const MAX_DURATION_NS: f64 = 30.0 * 86_400e9;
 
 /// A margin of more than 1000 % is a mistake.
-pub(crate) const MAX_MARGIN: f64 = 10.0;
+const MAX_MARGIN: f64 = 10.0;
 
-const DURATIONS_NS: [(&str, f64); 9] = [
+const DURATIONS_NS: [(&str, f64); 10] = [
     ("ns", 1.0),
     ("us", 1e3),
+    // The micro sign and the Greek letter look the same.
     ("µs", 1e3),
+    ("μs", 1e3),
     ("ms", 1e6),
     ("s", 1e9),
     ("m", 60e9),
@@ -33,19 +35,25 @@ const SIZES_BYTES: [(&str, f64); 9] = [
 ];
 
 const A_DURATION: &str =
-    "a duration is a number and one of ns, us, ms, s, min, h: `500ms`, `1m30s`";
+    "a duration is a number and one of ns, us, ms, s, m, h, d: `500ms`, `1m30s`";
 const A_RATE: &str = "a rate is a number per s, min or h: `500/s`, `30/min`";
-const A_SIZE: &str = "a size is a number and one of B, kB, MB, GB, KiB, MiB, GiB: `512MiB`";
+const A_SIZE: &str = "a size is a number and one of B, kB, MB, GB, KiB, MiB, GiB, TiB: `512MiB`";
 const A_SHARE: &str = "a share is a percentage or a fraction: `0.1%`, `0.001`";
+const A_WHOLE: &str = "write `5%` or `0.05`; the whole and more need their `%`: `100%`";
 
 /// Why a text is no such quantity: what would be.
 pub(crate) type Expected = &'static str;
 
-/// Reads `500ms`, `1.5s`, `1m30s` into ns.
+/// Reads `500ms`, `1.5s`, `1m30s` into whole ns.
 ///
 /// # Errors
 /// What a duration is.
 pub fn duration_ns(text: &str) -> Result<u64, &'static str> {
+    time_ns(text).map(|ns| ns.round() as u64)
+}
+
+/// The same with fractions of a nanosecond, in which fast benchmarks differ.
+fn time_ns(text: &str) -> Result<f64, Expected> {
     let mut rest = text.trim();
     let mut total = 0.0;
     if rest.is_empty() {
@@ -63,7 +71,7 @@ pub fn duration_ns(text: &str) -> Result<u64, &'static str> {
     if total > MAX_DURATION_NS {
         return Err("no duration is longer than 30 days");
     }
-    Ok(total.round() as u64)
+    Ok(total)
 }
 
 /// Reads `500/s`, `30/min`, `10/h` into events per second.
@@ -77,11 +85,13 @@ pub(crate) fn rate_per_s(text: &str) -> Result<f64, Expected> {
     }
 }
 
-/// Reads `0.1%` or `0.001` into a fraction, which may be above 1.
+/// Reads `0.1%` or `0.001` into a fraction. What is not below 1 needs its `%`: `5` for `5%` would be
+/// five hundred times as much.
 pub(crate) fn share(text: &str) -> Result<f64, Expected> {
     match number(text.trim()).ok_or(A_SHARE)? {
         (number, unit) if unit.trim() == "%" => Ok(number / 100.0),
-        (number, "") => Ok(number),
+        (number, "") if number < 1.0 => Ok(number),
+        (_, "") => Err(A_WHOLE),
         _ => Err(A_SHARE),
     }
 }
@@ -91,7 +101,11 @@ pub(crate) fn share(text: &str) -> Result<f64, Expected> {
 /// # Errors
 /// What a margin is.
 pub fn parse_percent(text: &str) -> Result<f64, &'static str> {
-    let fraction = share(text)?;
+    share(text).and_then(margin)
+}
+
+/// A fraction as a margin.
+pub(crate) fn margin(fraction: f64) -> Result<f64, Expected> {
     if fraction > 0.0 && fraction <= MAX_MARGIN {
         Ok(fraction)
     } else {
@@ -106,7 +120,7 @@ pub(crate) fn limit(text: &str, unit: &Unit) -> Result<f64, String> {
         number(text).ok_or_else(|| "a limit is a number and a unit: `500ms`".to_owned())?;
     let suffix = suffix.trim();
     match unit {
-        Unit::Nanoseconds => duration_ns(text).map(|ns| ns as f64).map_err(str::to_owned),
+        Unit::Nanoseconds => time_ns(text).map_err(str::to_owned),
         Unit::Bytes => factor(&SIZES_BYTES, suffix)
             .map(|bytes| number * bytes)
             .ok_or_else(|| A_SIZE.to_owned()),
@@ -159,6 +173,7 @@ mod tests {
         check("1m30s", Some(90_000_000_000));
         check("2 min", Some(120_000_000_000));
         check("7µs", Some(7_000));
+        check("7μs", Some(7_000));
         check("0s", Some(0));
         check("30d", Some(2_592_000_000_000_000));
         for wrong in [
@@ -193,12 +208,31 @@ mod tests {
     }
 
     #[test]
+    fn a_share_of_the_whole_or_more_needs_its_unit() {
+        let check = |text: &str, share_of: Option<f64>, margin: Option<f64>| {
+            assert_eq!(share(text).ok(), share_of, "{text}");
+            assert_eq!(parse_percent(text).ok(), margin, "{text}");
+        };
+        check("5%", Some(0.05), Some(0.05));
+        check("0.05", Some(0.05), Some(0.05));
+        check(" 900 % ", Some(9.0), Some(9.0));
+        check("100%", Some(1.0), Some(1.0));
+        check("0", Some(0.0), None);
+        check("1001%", Some(10.01), None);
+        for wrong in ["1", "5", "75", "1.0", "few", "-5%", "%"] {
+            check(wrong, None, None);
+        }
+    }
+
+    #[test]
     fn a_limit_fits_its_metric() {
         let check = |text: &str, unit: Unit, expected: Option<f64>| {
             let found = limit(text, &unit).ok();
             assert_eq!(found, expected, "{text} for {unit:?}");
         };
         check("500ms", Unit::Nanoseconds, Some(5e8));
+        check("3.4ns", Unit::Nanoseconds, Some(3.4));
+        check("0.4ns", Unit::Nanoseconds, Some(0.4));
         check("500", Unit::Nanoseconds, None);
         check("512MiB", Unit::Bytes, Some(536_870_912.0));
         check("180MB", Unit::Bytes, Some(180e6));
@@ -210,6 +244,8 @@ mod tests {
         check("10MB/s", Unit::BytesPerSecond, Some(10e6));
         check("75%", Unit::Ratio, Some(0.75));
         check("0.75", Unit::Ratio, Some(0.75));
+        check("75", Unit::Ratio, None);
+        check("150%", Unit::Ratio, Some(1.5));
         check("10", Unit::Count, Some(10.0));
         check("10ms", Unit::Count, None);
         check("1.5 cores", Unit::Cores, Some(1.5));

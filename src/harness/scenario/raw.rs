@@ -150,18 +150,28 @@ pub(crate) fn number_text(value: &DeValue<'_>) -> Option<String> {
     }
 }
 
-/// A value as JSON; a date becomes its text.
-pub(crate) fn json(value: &DeValue<'_>) -> serde_json::Value {
-    match value {
+/// A value as JSON; a date becomes its text. `None` where it holds a number that JSON doesn't have or
+/// that has more than 64 bits.
+pub(crate) fn json(value: &DeValue<'_>) -> Option<serde_json::Value> {
+    Some(match value {
         DeValue::String(text) => text.as_ref().into(),
-        DeValue::Integer(_) => integer(value).into(),
-        DeValue::Float(number) => number.as_str().parse::<f64>().unwrap_or(f64::NAN).into(),
+        DeValue::Integer(_) => integer(value)?.into(),
+        DeValue::Float(number) => {
+            let number: f64 = number.as_str().parse().ok()?;
+            serde_json::Number::from_f64(number)?.into()
+        }
         DeValue::Boolean(value) => (*value).into(),
         DeValue::Datetime(date) => date.to_string().into(),
-        DeValue::Array(array) => array.iter().map(|value| json(value.get_ref())).collect(),
-        DeValue::Table(table) => table
-            .iter()
-            .map(|(key, value)| (key.get_ref().to_string(), json(value.get_ref())))
-            .collect(),
-    }
+        DeValue::Array(array) => {
+            let values = array.iter().map(|value| json(value.get_ref()));
+            values.collect::<Option<Vec<_>>>()?.into()
+        }
+        DeValue::Table(table) => {
+            let entries = table.iter().map(|(key, value)| {
+                let value = json(value.get_ref())?;
+                Some((key.get_ref().to_string(), value))
+            });
+            entries.collect::<Option<serde_json::Map<_, _>>>()?.into()
+        }
+    })
 }

@@ -7,9 +7,9 @@ use super::keys::{self, Key, Presence, Rule, Shape, TableSpec};
 
 const NAME: &str = "^[A-Za-z0-9_][A-Za-z0-9_-]{0,63}$";
 const NUMBER: &str = r"[0-9]+(\.[0-9]*)?|\.[0-9]+";
-const DURATION: &str = "^(({NUMBER}) *(ns|us|µs|ms|s|m|min|h|d) *)+$";
+const DURATION: &str = "^(({NUMBER}) *(ns|us|µs|μs|ms|s|m|min|h|d) *)+$";
 const RATE: &str = "^({NUMBER}) */ *(s|m|min|h)$";
-const SHARE: &str = "^({NUMBER}) *%?$";
+const SHARE: &str = r"^(({NUMBER}) *%|0+(\.[0-9]*)?|\.[0-9]+)$";
 const STATUS: &str = "^([1-5]xx|[1-5][0-9]{2}(-[1-5][0-9]{2})?)$";
 
 /// The JSON Schema (draft 2020-12) of a scenario file. It knows exactly the keys that the parser
@@ -87,7 +87,7 @@ fn shape(of: &'static Shape, definitions: &mut Map<String, Value>) -> Value {
         Shape::Rate => json!({ "type": "string", "pattern": pattern(RATE) }),
         Shape::Share => json!({
             "anyOf": [
-                { "type": "number", "minimum": 0 },
+                { "type": "number", "minimum": 0, "exclusiveMaximum": 1 },
                 { "type": "string", "pattern": pattern(SHARE) },
             ]
         }),

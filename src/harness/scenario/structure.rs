@@ -32,6 +32,7 @@ pub(crate) fn check(
                         key.span(),
                         format!("unknown key `{name}` in {}", noun(spec)),
                         "not a key here",
+                        "remove it",
                     )
                     .suggest(name, spec.names());
             }
@@ -40,14 +41,13 @@ pub(crate) fn check(
     for key in spec.keys {
         if matches!(key.presence, super::keys::Presence::Required) && !table.contains_key(key.name)
         {
-            problems
-                .report(
-                    Code::MissingKey,
-                    span.clone(),
-                    format!("{} needs `{}`", noun(spec), key.name),
-                    format!("`{}` is missing", key.name),
-                )
-                .help(key.description);
+            problems.report(
+                Code::MissingKey,
+                span.clone(),
+                format!("{} needs `{}`", noun(spec), key.name),
+                format!("`{}` is missing", key.name),
+                key.description,
+            );
         }
     }
     for rule in spec.rules {
@@ -103,6 +103,7 @@ fn check_rule(
                         key.span(),
                         format!("`{there}` needs `{missing}` beside it"),
                         format!("without `{missing}`"),
+                        meaning(spec, missing),
                     );
                 }
             }
@@ -134,6 +135,7 @@ fn check_rule(
             span,
             format!("{} needs {how_many} of {}", noun(spec), list(keys)),
             "none of them is here",
+            format!("such as `{}`: {}", keys[0], meaning(spec, keys[0])),
         );
     } else if there.len() > 1 && single {
         let first = there.remove(0);
@@ -148,11 +150,16 @@ fn check_rule(
                         other.get_ref()
                     ),
                     "only one of them",
+                    format!("{} takes one of {}", noun(spec), list(keys)),
                 )
-                .help(format!("{} takes one of {}", noun(spec), list(keys)))
                 .related(first.span(), "the other one");
         }
     }
+}
+
+/// What a key is for.
+fn meaning(spec: &TableSpec, key: &str) -> &'static str {
+    spec.key(key).map_or("", |key| key.description)
 }
 
 fn check_value(shape: &'static Shape, key: &str, value: &Value<'_>, problems: &mut Problems<'_>) {
@@ -165,18 +172,17 @@ fn check_value(shape: &'static Shape, key: &str, value: &Value<'_>, problems: &m
         } else {
             Code::WrongType
         };
-        problems
-            .report(
-                code,
-                span,
-                format!(
-                    "`{key}` takes {}, not {}",
-                    describe(shape),
-                    a(value.get_ref().type_str())
-                ),
-                format!("expected {}", describe(shape)),
-            )
-            .help = example(shape).map(str::to_owned);
+        problems.report(
+            code,
+            span,
+            format!(
+                "`{key}` takes {}, not {}",
+                describe(shape),
+                a(value.get_ref().type_str())
+            ),
+            format!("expected {}", describe(shape)),
+            example(shape),
+        );
         return;
     }
     match (shape, value.get_ref()) {
@@ -192,24 +198,22 @@ fn check_value(shape: &'static Shape, key: &str, value: &Value<'_>, problems: &m
             quantity_problem(quantity::share(&text), key, &text, span, problems);
         }
         (Shape::Date, DeValue::Datetime(_)) if raw::date(value).is_none() => {
-            problems
-                .report(
-                    Code::WrongType,
-                    span,
-                    format!("`{key}` takes a day of the calendar, without a time"),
-                    "not a day",
-                )
-                .help = example(shape).map(str::to_owned);
+            problems.report(
+                Code::WrongType,
+                span,
+                format!("`{key}` takes a day of the calendar, without a time"),
+                "not a day",
+                example(shape),
+            );
         }
         (Shape::StatusText, DeValue::String(text)) if status_range(text).is_none() => {
-            problems
-                .report(
-                    Code::BadStatus,
-                    span,
-                    format!("`{text}` is no status"),
-                    "not a status",
-                )
-                .help("write `200`, `\"2xx\"`, `\"200-299\"` or a list of them");
+            problems.report(
+                Code::BadStatus,
+                span,
+                format!("`{text}` is no status"),
+                "not a status",
+                "write `200`, `\"2xx\"`, `\"200-299\"` or a list of them",
+            );
         }
         (Shape::Integer(low, high), DeValue::Integer(_)) => {
             let number = integer(value.get_ref());
@@ -224,6 +228,7 @@ fn check_value(shape: &'static Shape, key: &str, value: &Value<'_>, problems: &m
                     span,
                     format!("`{key}` must be {bounds}"),
                     format!("not {bounds}"),
+                    format!("write a whole number that is {bounds}"),
                 );
             }
         }
@@ -234,6 +239,7 @@ fn check_value(shape: &'static Shape, key: &str, value: &Value<'_>, problems: &m
                     span,
                     format!("`{key}` can't be `{text}`"),
                     format!("expected {}", list(words)),
+                    format!("write one of {}", list(words)),
                 )
                 .suggest(text, words.iter().copied());
         }
@@ -249,6 +255,7 @@ fn check_value(shape: &'static Shape, key: &str, value: &Value<'_>, problems: &m
                     span,
                     format!("`{key}` must have {wanted}"),
                     format!("{} here", array.len()),
+                    format!("write {wanted} between the brackets"),
                 );
             }
             for value in array {
@@ -313,15 +320,29 @@ fn describe(shape: &Shape) -> String {
     }
 }
 
-fn example(shape: &Shape) -> Option<&'static str> {
-    match shape {
-        Shape::Duration => Some("write it with its unit: `\"500ms\"`, `\"30s\"`"),
-        Shape::Rate => Some("write it with its unit: `\"500/s\"`, `\"30/min\"`"),
-        Shape::Date => Some("write it without quotes: `2026-12-31`"),
-        Shape::Share => Some("write `\"5%\"` or `0.05`"),
-        Shape::List(Shape::Table(_), ..) => Some("write `[[…]]` with two brackets, once an entry"),
-        _ => None,
-    }
+/// How such a value is written.
+fn example(shape: &Shape) -> String {
+    let example = match shape {
+        Shape::Text | Shape::Name | Shape::StatusText | Shape::Choice(_) => "write it in quotes",
+        Shape::Duration => "write it with its unit: `\"500ms\"`, `\"30s\"`",
+        Shape::Rate => "write it with its unit: `\"500/s\"`, `\"30/min\"`",
+        Shape::Date => "write it without quotes: `2026-12-31`",
+        Shape::Share => "write `\"5%\"` or `0.05`",
+        Shape::Limit => "write it with its unit: `\"500ms\"`, `\"1%\"`",
+        Shape::Integer(..) => "write it without quotes and without a point",
+        Shape::Bool => "write `true` or `false`, without quotes",
+        Shape::List(Shape::Table(_), ..) => "write `[[…]]` with two brackets, once an entry",
+        Shape::List(..) => "write `[…, …]`",
+        Shape::Table(_) | Shape::Map(_) | Shape::TextMap(_) => {
+            "write `{ … = … }`, or `[…]` above its keys"
+        }
+        Shape::Json => "write `{ … = … }`, `[…, …]` or a text in quotes",
+        Shape::Any => "write any value",
+        Shape::Either(shapes) => {
+            return shapes.iter().map(example).collect::<Vec<_>>().join("; or ");
+        }
+    };
+    example.to_owned()
 }
 
 fn check_name(name: &str, span: Range<usize>, problems: &mut Problems<'_>) {
@@ -331,9 +352,7 @@ fn check_name(name: &str, span: Range<usize>, problems: &mut Problems<'_>) {
                 Code::BadName,
                 span,
                 format!("`{}` can't be a name", name),
-                "not a name",
-            )
-            .help(format!(
+                "not a name", format!(
                 "a name has letters, digits, `_` and `-`, at most {MAX_NAME} of them, and doesn't begin with `-`"
             ));
     }
@@ -347,14 +366,13 @@ fn quantity_problem<T>(
     problems: &mut Problems<'_>,
 ) {
     if let Err(expected) = read {
-        problems
-            .report(
-                Code::WrongUnit,
-                span,
-                format!("`{key}` can't be `{}`", text),
-                "not understood",
-            )
-            .help(expected);
+        problems.report(
+            Code::WrongUnit,
+            span,
+            format!("`{key}` can't be `{}`", text),
+            "not understood",
+            expected,
+        );
     }
 }
 

@@ -1,7 +1,5 @@
 //! An effect with its one-sided bounds: what every comparison of two arms comes down to.
 
-use serde::{Deserialize, Serialize};
-
 use super::student::{t_cdf, t_quantile};
 
 /// The one-sided level of a bound where no planned further looks divide it.
@@ -20,7 +18,7 @@ const PAIRS_Z: f64 = 2.49;
 
 /// An estimated effect. Unit: that of the values it came from (for metrics a difference of natural
 /// logarithms, for errors a difference of proportions); positive is worse.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Estimate {
     /// θ, the effect.
     pub effect: f64,

@@ -35,13 +35,13 @@ pub use alternation::{First, alternation};
 pub use change_points::{ChangePoint, Divisive, MAX_CHANGE_VALUES, change_points};
 pub use estimate::{ALPHA, Estimate, LOOKS, POWER, pairs_needed};
 pub use multiple::benjamini_hochberg;
-pub use order::{mean, quantile, variance};
+pub use order::{mean, variance};
 pub use paired::{PRIOR_DF, Prior, SIGNED_RANK_FROM, moderated_t, paired};
 pub use planned::{ArmSize, planned_paired, planned_stored};
 pub use proportion::{
     Trials, clopper_pearson_lower, clopper_pearson_upper, dispersion, newcombe, rule_of_three,
 };
-pub use sessions::{Between, between_sessions, within_variance};
+pub use sessions::{Between, SESSIONS_NEEDED, between_sessions, within_variance};
 pub use signed_rank::hodges_lehmann;
 pub use stored::stored;
 pub use student::{t_cdf, t_quantile};

@@ -1,13 +1,12 @@
 //! Proportions: errors among requests, red gates among gates.
 
-use serde::{Deserialize, Serialize};
 use statrs::distribution::{Beta, ContinuousCDF, Normal};
 
 use super::bisect::smallest_where;
 use super::estimate::Estimate;
 
 /// Errors among the requests of one run. More errors than requests count as all of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trials {
     /// Requests that failed.
     pub errors: u64,
@@ -85,7 +84,8 @@ pub fn rule_of_three(n: u64) -> f64 {
 }
 
 /// Lower bound of Clopper and Pearson ("The use of confidence or fiducial limits", Biometrika 26,
-/// 1934) for `k` of `n`, one-sided at level `alpha`. Zero for no trials.
+/// 1934) for `k` of `n`, one-sided at level `alpha`. Zero for no trials. No verdict needs it: it is the other
+/// side of what the tests of the verdicts claim.
 pub fn clopper_pearson_lower(k: u64, n: u64, alpha: f64) -> f64 {
     if k == 0 || n == 0 {
         return 0.0;

@@ -3,15 +3,13 @@
 //! One-way random effects by the method of moments: Searle, Casella and McCulloch, "Variance
 //! Components" (1992), section 3.6 (unbalanced data).
 
-use serde::{Deserialize, Serialize};
-
 use super::order::{mean, sum_of_squares, variance};
 
 /// Fewer sessions than this say nothing about the spread between sessions.
-pub(super) const SESSIONS_NEEDED: usize = 3;
+pub const SESSIONS_NEEDED: usize = 3;
 
 /// τ and what it rests on.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Between {
     /// The between-session standard deviation, on the scale of the values.
     pub tau: f64,

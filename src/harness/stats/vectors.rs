@@ -18,7 +18,6 @@ struct Vectors {
     benjamini_hochberg: Vec<Adjusted>,
     newcombe: Vec<Newcombe>,
     clopper_pearson: Vec<ClopperPearson>,
-    quantile: Vec<Quantile>,
     moments: Vec<Moments>,
     prior_sd: Vec<PriorSd>,
     pairs_needed: Vec<PairsNeeded>,
@@ -111,13 +110,6 @@ struct ClopperPearson {
     alpha: f64,
     lower: f64,
     upper: f64,
-}
-
-#[derive(Deserialize)]
-struct Quantile {
-    values: Vec<f64>,
-    q: f64,
-    value: f64,
 }
 
 #[derive(Deserialize)]
@@ -225,13 +217,6 @@ fn agrees_with_scipy() -> Result<(), serde_json::Error> {
             "clopper-pearson upper",
             clopper_pearson_upper(x.k, x.n, x.alpha),
             x.upper,
-        );
-    }
-    for x in &v.quantile {
-        check(
-            "quantile",
-            quantile(&x.values, x.q).unwrap_or(f64::NAN),
-            x.value,
         );
     }
     for x in &v.prior_sd {

@@ -70,7 +70,7 @@ impl Anchor {
     /// As [`place`](Self::place), and where there is one of that name.
     pub fn pin(root: &Path, baseline: Baseline, name: &str) -> Result<Self, AnchorError> {
         let path = Self::place(root, &baseline, name)?;
-        if path.exists() {
+        if baseline::is_there(&path)? {
             return Err(AnchorError::Pinned { path });
         }
         files::write_text(&path, &baseline.to_text()?).map_err(BaselineError::from)?;

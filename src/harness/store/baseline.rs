@@ -55,7 +55,8 @@ pub struct Baseline {
 pub struct AcceptedDrift {
     /// Its path.
     pub metric: String,
-    /// How much worse it got, as a fraction: .07 for 7 %; `None` where it is gone.
+    /// How much worse it got, as a fraction: .07 for 7 %; `None` where it is gone, or not measurable in
+    /// every run.
     pub effect: Option<f64>,
     /// Why that was accepted.
     pub reason: String,
@@ -186,6 +187,12 @@ pub enum BaselineError {
         /// How many runs were given.
         runs: usize,
     },
+    /// One run twice: it would count as two.
+    #[error("run {id} was given twice; name each session and each run once")]
+    Twice {
+        /// Which.
+        id: RunId,
+    },
     /// Two scenarios.
     #[error(
         "run {first} is of `{first_scenario}` and run {second} of `{second_scenario}`; a baseline holds one scenario"
@@ -236,15 +243,19 @@ pub enum BaselineError {
 }
 
 impl Baseline {
-    /// A baseline of the valid runs among `runs`, which must be of one scenario and one fingerprint,
-    /// and within each session of one revision.
+    /// A baseline of the valid runs among `runs`, each there once, which must be of one scenario and one
+    /// fingerprint, and within each session of one revision.
     pub fn from_runs(runs: &[Run]) -> Result<Self, BaselineError> {
         let mut valid: Vec<&Run> = runs.iter().filter(|run| run.is_valid()).collect();
         valid.sort_by_key(|run| (run.started_at, run.id));
         let first = *valid
             .first()
             .ok_or(BaselineError::NothingValid { runs: runs.len() })?;
+        let mut known = BTreeSet::new();
         for run in &valid {
+            if !known.insert(run.id) {
+                return Err(BaselineError::Twice { id: run.id });
+            }
             if run.scenario != first.scenario {
                 return Err(BaselineError::Scenarios {
                     first: first.id,
@@ -315,12 +326,28 @@ impl Baseline {
     /// The median over all runs of the metric of that name, in its unit; `None` where no run has a
     /// value.
     pub fn median(&self, metric: &str) -> Option<f64> {
-        let values: Vec<f64> = self
-            .to_runs()
-            .iter()
-            .filter_map(|run| run.metric(metric)?.value())
-            .collect();
+        let sessions = self.sessions.iter();
+        let runs = sessions
+            .filter_map(|session| session.metrics.get(metric))
+            .flat_map(|metric| &metric.values);
+        let values: Vec<f64> = runs.filter_map(|values| median(values)).collect();
         median(&values)
+    }
+
+    /// Metrics that some of its runs have a value of and others don't, by name: nothing can be compared
+    /// with them.
+    pub fn partly_measured(&self) -> Vec<&str> {
+        let having = |name: &str| -> usize {
+            let sessions = self.sessions.iter();
+            let metrics = sessions.filter_map(|session| session.metrics.get(name));
+            let values = metrics.flat_map(|metric| &metric.values);
+            values.filter(|values| !values.is_empty()).count()
+        };
+        let runs: usize = self.sessions.iter().map(|one| one.runs.len()).sum();
+        let names = self.kinds().into_keys();
+        names
+            .filter(|name| (1..runs).contains(&having(name)))
+            .collect()
     }
 
     /// What `new` changes against `self`, the old one.
@@ -367,7 +394,7 @@ impl Baseline {
         scenario: &str,
     ) -> Result<Option<Self>, BaselineError> {
         let path = Self::path(root, fingerprint, scenario);
-        if !path.exists() {
+        if !is_there(&path)? {
             return Ok(None);
         }
         let baseline = Self::load(&path)?;
@@ -403,21 +430,21 @@ impl Baseline {
     /// Writes it to its [`path`](Self::path) in `root`, in one step, and returns the path. Without a
     /// calibration of its own it keeps that of the file which it replaces, as long as that is of the same
     /// fingerprint: new values make the noise no other.
+    ///
+    /// # Errors
+    /// Also where that file can't be read, as with the marks of a merge in it: nights of calibration may be lost.
     pub fn save(&self, root: &Path) -> Result<PathBuf, BaselineError> {
         let path = Self::path(root, &self.fingerprint, &self.scenario);
         let mut text = self.to_text()?;
-        if self.calibration.is_none()
-            && path.is_file()
-            // One that can't be read has nothing to keep.
-            && let Ok(old) = Self::load(&path)
-            && old.fingerprint == self.fingerprint
-            && old.calibration.is_some()
-        {
-            text = Self {
-                calibration: old.calibration,
-                ..self.clone()
+        if self.calibration.is_none() && is_there(&path)? {
+            let old = Self::load(&path)?;
+            if old.fingerprint == self.fingerprint && old.calibration.is_some() {
+                text = Self {
+                    calibration: old.calibration,
+                    ..self.clone()
+                }
+                .to_text()?;
             }
-            .to_text()?;
         }
         files::write_text(&path, &text)?;
         Ok(path)
@@ -600,6 +627,18 @@ fn merged_loads(runs: &[&Run]) -> Vec<BaselineLoad> {
 pub(super) fn shorten(value: f64) -> f64 {
     let digits = SIGNIFICANT_DIGITS - 1;
     format!("{value:.digits$e}").parse().unwrap_or(value)
+}
+
+/// Whether there is something at `path`, be it a link to nothing: what can't be read is not missing.
+pub(super) fn is_there(path: &Path) -> Result<bool, BaselineError> {
+    match path.symlink_metadata() {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(BaselineError::File(FileError::Read {
+            path: path.to_owned(),
+            source,
+        })),
+    }
 }
 
 /// What a folder holds; nothing where there is no such folder.

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::baseline::shorten;
-use crate::harness::model::{Direction, Unit};
+use crate::harness::model::{Direction, PairedValues, Unit};
 
 /// The A/A runs of a scenario under one fingerprint.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -61,30 +61,10 @@ pub struct CalibrationMetric {
     pub head: Vec<Vec<f64>>,
 }
 
-/// The values of one metric in the pairs of a session.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct PairedValues {
-    /// Of the runs that were called base, in the order of the pairs.
-    pub base: Vec<f64>,
-    /// As many, of their partners.
-    pub head: Vec<f64>,
-}
-
-/// One metric in the pairs of a session.
-#[derive(Debug, Clone, PartialEq)]
-pub struct MetricPairs {
-    /// The unit of the values.
-    pub unit: Unit,
-    /// Which way is better.
-    pub better: Direction,
-    /// The values: positive, as many of either arm.
-    pub values: PairedValues,
-}
-
 impl Calibration {
-    /// Adds a session with what was measured in it, by the metric's path. What follows from the values has to
-    /// be found anew. A metric that has another unit or direction than before begins anew.
-    pub fn add(&mut self, session: CalibrationSession, measured: BTreeMap<String, MetricPairs>) {
+    /// Adds a session with what was measured in it, by the metric's path: positive values. What follows from
+    /// them has to be found anew. A metric that has another unit or direction than before begins anew.
+    pub fn add(&mut self, session: CalibrationSession, measured: BTreeMap<String, PairedValues>) {
         let before = self.sessions.len();
         self.sessions.push(session);
         for (name, pairs) in measured {
@@ -100,8 +80,8 @@ impl Calibration {
                     CalibrationMetric::new(pairs.unit.clone(), pairs.better, before)
                 });
             let shortened = |values: Vec<f64>| values.into_iter().map(shorten).collect();
-            metric.base.push(shortened(pairs.values.base));
-            metric.head.push(shortened(pairs.values.head));
+            metric.base.push(shortened(pairs.base));
+            metric.head.push(shortened(pairs.head));
         }
         for metric in self.metrics.values_mut() {
             metric.base.resize(self.sessions.len(), Vec::new());
@@ -190,21 +170,14 @@ mod tests {
         unit: Unit,
         base: &[f64],
         head: &[f64],
-    ) -> BTreeMap<String, MetricPairs> {
-        let values = PairedValues {
+    ) -> BTreeMap<String, PairedValues> {
+        let pairs = PairedValues {
+            unit,
+            better: Direction::Lower,
             base: base.to_vec(),
             head: head.to_vec(),
         };
-        let better = Direction::Lower;
-        [(
-            name.to_owned(),
-            MetricPairs {
-                unit,
-                better,
-                values,
-            },
-        )]
-        .into()
+        [(name.to_owned(), pairs)].into()
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! SQLite runs in WAL mode with `synchronous = NORMAL`: a killed process loses nothing that was
 //! committed; a power cut may lose the last commits, never the file.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -22,17 +23,19 @@ use super::error::StoreError;
 use super::format::{self, DecodeError};
 use super::location::Location;
 use super::open::{begin_statement, configure, connect, migrate, opening};
-use super::statement::{Statement, arm_name, to_ns};
+use super::statement::{Statement, to_ns};
 use super::summary::{Query, RunSummary, SessionSummary};
 use crate::harness::model::{Arm, RUN_FORMAT, Run, RunId};
 
 /// Metric values per statement; seven parameters each, and SQLite takes 32,766.
 const VALUES_PER_INSERT: usize = 500;
+/// Runs per statement that reads them whole.
+const RUNS_PER_SELECT: usize = 20;
 /// How many candidates an ambiguous prefix names.
 const CANDIDATES: usize = 5;
 
-const SUMMARY_COLUMNS: &str = "id, scenario, session, arm, pair, started_at_ns, duration_ns, \
-     revision, plimsoll_version, machine_id, fingerprint_id, valid";
+const SUMMARY_COLUMNS: &str = "id, scenario, session, arm, pair, started_at_ns, duration_ns, revision, machine_id, \
+     fingerprint_id, valid";
 
 /// Every run that was saved, with its metrics.
 pub struct History {
@@ -82,6 +85,12 @@ impl History {
         Ok(Self { pool, location })
     }
 
+    /// Whether there is a history at `place` already, as far as that can be known without opening it:
+    /// a database on a server is taken for one.
+    pub fn exists(place: &str) -> bool {
+        Location::exists(place)
+    }
+
     /// Where it lies, for showing it.
     pub fn location(&self) -> String {
         self.location.to_string()
@@ -103,7 +112,7 @@ impl History {
         .bind(run.id.to_string())
         .bind(run.scenario.as_str())
         .bind(run.session.as_str())
-        .bind(run.arm.map(arm_name))
+        .bind(run.arm.map(Arm::name))
         .bind(run.pair.map(i64::from))
         .bind(to_ns(run.started_at))
         .bind(i64::try_from(run.duration_ns).unwrap_or(i64::MAX))
@@ -136,13 +145,39 @@ impl History {
 
     /// The run with this id.
     pub async fn get(&self, id: RunId) -> Result<Run, StoreError> {
-        let row: Option<(String, String)> =
-            sqlx::query_as("SELECT format, payload FROM runs WHERE id = $1")
-                .bind(id.to_string())
-                .fetch_optional(&self.pool)
-                .await
-                .map_err(|source| self.failed("reading a run", source))?;
-        let (format, payload) = row.ok_or_else(|| self.not_found(&id.to_string()))?;
+        let runs = self.load(&[id]).await?;
+        runs.into_iter()
+            .next()
+            .ok_or_else(|| self.not_found(&id.to_string()))
+    }
+
+    /// The runs with these ids, in the order of the ids.
+    pub async fn load(&self, ids: &[RunId]) -> Result<Vec<Run>, StoreError> {
+        let failed = |source| self.failed("reading runs", source);
+        let mut runs = Vec::with_capacity(ids.len());
+        // A shared database is a network away; but each run may be megabytes.
+        for ids in ids.chunks(RUNS_PER_SELECT) {
+            let text = "SELECT id, format, payload FROM runs WHERE id IN ".to_owned();
+            let mut statement = Statement::new(text);
+            statement.bind_ids(ids).map_err(failed)?;
+            let mut found: BTreeMap<RunId, AnyRow> = BTreeMap::new();
+            for row in statement.fetch_all(&self.pool).await.map_err(failed)? {
+                found.insert(self.run_id(&row)?, row);
+            }
+            for id in ids {
+                let row = found
+                    .get(id)
+                    .ok_or_else(|| self.not_found(&id.to_string()))?;
+                runs.push(self.run(*id, row)?);
+            }
+        }
+        Ok(runs)
+    }
+
+    fn run(&self, id: RunId, row: &AnyRow) -> Result<Run, StoreError> {
+        let failed = |source| self.failed("reading runs", source);
+        let format: String = row.try_get("format").map_err(failed)?;
+        let payload: String = row.try_get("payload").map_err(failed)?;
         let decoded = format::check_name(&format, RUN_FORMAT)
             .map_err(DecodeError::from)
             .and_then(|()| format::decode_run(&payload));
@@ -151,15 +186,6 @@ impl History {
             location: self.location(),
             source,
         })
-    }
-
-    /// The runs with these ids, in the order of the ids.
-    pub async fn load(&self, ids: &[RunId]) -> Result<Vec<Run>, StoreError> {
-        let mut runs = Vec::with_capacity(ids.len());
-        for id in ids {
-            runs.push(self.get(*id).await?);
-        }
-        Ok(runs)
     }
 
     /// The runs that `query` asks for, newest first, without what they measured.
@@ -289,7 +315,6 @@ impl History {
             started_at: self.time(row, id, "started_at_ns")?,
             duration_ns: self.count(row, id, "duration_ns")?,
             revision: row.try_get("revision").map_err(failed)?,
-            plimsoll_version: row.try_get("plimsoll_version").map_err(failed)?,
             machine_id: row.try_get("machine_id").map_err(failed)?,
             fingerprint_id: row.try_get("fingerprint_id").map_err(failed)?,
             valid: self.count(row, id, "valid")? != 0,

@@ -17,6 +17,9 @@ pub(super) enum Backend {
     Postgres,
 }
 
+/// The schemes of PostgreSQL's URLs.
+const POSTGRES: [&str; 2] = ["postgres", "postgresql"];
+
 /// A place for a history. What it shows never holds a password.
 pub(super) struct Location {
     pub(super) backend: Backend,
@@ -29,14 +32,18 @@ impl Location {
     /// Reads `text`: a `postgres://` URL, a `sqlite:` URL or the path of a SQLite file, whose
     /// folder is made where it is missing.
     pub(super) fn parse(text: &str) -> Result<Self, StoreError> {
-        match text.split_once(':') {
-            Some(("postgres" | "postgresql", _)) => Self::postgres(text),
-            Some(("sqlite", rest)) => Self::sqlite(rest.strip_prefix("//").unwrap_or(rest)),
-            Some((scheme, rest)) if rest.starts_with("//") => Err(StoreError::Address {
+        match (file(text), text.split_once(':')) {
+            (Some(path), _) => Self::sqlite(path),
+            (None, Some((scheme, _))) if !POSTGRES.contains(&scheme) => Err(StoreError::Address {
                 given: format!("{scheme}://…"),
             }),
-            _ => Self::sqlite(text),
+            (None, _) => Self::postgres(text),
         }
+    }
+
+    /// Whether there is something at `text` already. What a server holds is known once it is asked.
+    pub(super) fn exists(text: &str) -> bool {
+        file(text).is_none_or(|path| Path::new(path).exists())
     }
 
     fn postgres(url: &str) -> Result<Self, StoreError> {
@@ -85,6 +92,16 @@ impl Location {
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.label)
+    }
+}
+
+/// The path of the file that `text` names, unless it is a URL.
+fn file(text: &str) -> Option<&str> {
+    match text.split_once(':') {
+        Some((scheme, _)) if POSTGRES.contains(&scheme) => None,
+        Some(("sqlite", rest)) => Some(rest.strip_prefix("//").unwrap_or(rest)),
+        Some((_, rest)) if rest.starts_with("//") => None,
+        _ => Some(text),
     }
 }
 
@@ -153,6 +170,32 @@ mod tests {
             assert!(location.to_string().ends_with(name), "{location}");
         }
         assert!(folder.path().join("new").is_dir());
+    }
+
+    #[test]
+    fn a_file_is_there_whatever_is_written_before_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("h.db").display().to_string();
+        let places = [
+            path.clone(),
+            format!("sqlite:{path}"),
+            format!("sqlite://{path}"),
+        ];
+        for is_there in [false, true] {
+            if is_there {
+                fs::write(&path, "").unwrap();
+            }
+            for place in &places {
+                assert_eq!(Location::exists(place), is_there, "{place}");
+            }
+        }
+        for url in [
+            "postgres://db.example/runs",
+            "postgresql:runs",
+            "mysql://db.example",
+        ] {
+            assert!(Location::exists(url), "{url}");
+        }
     }
 
     #[test]

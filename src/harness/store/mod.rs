@@ -24,9 +24,7 @@ pub use self::baseline::{
     AcceptedDrift, BASELINE_FORMAT, Baseline, BaselineChange, BaselineDiff, BaselineError,
     BaselineLoad, BaselineMetric, BaselineRequest, BaselineRun, BaselineSession,
 };
-pub use self::calibration::{
-    Calibration, CalibrationMetric, CalibrationSession, MetricPairs, PairedValues,
-};
+pub use self::calibration::{Calibration, CalibrationMetric, CalibrationSession};
 pub use self::error::StoreError;
 pub use self::files::FileError;
 pub use self::format::{DecodeError, FormatError};

@@ -6,7 +6,7 @@ use sqlx::any::{Any, AnyArguments, AnyRow};
 use sqlx::{AnyConnection, AnyPool, Arguments as _, AssertSqlSafe, Encode, Type};
 
 use super::summary::Query;
-use crate::harness::model::{Arm, RunId};
+use crate::harness::model::RunId;
 
 /// A statement whose conditions depend on what is asked. Its text is made of constants; whatever
 /// comes from outside is bound.
@@ -54,8 +54,6 @@ impl Statement {
             (" AND scenario = ", query.scenario.clone()),
             (" AND fingerprint_id = ", query.fingerprint.clone()),
             (" AND session = ", query.session.clone()),
-            (" AND arm = ", query.arm.map(|arm| arm_name(arm).to_owned())),
-            (" AND revision = ", query.revision.clone()),
         ];
         let numbers = [
             (" AND valid = ", query.only_valid.then_some(1)),
@@ -114,13 +112,6 @@ impl Statement {
             .execute(connection)
             .await?;
         Ok(done.rows_affected())
-    }
-}
-
-pub(super) fn arm_name(arm: Arm) -> &'static str {
-    match arm {
-        Arm::Base => "base",
-        Arm::Head => "head",
     }
 }
 

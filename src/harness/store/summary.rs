@@ -13,10 +13,6 @@ pub struct Query {
     pub fingerprint: Option<String>,
     /// The sitting.
     pub session: Option<String>,
-    /// The side of a comparison.
-    pub arm: Option<Arm>,
-    /// What was measured, exactly as the run says it.
-    pub revision: Option<String>,
     /// Leaves out the heads of comparisons: proposals, of which most were never merged as they stand.
     pub without_heads: bool,
     /// Only runs that may be judged.
@@ -46,11 +42,9 @@ pub struct RunSummary {
     pub duration_ns: u64,
     /// What was measured.
     pub revision: Option<String>,
-    /// The version of Plimsoll that made it.
-    pub plimsoll_version: String,
     /// The machine part of its fingerprint.
     pub machine_id: String,
-    /// All of its fingerprint: runs are comparable where it is equal.
+    /// The fingerprint's id.
     pub fingerprint_id: String,
     /// Whether it may be judged.
     pub valid: bool,

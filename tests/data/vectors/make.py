@@ -164,10 +164,6 @@ def clopper_pearson(x):
     return {"lower": interval.low, "upper": interval.high}
 
 
-def quantile(x):
-    return {"value": np.quantile(x["values"], x["q"])}
-
-
 def moments(x):
     return {"mean": np.mean(x["values"]), "variance": np.var(x["values"], ddof=1)}
 

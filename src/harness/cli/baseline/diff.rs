@@ -11,7 +11,7 @@ use crate::harness::gate::exit;
 use crate::harness::report::{format, text};
 use crate::harness::store::{Baseline, BaselineChange};
 
-use super::find::{existing, named, only};
+use super::find::{existing, named, no_runs, only};
 use super::save::newest_sessions;
 
 /// Shows two baseline files, or a baseline and the newest session, metric by metric.
@@ -27,11 +27,10 @@ pub(super) async fn diff(
         Some(name) => only(named(name, folder)?, name)?.1,
         None => {
             let history = existing(global).await?;
-            let known = history
-                .sessions()
-                .await
-                .map_err(|error| Failure::tool("reading the history", &error))?;
-            let newest = newest_sessions(&history, &known, &old.scenario, 1).await?;
+            let machine = old.fingerprint.machine_id();
+            let newest = newest_sessions(&history, &old.scenario, Some(&machine), 1)
+                .await?
+                .ok_or_else(|| no_runs(&old.scenario))?;
             Baseline::from_runs(&newest.runs)
                 .map_err(|error| Failure::tool("reading the newest session", &error))?
         }

@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::harness::cli::failure::Failure;
 use crate::harness::cli::output::Output;
 use crate::harness::gate::exit;
+use crate::harness::report::text;
 use crate::harness::store::{Anchor, AnchorError};
 
 use super::find::{all, named};
@@ -42,7 +43,7 @@ pub(super) fn pin(
         let anchor = Anchor::pin(folder, baseline, name).map_err(refused)?;
         output.say(&format!(
             "{}: pinned as {} to {}; review and commit it",
-            anchor.baseline.scenario,
+            text::one_line(&anchor.baseline.scenario),
             anchor.name,
             anchor.path.display()
         ));

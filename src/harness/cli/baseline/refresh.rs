@@ -4,11 +4,11 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::harness::cli::args::{Global, RefreshArgs};
+use crate::harness::cli::args::{BASELINES, Global, RefreshArgs};
 use crate::harness::cli::execute::{STOPPED, runnable, stop_on_signal};
 use crate::harness::cli::failure::Failure;
 use crate::harness::cli::output::Output;
-use crate::harness::cli::sources::{Places, Source, from_baseline, in_words};
+use crate::harness::cli::sources::{Places, Source, from_baseline, in_words, nearest};
 use crate::harness::cli::start::explain;
 use crate::harness::cli::verdicts::{Case, Judged};
 use crate::harness::cli::workspace;
@@ -100,21 +100,21 @@ impl Bench<'_> {
         // Before anything is measured: a file that can't be read must not cost the sessions.
         let old = Baseline::find(folder, &fingerprint, &plan.id())
             .map_err(|error| Failure::tool("reading the baseline", &error))?;
-        let runs = match self.sessions(plan).await? {
+        let runs = match self.sessions(plan, &fingerprint).await? {
             NewSessions::Measured(runs) => runs,
             NewSessions::Invalid(why) => return Ok(void(plan, &why)),
         };
         let mut new = Baseline::from_runs(&runs)
             .map_err(|error| Failure::tool("making the baseline", &error))?;
         let file = Baseline::path(folder, &new.fingerprint, &new.scenario);
-        let (base, remark) = comparable(old, &new, &file);
+        let (base, remark) = comparable(old, &new, folder);
         let head = Source {
             label: "the new sessions".to_owned(),
             runs,
             baseline: None,
         };
         let judged = self.judge(plan, &head, base.as_ref())?;
-        let renewal = Renewal::of(&judged.verdict, &self.args.accept);
+        let renewal = Renewal::of(&judged.verdict, &head.runs, &self.args.accept);
         let reason = self.args.reason.clone().unwrap_or_default();
         new.accepted = renewal
             .accepted
@@ -128,7 +128,8 @@ impl Bench<'_> {
         if renewal.is_granted() {
             new.save(folder)
                 .map_err(|error| Failure::tool("saving the baseline", &error))?;
-            if let Some(remark) = few_sessions(new.sessions.len()) {
+            let remedy = "refresh it with --sessions 3, or more";
+            if let Some(remark) = few_sessions(new.sessions.len(), remedy) {
                 self.output.say(&format!("{}: {remark}", plan.id()));
             }
         }
@@ -201,7 +202,7 @@ impl Bench<'_> {
         if let Some(variant) = &plan.variant {
             option("--variant", variant);
         }
-        if self.args.baselines != Path::new("baselines") {
+        if self.args.baselines != Path::new(BASELINES) {
             option("--baselines", &self.args.baselines.to_string_lossy());
         }
         // A URL may hold a password; who gave one knows to give it again.
@@ -226,14 +227,24 @@ impl Bench<'_> {
 }
 
 /// The old baseline, if the new one can be compared with it, and else a sentence on why not.
-fn comparable(old: Option<Baseline>, new: &Baseline, file: &Path) -> (Option<Source>, String) {
+fn comparable(old: Option<Baseline>, new: &Baseline, folder: &Path) -> (Option<Source>, String) {
     let Some(old) = old else {
-        let remark = "There was no baseline of this scenario on this machine: this is the first.";
-        return (None, remark.to_owned());
+        let first =
+            "There was no baseline of this scenario for this machine as it is: this is the first.";
+        let remark = match nearest(folder, &new.scenario, &new.fingerprint) {
+            None => first.to_owned(),
+            Some((path, differences)) => format!(
+                "{first} Nothing was compared with {}, which was measured under other conditions ({}): remove it where they are gone.",
+                path.display(),
+                in_words(&differences)
+            ),
+        };
+        return (None, remark);
     };
     let differences = old.fingerprint.differences(&new.fingerprint);
     if differences.is_empty() {
-        return (Some(from_baseline(old, file)), String::new());
+        let file = Baseline::path(folder, &new.fingerprint, &new.scenario);
+        return (Some(from_baseline(old, &file)), String::new());
     }
     let remark = format!(
         "The old baseline can't be compared with and is replaced: {}.",

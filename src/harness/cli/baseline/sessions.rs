@@ -6,10 +6,10 @@ use crate::harness::cli::args::RefreshArgs;
 use crate::harness::cli::execute::{measure_here, new_session};
 use crate::harness::cli::failure::Failure;
 use crate::harness::cli::output::Output;
-use crate::harness::cli::session::{Labels, git_revision};
+use crate::harness::cli::session::{Labels, git_revision, state_of_call};
 use crate::harness::cli::sources::in_words;
-use crate::harness::engine::machine;
-use crate::harness::model::{Arm, Fingerprint, Run};
+use crate::harness::cli::workspace::{self, reading};
+use crate::harness::model::{Fingerprint, Run, same_state};
 use crate::harness::report::words;
 use crate::harness::scenario::Plan;
 use crate::harness::store::{History, Query};
@@ -32,11 +32,14 @@ pub(super) enum NewSessions {
 
 impl Bench<'_> {
     /// The new sessions of `plan`. Each run is saved as it ends; invalid ones are said and left out.
-    pub(super) async fn sessions(&self, plan: &Plan) -> Result<NewSessions, Failure> {
-        let fingerprint = machine::of_plan(plan);
+    pub(super) async fn sessions(
+        &self,
+        plan: &Plan,
+        fingerprint: &Fingerprint,
+    ) -> Result<NewSessions, Failure> {
         let sessions = match self.args.measured.as_slice() {
-            [] => self.measure(plan, &fingerprint).await?,
-            ids => self.take(plan, &fingerprint, ids).await?,
+            [] => self.measure(plan, fingerprint).await?,
+            ids => self.take(plan, fingerprint, ids).await?,
         };
         if *self.stop.borrow() {
             return Ok(NewSessions::Invalid(
@@ -74,8 +77,9 @@ impl Bench<'_> {
     ) -> Result<Vec<Vec<Run>>, Failure> {
         let revision = match &self.args.revision {
             Some(revision) => Some(revision.clone()),
-            None => git_revision(&plan.root).await,
+            None => git_revision(&plan.root, &[&self.args.baselines]).await,
         };
+        let revision = Some(state_of_call(revision));
         let runs = self.args.runs.unwrap_or(plan.runs);
         let mut sessions = Vec::new();
         for number in 1..=self.args.sessions {
@@ -92,10 +96,7 @@ impl Bench<'_> {
                 self.args.sessions,
                 labels.session
             ));
-            let save = async |run: &Run| match self.history.save(run).await {
-                Ok(_) => Ok(()),
-                Err(error) => Err(Failure::tool("saving the run", &error)),
-            };
+            let save = async |run: &Run| workspace::keep(self.history, run).await;
             sessions
                 .push(measure_here(self.output, plan, runs, &labels, None, self.stop, save).await?);
             if *self.stop.borrow() {
@@ -105,25 +106,31 @@ impl Bench<'_> {
         Ok(sessions)
     }
 
-    /// The runs of sessions that were measured before, under the conditions of now.
+    /// The runs of sessions that were measured before, each named once, of one state of the code and under
+    /// the conditions of now.
     async fn take(
         &self,
         plan: &Plan,
         fingerprint: &Fingerprint,
         ids: &[String],
     ) -> Result<Vec<Vec<Run>>, Failure> {
-        let reading = |error| Failure::tool("reading the history", &error);
-        let mut sessions = Vec::new();
-        for id in ids {
+        let mut sessions: Vec<Vec<Run>> = Vec::new();
+        for (at, id) in ids.iter().enumerate() {
+            if ids[..at].contains(id) {
+                return Err(Failure::usage(
+                    format!("session {id} is named twice, and would count twice"),
+                    "name each session once",
+                ));
+            }
             let query = Query {
                 scenario: Some(plan.id()),
                 session: Some(id.clone()),
+                without_heads: true,
                 ..Query::default()
             };
-            let mut found = self.history.find(&query).await.map_err(reading)?;
-            found.retain(|run| run.arm != Some(Arm::Head));
-            found.sort_by_key(|run| (run.started_at, run.id));
-            let ids: Vec<_> = found.iter().map(|run| run.id).collect();
+            let found = self.history.find(&query).await.map_err(reading)?;
+            // Oldest first.
+            let ids: Vec<_> = found.iter().rev().map(|run| run.id).collect();
             let runs = self.history.load(&ids).await.map_err(reading)?;
             let Some(first) = runs.first() else {
                 return Err(Failure::usage(
@@ -139,6 +146,17 @@ impl Bench<'_> {
                         in_words(&differences)
                     ),
                     "measure anew: leave out --session",
+                ));
+            }
+            if let Some(other) = sessions.iter().flatten().next()
+                && !same_state(first.state(), other.state())
+            {
+                return Err(Failure::usage(
+                    format!(
+                        "sessions {} and {id} measured different states of the code, as far as their revisions tell",
+                        other.session
+                    ),
+                    "take sessions of one revision, or measure anew: leave out --session",
                 ));
             }
             sessions.push(runs);

@@ -7,24 +7,30 @@ use crate::harness::cli::args::{CalibrateArgs, Global};
 use crate::harness::cli::execute::{STOPPED, environment, runnable, stop_on_signal};
 use crate::harness::cli::failure::Failure;
 use crate::harness::cli::live::Live;
+use crate::harness::cli::noise::{self, narrowed};
 use crate::harness::cli::output::Output;
 use crate::harness::cli::pairs::{Pairs, Side, Sides, spread_invocations, usual_pairs};
-use crate::harness::cli::session::{Labels, git_revision};
+use crate::harness::cli::session::{Labels, git_revision, names_a_state, state_of_call};
+use crate::harness::cli::sources::{in_words, nearest};
 use crate::harness::cli::start::explain;
-use crate::harness::cli::{noise, workspace};
+use crate::harness::cli::workspace;
 use crate::harness::engine::{Engine, SubjectEngine, machine};
 use crate::harness::gate::{AaPairs, Policy, exit, false_alarms};
-use crate::harness::model::{Arm, Run};
+use crate::harness::model::{Arm, Fingerprint, Run};
 use crate::harness::report::calibration::{
     CALIBRATION_FORMAT, CalibratedSession, CalibrationReport, GateSize, sessions_note,
 };
-use crate::harness::report::terminal::{TerminalStyle, render_calibration};
+use crate::harness::report::terminal::render_calibration;
 use crate::harness::report::{format, text};
 use crate::harness::scenario::Plan;
 use crate::harness::store::{Baseline, Calibration, History, Query};
 
 use super::margins::{margins, on_nothing};
-use super::sittings::{Asked, Sitting, narrowed, sessions, valid_pairs};
+use super::sittings::{Asked, Sitting, sessions, valid_pairs};
+
+/// Said where nothing tells this state of the code from another.
+const UNNAMED: &str = "nothing names the state of the code, so that no other call's sessions count with these for τ; commit \
+                       first, or name it: --revision TEXT";
 
 /// Calibrates every scenario. Nothing is ever red; the exit code says whether it could be done.
 pub(in crate::harness::cli) async fn run(
@@ -73,10 +79,11 @@ struct Calibrating<'a> {
 
 impl Calibrating<'_> {
     async fn scenario(&self, plan: &Plan, stop: &watch::Receiver<bool>) -> Result<u8, Failure> {
+        let fingerprint = machine::of_plan(plan);
         // A file that can't be read should be known before an hour of measuring.
-        self.baseline(plan)?;
+        self.baseline(plan, &fingerprint)?;
         let live = Live::new(*self.output);
-        let measured = self.measured(plan, stop, &live).await;
+        let measured = self.measured(plan, &fingerprint, stop, &live).await;
         live.finish();
         let mut notes = Vec::new();
         let (mut sittings, mut dropped) = (Vec::new(), 0);
@@ -103,13 +110,19 @@ impl Calibrating<'_> {
             }
             return Ok(exit::INVALID);
         }
-        let report = self.stored(plan, &sittings, dropped, notes).await?;
+        let report = self
+            .stored(plan, &fingerprint, &sittings, dropped, notes)
+            .await?;
         self.answer(&report)?;
         Ok(exit::PASS)
     }
 
-    fn baseline(&self, plan: &Plan) -> Result<Option<Baseline>, Failure> {
-        Baseline::find(&self.args.baselines, &machine::of_plan(plan), &plan.id())
+    fn baseline(
+        &self,
+        plan: &Plan,
+        fingerprint: &Fingerprint,
+    ) -> Result<Option<Baseline>, Failure> {
+        Baseline::find(&self.args.baselines, fingerprint, &plan.id())
             .map_err(|error| Failure::tool("reading the baseline", &error))
     }
 
@@ -117,19 +130,23 @@ impl Calibrating<'_> {
     async fn measured(
         &self,
         plan: &Plan,
+        fingerprint: &Fingerprint,
         stop: &watch::Receiver<bool>,
         live: &Live,
     ) -> Result<Vec<Pairs>, Failure> {
         let revision = match &self.args.revision {
             Some(revision) => Some(revision.clone()),
-            None => git_revision(&plan.root).await,
+            None => git_revision(&plan.root, &[&self.args.baselines]).await,
         };
+        if !names_a_state(revision.as_deref()) {
+            self.output.say(&format!("{}: {UNNAMED}", plan.id()));
+        }
         let labels = Labels {
             session: String::new(),
             arm: None,
             pair: None,
-            revision,
-            fingerprint: machine::of_plan(plan),
+            revision: Some(state_of_call(revision)),
+            fingerprint: fingerprint.clone(),
         };
         // A pair is to be what it is in a gate.
         let mut plan = plan.clone();
@@ -159,12 +176,7 @@ impl Calibrating<'_> {
             base: side(engine.clone(), Arm::Base),
             head: side(engine, Arm::Head),
         };
-        let keep = async |run: &Run| {
-            let saved = self.history.save(run).await;
-            saved
-                .map(drop)
-                .map_err(|error| Failure::tool("saving the run", &error))
-        };
+        let keep = async |run: &Run| workspace::keep(self.history, run).await;
         sessions(&mut sides, self.asked, stop, live, keep).await
     }
 
@@ -172,14 +184,15 @@ impl Calibrating<'_> {
     async fn stored(
         &self,
         plan: &Plan,
+        fingerprint: &Fingerprint,
         sittings: &[Sitting],
         dropped_pairs: u32,
         mut notes: Vec<String>,
     ) -> Result<CalibrationReport, Failure> {
-        let (mut baseline, note) = renewed(self.baseline(plan)?, plan, sittings)?;
+        let (mut baseline, note) = self.renewed(plan, fingerprint, sittings)?;
         notes.extend(note);
         let mut calibration = baseline.calibration.take().unwrap_or_default();
-        let earlier = self.earlier(plan, &calibration).await?;
+        let earlier = self.earlier(plan, fingerprint, &calibration).await?;
         for sitting in sittings {
             sitting.add_to(&mut calibration);
         }
@@ -235,21 +248,25 @@ impl Calibrating<'_> {
     async fn earlier(
         &self,
         plan: &Plan,
+        fingerprint: &Fingerprint,
         calibration: &Calibration,
     ) -> Result<Vec<AaPairs>, Failure> {
-        let reading = |error| Failure::tool("reading the history", &error);
         let mut found = Vec::new();
         for session in &calibration.sessions {
             let query = Query {
                 scenario: Some(plan.id()),
                 session: Some(session.session.clone()),
-                fingerprint: Some(machine::of_plan(plan).id()),
+                fingerprint: Some(fingerprint.id()),
                 only_valid: true,
                 ..Query::default()
             };
-            let runs = self.history.find(&query).await.map_err(reading)?;
+            let runs = self
+                .history
+                .find(&query)
+                .await
+                .map_err(workspace::reading)?;
             let ids: Vec<_> = runs.iter().map(|run| run.id).collect();
-            let runs = self.history.load(&ids).await.map_err(reading)?;
+            let runs = self.history.load(&ids).await.map_err(workspace::reading)?;
             found.push(valid_pairs(runs).0);
         }
         Ok(found)
@@ -265,49 +282,47 @@ impl Calibrating<'_> {
                 .output
                 .answer(&format!("[CALIBRATED] {scenario}: {}", report.headline()));
         }
-        let style = TerminalStyle {
-            colour: self.output.colour,
-            width: self.output.width,
-            ascii: false,
-        };
+        let style = self.output.style();
         self.output.answer(&render_calibration(report, style))
     }
-}
 
-/// The baseline to which the sessions belong. Where there is none of this fingerprint, their runs make one, because
-/// a noise without the values that it is of could not be reviewed.
-fn renewed(
-    found: Option<Baseline>,
-    plan: &Plan,
-    sittings: &[Sitting],
-) -> Result<(Baseline, Option<String>), Failure> {
-    let fingerprint = machine::of_plan(plan);
-    let differences = match found {
-        Some(baseline) => {
-            let differences = baseline.fingerprint.differences(&fingerprint);
-            if differences.is_empty() {
-                return Ok((baseline, None));
+    /// The baseline to which the sessions belong. Where there is none of this fingerprint, their runs make one, because
+    /// a noise without the values that it is of could not be reviewed.
+    fn renewed(
+        &self,
+        plan: &Plan,
+        fingerprint: &Fingerprint,
+        sittings: &[Sitting],
+    ) -> Result<(Baseline, Option<String>), Failure> {
+        let note = match self.baseline(plan, fingerprint)? {
+            Some(baseline) => {
+                let differences = baseline.fingerprint.differences(fingerprint);
+                if differences.is_empty() {
+                    return Ok((baseline, None));
+                }
+                let fields: Vec<&str> = differences.iter().map(|it| it.field.as_str()).collect();
+                format!(
+                    "the baseline that was here counts no more, because {} changed: these runs make a new one, and the \
+                     calibration begins anew",
+                    fields.join(", ")
+                )
             }
-            differences
-        }
-        None => Vec::new(),
-    };
-    let runs: Vec<Run> = sittings.iter().flat_map(Sitting::runs).cloned().collect();
-    let baseline = Baseline::from_runs(&runs)
-        .map_err(|error| Failure::tool(format!("making the baseline of {}", plan.id()), &error))?;
-    let note = match differences.is_empty() {
-        true => "there was no baseline of it here: these runs make the first".to_owned(),
-        false => {
-            let fields: Vec<&str> = differences
-                .iter()
-                .map(|difference| difference.field.as_str())
-                .collect();
-            format!(
-                "the baseline that was here counts no more, because {} changed: these runs make a new one, and the calibration \
-                 begins anew",
-                fields.join(", ")
-            )
-        }
-    };
-    Ok((baseline, Some(note)))
+            None => format!(
+                "there was no baseline of it for this machine as it is: these runs make the first{}",
+                nearest(&self.args.baselines, &plan.id(), fingerprint).map_or_else(
+                    String::new,
+                    |(path, differences)| format!(
+                        "; {} was measured under other conditions ({}): remove it where they are gone",
+                        path.display(),
+                        in_words(&differences)
+                    )
+                )
+            ),
+        };
+        let runs: Vec<Run> = sittings.iter().flat_map(Sitting::runs).cloned().collect();
+        let baseline = Baseline::from_runs(&runs).map_err(|error| {
+            Failure::tool(format!("making the baseline of {}", plan.id()), &error)
+        })?;
+        Ok((baseline, Some(note)))
+    }
 }

@@ -8,13 +8,14 @@ use tokio::sync::watch;
 use crate::harness::cli::execute::new_session;
 use crate::harness::cli::failure::Failure;
 use crate::harness::cli::live::Live;
+use crate::harness::cli::noise::narrowed;
 use crate::harness::cli::pairs::{Batch, Pairs, Sides};
-use crate::harness::compare::{AaValues, aa_values};
+use crate::harness::compare::aa_values;
 use crate::harness::engine::Engine;
 use crate::harness::gate::AaPairs;
 use crate::harness::model::{Arm, Run};
 use crate::harness::report::words;
-use crate::harness::store::{Calibration, CalibrationSession, MetricPairs, PairedValues};
+use crate::harness::store::{Calibration, CalibrationSession};
 
 /// With a budget, pairs are measured so many at a time: one AB and one BA.
 const PAIRS_AT_A_TIME: u32 = 2;
@@ -62,8 +63,8 @@ impl Sitting {
 
     /// Adds it to what is known already; the noise has to be found anew.
     pub(super) fn add_to(&self, calibration: &mut Calibration) {
-        let values = aa_values(&self.pairs.base, &self.pairs.head).into_iter();
-        calibration.add(self.session.clone(), values.map(to_store).collect());
+        let values = aa_values(&self.pairs.base, &self.pairs.head);
+        calibration.add(self.session.clone(), values);
     }
 }
 
@@ -118,12 +119,16 @@ pub(super) async fn sessions<E: Engine>(
     Ok(done)
 }
 
-/// The pairs of which both runs are valid, in their order, and why others were dropped: a sentence each.
+/// The pairs of which both runs are valid, in their order, and why others were dropped: a sentence each. Of a pair that
+/// was measured again the newest runs count, in whatever order they come.
 pub(super) fn valid_pairs(runs: impl IntoIterator<Item = Run>) -> (AaPairs, Vec<String>) {
     let mut by_number: BTreeMap<u32, [Option<Run>; 2]> = BTreeMap::new();
     for run in runs {
         if let (Some(number), Some(arm)) = (run.pair, run.arm) {
-            by_number.entry(number).or_default()[(arm == Arm::Head) as usize] = Some(run);
+            let place = &mut by_number.entry(number).or_default()[(arm == Arm::Head) as usize];
+            if place.as_ref().is_none_or(|known| known.id < run.id) {
+                *place = Some(run);
+            }
         }
     }
     let (mut valid, mut dropped) = (AaPairs::default(), Vec::new());
@@ -149,23 +154,6 @@ pub(super) fn valid_pairs(runs: impl IntoIterator<Item = Run>) -> (AaPairs, Vec<
         }
     }
     (valid, dropped)
-}
-
-fn to_store((name, values): (String, AaValues)) -> (String, MetricPairs) {
-    let pairs = MetricPairs {
-        unit: values.unit,
-        better: values.better,
-        values: PairedValues {
-            base: values.base,
-            head: values.head,
-        },
-    };
-    (name, pairs)
-}
-
-/// More than fits is as much as fits.
-pub(super) fn narrowed(number: usize) -> u32 {
-    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -432,6 +420,30 @@ mod tests {
             "{dropped:?}"
         );
         assert_eq!(dropped.len(), 2);
+    }
+
+    /// The history gives runs newest first, and keeps those that were measured again.
+    #[tokio::test]
+    async fn a_pair_that_was_measured_again_counts_as_the_second_time() {
+        let asked = Asked {
+            pairs: 2,
+            sessions: 1,
+            budget: None,
+        };
+        let (mut done, ..) = measured(asked, &[], 0).await;
+        let pairs = done.remove(0);
+        let runs = pairs.base.runs.into_iter().chain(pairs.head.runs);
+        let (again, mut runs): (Vec<Run>, Vec<Run>) = runs.partition(|run| run.pair == Some(2));
+        let again = again.into_iter().map(|run| Run {
+            pair: Some(1),
+            ..run
+        });
+        let again: Vec<Run> = again.collect();
+        runs.extend(again.iter().cloned());
+        runs.sort_by_key(|run| std::cmp::Reverse(run.id));
+        let (valid, dropped) = valid_pairs(runs);
+        assert_eq!(dropped, Vec::<String>::new());
+        assert_eq!([valid.base, valid.head].concat(), again);
     }
 
     #[tokio::test]

@@ -5,7 +5,8 @@ use std::process::Command;
 
 use super::BenchError;
 use super::command;
-use crate::harness::engine::{Redactor, process::clean};
+use crate::harness::engine::Redactor;
+use crate::harness::engine::process::{NOT_STARTED, clean};
 
 /// What cargo says of a workspace of thousands of crates is a few megabytes.
 const MAX_MESSAGES_BYTES: usize = 64 << 20;
@@ -20,10 +21,15 @@ pub(super) async fn run(
     redactor: &Redactor,
 ) -> Result<Vec<u8>, BenchError> {
     let finished = command::run(exe, cargo, MAX_MESSAGES_BYTES).await;
-    let finished = finished.map_err(|source| BenchError::Start {
-        program: "cargo".to_owned(),
+    let finished = finished.map_err(|source| BenchError::Supervisor {
+        exe: exe.to_owned(),
         source,
     })?;
+    if finished.status.code() == Some(NOT_STARTED.into()) {
+        return Err(BenchError::NoCargo {
+            message: clean(&finished.stderr_tail, redactor),
+        });
+    }
     if !finished.status.success() {
         return Err(BenchError::Build {
             command: shown.to_owned(),

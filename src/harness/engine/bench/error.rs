@@ -1,6 +1,7 @@
 //! What can go wrong with benches.
 
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitStatus;
 
 use crate::harness::interchange::InterchangeError;
@@ -8,11 +9,17 @@ use crate::harness::interchange::InterchangeError;
 /// Why benches could not be built, run or read.
 #[derive(Debug, thiserror::Error)]
 pub enum BenchError {
-    /// A program could not be started.
-    #[error("`{program}` can't be started: {source}; is it installed?")]
-    Start {
-        /// Which.
-        program: String,
+    /// cargo could not be started.
+    #[error("cargo can't be started ({message}); is it installed?")]
+    NoCargo {
+        /// What was said.
+        message: String,
+    },
+    /// Our own supervisor could not be started.
+    #[error("no supervisor from `{}`: {source}", exe.display())]
+    Supervisor {
+        /// The plimsoll executable.
+        exe: PathBuf,
         /// Why.
         source: io::Error,
     },
@@ -124,6 +131,16 @@ pub enum BenchError {
         first: String,
         /// The bench target where it was again.
         second: String,
+    },
+    /// Two `[[bench]]` of the scenario measure the same.
+    #[error(
+        "two `[[bench]]` measure `{id}` of bench `{target}`; narrow the `targets` or the `filter` of one of them"
+    )]
+    Overlap {
+        /// criterion's full id.
+        id: String,
+        /// The bench target.
+        target: String,
     },
     /// A result is missing, can't be read, or is not what criterion writes.
     #[error(transparent)]

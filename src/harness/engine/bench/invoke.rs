@@ -122,8 +122,8 @@ async fn invoke(
             limit_ns: built.timeout_ns,
         });
     };
-    let finished = finished.map_err(|source| BenchError::Start {
-        program: executable.path.display().to_string(),
+    let finished = finished.map_err(|source| BenchError::Supervisor {
+        exe: exe.to_owned(),
         source,
     })?;
     if !finished.status.success() {
@@ -162,7 +162,13 @@ impl Collected {
             match self.benches.entry(result.id) {
                 Entry::Occupied(mut entry) => {
                     let (of, path, bench) = entry.get_mut();
-                    if (*of, &*path) != (plan, &executable.path) {
+                    if *path == executable.path && *of != plan {
+                        return Err(BenchError::Overlap {
+                            id: bench.id.clone(),
+                            target: executable.target.clone(),
+                        });
+                    }
+                    if *path != executable.path {
                         return Err(BenchError::Twice {
                             id: bench.id.clone(),
                             first: bench.target.clone(),
@@ -278,6 +284,6 @@ mod tests {
         let error = collected
             .add(1, &executable("one"), 1, results(&["a"]))
             .unwrap_err();
-        assert!(matches!(error, BenchError::Twice { .. }), "{error}");
+        assert!(matches!(error, BenchError::Overlap { .. }), "{error}");
     }
 }

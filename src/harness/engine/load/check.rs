@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use regex::Regex;
-use reqwest::header::{HeaderMap, HeaderName};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 use serde_json_path::JsonPath;
 
@@ -113,17 +113,19 @@ impl Checks {
             return Err((ErrorKind::Status, format!("status {status}")));
         }
         for (name, expected) in &self.headers {
-            let found = headers.get(name).map(|value| value.as_bytes());
-            match (found, expected) {
-                (None, _) => {
+            // A header may come several times.
+            let found = || headers.get_all(name).iter().map(HeaderValue::as_bytes);
+            match expected {
+                _ if found().next().is_none() => {
                     return Err((ErrorKind::Check, format!("the header {name} is missing")));
                 }
-                (Some(found), Some(expected)) if found != expected.as_bytes() => {
-                    let found = String::from_utf8_lossy(found);
+                Some(expected) if !found().any(|value| value == expected.as_bytes()) => {
+                    let found: Vec<_> = found().map(String::from_utf8_lossy).collect();
+                    let found = found.join("`, `");
                     let message = format!("the header {name} is `{found}`, not `{expected}`");
                     return Err((ErrorKind::Check, message));
                 }
-                (Some(_), _) => {}
+                _ => {}
             }
         }
         let body = Body::new(body);
@@ -206,10 +208,20 @@ fn header_name(name: &str) -> Result<HeaderName, CheckError> {
     HeaderName::from_bytes(name.as_bytes()).map_err(|_| CheckError::Header(name.to_owned()))
 }
 
-/// Whether two JSON values mean the same: for JSON, unlike for serde_json, 1 and 1.0 do.
+/// Whether two JSON values mean the same: for JSON, unlike for serde_json, 1 and 1.0 do. Two whole
+/// numbers are compared as such, because a float would make neighbours of 2^53 equal.
 fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
-        (Value::Number(a), Value::Number(b)) => a == b || a.as_f64() == b.as_f64(),
+        (Value::Number(a), Value::Number(b)) => {
+            a == b || ((a.is_f64() || b.is_f64()) && a.as_f64() == b.as_f64())
+        }
+        (Value::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
+        }
+        (Value::Object(a), Value::Object(b)) => {
+            let is_in_b = |(key, a): (&String, &Value)| b.get(key).is_some_and(|b| same(a, b));
+            a.len() == b.len() && a.iter().all(is_in_b)
+        }
         _ => a == b,
     }
 }
@@ -243,6 +255,8 @@ mod tests {
         let checks = Checks::new(plan, extract.iter().enumerate()).unwrap();
         let mut headers = HeaderMap::new();
         headers.insert("x-id", "h7".parse().unwrap());
+        headers.append("vary", "Accept-Encoding".parse().unwrap());
+        headers.append("vary", "Origin".parse().unwrap());
         let mut extracted = vec![None; extract.len()];
         checks.apply(201, &headers, BODY, &mut extracted)?;
         Ok(extracted)
@@ -286,6 +300,26 @@ mod tests {
         check(&header("x-id", Some("h7")), Ok(()));
         check(&header("x-id", Some("h8")), failed("`h7`"));
         check(&header("etag", None), failed("missing"));
+        check(&header("vary", Some("Origin")), Ok(()));
+        let both = failed("is `Accept-Encoding`, `Origin`, not `Cookie`");
+        check(&header("vary", Some("Cookie")), both);
+    }
+
+    #[test]
+    fn numbers_are_compared_by_what_they_mean() {
+        let check = |a: Value, b: Value, expected: bool| {
+            assert_eq!(same(&a, &b), expected, "{a} {b}");
+            assert_eq!(same(&b, &a), expected, "{b} {a}");
+        };
+        let large = 9_007_199_254_740_992_u64;
+        check(json!(large + 1), json!(large), false);
+        check(json!(large), json!(large as f64), true);
+        check(json!(-1), json!(-1.0), true);
+        check(json!([1, {"a": 2.0}]), json!([1.0, {"a": 2}]), true);
+        check(json!([1]), json!([1, 1]), false);
+        check(json!({"a": 1}), json!({"b": 1}), false);
+        check(json!({"a": 1}), json!({"a": 1, "b": 1}), false);
+        check(json!([1]), json!(1), false);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
-use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System};
+use procfs::process::Process;
 
 use super::clock::LoadClock;
 use super::recorder::{Recorder, under_way};
@@ -38,14 +38,14 @@ impl Clerk {
     ) -> LoadMeasurement {
         let mut own = OwnUse::new();
         let mut samples = Thinned::new(together);
-        let mut second = 0;
+        let (mut second, mut looked_at_ns) = (0, 0);
         while let Err(RecvTimeoutError::Timeout) =
             finish.recv_timeout(self.clock.until(second * WINDOW_NS))
         {
             let sample = own.look(self.clock.now_ns());
+            let since_ns = sample.at_ns - std::mem::replace(&mut looked_at_ns, sample.at_ns);
             if second > 0 {
-                let tick = self.close_second(second - 1, &sample);
-                report(tick);
+                report(self.close_second(second - 1, &sample, since_ns));
                 samples.push(sample);
             }
             // After a long pause of the machine the seconds in between are not made up for.
@@ -55,7 +55,8 @@ impl Clerk {
         self.finish()
     }
 
-    fn close_second(&mut self, number: u64, sample: &GeneratorSample) -> LoadTick {
+    /// `since_ns` is the time since the last look.
+    fn close_second(&mut self, number: u64, sample: &GeneratorSample, since_ns: u64) -> LoadTick {
         // The second that ended just now may still be written to by whoever is just ending a
         // request, so it is taken a second later.
         for (number, second) in self.recorder.take_before(number) {
@@ -67,10 +68,12 @@ impl Clerk {
             let rate = self.rate.as_ref();
             window(&mut self.load, number, &self.phases, rate).in_flight = last.in_flight;
         }
+        let per_second = |count: u64| count as f64 * 1e9 / since_ns.max(1) as f64;
         LoadTick {
             load: self.load.name.clone(),
             at_ns: sample.at_ns,
-            rate: last.ended as f64,
+            rate: per_second(last.ended),
+            iteration_rate: per_second(last.iterations),
             target_rate: self
                 .rate
                 .as_ref()
@@ -112,8 +115,6 @@ impl Clerk {
 
 /// What this process used since the last look.
 struct OwnUse {
-    /// `None` where the system tells nothing of processes.
-    system: Option<System>,
     cpu_ns: u64,
     at: Instant,
 }
@@ -121,7 +122,6 @@ struct OwnUse {
 impl OwnUse {
     fn new() -> Self {
         Self {
-            system: System::new().ok(),
             cpu_ns: cpu_ns(),
             at: Instant::now(),
         }
@@ -134,19 +134,15 @@ impl OwnUse {
         GeneratorSample {
             at_ns,
             cpu_cores: used_ns as f64 / (passed.as_nanos() as f64).max(1.0),
-            rss_bytes: self.rss_bytes(),
+            rss_bytes: rss_bytes(),
         }
     }
+}
 
-    fn rss_bytes(&mut self) -> u64 {
-        let (Some(system), Ok(own)) = (&mut self.system, sysinfo::get_current_pid()) else {
-            return 0;
-        };
-        let memory = ProcessRefreshKind::nothing().with_memory();
-        let only = ProcessesToUpdate::Some(&[own]);
-        let _ = system.refresh_processes_specifics(only, false, memory);
-        system.process(own).map_or(0, sysinfo::Process::memory)
-    }
+/// The resident memory of this process; 0 where the system doesn't tell.
+fn rss_bytes() -> u64 {
+    let stat = Process::myself().and_then(|own| own.stat());
+    stat.map_or(0, |stat| stat.rss * procfs::page_size())
 }
 
 /// The processor time of this process, in ns.

@@ -25,8 +25,8 @@ use crate::harness::scenario::GeneratorLimits;
 const GRACE: Duration = Duration::from_secs(20);
 /// So much of what a failed worker said last is kept.
 const LAST_LINES: usize = 20;
-/// A line of a worker is cut to this many bytes.
-const MAX_LINE_BYTES: usize = 64 << 10;
+/// What became of a failed worker is told in this many bytes.
+const MAX_MESSAGE_BYTES: usize = 64 << 10;
 
 /// Why workers could not be driven. That one of them fails is no error but a result.
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +55,7 @@ pub struct LoadResult {
     pub partial: bool,
     /// When the last arrival could be, in ns from the start of the load; the earliest of all workers.
     pub ended_ns: u64,
-    /// Why the load must not be judged; empty for a valid one.
+    /// Why the load must not be judged; empty for a valid one, and for one that was stopped in order.
     pub invalid: Vec<InvalidReason>,
 }
 
@@ -119,16 +119,23 @@ fn add(
     let file = match outcome {
         Ok(file) => file,
         Err(message) => {
+            // Redacted before it is cut, lest half a secret be left.
+            let redactor = Redactor::new(&job.secrets.0);
+            let mut message = redactor.redact(&message).into_owned();
+            message.truncate(message.floor_char_boundary(MAX_MESSAGE_BYTES));
             result.partial = true;
             result.invalid.push(InvalidReason::GeneratorFailed {
                 load: job.load.name.clone(),
-                message: Redactor::new(&job.secrets.0).redact(&message).into_owned(),
+                message,
             });
             return Ok(());
         }
     };
-    let reasons = validity(&job.load, &job.phases, limits, &file.measurement);
-    result.invalid.extend(reasons);
+    // A load that was stopped is not judged; that nothing was measured by then says nothing more.
+    if !file.partial {
+        let reasons = validity(&job.load, &job.phases, limits, &file.measurement);
+        result.invalid.extend(reasons);
+    }
     result.partial |= file.partial;
     result.ended_ns = result.ended_ns.min(file.ended_ns);
     match &mut result.measurement {
@@ -164,6 +171,7 @@ async fn attend(
     else {
         return Ok(Err("BUG: a pipe to the worker is missing".to_owned()));
     };
+    let mut last_lines = VecDeque::with_capacity(LAST_LINES);
     let conversation = async {
         let mut line = serde_json::to_vec(job).map_err(|error| error.to_string())?;
         line.push(b'\n');
@@ -171,8 +179,8 @@ async fn attend(
         let _ = stdin.write_all(&line).await;
         let _ = stdin.flush().await;
         let listening = listen(stdout, on_tick);
-        let (finished, last_lines) = tokio::join!(listening, last_lines(stderr));
-        Ok::<_, String>((finished, last_lines))
+        let (finished, ()) = tokio::join!(listening, remember(stderr, &mut last_lines));
+        Ok::<_, String>(finished)
     };
     let ended = tokio::select! {
         ended = conversation => ended,
@@ -180,11 +188,12 @@ async fn attend(
     };
     // The pipe stays open until here, because the worker dies with it.
     drop(stdin);
-    let (finished, last_lines) = match ended {
-        Ok(ended) => ended,
+    let last_lines = Vec::from(last_lines).join("\n");
+    let finished = match ended {
+        Ok(finished) => finished,
         Err(message) => {
             let _ = child.kill().await;
-            return Ok(Err(message));
+            return Ok(Err(format!("{message}\n{last_lines}")));
         }
     };
     let status = child.wait().await;
@@ -213,18 +222,15 @@ async fn listen(
     finished
 }
 
-/// The last lines of a worker's standard error, once it is closed.
-async fn last_lines(output: ChildStderr) -> String {
-    let mut last = VecDeque::with_capacity(LAST_LINES);
+/// Keeps the last lines of a worker's standard error until that is closed.
+async fn remember(output: ChildStderr, last: &mut VecDeque<String>) {
     let mut lines = BufReader::new(output).lines();
-    while let Ok(Some(mut line)) = lines.next_line().await {
-        line.truncate(line.floor_char_boundary(MAX_LINE_BYTES));
+    while let Ok(Some(line)) = lines.next_line().await {
         if last.len() == LAST_LINES {
             last.pop_front();
         }
         last.push_back(line);
     }
-    Vec::from(last).join("\n")
 }
 
 /// Asks the worker to end when `stop` becomes true. Returns only when it is overdue, with a message.
@@ -245,5 +251,43 @@ async fn terminate_when(child: &Child, job: &WorkerJob, mut stop: watch::Receive
         () = tokio::time::sleep(whole) => {}
         () = stopped => {}
     }
-    "it did not end in time and was killed".to_owned()
+    format!(
+        "it was still there {:?} after its end, was killed, and what it measured is lost",
+        drain + GRACE
+    )
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use super::super::fixture;
+    use super::*;
+
+    #[test]
+    fn what_a_failed_worker_said_is_redacted_before_it_is_cut() {
+        let mut job = fixture::job("http://127.0.0.1:1");
+        job.secrets.0.insert("TOKEN".into(), "hunter2".into());
+        let mut result = LoadResult {
+            load: job.load.name.clone(),
+            measurement: None,
+            partial: false,
+            ended_ns: 0,
+            invalid: Vec::new(),
+        };
+        let limits = GeneratorLimits {
+            late_ns: 1_000_000,
+            cpu: 0.9,
+        };
+        let said = format!("{}hunter2", "x".repeat(MAX_MESSAGE_BYTES - 4));
+        add(&mut result, &job, &limits, Err(said)).unwrap();
+        let [InvalidReason::GeneratorFailed { message, .. }] = result.invalid.as_slice() else {
+            panic!("{:?}", result.invalid);
+        };
+        assert!(
+            message.ends_with("x{$en"),
+            "{:?}",
+            message.get(MAX_MESSAGE_BYTES - 9..)
+        );
+        assert_eq!(message.len(), MAX_MESSAGE_BYTES);
+    }
 }

@@ -1,14 +1,13 @@
 //! Rows that a flow draws values from, read whole into memory before the load starts.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::PathBuf;
 
 use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
 
-use crate::harness::scenario::{FeedOrder, FeedPlan};
-
-/// A larger feed is refused: each worker holds it in memory.
-const MAX_FEED_BYTES: u64 = 256 << 20;
+use crate::harness::scenario::{FeedOrder, FeedPlan, MAX_FEED_BYTES};
 
 /// Why a feed could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -21,7 +20,7 @@ pub enum FeedError {
         /// What it said.
         error: std::io::Error,
     },
-    /// It doesn't fit into memory.
+    /// It has grown since the scenario was checked.
     #[error("feed {path} is larger than {MAX_FEED_BYTES} bytes; use fewer rows")]
     TooLarge {
         /// The file.
@@ -64,15 +63,17 @@ impl Feed {
     /// Reads the file.
     pub(super) fn read(plan: &FeedPlan) -> Result<Self, FeedError> {
         let path = plan.file.clone();
-        let file = std::fs::File::open(&path).and_then(|file| Ok((file.metadata()?.len(), file)));
-        let (length, file) = file.map_err(|error| FeedError::Io {
-            path: path.clone(),
-            error,
-        })?;
-        if length > MAX_FEED_BYTES {
+        let mut bytes = Vec::new();
+        File::open(&path)
+            .and_then(|file| file.take(MAX_FEED_BYTES + 1).read_to_end(&mut bytes))
+            .map_err(|error| FeedError::Io {
+                path: path.clone(),
+                error,
+            })?;
+        if bytes.len() as u64 > MAX_FEED_BYTES {
             return Err(FeedError::TooLarge { path });
         }
-        let mut reader = csv::Reader::from_reader(file);
+        let mut reader = csv::Reader::from_reader(bytes.as_slice());
         let csv_error = |error| FeedError::Csv {
             path: plan.file.clone(),
             error,
@@ -116,5 +117,27 @@ impl Feed {
     pub(super) fn value(&self, row: usize, column: usize) -> &str {
         // The reader refuses rows of another length than the header.
         self.rows[row].get(column).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_feed_that_grew_beyond_the_limit_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("grown.csv");
+        File::create(&file)
+            .unwrap()
+            .set_len(MAX_FEED_BYTES + 1)
+            .unwrap();
+        let feed = Feed::read(&FeedPlan {
+            file,
+            columns: vec![],
+            order: FeedOrder::Sequential,
+        });
+        assert!(matches!(feed, Err(FeedError::TooLarge { .. })), "{feed:?}");
     }
 }

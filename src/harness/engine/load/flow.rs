@@ -1,9 +1,9 @@
 //! A flow compiled for sending: what can be done once is done before the load starts.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 
 use super::check::{CheckError, Checks};
@@ -276,6 +276,14 @@ impl StepParts {
         if let Some(content_type) = content_type.filter(|_| !is_given) {
             fixed_headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         }
+        // The client says nothing of a body that is empty. Where the method means one, some servers
+        // answer 411 to that (RFC 9110, section 8.6).
+        let is_empty = body
+            .as_ref()
+            .is_none_or(|body| body.literal().is_some_and(|text| text.is_empty()));
+        if is_empty && matches!(method, Method::POST | Method::PUT | Method::PATCH) {
+            fixed_headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
         Ok(Self {
             method,
             url,
@@ -324,24 +332,16 @@ fn on_origin(url: Url, origin: &Url) -> Result<Url, String> {
     }
 }
 
-/// The feeds that a flow names, each once.
-fn named_feeds(flow: &FlowPlan) -> Vec<&str> {
-    let templates = flow.steps.iter().flat_map(|step| {
-        let body: Vec<&Template> = match &step.body {
-            None => vec![],
-            Some(BodyPlan::Json(text) | BodyPlan::Text(text)) => vec![text],
-            Some(BodyPlan::Form(fields)) => fields.iter().map(|(_, value)| value).collect(),
-        };
-        let headers = step.headers.iter().map(|(_, value)| value);
-        std::iter::once(&step.path).chain(headers).chain(body)
-    });
-    let names = templates
+/// The feeds that a flow names.
+fn named_feeds(flow: &FlowPlan) -> BTreeSet<&str> {
+    let templates = flow.steps.iter().flat_map(StepPlan::templates);
+    templates
         .flat_map(|template| &template.parts)
         .filter_map(|part| match part {
-            Part::Feed { feed, .. } => Some((feed.as_str(), ())),
+            Part::Feed { feed, .. } => Some(feed.as_str()),
             _ => None,
-        });
-    names.collect::<BTreeMap<_, _>>().into_keys().collect()
+        })
+        .collect()
 }
 
 /// The index of `name`, which is added where it is new.
@@ -429,5 +429,27 @@ mod tests {
         ]);
         let encoded = "a%20b=1%262&c=%C3%A9";
         check(form, None, encoded, "application/x-www-form-urlencoded");
+    }
+
+    #[test]
+    fn an_empty_body_is_said_to_be_so_where_the_method_means_one() {
+        let check = |method: &str, body: Option<&str>, expected: Option<&str>| {
+            let found = request(|job| {
+                let step = &mut job.flow.steps[0];
+                step.method = method.into();
+                step.body = body.map(|text| BodyPlan::Text(Template::literal(text)));
+            });
+            let headers = found.unwrap().headers;
+            let length = headers.get(CONTENT_LENGTH);
+            let length = length.map(|length| length.to_str().unwrap());
+            assert_eq!(length, expected, "{method} {body:?}");
+        };
+        check("POST", None, Some("0"));
+        check("PUT", None, Some("0"));
+        check("PATCH", Some(""), Some("0"));
+        // Of any other the client says the length itself.
+        check("POST", Some("x"), None);
+        check("GET", None, None);
+        check("DELETE", None, None);
     }
 }

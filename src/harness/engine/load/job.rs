@@ -14,11 +14,11 @@ use crate::harness::scenario::{FeedPlan, FlowPlan, LoadPlan, PhasePlan};
 
 /// The format of the file that a worker leaves.
 pub const LOAD_FORMAT: &str = "plimsoll.load/1";
-/// A larger file is refused: 600 windows of a hundred request names stay well below it.
+/// A larger file is refused: 600 windows of as many request names as a flow may have stay below it.
 const MAX_LOAD_FILE_BYTES: u64 = 512 << 20;
 
-/// Everything that a worker needs, as the first line on its standard input: never in its arguments
-/// or its environment, where other users of the machine could read the secrets.
+/// Everything that a worker needs, as the first line on its standard input: never in its arguments,
+/// where other users of the machine could read the secrets.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct WorkerJob {
     /// The load.

@@ -1,4 +1,10 @@
 //! Two parts of one load, from two workers or two machines, as one.
+//!
+//! Nothing makes shards yet: each load has one worker. Before anything does, two things are due.
+//! [`validity`](super::validity()) is asked of each worker, but the share of arrivals that may be
+//! dropped is the whole load's, and a worker without a user has measured nothing and is none the
+//! worse for it. And looks are added up by their second, which misses those of workers that thinned
+//! theirs to different seconds: the cores are then too low.
 
 use std::collections::BTreeMap;
 

@@ -74,6 +74,8 @@ pub(super) struct LastSecond {
     pub(super) response: LatencyHistogram,
     /// Requests that ended since the last look.
     pub(super) ended: u64,
+    /// Iterations that ended since the last look.
+    pub(super) iterations: u64,
     /// Requests that failed since the start.
     pub(super) failed: u64,
     /// Arrivals that were dropped since the start.
@@ -154,6 +156,7 @@ impl Recorder {
     pub(super) fn completed(&self, intended_ns: u64, ended_ns: u64) {
         let mut state = self.lock();
         state.last.in_flight -= 1;
+        state.last.iterations += 1;
         if self.measure.contains(&intended_ns) {
             let latency_ns = ended_ns.saturating_sub(intended_ns);
             state.measured.iteration.record(latency_ns);
@@ -165,6 +168,7 @@ impl Recorder {
     pub(super) fn failed(&self, intended_ns: u64, timed_out: bool) {
         let mut state = self.lock();
         state.last.in_flight -= 1;
+        state.last.iterations += 1;
         self.count(&mut state, intended_ns, |counts| {
             counts.failed += 1;
             counts.timed_out += u64::from(timed_out);
@@ -248,6 +252,7 @@ impl Recorder {
         LastSecond {
             response: std::mem::take(&mut last.response),
             ended: std::mem::take(&mut last.ended),
+            iterations: std::mem::take(&mut last.iterations),
             failed: last.failed,
             dropped: last.dropped,
             in_flight: last.in_flight,
@@ -260,6 +265,11 @@ impl Recorder {
         let seconds = std::mem::take(&mut state.seconds);
         let mut measured = std::mem::take(&mut state.measured);
         measured.counts.cancelled = under_way(&measured.counts);
+        debug_assert!(
+            measured.counts.adds_up(),
+            "BUG: iterations got lost: {:?}",
+            measured.counts
+        );
         let cancelled = std::mem::take(&mut state.under_way);
         for (series, count) in measured.requests.iter_mut().zip(cancelled) {
             if count > 0 {
@@ -384,7 +394,8 @@ mod tests {
             recorder.ended(&ended(start, 3 * S, Some(ErrorKind::Timeout)));
             recorder.failed(start, true);
         }
-        assert_eq!(recorder.look().in_flight, 3);
+        let last = recorder.look();
+        assert_eq!((last.in_flight, last.iterations, last.ended), (3, 7, 7));
         let (measured, _) = recorder.finish();
         assert!(measured.counts.adds_up(), "{:?}", measured.counts);
         assert_eq!(measured.counts.cancelled, 3);

@@ -162,9 +162,9 @@ impl Compiled {
                     Some(value) => escape(out, value, self.place),
                     None => return Err("a value was not extracted before it was used".into()),
                 },
+                // Not of the seed: a server that keeps what it was sent has seen those of the run before.
                 Piece::Uuid => {
-                    let uuid = uuid::Builder::from_random_bytes(values.random.random());
-                    let _ = write!(out, "{}", uuid.into_uuid());
+                    let _ = write!(out, "{}", uuid::Uuid::new_v4());
                 }
                 Piece::Counter => {
                     let _ = write!(out, "{}", values.iteration);
@@ -313,10 +313,22 @@ mod tests {
 
     #[test]
     fn random_values_follow_from_seed_and_iteration() {
-        let parts = || vec![Part::Uuid, Part::Random { low: -5, high: 5 }];
-        let one = fill(parts(), Place::Plain, 1).unwrap();
-        assert_eq!(one, fill(parts(), Place::Plain, 1).unwrap());
-        assert_ne!(one, fill(parts(), Place::Plain, 2).unwrap());
+        let any = || {
+            vec![Part::Random {
+                low: 0,
+                high: i64::MAX,
+            }]
+        };
+        let one = fill(any(), Place::Plain, 1).unwrap();
+        assert_eq!(one, fill(any(), Place::Plain, 1).unwrap());
+        assert_ne!(one, fill(any(), Place::Plain, 2).unwrap());
+    }
+
+    #[test]
+    fn no_two_runs_send_the_same_uuid() {
+        let one = fill(vec![Part::Uuid], Place::Plain, 1).unwrap();
+        assert_ne!(one, fill(vec![Part::Uuid], Place::Plain, 1).unwrap());
+        assert_eq!(one.len(), 36);
     }
 
     #[test]

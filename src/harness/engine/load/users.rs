@@ -169,7 +169,7 @@ impl Crew {
                     return false;
                 }
             };
-            let bytes_sent = request.body.as_ref().map_or(0, |body| body.len() as u64);
+            let body_bytes = request.body.as_ref().map_or(0, |body| body.len() as u64);
             let sent_ns = self.clock.now_ns();
             self.recorder.sending(step.request, due_or(sent_ns));
             let mut answer = Answer::default();
@@ -191,7 +191,8 @@ impl Crew {
                 sent_ns,
                 ended_ns,
                 status: answer.status,
-                bytes_sent,
+                // Of a request without an answer nobody knows how much was sent, if anything.
+                bytes_sent: answer.status.map_or(0, |_| body_bytes),
                 bytes_received: answer.body_bytes,
                 failure: checked.err(),
             });

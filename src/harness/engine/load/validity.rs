@@ -15,7 +15,8 @@ pub fn validity(
     let mut reasons = Vec::new();
     let name = || plan.name.clone();
     let counts = &load.counts;
-    if counts.completed + counts.failed == 0 {
+    // What the end of the drain cut off was measured: a server that hangs from the start has failed.
+    if counts.completed + counts.failed + counts.cancelled == 0 {
         reasons.push(InvalidReason::NothingMeasured { load: name() });
     }
     if load.model == ArrivalModel::Open
@@ -152,6 +153,15 @@ mod tests {
             },
             "GeneratorExhausted { load: \"reads\", failures: 3, message: \"Too many open files\" }",
         );
+    }
+
+    #[test]
+    fn a_server_that_answers_nothing_was_measured() {
+        let found = reasons(|load| {
+            load.counts.completed = 0;
+            load.counts.cancelled = 1000;
+        });
+        assert_eq!(found, []);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
 use super::clerk::Clerk;
@@ -58,9 +58,9 @@ pub enum WorkerError {
     /// goose stopped the users.
     #[error("goose stopped its users before the load was over")]
     Left,
-    /// The bookkeeper's thread is gone.
-    #[error("BUG: the clerk panicked")]
-    Clerk,
+    /// One of its threads is gone.
+    #[error("BUG: the {0} panicked")]
+    Panicked(&'static str),
     /// The file could not be written.
     #[error(transparent)]
     File(#[from] LoadFileError),
@@ -73,6 +73,15 @@ pub enum WorkerError {
 /// output. Ends early at SIGTERM and Ctrl-C, keeping what was measured, and at once when the
 /// standard input is closed.
 pub fn worker_main() -> Result<(), WorkerError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    // Before anything that takes its time: without a listener SIGTERM kills, and what was only told
+    // to end would look as if it had failed.
+    let terminate = {
+        let _inside = runtime.enter();
+        signal(SignalKind::terminate())?
+    };
     raise_open_files();
     let mut input = BufReader::new(std::io::stdin());
     let job = read_job(&mut input)?;
@@ -83,25 +92,23 @@ pub fn worker_main() -> Result<(), WorkerError> {
             let _ = std::io::copy(&mut input, &mut std::io::sink());
             let _ = abandoned_tx.send(());
         })?;
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?
-        .block_on(async {
-            tokio::select! {
-                done = execute(job) => done,
-                _ = abandoned => Err(WorkerError::Abandoned),
-            }
-        })
+    let done = runtime.block_on(async {
+        tokio::select! {
+            done = execute(job, terminate) => done,
+            _ = abandoned => Err(WorkerError::Abandoned),
+        }
+    });
+    // A name that is still being resolved, on a thread of its own, keeps nobody waiting.
+    runtime.shutdown_background();
+    done
 }
 
 /// Raises the soft limit on open files to the hard one: each user has a connection, and the usual
-/// soft limit is for programs that call `select`. Where that fails, or isn't enough, the run says so.
+/// soft limit is for programs that call `select`. Where that fails, or isn't enough, a user who finds
+/// no file left makes the run invalid.
 fn raise_open_files() {
-    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+    let _ = getrlimit(Resource::RLIMIT_NOFILE)
         .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
-    if let Err(error) = raised {
-        tracing::debug!(%error, "the limit on open files stays as it is");
-    }
 }
 
 fn read_job(input: &mut BufReader<std::io::Stdin>) -> Result<WorkerJob, WorkerError> {
@@ -122,7 +129,7 @@ fn read_job(input: &mut BufReader<std::io::Stdin>) -> Result<WorkerJob, WorkerEr
     Ok(job)
 }
 
-async fn execute(job: WorkerJob) -> Result<(), WorkerError> {
+async fn execute(job: WorkerJob, mut terminate: Signal) -> Result<(), WorkerError> {
     let clock = LoadClock::starting_at(job.start_at_ns);
     let flow = Flow::new(&job)?;
     let total_ns = job.phases.total_ns();
@@ -171,12 +178,14 @@ async fn execute(job: WorkerJob) -> Result<(), WorkerError> {
         .name("clerk".to_owned())
         .spawn(move || clerk.work(&finished, |tick| say(&WorkerEvent::Tick(tick))))?;
 
-    if let Some((counter, rate)) = tickets {
-        let (recorder, stop, shard) = (Arc::clone(&recorder), stop.clone(), job.shard);
-        thread::Builder::new()
-            .name("dispatcher".to_owned())
-            .spawn(move || dispatch(&rate, shard, clock, &counter, &recorder, &stop))?;
-    }
+    let dispatcher = match tickets {
+        None => None,
+        Some((counter, rate)) => {
+            let (recorder, stop, shard) = (Arc::clone(&recorder), stop.clone(), job.shard);
+            let thread = thread::Builder::new().name("dispatcher".to_owned());
+            Some(thread.spawn(move || dispatch(&rate, shard, clock, &counter, &recorder, &stop))?)
+        }
+    };
     let transport = Transport::new(&flow.origin, users)?;
     let crew = Arc::new(Crew {
         flow,
@@ -199,7 +208,6 @@ async fn execute(job: WorkerJob) -> Result<(), WorkerError> {
         }
     };
     tokio::pin!(crew);
-    let mut terminate = signal(SignalKind::terminate())?;
     let partial = tokio::select! {
         () = tokio::time::sleep(clock.until(total_ns)) => false,
         _ = terminate.recv() => true,
@@ -217,8 +225,13 @@ async fn execute(job: WorkerJob) -> Result<(), WorkerError> {
     if let Ok(gone) = tokio::time::timeout(drain, &mut crew).await {
         gone?;
     }
+    // Users who have left waited for it; where some have not, it is about to end.
+    if let Some(dispatcher) = dispatcher {
+        let gone = dispatcher.join();
+        gone.map_err(|_| WorkerError::Panicked("dispatcher"))?;
+    }
     drop(finish);
-    let measurement = clerk.join().map_err(|_| WorkerError::Clerk)?;
+    let measurement = clerk.join().map_err(|_| WorkerError::Panicked("clerk"))?;
     let file = LoadFile {
         schema: LOAD_FORMAT.to_owned(),
         shard: job.shard,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use nix::sys::statvfs::statvfs;
 use sysinfo::System;
 
-use super::fingerprint::fingerprint;
+use super::fingerprint::{Traces, virtualisation};
 
 /// How long the processors are watched.
 const WATCH: Duration = Duration::from_secs(1);
@@ -91,10 +91,11 @@ struct CpuTimes {
 impl Facts {
     fn look(spent: Option<CpuTimes>) -> Self {
         let cpu = Path::new("/sys/devices/system/cpu");
+        let cpuinfo = read(Path::new("/proc/cpuinfo")).unwrap_or_default();
         Self {
             debug_build: cfg!(debug_assertions),
             cpus: available_parallelism().map_or(1, usize::from),
-            virtualisation: fingerprint("", String::new(), String::new()).virtualisation,
+            virtualisation: virtualisation(&Traces::look(&cpuinfo)),
             spent,
             load_average: System::load_average().ok().map(|load| load.one),
             governors: governors(cpu),
@@ -269,7 +270,7 @@ fn judge(facts: &Facts) -> Vec<Finding> {
                 "this machine is virtual (`{}`), with neighbours that can't be seen",
                 facts.virtualisation
             ),
-            "make base and head alternately (`plimsoll run --arm`) rather than compare with last week",
+            "measure base and head in alternation (`plimsoll gate --against REV`) rather than compare with last week",
         );
     }
     if facts.turbo == Some(true) {

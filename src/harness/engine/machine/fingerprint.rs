@@ -7,6 +7,7 @@ use std::thread::available_parallelism;
 
 use sysinfo::System;
 
+use crate::harness::engine::secrets::STORE_VARIABLE;
 use crate::harness::model::{Fingerprint, MEASUREMENT_VERSION};
 use crate::harness::scenario::{CommandPlan, Plan};
 
@@ -21,7 +22,7 @@ pub fn of_plan(plan: &Plan) -> Fingerprint {
 }
 
 /// The fingerprint of this machine with what is known of the scenario and its build.
-pub(super) fn fingerprint(scenario_hash: &str, toolchain: String, profile: String) -> Fingerprint {
+fn fingerprint(scenario_hash: &str, toolchain: String, profile: String) -> Fingerprint {
     let logical_cpus = available_parallelism().map_or(1, usize::from);
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     Fingerprint {
@@ -48,6 +49,7 @@ fn toolchain(plan: &Plan) -> String {
     let rustc = Command::new("rustc")
         .arg("-V")
         .current_dir(&plan.root)
+        .env_remove(STORE_VARIABLE)
         .stdin(Stdio::null())
         .output();
     match rustc {
@@ -165,7 +167,7 @@ fn memory_class_gib(bytes: u64) -> u32 {
 /// What a hypervisor or a container leaves to be seen. Only files are looked at: a tool such as
 /// systemd-detect-virt, installed on one of two equal machines, would tell them apart.
 #[derive(Debug, Default)]
-struct Traces {
+pub(super) struct Traces {
     hypervisor_flag: bool,
     hypervisor_type: String,
     vendor: String,
@@ -176,7 +178,7 @@ struct Traces {
 }
 
 impl Traces {
-    fn look(cpuinfo: &str) -> Self {
+    pub(super) fn look(cpuinfo: &str) -> Self {
         let read = |path: &str| {
             fs::read_to_string(path)
                 .unwrap_or_default()
@@ -199,7 +201,7 @@ impl Traces {
 }
 
 /// `none`, a hypervisor, a container, or both: `kvm+docker`.
-fn virtualisation(traces: &Traces) -> String {
+pub(super) fn virtualisation(traces: &Traces) -> String {
     /// Texts in the DMI vendor or product, and what they stand for.
     const MACHINES: [(&str, &str); 9] = [
         ("KVM", "kvm"),

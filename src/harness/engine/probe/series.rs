@@ -1,8 +1,12 @@
 //! The arithmetic of probes: from looks at counters and gauges to one number for the measure phase.
 
 use crate::harness::engine::thinned::{Thinned, mean};
-use crate::harness::model::{ProbePoint, ProbeSeries};
+use crate::harness::model::{PhaseSpan, ProbePoint, ProbeSeries};
 use crate::harness::scenario::{ProbePlan, ProbeSource};
+
+/// A look this near to an end of the measure phase, in ns, stands for it: looks are taken once a
+/// second and at both ends, and an answer may take five seconds, of which the middle counts.
+const NEAR_NS: u64 = 3_000_000_000;
 
 /// One successful look at what a probe needs.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -98,9 +102,13 @@ impl Gathered {
         }
     }
 
-    /// The curve and the value.
-    pub fn finish(self) -> ProbeSeries {
-        let value = self.measured.and_then(|measured| match self.source {
+    /// The curve and the value over the measure phase as it was, which may have ended before its
+    /// time; `None` where there was none.
+    pub fn finish(self, phase: Option<&PhaseSpan>) -> ProbeSeries {
+        let measured = self
+            .measured
+            .filter(|measured| phase.is_some_and(|phase| measured.covers(phase)));
+        let value = measured.and_then(|measured| match self.source {
             ProbeSource::Mean(_) => measured
                 .gauge
                 .map(|gauge| gauge.sum / f64::from(gauge.count)),
@@ -123,6 +131,16 @@ impl Stretch {
             counters: None,
             gauge: look.values[0].map(Gauge::of),
         }
+    }
+
+    /// Whether it stands for the whole phase. A subject that stops answering under load must not be
+    /// judged by the seconds before that.
+    fn covers(&self, phase: &PhaseSpan) -> bool {
+        let [start_ns, end_ns] =
+            [phase.start_ns, phase.end_ns].map(|ns| i64::try_from(ns).unwrap_or(i64::MAX));
+        self.from_ns.abs_diff(start_ns) <= NEAR_NS
+            && self.to_ns.abs_diff(end_ns) <= NEAR_NS
+            && self.to_ns >= start_ns
     }
 
     fn reach(&mut self, look: Look, step: Option<Step>) {
@@ -229,7 +247,7 @@ mod tests {
 
     use super::*;
     use crate::harness::engine::thinned::MAX_SAMPLES;
-    use crate::harness::model::{Direction, Unit};
+    use crate::harness::model::{Direction, Phase, Unit};
     use crate::harness::scenario::Selector;
 
     fn selector() -> Selector {
@@ -264,7 +282,7 @@ mod tests {
             unit: Unit::Ratio,
             better: Direction::Higher,
         };
-        let series = gathered(&plan, looks, 1_000_000_000, 3_000_000_000).finish();
+        let series = finished(gathered(&plan, looks, 1_000_000_000, 3_000_000_000));
         assert_eq!(series.value, expected);
         let drawn: Vec<f64> = series.points.iter().map(|point| point.value).collect();
         assert_eq!(drawn, points);
@@ -274,6 +292,17 @@ mod tests {
         let mut gathered = Gathered::new("p", plan, start_ns, end_ns);
         looks.iter().for_each(|look| gathered.add(*look));
         gathered
+    }
+
+    /// Of a measure phase that was as long as planned.
+    fn finished(gathered: Gathered) -> ProbeSeries {
+        let [start_ns, end_ns] = [gathered.start_ns, gathered.end_ns].map(i64::unsigned_abs);
+        let phase = Phase::Measure;
+        gathered.finish(Some(&PhaseSpan {
+            phase,
+            start_ns,
+            end_ns,
+        }))
     }
 
     fn one(values: &[f64]) -> Vec<[Option<f64>; 2]> {
@@ -343,7 +372,7 @@ mod tests {
             // Ten hours of looks would be megabytes.
             let held_bytes = format!("{gathered:?}").len();
             assert!(held_bytes < 100_000, "{held_bytes}");
-            let found = gathered.finish();
+            let found = finished(gathered);
             assert!(found.points.len() <= MAX_SAMPLES, "{}", found.points.len());
             (found.value, found.points)
         };
@@ -471,10 +500,52 @@ mod tests {
             Some(10.0),
             &[100.0, 10.0],
         );
-        // All before the measure phase: the last of them is at its start and at its end.
+        // All before the measure phase.
         let gauge = one(&[5.0]);
-        check(ProbeSource::Max(selector()), &gauge, Some(5.0), &[5.0]);
+        check(ProbeSource::Max(selector()), &gauge, None, &[5.0]);
         check(ProbeSource::Increase(selector()), &gauge, None, &[]);
+    }
+
+    #[test]
+    fn a_value_takes_looks_at_both_ends_of_the_measure_phase() {
+        let plan = |source| ProbePlan {
+            process: "service".into(),
+            source,
+            unit: Unit::Count,
+            better: Direction::Higher,
+        };
+        // Looks at these seconds, at what grows by one a second; measured from 10 s to 40 s.
+        let check = |seconds: &[i64], increase: Option<f64>, most: Option<f64>| {
+            let looks: Vec<Look> = seconds
+                .iter()
+                .map(|second| Look {
+                    at_ns: second * 1_000_000_000,
+                    generation: 1,
+                    values: [Some(*second as f64), None],
+                })
+                .collect();
+            let value = |source| {
+                let plan = plan(source);
+                finished(gathered(&plan, &looks, 10_000_000_000, 40_000_000_000)).value
+            };
+            let found = (
+                value(ProbeSource::Increase(selector())),
+                value(ProbeSource::Max(selector())),
+            );
+            assert_eq!(found, (increase, most), "{seconds:?}");
+        };
+        check(&Vec::from_iter(0..=50), Some(30.0), Some(40.0));
+        // It stopped answering soon after the load began to hurt, or began to answer late.
+        check(&Vec::from_iter(0..=13), None, None);
+        check(&Vec::from_iter(20..=50), None, None);
+        check(&Vec::from_iter(0..=9), None, None);
+        check(&[9], None, None);
+        check(&[41], None, None);
+        // What it counted in between is not lost.
+        check(&[8, 12, 39, 43], Some(31.0), Some(39.0));
+        check(&[8, 42], Some(34.0), Some(42.0));
+        let gathered = gathered(&plan(ProbeSource::Max(selector())), &[], 0, 1);
+        assert_eq!(gathered.finish(None).value, None);
     }
 
     #[test]

@@ -28,6 +28,18 @@ pub enum ProcessError {
         /// Its last lines.
         output: String,
     },
+    /// A preparation did not end.
+    #[error("`{command}` for process `{process}` did not end within {} s; `prepare` runs to its end before `start`, so what is to stay belongs there; its last lines:\n{output}", limit.as_secs())]
+    TooLong {
+        /// The process.
+        process: String,
+        /// The command as it was written.
+        command: String,
+        /// The time that it had.
+        limit: std::time::Duration,
+        /// Its last lines.
+        output: String,
+    },
     /// A process ended before the load began.
     #[error(
         "process `{process}` ended with {status} before the load began; `start` must keep it in the foreground; its last lines:\n{output}"

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::harness::scenario::{CommandPlan, Part, Template};
 
 /// What a template of a process can mention.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(super) struct Values<'run> {
     /// The process's own port and folder; a build has none.
     pub(super) own: Option<(u16, &'run Path)>,

@@ -24,5 +24,6 @@ pub use self::processes::{Exit, Processes, Root, Surroundings, build};
 pub use self::protocol::Ending;
 pub use self::sample::Sampler;
 pub(super) use self::sample::together;
+pub(super) use self::supervise::NOT_STARTED;
 pub use self::supervise::supervise_main;
 pub use self::transparent::spawn_under_supervisor;

@@ -4,6 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::timeout;
+
 use super::output::Output;
 use super::protocol::{Ending, Job};
 use super::supervised::Supervised;
@@ -23,20 +25,38 @@ pub(super) enum OneshotError {
         /// Its last lines.
         output: String,
     },
+    /// It did not end in time.
+    TooLong {
+        /// The time that it had.
+        limit: Duration,
+        /// Its last lines.
+        output: String,
+    },
 }
 
-/// Runs `job` to its end through `exe supervise`, and ends whatever it left running.
-pub(super) async fn run(exe: &Path, job: &Job, output: Arc<Output>) -> Result<(), OneshotError> {
+/// Runs `job` to its end through `exe supervise`, and ends whatever it left running; all of it where
+/// it takes longer than `limit`.
+pub(super) async fn run(
+    exe: &Path,
+    job: &Job,
+    output: Arc<Output>,
+    limit: Duration,
+) -> Result<(), OneshotError> {
     let supervised = Supervised::start(exe, job, Arc::clone(&output))
         .await
         .map_err(OneshotError::NotStarted)?;
-    let (ending, _) = supervised.sight().ending().await;
+    let ended = timeout(limit, supervised.sight().ending()).await;
     supervised.end(GRACE).await;
-    match ending {
-        Ending::Status(0) => Ok(()),
-        ending => Err(OneshotError::Failed {
+    let output = || output.last_lines();
+    match ended {
+        Ok((Ending::Status(0), _)) => Ok(()),
+        Ok((ending, _)) => Err(OneshotError::Failed {
             ending,
-            output: output.last_lines(),
+            output: output(),
+        }),
+        Err(_) => Err(OneshotError::TooLong {
+            limit,
+            output: output(),
         }),
     }
 }

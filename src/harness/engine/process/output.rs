@@ -1,9 +1,9 @@
-//! What a process writes: the last lines in memory, the beginning in a file.
+//! What a process writes: its last lines, and whether one of them says that it is ready.
 
 use std::collections::VecDeque;
-use std::io::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use anstream::adapter::strip_str;
 use regex::Regex;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::sync::watch;
@@ -17,8 +17,6 @@ const KEPT_LINES: usize = 40;
 const KEPT_LINE_BYTES: usize = 2_000;
 /// A longer line is not searched to its end, neither for secrets nor for the ready pattern.
 const READ_LINE_BYTES: usize = 64 << 10;
-/// The file takes no more than this.
-const LOG_BYTES: usize = 64 << 20;
 
 /// The output of a process over all of its starts in a run. Hostile text: escape sequences,
 /// control characters and secrets are taken out before anything is kept.
@@ -27,32 +25,17 @@ pub(crate) struct Output {
     redactor: Arc<Redactor>,
     ready_pattern: Option<Regex>,
     ready: watch::Sender<bool>,
-    kept: Mutex<Kept>,
-}
-
-#[derive(Debug)]
-struct Kept {
-    last: VecDeque<String>,
-    log: Option<std::fs::File>,
-    log_room: usize,
+    last: Mutex<VecDeque<String>>,
 }
 
 impl Output {
-    /// Nothing yet. `ready_pattern` is looked for in every line; all lines go into `log`.
-    pub(crate) fn new(
-        redactor: Arc<Redactor>,
-        ready_pattern: Option<Regex>,
-        log: Option<std::fs::File>,
-    ) -> Self {
+    /// Nothing yet. `ready_pattern` is looked for in every line.
+    pub(crate) fn new(redactor: Arc<Redactor>, ready_pattern: Option<Regex>) -> Self {
         Self {
             redactor,
             ready_pattern,
             ready: watch::Sender::new(false),
-            kept: Mutex::new(Kept {
-                last: VecDeque::new(),
-                log,
-                log_room: LOG_BYTES,
-            }),
+            last: Mutex::default(),
         }
     }
 
@@ -77,8 +60,8 @@ impl Output {
 
     /// The last lines, the oldest first.
     pub(crate) fn last_lines(&self) -> String {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        Vec::from_iter(kept.last.iter().map(String::as_str)).join("\n")
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        Vec::from_iter(last.iter().map(String::as_str)).join("\n")
     }
 
     /// Forgets that a line matched: the process starts anew.
@@ -94,30 +77,21 @@ impl Output {
 
     fn keep(&self, line: &[u8]) {
         let line = String::from_utf8_lossy(line);
-        let mut text = clean_line(line.trim_end(), &self.redactor);
+        let plain = strip_str(line.trim_end()).to_string();
+        // The pattern is for the line as it was written: a secret may be a word of it.
         if self
             .ready_pattern
             .as_ref()
-            .is_some_and(|pattern| pattern.is_match(&text))
+            .is_some_and(|pattern| pattern.is_match(&plain))
         {
             self.ready.send_replace(true);
         }
+        let mut text = without_secrets(&plain, &self.redactor);
         if text.len() > KEPT_LINE_BYTES {
             text.truncate(text.floor_char_boundary(KEPT_LINE_BYTES));
             text.push('…');
         }
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let Kept {
-            last,
-            log,
-            log_room,
-        } = &mut *kept;
-        if let Some(file) = log
-            && text.len() < *log_room
-            && writeln!(file, "{text}").is_ok()
-        {
-            *log_room -= text.len() + 1;
-        }
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if last.len() == KEPT_LINES {
             last.pop_front();
         }
@@ -128,14 +102,15 @@ impl Output {
 /// The lines of a program's output as they may be shown and kept: without escape sequences, secrets
 /// and control characters.
 pub(in crate::harness::engine) fn clean(lines: &str, redactor: &Redactor) -> String {
-    let lines = lines.lines().map(|line| clean_line(line, redactor));
+    let lines = lines
+        .lines()
+        .map(|line| without_secrets(&strip_str(line).to_string(), redactor));
     Vec::from_iter(lines).join("\n")
 }
 
-/// Escape sequences go first, lest one of them hide a secret.
-fn clean_line(line: &str, redactor: &Redactor) -> String {
-    let plain = anstream::adapter::strip_str(line).to_string();
-    redactor.redact(&plain).replace(
+/// Of a line whose escape sequences are gone already, lest one of them hide a secret.
+fn without_secrets(plain: &str, redactor: &Redactor) -> String {
+    redactor.redact(plain).replace(
         |character: char| steers(character) && character != '\t',
         "\u{fffd}",
     )
@@ -145,13 +120,12 @@ fn clean_line(line: &str, redactor: &Redactor) -> String {
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use std::collections::BTreeMap;
-    use std::io::{Read as _, Seek as _};
 
     use super::*;
 
     async fn check(written: &[u8], expected: &str) {
         let secrets = BTreeMap::from([("TOKEN".to_owned(), "hunter2".to_owned())]);
-        let output = Output::new(Arc::new(Redactor::new(&secrets)), None, None);
+        let output = Output::new(Arc::new(Redactor::new(&secrets)), None);
         output.copy(written).await;
         assert_eq!(output.last_lines(), expected);
     }
@@ -171,30 +145,35 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn memory_and_file_are_bounded() {
-        let log = tempfile::tempfile().unwrap();
-        let output = Output::new(Arc::default(), None, Some(log.try_clone().unwrap()));
+    async fn memory_is_bounded() {
+        let output = Output::new(Arc::default(), None);
         let flood = "x".repeat(300_000) + "\n";
         output.copy(flood.repeat(100).as_bytes()).await;
         let lines = output.last_lines();
         assert_eq!(lines.lines().count(), KEPT_LINES);
         assert!(lines.len() < KEPT_LINES * (KEPT_LINE_BYTES + 4));
-        let mut log = log;
-        let mut text = String::new();
-        log.rewind().unwrap();
-        log.read_to_string(&mut text).unwrap();
-        assert_eq!(text.lines().count(), 100);
     }
 
     #[tokio::test]
     async fn the_ready_line_is_noticed_whenever_it_was_written() {
         let pattern = Regex::new("ready to accept").unwrap();
-        let output = Output::new(Arc::default(), Some(pattern), None);
+        let output = Output::new(Arc::default(), Some(pattern));
         output.copy(&b"starting\n"[..]).await;
         assert!(!*output.ready.borrow());
         output
             .copy(&b"db is ready to accept connections\nmore\n"[..])
             .await;
         output.ready().await;
+    }
+
+    #[tokio::test]
+    async fn the_ready_line_may_have_a_secret_in_it() {
+        let secrets = BTreeMap::from([("USER".to_owned(), "postgres".to_owned())]);
+        let redactor = Arc::new(Redactor::new(&secrets));
+        let pattern = Regex::new("^postgres: ready$").unwrap();
+        let output = Output::new(redactor, Some(pattern));
+        output.copy(&b"\x1b[1mpostgres\x1b[0m: ready\n"[..]).await;
+        assert!(*output.ready.borrow());
+        assert_eq!(output.last_lines(), "{$env.USER}: ready");
     }
 }

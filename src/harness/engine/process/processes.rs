@@ -21,6 +21,7 @@ use super::ready;
 use super::supervised::{Sight, Supervised};
 use crate::harness::engine::Progress;
 use crate::harness::engine::apart;
+use crate::harness::engine::load::Secrets;
 use crate::harness::engine::redact::Redactor;
 use crate::harness::scenario::{CommandPlan, FaultAction, Plan, ProcessPlan, Ready};
 
@@ -28,28 +29,27 @@ use crate::harness::scenario::{CommandPlan, FaultAction, Plan, ProcessPlan, Read
 /// go and its binding it.
 const PORT_ATTEMPTS: u32 = 3;
 
+/// How long a preparation may take.
+const PREPARED_WITHIN: Duration = Duration::from_secs(30 * 60);
+
 /// What all processes have in common.
 #[derive(Debug, Clone)]
 pub struct Surroundings {
     exe: PathBuf,
     root: PathBuf,
-    secrets: BTreeMap<String, String>,
+    secrets: Secrets,
     redactor: Arc<Redactor>,
     client: reqwest::Client,
     target_dir: Option<PathBuf>,
+    prepared_within: Duration,
 }
 
 impl Surroundings {
     /// `exe` is the plimsoll executable, which supervises; `root` the folder in which builds and
     /// processes start; `secrets` are the values of `{$env.NAME}` by name; `client` asks whether a
     /// process is ready.
-    pub fn new(
-        exe: PathBuf,
-        root: PathBuf,
-        secrets: BTreeMap<String, String>,
-        client: reqwest::Client,
-    ) -> Self {
-        let redactor = Arc::new(Redactor::new(&secrets));
+    pub fn new(exe: PathBuf, root: PathBuf, secrets: Secrets, client: reqwest::Client) -> Self {
+        let redactor = Arc::new(Redactor::new(&secrets.0));
         Self {
             exe,
             root,
@@ -57,6 +57,7 @@ impl Surroundings {
             redactor,
             client,
             target_dir: None,
+            prepared_within: PREPARED_WITHIN,
         }
     }
 
@@ -64,6 +65,29 @@ impl Surroundings {
     /// `target_dir`, whatever the environment says.
     pub fn with_target_dir(self, target_dir: Option<PathBuf>) -> Self {
         Self { target_dir, ..self }
+    }
+
+    /// The same with another limit for each preparation.
+    pub fn with_prepared_within(self, prepared_within: Duration) -> Self {
+        Self {
+            prepared_within,
+            ..self
+        }
+    }
+
+    /// The values of `{$env.NAME}`.
+    pub fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
+    /// Takes them out of what is shown.
+    pub fn redactor(&self) -> &Redactor {
+        &self.redactor
+    }
+
+    /// Our own client.
+    pub fn client(&self) -> &reqwest::Client {
+        &self.client
     }
 }
 
@@ -109,7 +133,7 @@ struct Slot {
     port: u16,
     output: Arc<Output>,
     life: Mutex<Life>,
-    /// Holds `{dir}` and the log; gone with the slot.
+    /// Holds `{dir}`; gone with the slot.
     scratch: TempDir,
 }
 
@@ -294,8 +318,6 @@ impl Processes {
     /// Prepares and starts one process and waits until it is ready.
     async fn start(&mut self, plan: &ProcessPlan, port: u16) -> Result<(), ProcessError> {
         let scratch = scratch().map_err(|source| place(plan, source))?;
-        let log = std::fs::File::create(scratch.path().join("output.log"))
-            .map_err(|source| place(plan, source))?;
         let pattern = match &plan.ready {
             Ready::Log(pattern) => Some(Regex::new(pattern).map_err(|source| {
                 let process = plan.name.clone();
@@ -303,14 +325,11 @@ impl Processes {
             })?),
             _ => None,
         };
-        let output = Arc::new(Output::new(
-            Arc::clone(&self.around.redactor),
-            pattern,
-            Some(log),
-        ));
+        let output = Arc::new(Output::new(Arc::clone(&self.around.redactor), pattern));
         if let Some(prepare) = &plan.prepare {
             let job = self.job(plan, prepare, port, &scratch)?;
-            let done = oneshot::run(&self.around.exe, &job, Arc::clone(&output)).await;
+            let limit = self.around.prepared_within;
+            let done = oneshot::run(&self.around.exe, &job, Arc::clone(&output), limit).await;
             done.map_err(|error| command_error(error, plan, prepare, &job.cwd))?;
         }
         let supervised = self.launch(plan, port, &scratch, &output).await?;
@@ -382,13 +401,13 @@ impl Processes {
         let values = Values {
             own: Some((port, &dir)),
             ports: &self.ports,
-            secrets: &self.around.secrets,
+            secrets: &self.around.secrets.0,
         };
         let cwd = match &plan.cwd {
             Some(cwd) => self.around.root.join(cwd),
             None => self.around.root.clone(),
         };
-        let mut job = job(plan, command, &values, cwd)?;
+        let mut job = job(&self.around, plan, command, &values, cwd)?;
         for (name, value) in &plan.env {
             let value = values.fill(value).map_err(|value| unknown(plan, value))?;
             job.env.insert(name.clone(), value);
@@ -479,16 +498,11 @@ pub async fn build(
         let values = Values {
             own: None,
             ports: &BTreeMap::new(),
-            secrets: &around.secrets,
+            secrets: &around.secrets.0,
         };
-        let mut job = job(process, command, &values, around.root.clone())?;
-        if let Some(folder) = &around.target_dir {
-            let (set, unset) = apart::variables(folder);
-            job.env = set;
-            job.unset = unset;
-        }
-        let output = Arc::new(Output::new(Arc::clone(&around.redactor), None, None));
-        oneshot::run(&around.exe, &job, output)
+        let job = job(around, process, command, &values, around.root.clone())?;
+        let output = Arc::new(Output::new(Arc::clone(&around.redactor), None));
+        oneshot::run(&around.exe, &job, output, Duration::MAX)
             .await
             .map_err(|error| command_error(error, process, command, &job.cwd))?;
         done.push(command);
@@ -497,6 +511,7 @@ pub async fn build(
 }
 
 fn job(
+    around: &Surroundings,
     plan: &ProcessPlan,
     command: &CommandPlan,
     values: &Values<'_>,
@@ -506,11 +521,14 @@ fn job(
         .command(command)
         .map_err(|value| unknown(plan, value))?;
     let mut words = words.into_iter();
+    // Not for a build alone: `start` may well be `cargo run`.
+    let apart = around.target_dir.as_deref().map(apart::variables);
+    let (env, unset) = apart.unwrap_or_default();
     Ok(Job {
         program: words.next().unwrap_or_default(),
         args: words.collect(),
-        env: BTreeMap::new(),
-        unset: Vec::new(),
+        env,
+        unset,
         cwd,
         grace_ns: 0,
         scratch: None,
@@ -564,6 +582,12 @@ fn command_error(
             process,
             command,
             status: ending.to_string(),
+            output,
+        },
+        OneshotError::TooLong { limit, output } => ProcessError::TooLong {
+            process,
+            command,
+            limit,
             output,
         },
     }

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 /// What a supervisor is to start: the first line on its standard input. Over a pipe, so that
-/// secrets never stand in the supervisor's own arguments.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// secrets never stand in the supervisor's own arguments; and not to be printed, for their sake.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Job {
     /// A path, or a name that is looked up in `PATH`.
     pub(crate) program: String,

@@ -35,7 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// ours end without a signal to us.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// The exit status of a transparent supervisor whose process could not be started, as of a shell.
-const NOT_STARTED: u8 = 127;
+pub(in crate::harness::engine) const NOT_STARTED: u8 = 127;
 
 /// The hidden command `plimsoll supervise`: takes the job from the first line of standard input,
 /// orders from the following ones, and reports on standard output. The process writes both of its

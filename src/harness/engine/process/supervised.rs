@@ -47,18 +47,25 @@ struct State {
     left: Vec<i32>,
 }
 
+/// A supervisor to be started from `exe`, the plimsoll executable; its streams are pipes.
+pub(super) fn supervisor_from(exe: &Path) -> Command {
+    let mut supervisor = Command::new(exe);
+    supervisor
+        .arg("supervise")
+        .env_remove(STORE_VARIABLE)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    supervisor
+}
+
 impl Supervised {
     /// Starts `job` through `exe supervise`. Output is copied in the background.
     ///
     /// # Errors
     /// Why it did not start, as text: no supervisor, or no such program.
     pub(crate) async fn start(exe: &Path, job: &Job, output: Arc<Output>) -> Result<Self, String> {
-        let mut child = Command::new(exe)
-            .arg("supervise")
-            .env_remove(STORE_VARIABLE)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+        let mut child = supervisor_from(exe)
             .spawn()
             .map_err(|error| format!("no supervisor from `{}`: {error}", exe.display()))?;
         let supervisor = child.id().unwrap_or_default().cast_signed();
@@ -102,9 +109,9 @@ impl Supervised {
         let grace_ns = u64::try_from(grace.as_nanos()).unwrap_or(u64::MAX);
         self.order(Order::Stop { grace_ns });
         let patience = grace.saturating_add(END_MARGIN);
-        timeout(patience, self.sight.over())
-            .await
-            .unwrap_or_default()
+        let left = timeout(patience, self.sight.over()).await;
+        // One that doesn't answer has not ended what is below it.
+        left.unwrap_or_else(|_| vec![self.supervisor])
     }
 
     /// What can be seen of it.

@@ -1,13 +1,12 @@
 //! Any command under a supervisor that looks like the command itself.
 
 use std::path::Path;
-use std::process::Stdio;
 
 use tokio::io::AsyncWriteExt as _;
-use tokio::process::{Child, ChildStdin, Command};
+use tokio::process::{Child, ChildStdin};
 
 use super::protocol::Job;
-use crate::harness::engine::secrets::STORE_VARIABLE;
+use super::supervised::supervisor_from;
 
 /// How long what is left of the command has to end after SIGTERM, in ns.
 const GRACE_NS: u64 = 2_000_000_000;
@@ -38,8 +37,7 @@ pub async fn spawn_under_supervisor(
         scratch: None,
         transparent: true,
     };
-    let mut supervisor = Command::new(exe);
-    supervisor.env_remove(STORE_VARIABLE);
+    let mut supervisor = supervisor_from(exe);
     // The supervisor's environment is what the command inherits.
     for (name, value) in command.get_envs() {
         match value {
@@ -47,12 +45,7 @@ pub async fn spawn_under_supervisor(
             None => supervisor.env_remove(name),
         };
     }
-    let mut child = supervisor
-        .arg("supervise")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()?;
+    let mut child = supervisor.spawn()?;
     let mut stdin = child.stdin.take().ok_or(std::io::ErrorKind::BrokenPipe)?;
     let mut line = serde_json::to_vec(&job)?;
     line.push(b'\n');

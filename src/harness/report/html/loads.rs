@@ -295,6 +295,7 @@ fn requests(load: &LoadSummary) -> Table {
             "p99.9",
             "Slowest",
             "Service p95",
+            "Sent",
             "Received",
         ],
     );
@@ -332,6 +333,7 @@ fn request_row(load: &LoadSummary, request: &RequestSummary) -> Vec<Cell> {
     // One reading each: they are packed.
     row.extend(latencies(&request.response, [0.5, 0.95, 0.99, 0.999, 1.0]));
     row.extend(latencies(&request.service, [0.95]));
+    row.push(num(value(&Unit::Bytes, request.bytes_sent as f64)));
     row.push(num(value(&Unit::Bytes, request.bytes_received as f64)));
     row
 }

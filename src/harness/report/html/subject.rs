@@ -103,7 +103,7 @@ pub(super) fn probes(run: &Run, plan: Option<&Plan>) -> Vec<Curves> {
                 false,
             );
             figure.note = probe.value.map_or_else(
-                || "The subject never exposed what it needs.".to_owned(),
+                || "No value over the measure phase.".to_owned(),
                 |v| format!("Over the measure phase: {}.", value(unit, v)),
             );
             figure

@@ -36,6 +36,7 @@ fn bench(table: &DeTable<'_>, problems: &mut Problems<'_>) -> BenchPlan {
                 feature.span.clone(),
                 format!("`{}` can't be a feature", feature.text),
                 "not a feature",
+                "name it as Cargo.toml does: letters, digits, `_`, `-`, `+`, `.` and `/`",
             );
         }
     }

@@ -25,7 +25,18 @@ pub(super) fn read(
         .map(|process| process.name.as_str())
         .collect();
     let mut faults: Vec<(FaultPlan, Range<usize>)> = Vec::new();
-    for (table, _) in raw::tables(table, "fault") {
+    let only_benches = !plan.benches.is_empty() && !super::declares(table, "load");
+    for (table, span) in raw::tables(table, "fault") {
+        if only_benches {
+            problems.report(
+                Code::MissingKey,
+                span,
+                "a fault happens while a load arrives, and the scenario has none",
+                "during which load?",
+                "add `[load.NAME]` with a flow, or remove the fault",
+            );
+            continue;
+        }
         let found = ACTIONS
             .into_iter()
             .find_map(|key| Some((key, raw::text(table, key)?)));
@@ -45,16 +56,13 @@ pub(super) fn read(
         if let Some(value) = table.get("at")
             && at_ns >= total_ns
         {
-            problems
-                .report(
-                    Code::OutOfRange,
-                    value.span(),
-                    "the fault would come after the end of the load",
-                    format!("the phases take {}s together", total_ns as f64 / 1e9),
-                )
-                .help(
-                    "`at` counts from the start of the load; move it forward or lengthen `measure`",
-                );
+            problems.report(
+                Code::OutOfRange,
+                value.span(),
+                "the fault would come after the end of the load",
+                format!("the phases take {}s together", total_ns as f64 / 1e9),
+                "`at` counts from the start of the load; move it forward or lengthen `measure`",
+            );
         }
         let action = match key {
             "start" => FaultAction::Start,
@@ -99,16 +107,13 @@ fn check_order(faults: &[(FaultPlan, Range<usize>)], problems: &mut Problems<'_>
             (FaultAction::Resume, _) => (*state, Some("it isn't paused")),
         };
         if let Some(wrong) = wrong {
-            problems
-                .report(
-                    Code::FaultOrder,
-                    span.clone(),
-                    format!("this can't be done to `{}` then: {wrong}", fault.process),
-                    wrong,
-                )
-                .help(
-                    "faults happen in the order of their times, whatever their order in the file",
-                );
+            problems.report(
+                Code::FaultOrder,
+                span.clone(),
+                format!("this can't be done to `{}` then: {wrong}", fault.process),
+                wrong,
+                "faults happen in the order of their times, whatever their order in the file",
+            );
         }
         *state = next;
     }

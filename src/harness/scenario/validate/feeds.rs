@@ -10,12 +10,9 @@ use toml::de::DeTable;
 
 use super::{Place, stays_below};
 use crate::harness::model::hexadecimal;
-use crate::harness::scenario::plan::{FeedOrder, FeedPlan};
+use crate::harness::scenario::plan::{FeedOrder, FeedPlan, MAX_FEED_BYTES};
 use crate::harness::scenario::problem::{Code, Problems};
 use crate::harness::scenario::raw::{self, Text};
-
-/// A feed is held in memory by every worker; more than this is data for a database.
-const MAX_FEED_BYTES: u64 = 64 << 20;
 
 /// A feed with what the plan doesn't keep of it.
 pub(super) struct Feed {
@@ -70,14 +67,13 @@ fn bytes(
 ) -> Option<(PathBuf, Vec<u8>)> {
     let path = place.folder.join(file.text);
     if !is_below(&path, place) {
-        problems
-            .report(
-                Code::PathOutside,
-                file.span.clone(),
-                "the feed's file lies outside the project",
-                "leads out of the project",
-            )
-            .help("put it beside the scenario and name it by a relative path");
+        problems.report(
+            Code::PathOutside,
+            file.span.clone(),
+            "the feed's file lies outside the project",
+            "leads out of the project",
+            "put it beside the scenario and name it by a relative path",
+        );
         return None;
     }
     let read = || {
@@ -99,14 +95,13 @@ fn bytes(
     match read() {
         Ok(found) => Some(found),
         Err(error) => {
-            problems
-                .report(
-                    Code::MissingFile,
-                    file.span.clone(),
-                    format!("can't read the feed's file `{}`", file.text),
-                    reason(&error),
-                )
-                .help("the path is relative to the scenario's folder");
+            problems.report(
+                Code::MissingFile,
+                file.span.clone(),
+                format!("can't read the feed's file `{}`", file.text),
+                reason(&error),
+                "the path is relative to the scenario's folder",
+            );
             None
         }
     }
@@ -115,9 +110,13 @@ fn bytes(
 /// The columns of a CSV file with a header and at least one row, or a problem.
 fn columns(bytes: &[u8], file: &Text<'_>, problems: &mut Problems<'_>) -> Option<Vec<String>> {
     let mut report = |message: String, label: String| {
-        problems
-            .report(Code::BadFeed, file.span.clone(), message, label)
-            .help("a feed is CSV: a header line, then at least one row with as many fields");
+        problems.report(
+            Code::BadFeed,
+            file.span.clone(),
+            message,
+            label,
+            "a feed is CSV: a header line, then at least one row with as many fields",
+        );
         None
     };
     let mut reader = csv::Reader::from_reader(bytes);

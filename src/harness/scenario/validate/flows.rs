@@ -1,6 +1,6 @@
 //! Flows: steps with their templates, checks and extractions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use http::{HeaderName, HeaderValue};
@@ -21,6 +21,8 @@ use crate::harness::scenario::structure::status_range;
 const DEFAULT_TIMEOUT_NS: u64 = 30 * SECOND_NS;
 /// Request names stand in metric paths and reports.
 const MAX_REQUEST_NAME: usize = 200;
+/// A worker keeps histograms for each name of its flow, about 1.5 MB of them in a busy second.
+const MAX_REQUEST_NAMES: usize = 200;
 /// A JSONPath is a line of text; its parser goes back over nested parentheses again and again.
 const MAX_JSONPATH: usize = 500;
 const MAX_JSONPATH_DEPTH: usize = 8;
@@ -80,10 +82,33 @@ fn flow(
                 span,
                 format!("`{}` and `{prefix}` make ambiguous metric names", step.name),
                 "ambiguous beside the other",
+                "give one of the two steps another `name`",
             );
         }
     }
+    check_number_of_names(&steps, &tables, problems);
     FlowPlan { steps }
+}
+
+fn check_number_of_names(
+    steps: &[StepPlan],
+    tables: &[(&DeTable<'_>, Range<usize>)],
+    problems: &mut Problems<'_>,
+) {
+    let mut names = BTreeSet::new();
+    let beyond = steps.iter().zip(tables).find(|(step, _)| {
+        names.insert(&step.name);
+        names.len() > MAX_REQUEST_NAMES
+    });
+    if let Some((_, (_, span))) = beyond {
+        problems.report(
+            Code::OutOfRange,
+            span.clone(),
+            format!("the flow has more than {MAX_REQUEST_NAMES} request names"),
+            "one too many",
+            "give steps that belong together one `name`: they are counted together",
+        );
+    }
 }
 
 fn step(table: &DeTable<'_>, scope: &mut Scope<'_>, problems: &mut Problems<'_>) -> StepPlan {
@@ -122,16 +147,13 @@ fn check_request_name(
 ) {
     if name.trim().is_empty() || name.len() > MAX_REQUEST_NAME || name.contains(char::is_control) {
         let span = table.get("name").map_or(span.clone(), Value::span);
-        problems
-            .report(
-                Code::BadName,
-                span,
-                "this can't be a request's name in metrics",
-                "empty, too long or with control characters",
-            )
-            .help(format!(
-                "give the step a `name` of at most {MAX_REQUEST_NAME} bytes"
-            ));
+        problems.report(
+            Code::BadName,
+            span,
+            "this can't be a request's name in metrics",
+            "empty, too long or with control characters",
+            format!("give the step a `name` of at most {MAX_REQUEST_NAME} bytes"),
+        );
     }
 }
 
@@ -158,14 +180,13 @@ fn headers(
     for (name, value) in text_entries(table, "headers") {
         check_header_name(&name, problems);
         if FRAMING_HEADERS.contains(&name.text.to_ascii_lowercase().as_str()) {
-            problems
-                .report(
-                    Code::BadHeader,
-                    name.span.clone(),
-                    format!("`{}` is written by the client itself", name.text),
-                    "can't be set",
-                )
-                .help("remove it; the body's length and the connection are taken care of");
+            problems.report(
+                Code::BadHeader,
+                name.span.clone(),
+                format!("`{}` is written by the client itself", name.text),
+                "can't be set",
+                "remove it; the body's length and the connection are taken care of",
+            );
         }
         if headers
             .iter()
@@ -176,6 +197,7 @@ fn headers(
                 name.span.clone(),
                 format!("the header `{}` is there twice", name.text),
                 "a second time",
+                "remove one of them; the names of headers have no case",
             );
         }
         let template = values::template(&value, scope, problems);
@@ -189,7 +211,8 @@ fn headers(
                     Code::BadHeader,
                     value.span.clone(),
                     format!("the value of `{}` can't be sent", name.text),
-                    "holds a line break or another control character",
+                    "holds a line break or something else than ASCII",
+                    "write it on one line and in ASCII",
                 );
             }
         }
@@ -213,6 +236,7 @@ fn body(
             key.span(),
             "a HEAD request has no body",
             "remove this",
+            "remove the body, or send it with another method",
         );
     }
     match (key.get_ref().as_ref(), value.get_ref()) {
@@ -255,14 +279,13 @@ fn check_json_text(template: &Template, span: Range<usize>, problems: &mut Probl
         })
         .collect();
     if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(&filled) {
-        problems
-            .report(
-                Code::BadBody,
-                span,
-                "the body is not JSON",
-                error.to_string(),
-            )
-            .help("a TOML table is easier to get right: `json = { name = \"{clients.name}\" }`");
+        problems.report(
+            Code::BadBody,
+            span,
+            "the body is not JSON",
+            error.to_string(),
+            "a TOML table is easier to get right: `json = { name = \"{clients.name}\" }`",
+        );
     }
 }
 
@@ -306,18 +329,30 @@ fn write_json(
             push_text(template, "}");
         }
         scalar => {
-            let json = raw::json(scalar);
-            if json.is_null() {
-                problems.report(
-                    Code::BadBody,
-                    value.span(),
-                    "JSON has no such number",
-                    "not a JSON number",
-                );
+            if let Some(json) = json(scalar, value.span(), problems) {
+                push_text(template, &json.to_string());
             }
-            push_text(template, &json.to_string());
         }
     }
+}
+
+/// A value as JSON, or a problem where JSON lacks one of its numbers.
+fn json(
+    value: &DeValue<'_>,
+    span: Range<usize>,
+    problems: &mut Problems<'_>,
+) -> Option<serde_json::Value> {
+    let json = raw::json(value);
+    if json.is_none() {
+        problems.report(
+            Code::BadBody,
+            span,
+            "JSON has no such number",
+            "not a JSON number",
+            "write a finite number, a whole one in 64 bits, or a text",
+        );
+    }
+    json
 }
 
 fn push_text(template: &mut Template, text: &str) {
@@ -358,9 +393,9 @@ fn check(table: &DeTable<'_>, problems: &mut Problems<'_>) -> CheckPlan {
                 span: path.span(),
             };
             check_jsonpath(&path, problems);
-            check
-                .json
-                .push((path.text.to_owned(), raw::json(value.get_ref())));
+            if let Some(expected) = json(value.get_ref(), value.span(), problems) {
+                check.json.push((path.text.to_owned(), expected));
+            }
         }
     }
     if let Some((table, _)) = raw::table(table, "headers") {
@@ -371,14 +406,13 @@ fn check(table: &DeTable<'_>, problems: &mut Problems<'_>) -> CheckPlan {
             };
             check_header_name(&name, problems);
             if value.get_ref().as_bool() == Some(false) {
-                problems
-                    .report(
-                        Code::OutOfRange,
-                        value.span(),
-                        "a check can't demand that a header is missing",
-                        "expected `true` or a text",
-                    )
-                    .help("`true`: the header must be there; a text: it must have this value");
+                problems.report(
+                    Code::OutOfRange,
+                    value.span(),
+                    "a check can't demand that a header is missing",
+                    "expected `true` or a text",
+                    "`true`: the header must be there; a text: it must have this value",
+                );
             }
             let expected = value.get_ref().as_str().map(str::to_owned);
             check.headers.push((name.text.to_owned(), expected));
@@ -398,14 +432,13 @@ fn extract(table: &DeTable<'_>, problems: &mut Problems<'_>) -> BTreeMap<String,
             ExtractPlan::Header(header.text.to_owned())
         } else if let Some(regex) = raw::text(table, "regex") {
             if regex_groups(&regex, problems) == Some(0) {
-                problems
-                    .report(
-                        Code::BadRegex,
-                        regex.span.clone(),
-                        "the regular expression has no group to extract",
-                        "no group",
-                    )
-                    .help("put parentheses around what is wanted: `'id=(\\d+)'`");
+                problems.report(
+                    Code::BadRegex,
+                    regex.span.clone(),
+                    "the regular expression has no group to extract",
+                    "no group",
+                    "put parentheses around what is wanted: `'id=(\\d+)'`",
+                );
             }
             ExtractPlan::Regex(regex.text.to_owned())
         } else {
@@ -432,6 +465,7 @@ fn think(table: &DeTable<'_>, problems: &mut Problems<'_>) -> Option<ThinkPlan> 
             span,
             "`min` is longer than `max`",
             "the bounds are swapped",
+            "write the shorter time as `min`",
         );
     }
     Some(ThinkPlan { min_ns, max_ns })
@@ -448,6 +482,7 @@ pub(super) fn positive(table: &DeTable<'_>, key: &str, problems: &mut Problems<'
             value.span(),
             format!("`{key}` must be longer than nothing"),
             "no time at all",
+            "write a time above zero, such as `\"30s\"`",
         );
     }
     Some(ns)
@@ -460,6 +495,7 @@ fn check_header_name(name: &Text<'_>, problems: &mut Problems<'_>) {
             name.span.clone(),
             format!("`{}` can't be a header's name", name.text),
             "not a header's name",
+            "a header's name has letters, digits and `-`: `x-request-id`",
         );
     }
 }
@@ -483,14 +519,13 @@ fn check_jsonpath(path: &Text<'_>, problems: &mut Problems<'_>) {
             .map(|error| error.to_string())
     };
     if let Some(reason) = reason {
-        problems
-            .report(
-                Code::BadJsonpath,
-                path.span.clone(),
-                "not a JSONPath",
-                reason,
-            )
-            .help("write it from the root: `$.items[0].id`");
+        problems.report(
+            Code::BadJsonpath,
+            path.span.clone(),
+            "not a JSONPath",
+            reason,
+            "write it from the root: `$.items[0].id`",
+        );
     }
 }
 

@@ -8,8 +8,9 @@ use super::loads::Load;
 use super::processes::Process;
 use super::unique;
 use crate::harness::model::Unit;
-use crate::harness::scenario::catalogue::{self, MetricKey, MetricSpec, NEEDED_BEYOND};
-use crate::harness::scenario::measurable::{is_asked_for_by_name, shortfall};
+use crate::harness::model::quantile::{NEEDED_BEYOND, enough};
+use crate::harness::scenario::catalogue::{self, MetricKey, MetricSpec};
+use crate::harness::scenario::measurable::{Shortfall, is_asked_for_by_name, shortfall};
 use crate::harness::scenario::plan::{GatePlan, Plan};
 use crate::harness::scenario::problem::{Code, Problems};
 use crate::harness::scenario::quantity;
@@ -69,6 +70,8 @@ impl Absent {
             .map(|process| process.name.text)
             .filter(|name| !plan.processes.iter().any(|known| known.name == *name))
             .map(catalogue::process_prefix);
+        let nameless = all.iter().any(Process::is_nameless);
+        let any_process = nameless.then(|| catalogue::PROCESSES.to_owned());
         let probes = raw::named_tables(table, "probe")
             .into_iter()
             .filter(|(name, _)| !plan.probes.contains_key(name.text))
@@ -78,7 +81,11 @@ impl Absent {
             .filter(|load| !load.has_flow)
             .map(|load| catalogue::requests_prefix(&load.plan.name));
         Self {
-            prefixes: processes.chain(probes).chain(loads).collect(),
+            prefixes: processes
+                .chain(any_process)
+                .chain(probes)
+                .chain(loads)
+                .collect(),
         }
     }
 
@@ -107,25 +114,21 @@ fn gate(
     let found = match catalogue::select(plan, metric.text) {
         Ok(found) => found,
         Err(unknown) => {
-            let report = problems.report(
+            let help = unknown.nearest.map_or_else(
+                || "metrics are `load.…`, `process.…`, `probe.…` and `bench.…`; `plimsoll list` names those of a scenario".to_owned(),
+                |nearest| format!("did you mean `{nearest}`?"),
+            );
+            problems.report(
                 Code::UnknownMetric,
                 metric.span.clone(),
                 format!("this scenario produces no metric `{}`", metric.text),
                 "no such metric",
+                help,
             );
-            report.help(match unknown.nearest {
-                Some(nearest) => format!("did you mean `{nearest}`?"),
-                None => "metrics are `load.…`, `process.…`, `probe.…` and `bench.…`; `plimsoll list` names those of a scenario".to_owned(),
-            });
             return gate;
         }
     };
-    for spec in &found {
-        // `load.reads.*` finds quantiles that nobody asked for by name.
-        if is_asked_for_by_name(&spec.path(), metric.text) {
-            check_measurable(spec, metric, plan, problems);
-        }
-    }
+    check_measurable(&found, metric, plan, problems);
     let max = limit("max", table, &found, problems);
     let min = limit("min", table, &found, problems);
     if let (Some((max, span)), Some((min, _))) = (&max, &min)
@@ -136,6 +139,7 @@ fn gate(
             span.clone(),
             "`max` is below `min`",
             "no value is within",
+            "swap the two, or remove one",
         );
     }
     gate.max = max.map(|(limit, _)| limit);
@@ -148,14 +152,13 @@ fn gate(
 
 fn regress(table: &DeTable<'_>, problems: &mut Problems<'_>) -> Option<f64> {
     let share = raw::share(table, "regress")?;
-    if let Some(value) = table.get("regress")
-        && !(share > 0.0 && share <= quantity::MAX_MARGIN)
-    {
+    if let (Err(expected), Some(value)) = (quantity::margin(share), table.get("regress")) {
         problems.report(
             Code::OutOfRange,
             value.span(),
-            "`regress` must be above 0 % and at most 1000 %",
+            "`regress` is no margin",
             "not a margin",
+            expected,
         );
     }
     Some(share)
@@ -178,14 +181,13 @@ fn limit(
     match read {
         Ok(limit) => Some((limit, value.span())),
         Err(help) => {
-            problems
-                .report(
-                    Code::LimitUnit,
-                    value.span(),
-                    format!("`{}` is no limit for this metric", text),
-                    format!("the metric is in {}", unit_name(unit)),
-                )
-                .help(help);
+            problems.report(
+                Code::LimitUnit,
+                value.span(),
+                format!("`{}` is no limit for this metric", text),
+                format!("the metric is in {}", unit_name(unit)),
+                help,
+            );
             None
         }
     }
@@ -207,15 +209,39 @@ fn unit_name(unit: &Unit) -> String {
 /// Says where an open load can't offer as many requests as a quantile needs, however well the
 /// service does. A closed load's requests can't be told beforehand.
 fn check_measurable(
-    spec: &MetricSpec,
+    found: &[MetricSpec],
     metric: &Text<'_>,
     plan: &Plan,
     problems: &mut Problems<'_>,
 ) {
-    let Some(shortfall) = shortfall(plan, spec) else {
-        return;
+    let too_few = found
+        .iter()
+        .filter_map(|spec| Some((spec.path(), shortfall(plan, spec)?)));
+    let (asked, by_the_way): (Vec<_>, Vec<_>) =
+        too_few.partition(|(path, _)| is_asked_for_by_name(path, metric.text));
+    // `load.reads.*` finds quantiles that nobody asked for by name. Where it finds nothing else, it
+    // would judge nothing.
+    let finds_nothing_else = by_the_way.len() == found.len();
+    let first = by_the_way.iter().take(usize::from(finds_nothing_else));
+    for (_, shortfall) in asked.iter().chain(first) {
+        report_too_few(shortfall, metric, plan, problems);
+    }
+}
+
+fn report_too_few(
+    shortfall: &Shortfall,
+    metric: &Text<'_>,
+    plan: &Plan,
+    problems: &mut Problems<'_>,
+) {
+    let help = match shortfall.beyond > 0.0 {
+        true => {
+            let seconds = enough(plan.phases.measure_ns as f64 / 1e9, shortfall.beyond);
+            format!("measure for at least {seconds}s at this rate, or gate a lower quantile")
+        }
+        false => "let requests arrive in the measure phase, or gate another metric".to_owned(),
     };
-    let report = problems.report(
+    problems.report(
         Code::NotMeasurable,
         metric.span.clone(),
         format!("too few requests for {}", shortfall.quantile),
@@ -224,12 +250,6 @@ fn check_measurable(
             shortfall.beyond.round(),
             shortfall.expected.round(),
         ),
+        help,
     );
-    if shortfall.beyond > 0.0 {
-        let needed_s = plan.phases.measure_ns as f64 / 1e9 * NEEDED_BEYOND / shortfall.beyond;
-        report.help(format!(
-            "measure for at least {}s at this rate, or gate a lower quantile",
-            needed_s.ceil()
-        ));
-    }
 }

@@ -6,8 +6,8 @@ use std::ops::Range;
 use sha2::{Digest, Sha256};
 use toml::de::DeTable;
 
+use super::SECOND_NS;
 use super::flows::positive;
-use super::{SECOND_NS, unique};
 use crate::harness::scenario::plan::{Arrivals, FlowPlan, LoadPlan, PhasePlan, Stage};
 use crate::harness::scenario::problem::{Code, Problems};
 use crate::harness::scenario::raw::{self, Text, Value};
@@ -51,10 +51,9 @@ pub(super) fn phases(
         is_right &= read.is_some_and(|ns| ns > 0 || key != "measure");
         read.unwrap_or(default_ns)
     };
-    // Whatever is sent before the end can then be answered or run into its timeout. Users without a
-    // request leave at once, so a server that answers makes nobody wait.
-    let steps = flows.values().flat_map(|flow| &flow.steps);
-    let longest_ns = steps.map(|step| step.timeout_ns).max().unwrap_or(0);
+    // Every iteration that is begun before the end can then come to its own, or run into a timeout.
+    // The load is over when the last one is, so a server that answers makes nobody wait.
+    let longest_ns = flows.values().map(longest_ns).max().unwrap_or(0);
     let plan = PhasePlan {
         warmup_ns: duration("warmup", 5 * SECOND_NS),
         measure_ns: duration("measure", 30 * SECOND_NS),
@@ -64,18 +63,27 @@ pub(super) fn phases(
     Phases { plan, is_right }
 }
 
+/// The longest that an iteration may take. Nothing of it is left when the last step has ended.
+fn longest_ns(flow: &FlowPlan) -> u64 {
+    let last = flow.steps.len().saturating_sub(1);
+    let steps = flow.steps.iter().enumerate().map(|(index, step)| {
+        let pause = step.think.filter(|_| index < last);
+        let pause_ns = pause.map_or(0, |think| think.max_ns);
+        step.timeout_ns.saturating_add(pause_ns)
+    });
+    steps.fold(0, u64::saturating_add)
+}
+
 pub(super) fn read<'a>(
     table: &'a DeTable<'_>,
     flows: &BTreeMap<String, FlowPlan>,
     phases: &Phases,
     problems: &mut Problems<'_>,
 ) -> Vec<Load<'a>> {
-    let loads: Vec<Load<'a>> = raw::named_tables(table, "load")
+    raw::named_tables(table, "load")
         .into_iter()
         .map(|(name, table)| load(name, table, flows, phases, problems))
-        .collect();
-    unique("loads", loads.iter().map(|load| &load.name), problems);
-    loads
+        .collect()
 }
 
 fn load<'a>(
@@ -138,6 +146,7 @@ fn flow(
             flow.span,
             format!("there is no flow `{}`", flow.text),
             "no such flow",
+            "add it: `[[flow.NAME.step]]` with `get = \"/…\"`",
         );
         report.suggest(flow.text, known);
         return None;
@@ -149,25 +158,23 @@ fn flow(
     match (names.next(), names.next()) {
         (Some(only), None) => return Some(only.clone()),
         (None, _) => {
-            problems
-                .report(
-                    Code::MissingKey,
-                    load.span.clone(),
-                    format!("load `{}` has no flow to drive", load.text),
-                    "which flow?",
-                )
-                .help("add one: `[[flow.NAME.step]]` with `get = \"/…\"`");
+            problems.report(
+                Code::MissingKey,
+                load.span.clone(),
+                format!("load `{}` has no flow to drive", load.text),
+                "which flow?",
+                "add one: `[[flow.NAME.step]]` with `get = \"/…\"`",
+            );
         }
         (Some(_), Some(_)) => {
             let known: Vec<&str> = flows.keys().map(String::as_str).collect();
-            problems
-                .report(
-                    Code::MissingKey,
-                    load.span.clone(),
-                    format!("load `{}` needs `flow`, as there are several", load.text),
-                    "which flow?",
-                )
-                .help(format!("known here: {}", known.join(", ")));
+            problems.report(
+                Code::MissingKey,
+                load.span.clone(),
+                format!("load `{}` needs `flow`, as there are several", load.text),
+                "which flow?",
+                format!("known here: {}", known.join(", ")),
+            );
         }
     }
     None
@@ -178,21 +185,19 @@ struct Model {
     /// The key of a constant value.
     constant: &'static str,
     read: fn(&DeTable<'_>, &str) -> Option<f64>,
-    largest: f64,
-    unit: &'static str,
+    /// `None` where the keys have their bounds already.
+    largest: Option<f64>,
 }
 
 const OPEN: Model = Model {
     constant: "rate",
     read: raw::rate_per_s,
-    largest: MAX_RATE_PER_S,
-    unit: "/s",
+    largest: Some(MAX_RATE_PER_S),
 };
 const CLOSED: Model = Model {
     constant: "users",
     read: |table, key| raw::integer_at(table, key).map(|users| users as f64),
-    largest: f64::INFINITY,
-    unit: " users",
+    largest: None,
 };
 
 fn stages(
@@ -203,17 +208,15 @@ fn stages(
 ) -> Vec<Stage> {
     let mut value = |table: &DeTable<'_>, key: &str, may_be_zero: bool| {
         let number = (model.read)(table, key)?;
-        if let Some(place) = table.get(key).map(Value::span)
-            && (number > model.largest || (number == 0.0 && !may_be_zero))
+        if let (Some(place), Some(largest)) = (table.get(key).map(Value::span), model.largest)
+            && (number > largest || (number == 0.0 && !may_be_zero))
         {
             problems.report(
                 Code::OutOfRange,
                 place,
-                format!(
-                    "`{key}` must be above 0 and at most {}{}",
-                    model.largest, model.unit
-                ),
+                format!("`{key}` must be above 0 and at most {largest}/s"),
                 "out of range",
+                "write a rate that one machine can offer, such as `\"500/s\"`",
             );
         }
         Some(number)
@@ -256,9 +259,7 @@ fn check_stages(
                 Code::OutOfRange,
                 span.clone(),
                 "the stages are longer than the phases",
-                format!("{}s together", together_ns as f64 / 1e9),
-            )
-            .help(format!(
+                format!("{}s together", together_ns as f64 / 1e9), format!(
                 "warm-up, measure and cool-down take {}s together; lengthen `measure` or shorten a stage",
                 total_ns as f64 / 1e9
             ));
@@ -273,6 +274,7 @@ fn check_stages(
             span,
             "no stage lets anything arrive",
             "zero throughout",
+            "give a stage a rate or users above zero",
         );
     }
 }
@@ -314,6 +316,7 @@ fn allowed_dropped(table: &DeTable<'_>, problems: &mut Problems<'_>) -> f64 {
             value.span(),
             "`allowed_dropped` must be at most 100 %",
             "more than all of them",
+            "write a share such as `\"0.1%\"`",
         );
     }
     share

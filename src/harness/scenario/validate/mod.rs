@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use toml::de::DeTable;
+use toml::de::{DeTable, DeValue};
 use url::Url;
 
 use self::loads::Load;
@@ -55,15 +55,14 @@ pub(crate) fn validate(
     let processes = processes::read(table, &variants, problems);
     let url = url(table, problems);
     let benches = benches::read(table, problems);
-    if loads.is_empty() && benches.is_empty() && !declares(table, "load") {
-        problems
-            .report(
-                Code::NothingToDo,
-                0..0,
-                "the scenario has neither a load nor a bench",
-                "nothing to do",
-            )
-            .help("add `[load.NAME]` with a flow, or `[[bench]]`");
+    if !declares(table, "load") && !declares(table, "bench") {
+        problems.report(
+            Code::NothingToDo,
+            0..0,
+            "the scenario has neither a load nor a bench",
+            "nothing to do",
+            "add `[load.NAME]` with a flow, or `[[bench]]`",
+        );
     }
 
     let common = Plan {
@@ -171,8 +170,8 @@ fn target(
             span,
             "two processes are the target",
             "also a target",
+            "the loads of a scenario are sent to one target",
         );
-        report.help("the loads of a scenario are sent to one target");
         if let Some(first) = first {
             report.related(first.name.span.clone(), "the first one");
         }
@@ -185,8 +184,8 @@ fn target(
                     process.name.span.clone(),
                     "both `url` and a process are the target",
                     "a target as well",
+                    "remove `url`, or `target = true` of the process",
                 )
-                .help("remove `url`, or `target = true` of the process")
                 .related(span.clone(), "the other target");
         }
         return Some(Target::Url(url.clone()));
@@ -200,14 +199,13 @@ fn target(
             && !parts.table.contains_key("url")
         {
             let place = variant.map_or_else(String::new, |name| format!(" in variant `{name}`"));
-            problems
-                .report(
-                    Code::NoTarget,
-                    load.name.span.clone(),
-                    format!("nothing says where the loads are sent{place}"),
-                    "where is this sent?",
-                )
-                .help("write `target = true` in one `[[process]]`, or `url = \"http://…\"` at the top");
+            problems.report(
+                Code::NoTarget,
+                load.name.span.clone(),
+                format!("nothing says where the loads are sent{place}"),
+                format!("where is this sent{place}?"),
+                "write `target = true` in one `[[process]]`, or `url = \"http://…\"` at the top",
+            );
         }
         return None;
     };
@@ -222,14 +220,13 @@ pub(super) fn check_version(table: &DeTable<'_>, problems: &mut Problems<'_>) {
     if let Some(value) = table.get("schema")
         && raw::integer(value.get_ref()).is_some_and(|version| version > 1)
     {
-        problems
-            .report(
-                Code::SchemaVersion,
-                value.span(),
-                "this version of the format is unknown",
-                "expected 1",
-            )
-            .help("a newer Plimsoll may read it; this one reads `schema = 1`");
+        problems.report(
+            Code::SchemaVersion,
+            value.span(),
+            "this version of the format is unknown",
+            "expected 1",
+            "a newer Plimsoll may read it; this one reads `schema = 1`",
+        );
     }
 }
 
@@ -239,14 +236,13 @@ fn name(table: &DeTable<'_>, place: &Place, problems: &mut Problems<'_>) -> Stri
     }
     let stem = place.file.file_stem().unwrap_or_default().to_string_lossy();
     if !table.contains_key("name") && !super::structure::is_name(&stem) {
-        problems
-            .report(
-                Code::BadName,
-                0..0,
-                "the file's name can't be the scenario's name",
-                "no `name` here",
-            )
-            .help("add `name = \"…\"` with letters, digits, `_` and `-`");
+        problems.report(
+            Code::BadName,
+            0..0,
+            "the file's name can't be the scenario's name",
+            "no `name` here",
+            "add `name = \"…\"` with letters, digits, `_` and `-`",
+        );
     }
     stem.into_owned()
 }
@@ -259,7 +255,8 @@ fn variants(table: &DeTable<'_>, problems: &mut Problems<'_>) -> Vec<String> {
 
 fn url(table: &DeTable<'_>, problems: &mut Problems<'_>) -> Option<(String, Range<usize>)> {
     let Text { text, span } = raw::text(table, "url")?;
-    let wrong = match Url::parse(text) {
+    let parsed = Url::parse(text);
+    let wrong = match &parsed {
         Err(error) => Some(error.to_string()),
         Ok(url) if !matches!(url.scheme(), "http" | "https") => {
             Some("only http and https are spoken".to_owned())
@@ -278,11 +275,11 @@ fn url(table: &DeTable<'_>, problems: &mut Problems<'_>) -> Option<(String, Rang
                 Code::BadUrl,
                 span.clone(),
                 format!("`url` can't be the target: {wrong}"),
-                "not a target",
-            )
-            .help("write scheme, host and port: `http://127.0.0.1:8000`; secrets go into headers as `{$env.NAME}`");
+                "not a target", "write scheme, host and port: `http://127.0.0.1:8000`; secrets go into headers as `{$env.NAME}`");
     }
-    Some((text.trim_end_matches('/').to_owned(), span))
+    // What was checked is kept: the text may have blanks around it, or a tab in it.
+    let url = parsed.as_ref().map_or(text, Url::as_str);
+    Some((url.trim_end_matches('/').to_owned(), span))
 }
 
 fn generator(table: &DeTable<'_>, problems: &mut Problems<'_>) -> GeneratorLimits {
@@ -297,6 +294,7 @@ fn generator(table: &DeTable<'_>, problems: &mut Problems<'_>) -> GeneratorLimit
                 value.span(),
                 "`cpu` must be above 0 % and at most 100 %",
                 "not a share of the cores",
+                "write a share such as `\"90%\"`",
             );
         }
         Some(cpu)
@@ -324,6 +322,7 @@ fn unique<'a>(
                     name.span.clone(),
                     format!("two {what} are named `{}`", name.text),
                     "named a second time",
+                    "remove one of them, or give it another name",
                 )
                 .related(first.clone(), "first here");
         } else {
@@ -332,9 +331,13 @@ fn unique<'a>(
     }
 }
 
-/// Whether the file tries to say something under `key`, however wrong it may be.
+/// Whether the file says something under `key`, however wrong it may be.
 fn declares(table: &DeTable<'_>, key: &str) -> bool {
-    table.contains_key(key)
+    table.get(key).is_some_and(|value| match value.get_ref() {
+        DeValue::Table(table) => !table.is_empty(),
+        DeValue::Array(array) => !array.is_empty(),
+        _ => true,
+    })
 }
 
 /// Whether a relative path stays below the folder that it is relative to.
@@ -361,14 +364,13 @@ fn regex_groups(pattern: &Text<'_>, problems: &mut Problems<'_>) -> Option<usize
             let message = error.to_string();
             let reason = message.lines().last().unwrap_or_default();
             let reason = reason.trim_start_matches("error: ").to_owned();
-            problems
-                .report(
-                    Code::BadRegex,
-                    pattern.span.clone(),
-                    "not a regular expression",
-                    reason,
-                )
-                .help("in TOML, single quotes keep backslashes as they are: `'\\d+'`");
+            problems.report(
+                Code::BadRegex,
+                pattern.span.clone(),
+                "not a regular expression",
+                reason,
+                "in TOML, single quotes keep backslashes as they are: `'\\d+'`",
+            );
             None
         }
     }
@@ -387,14 +389,13 @@ fn check_path(text: &str, span: Range<usize>, problems: &mut Problems<'_>) {
     } else {
         return;
     };
-    problems
-        .report(
-            Code::BadUrl,
-            span,
-            format!("not a path: {wrong}"),
-            "not a path",
-        )
-        .help("write the path below the target, such as `/api/clients?limit=20`");
+    problems.report(
+        Code::BadUrl,
+        span,
+        format!("not a path: {wrong}"),
+        "not a path",
+        "write the path below the target, such as `/api/clients?limit=20`",
+    );
 }
 
 #[cfg(test)]

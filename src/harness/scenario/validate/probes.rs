@@ -43,14 +43,13 @@ fn probe(
             if let Some(key @ ("increase" | "mean" | "max")) = key
                 && !table.contains_key("better")
             {
-                problems
-                    .report(
-                        Code::MissingKey,
-                        name.span.clone(),
-                        format!("a probe with `{key}` needs `better`"),
-                        "which way is better?",
-                    )
-                    .help("write `better = \"lower\"` or `better = \"higher\"`");
+                problems.report(
+                    Code::MissingKey,
+                    name.span.clone(),
+                    format!("a probe with `{key}` needs `better`"),
+                    "which way is better?",
+                    "write `better = \"lower\"` or `better = \"higher\"`",
+                );
             }
             Direction::Higher
         }
@@ -84,32 +83,26 @@ fn process(
         (None, Some(Target::Process(target))) => (target.as_str(), name.span.clone()),
         (None, target) => {
             if matches!(target, Some(Target::Url(_))) && !table.contains_key("process") {
-                problems
-                    .report(
-                        Code::NoMetrics,
-                        name.span.clone(),
-                        format!("probe `{}` has no process to read", name.text),
-                        "whose metrics?",
-                    )
-                    .help(
-                        "a probe reads a process of the scenario: name it with `process = \"…\"`",
-                    );
+                problems.report(
+                    Code::NoMetrics,
+                    name.span.clone(),
+                    format!("probe `{}` has no process to read", name.text),
+                    "whose metrics?",
+                    "a probe reads a process of the scenario: name it with `process = \"…\"`",
+                );
             }
             return None;
         }
     };
     match plan.processes.iter().find(|known| known.name == process) {
         Some(found) if found.metrics.is_none() => {
-            problems
-                .report(
-                    Code::NoMetrics,
-                    span,
-                    format!("process `{process}` has no `metrics` for this probe to read"),
-                    "reads a process without metrics",
-                )
-                .help(format!(
-                    "add `metrics = \"/metrics\"` to process `{process}`"
-                ));
+            problems.report(
+                Code::NoMetrics,
+                span,
+                format!("process `{process}` has no `metrics` for this probe to read"),
+                "reads a process without metrics",
+                format!("add `metrics = \"/metrics\"` to process `{process}`"),
+            );
         }
         Some(_) => {}
         None if all.iter().any(|other| other.name.text == process) => return None,
@@ -150,14 +143,13 @@ fn source(
 
 fn checked_selector(text: &Text<'_>, problems: &mut Problems<'_>) -> Selector {
     selector(text.text).unwrap_or_else(|| {
-        problems
-            .report(
-                Code::BadSelector,
-                text.span.clone(),
-                format!("`{}` selects no metric", text.text),
-                "can't be read",
-            )
-            .help("write `name` or `name{label=\"value\"}`");
+        problems.report(
+            Code::BadSelector,
+            text.span.clone(),
+            format!("`{}` selects no metric", text.text),
+            "can't be read",
+            "write `name` or `name{label=\"value\"}`",
+        );
         Selector {
             metric: text.text.to_owned(),
             labels: BTreeMap::new(),

@@ -17,6 +17,7 @@ const PORT_HELP: &str =
 
 /// A process and what the plan doesn't keep of it.
 pub(super) struct Process<'a> {
+    /// Empty where the file has none that can be used, which has been said.
     pub(super) name: Text<'a>,
     pub(super) variant: Option<Text<'a>>,
     /// `target`, where it says so.
@@ -37,6 +38,11 @@ struct Mention {
 }
 
 impl Process<'_> {
+    /// Whether it may be the one that any unknown name means.
+    pub(super) fn is_nameless(&self) -> bool {
+        self.name.text.is_empty()
+    }
+
     /// Says that something needs a port that the process was never told.
     pub(super) fn report_no_port(
         &self,
@@ -44,17 +50,16 @@ impl Process<'_> {
         span: Range<usize>,
         problems: &mut Problems<'_>,
     ) {
-        problems
-            .report(
-                Code::NoPort,
-                span,
-                format!(
-                    "process `{}` {why}, but is never told its port",
-                    self.name.text
-                ),
-                "needs a port",
-            )
-            .help(PORT_HELP);
+        problems.report(
+            Code::NoPort,
+            span,
+            format!(
+                "process `{}` {why}, but is never told its port",
+                self.name.text
+            ),
+            "needs a port",
+            PORT_HELP,
+        );
     }
 }
 
@@ -65,32 +70,30 @@ pub(super) fn read<'a>(
 ) -> Vec<Process<'a>> {
     raw::tables(table, "process")
         .into_iter()
-        .filter_map(|(table, _)| process(table, variants, problems))
+        .map(|(table, span)| process(table, span, variants, problems))
         .collect()
 }
 
 fn process<'a>(
     table: &'a DeTable<'_>,
+    span: Range<usize>,
     variants: &[String],
     problems: &mut Problems<'_>,
-) -> Option<Process<'a>> {
-    // Without a name nothing can refer to it; that it lacks one has been said.
-    let name = raw::text(table, "name")?;
+) -> Process<'a> {
+    let name = raw::text(table, "name").unwrap_or(Text { text: "", span });
     let variant = raw::text(table, "variant");
     if let Some(variant) = &variant
         && !variants.iter().any(|known| known == variant.text)
     {
-        let report = problems.report(
-            Code::UnknownVariant,
-            variant.span.clone(),
-            format!("there is no variant `{}`", variant.text),
-            "no such variant",
-        );
-        if variants.is_empty() {
-            report.help("add `variants = [\"…\", \"…\"]` at the top; the first is the default");
-        } else {
-            report.suggest(variant.text, variants.iter().map(String::as_str));
-        }
+        problems
+            .report(
+                Code::UnknownVariant,
+                variant.span.clone(),
+                format!("there is no variant `{}`", variant.text),
+                "no such variant",
+                "add `variants = [\"…\", \"…\"]` at the top; the first is the default",
+            )
+            .suggest(variant.text, variants.iter().map(String::as_str));
     }
     let mut mentioned = Vec::new();
     let build = command(table, "build", &mut Scope::Build, problems);
@@ -167,7 +170,7 @@ fn process<'a>(
             }
         }
     }
-    Some(process)
+    process
 }
 
 /// The processes of a variant in the order in which they start: as in the file, but each after
@@ -178,11 +181,8 @@ pub(super) fn in_order(
     variant: Option<&str>,
     problems: &mut Problems<'_>,
 ) -> Vec<ProcessPlan> {
-    unique(
-        "processes",
-        here.iter().map(|process| &process.name),
-        problems,
-    );
+    let named = here.iter().filter(|process| !process.is_nameless());
+    unique("processes", named.map(|process| &process.name), problems);
     let names: BTreeSet<&str> = here.iter().map(|process| process.name.text).collect();
     let mut waiting: Vec<(&Process<'_>, ProcessPlan)> = Vec::new();
     for process in here {
@@ -225,7 +225,7 @@ pub(super) fn in_order(
     ordered
 }
 
-/// Says that no process of the variant has this name.
+/// Says that no process of the variant has this name, unless one may have been meant to.
 pub(super) fn unknown(
     name: &str,
     span: &Range<usize>,
@@ -234,6 +234,9 @@ pub(super) fn unknown(
     variant: Option<&str>,
     problems: &mut Problems<'_>,
 ) {
+    if all.iter().any(Process::is_nameless) {
+        return;
+    }
     let is_elsewhere = all.iter().any(|process| process.name.text == name);
     let place = match variant {
         Some(variant) if is_elsewhere => format!(" in variant `{variant}`"),
@@ -243,8 +246,9 @@ pub(super) fn unknown(
         .report(
             Code::UnknownProcess,
             span.clone(),
-            format!("there is no process `{}`{place}", name),
-            "no such process",
+            format!("there is no process `{name}`{place}"),
+            format!("no such process{place}"),
+            "add `[[process]]` with this name",
         )
         .suggest(name, names.iter().copied());
 }
@@ -283,9 +287,7 @@ fn report_cycle(waiting: &[(&Process<'_>, ProcessPlan)], problems: &mut Problems
             Code::Cycle,
             span,
             format!("processes wait for one another: {}", circle.join(" → ")),
-            format!("`{at}` waits for `{}` here", circle[1]),
-        )
-        .help("a process starts after those in its `after` and those that its templates name; remove one of these");
+            format!("`{at}` waits for `{}` here", circle[1]), "a process starts after those in its `after` and those that its templates name; remove one of these");
 }
 
 /// The command line at `key`, split into words as a shell would, each a template.
@@ -304,18 +306,18 @@ fn command(
                 line.span,
                 format!("`{key}` is empty"),
                 "no command",
+                "write a program and its arguments, or remove the key",
             );
             return None;
         }
         Err(_) => {
-            problems
-                .report(
-                    Code::BadCommand,
-                    line.span,
-                    format!("`{key}` can't be split into words"),
-                    "a quote is never closed",
-                )
-                .help("no shell is involved: a program and its arguments, quoted as in a shell");
+            problems.report(
+                Code::BadCommand,
+                line.span,
+                format!("`{key}` can't be split into words"),
+                "a quote is never closed",
+                "no shell is involved: a program and its arguments, quoted as in a shell",
+            );
             return None;
         }
     };
@@ -345,8 +347,7 @@ fn env(
                 Code::BadName,
                 name.span(),
                 format!("`{}` can't be put into an environment", key),
-                "not an environment variable",
-            );
+                "not an environment variable", "the name of a variable is not empty and holds no `=`, and neither it nor its value a NUL");
         }
         env.insert(key.to_string(), values::template(&text, scope, problems));
     }
@@ -376,14 +377,13 @@ fn ready(table: &DeTable<'_>, has_port: bool, problems: &mut Problems<'_>) -> Re
 fn cwd(table: &DeTable<'_>, problems: &mut Problems<'_>) -> Option<PathBuf> {
     let cwd = raw::text(table, "cwd")?;
     if !stays_below(Path::new(cwd.text)) {
-        problems
-            .report(
-                Code::PathOutside,
-                cwd.span,
-                "the working folder lies outside the project",
-                "leads out of the project",
-            )
-            .help("name a folder below the project's root by a relative path");
+        problems.report(
+            Code::PathOutside,
+            cwd.span,
+            "the working folder lies outside the project",
+            "leads out of the project",
+            "name a folder below the project's root by a relative path",
+        );
     }
     Some(PathBuf::from(cwd.text))
 }

@@ -64,14 +64,13 @@ pub(super) fn parts(
             }
             Piece::Unclosed(range) => {
                 let place = locate(problems.source(), span, &text[range]);
-                problems
-                    .report(
-                        Code::Template,
-                        place,
-                        "a value in braces is never closed",
-                        "opened here",
-                    )
-                    .help(BRACE_HELP);
+                problems.report(
+                    Code::Template,
+                    place,
+                    "a value in braces is never closed",
+                    "opened here",
+                    BRACE_HELP,
+                );
             }
         }
     }
@@ -114,27 +113,30 @@ fn resolve(
                         } else {
                             "only a later"
                         };
-                        problems
-                            .report(
-                                Code::UsedBeforeExtracted,
-                                place,
-                                format!("`{value}` is used before it is extracted"),
-                                format!("{when} step extracts it"),
-                            )
-                            .help("move the step that extracts it before this one");
+                        problems.report(
+                            Code::UsedBeforeExtracted,
+                            place,
+                            format!("`{value}` is used before it is extracted"),
+                            format!("{when} step extracts it"),
+                            "move the step that extracts it before this one",
+                        );
                     }
                     None => {
+                        let column = feeds.get(value).and_then(|feed| feed.plan.columns.first());
+                        let help = column.map_or_else(
+                            || "extract it in an earlier step".to_owned(),
+                            |column| format!("name a column of the feed: `{{{value}.{column}}}`"),
+                        );
                         let report = problems.report(
                             Code::UnknownValue,
                             place,
                             format!("there is no value `{value}`"),
                             "nothing extracts this",
+                            help,
                         );
-                        match feeds.get(value).and_then(|feed| feed.plan.columns.first()) {
-                            Some(column) => report
-                                .help(format!("name a column of the feed: `{{{value}.{column}}}`")),
-                            None => report.suggest(value, extracted.keys().copied()),
-                        };
+                        if column.is_none() {
+                            report.suggest(value, extracted.keys().copied());
+                        }
                     }
                 }
                 None
@@ -160,23 +162,18 @@ fn resolve(
                         Code::UnknownValue,
                         place,
                         format!("there is no value `{value}` here"),
-                        "not a value of a process",
-                    )
-                    .help("a process knows `{port}`, `{dir}`, `{NAME.port}`, `{NAME.url}` and `{$env.NAME}`; write `{{` for a brace that opens none");
+                        "not a value of a process", "a process knows `{port}`, `{dir}`, `{NAME.port}`, `{NAME.url}` and `{$env.NAME}`; write `{{` for a brace that opens none");
                 None
             }
         },
         Scope::Build => {
-            problems
-                .report(
-                    Code::UnknownValue,
-                    place,
-                    format!("there is no value `{value}` in a build"),
-                    "not known when building",
-                )
-                .help(
-                    "a build runs once before there are ports and folders; it knows `{$env.NAME}`",
-                );
+            problems.report(
+                Code::UnknownValue,
+                place,
+                format!("there is no value `{value}` in a build"),
+                "not known when building",
+                "a build runs once before there are ports and folders; it knows `{$env.NAME}`",
+            );
             None
         }
     }
@@ -196,6 +193,7 @@ fn resolve_column(
                 place,
                 format!("there is no feed `{feed}`"),
                 "no such feed",
+                "add it: `[feed.NAME]` with `file = \"rows.csv\"`",
             )
             .suggest(feed, feeds.keys().map(String::as_str));
         return None;
@@ -208,6 +206,7 @@ fn resolve_column(
                 place,
                 format!("feed `{feed}` has no column `{column}`"),
                 "no such column",
+                "name a column of its header",
             )
             .suggest(column, columns.iter().map(String::as_str));
     }
@@ -235,20 +234,20 @@ fn resolve_special(
                 place,
                 format!("`{name}` can't be the name of an environment variable"),
                 "expected `{$env.NAME}`",
+                "a variable has letters, digits and `_`, and doesn't begin with a digit",
             );
             return None;
         }
         return Some(Part::Env(name.to_owned()));
     }
     if !matches!(scope, Scope::Step { .. }) {
-        problems
-            .report(
-                Code::UnknownValue,
-                place,
-                format!("there is no value `${special}` here"),
-                "only flows know this",
-            )
-            .help("of these values, processes know `{$env.NAME}`");
+        problems.report(
+            Code::UnknownValue,
+            place,
+            format!("there is no value `${special}` here"),
+            "only flows know this",
+            "of these values, processes know `{$env.NAME}`",
+        );
         return None;
     }
     if let Some(bounds) = special.strip_prefix("random") {
@@ -259,14 +258,13 @@ fn resolve_special(
             .and_then(|inner| inner.split_once(','))
             .and_then(|(low, high)| Some((low.trim().parse().ok()?, high.trim().parse().ok()?)));
         let Some((low, high)) = bounds.filter(|(low, high): &(i64, i64)| low <= high) else {
-            problems
-                .report(
-                    Code::Template,
-                    place,
-                    "`$random` needs two whole numbers, the smaller one first",
-                    "can't be read",
-                )
-                .help("write `{$random(1,100)}`");
+            problems.report(
+                Code::Template,
+                place,
+                "`$random` needs two whole numbers, the smaller one first",
+                "can't be read",
+                "write `{$random(1,100)}`",
+            );
             return None;
         };
         return Some(Part::Random { low, high });
@@ -282,6 +280,7 @@ fn resolve_special(
                     place,
                     format!("there is no value `${special}`"),
                     "not known",
+                    "write `{{` for a brace that opens no value",
                 )
                 .suggest(&format!("${special}"), FLOW_SPECIALS);
             None

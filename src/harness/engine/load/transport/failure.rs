@@ -5,6 +5,7 @@ use std::io;
 
 use nix::errno::Errno;
 
+use crate::harness::engine::http;
 use crate::harness::model::ErrorKind;
 
 /// Why the exchange failed.
@@ -19,10 +20,9 @@ impl Failure {
     /// A failure of that kind. The innermost error says what happened ("Connection refused"); the
     /// outer ones say where, with the URL in it, which may hold secrets.
     pub(super) fn new(kind: ErrorKind, error: &(dyn StdError + 'static)) -> Self {
-        let innermost = chain(error).last().unwrap_or(error);
         Self {
             kind,
-            message: innermost.to_string(),
+            message: http::cause(error),
         }
     }
 }
