@@ -10,9 +10,8 @@ use plimsoll::harness::model::{Arm, Run, RunId};
 use plimsoll::harness::store::{Baseline, History, Query};
 use serde_json::Value;
 
-use support::project::Project;
-
-type Tested = Result<(), Box<dyn Error>>;
+use support::Tested;
+use support::project::{BUSY, Project};
 
 const SCENARIO: &str = "shop.toml";
 const METRIC: &str = "load.browse.mean";
@@ -36,10 +35,7 @@ target = true
 get = "/"
 [load.browse]
 closed = {{ users = 2 }}
-# Other tests share this machine's few cores.
-[generator]
-late = "1s"
-cpu = "100%"
+{BUSY}
 [phases]
 warmup = "200ms"
 measure = "2s"

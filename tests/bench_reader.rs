@@ -1,5 +1,7 @@
 //! criterion at its boundary: recorded results, damaged ones, and a real crate that is built and run.
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs;
@@ -13,6 +15,8 @@ use plimsoll::harness::interchange::{BenchResult, InterchangeError, read_results
 use plimsoll::harness::model::Sampling;
 use plimsoll::harness::scenario::BenchPlan;
 use tokio::sync::watch;
+
+use support::files::{copy, repository};
 
 type Checked = Result<(), Box<dyn Error>>;
 
@@ -444,9 +448,7 @@ fn target_dir() -> PathBuf {
 }
 
 fn data(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/data")
-        .join(path)
+    repository("tests/data").join(path)
 }
 
 fn find<'a>(results: &'a [BenchResult], id: &str) -> Result<&'a BenchResult, String> {
@@ -456,30 +458,9 @@ fn find<'a>(results: &'a [BenchResult], id: &str) -> Result<&'a BenchResult, Str
         .ok_or(format!("no `{id}`"))
 }
 
-fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy(&entry.path(), &target)?;
-        } else {
-            fs::copy(entry.path(), target)?;
-        }
-    }
-    Ok(())
-}
-
 /// Whether a process of this program is alive; one that was killed may still be going.
 fn is_running(program: &str) -> std::io::Result<bool> {
-    for _ in 0..50 {
-        let alive = fs::read_dir("/proc")?.flatten().any(|entry| {
-            fs::read_link(entry.path().join("exe")).is_ok_and(|exe| exe == Path::new(program))
-        });
-        if !alive {
-            return Ok(false);
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    Ok(true)
+    Ok(fs::read_dir("/proc")?.flatten().any(|entry| {
+        fs::read_link(entry.path().join("exe")).is_ok_and(|exe| exe == Path::new(program))
+    }))
 }

@@ -10,16 +10,14 @@ use plimsoll::harness::gate::{FalseAlarms, Relabelled};
 use plimsoll::harness::model::Unit;
 use plimsoll::harness::report::calibration::{
     CALIBRATION_FORMAT, CalibratedMetric, CalibratedSession, CalibrationReport, GateSize,
-    MetricSize, calibration_schema, sessions_note,
+    MetricSize, sessions_note,
 };
-use plimsoll::harness::report::json;
 use plimsoll::harness::report::terminal::{TerminalStyle, render_calibration};
 use serde_json::Value;
 
-use support::project::{Project, PythonServer};
-use support::schemas::committed;
-
-type Tested = Result<(), Box<dyn Error>>;
+use support::Tested;
+use support::project::{BUSY, Project, PythonServer};
+use support::schemas::{assert_valid, validator};
 
 const RATE: &str = "load.browse.rate";
 
@@ -34,9 +32,7 @@ get = "/products"
 [load.browse]
 flow = "browse"
 closed = {{ users = 2 }}
-[generator]
-late = "1s"
-cpu = "100%"
+{BUSY}
 [phases]
 warmup = "100ms"
 measure = "{measure}"
@@ -53,13 +49,7 @@ regress = "500%"
 fn calibrate(project: &Project, args: &[&str]) -> Result<Value, Box<dyn Error>> {
     let command = ["calibrate", "shop.toml", "--revision", "1a2b3c4"];
     let document = project.json(&[&command[..], args].concat(), 0)?;
-    let schema = serde_json::to_value(calibration_schema())?;
-    let validator = jsonschema::validator_for(&schema)?;
-    let errors: Vec<String> = validator
-        .iter_errors(&document)
-        .map(|error| error.to_string())
-        .collect();
-    assert!(errors.is_empty(), "{errors:#?}");
+    assert_valid(&validator("calibration"), &document);
     Ok(document)
 }
 
@@ -121,7 +111,7 @@ fn calibrations_add_up_and_gates_use_them() -> Tested {
     let kept = &after["calibration"]["metrics"][RATE];
     assert_eq!((&kept["pairs"], &kept["sessions"]), (&5.into(), &4.into()));
 
-    // Every run is in the history, each as it was labelled, in balanced order.
+    // Every run is in the history.
     let sessions = project.json(&["list", "--sessions"], 0)?;
     let runs: Vec<u64> = sessions
         .as_array()
@@ -142,7 +132,9 @@ fn calibrations_add_up_and_gates_use_them() -> Tested {
         .map(|metric| &metric["estimate"])
         .next()
         .ok_or("not compared")?;
-    assert_eq!(estimate["tau"], kept["tau"], "{estimate}");
+    // The file writes a τ of zero without a point.
+    let tau = kept["tau"].as_f64().ok_or("no τ")?;
+    assert_eq!(estimate["tau"].as_f64(), Some(tau), "{estimate}");
     let method = estimate["method"].to_string();
     assert!(method.contains("4 sessions"), "{method}");
 
@@ -382,14 +374,11 @@ fn hostile_text_stays_harmless() {
 }
 
 #[test]
-fn the_schema_is_that_in_the_repository() -> Tested {
-    let committed = committed("calibration", &json::render(&calibration_schema()));
-    let validator = jsonschema::validator_for(&serde_json::from_str(&committed)?)?;
+fn the_document_is_what_its_schema_says() -> Tested {
+    let validator = validator("calibration");
     let mut document = serde_json::to_value(report())?;
-    assert!(validator.is_valid(&document));
+    assert_valid(&validator, &document);
     document["metrics"][0]["s0"] = "much".into();
     assert!(!validator.is_valid(&document));
-    let (_, printed, _) = Project::new()?.output(&["schema", "calibration"], 0)?;
-    assert_eq!(printed.trim_end(), committed.trim_end());
     Ok(())
 }

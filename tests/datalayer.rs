@@ -1,4 +1,5 @@
 //! The data layer against real servers, and against what happens to servers.
+#![cfg(feature = "reference")]
 
 mod support;
 
@@ -24,23 +25,15 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use support::servers::{Postgres, Redis};
-
-type Outcome = Result<(), Box<dyn Error>>;
+use support::{Tested, wait};
 
 const MS: Duration = Duration::from_millis(1);
 /// What has to happen by itself has so long for it.
 const SOON: Duration = Duration::from_secs(10);
 
 /// Waits until `condition` holds.
-async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) -> Outcome {
-    let started = Instant::now();
-    while !condition().await {
-        if started.elapsed() > SOON {
-            return Err(format!("{what}: not within {SOON:?}").into());
-        }
-        sleep(10 * MS).await;
-    }
-    Ok(())
+async fn eventually(what: &str, condition: impl AsyncFnMut() -> bool) -> Tested {
+    wait::until_async(what, SOON, condition).await
 }
 
 // The cache.
@@ -66,7 +59,7 @@ async fn cache_on(redis: &Redis) -> Result<TieredCache, Box<dyn Error>> {
     Ok(cache)
 }
 
-async fn in_use(cache: &TieredCache) -> Outcome {
+async fn in_use(cache: &TieredCache) -> Tested {
     eventually("the second tier is used", async || {
         cache.stats().await.l2_available
     })
@@ -97,7 +90,7 @@ async fn raw(redis: &Redis, command: &[&str]) -> redis::RedisResult<redis::Value
 }
 
 /// What [`SecondTier`] promises, whichever it is.
-async fn keeps_its_promises(tier: &dyn SecondTier) -> Outcome {
+async fn keeps_its_promises(tier: &dyn SecondTier) -> Tested {
     let (one, two) = (
         Bytes::from_static(b"one"),
         Bytes::from_static(b"two \0\xff"),
@@ -166,14 +159,14 @@ async fn keeps_its_promises(tier: &dyn SecondTier) -> Outcome {
 }
 
 #[tokio::test]
-async fn both_second_tiers_keep_the_same_promises() -> Outcome {
+async fn both_second_tiers_keep_the_same_promises() -> Tested {
     keeps_its_promises(&MemoryTier::new(&cache_settings())).await?;
     let redis = Redis::start()?;
     keeps_its_promises(&RedisTier::connect(&redis.url(), &cache_settings())?).await
 }
 
 #[tokio::test]
-async fn redis_stopped_and_started_fails_no_request_and_comes_back_by_itself() -> Outcome {
+async fn redis_stopped_and_started_fails_no_request_and_comes_back_by_itself() -> Tested {
     let mut redis = Redis::start()?;
     let cache = cache_on(&redis).await?;
     assert_eq!(load(&cache, "before", "v").await.1, Tier::Loader);
@@ -218,7 +211,7 @@ async fn redis_stopped_and_started_fails_no_request_and_comes_back_by_itself() -
 }
 
 #[tokio::test]
-async fn a_service_starts_before_its_redis() -> Outcome {
+async fn a_service_starts_before_its_redis() -> Tested {
     let mut redis = Redis::start()?;
     redis.stop()?;
     let cache = cache_at(&redis.url(), &cache_settings())?;
@@ -228,7 +221,7 @@ async fn a_service_starts_before_its_redis() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_redis_that_hangs_costs_one_time_limit() -> Outcome {
+async fn a_redis_that_hangs_costs_one_time_limit() -> Tested {
     let redis = Redis::start()?;
     let cache = cache_on(&redis).await?;
     load(&cache, "k", "v").await;
@@ -304,7 +297,7 @@ async fn forward(listener: TcpListener, target: SocketAddr) {
 }
 
 #[tokio::test]
-async fn a_redis_that_was_cut_off_is_told_what_it_missed() -> Outcome {
+async fn a_redis_that_was_cut_off_is_told_what_it_missed() -> Tested {
     let redis = Redis::start()?;
     let mut way = Way::to(&redis).await?;
     let cache = cache_at(&way.url(), &cache_settings())?;
@@ -353,7 +346,7 @@ async fn a_redis_that_was_cut_off_is_told_what_it_missed() -> Outcome {
 }
 
 #[tokio::test]
-async fn two_processes_load_a_key_once() -> Outcome {
+async fn two_processes_load_a_key_once() -> Tested {
     let redis = Redis::start()?;
     let caches = [cache_on(&redis).await?, cache_on(&redis).await?];
     let loads = Arc::new(AtomicU64::new(0));
@@ -382,7 +375,7 @@ async fn two_processes_load_a_key_once() -> Outcome {
 }
 
 #[tokio::test]
-async fn clearing_leaves_what_others_keep_in_the_same_redis() -> Outcome {
+async fn clearing_leaves_what_others_keep_in_the_same_redis() -> Tested {
     let redis = Redis::start()?;
     let settings = CacheSettings {
         l2_key_prefix: "a*:".to_owned(),
@@ -400,7 +393,7 @@ async fn clearing_leaves_what_others_keep_in_the_same_redis() -> Outcome {
 }
 
 #[tokio::test]
-async fn what_a_stranger_wrote_is_refused_and_is_no_outage() -> Outcome {
+async fn what_a_stranger_wrote_is_refused_and_is_no_outage() -> Tested {
     let redis = Redis::start()?;
     let settings = CacheSettings {
         l2_max_value_bytes: 100,
@@ -435,7 +428,7 @@ async fn what_a_stranger_wrote_is_refused_and_is_no_outage() -> Outcome {
 
 /// A server that refuses the handshake is not tried for ever with what it refused.
 #[tokio::test]
-async fn a_redis_that_refuses_the_handshake_is_used_once_it_does_not() -> Outcome {
+async fn a_redis_that_refuses_the_handshake_is_used_once_it_does_not() -> Tested {
     let redis = Redis::start()?;
     let (host, settings) = (
         redis.url().replace("redis://", ""),
@@ -492,7 +485,7 @@ fn impatient() -> CacheSettings {
 }
 
 #[tokio::test]
-async fn the_second_tier_stays_warm_over_a_restart() -> Outcome {
+async fn the_second_tier_stays_warm_over_a_restart() -> Tested {
     let redis = Redis::start()?;
     let cache = cache_on(&redis).await?;
     load(&cache, "k", "v").await;
@@ -511,7 +504,7 @@ async fn the_second_tier_stays_warm_over_a_restart() -> Outcome {
 }
 
 #[tokio::test]
-async fn what_a_process_left_unsaid_is_not_served_after_it() -> Outcome {
+async fn what_a_process_left_unsaid_is_not_served_after_it() -> Tested {
     let redis = Redis::start()?;
     let mut way = Way::to(&redis).await?;
     let cache = cache_at(&way.url(), &impatient())?;
@@ -572,11 +565,11 @@ async fn take(pool: &Pool, count: usize) -> Result<Vec<Checkout>, PoolError> {
     Ok(checkouts)
 }
 
-async fn all_back(pool: &Pool) -> Outcome {
+async fn all_back(pool: &Pool) -> Tested {
     eventually("every permit is back", async || pool.stats().active == 0).await
 }
 
-async fn exhaustion_is_typed_and_timely(url: &str) -> Outcome {
+async fn exhaustion_is_typed_and_timely(url: &str) -> Tested {
     let pool = Pool::connect(url, pool_settings(3)).await?;
     let mut held = take(&pool, 3).await?;
     let stats = pool.stats();
@@ -593,8 +586,31 @@ async fn exhaustion_is_typed_and_timely(url: &str) -> Outcome {
     }
     assert!(started.elapsed() < 2000 * MS, "{:?}", started.elapsed());
     assert_eq!(pool.stats().timeouts, 1);
+    for checkout in &mut held {
+        assert_eq!(one(checkout, "SELECT CAST(7 AS BIGINT)").await?, 7);
+    }
+    drop(held);
+    all_back(&pool).await?;
+    let stats = pool.stats();
+    assert_eq!(
+        (stats.checkouts, stats.timeouts, stats.lost_peers),
+        (3, 1, 0)
+    );
+    assert_eq!((stats.wait.count, stats.idle), (3, 3));
+    pool.close().await;
+    assert!(matches!(pool.acquire().await, Err(PoolError::Closed)));
+    Ok(())
+}
 
-    // Who waits is counted, also when it gives up.
+async fn who_waits_is_counted_and_gets_what_comes_back(url: &str) -> Tested {
+    let patient = PoolSettings {
+        acquire_timeout_ms: 10_000,
+        ..pool_settings(3)
+    };
+    let pool = Pool::connect(url, patient).await?;
+    let mut held = take(&pool, 3).await?;
+
+    // Also when it gives up.
     let mut waiting = JoinSet::new();
     for _ in 0..5 {
         let pool = pool.clone();
@@ -604,7 +620,6 @@ async fn exhaustion_is_typed_and_timely(url: &str) -> Outcome {
     waiting.abort_all();
     eventually("nobody waits", async || pool.stats().waiting == 0).await?;
 
-    // Who waits gets what comes back.
     let waiter = tokio::spawn({
         let pool = pool.clone();
         async move { pool.acquire().await.map(drop) }
@@ -612,34 +627,29 @@ async fn exhaustion_is_typed_and_timely(url: &str) -> Outcome {
     eventually("one waits", async || pool.stats().waiting == 1).await?;
     held.pop();
     waiter.await??;
-    for checkout in &mut held {
-        assert_eq!(one(checkout, "SELECT CAST(7 AS BIGINT)").await?, 7);
-    }
     drop(held);
     all_back(&pool).await?;
     let stats = pool.stats();
-    assert_eq!(
-        (stats.checkouts, stats.timeouts, stats.lost_peers),
-        (4, 1, 0)
-    );
+    assert_eq!((stats.checkouts, stats.timeouts), (4, 0));
     assert_eq!((stats.wait.count, stats.idle), (4, 3));
-    pool.close().await;
-    assert!(matches!(pool.acquire().await, Err(PoolError::Closed)));
     Ok(())
 }
 
 #[tokio::test]
-async fn exhaustion_is_a_typed_error_on_postgres() -> Outcome {
-    exhaustion_is_typed_and_timely(&Postgres::start()?.url()).await
+async fn exhaustion_is_a_typed_error_on_postgres() -> Tested {
+    let postgres = Postgres::start()?;
+    exhaustion_is_typed_and_timely(&postgres.url()).await?;
+    who_waits_is_counted_and_gets_what_comes_back(&postgres.url()).await
 }
 
 #[tokio::test]
-async fn exhaustion_is_a_typed_error_on_sqlite() -> Outcome {
-    exhaustion_is_typed_and_timely("sqlite::memory:").await
+async fn exhaustion_is_a_typed_error_on_sqlite() -> Tested {
+    exhaustion_is_typed_and_timely("sqlite::memory:").await?;
+    who_waits_is_counted_and_gets_what_comes_back("sqlite::memory:").await
 }
 
 #[tokio::test]
-async fn peers_that_are_terminated_take_no_permit_with_them() -> Outcome {
+async fn peers_that_are_terminated_take_no_permit_with_them() -> Tested {
     let postgres = Postgres::start()?;
     let pool = Pool::connect(&postgres.url(), pool_settings(4)).await?;
     let admin = Pool::connect(&postgres.url(), pool_settings(1)).await?;
@@ -700,7 +710,7 @@ impl Drop for Frozen {
 /// sqlx waits for a silent peer without a limit when a connection comes back, so that its permit is
 /// lost for good (sqlx issue 4349).
 #[tokio::test]
-async fn peers_that_fall_silent_take_no_permit_with_them() -> Outcome {
+async fn peers_that_fall_silent_take_no_permit_with_them() -> Tested {
     let postgres = Postgres::start()?;
     let pool = Pool::connect(&postgres.url(), pool_settings(4)).await?;
     let mut held = take(&pool, 4).await?;
@@ -718,7 +728,7 @@ async fn peers_that_fall_silent_take_no_permit_with_them() -> Outcome {
 
 /// A cached load outlives the request that began it: nobody but the statement itself can end it.
 #[tokio::test]
-async fn a_statement_without_an_answer_is_broken_off() -> Outcome {
+async fn a_statement_without_an_answer_is_broken_off() -> Tested {
     let postgres = Postgres::start()?;
     let settings = PoolSettings {
         statement_timeout_ms: 300,
@@ -739,7 +749,7 @@ async fn a_statement_without_an_answer_is_broken_off() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_database_that_stops_is_a_typed_error_and_is_used_again_when_it_is_back() -> Outcome {
+async fn a_database_that_stops_is_a_typed_error_and_is_used_again_when_it_is_back() -> Tested {
     let mut postgres = Postgres::start()?;
     let pool = Pool::connect(&postgres.url(), pool_settings(2)).await?;
     drop(take(&pool, 2).await?);
@@ -767,7 +777,7 @@ async fn a_database_that_stops_is_a_typed_error_and_is_used_again_when_it_is_bac
 }
 
 #[tokio::test]
-async fn what_nobody_needs_is_closed_and_the_minimum_is_kept() -> Outcome {
+async fn what_nobody_needs_is_closed_and_the_minimum_is_kept() -> Tested {
     let postgres = Postgres::start()?;
     let settings = PoolSettings {
         min_connections: 2,
@@ -796,7 +806,7 @@ async fn what_nobody_needs_is_closed_and_the_minimum_is_kept() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_lost_minimum_is_opened_again_without_a_caller() -> Outcome {
+async fn a_lost_minimum_is_opened_again_without_a_caller() -> Tested {
     let postgres = Postgres::start()?;
     let settings = PoolSettings {
         min_connections: 3,
@@ -812,7 +822,7 @@ async fn a_lost_minimum_is_opened_again_without_a_caller() -> Outcome {
 }
 
 #[tokio::test]
-async fn sqlite_is_opened_for_many_readers_and_a_waiting_writer() -> Outcome {
+async fn sqlite_is_opened_for_many_readers_and_a_waiting_writer() -> Tested {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("data.db");
     let url = format!("sqlite:{}?mode=rwc", file.display());
@@ -832,7 +842,7 @@ async fn sqlite_is_opened_for_many_readers_and_a_waiting_writer() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_database_in_memory_is_shared_and_outlives_idle_connections() -> Outcome {
+async fn a_database_in_memory_is_shared_and_outlives_idle_connections() -> Tested {
     let settings = PoolSettings {
         min_connections: 0,
         idle_timeout_ms: 50,
@@ -855,7 +865,7 @@ async fn a_database_in_memory_is_shared_and_outlives_idle_connections() -> Outco
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_connection_may_be_dropped_on_any_thread() -> Outcome {
+async fn a_connection_may_be_dropped_on_any_thread() -> Tested {
     let pool = Pool::connect("sqlite::memory:", pool_settings(1)).await?;
     let checkout = pool.acquire().await?;
     std::thread::spawn(move || drop(checkout))
@@ -866,7 +876,7 @@ async fn a_connection_may_be_dropped_on_any_thread() -> Outcome {
 }
 
 #[test]
-fn a_connection_may_outlive_its_runtime() -> Outcome {
+fn a_connection_may_outlive_its_runtime() -> Tested {
     let runtime = tokio::runtime::Runtime::new()?;
     let pool = runtime.block_on(Pool::connect("sqlite::memory:", pool_settings(1)))?;
     let checkout = runtime.block_on(pool.acquire())?;
@@ -877,8 +887,8 @@ fn a_connection_may_outlive_its_runtime() -> Outcome {
 }
 
 #[tokio::test]
-async fn an_address_is_refused_without_being_repeated() -> Outcome {
-    let check = async |url: &str, expected: &str| -> Outcome {
+async fn an_address_is_refused_without_being_repeated() -> Tested {
+    let check = async |url: &str, expected: &str| -> Tested {
         let error = Pool::connect(url, pool_settings(1))
             .await
             .err()

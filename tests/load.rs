@@ -1,7 +1,6 @@
 //! The load engine from outside: real worker processes against real sockets with known answers.
 
-#[path = "support/http_servers.rs"]
-mod http_servers;
+mod support;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -25,7 +24,7 @@ use plimsoll::harness::scenario::{
 };
 use tokio::sync::{RwLock, watch};
 
-use http_servers::{Behaviour, Reply, Server, ok, precise_sleep};
+use support::http_servers::{Behaviour, Reply, Server, ok, precise_sleep};
 
 const MS: u64 = 1_000_000;
 const S: u64 = 1_000_000_000;

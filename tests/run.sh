@@ -1,23 +1,26 @@
 #!/usr/bin/env bash
 # The test command of the README: installs by name what the tests need and what is missing, then
 # checks formatting, lints and documentation and runs every test. The tests start their own
-# servers on free ports in temporary folders and stop them.
+# servers on free ports in temporary folders and stop them. (What the packages start by themselves,
+# PostgreSQL on port 5432 and Redis on 6379, the tests leave alone.)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 packages=()
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || packages+=(postgresql)
 command -v redis-server >/dev/null || packages+=(redis-server)
-command -v chromium >/dev/null || command -v google-chrome >/dev/null || packages+=(chromium)
 command -v python3 >/dev/null || packages+=(python3)
 command -v git >/dev/null || packages+=(git)
 command -v cc >/dev/null || packages+=(build-essential)
 if [ ${#packages[@]} -gt 0 ]; then
   sudo=""
   [ "$(id -u)" = 0 ] || sudo=sudo
+  for needed in apt-get $sudo; do
+    command -v "$needed" >/dev/null || { echo "no $needed here: install ${packages[*]}, then call this again" >&2; exit 1; }
+  done
   echo "installing ${packages[*]}"
   $sudo apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
+  $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
 fi
 
 step() { echo; echo "== $* (${SECONDS} s)"; "$@"; }
@@ -27,6 +30,6 @@ step cargo clippy --quiet --all-targets --locked -- -D warnings
 step cargo test --locked
 step env RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps --locked
 # Who installs the harness alone compiles no Redis, no moka and no axum.
-step cargo check --quiet --locked --no-default-features --bin plimsoll
+step cargo check --quiet --locked --no-default-features --bin plimsoll --tests
 echo
 echo "all passed after ${SECONDS} s"

@@ -52,6 +52,25 @@ fn portable(plan: &Plan) -> Value {
 }
 
 #[test]
+fn the_examples_of_the_documentation_are_scenarios() {
+    let examples = |file: &str| -> Vec<String> {
+        let text = std::fs::read_to_string(file).unwrap();
+        let blocks = text.split("```toml\n").skip(1);
+        blocks
+            .map(|rest| rest.split("```").next().unwrap().to_owned())
+            .collect()
+    };
+    let [shop, process] = examples("README.md").try_into().unwrap();
+    plan(&shop);
+    // "In place of `url`".
+    let url = "url = \"http://127.0.0.1:8080\"\n";
+    assert!(shop.contains(url), "{shop}");
+    plan(&(shop.replace(url, "") + &process));
+    let [_for_editors, shortest] = examples("docs/SCENARIO.md").try_into().unwrap();
+    plan(&shortest);
+}
+
+#[test]
 fn the_shipped_scenarios_are_these_plans() {
     let mut names = Vec::new();
     for file in toml_files("scenarios") {

@@ -347,22 +347,6 @@ fn where_one_of_them_sees_a_wrong_form_the_other_does() {
     assert!(refused > 500, "{refused}");
 }
 
-#[test]
-fn the_committed_schema_is_the_one_that_is_printed() {
-    for (name, schema) in [
-        ("scenario", scenario::schema()),
-        ("waivers", scenario::waivers_schema()),
-    ] {
-        let printed = serde_json::to_string_pretty(&schema).unwrap() + "\n";
-        let file = format!("docs/schema/{name}.schema.json");
-        let committed = std::fs::read_to_string(&file).unwrap_or_default();
-        assert!(
-            printed == committed,
-            "the format has changed: plimsoll schema {name} > {file}"
-        );
-    }
-}
-
 /// What the parser takes as waivers, the schema takes, and the example of the documentation is one.
 #[test]
 fn the_schema_of_waivers_takes_what_the_parser_takes() {

@@ -6,7 +6,9 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
-use std::io::{BufRead, BufReader, Read};
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::pin::Pin;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,7 +25,8 @@ use plimsoll::datalayer::dataset::{APPOINTMENTS, CLIENTS, Generator, PAYMENTS, R
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value as Json, json};
 use sqlx::Connection as _;
-use support::servers::{Postgres, Redis};
+use support::servers::{Postgres, Redis, command_as};
+use support::wait;
 use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
 
@@ -37,30 +40,31 @@ struct Service {
     child: Child,
     base: String,
     http: reqwest::Client,
-    _temporary: TempDir,
+    temporary: TempDir,
 }
 
 impl Service {
     /// Starts the service and waits for its address, not for its data.
     fn start(arguments: &[&str], env: &[(&str, &str)]) -> Self {
         let temporary = TempDir::new().unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_refservice"))
-            .args(arguments)
-            .env("TMPDIR", temporary.path())
-            .envs(env.iter().copied())
+        let folder = temporary.path().display().to_string();
+        let env = [&[("TMPDIR", folder.as_str())], env].concat();
+        // A pipe that nobody empties would stop a service with much to say.
+        let log = temporary.path().join("log");
+        let mut child = refservice(arguments, &env)
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stderr(File::create(&log).unwrap())
             .spawn()
             .unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap())
             .read_line(&mut line)
             .unwrap();
-        let base = line
-            .trim()
-            .strip_prefix("listening on ")
-            .unwrap_or_default()
-            .to_owned();
+        let Some(base) = line.trim().strip_prefix("listening on ") else {
+            let log = std::fs::read_to_string(log).unwrap();
+            panic!("it does not listen: {line}{log}");
+        };
+        let base = base.to_owned();
         let http = reqwest::Client::builder()
             .no_proxy()
             // What is compressed is to be seen as such.
@@ -72,7 +76,7 @@ impl Service {
             child,
             base,
             http,
-            _temporary: temporary,
+            temporary,
         }
     }
 
@@ -83,11 +87,8 @@ impl Service {
     }
 
     async fn wait_for(&self, path: &str, status: StatusCode) {
-        let since = Instant::now();
-        while self.get(path).await.status() != status {
-            assert!(since.elapsed() < PATIENCE, "{path} never answered {status}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        let what = format!("{path} answers {status}");
+        until(&what, async || self.get(path).await.status() == status).await;
     }
 
     async fn get(&self, path: &str) -> Response {
@@ -161,14 +162,9 @@ impl Service {
     /// Tells the service to stop, and gives its exit status and what it logged.
     fn stop(mut self) -> (ExitStatus, String) {
         kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM).unwrap();
-        let mut log = String::new();
-        self.child
-            .stderr
-            .take()
-            .unwrap()
-            .read_to_string(&mut log)
-            .unwrap();
-        (self.child.wait().unwrap(), log)
+        let status = self.child.wait().unwrap();
+        let log = std::fs::read_to_string(self.temporary.path().join("log"));
+        (status, log.unwrap())
     }
 }
 
@@ -198,11 +194,22 @@ impl Writer {
     }
 }
 
+/// The program, which sees no settings but these, whatever is exported where the tests run: a
+/// database above all.
+fn refservice(arguments: &[&str], env: &[(&str, &str)]) -> Command {
+    let mut command = command_as(None, Path::new(env!("CARGO_BIN_EXE_refservice")));
+    for (name, _) in std::env::vars_os() {
+        if name == "RUST_LOG" || name.to_string_lossy().starts_with("REFSERVICE") {
+            command.env_remove(name);
+        }
+    }
+    command.args(arguments).envs(env.iter().copied());
+    command
+}
+
 /// Runs a service that is to refuse, and gives its exit code and all that it said.
 fn refused(arguments: &[&str], env: &[(&str, &str)]) -> (Option<i32>, String) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_refservice"))
-        .args(arguments)
-        .envs(env.iter().copied())
+    let mut child = refservice(arguments, env)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -234,6 +241,10 @@ fn a_record(records: u64) -> Json {
         "tenant_id": tenant, "client_id": 7, "diagnosed_on": "2025-01-31", "code": "C50.9",
         "stage": "II", "city": "Kota \"Baru\", Ambon", "cost_cents": 123,
     })
+}
+
+async fn until(what: &str, holds: impl AsyncFnMut() -> bool) {
+    wait::until_async(what, PATIENCE, holds).await.unwrap();
 }
 
 async fn json_of(response: Response) -> Json {
@@ -288,9 +299,8 @@ async fn the_service_on_postgres_and_redis_does_all_that_it_should() {
     service.get("/api/v1/clients/50").await;
     let other = Service::start_ready(&arguments, &[]).await;
     // It uses what it finds once it has heard of this one.
-    while other.metric("cache_l2_available").await == 0.0 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let heard = async || other.metric("cache_l2_available").await == 1.0;
+    until("the second tier is used", heard).await;
     assert_eq!(x_cache(&other.get("/api/v1/clients/150").await), "hit-l2");
     assert_eq!(x_cache(&other.get("/api/v1/clients/150").await), "hit-l1");
 
@@ -1043,10 +1053,8 @@ async fn a_bulk_load_waits_for_its_turn_and_not_for_ever() {
     let record = a_record(1000).to_string();
     let (feed, body) = fed();
     let (first, ()) = tokio::join!(service.send(Method::POST, path, kind, body), async {
-        let since = Instant::now();
-        while service.metric("bulk_loads_active").await < 1.0 {
-            assert!(since.elapsed() < PATIENCE, "the load never began");
-        }
+        let begun = async || service.metric("bulk_loads_active").await >= 1.0;
+        until("the load has begun", begun).await;
         let second = service.send(Method::POST, path, kind, record.clone()).await;
         for refused in [second, service.generate(10).await] {
             assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
@@ -1067,10 +1075,8 @@ async fn a_bulk_load_waits_for_its_turn_and_not_for_ever() {
     let request = request.header("content-type", kind);
     let given_up = request.body(body).timeout(Duration::from_millis(300));
     assert!(given_up.send().await.unwrap_err().is_timeout());
-    let since = Instant::now();
-    while service.generate(1).await.status() != StatusCode::OK {
-        assert!(since.elapsed() < PATIENCE, "the turn was never given back");
-    }
+    let given_back = async || service.generate(1).await.status() == StatusCode::OK;
+    until("the turn is given back", given_back).await;
 }
 
 #[tokio::test]
@@ -1102,11 +1108,8 @@ async fn the_memory_of_many_bulk_loads_is_that_of_a_few() {
         answer
     });
     let (answers, ()) = tokio::join!(join_all(posts), async {
-        let since = Instant::now();
-        while taken.load(Ordering::Relaxed) < AT_ONCE {
-            assert!(since.elapsed() < PATIENCE, "the bodies were never taken");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        let all = async || taken.load(Ordering::Relaxed) >= AT_ONCE;
+        until("the bodies are taken", all).await;
         // Time for more than these to come in, if they may.
         tokio::time::sleep(Duration::from_millis(500)).await;
         assert_eq!(service.metric("bulk_loads_active").await, AT_ONCE as f64);
@@ -1198,10 +1201,8 @@ async fn an_exhausted_pool_is_told_at_once_and_recovers() {
             client.to_string()
         ),
         async {
-            let since = Instant::now();
-            while service.metric("pool_active").await < 1.0 {
-                assert!(since.elapsed() < PATIENCE, "the write never began");
-            }
+            let begun = async || service.metric("pool_active").await >= 1.0;
+            until("the write has begun", begun).await;
             let response = service.get("/api/v1/clients").await;
             assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
             assert_eq!(response.headers()["retry-after"], "7");
@@ -1242,18 +1243,15 @@ async fn a_change_whose_client_went_away_shows_nevertheless() {
     assert!(given_up.unwrap_err().is_timeout());
     assert_eq!(service.metric("pool_active").await, 1.0, "it never began");
     outside.let_go().await;
-    let since = Instant::now();
-    while service.get_json(path).await["given_name"] != "Changed" {
-        assert!(since.elapsed() < PATIENCE, "the change never showed");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let shows = async || service.get_json(path).await["given_name"] == "Changed";
+    until("the change shows", shows).await;
 }
 
 #[tokio::test]
 async fn a_locked_database_is_busy_and_no_fault() {
     let folder = TempDir::new().unwrap();
     let data = folder.path().display().to_string();
-    // Empty addresses are none, whatever is exported where the tests run.
+    // Empty addresses are none.
     let env = [
         ("REFSERVICE__POOL__SQLITE_BUSY_TIMEOUT_MS", "50"),
         ("REFSERVICE_DATABASE", ""),
@@ -1362,9 +1360,7 @@ fn what_cannot_start_says_why_and_never_the_password() {
         assert!(text.contains(expected), "{arguments:?}: {text}");
         assert!(!text.contains("hunter2"), "{arguments:?}: {text}");
     }
-    let help = Command::new(env!("CARGO_BIN_EXE_refservice"))
-        .arg("--help")
-        .env("REFSERVICE_DATABASE", database)
+    let help = refservice(&["--help"], &[("REFSERVICE_DATABASE", database)])
         .output()
         .unwrap();
     assert!(!String::from_utf8_lossy(&help.stdout).contains("hunter2"));

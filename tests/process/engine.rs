@@ -155,8 +155,9 @@ fn events(executed: &Executed) -> Vec<(&str, i64)> {
         .collect()
 }
 
+/// Not early, and as late as a busy machine can make it.
 fn is_near(at_ns: i64, expected_ns: u64) -> bool {
-    (expected_ns as i64..expected_ns as i64 + 700_000_000).contains(&at_ns)
+    (expected_ns as i64..(expected_ns + 2 * SECOND_NS) as i64).contains(&at_ns)
 }
 
 #[tokio::test]
@@ -288,11 +289,12 @@ async fn faults_come_at_their_time_and_leave_the_run_valid() {
         assert!(is_near(*at_ns, fault.at_ns), "{what} at {at_ns}");
     }
     let samples = &executed.measurement.processes[0].samples;
-    let down = |sample: &&ProcessSample| sample.rss_bytes == 0;
-    assert!(
-        (1..=2).contains(&samples.iter().filter(down).count()),
-        "{samples:?}"
-    );
+    let down = |sample: &ProcessSample| sample.rss_bytes == 0;
+    let [first, between @ .., last] = samples.as_slice() else {
+        panic!("{samples:?}");
+    };
+    assert!(between.iter().any(down), "{samples:?}");
+    assert!(!down(first) && !down(last), "{samples:?}");
     assert!(executed.measurement.loads[0].counts.failed > 0);
     // Some 50 before the fault and some 90 after it; the counters began anew in between.
     let requests = probe(&executed, "requests").value.unwrap();

@@ -9,9 +9,8 @@ use std::time::{Duration, Instant};
 
 use plimsoll::harness::engine::Progress;
 use plimsoll::harness::engine::process::{
-    Ending, ProcessError, Processes, Root, Sampler, build, spawn_under_supervisor,
+    Ending, ProcessError, Processes, Sampler, build, spawn_under_supervisor,
 };
-use plimsoll::harness::model::ProcessSample;
 use plimsoll::harness::scenario::{FaultAction, Part, Ready, Template};
 
 use super::fixture::*;
@@ -509,20 +508,6 @@ async fn a_paused_process_stands_still_with_all_of_its_tree_and_can_still_be_end
 
 // --- Samples --------------------------------------------------------------------------------------
 
-/// Two looks at a process, a second apart; the later one.
-async fn sample(script: &str) -> ProcessSample {
-    let folder = folder();
-    let (processes, _exits) = up_with(&folder, script).await;
-    tokio::time::sleep(Duration::from_millis(700)).await;
-    let mut sampler = Sampler::default();
-    let roots: Vec<Root> = processes.roots();
-    sampler.look(&roots);
-    tokio::time::sleep(Duration::from_millis(1000)).await;
-    let (_, sample) = sampler.look(&roots).remove(0);
-    processes.down().await;
-    sample
-}
-
 /// Runs a script that burns processor time, and compares what the samples add up to with what the
 /// shell says of itself and of its children. Other processes of the machine slow both alike.
 async fn check_processor_time(script: &str) {
@@ -568,8 +553,20 @@ async fn processor_time_is_that_of_the_whole_tree_and_of_children_that_came_and_
 
 #[tokio::test]
 async fn memory_is_that_of_the_whole_tree() {
+    let folder = folder();
     let hundred_mib = "(head -c 104857600 /dev/zero; sleep 60) | tail -c 104857600 > /dev/null";
-    let sample = sample(hundred_mib).await;
+    let (processes, _exits) = up_with(&folder, hundred_mib).await;
+    let mut sampler = Sampler::default();
+    let mut look = || sampler.look(&processes.roots()).remove(0).1;
+    let mut before = 0;
+    wait_for("all is there", || {
+        let now = look().rss_bytes;
+        now > 100 << 20 && std::mem::replace(&mut before, now) == now
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(1000)).await;
+    let sample = look();
+    processes.down().await;
     let mib = sample.rss_bytes as f64 / f64::from(1 << 20);
     assert!((100.0..130.0).contains(&mib), "{mib} MiB");
     assert!(sample.cpu_cores < 0.3, "{sample:?}");

@@ -4,7 +4,13 @@
     reason = "every test executable compiles this folder and uses its own part of it"
 )]
 
+pub(crate) mod files;
+pub(crate) mod http_servers;
 pub(crate) mod project;
 pub(crate) mod runs;
 pub(crate) mod schemas;
 pub(crate) mod servers;
+pub(crate) mod wait;
+
+/// What a test gives.
+pub(crate) type Tested = Result<(), Box<dyn std::error::Error>>;

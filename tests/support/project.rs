@@ -2,13 +2,20 @@
 
 use std::error::Error;
 use std::fs;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
+
+use super::servers::command_as;
+use super::{Tested, files, wait};
+
+/// For scenarios: other tests share this machine's few cores, and what is tested with it is not the
+/// generator's punctuality.
+pub(crate) const BUSY: &str = "[generator]\nlate = \"1s\"\ncpu = \"100%\"\n";
 
 /// A folder with scenarios, removed in the end.
 pub(crate) struct Project {
@@ -82,7 +89,8 @@ impl Project {
         serde_json::from_str(&stdout).map_err(|error| format!("{error} in {stdout}").into())
     }
 
-    /// Starts plimsoll and goes on; its stderr goes to a file that [`says`](Self::says) reads.
+    /// Starts plimsoll and goes on; its stderr goes to a file that
+    /// [`wait_until_said`](Self::wait_until_said) reads.
     pub(crate) fn spawn(&self, args: &[&str]) -> Result<Running, Box<dyn Error>> {
         let mut command = self.command(args);
         let stderr = fs::File::create(self.path().join("stderr"))?;
@@ -94,10 +102,14 @@ impl Project {
         Ok(Running(command.spawn()?))
     }
 
-    /// Whether the call that was spawned last has said `text`.
-    pub(crate) fn says(&self, text: &str) -> Option<()> {
-        let said = fs::read_to_string(self.path().join("stderr")).unwrap_or_default();
-        said.contains(text).then_some(())
+    /// Waits until the call that was spawned last has said `text`.
+    pub(crate) fn wait_until_said(&self, text: &str) -> Tested {
+        let said = || fs::read_to_string(self.path().join("stderr")).unwrap_or_default();
+        let what = format!("it says {text}");
+        wait::until(&what, Duration::from_secs(60), || {
+            said().contains(text).then_some(())
+        })
+        .map_err(|error| format!("{error}\n{}", said()).into())
     }
 
     /// The files with that extension anywhere below a folder of the project, sorted.
@@ -106,20 +118,7 @@ impl Project {
         folder: &str,
         extension: &str,
     ) -> Result<Vec<PathBuf>, Box<dyn Error>> {
-        let mut found = Vec::new();
-        let mut folders = vec![self.path().join(folder)];
-        while let Some(folder) = folders.pop() {
-            for entry in fs::read_dir(folder)? {
-                let path = entry?.path();
-                if path.is_dir() {
-                    folders.push(path);
-                } else if path.extension().is_some_and(|found| found == extension) {
-                    found.push(path);
-                }
-            }
-        }
-        found.sort();
-        Ok(found)
+        Ok(files::below(&self.path().join(folder), extension)?)
     }
 
     fn command(&self, args: &[&str]) -> Command {
@@ -160,7 +159,7 @@ impl Running {
         &mut self,
         within: Duration,
     ) -> Result<(Option<i32>, String), Box<dyn Error>> {
-        let status = wait_until(within, || self.0.try_wait().ok().flatten())?;
+        let status = wait::until("it ends", within, || self.0.try_wait().ok().flatten())?;
         let mut stdout = String::new();
         if let Some(pipe) = self.0.stdout.as_mut() {
             pipe.read_to_string(&mut stdout)?;
@@ -185,26 +184,23 @@ pub(crate) struct PythonServer {
 }
 
 impl PythonServer {
-    /// Starts it on a free port.
+    /// Starts it on a port that is free, which it tells once it listens there.
     pub(crate) fn start(body: &str) -> Result<Self, Box<dyn Error>> {
-        let port = std::net::TcpListener::bind("127.0.0.1:0")?
-            .local_addr()?
-            .port();
-        let child = Command::new("python3")
-            .args(["-c", PYTHON_SERVER, &port.to_string(), body])
+        let child = command_as(None, Path::new("python3"))
+            .args(["-c", PYTHON_SERVER, "0", body])
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()?;
-        let server = Self {
+        let mut server = Self {
             child,
-            url: format!("http://127.0.0.1:{port}"),
+            url: String::new(),
         };
-        wait_until(Duration::from_secs(10), || {
-            std::net::TcpStream::connect(("127.0.0.1", port))
-                .ok()
-                .map(drop)
-        })?;
+        let stdout = server.child.stdout.take().ok_or("no stdout")?;
+        let mut port = String::new();
+        BufReader::new(stdout).read_line(&mut port)?;
+        let port: u16 = port.trim().parse().map_err(|_| "python3 did not listen")?;
+        server.url = format!("http://127.0.0.1:{port}");
         Ok(server)
     }
 }
@@ -239,7 +235,9 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-Server(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+server = Server(("127.0.0.1", int(sys.argv[1])), Handler)
+print(server.server_port, flush=True)
+server.serve_forever()
 "#;
 
 /// The processes that have `text` in their command line or that work in a folder of that name.
@@ -259,19 +257,10 @@ pub(crate) fn processes_mentioning(text: &str) -> Vec<i32> {
         .collect()
 }
 
-/// Asks again and again, for so long at most.
-pub(crate) fn wait_until<T>(
-    within: Duration,
-    mut ask: impl FnMut() -> Option<T>,
-) -> Result<T, Box<dyn Error>> {
-    let began = Instant::now();
-    loop {
-        if let Some(answer) = ask() {
-            return Ok(answer);
-        }
-        if began.elapsed() > within {
-            return Err(format!("it did not come true within {within:?}").into());
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
+/// Waits until there are no such processes any more.
+pub(crate) fn wait_until_gone(text: &str) -> Tested {
+    let what = format!("no process mentions {text}");
+    wait::until(&what, Duration::from_secs(10), || {
+        processes_mentioning(text).is_empty().then_some(())
+    })
 }

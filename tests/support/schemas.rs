@@ -2,20 +2,24 @@
 
 use std::fs;
 
-/// Demands that `docs/schema/NAME.schema.json` is the text `now`, and gives it. With
-/// `PLIMSOLL_WRITE_SCHEMAS` it is written first.
-pub(crate) fn committed(name: &str, now: &str) -> String {
-    let path = format!(
-        "{}/docs/schema/{name}.schema.json",
-        env!("CARGO_MANIFEST_DIR")
-    );
-    if std::env::var_os("PLIMSOLL_WRITE_SCHEMAS").is_some() {
-        fs::write(&path, now).expect("a writable docs/schema");
-    }
-    let committed = fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        committed == now,
-        "{path} is out of date: run this test with PLIMSOLL_WRITE_SCHEMAS=1 and look at the difference"
-    );
-    committed
+use jsonschema::Validator;
+use serde_json::Value;
+
+use super::files;
+
+/// What tells whether a document is as `docs/schema/NAME.schema.json` says.
+pub(crate) fn validator(name: &str) -> Validator {
+    let path = files::repository(&format!("docs/schema/{name}.schema.json"));
+    let text = fs::read_to_string(path).expect("a schema of that name");
+    let schema = serde_json::from_str(&text).expect("JSON");
+    jsonschema::validator_for(&schema).expect("a schema")
+}
+
+/// Demands that a document is what its schema says.
+pub(crate) fn assert_valid(validator: &Validator, document: &Value) {
+    let errors: Vec<String> = validator
+        .iter_errors(document)
+        .map(|error| error.to_string())
+        .collect();
+    assert!(errors.is_empty(), "{errors:#?}");
 }

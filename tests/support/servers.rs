@@ -299,7 +299,7 @@ fn gone_is_fine(error: io::Error) -> io::Result<()> {
 }
 
 /// `program`, stopped by the kernel when its parent dies, under another user where one is named.
-fn command_as(user: Option<&str>, program: &Path) -> Command {
+pub(crate) fn command_as(user: Option<&str>, program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     command.arg("--pdeathsig=QUIT");
     if let Some(user) = user {
