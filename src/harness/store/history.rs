@@ -34,8 +34,7 @@ const RUNS_PER_SELECT: usize = 20;
 /// How many candidates an ambiguous prefix names.
 const CANDIDATES: usize = 5;
 
-const SUMMARY_COLUMNS: &str =
-    "id, scenario, session, arm, pair, started_at_ns, duration_ns, revision, machine_id, \
+const SUMMARY_COLUMNS: &str = "id, scenario, session, arm, pair, started_at_ns, duration_ns, revision, machine_id, \
      fingerprint_id, valid";
 
 /// Every run that was saved, with its metrics.
