@@ -285,7 +285,7 @@ async fn a_real_crate_is_built_and_measured() -> Checked {
     let twice = [tiny.clone(), tiny.clone()];
     let failed = measure(exe(), &twice, stopped.clone(), &quiet).await.failed;
     assert!(
-        matches!(failed, Some(BenchError::Twice { .. })),
+        matches!(failed, Some(BenchError::Overlap { .. })),
         "{failed:?}"
     );
 
