@@ -12,6 +12,8 @@ mod sources;
 mod waivers;
 mod live;
 mod session;
+#[cfg(test)]
+mod scripted;
 mod pairs;
 mod looks;
 mod noise;

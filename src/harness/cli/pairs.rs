@@ -194,52 +194,8 @@ fn is_generators_fault(run: &Run) -> bool {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
-    use std::collections::VecDeque;
-    use std::path::Path;
-    use std::sync::{Arc, Mutex};
-
     use super::*;
-    use crate::harness::cli::args::Format;
-    use crate::harness::cli::output::Output;
-    use crate::harness::engine::{Executed, Progress};
-    use crate::harness::model::{Fingerprint, Measurement};
-    use crate::harness::scenario;
-
-    /// An engine that is as valid as its script says, run by run, and valid after that. Both sides play
-    /// one script.
-    #[derive(Clone)]
-    struct Scripted(Arc<Mutex<VecDeque<Vec<InvalidReason>>>>);
-
-    #[derive(Debug, thiserror::Error)]
-    #[error("no")]
-    struct Never;
-
-    impl Engine for Scripted {
-        type Error = Never;
-
-        async fn build(
-            &mut self,
-            _: &Plan,
-            _: &(dyn Fn(Progress) + Send + Sync),
-        ) -> Result<(), Never> {
-            Ok(())
-        }
-
-        async fn run(
-            &mut self,
-            _: &Plan,
-            _: watch::Receiver<bool>,
-            _: &(dyn Fn(Progress) + Send + Sync),
-        ) -> Result<Executed, Never> {
-            Ok(Executed {
-                measurement: Measurement::default(),
-                metrics: Vec::new(),
-                invalid: self.0.lock().unwrap().pop_front().unwrap_or_default(),
-                partial: false,
-                duration_ns: 1,
-            })
-        }
-    }
+    use crate::harness::cli::scripted::{Scripted, died, executed, labels, plan, unseen};
 
     fn late() -> Vec<InvalidReason> {
         vec![InvalidReason::GeneratorLate {
@@ -253,45 +209,24 @@ mod tests {
         vec![InvalidReason::NothingMeasured { load: "a".into() }]
     }
 
-    fn died() -> Vec<InvalidReason> {
-        vec![InvalidReason::ProcessExited {
-            process: "web".into(),
-            status: "signal 9".into(),
-            at_ns: 5,
-            output: String::new(),
-        }]
-    }
-
     /// Batches of so many pairs, played by a script: what they are in the end, and arm and pair of each
     /// run that was saved.
     async fn play(script: &[Vec<InvalidReason>], batches: &[Batch]) -> (Pairs, Vec<(Arm, u32)>) {
-        let text = "schema = 1\nname = \"s\"\nurl = \"http://127.0.0.1:1\"\n\
-                    [[flow.f.step]]\nget = \"/\"\n[load.a]\nclosed = { users = 1 }\n";
-        let scenario = scenario::parse(text, Path::new("s.toml")).unwrap();
-        let engine = Scripted(Arc::new(Mutex::new(script.iter().cloned().collect())));
+        let plan = plan();
+        // As valid as the script says, run by run, and valid after that.
+        let mut script = Vec::from(script).into_iter();
+        let engine =
+            Scripted::new(move || Some(executed(Vec::new(), script.next().unwrap_or_default())));
         let side = |arm| Side {
             engine: engine.clone(),
-            plan: scenario.plans[0].clone(),
-            labels: Labels {
-                session: "today".into(),
-                arm: Some(arm),
-                pair: None,
-                revision: None,
-                fingerprint: Fingerprint::unknown(),
-            },
+            plan: plan.clone(),
+            labels: labels(arm, &plan.hash),
         };
         let mut sides = Sides {
             base: side(Arm::Base),
             head: side(Arm::Head),
         };
-        let live = Live::new(Output {
-            format: Format::Json,
-            quiet: true,
-            colour: false,
-            colour_err: false,
-            live: false,
-            width: 80,
-        });
+        let live = unseen();
         let (_sender, stop) = watch::channel(false);
         let mut pairs = Pairs::new("base".to_owned(), "head".to_owned());
         let mut saved = Vec::new();
@@ -392,7 +327,7 @@ mod tests {
             let (pairs, saved) = play(&[reasons], &[BATCH]).await;
             assert_eq!((saved.len(), pairs.repeated), (8, 0));
         }
-        let (pairs, saved) = play(&[late(), died()], &[BATCH]).await;
+        let (pairs, saved) = play(&[late(), vec![died()]], &[BATCH]).await;
         assert_eq!((saved.len(), pairs.repeated, pairs.is_over), (2, 0, true));
     }
 }

@@ -160,76 +160,16 @@ pub(super) async fn git_revision(root: &Path, written: &[&Path]) -> Option<Strin
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::sync::Arc;
 
     use super::*;
-    use crate::harness::cli::args::Format;
-    use crate::harness::cli::output::Output;
-    use crate::harness::engine::Progress;
-    use crate::harness::model::{Direction, Measurement, Metric, Unit};
-    use crate::harness::scenario;
+    use crate::harness::cli::scripted::{Scripted, died, executed, labels, plan, unseen};
+    use crate::harness::model::{Direction, Metric, Unit};
 
-    /// An engine that plays back what it was given and keeps a log of the calls.
-    struct Scripted {
-        script: Vec<Executed>,
-        log: Arc<Mutex<Vec<String>>>,
-    }
-
-    #[derive(Debug, thiserror::Error)]
-    #[error("the script is over")]
-    struct Over;
-
-    impl Engine for Scripted {
-        type Error = Over;
-
-        async fn build(
-            &mut self,
-            _: &Plan,
-            _: &(dyn Fn(Progress) + Send + Sync),
-        ) -> Result<(), Over> {
-            self.log.lock().unwrap().push("build".into());
-            Ok(())
-        }
-
-        async fn run(
-            &mut self,
-            _: &Plan,
-            _: watch::Receiver<bool>,
-            _: &(dyn Fn(Progress) + Send + Sync),
-        ) -> Result<Executed, Over> {
-            self.log.lock().unwrap().push("run".into());
-            if self.script.is_empty() {
-                Err(Over)
-            } else {
-                Ok(self.script.remove(0))
-            }
-        }
-    }
-
-    fn executed(value: f64, invalid: Vec<InvalidReason>) -> Executed {
-        let metric = Metric::single(
-            "load.a.p95",
-            Unit::Nanoseconds,
-            Direction::Lower,
-            value,
-            10_000,
-        );
-        Executed {
-            measurement: Measurement::default(),
-            metrics: vec![metric],
-            invalid,
-            partial: false,
-            duration_ns: 1,
-        }
-    }
-
-    fn died() -> Vec<InvalidReason> {
-        vec![InvalidReason::ProcessExited {
-            process: "web".into(),
-            status: "signal 9".into(),
-            at_ns: 5,
-            output: String::new(),
-        }]
+    fn took(value: f64) -> Executed {
+        let (unit, better) = (Unit::Nanoseconds, Direction::Lower);
+        let metric = Metric::single("load.a.p95", unit, better, value, 10_000);
+        executed(vec![metric], Vec::new())
     }
 
     /// Plays `script` for `runs` runs: the calls in their order, saves among them, and what came out.
@@ -238,47 +178,20 @@ mod tests {
         runs: u32,
         stopped: bool,
     ) -> (Vec<String>, Result<Vec<Run>, Failure>) {
-        let text = "schema = 1\nname = \"s\"\nurl = \"http://127.0.0.1:1\"\n\
-                    [[flow.f.step]]\nget = \"/\"\n[load.a]\nclosed = { users = 1 }\n";
-        let scenario = scenario::parse(text, Path::new("s.toml")).unwrap();
-        let plan = &scenario.plans[0];
+        let plan = plan();
         let labels = Labels {
-            session: "today".into(),
-            arm: Some(Arm::Head),
             pair: Some(4),
-            revision: None,
-            fingerprint: Fingerprint {
-                cpu_model: String::new(),
-                logical_cpus: 1,
-                memory_class_gib: 1,
-                virtualisation: String::new(),
-                os: String::new(),
-                kernel: String::new(),
-                toolchain: String::new(),
-                profile: String::new(),
-                measurement_version: 1,
-                scenario_hash: plan.hash.clone(),
-            },
+            ..labels(Arm::Head, &plan.hash)
         };
-        let output = Output {
-            format: Format::Json,
-            quiet: true,
-            colour: false,
-            colour_err: false,
-            live: false,
-            width: 80,
-        };
-        let log = Arc::new(Mutex::new(Vec::new()));
-        let mut engine = Scripted {
-            script,
-            log: log.clone(),
-        };
+        let mut script = script.into_iter();
+        let mut engine = Scripted::new(move || script.next());
+        let log = Arc::clone(&engine.log);
         let (_sender, stop) = watch::channel(stopped);
-        let live = Live::new(output);
-        let saves = log.clone();
+        let live = unseen();
+        let saves = Arc::clone(&log);
         let result = measure(
             &mut engine,
-            plan,
+            &plan,
             runs,
             &labels,
             &stop,
@@ -298,7 +211,7 @@ mod tests {
 
     #[tokio::test]
     async fn each_run_is_saved_before_the_next_begins() {
-        let script = vec![executed(1.0, vec![]), executed(2.0, vec![])];
+        let script = vec![took(1.0), took(2.0)];
         let (log, runs) = play(script, 2, false).await;
         assert_eq!(log, ["build", "run", "save 4", "run", "save 5"]);
         let runs = runs.unwrap();
@@ -312,14 +225,14 @@ mod tests {
 
     #[tokio::test]
     async fn an_engine_that_fails_loses_no_earlier_run() {
-        let (log, runs) = play(vec![executed(1.0, vec![])], 2, false).await;
+        let (log, runs) = play(vec![took(1.0)], 2, false).await;
         assert_eq!(log, ["build", "run", "save 4", "run"]);
         assert!(matches!(runs, Err(Failure::Tool(text)) if text.contains("the script is over")));
     }
 
     #[tokio::test]
     async fn a_target_that_died_ends_the_session_and_its_run_is_kept() {
-        let script = vec![executed(1.0, died()), executed(2.0, vec![])];
+        let script = vec![executed(Vec::new(), vec![died()]), took(2.0)];
         let (log, runs) = play(script, 2, false).await;
         assert_eq!(log, ["build", "run", "save 4"]);
         assert!(!runs.unwrap()[0].is_valid());
@@ -342,7 +255,7 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_is_run_after_a_stop() {
-        let (log, runs) = play(vec![executed(1.0, vec![])], 2, true).await;
+        let (log, runs) = play(vec![took(1.0)], 2, true).await;
         assert!(!log.contains(&"run".to_owned()), "{log:?}");
         assert!(runs.unwrap().is_empty());
     }

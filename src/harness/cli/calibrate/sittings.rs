@@ -167,14 +167,11 @@ mod tests {
     use statrs::distribution::{ContinuousCDF as _, Normal};
 
     use super::*;
-    use crate::harness::cli::args::Format;
     use crate::harness::cli::noise;
-    use crate::harness::cli::output::Output;
     use crate::harness::cli::pairs::Side;
-    use crate::harness::cli::session::Labels;
-    use crate::harness::engine::{Executed, Progress};
-    use crate::harness::model::{Direction, Fingerprint, InvalidReason, Measurement, Metric, Unit};
-    use crate::harness::scenario::{self, Plan};
+    use crate::harness::cli::scripted::{self, Scripted, executed, labels, plan, unseen};
+    use crate::harness::engine::Executed;
+    use crate::harness::model::{Direction, InvalidReason, Metric, Unit};
     use crate::harness::store::Baseline;
 
     const P95: &str = "load.a.p95";
@@ -192,82 +189,25 @@ mod tests {
         dies_at: usize,
     }
 
-    #[derive(Clone)]
-    struct Simulated(Arc<Mutex<Machine>>);
-
-    #[derive(Debug, thiserror::Error)]
-    #[error("no")]
-    struct Never;
-
-    impl Engine for Simulated {
-        type Error = Never;
-
-        async fn build(
-            &mut self,
-            _: &Plan,
-            _: &(dyn Fn(Progress) + Send + Sync),
-        ) -> Result<(), Never> {
-            Ok(())
-        }
-
-        async fn run(
-            &mut self,
-            _: &Plan,
-            _: watch::Receiver<bool>,
-            _: &(dyn Fn(Progress) + Send + Sync),
-        ) -> Result<Executed, Never> {
-            let mut machine = self.0.lock().unwrap();
-            if machine.runs.is_multiple_of(machine.runs_a_session) {
-                let centre = 17.0 + 0.2 * machine.random.random_range(-1.0..1.0);
-                machine.centres.push(centre);
+    impl Machine {
+        fn run(&mut self) -> Executed {
+            if self.runs.is_multiple_of(self.runs_a_session) {
+                let centre = 17.0 + 0.2 * self.random.random_range(-1.0..1.0);
+                self.centres.push(centre);
             }
-            machine.runs += 1;
-            let off =
-                SIGMA * Normal::standard().inverse_cdf(machine.random.random_range(1e-12..1.0));
-            let value = (machine.centres.last().unwrap() + off).exp();
+            self.runs += 1;
+            let off = SIGMA * Normal::standard().inverse_cdf(self.random.random_range(1e-12..1.0));
+            let value = (self.centres.last().unwrap() + off).exp();
             let (unit, better) = (Unit::Nanoseconds, Direction::Lower);
             let mut invalid = Vec::new();
-            if machine.invalid.contains(&machine.runs) {
+            if self.invalid.contains(&self.runs) {
                 invalid.push(InvalidReason::NothingMeasured { load: "a".into() });
             }
-            if machine.dies_at == machine.runs {
-                invalid.push(InvalidReason::ProcessExited {
-                    process: "web".into(),
-                    status: "signal 9".into(),
-                    at_ns: 5,
-                    output: String::new(),
-                });
+            if self.dies_at == self.runs {
+                invalid.push(scripted::died());
             }
-            Ok(Executed {
-                measurement: Measurement::default(),
-                metrics: vec![Metric::single(P95, unit, better, value, 10_000)],
-                invalid,
-                partial: false,
-                duration_ns: 1,
-            })
-        }
-    }
-
-    fn plan() -> Plan {
-        let text = "schema = 1\nname = \"s\"\nurl = \"http://127.0.0.1:1\"\n\
-                    [[flow.f.step]]\nget = \"/\"\n[load.a]\nclosed = { users = 1 }\n\
-                    [[gate]]\nmetric = \"load.a.p95\"\nregress = \"5%\"\n";
-        let scenario = scenario::parse(text, std::path::Path::new("s.toml")).unwrap();
-        scenario.plans[0].clone()
-    }
-
-    fn fingerprint(scenario_hash: String) -> Fingerprint {
-        Fingerprint {
-            cpu_model: String::new(),
-            logical_cpus: 1,
-            memory_class_gib: 1,
-            virtualisation: String::new(),
-            os: String::new(),
-            kernel: String::new(),
-            toolchain: String::new(),
-            profile: String::new(),
-            measurement_version: 1,
-            scenario_hash,
+            let metric = Metric::single(P95, unit, better, value, 10_000);
+            executed(vec![metric], invalid)
         }
     }
 
@@ -278,46 +218,34 @@ mod tests {
         dies_at: usize,
     ) -> (Vec<Pairs>, usize, Vec<f64>) {
         let plan = plan();
-        let engine = Simulated(Arc::new(Mutex::new(Machine {
+        let machine = Arc::new(Mutex::new(Machine {
             random: ChaCha8Rng::seed_from_u64(7),
             runs: 0,
             runs_a_session: 2 * asked.pairs as usize,
             centres: Vec::new(),
             invalid: invalid.to_vec(),
             dies_at,
-        })));
+        }));
+        let simulated = Arc::clone(&machine);
+        let engine = Scripted::new(move || Some(simulated.lock().unwrap().run()));
         let side = |arm| Side {
             engine: engine.clone(),
             plan: plan.clone(),
-            labels: Labels {
-                session: String::new(),
-                arm: Some(arm),
-                pair: None,
-                revision: Some("1a2b3c4".into()),
-                fingerprint: fingerprint(plan.hash.clone()),
-            },
+            labels: labels(arm, &plan.hash),
         };
         let mut sides = Sides {
             base: side(Arm::Base),
             head: side(Arm::Head),
         };
-        let output = Output {
-            format: Format::Json,
-            quiet: true,
-            colour: false,
-            colour_err: false,
-            live: false,
-            width: 80,
-        };
         let (_sender, stop) = watch::channel(false);
-        let live = Live::new(output);
+        let live = unseen();
         let mut saved = 0;
         let done = sessions(&mut sides, asked, &stop, &live, async |_: &Run| {
             saved += 1;
             Ok(())
         })
         .await;
-        let centres = engine.0.lock().unwrap().centres.clone();
+        let centres = machine.lock().unwrap().centres.clone();
         (done.unwrap(), saved, centres)
     }
 
@@ -386,7 +314,7 @@ mod tests {
         let between = taken[P95].between.unwrap();
         assert_eq!((between.tau, between.sessions), (tau, 4));
 
-        let elsewhere = fingerprint("another scenario".into());
+        let elsewhere = scripted::fingerprint("another scenario");
         assert!(noise::of(&baseline, &elsewhere).is_empty());
         assert!(
             noise::stored(folder.path(), &elsewhere, "s")
