@@ -11,9 +11,11 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 use tokio::process::Command;
+use tokio::time::timeout;
 
 use super::secrets::STORE_VARIABLE;
 use crate::harness::model::{Arm, hexadecimal, is_committed};
@@ -23,6 +25,8 @@ const WORDS_BYTES: usize = 4 << 10;
 /// What plimsoll itself keeps in a project, in whatever folder it was called, is no part of what is
 /// measured.
 const OWN_FOLDERS: &str = ":(top,exclude,glob)**/.plimsoll/**";
+/// For reading a tree to name it: one that holds gigabytes of new files has no name of its own.
+const NAMING_LIMIT: Duration = Duration::from_secs(10);
 /// Set by git where it calls hooks; they would lead every call to the wrong tree.
 const GIT_VARIABLES: [&str; 5] = [
     "GIT_DIR",
@@ -272,7 +276,7 @@ impl Checkouts {
 /// commit. Where the tree holds something else, committed or not, `+dirty.` follows and eight digits
 /// of git's hash of what it holds, so that equal names are equal states. New files count where git
 /// doesn't ignore them; what lies in `but` doesn't, folders as in [`Checkouts::head`]. Where the tree
-/// can't be read as a whole, there is only `+dirty`. `None` where there is no commit: a tree without
+/// can't be read as a whole, or not in ten seconds, there is only `+dirty`. `None` where there is no commit: a tree without
 /// git is no error. Nothing is written below the project.
 pub async fn revision(folder: &Path, but: &[PathBuf]) -> Option<String> {
     let project = git(folder, ["rev-parse", "--show-toplevel"]).await.ok()?;
@@ -284,8 +288,11 @@ pub async fn revision(folder: &Path, but: &[PathBuf]) -> Option<String> {
         let tree = tree_as_it_is(project, but, &index, Some(&objects)).await?;
         name(project, &head, &tree).await
     };
-    let named = named.await;
-    Some(named.unwrap_or_else(|_| format!("{}+dirty", short(&head))))
+    let named = timeout(NAMING_LIMIT, named).await;
+    Some(match named {
+        Ok(Ok(name)) => name,
+        _ => format!("{}+dirty", short(&head)),
+    })
 }
 
 /// The name of the state `tree` of a project whose HEAD is `head`.
