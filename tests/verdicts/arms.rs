@@ -347,24 +347,35 @@ fn calibration_speaks_for_a_single_session() {
     assert!(effect.lower > 0.0 && effect.se > 0.005 * 2f64.sqrt());
 }
 
+/// The effect where a calibration knows what lies between sessions.
+fn calibrated(base: &[Run], head: &[Run], between: Between) -> Effect {
+    let mut settings = Settings::new(Design::Stored);
+    let noise = Noise {
+        prior: None,
+        between: Some(between),
+    };
+    settings.noise.insert("m".into(), noise);
+    let comparison = compare(base, head, &settings);
+    only_metric(&comparison)
+        .effect()
+        .cloned()
+        .expect("an effect")
+}
+
 /// A calibration that was edited may have a τ of one session. It made the comparison gate, with bounds that
 /// had nothing of it.
 #[test]
 fn a_spread_of_too_few_sessions_is_none() {
     let (base, head) = (sessions(&[0.0]), sessions(&[0.03]));
     let check = |sessions: usize, expected: Option<f64>| {
-        let mut settings = Settings::new(Design::Stored);
-        let between = Some(Between {
-            tau: 0.03,
-            sessions,
-        });
-        let noise = Noise {
-            prior: None,
-            between,
-        };
-        settings.noise.insert("m".into(), noise);
-        let comparison = compare(&base, &head, &settings);
-        let effect = only_metric(&comparison).effect().expect("an effect");
+        let effect = calibrated(
+            &base,
+            &head,
+            Between {
+                tau: 0.03,
+                sessions,
+            },
+        );
         assert_eq!(effect.tau, expected, "{sessions} sessions");
         assert_eq!(effect.se_sessions > 0.0, expected.is_some());
     };
@@ -380,18 +391,11 @@ fn what_rests_on_more_sessions_speaks_for_them() {
     let head = sessions(&[0.03]);
     let own = effect(&base, &head, Design::Stored).tau;
     let check = |sessions: usize, expected: Option<f64>| {
-        let mut settings = Settings::new(Design::Stored);
-        let between = Some(Between {
+        let between = Between {
             tau: 0.001,
             sessions,
-        });
-        let noise = Noise {
-            prior: None,
-            between,
         };
-        settings.noise.insert("m".into(), noise);
-        let comparison = compare(&base, &head, &settings);
-        let effect = only_metric(&comparison).effect().expect("an effect");
+        let effect = calibrated(&base, &head, between);
         assert_eq!(effect.tau, expected, "{sessions} sessions");
     };
     assert!(own.is_some_and(|tau| tau > 0.03), "{own:?}");

@@ -195,7 +195,7 @@ fn is_generators_fault(run: &Run) -> bool {
 #[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
     use super::*;
-    use crate::harness::cli::scripted::{Scripted, died, executed, labels, plan, unseen};
+    use crate::harness::cli::scripted::{Scripted, died, executed, sides, unseen};
 
     fn late() -> Vec<InvalidReason> {
         vec![InvalidReason::GeneratorLate {
@@ -212,20 +212,11 @@ mod tests {
     /// Batches of so many pairs, played by a script: what they are in the end, and arm and pair of each
     /// run that was saved.
     async fn play(script: &[Vec<InvalidReason>], batches: &[Batch]) -> (Pairs, Vec<(Arm, u32)>) {
-        let plan = plan();
         // As valid as the script says, run by run, and valid after that.
         let mut script = Vec::from(script).into_iter();
         let engine =
             Scripted::new(move || Some(executed(Vec::new(), script.next().unwrap_or_default())));
-        let side = |arm| Side {
-            engine: engine.clone(),
-            plan: plan.clone(),
-            labels: labels(arm, &plan.hash),
-        };
-        let mut sides = Sides {
-            base: side(Arm::Base),
-            head: side(Arm::Head),
-        };
+        let mut sides = sides(&engine);
         let live = unseen();
         let (_sender, stop) = watch::channel(false);
         let mut pairs = Pairs::new("base".to_owned(), "head".to_owned());

@@ -12,6 +12,7 @@ use crate::harness::scenario::{self, Plan};
 use super::args::Format;
 use super::live::Live;
 use super::output::Output;
+use super::pairs::{Side, Sides};
 use super::session::Labels;
 
 /// An engine that does what its script says, and logs what it was told to do. Clones play one script.
@@ -97,6 +98,20 @@ pub(super) fn labels(arm: Arm, scenario_hash: &str) -> Labels {
         pair: None,
         revision: Some("1a2b3c4".into()),
         fingerprint: fingerprint(scenario_hash),
+    }
+}
+
+/// Both arms of the plan, played by one engine.
+pub(super) fn sides(engine: &Scripted) -> Sides<Scripted> {
+    let plan = plan();
+    let side = |arm| Side {
+        engine: engine.clone(),
+        plan: plan.clone(),
+        labels: labels(arm, &plan.hash),
+    };
+    Sides {
+        base: side(Arm::Base),
+        head: side(Arm::Head),
     }
 }
 

@@ -168,8 +168,7 @@ mod tests {
 
     use super::*;
     use crate::harness::cli::noise;
-    use crate::harness::cli::pairs::Side;
-    use crate::harness::cli::scripted::{self, Scripted, executed, labels, plan, unseen};
+    use crate::harness::cli::scripted::{self, Scripted, executed, unseen};
     use crate::harness::engine::Executed;
     use crate::harness::model::{Direction, InvalidReason, Metric, Unit};
     use crate::harness::store::Baseline;
@@ -217,7 +216,6 @@ mod tests {
         invalid: &[usize],
         dies_at: usize,
     ) -> (Vec<Pairs>, usize, Vec<f64>) {
-        let plan = plan();
         let machine = Arc::new(Mutex::new(Machine {
             random: ChaCha8Rng::seed_from_u64(7),
             runs: 0,
@@ -228,15 +226,7 @@ mod tests {
         }));
         let simulated = Arc::clone(&machine);
         let engine = Scripted::new(move || Some(simulated.lock().unwrap().run()));
-        let side = |arm| Side {
-            engine: engine.clone(),
-            plan: plan.clone(),
-            labels: labels(arm, &plan.hash),
-        };
-        let mut sides = Sides {
-            base: side(Arm::Base),
-            head: side(Arm::Head),
-        };
+        let mut sides = scripted::sides(&engine);
         let (_sender, stop) = watch::channel(false);
         let live = unseen();
         let mut saved = 0;
