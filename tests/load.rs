@@ -19,8 +19,9 @@ use plimsoll::harness::model::{
     Counts, ErrorKind, InvalidReason, LatencyHistogram, LoadMeasurement, Outcome, Phase,
 };
 use plimsoll::harness::scenario::{
-    Arrivals, BodyPlan, CheckPlan, ExtractPlan, FeedOrder, FeedPlan, FlowPlan, GeneratorLimits,
-    LoadPlan, Part, PhasePlan, Plan, Stage, StepPlan, Template, ThinkPlan, parse,
+    Arrivals, BodyPlan, ExtractSource, FeedFormat, FeedOrder, FeedPlan, FlowPlan, GeneratorLimits,
+    HttpPlan, LoadPlan, Part, PhasePlan, Plan, RequestPlan, Spacing, Stage, StepPlan, Template,
+    ThinkPlan, parse,
 };
 use tokio::sync::{RwLock, watch};
 
@@ -33,6 +34,7 @@ const AHEAD_NS: u64 = 1500 * MS;
 /// What these tests hold is the truth of what is measured, not the speed of a debug build on a busy
 /// machine.
 const LIMITS: GeneratorLimits = GeneratorLimits {
+    workers: None,
     late_ns: 2 * S,
     cpu: 1.5,
 };
@@ -43,42 +45,31 @@ fn worker() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_plimsoll"))
 }
 
-fn get(path: &str) -> StepPlan {
-    StepPlan {
-        name: format!("GET {path}"),
-        method: "GET".into(),
-        path: Template::literal(path),
-        headers: vec![],
-        body: None,
+fn get(path: &str) -> RequestPlan {
+    RequestPlan {
         timeout_ns: 5 * S,
-        check: CheckPlan {
-            status: vec![(200, 399)],
-            body_contains: None,
-            json: vec![],
-            headers: vec![],
-        },
-        extract: BTreeMap::new(),
-        think: None,
+        ..RequestPlan::get(path)
+    }
+}
+
+/// The first request of a job's flow.
+fn first(job: &mut WorkerJob) -> &mut RequestPlan {
+    match &mut job.flow.steps[0] {
+        StepPlan::Request(request) => request,
+        other => panic!("{other:?}"),
     }
 }
 
 fn closed(users: u32) -> Arrivals {
     Arrivals::Closed {
-        stages: vec![Stage {
-            duration_ns: S,
-            from: f64::from(users),
-            to: f64::from(users),
-        }],
+        stages: vec![Stage::constant(S, f64::from(users))],
     }
 }
 
 fn open(rate: f64, max_in_flight: u32) -> Arrivals {
     Arrivals::Open {
-        stages: vec![Stage {
-            duration_ns: S,
-            from: rate,
-            to: rate,
-        }],
+        stages: vec![Stage::constant(S, rate)],
+        spacing: Spacing::Even,
         max_in_flight,
     }
 }
@@ -93,11 +84,13 @@ fn job(folder: &Path, name: &str, target: &str, arrivals: Arrivals, measure_ns: 
             seed: 1,
             allowed_dropped: 0.001,
         },
-        flow: FlowPlan {
-            steps: vec![get("/")],
-        },
+        flow: FlowPlan::new(vec![get("/").into()]),
         feeds: BTreeMap::new(),
         target: target.into(),
+        http: HttpPlan::default(),
+        setup: BTreeMap::new(),
+        turns: BTreeMap::new(),
+        aborts: Vec::new(),
         phases: PhasePlan {
             warmup_ns: S,
             measure_ns,
@@ -374,7 +367,7 @@ async fn every_failure_has_its_kind_and_none_stops_the_run() {
             };
             let mut job = job(folder.path(), name, &target, open(20.0, 20), S);
             job.start_at_ns += 2 * S;
-            let step = &mut job.flow.steps[0];
+            let step = first(&mut job);
             step.timeout_ns = 300 * MS;
             if *name == "check" {
                 step.check.body_contains = Some("expected".into());
@@ -404,7 +397,7 @@ async fn the_length_of_an_empty_body_reaches_the_server_once() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let server = Server::answering(|_| ok("ok"));
     let mut job = job(folder.path(), "empty", &server.url(), closed(1), S);
-    job.flow.steps[0].method = "POST".into();
+    first(&mut job).method = "POST".into();
     only(run(&[job]).await);
     let seen = server.seen();
     assert!(!seen.is_empty());
@@ -421,7 +414,7 @@ async fn users_of_a_dead_target_rest_between_their_failures() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let refused = Server::answering(|_| ok("")).url();
     let mut job = job(folder.path(), "refused", &refused, closed(2), S);
-    job.flow.steps[0].body = Some(BodyPlan::Text(Template::literal("nobody reads this")));
+    first(&mut job).body = Some(BodyPlan::Text(Template::literal("nobody reads this")));
     let (load, _) = only(run(&[job]).await);
     assert_eq!(load.counts.completed, 0);
     assert_eq!(load.requests[0].bytes_sent, 0);
@@ -464,20 +457,20 @@ async fn a_journey_feeds_extracts_checks_and_keeps_its_secrets() {
     login.check.json = vec![("$.left".into(), 3.into())];
     login
         .extract
-        .insert("token".into(), ExtractPlan::Json("$.token".into()));
+        .insert("token".into(), ExtractSource::Json("$.token".into()).into());
     let mut read = get("/read");
-    read.path.parts = vec![
+    read.address.path.parts = vec![
         text("/read/"),
         feed("id"),
         text("?t="),
         Part::Extracted("token".into()),
     ];
-    read.think = Some(ThinkPlan {
+    read.think = Some(ThinkPlan::Uniform {
         min_ns: 5 * MS,
         max_ns: 15 * MS,
     });
     let mut broken = get("/broken");
-    broken.headers = vec![(
+    broken.address.headers = vec![(
         "Authorization".into(),
         Template {
             parts: vec![text("Bearer "), Part::Env("TOKEN".into())],
@@ -485,13 +478,14 @@ async fn a_journey_feeds_extracts_checks_and_keeps_its_secrets() {
     )];
     broken.check.headers = vec![("etag".into(), None)];
     broken.check.status = vec![(200, 200)];
-    job.flow.steps = vec![login, read, broken];
+    job.flow.steps = vec![login.into(), read.into(), broken.into()];
     let columns = vec!["id".into(), "name".into()];
     let order = FeedOrder::Sequential;
     job.feeds.insert(
         "clients".into(),
         FeedPlan {
             file,
+            format: FeedFormat::Csv,
             columns,
             order,
         },
@@ -542,20 +536,10 @@ async fn shards_together_offer_what_the_whole_would() {
     let _machine = MACHINE.read().await;
     let folder = tempfile::tempdir().expect("a temporary folder");
     let server = Server::answering(|_| ok("ok"));
-    let stages = vec![
-        Stage {
-            duration_ns: S,
-            from: 0.0,
-            to: 200.0,
-        },
-        Stage {
-            duration_ns: S,
-            from: 200.0,
-            to: 100.0,
-        },
-    ];
+    let stages = vec![Stage::line(S, 0.0, 200.0), Stage::line(S, 200.0, 100.0)];
     let arrivals = Arrivals::Open {
         stages,
+        spacing: Spacing::Even,
         max_in_flight: 30,
     };
     let jobs: Vec<WorkerJob> = (0..3)
@@ -589,14 +573,11 @@ async fn users_come_and_go_with_the_stages() {
         precise_sleep(Duration::from_millis(50));
         ok("ok")
     });
-    let stage = |from, to| Stage {
-        duration_ns: S,
-        from,
-        to,
-    };
     // Nobody at first, then four, then one.
     let arrivals = Arrivals::Closed {
-        stages: vec![stage(0.0, 0.0), stage(4.0, 4.0), stage(1.0, 1.0)],
+        stages: [0.0, 4.0, 1.0]
+            .map(|users| Stage::constant(S, users))
+            .into(),
     };
     let job = job(folder.path(), "stages", &server.url(), arrivals, 2 * S);
     let (load, _) = only(run(&[job]).await);
@@ -619,7 +600,7 @@ async fn what_does_not_end_in_the_drain_is_cancelled() {
         ok("late")
     });
     let mut job = job(folder.path(), "cut", &server.url(), open(5.0, 50), 2 * S);
-    job.flow.steps[0].timeout_ns = 60 * S;
+    first(&mut job).timeout_ns = 60 * S;
     job.phases.drain_ns = 300 * MS;
     let (load, invalid) = only(run(&[job]).await);
     assert_eq!(load.counts.offered, 10);
@@ -782,7 +763,7 @@ async fn a_worker_that_fails_is_named_and_stops_the_others() {
     let server = Server::answering(|_| ok("ok"));
     let good = job(folder.path(), "good", &server.url(), closed(1), 60 * S);
     let mut bad = job(folder.path(), "bad", &server.url(), closed(1), 60 * S);
-    bad.flow.steps[0].path = Template {
+    first(&mut bad).address.path = Template {
         parts: vec![Part::Env("NOT_SET".into())],
     };
     let started = Instant::now();

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use plimsoll::harness::model::Unit;
 use plimsoll::harness::scenario::{
-    self, Arrivals, BodyPlan, Code, Part, Plan, Problem, Ready, Scenario, Target, catalogue,
+    self, Arrivals, BodyPlan, Code, Part, Plan, Problem, Ready, Scenario, Target, ThinkPlan,
+    catalogue,
 };
 use proptest::prelude::*;
 use serde_json::Value;
@@ -171,6 +172,7 @@ fn ten_lines_are_a_scenario() {
     let Arrivals::Open {
         stages,
         max_in_flight,
+        ..
     } = &plan.loads[0].arrivals
     else {
         panic!("not open");
@@ -182,7 +184,7 @@ fn ten_lines_are_a_scenario() {
     let padded = text.replace(":8000\"", ":8000/ \"");
     assert_ne!(padded, text);
     assert_eq!(parse(&padded).unwrap().plans[0].target, plan.target);
-    let step = &plan.flows["home"].steps[0];
+    let step = plan.flows["home"].requests().next().unwrap();
     assert_eq!(step.name, "GET /");
     assert_eq!(step.check.status, [(200, 399)]);
     assert_eq!(step.timeout_ns, 30_000_000_000);
@@ -248,7 +250,7 @@ fn whatever_the_format_allows_is_understood() {
     assert_eq!(small.faults.len() + 1, large.faults.len());
     assert_eq!(small.gates.len() + 1, large.gates.len());
 
-    let steps = &small.flows["shop"].steps;
+    let steps: Vec<_> = small.flows["shop"].requests().collect();
     let json = |step: usize| match &steps[step].body {
         Some(BodyPlan::Json(template)) => template
             .parts
@@ -270,8 +272,11 @@ fn whatever_the_format_allows_is_understood() {
     );
     assert_eq!(steps[0].check.status, [(200, 200), (200, 299), (300, 302)]);
     assert_eq!(steps[1].name, "PUT /items/{id}?n={n}");
-    let think = steps[1].think.unwrap();
-    assert_eq!((think.min_ns, think.max_ns), (0, 1_000_000_000));
+    let uniform = ThinkPlan::Uniform {
+        min_ns: 0,
+        max_ns: 1_000_000_000,
+    };
+    assert_eq!(steps[1].think, Some(uniform));
     let Some(BodyPlan::Text(text)) = &steps[3].body else {
         panic!("a text");
     };

@@ -1392,9 +1392,6 @@ fn rich_run(number: u64) -> Run {
         ..Counts::default()
     };
     let load = LoadMeasurement {
-        name: "reads".into(),
-        flow: "read".into(),
-        model: ArrivalModel::Open,
         counts,
         windows: vec![LoadWindow {
             start_ns: 0,
@@ -1406,7 +1403,6 @@ fn rich_run(number: u64) -> Run {
         }],
         iteration: histogram.clone(),
         requests: vec![RequestSeries {
-            name: "GET /<b>{id}</b>".into(),
             response: BTreeMap::from([
                 (Outcome::Ok, histogram.clone()),
                 (Outcome::Failed, LatencyHistogram::new()),
@@ -1420,7 +1416,6 @@ fn rich_run(number: u64) -> Run {
                 },
             )]),
             statuses: BTreeMap::from([(200, 1000), (503, 8)]),
-            bytes_sent: 0,
             bytes_received: 123_456,
             windows: vec![RequestWindow {
                 start_ns: 0,
@@ -1429,8 +1424,9 @@ fn rich_run(number: u64) -> Run {
                 failed: 8,
                 bytes_received: 123_456,
             }],
+            ..RequestSeries::new("GET /<b>{id}</b>")
         }],
-        generator: GeneratorHealth::default(),
+        ..LoadMeasurement::new("reads", "read", ArrivalModel::Open)
     };
     let bench = Metric {
         reading: Reading::Measured {

@@ -10,9 +10,9 @@ use plimsoll::harness::model::{
     Direction, InvalidReason, Phase, PhaseSpan, ProbeSeries, ProcessSample, Unit,
 };
 use plimsoll::harness::scenario::{
-    Arrivals, BenchPlan, CheckPlan, CommandPlan, FaultAction, FaultPlan, FlowPlan, GeneratorLimits,
-    LoadPlan, Part, PhasePlan, Plan, ProbePlan, ProbeSource, Ready, Selector, Stage, StepPlan,
-    Target, Template,
+    Arrivals, BenchPlan, CommandPlan, FaultAction, FaultPlan, FlowPlan, GeneratorLimits, LoadPlan,
+    Part, PhasePlan, Plan, ProbePlan, ProbeSource, Ready, RequestPlan, Selector, Spacing, Stage,
+    StepPlan, Target, Template,
 };
 use tokio::sync::watch;
 
@@ -24,31 +24,17 @@ const SECOND_NS: u64 = 1_000_000_000;
 fn loaded(root: &Path) -> Plan {
     let mut server = in_role("service", "metered server", Ready::Tcp);
     server.metrics = Some("/metrics".into());
-    let step = StepPlan {
+    let request = RequestPlan {
         name: "hello".into(),
-        method: "GET".into(),
-        path: Template::literal("/hello"),
-        headers: Vec::new(),
-        body: None,
         timeout_ns: 500_000_000,
-        check: CheckPlan {
-            status: vec![(200, 399)],
-            body_contains: None,
-            json: Vec::new(),
-            headers: Vec::new(),
-        },
-        extract: BTreeMap::new(),
-        think: None,
+        ..RequestPlan::get("/hello")
     };
     let load = LoadPlan {
         name: "reads".into(),
         flow: "read".into(),
         arrivals: Arrivals::Open {
-            stages: vec![Stage {
-                duration_ns: 4 * SECOND_NS,
-                from: 50.0,
-                to: 50.0,
-            }],
+            stages: vec![Stage::constant(4 * SECOND_NS, 50.0)],
+            spacing: Spacing::Even,
             max_in_flight: 20,
         },
         seed: 1,
@@ -70,7 +56,7 @@ fn loaded(root: &Path) -> Plan {
     };
     Plan {
         target: Some(Target::Process("service".into())),
-        flows: BTreeMap::from([("read".into(), FlowPlan { steps: vec![step] })]),
+        flows: BTreeMap::from([("read".into(), FlowPlan::new(vec![request.into()]))]),
         loads: vec![load],
         phases: PhasePlan {
             warmup_ns: SECOND_NS,
@@ -97,6 +83,7 @@ fn loaded(root: &Path) -> Plan {
         generator: GeneratorLimits {
             late_ns: 10 * SECOND_NS,
             cpu: 100.0,
+            ..GeneratorLimits::default()
         },
         ..plan(root, vec![server])
     }
@@ -539,8 +526,11 @@ async fn variables_that_are_not_set_are_named_before_anything_is_built() {
     plan.processes[0]
         .env
         .insert("TOKEN".into(), variable("NO_SUCH_TOKEN"));
-    let step = &mut plan.flows.get_mut("read").unwrap().steps[0];
-    step.headers.push(("x-key".into(), variable("NO_SUCH_KEY")));
+    let StepPlan::Request(request) = &mut plan.flows.get_mut("read").unwrap().steps[0] else {
+        panic!("not a request");
+    };
+    let headers = &mut request.address.headers;
+    headers.push(("x-key".into(), variable("NO_SUCH_KEY")));
     let message = engine()
         .build(&plan, &|_| ())
         .await

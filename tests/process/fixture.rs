@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use plimsoll::harness::engine::load::Secrets;
 use plimsoll::harness::engine::process::{Exit, ProcessError, Processes, Surroundings};
 use plimsoll::harness::scenario::{
-    CommandPlan, GeneratorLimits, Part, PhasePlan, Plan, ProcessPlan, Ready, Template,
+    CommandPlan, GeneratorLimits, HttpPlan, Part, PhasePlan, Plan, ProcessPlan, Ready, Template,
 };
 use tempfile::TempDir;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -183,6 +183,9 @@ pub(crate) fn plan(root: &Path, processes: Vec<ProcessPlan>) -> Plan {
         root: root.to_owned(),
         processes,
         target: None,
+        http: HttpPlan::default(),
+        setup: None,
+        teardown: None,
         feeds: BTreeMap::new(),
         flows: BTreeMap::new(),
         loads: Vec::new(),
@@ -197,10 +200,7 @@ pub(crate) fn plan(root: &Path, processes: Vec<ProcessPlan>) -> Plan {
         gates: Vec::new(),
         benches: Vec::new(),
         runs: 1,
-        generator: GeneratorLimits {
-            late_ns: 1_000_000,
-            cpu: 0.9,
-        },
+        generator: GeneratorLimits::default(),
         hash: String::new(),
     }
 }

@@ -249,7 +249,7 @@ fn load(
 ) -> LoadMeasurement {
     let mut series: Vec<RequestSeries> = requests
         .iter()
-        .map(|(name, _)| empty_series(name))
+        .map(|(name, _)| RequestSeries::new(*name))
         .collect();
     let (mut counts, mut windows) = (Counts::default(), Vec::new());
     let mut iteration = LatencyHistogram::new();
@@ -332,27 +332,12 @@ fn load(
         }
     }
     LoadMeasurement {
-        name: name.into(),
-        flow: name.trim_end_matches('s').into(),
-        model: ArrivalModel::Open,
         counts,
         windows,
         iteration,
         requests: series,
         generator: health,
-    }
-}
-
-pub(crate) fn empty_series(name: &str) -> RequestSeries {
-    RequestSeries {
-        name: name.into(),
-        response: BTreeMap::new(),
-        service: BTreeMap::new(),
-        errors: BTreeMap::new(),
-        statuses: BTreeMap::new(),
-        bytes_sent: 0,
-        bytes_received: 0,
-        windows: Vec::new(),
+        ..LoadMeasurement::new(name, name.trim_end_matches('s'), ArrivalModel::Open)
     }
 }
 

@@ -370,11 +370,8 @@ fn gates(names: Vec<String>, text: &str) -> Result<Vec<GatePlan>, Failure> {
         )
     })?;
     let gate = |metric| GatePlan {
-        metric,
-        max: None,
-        min: None,
         regress: Some(margin),
-        unit: None,
+        ..GatePlan::on(metric)
     };
     Ok(names.into_iter().map(gate).collect())
 }

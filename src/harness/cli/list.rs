@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::harness::gate::exit;
 use crate::harness::model::Arm;
 use crate::harness::report::{format, text};
-use crate::harness::scenario::{Arrivals, Plan, catalogue};
+use crate::harness::scenario::{Arrivals, Plan, Stage, catalogue};
 use crate::harness::store::{History, Query, RunSummary, SessionSummary, StoreError};
 
 use super::args::{Global, ListArgs};
@@ -196,20 +196,20 @@ fn describe(plan: &Plan, metrics: bool) -> String {
             Arrivals::Open {
                 stages,
                 max_in_flight,
+                ..
             } => format!(
                 "open, up to {:.0}/s, at most {max_in_flight} in flight",
-                stages
-                    .iter()
-                    .map(|stage| stage.from.max(stage.to))
-                    .fold(0.0, f64::max)
+                highest(stages)
             ),
-            Arrivals::Closed { stages } => format!(
-                "closed, up to {:.0} users",
-                stages
-                    .iter()
-                    .map(|stage| stage.from.max(stage.to))
-                    .fold(0.0, f64::max)
-            ),
+            Arrivals::Trace {
+                arrivals,
+                max_in_flight,
+                ..
+            } => format!("open, {arrivals} recorded arrivals, at most {max_in_flight} in flight"),
+            Arrivals::Closed { stages } => format!("closed, up to {:.0} users", highest(stages)),
+            Arrivals::Capacity { from, to, .. } => {
+                format!("looks for its capacity from {from:.0}/s to {to:.0}/s")
+            }
         };
         lines.push(format!(
             "  load {}: flow {}, {arrivals}",
@@ -247,4 +247,8 @@ fn describe(plan: &Plan, metrics: bool) -> String {
     }
     lines.push(String::new());
     lines.join("\n")
+}
+
+fn highest(stages: &[Stage]) -> f64 {
+    stages.iter().map(Stage::highest).fold(0.0, f64::max)
 }

@@ -355,32 +355,23 @@ mod tests {
 
     use super::*;
     use crate::harness::model::{
-        ArrivalModel, BenchInvocation, Counts, Direction, ErrorKind, ErrorTally, GeneratorHealth,
-        PhaseSpan, ProbePoint, ProbeSeries, ProcessSample, Sampling, Unit,
+        ArrivalModel, BenchInvocation, Counts, Direction, ErrorKind, ErrorTally, PhaseSpan,
+        ProbePoint, ProbeSeries, ProcessSample, Sampling, Unit,
     };
     use crate::harness::scenario::{
-        Arrivals, BenchPlan, CheckPlan, CommandPlan, FlowPlan, GeneratorLimits, LoadPlan,
-        PhasePlan, ProbePlan, ProbeSource, ProcessPlan, Ready, Selector, StepPlan, Template,
+        Arrivals, BenchPlan, CommandPlan, FlowPlan, GeneratorLimits, HttpPlan, LoadPlan, PhasePlan,
+        ProbePlan, ProbeSource, ProcessPlan, Ready, RequestPlan, Selector, Spacing,
     };
 
     const S: u64 = 1_000_000_000;
 
     fn plan() -> Plan {
-        let step = |name: &str| StepPlan {
-            name: name.into(),
-            method: "GET".into(),
-            path: Template::literal("/"),
-            headers: vec![],
-            body: None,
-            timeout_ns: S,
-            check: CheckPlan {
-                status: vec![(200, 399)],
-                body_contains: None,
-                json: vec![],
-                headers: vec![],
-            },
-            extract: BTreeMap::new(),
-            think: None,
+        let step = |name: &str| {
+            let request = RequestPlan {
+                name: name.into(),
+                ..RequestPlan::get("/")
+            };
+            request.into()
         };
         let steps = vec![step("list"), step("<b>one.two</b>")];
         Plan {
@@ -403,13 +394,17 @@ mod tests {
                 needs: vec![],
             }],
             target: None,
+            http: HttpPlan::default(),
+            setup: None,
+            teardown: None,
             feeds: BTreeMap::new(),
-            flows: BTreeMap::from([("read".into(), FlowPlan { steps })]),
+            flows: BTreeMap::from([("read".into(), FlowPlan::new(steps))]),
             loads: vec![LoadPlan {
                 name: "reads".into(),
                 flow: "read".into(),
                 arrivals: Arrivals::Open {
                     stages: vec![],
+                    spacing: Spacing::Even,
                     max_in_flight: 1,
                 },
                 seed: 1,
@@ -444,10 +439,7 @@ mod tests {
                 timeout_ns: S,
             }],
             runs: 1,
-            generator: GeneratorLimits {
-                late_ns: S,
-                cpu: 0.9,
-            },
+            generator: GeneratorLimits::default(),
             hash: String::new(),
         }
     }
@@ -466,17 +458,14 @@ mod tests {
             example: String::new(),
         };
         RequestSeries {
-            name: name.into(),
             response: BTreeMap::from([(Outcome::Ok, ok.clone()), (Outcome::Failed, millis(1..=9))]),
             service: BTreeMap::from([(Outcome::Ok, ok)]),
             errors: BTreeMap::from([
                 (ErrorKind::Status, tally(errors)),
                 (ErrorKind::Cancelled, tally(cancelled)),
             ]),
-            statuses: BTreeMap::new(),
-            bytes_sent: 0,
             bytes_received: 5_000,
-            windows: vec![],
+            ..RequestSeries::new(name)
         }
     }
 
@@ -489,9 +478,6 @@ mod tests {
             fds: value,
         };
         let load = LoadMeasurement {
-            name: "reads".into(),
-            flow: "read".into(),
-            model: ArrivalModel::Open,
             counts: Counts {
                 offered: 1000,
                 started: 990,
@@ -501,13 +487,12 @@ mod tests {
                 cancelled: 10,
                 ..Counts::default()
             },
-            windows: vec![],
             iteration: millis(1..=50),
             requests: vec![
                 series("list", millis(1..=2000), 10, 7),
                 series("<b>one.two</b>", millis(1..=500), 90, 0),
             ],
-            generator: GeneratorHealth::default(),
+            ..LoadMeasurement::new("reads", "read", ArrivalModel::Open)
         };
         let invocation = |point_ns| BenchInvocation {
             point_ns,

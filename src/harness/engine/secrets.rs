@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::harness::scenario::{Part, Plan, ProcessPlan, StepPlan, Template};
+use crate::harness::scenario::{FlowPlan, Part, Plan, ProcessPlan, Template};
 
 /// Where plimsoll's own store is, maybe with a password: no program that is started here inherits it.
 pub(super) const STORE_VARIABLE: &str = "PLIMSOLL_STORE";
@@ -11,11 +11,8 @@ pub(super) const STORE_VARIABLE: &str = "PLIMSOLL_STORE";
 /// environment hands them to the engine before anything starts.
 pub(super) fn secret_names(plan: &Plan) -> BTreeSet<String> {
     let of_processes = plan.processes.iter().flat_map(of_process);
-    let of_flows = plan
-        .flows
-        .values()
-        .flat_map(|flow| &flow.steps)
-        .flat_map(StepPlan::templates);
+    let flows = plan.flows.values().chain(&plan.setup).chain(&plan.teardown);
+    let of_flows = flows.flat_map(FlowPlan::templates).chain(&plan.http.proxy);
     of_processes
         .chain(of_flows)
         .flat_map(|template| &template.parts)

@@ -228,11 +228,8 @@ mod tests {
     fn policy() -> Policy {
         Policy {
             gates: vec![GatePlan {
-                metric: P95.into(),
-                max: None,
-                min: None,
                 regress: Some(0.05),
-                unit: None,
+                ..GatePlan::on(P95)
             }],
             ..Policy::default()
         }

@@ -93,11 +93,9 @@ impl Policy {
             .map(move |load| path(load, LoadMetric::Achieved))
             .filter(|achieved| !states(&self.gates, achieved, |gate| gate.min))
             .map(|metric| GatePlan {
-                metric,
-                max: None,
                 min: Some(IMPLIED_ACHIEVED_MIN),
-                regress: None,
                 unit: Some(Unit::Ratio),
+                ..GatePlan::on(metric)
             })
     }
 
@@ -112,11 +110,9 @@ fn error_cap(plan: &Plan, load: &LoadPlan) -> Option<GatePlan> {
     let spec = catalogue::load_metric(&load.name, LoadMetric::ErrorRate);
     let metric = spec.path();
     (!states(&plan.gates, &metric, |gate| gate.max)).then_some(GatePlan {
-        metric,
         max: Some(IMPLIED_ERROR_RATE_MAX),
-        min: None,
-        regress: None,
         unit: Some(spec.unit),
+        ..GatePlan::on(metric)
     })
 }
 
@@ -133,11 +129,8 @@ mod tests {
     #[test]
     fn the_exact_name_wins() {
         let gate = |metric: &str, regress| GatePlan {
-            metric: metric.into(),
-            max: None,
-            min: None,
             regress,
-            unit: None,
+            ..GatePlan::on(metric)
         };
         let policy = Policy {
             gates: vec![

@@ -70,6 +70,8 @@ pub enum ErrorKind {
     Extract,
     /// The request could not be built from its template.
     Template,
+    /// A condition that a loop waited for never came.
+    Condition,
     /// The drain ended while the request was in flight.
     Cancelled,
 }
@@ -145,8 +147,36 @@ pub struct LoadMeasurement {
     pub iteration: LatencyHistogram,
     /// One entry per request name, in the order of the flow.
     pub requests: Vec<RequestSeries>,
+    /// One entry per group of steps, in the order of the flow.
+    pub groups: Vec<GroupSeries>,
+    /// How connections came about, and how long answers took to begin.
+    pub connections: ConnectionSeries,
+    /// What a search for the capacity found; `None` of a load that is none.
+    pub capacity: Option<CapacitySearch>,
+    /// The shards that it was put together from, in order; one of a load that was not shared.
+    pub shards: Vec<ShardPart>,
     /// How the generator itself fared.
     pub generator: GeneratorHealth,
+}
+
+impl LoadMeasurement {
+    /// A load of which nothing was measured yet.
+    pub fn new(name: impl Into<String>, flow: impl Into<String>, model: ArrivalModel) -> Self {
+        Self {
+            name: name.into(),
+            flow: flow.into(),
+            model,
+            counts: Counts::default(),
+            windows: Vec::new(),
+            iteration: LatencyHistogram::new(),
+            requests: Vec::new(),
+            groups: Vec::new(),
+            connections: ConnectionSeries::default(),
+            capacity: None,
+            shards: Vec::new(),
+            generator: GeneratorHealth::default(),
+        }
+    }
 }
 
 /// One stretch of time of one load. Windows start as seconds; a long run doubles their length
@@ -168,7 +198,7 @@ pub struct LoadWindow {
 }
 
 /// One request name of one load.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RequestSeries {
     /// The name, from the scenario; shown, so escaped wherever it is shown.
     pub name: String,
@@ -184,8 +214,100 @@ pub struct RequestSeries {
     pub bytes_sent: u64,
     /// Bytes of response bodies received in the measure phase, as they came over the wire.
     pub bytes_received: u64,
+    /// Attempts of the measure phase that were tried again.
+    pub retries: u64,
+    /// Redirects of the measure phase that were followed.
+    pub redirects: u64,
     /// Over time, in the same windows as the load; windows in which nothing ended are left out.
     pub windows: Vec<RequestWindow>,
+}
+
+impl RequestSeries {
+    /// The requests of that name, before there are any.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            ..Self::default()
+        }
+    }
+}
+
+/// One group of steps of one load.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct GroupSeries {
+    /// The name, from the scenario; shown, so escaped wherever it is shown.
+    pub name: String,
+    /// How long the groups took in which every step was in order, pauses included, in ns; those that
+    /// began in the measure phase.
+    pub duration: LatencyHistogram,
+    /// Groups of the measure phase in which a step failed.
+    pub failed: u64,
+}
+
+/// How the connections of one load came about, and when answers began, in the measure phase. Each
+/// stretch of time is counted once, where it was needed: a connection that is used again needs none.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ConnectionSeries {
+    /// Name resolution, in ns; empty for a target with an address.
+    pub dns: LatencyHistogram,
+    /// From the first packet to an open connection, that with a proxy included, in ns.
+    pub connect: LatencyHistogram,
+    /// The TLS handshake, in ns.
+    pub tls: LatencyHistogram,
+    /// From the actual send of a request to the first byte of its answer, in ns; without the time
+    /// that a new connection took.
+    pub first_byte: LatencyHistogram,
+}
+
+/// What the search for the highest rate at which the limits hold found. Rates are in iterations per
+/// second. The capacity lies between `holds` and `breaks`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CapacitySearch {
+    /// The highest rate at which every limit held; `None` where they didn't at the lowest.
+    pub holds: Option<f64>,
+    /// The lowest rate above it at which one didn't; `None` where all held at the highest.
+    pub breaks: Option<f64>,
+    /// What was tried, in the order in which it was.
+    pub trials: Vec<CapacityTrial>,
+}
+
+/// One rate that was tried.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CapacityTrial {
+    /// The rate that was offered.
+    pub rate: f64,
+    /// The completed share of what was offered.
+    pub achieved: f64,
+    /// The share of requests that failed.
+    pub error_rate: f64,
+    /// Response times of the requests in order, in ns, by quantile; those of too few requests are
+    /// left out.
+    pub quantiles: Vec<(f64, u64)>,
+    /// What became of it.
+    pub outcome: TrialOutcome,
+    /// Why, in a sentence; empty where the limits held.
+    pub reason: String,
+}
+
+/// What became of a rate that was tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TrialOutcome {
+    /// Every limit held.
+    Held,
+    /// A limit was broken.
+    Broke,
+    /// The generator could not offer the rate, so it says nothing of the target.
+    NotOffered,
+}
+
+/// A part of a load that one worker performed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ShardPart {
+    /// From 0.
+    pub index: u32,
+    /// How many there are in all.
+    pub of: u32,
 }
 
 /// One request name in one window: the requests that ended in it.

@@ -20,8 +20,9 @@ pub use self::bench::{BenchInvocation, BenchMeasurement, INVOCATIONS_NEEDED, Sam
 pub use self::fingerprint::{Fingerprint, FingerprintDifference};
 pub use self::histogram::{HistogramError, LatencyHistogram};
 pub use self::load::{
-    ArrivalModel, Counts, ErrorKind, ErrorTally, GeneratorHealth, GeneratorSample, LoadMeasurement,
-    LoadWindow, Outcome, Phase, RequestSeries, RequestWindow,
+    ArrivalModel, CapacitySearch, CapacityTrial, ConnectionSeries, Counts, ErrorKind, ErrorTally,
+    GeneratorHealth, GeneratorSample, GroupSeries, LoadMeasurement, LoadWindow, Outcome, Phase,
+    RequestSeries, RequestWindow, ShardPart, TrialOutcome,
 };
 pub use self::metric::{Direction, Failures, Metric, PairedValues, Reading, Unit, median};
 pub(crate) use self::run::by_session;

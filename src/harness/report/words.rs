@@ -520,6 +520,7 @@ pub fn error_kind(kind: ErrorKind) -> &'static str {
         ErrorKind::Check => "check failed",
         ErrorKind::Extract => "value not found",
         ErrorKind::Template => "request not built",
+        ErrorKind::Condition => "condition never met",
         ErrorKind::Cancelled => "cancelled at the end",
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::nearest::nearest;
-use super::plan::{Arrivals, LoadPlan, Plan};
+use super::plan::{FlowPlan, LoadPlan, Plan};
 use crate::harness::model::path::{BENCH, ERROR_RATE};
 use crate::harness::model::{Direction, Unit};
 
@@ -492,8 +492,7 @@ fn request_names<'a>(plan: &'a Plan, load: &LoadPlan) -> Vec<&'a str> {
     plan.flows
         .get(&load.flow)
         .into_iter()
-        .flat_map(|flow| &flow.steps)
-        .map(|step| step.name.as_str())
+        .flat_map(FlowPlan::request_names)
         .filter(|name| seen.insert(*name))
         .collect()
 }
@@ -535,7 +534,7 @@ fn probe(plan: &Plan, name: &str) -> Option<MetricSpec> {
 }
 
 fn has(load: &LoadPlan, what: LoadMetric) -> bool {
-    matches!(load.arrivals, Arrivals::Open { .. }) || !what.is_open_only()
+    load.arrivals.is_open() || !what.is_open_only()
 }
 
 /// The default quantiles and those that a gate names, the smallest first.
@@ -570,22 +569,11 @@ mod tests {
     use crate::harness::scenario::*;
 
     fn step(name: &str) -> StepPlan {
-        StepPlan {
+        let request = RequestPlan {
             name: name.into(),
-            method: "GET".into(),
-            path: Template::literal("/"),
-            headers: vec![],
-            body: None,
-            timeout_ns: 1,
-            check: CheckPlan {
-                status: vec![],
-                body_contains: None,
-                json: vec![],
-                headers: vec![],
-            },
-            extract: BTreeMap::new(),
-            think: None,
-        }
+            ..RequestPlan::get("/")
+        };
+        request.into()
     }
 
     fn plan() -> Plan {
@@ -605,18 +593,24 @@ mod tests {
             root: PathBuf::new(),
             processes: vec![],
             target: Some(Target::Url("http://127.0.0.1:1".into())),
+            http: HttpPlan::default(),
+            setup: None,
+            teardown: None,
             feeds: BTreeMap::new(),
             flows: BTreeMap::from([(
                 "read".into(),
-                FlowPlan {
-                    steps: vec![step("GET /c/{clients.id}"), step("list"), step("list")],
-                },
+                FlowPlan::new(vec![
+                    step("GET /c/{clients.id}"),
+                    step("list"),
+                    step("list"),
+                ]),
             )]),
             loads: vec![
                 load(
                     "reads",
                     Arrivals::Open {
                         stages: stages.clone(),
+                        spacing: Spacing::Even,
                         max_in_flight: 1,
                     },
                 ),
@@ -644,10 +638,7 @@ mod tests {
             gates: vec![],
             benches: vec![],
             runs: 5,
-            generator: GeneratorLimits {
-                late_ns: 1,
-                cpu: 0.9,
-            },
+            generator: GeneratorLimits::default(),
             hash: String::new(),
         }
     }
@@ -729,11 +720,8 @@ mod tests {
     fn a_gate_makes_its_own_quantile() {
         let mut plan = plan();
         plan.gates.push(GatePlan {
-            metric: "load.*.p9999".into(),
             max: Some(1.0),
-            min: None,
-            regress: None,
-            unit: None,
+            ..GatePlan::on("load.*.p9999")
         });
         let selected = select(&plan, "load.*.p9999").unwrap();
         assert!(

@@ -49,8 +49,8 @@ pub(crate) fn shortfall(plan: &Plan, spec: &MetricSpec) -> Option<Shortfall> {
     };
     let per_iteration = match request {
         Of::Iterations => 1,
-        Of::AllRequests => flow.steps.len(),
-        Of::Requests(name) => flow.steps.iter().filter(|step| step.name == name).count(),
+        Of::AllRequests => flow.request_names().count(),
+        Of::Requests(name) => flow.request_names().filter(|known| *known == name).count(),
     };
     let expected = offered_in_measure(stages, &plan.phases) * per_iteration as f64;
     let beyond = expected * (1.0 - quantile.fraction());
@@ -125,11 +125,7 @@ mod tests {
             cooldown_ns: 5 * SECOND_NS,
             drain_ns: 0,
         };
-        let stage = |seconds: u64, from: f64, to: f64| Stage {
-            duration_ns: seconds * SECOND_NS,
-            from,
-            to,
-        };
+        let stage = |seconds: u64, from: f64, to: f64| Stage::line(seconds * SECOND_NS, from, to);
         let check = |stages: &[Stage], expected: f64| {
             let offered = offered_in_measure(stages, &phases);
             assert!(
@@ -152,11 +148,8 @@ mod tests {
         let scenario = super::super::parse(text, std::path::Path::new("s.toml")).unwrap();
         let out = |metric: &str| {
             let gate = GatePlan {
-                metric: metric.to_owned(),
-                max: None,
-                min: None,
                 regress: Some(0.05),
-                unit: None,
+                ..GatePlan::on(metric)
             };
             out_of_reach(&scenario.plans[0], &gate)
         };

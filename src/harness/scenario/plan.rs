@@ -1,11 +1,18 @@
 //! A plan: a validated scenario with every default filled in. What the engine reads needs no
 //! further checks: names resolve, templates parse, durations are positive.
 
+mod flow;
+mod http;
+mod load;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::flow::*;
+pub use self::http::*;
+pub use self::load::*;
 use crate::harness::model::{Direction, Unit};
 
 /// A validated scenario in one of its variants.
@@ -26,6 +33,13 @@ pub struct Plan {
     pub processes: Vec<ProcessPlan>,
     /// What the loads are sent to; `None` for a scenario with benches only.
     pub target: Option<Target>,
+    /// How requests reach the target.
+    pub http: HttpPlan,
+    /// Performed once before the loads of a run. What it extracts, flows and the teardown know as
+    /// `{setup.NAME}`.
+    pub setup: Option<FlowPlan>,
+    /// Performed once after the loads of a run, however they ended.
+    pub teardown: Option<FlowPlan>,
     /// Rows that flows draw values from, by name.
     pub feeds: BTreeMap<String, FeedPlan>,
     /// What a virtual user does, by name.
@@ -164,6 +178,8 @@ pub enum Part {
     },
     /// `{NAME}`: a value that an earlier step of the iteration extracted.
     Extracted(String),
+    /// `{setup.NAME}`: a value that the setup extracted.
+    Setup(String),
     /// `{$env.NAME}`: a variable of the environment, looked up once before the start. Its value is
     /// a secret: it is redacted wherever something is shown or kept.
     Env(String),
@@ -196,15 +212,27 @@ pub const MAX_FEED_BYTES: u64 = 64 << 20;
 /// Rows that flows draw values from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FeedPlan {
-    /// The CSV file, with a header line; read and checked at validation, read again by the worker.
+    /// The file; read and checked at validation, read again by the worker.
     pub file: PathBuf,
+    /// What it is.
+    pub format: FeedFormat,
     /// Its columns.
     pub columns: Vec<String>,
     /// How rows are drawn.
     pub order: FeedOrder,
 }
 
-/// How rows of a feed are drawn.
+/// What the file of a feed is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FeedFormat {
+    /// CSV with a header line.
+    Csv,
+    /// A JSON array of objects with the same keys, whose values are texts, numbers or booleans.
+    Json,
+}
+
+/// How rows of a feed are drawn. All shards of a load together draw as one worker would.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FeedOrder {
@@ -212,164 +240,20 @@ pub enum FeedOrder {
     Sequential,
     /// Any row, each time anew (seeded).
     Random,
+    /// Each row once, in an order that is drawn anew (seeded) whenever all had their turn.
+    Shuffled,
+    /// Each row once in a run, in order. An iteration that finds none left fails. Where several loads
+    /// draw from the feed, they take turns: the n-th of k loads has the rows n, n + k, ….
+    Unique,
 }
 
-/// The steps that one virtual user performs; one pass is an iteration.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct FlowPlan {
-    /// In order; at least one.
-    pub steps: Vec<StepPlan>,
-}
-
-/// A request with its checks and extractions.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct StepPlan {
-    /// The request name in metrics: `name`, or else method and path template as they were written.
-    pub name: String,
-    /// The HTTP method, in capitals.
-    pub method: String,
-    /// Path and query below the target; it begins with `/`.
-    pub path: Template,
-    /// Headers, in order.
-    pub headers: Vec<(String, Template)>,
-    /// The body.
-    pub body: Option<BodyPlan>,
-    /// How long it may take to the last byte, in ns.
-    pub timeout_ns: u64,
-    /// What must hold of the answer.
-    pub check: CheckPlan,
-    /// Values for later steps, by name.
-    pub extract: BTreeMap<String, ExtractPlan>,
-    /// How long the user waits after it, in ns.
-    pub think: Option<ThinkPlan>,
-}
-
-impl StepPlan {
-    /// Everything in it that is filled with values: the path, the headers, the body.
-    pub fn templates(&self) -> impl Iterator<Item = &Template> {
-        let of_body: Vec<&Template> = match &self.body {
-            None => Vec::new(),
-            Some(BodyPlan::Json(template) | BodyPlan::Text(template)) => vec![template],
-            Some(BodyPlan::Form(fields)) => fields.iter().map(|(_, template)| template).collect(),
-        };
-        let of_headers = self.headers.iter().map(|(_, template)| template);
-        [&self.path].into_iter().chain(of_headers).chain(of_body)
-    }
-}
-
-/// The body of a request.
+/// A file of the project whose contents belong to the scenario, and to what is measured.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum BodyPlan {
-    /// JSON text, sent as `application/json`; values are escaped as JSON strings' insides.
-    Json(Template),
-    /// Any text, sent as `text/plain` unless a header says otherwise.
-    Text(Template),
-    /// A form, sent as `application/x-www-form-urlencoded`.
-    Form(Vec<(String, Template)>),
-}
-
-/// What must hold of an answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CheckPlan {
-    /// Statuses that are in order, as inclusive ranges; by default 200–399.
-    pub status: Vec<(u16, u16)>,
-    /// A text that the body must contain.
-    pub body_contains: Option<String>,
-    /// JSONPath expressions and the value each must have.
-    pub json: Vec<(String, serde_json::Value)>,
-    /// Headers and the value each must have; `None`: it must be there.
-    pub headers: Vec<(String, Option<String>)>,
-}
-
-/// Where a value comes from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ExtractPlan {
-    /// The first match of a JSONPath in the body.
-    Json(String),
-    /// A header.
-    Header(String),
-    /// The first group of a regular expression in the body.
-    Regex(String),
-}
-
-/// How long a user waits after a step, in ns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ThinkPlan {
-    /// At least.
-    pub min_ns: u64,
-    /// At most; uniform in between.
-    pub max_ns: u64,
-}
-
-/// One load: a flow and how it arrives.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct LoadPlan {
-    /// Its name, unique in the plan.
-    pub name: String,
-    /// The flow it drives.
-    pub flow: String,
-    /// How iterations arrive.
-    pub arrivals: Arrivals,
-    /// The seed of everything random in it.
-    pub seed: u64,
-    /// The share of offered arrivals that may be dropped (open model).
-    pub allowed_dropped: f64,
-}
-
-/// How iterations arrive. A load without stages has one that spans all phases.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Arrivals {
-    /// At a rate, whatever the responses do.
-    Open {
-        /// The rate over time, in iterations per second.
-        stages: Vec<Stage>,
-        /// Users at most; an arrival that finds none idle is dropped.
-        max_in_flight: u32,
-    },
-    /// By a number of users that wait for their answers.
-    Closed {
-        /// The number of users over time.
-        stages: Vec<Stage>,
-    },
-}
-
-/// A stretch of a load in which its rate or its number of users goes evenly from one value to another.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Stage {
-    /// How long, in ns. The last stage is prolonged to the end of the cool-down.
-    pub duration_ns: u64,
-    /// At its start.
-    pub from: f64,
-    /// At its end; the same as `from` for a constant stretch.
-    pub to: f64,
-}
-
-/// How long each phase takes, in ns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PhasePlan {
-    /// Before measuring.
-    pub warmup_ns: u64,
-    /// What counts; positive where the plan has a load.
-    pub measure_ns: u64,
-    /// After measuring, under the same load.
-    pub cooldown_ns: u64,
-    /// How long requests in flight at the end may take before they are cancelled, which is a failure.
-    pub drain_ns: u64,
-}
-
-impl PhasePlan {
-    /// The length of the load: the three phases without the drain, in ns.
-    pub fn total_ns(&self) -> u64 {
-        self.measure_end_ns().saturating_add(self.cooldown_ns)
-    }
-
-    /// When the measure phase ends, in ns from the start of the load.
-    pub fn measure_end_ns(&self) -> u64 {
-        self.warmup_ns.saturating_add(self.measure_ns)
-    }
+pub struct FilePlan {
+    /// Where it is, absolute.
+    pub path: PathBuf,
+    /// The SHA-256 of its contents at validation, in hexadecimal.
+    pub sha256: String,
 }
 
 /// A number derived from the Prometheus text of a process. A metric name is matched exactly; the
@@ -451,6 +335,22 @@ pub struct GatePlan {
     pub regress: Option<f64>,
     /// The metric's unit, in which the limits are; for showing them where no run has the metric.
     pub unit: Option<Unit>,
+    /// Whether the run ends as soon as the measure phase so far breaks a limit; for metrics of loads.
+    pub abort: bool,
+}
+
+impl GatePlan {
+    /// A gate that asks nothing of that metric yet.
+    pub fn on(metric: impl Into<String>) -> Self {
+        Self {
+            metric: metric.into(),
+            max: None,
+            min: None,
+            regress: None,
+            unit: None,
+            abort: false,
+        }
+    }
 }
 
 /// Microbenchmarks of one package.
@@ -473,8 +373,20 @@ pub struct BenchPlan {
 /// What still counts as a healthy generator.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct GeneratorLimits {
+    /// Workers of each load, a core each; `None`: as many as the load needs and the machine has.
+    pub workers: Option<u32>,
     /// The 99th percentile of ticket lateness may be this much, in ns.
     pub late_ns: u64,
     /// The generator may use this share of its cores on average in the measure phase.
     pub cpu: f64,
+}
+
+impl Default for GeneratorLimits {
+    fn default() -> Self {
+        Self {
+            workers: None,
+            late_ns: 5_000_000,
+            cpu: 0.9,
+        }
+    }
 }

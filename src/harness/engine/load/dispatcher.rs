@@ -135,11 +135,7 @@ mod tests {
     /// long after the first of them and finds that it is to stop.
     fn offered_after(since_start_s: u64) -> u64 {
         let total_ns = 3000 * S;
-        let stage = Stage {
-            duration_ns: total_ns,
-            from: 0.01,
-            to: 0.01,
-        };
+        let stage = Stage::constant(total_ns, 0.01);
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let start_at = now.unwrap_or_default() - Duration::from_secs(since_start_s);
         let clock = LoadClock::starting_at(start_at.as_nanos() as u64);

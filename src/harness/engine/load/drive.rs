@@ -276,7 +276,7 @@ mod tests {
         };
         let limits = GeneratorLimits {
             late_ns: 1_000_000,
-            cpu: 0.9,
+            ..GeneratorLimits::default()
         };
         let said = format!("{}hunter2", "x".repeat(MAX_MESSAGE_BYTES - 4));
         add(&mut result, &job, &limits, Err(said)).unwrap();

@@ -135,6 +135,7 @@ mod tests {
             .unwrap();
         let feed = Feed::read(&FeedPlan {
             file,
+            format: FeedFormat::Csv,
             columns: vec![],
             order: FeedOrder::Sequential,
         });

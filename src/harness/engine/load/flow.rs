@@ -11,7 +11,7 @@ use super::feed::{Feed, FeedError};
 use super::job::WorkerJob;
 use super::template::{Compiled, Names, Place, TemplateError, Values, percent_encoded};
 use super::transport::Request;
-use crate::harness::scenario::{BodyPlan, FlowPlan, Part, StepPlan, Template, ThinkPlan};
+use crate::harness::scenario::{BodyPlan, FlowPlan, Part, RequestPlan, Template, ThinkPlan};
 
 /// Why a flow could not be compiled. A plan that was validated has almost none of these; a feed can
 /// have changed, and a variable of the environment can be missing.
@@ -101,12 +101,13 @@ impl Flow {
         let mut requests: Vec<String> = Vec::new();
         let mut extracted: Vec<String> = Vec::new();
         let mut steps = Vec::with_capacity(job.flow.steps.len());
-        for plan in &job.flow.steps {
+        for plan in job.flow.requests() {
             let request = index_of(&mut requests, &plan.name);
             // A step sees what earlier ones extracted, not what it extracts itself.
             let names = Names {
                 feeds: &feeds,
                 extracted: &extracted,
+                setup: &job.setup,
                 secrets: &job.secrets,
             };
             let step = StepParts::new(plan, &job.target, &origin, &names)?;
@@ -124,7 +125,7 @@ impl Flow {
             steps.push(Step {
                 request,
                 checks,
-                think: plan.think,
+                think: plan.think.clone(),
                 method: step.method,
                 origin: origin.clone(),
                 url: step.url,
@@ -152,7 +153,7 @@ impl Flow {
                     .body
                     .as_ref()
                     .is_some_and(|body| body.literal().is_none())
-                || step.think.is_some_and(|think| think.min_ns < think.max_ns)
+                || !matches!(step.think, None | Some(ThinkPlan::Constant(_)))
         };
         self.extracted > 0 || self.steps.iter().any(is_filled)
     }
@@ -213,7 +214,7 @@ struct StepParts {
 
 impl StepParts {
     fn new(
-        plan: &StepPlan,
+        plan: &RequestPlan,
         target: &str,
         origin: &Url,
         names: &Names<'_>,
@@ -230,7 +231,7 @@ impl StepParts {
         };
         let method = Method::from_bytes(plan.method.as_bytes())
             .map_err(|_| wrong(format!("`{}` is not an HTTP method", plan.method)))?;
-        let url = compile(&below(target, &plan.path), Place::Url)?;
+        let url = compile(&below(target, &plan.address.path), Place::Url)?;
         let url = match url.literal() {
             Some(text) => {
                 let url = Url::parse(&text)
@@ -241,7 +242,7 @@ impl StepParts {
         };
         let mut fixed_headers = HeaderMap::new();
         let mut filled_headers = Vec::new();
-        for (name, template) in &plan.headers {
+        for (name, template) in &plan.address.headers {
             let name = HeaderName::from_bytes(name.as_bytes())
                 .map_err(|_| wrong(format!("`{name}` is not the name of a header")))?;
             let value = compile(template, Place::Plain)?;
@@ -270,6 +271,9 @@ impl StepParts {
                 Some(compile(&form(fields), Place::Url)?),
                 Some("application/x-www-form-urlencoded"),
             ),
+            Some(BodyPlan::File(_) | BodyPlan::Multipart(_)) => {
+                unimplemented!("no scenario can say this yet")
+            }
         };
         let is_given = fixed_headers.contains_key(CONTENT_TYPE)
             || filled_headers.iter().any(|(name, _)| name == CONTENT_TYPE);
@@ -334,7 +338,7 @@ fn on_origin(url: Url, origin: &Url) -> Result<Url, String> {
 
 /// The feeds that a flow names.
 fn named_feeds(flow: &FlowPlan) -> BTreeSet<&str> {
-    let templates = flow.steps.iter().flat_map(StepPlan::templates);
+    let templates = flow.templates().into_iter();
     templates
         .flat_map(|template| &template.parts)
         .filter_map(|part| match part {
@@ -360,7 +364,15 @@ fn index_of(names: &mut Vec<String>, name: &str) -> usize {
 mod tests {
     use super::super::fixture;
     use super::*;
-    use crate::harness::scenario::ExtractPlan;
+    use crate::harness::scenario::{ExtractSource, StepPlan};
+
+    /// The only request of a job's flow.
+    fn first(job: &mut WorkerJob) -> &mut RequestPlan {
+        match &mut job.flow.steps[0] {
+            StepPlan::Request(request) => request,
+            other => panic!("{other:?}"),
+        }
+    }
 
     fn request(change: impl FnOnce(&mut WorkerJob)) -> Result<Request, String> {
         let mut job = fixture::job("http://127.0.0.1:8080/base");
@@ -375,14 +387,14 @@ mod tests {
     #[test]
     fn a_path_is_below_the_target() {
         let check = |path: &str, url: &str| {
-            let found = request(|job| job.flow.steps[0].path = Template::literal(path)).unwrap();
+            let found = request(|job| first(job).address.path = Template::literal(path)).unwrap();
             assert_eq!(found.url.as_str(), url);
         };
         check("/a?b=c", "http://127.0.0.1:8080/base/a?b=c");
         check("//elsewhere/a", "http://127.0.0.1:8080/base//elsewhere/a");
         let away = request(|job| {
             job.target = "http://127.0.0.1:8080".into();
-            job.flow.steps[0].path = Template::literal("@elsewhere/a");
+            first(job).address.path = Template::literal("@elsewhere/a");
         });
         assert!(away.unwrap_err().contains("away from the target"));
     }
@@ -390,13 +402,12 @@ mod tests {
     #[test]
     fn a_value_cannot_lead_away_from_the_target() {
         let found = request(|job| {
-            let mut first = job.flow.steps[0].clone();
-            first
-                .extract
-                .insert("v".into(), ExtractPlan::Header("x".into()));
-            job.flow.steps.insert(0, first);
-            job.flow.steps[1].path.parts =
+            first(job).address.path.parts =
                 vec![Part::Text("/x/".into()), Part::Extracted("v".into())];
+            let mut before = fixture::request();
+            let source = ExtractSource::Header("x".into());
+            before.extract.insert("v".into(), source.into());
+            job.flow.steps.insert(0, before.into());
         });
         assert_eq!(
             found.unwrap().url.as_str(),
@@ -408,9 +419,9 @@ mod tests {
     fn a_body_has_its_content_type_unless_a_header_says_otherwise() {
         let check = |body: BodyPlan, header: Option<&str>, text: &str, content_type: &str| {
             let found = request(|job| {
-                let step = &mut job.flow.steps[0];
+                let step = first(job);
                 step.body = Some(body);
-                step.headers = header
+                step.address.headers = header
                     .map(|value| ("Content-Type".into(), Template::literal(value)))
                     .into_iter()
                     .collect();
@@ -435,7 +446,7 @@ mod tests {
     fn an_empty_body_is_said_to_be_so_where_the_method_means_one() {
         let check = |method: &str, body: Option<&str>, expected: Option<&str>| {
             let found = request(|job| {
-                let step = &mut job.flow.steps[0];
+                let step = first(job);
                 step.method = method.into();
                 step.body = body.map(|text| BodyPlan::Text(Template::literal(text)));
             });

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::harness::engine::LoadTick;
 use crate::harness::model::LoadMeasurement;
-use crate::harness::scenario::{FeedPlan, FlowPlan, LoadPlan, PhasePlan};
+use crate::harness::scenario::{FeedPlan, FlowPlan, HttpPlan, LoadPlan, PhasePlan};
 
 /// The format of the file that a worker leaves.
 pub const LOAD_FORMAT: &str = "plimsoll.load/1";
@@ -29,6 +29,15 @@ pub struct WorkerJob {
     pub feeds: BTreeMap<String, FeedPlan>,
     /// Scheme, host and port, perhaps a path, without a final slash.
     pub target: String,
+    /// How requests reach it.
+    pub http: HttpPlan,
+    /// What the setup extracted, by name.
+    pub setup: BTreeMap<String, String>,
+    /// Which of the loads that draw from a feed this is, by feed, for feeds whose rows are unique: its
+    /// place among them, and their number.
+    pub turns: BTreeMap<String, (u32, u32)>,
+    /// The limits that end the run when they are broken.
+    pub aborts: Vec<AbortRule>,
     /// The phases.
     pub phases: PhasePlan,
     /// Values of the environment variables that the flow names, by name.
@@ -41,6 +50,17 @@ pub struct WorkerJob {
     pub shard: Shard,
     /// Where to leave the [`LoadFile`].
     pub result: PathBuf,
+}
+
+/// A limit that ends the run as soon as the measure phase so far breaks it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AbortRule {
+    /// The metric's path.
+    pub metric: String,
+    /// The largest allowed value, in the metric's unit.
+    pub max: Option<f64>,
+    /// The smallest allowed value, in the metric's unit.
+    pub min: Option<f64>,
 }
 
 /// A part of a load: shard `index` owns the arrivals (or users) `index` modulo `of`.

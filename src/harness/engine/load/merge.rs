@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use super::windows::{add_request, coarsen, length_ns, pack};
 use crate::harness::model::{
-    GeneratorHealth, GeneratorSample, LoadMeasurement, LoadWindow, RequestSeries,
+    ConnectionSeries, GeneratorHealth, GeneratorSample, LoadMeasurement, LoadWindow, RequestSeries,
 };
 
 /// Workers look at themselves this often.
@@ -65,6 +65,13 @@ pub fn merge(load: &mut LoadMeasurement, mut other: LoadMeasurement) -> Result<(
     for (series, other) in load.requests.iter_mut().zip(other.requests) {
         add_series(series, other);
     }
+    for (series, other) in load.groups.iter_mut().zip(other.groups) {
+        series.duration.merge(&other.duration);
+        series.failed += other.failed;
+    }
+    add_connections(&mut load.connections, &other.connections);
+    load.shards.append(&mut other.shards);
+    load.shards.sort_unstable_by_key(|part| part.index);
     add_health(&mut load.generator, other.generator);
     Ok(())
 }
@@ -108,6 +115,8 @@ fn add_series(series: &mut RequestSeries, other: RequestSeries) {
     }
     series.bytes_sent += other.bytes_sent;
     series.bytes_received += other.bytes_received;
+    series.retries += other.retries;
+    series.redirects += other.redirects;
     for window in other.windows {
         let found = series
             .windows
@@ -120,6 +129,13 @@ fn add_series(series: &mut RequestSeries, other: RequestSeries) {
             Err(index) => series.windows.insert(index, window),
         }
     }
+}
+
+fn add_connections(connections: &mut ConnectionSeries, other: &ConnectionSeries) {
+    connections.dns.merge(&other.dns);
+    connections.connect.merge(&other.connect);
+    connections.tls.merge(&other.tls);
+    connections.first_byte.merge(&other.first_byte);
 }
 
 /// Two generators are one with the cores of both; looks of the same second are added up.

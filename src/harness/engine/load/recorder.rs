@@ -109,7 +109,7 @@ impl Recorder {
     ) -> Self {
         let state = State {
             measured: Measured {
-                requests: requests.iter().map(|name| empty_series(name)).collect(),
+                requests: requests.iter().map(RequestSeries::new).collect(),
                 ..Measured::default()
             },
             under_way: vec![0; requests.len()],
@@ -316,20 +316,6 @@ impl Second {
 /// Iterations that began and did not end.
 pub(super) fn under_way(counts: &Counts) -> u64 {
     counts.started - counts.completed - counts.failed
-}
-
-/// The requests of that name, before there are any.
-pub(super) fn empty_series(name: &str) -> RequestSeries {
-    RequestSeries {
-        name: name.to_owned(),
-        response: BTreeMap::new(),
-        service: BTreeMap::new(),
-        errors: BTreeMap::new(),
-        statuses: BTreeMap::new(),
-        bytes_sent: 0,
-        bytes_received: 0,
-        windows: Vec::new(),
-    }
 }
 
 #[cfg(test)]

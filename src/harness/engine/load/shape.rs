@@ -150,11 +150,7 @@ mod tests {
     fn shape(stages: &[(u64, f64, f64)], end_s: u64) -> Shape {
         let stages: Vec<_> = stages
             .iter()
-            .map(|&(seconds, from, to)| Stage {
-                duration_ns: seconds * S,
-                from,
-                to,
-            })
+            .map(|&(seconds, from, to)| Stage::line(seconds * S, from, to))
             .collect();
         Shape::new(&stages, end_s * S)
     }
@@ -208,11 +204,7 @@ mod tests {
 
     #[test]
     fn lengths_beyond_all_time_do_not_overflow() {
-        let stage = |from, to| Stage {
-            duration_ns: u64::MAX,
-            from,
-            to,
-        };
+        let stage = |from, to| Stage::line(u64::MAX, from, to);
         let shape = Shape::new(&[stage(0.0, 5.0), stage(5.0, 5.0)], u64::MAX);
         assert_eq!(shape.due_ns(0), Some(0));
         assert_eq!(shape.reaches(6.0, 0), None);

@@ -1,5 +1,6 @@
 //! Texts with values, resolved before the start to pieces that only need to be put together.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use percent_encoding::utf8_percent_encode;
@@ -35,6 +36,9 @@ pub enum TemplateError {
     /// No step before this one extracts the value.
     #[error("no earlier step extracts `{0}`; check the scenario again")]
     Extracted(String),
+    /// The setup did not extract the value.
+    #[error("the setup extracts no `{0}`; check the scenario again")]
+    Setup(String),
     /// A variable of the environment was not handed on.
     #[error("the environment variable `{0}` is not set; set it and run again")]
     Env(String),
@@ -67,6 +71,8 @@ pub(super) struct Names<'a> {
     pub(super) feeds: &'a [(String, Feed)],
     /// The values that earlier steps extract, in the order of their indices.
     pub(super) extracted: &'a [String],
+    /// What the setup extracted, by name.
+    pub(super) setup: &'a BTreeMap<String, String>,
     /// Values of the environment.
     pub(super) secrets: &'a Secrets,
 }
@@ -201,6 +207,13 @@ impl Piece {
                     .position(|known| known == name)
                     .ok_or_else(|| TemplateError::Extracted(name.clone()))?,
             ),
+            Part::Setup(name) => {
+                let value = names.setup.get(name);
+                let value = value.ok_or_else(|| TemplateError::Setup(name.clone()))?;
+                let mut text = String::new();
+                escape(&mut text, value, place);
+                Self::Text(text)
+            }
             Part::Env(name) => {
                 let value = names.secrets.0.get(name);
                 let value = value.ok_or_else(|| TemplateError::Env(name.clone()))?;
@@ -246,10 +259,8 @@ fn escape(out: &mut String, value: &str, place: Place) {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
-    use crate::harness::scenario::{FeedOrder, FeedPlan};
+    use crate::harness::scenario::{FeedFormat, FeedOrder, FeedPlan};
 
     fn feeds(order: FeedOrder) -> Vec<(String, Feed)> {
         let folder = tempfile::tempdir().unwrap();
@@ -257,6 +268,7 @@ mod tests {
         std::fs::write(&file, "id,name\n1,a b\n2,\"q\"\"/é\"\n3,..\n").unwrap();
         let feed = Feed::read(&FeedPlan {
             file,
+            format: FeedFormat::Csv,
             columns: vec!["id".into(), "name".into()],
             order,
         });
@@ -268,6 +280,7 @@ mod tests {
         let names = Names {
             feeds: &feeds,
             extracted: &["token".into()],
+            setup: &BTreeMap::new(),
             secrets: &Secrets(BTreeMap::from([("KEY".into(), "s&t".into())])),
         };
         let template =

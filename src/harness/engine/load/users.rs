@@ -21,6 +21,7 @@ use super::shape::Shape;
 use super::template::Values;
 use super::transport::{Answer, Connection, Transport};
 use crate::harness::model::ErrorKind;
+use crate::harness::scenario::ThinkPlan;
 
 /// All users of a worker, and what they share.
 #[derive(Debug)]
@@ -204,8 +205,12 @@ impl Crew {
             if index == last {
                 self.recorder.completed(intended_ns, ended_ns);
             }
-            if let Some(think) = step.think {
-                let pause_ns = values.between(think.min_ns, think.max_ns);
+            if let Some(think) = &step.think {
+                let pause_ns = match *think {
+                    ThinkPlan::Constant(ns) => ns,
+                    ThinkPlan::Uniform { min_ns, max_ns } => values.between(min_ns, max_ns),
+                    _ => unimplemented!("no scenario can say this yet"),
+                };
                 let until_ns = self.clock.now_ns().saturating_add(pause_ns);
                 if index == last {
                     // Nothing of the iteration is left, so the end of the load ends the pause.

@@ -89,7 +89,7 @@ mod tests {
     fn reasons(change: impl FnOnce(&mut LoadMeasurement)) -> Vec<InvalidReason> {
         let limits = GeneratorLimits {
             late_ns: 1_000_000,
-            cpu: 0.9,
+            ..GeneratorLimits::default()
         };
         let mut load = fixture::measurement();
         load.model = ArrivalModel::Open;

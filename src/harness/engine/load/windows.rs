@@ -243,11 +243,7 @@ mod tests {
             cooldown_ns: S,
             drain_ns: 0,
         };
-        let stage = crate::harness::scenario::Stage {
-            duration_ns: 4 * S,
-            from: 0.0,
-            to: 40.0,
-        };
+        let stage = crate::harness::scenario::Stage::line(4 * S, 0.0, 40.0);
         let rate = Shape::new(&[stage], 5 * S);
         let mut load = fixture::measurement();
         for number in [4, 3, 2, 1, 0] {

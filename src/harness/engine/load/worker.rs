@@ -20,15 +20,15 @@ use super::clock::LoadClock;
 use super::dispatcher::{Counter, dispatch};
 use super::flow::{Flow, FlowError};
 use super::job::{LOAD_FORMAT, LoadFile, LoadFileError, WorkerEvent, WorkerJob};
-use super::recorder::{Recorder, empty_series};
+use super::recorder::Recorder;
 use super::shape::Shape;
 use super::transport::Transport;
 use super::users::{self, Arrivals, Crew};
 use crate::harness::engine::Redactor;
 use crate::harness::model::{
-    ArrivalModel, Counts, GeneratorHealth, LatencyHistogram, LoadMeasurement,
+    ArrivalModel, GeneratorHealth, LoadMeasurement, RequestSeries, ShardPart,
 };
-use crate::harness::scenario::{Arrivals as ArrivalPlan, Stage};
+use crate::harness::scenario::{Arrivals as ArrivalPlan, Stage, Wave};
 
 /// A longer job is refused before it is parsed.
 const MAX_JOB_BYTES: u64 = 64 << 20;
@@ -150,21 +150,16 @@ async fn execute(job: WorkerJob, mut terminate: Signal) -> Result<(), WorkerErro
     } = Setup::new(&job, total_ns);
 
     let load = LoadMeasurement {
-        name: job.load.name.clone(),
-        flow: job.load.flow.clone(),
-        model,
-        counts: Counts::default(),
-        windows: Vec::new(),
-        iteration: LatencyHistogram::new(),
-        requests: flow
-            .requests
-            .iter()
-            .map(|name| empty_series(name))
-            .collect(),
+        requests: flow.requests.iter().map(RequestSeries::new).collect(),
+        shards: vec![ShardPart {
+            index: job.shard.index,
+            of: job.shard.of,
+        }],
         generator: GeneratorHealth {
             cores: CORES,
             ..GeneratorHealth::default()
         },
+        ..LoadMeasurement::new(&job.load.name, &job.load.flow, model)
     };
     let clerk = Clerk {
         recorder: Arc::clone(&recorder),
@@ -262,6 +257,7 @@ impl Setup {
             ArrivalPlan::Open {
                 stages,
                 max_in_flight,
+                ..
             } => {
                 let counter = Arc::new(Counter::default());
                 let of = f64::from(job.shard.of);
@@ -270,6 +266,10 @@ impl Setup {
                     .map(|stage| Stage {
                         from: stage.from / of,
                         to: stage.to / of,
+                        wave: stage.wave.map(|wave| Wave {
+                            amplitude: wave.amplitude / of,
+                            ..wave
+                        }),
                         ..*stage
                     })
                     .collect();
@@ -282,10 +282,7 @@ impl Setup {
                 }
             }
             ArrivalPlan::Closed { stages } => {
-                let most = stages
-                    .iter()
-                    .map(|stage| stage.from.max(stage.to))
-                    .fold(0.0, f64::max);
+                let most = stages.iter().map(Stage::highest).fold(0.0, f64::max);
                 Self {
                     model: ArrivalModel::Closed,
                     users: share(most as u64),
@@ -293,6 +290,9 @@ impl Setup {
                     tickets: None,
                     rate: None,
                 }
+            }
+            ArrivalPlan::Trace { .. } | ArrivalPlan::Capacity { .. } => {
+                unimplemented!("no scenario can say this yet")
             }
         }
     }

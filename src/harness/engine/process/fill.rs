@@ -48,6 +48,7 @@ impl Values<'_> {
             // These belong to an iteration of a flow.
             Part::Feed { .. }
             | Part::Extracted(_)
+            | Part::Setup(_)
             | Part::Uuid
             | Part::Counter
             | Part::Random { .. }
@@ -84,6 +85,7 @@ fn as_written(part: &Part) -> String {
         Part::Env(name) => format!("{{$env.{name}}}"),
         Part::Feed { feed, column } => format!("{{{feed}.{column}}}"),
         Part::Extracted(name) => format!("{{{name}}}"),
+        Part::Setup(name) => format!("{{setup.{name}}}"),
         Part::Uuid => "{$uuid}".to_owned(),
         Part::Counter => "{$counter}".to_owned(),
         Part::Random { low, high } => format!("{{$random({low},{high})}}"),

@@ -12,7 +12,7 @@ use crate::harness::report::plots::{
 };
 use crate::harness::report::text;
 use crate::harness::report::words;
-use crate::harness::scenario::Arrivals;
+use crate::harness::scenario::{Arrivals, Stage};
 
 use super::table::{Cell, Figure, Table, key, name, num, prose};
 
@@ -76,11 +76,15 @@ fn about(load: &LoadSummary, input: &ReportInput<'_>) -> String {
             "Arrivals at a rate, whatever the answers do, by at most {}",
             format::counted(u64::from(*max_in_flight), "user")
         ),
+        Some(Arrivals::Trace { max_in_flight, .. }) => format!(
+            "Arrivals at recorded times, whatever the answers do, by at most {}",
+            format::counted(u64::from(*max_in_flight), "user")
+        ),
+        Some(Arrivals::Capacity { .. }) => {
+            "Arrivals at several rates in turn, whatever the answers do".to_owned()
+        }
         Some(Arrivals::Closed { stages }) => {
-            let users = stages
-                .iter()
-                .map(|stage| stage.from.max(stage.to))
-                .fold(0.0, f64::max);
+            let users = stages.iter().map(Stage::highest).fold(0.0, f64::max);
             match users as u64 {
                 1 => "1 user that waits for its answers".to_owned(),
                 users => format!(

@@ -10,7 +10,7 @@ use toml::de::DeTable;
 
 use super::{Place, stays_below};
 use crate::harness::model::hexadecimal;
-use crate::harness::scenario::plan::{FeedOrder, FeedPlan, MAX_FEED_BYTES};
+use crate::harness::scenario::plan::{FeedFormat, FeedOrder, FeedPlan, MAX_FEED_BYTES};
 use crate::harness::scenario::problem::{Code, Problems};
 use crate::harness::scenario::raw::{self, Text};
 
@@ -38,6 +38,7 @@ pub(super) fn read(
             let mut feed = Feed {
                 plan: FeedPlan {
                     file: PathBuf::new(),
+                    format: FeedFormat::Csv,
                     columns: Vec::new(),
                     order,
                 },

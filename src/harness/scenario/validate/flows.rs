@@ -9,16 +9,16 @@ use toml::de::{DeTable, DeValue};
 
 use super::feeds::Feed;
 use super::values::{self, Scope};
-use super::{SECOND_NS, check_path, regex_groups};
+use super::{check_path, regex_groups};
 use crate::harness::scenario::keys::METHODS;
 use crate::harness::scenario::plan::{
-    BodyPlan, CheckPlan, ExtractPlan, FlowPlan, Part, StepPlan, Template, ThinkPlan,
+    AddressPlan, BodyPlan, CheckPlan, DEFAULT_TIMEOUT_NS, ExtractPlan, ExtractSource, FlowPlan,
+    Part, RequestPlan, StepPlan, Template, ThinkPlan,
 };
 use crate::harness::scenario::problem::{Code, Problems};
 use crate::harness::scenario::raw::{self, Text, Value};
 use crate::harness::scenario::structure::status_range;
 
-const DEFAULT_TIMEOUT_NS: u64 = 30 * SECOND_NS;
 /// Request names stand in metric paths and reports.
 const MAX_REQUEST_NAME: usize = 200;
 /// A worker keeps histograms for each name of its flow, about 1.5 MB of them in a busy second.
@@ -57,7 +57,7 @@ fn flow(
             extracted.entry(name.text).or_insert(number);
         }
     }
-    let steps: Vec<StepPlan> = tables
+    let steps: Vec<RequestPlan> = tables
         .iter()
         .enumerate()
         .map(|(number, (table, span))| {
@@ -87,11 +87,11 @@ fn flow(
         }
     }
     check_number_of_names(&steps, &tables, problems);
-    FlowPlan { steps }
+    FlowPlan::new(steps.into_iter().map(StepPlan::from).collect())
 }
 
 fn check_number_of_names(
-    steps: &[StepPlan],
+    steps: &[RequestPlan],
     tables: &[(&DeTable<'_>, Range<usize>)],
     problems: &mut Problems<'_>,
 ) {
@@ -111,7 +111,7 @@ fn check_number_of_names(
     }
 }
 
-fn step(table: &DeTable<'_>, scope: &mut Scope<'_>, problems: &mut Problems<'_>) -> StepPlan {
+fn step(table: &DeTable<'_>, scope: &mut Scope<'_>, problems: &mut Problems<'_>) -> RequestPlan {
     let method = METHODS
         .into_iter()
         .find(|method| table.contains_key(*method));
@@ -122,18 +122,24 @@ fn step(table: &DeTable<'_>, scope: &mut Scope<'_>, problems: &mut Problems<'_>)
         || format!("{method} {written}"),
         |name| name.text.to_owned(),
     );
-    StepPlan {
+    RequestPlan {
         name,
-        path: path.map_or_else(
-            || Template::literal("/"),
-            |path| path_template(&path, scope, problems),
-        ),
-        headers: headers(table, scope, problems),
+        address: AddressPlan {
+            path: path.map_or_else(
+                || Template::literal("/"),
+                |path| path_template(&path, scope, problems),
+            ),
+            query: Vec::new(),
+            headers: headers(table, scope, problems),
+            auth: None,
+        },
         body: body(table, &method, scope, problems),
         method,
+        redirects: 0,
+        retry: None,
         timeout_ns: positive(table, "timeout", problems).unwrap_or(DEFAULT_TIMEOUT_NS),
         check: raw::table(table, "check")
-            .map_or_else(default_check, |(table, _)| check(table, problems)),
+            .map_or_else(CheckPlan::default, |(table, _)| check(table, problems)),
         extract: extract(table, problems),
         think: think(table, problems),
     }
@@ -362,17 +368,8 @@ fn push_text(template: &mut Template, text: &str) {
     }
 }
 
-fn default_check() -> CheckPlan {
-    CheckPlan {
-        status: vec![(200, 399)],
-        body_contains: None,
-        json: Vec::new(),
-        headers: Vec::new(),
-    }
-}
-
 fn check(table: &DeTable<'_>, problems: &mut Problems<'_>) -> CheckPlan {
-    let mut check = default_check();
+    let mut check = CheckPlan::default();
     if let Some(value) = table.get("status") {
         let one = |value: &Value<'_>| match value.get_ref() {
             DeValue::String(text) => status_range(text),
@@ -424,12 +421,12 @@ fn check(table: &DeTable<'_>, problems: &mut Problems<'_>) -> CheckPlan {
 fn extract(table: &DeTable<'_>, problems: &mut Problems<'_>) -> BTreeMap<String, ExtractPlan> {
     let mut extract = BTreeMap::new();
     for (name, table) in raw::named_tables(table, "extract") {
-        let plan = if let Some(path) = raw::text(table, "json") {
+        let from = if let Some(path) = raw::text(table, "json") {
             check_jsonpath(&path, problems);
-            ExtractPlan::Json(path.text.to_owned())
+            ExtractSource::Json(path.text.to_owned())
         } else if let Some(header) = raw::text(table, "header") {
             check_header_name(&header, problems);
-            ExtractPlan::Header(header.text.to_owned())
+            ExtractSource::Header(header.text.to_owned())
         } else if let Some(regex) = raw::text(table, "regex") {
             if regex_groups(&regex, problems) == Some(0) {
                 problems.report(
@@ -440,21 +437,18 @@ fn extract(table: &DeTable<'_>, problems: &mut Problems<'_>) -> BTreeMap<String,
                     "put parentheses around what is wanted: `'id=(\\d+)'`",
                 );
             }
-            ExtractPlan::Regex(regex.text.to_owned())
+            ExtractSource::Regex(regex.text.to_owned())
         } else {
             continue;
         };
-        extract.insert(name.text.to_owned(), plan);
+        extract.insert(name.text.to_owned(), from.into());
     }
     extract
 }
 
 fn think(table: &DeTable<'_>, problems: &mut Problems<'_>) -> Option<ThinkPlan> {
     if let Some(ns) = raw::duration_ns(table, "think") {
-        return Some(ThinkPlan {
-            min_ns: ns,
-            max_ns: ns,
-        });
+        return Some(ThinkPlan::Constant(ns));
     }
     let (table, span) = raw::table(table, "think")?;
     let min_ns = raw::duration_ns(table, "min")?;
@@ -468,7 +462,7 @@ fn think(table: &DeTable<'_>, problems: &mut Problems<'_>) -> Option<ThinkPlan> 
             "write the shorter time as `min`",
         );
     }
-    Some(ThinkPlan { min_ns, max_ns })
+    Some(ThinkPlan::Uniform { min_ns, max_ns })
 }
 
 /// The duration at `key`, which may not be zero.

@@ -36,13 +36,7 @@ pub(super) fn read(
     let mut named = plan.clone();
     named.gates = metrics
         .iter()
-        .map(|metric| GatePlan {
-            metric: metric.text.to_owned(),
-            max: None,
-            min: None,
-            regress: None,
-            unit: None,
-        })
+        .map(|metric| GatePlan::on(metric.text))
         .collect();
     let in_other_variants = Absent::new(table, &named, all, loads);
     tables
@@ -105,11 +99,8 @@ fn gate(
     problems: &mut Problems<'_>,
 ) -> GatePlan {
     let mut gate = GatePlan {
-        metric: metric.text.to_owned(),
-        max: None,
-        min: None,
         regress: regress(table, problems),
-        unit: None,
+        ..GatePlan::on(metric.text)
     };
     let found = match catalogue::select(plan, metric.text) {
         Ok(found) => found,

@@ -8,7 +8,9 @@ use toml::de::DeTable;
 
 use super::SECOND_NS;
 use super::flows::positive;
-use crate::harness::scenario::plan::{Arrivals, FlowPlan, LoadPlan, PhasePlan, Stage};
+use crate::harness::scenario::plan::{
+    Arrivals, FlowPlan, LoadPlan, PhasePlan, Spacing, Stage, StepPlan,
+};
 use crate::harness::scenario::problem::{Code, Problems};
 use crate::harness::scenario::raw::{self, Text, Value};
 
@@ -67,8 +69,11 @@ pub(super) fn phases(
 fn longest_ns(flow: &FlowPlan) -> u64 {
     let last = flow.steps.len().saturating_sub(1);
     let steps = flow.steps.iter().enumerate().map(|(index, step)| {
-        let pause = step.think.filter(|_| index < last);
-        let pause_ns = pause.map_or(0, |think| think.max_ns);
+        let StepPlan::Request(step) = step else {
+            return 0;
+        };
+        let pause = step.think.as_ref().filter(|_| index < last);
+        let pause_ns = pause.map_or(0, |think| think.max_ns());
         step.timeout_ns.saturating_add(pause_ns)
     });
     steps.fold(0, u64::saturating_add)
@@ -110,6 +115,7 @@ fn load<'a>(
             .unwrap_or_else(|| default_in_flight(&stages));
         Arrivals::Open {
             stages,
+            spacing: Spacing::Even,
             max_in_flight,
         }
     };
@@ -231,11 +237,12 @@ fn stages(
             let number = value(table, model.constant, true);
             let from = number.or_else(|| value(table, "from", true));
             let to = number.or_else(|| value(table, "to", true));
-            Stage {
-                duration_ns: raw::duration_ns(table, "for").unwrap_or(0),
-                from: from.unwrap_or(f64::NAN),
-                to: to.unwrap_or(f64::NAN),
-            }
+            let duration_ns = raw::duration_ns(table, "for").unwrap_or(0);
+            Stage::line(
+                duration_ns,
+                from.unwrap_or(f64::NAN),
+                to.unwrap_or(f64::NAN),
+            )
         })
         .collect();
     check_stages(&stages, written.span(), phases, problems);
@@ -280,18 +287,11 @@ fn check_stages(
 }
 
 fn constant(value: f64, phases: &Phases) -> Vec<Stage> {
-    vec![Stage {
-        duration_ns: phases.plan.total_ns(),
-        from: value,
-        to: value,
-    }]
+    vec![Stage::constant(phases.plan.total_ns(), value)]
 }
 
 fn default_in_flight(stages: &[Stage]) -> u32 {
-    let highest = stages
-        .iter()
-        .flat_map(|stage| [stage.from, stage.to])
-        .fold(0.0, f64::max);
+    let highest = stages.iter().map(Stage::highest).fold(0.0, f64::max);
     let (low, high) = DEFAULT_IN_FLIGHT;
     highest.ceil().clamp(low, high) as u32
 }
@@ -329,11 +329,7 @@ mod tests {
     #[test]
     fn a_default_is_derived_from_the_highest_rate() {
         let check = |rate: f64, expected: u32| {
-            let stage = Stage {
-                duration_ns: 1,
-                from: 0.0,
-                to: rate,
-            };
+            let stage = Stage::line(1, 0.0, rate);
             assert_eq!(default_in_flight(&[stage]), expected, "{rate}");
         };
         check(0.5, 10);

@@ -24,7 +24,7 @@ use url::Url;
 use self::loads::Load;
 use self::processes::Process;
 use super::hash;
-use super::plan::{DEFAULT_RUNS, GeneratorLimits, Plan, Target};
+use super::plan::{DEFAULT_RUNS, GeneratorLimits, HttpPlan, Plan, Target};
 use super::problem::{Code, Problems};
 use super::raw::{self, Text};
 
@@ -75,6 +75,9 @@ pub(crate) fn validate(
         root: place.root.clone(),
         processes: Vec::new(),
         target: None,
+        http: HttpPlan::default(),
+        setup: None,
+        teardown: None,
         feeds: feeds
             .iter()
             .map(|(name, feed)| (name.clone(), feed.plan.clone()))
@@ -299,11 +302,13 @@ fn generator(table: &DeTable<'_>, problems: &mut Problems<'_>) -> GeneratorLimit
         }
         Some(cpu)
     });
+    let default = GeneratorLimits::default();
     GeneratorLimits {
         late_ns: generator
             .and_then(|table| raw::duration_ns(table, "late"))
-            .unwrap_or(5_000_000),
-        cpu: cpu.unwrap_or(0.9),
+            .unwrap_or(default.late_ns),
+        cpu: cpu.unwrap_or(default.cpu),
+        workers: None,
     }
 }
 
