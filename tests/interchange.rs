@@ -800,11 +800,8 @@ fn blocks_of_nights_are_judged_as_in_process() -> Tested {
 fn in_process(base: &[Run], head: &[Run]) -> Verdict {
     let comparison = compare(base, head, &Settings::new(Design::Paired));
     let gate = |name: &&str| GatePlan {
-        metric: (*name).to_owned(),
-        max: None,
-        min: None,
         regress: Some(0.05),
-        unit: None,
+        ..GatePlan::on(*name)
     };
     let policy = Policy {
         gates: METRICS.iter().map(gate).collect(),

@@ -2,7 +2,6 @@
 //! benches, drawn from seeded distributions. What stands in a report about them is computed by the
 //! real comparison and the real gate.
 
-use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use jiff::{SignedDuration, Timestamp};
@@ -133,11 +132,10 @@ pub(crate) fn gate(
     regress: Option<f64>,
 ) -> GatePlan {
     GatePlan {
-        metric: metric.into(),
         max,
         min,
         regress,
-        unit: None,
+        ..GatePlan::on(metric)
     }
 }
 

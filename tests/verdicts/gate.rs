@@ -28,11 +28,9 @@ fn gate(policy: &Policy, (base, head): &(Vec<Run>, Vec<Run>)) -> Verdict {
 
 fn limit(metric: &str, min: Option<f64>, max: Option<f64>) -> GatePlan {
     GatePlan {
-        metric: metric.into(),
         max,
         min,
-        regress: None,
-        unit: None,
+        ..GatePlan::on(metric)
     }
 }
 

@@ -81,11 +81,8 @@ pub(crate) fn unmeasurable(name: &str) -> Metric {
 
 pub(crate) fn margin(metric: &str, regress: f64) -> GatePlan {
     GatePlan {
-        metric: metric.into(),
-        max: None,
-        min: None,
         regress: Some(regress),
-        unit: None,
+        ..GatePlan::on(metric)
     }
 }
 

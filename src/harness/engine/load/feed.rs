@@ -110,6 +110,9 @@ impl Feed {
         match self.order {
             FeedOrder::Sequential => (iteration % self.rows.len() as u64) as usize,
             FeedOrder::Random => random.random_range(0..self.rows.len()),
+            FeedOrder::Shuffled | FeedOrder::Unique => {
+                unimplemented!("no scenario can say this yet")
+            }
         }
     }
 
@@ -124,6 +127,7 @@ impl Feed {
 #[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
     use super::*;
+    use crate::harness::scenario::FeedFormat;
 
     #[test]
     fn a_feed_that_grew_beyond_the_limit_is_refused() {
