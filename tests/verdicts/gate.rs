@@ -2,10 +2,10 @@
 
 use plimsoll::harness::compare::{Between, Design, Noise, Settings, compare};
 use plimsoll::harness::gate::{
-    IMPLIED_ERROR_RATE_MAX, MetricOutcome, Outcome, Policy, Reason, Verdict, Warning, exit,
+    MetricOutcome, Outcome, Policy, Reason, Verdict, Warning, exit,
 };
-use plimsoll::harness::model::{Direction, Fingerprint, InvalidReason, Metric, Run, Unit};
-use plimsoll::harness::scenario::{self, GatePlan, Plan};
+use plimsoll::harness::model::{Aborted, Direction, Fingerprint, InvalidReason, Metric, Run, Unit};
+use plimsoll::harness::scenario::{self, GatePlan, IMPLIED_ERROR_RATE_MAX, Plan};
 
 use crate::runs::*;
 
@@ -117,6 +117,58 @@ fn invalid_beats_everything() {
             run: "base run 1".into()
         }]
     );
+}
+
+/// That a limit on `load.a.p95` of at most one ended a run.
+fn ended() -> Aborted {
+    Aborted {
+        metric: "load.a.p95".into(),
+        unit: Unit::Nanoseconds,
+        value: 7.0,
+        limit: 1.0,
+        at_ns: 9_000_000_000,
+    }
+}
+
+/// It is red although the run is none that could be judged to its end, and nothing else is judged of it.
+#[test]
+fn a_limit_that_ended_a_run_is_broken() {
+    let (base, mut head) = drifting(1.3);
+    head[2].partial = true;
+    head[2].aborted = Some(ended());
+    let mut policy = five_percent();
+    policy.gates.push(limit("load.a.p95", None, Some(1.0)));
+    policy.gates.push(limit("load.a.p95", None, Some(2.0)));
+    let verdict = gate(&policy, &(base.clone(), head.clone()));
+    assert_eq!(
+        (verdict.verdict, verdict.exit_code),
+        (Outcome::Fail, exit::REGRESSION)
+    );
+    let reason = Reason::Aborted {
+        run: "head run 3".into(),
+        aborted: ended(),
+    };
+    assert_eq!(verdict.reasons, [reason]);
+    assert_eq!(verdict.metrics[0].verdict, MetricOutcome::NotMeasurable);
+    let limits: Vec<_> = verdict.limits.iter().map(|it| (it.max, it.holds)).collect();
+    assert_eq!(limits, [(Some(1.0), Some(false)), (Some(2.0), None)]);
+    assert_eq!(verdict.limits[0].value, Some(7.0));
+
+    // An invalid run beside it says that the measurement can't be trusted.
+    head[0].invalid.push(InvalidReason::NothingMeasured { load: "a".into() });
+    let verdict = gate(&policy, &(base.clone(), head));
+    assert_eq!(verdict.exit_code, exit::INVALID);
+
+    // What ended a base says nothing against the head, but leaves nothing to compare it with.
+    let (mut base, head) = drifting(1.0);
+    base[1].partial = true;
+    base[1].aborted = Some(ended());
+    let verdict = gate(&policy, &(base, head));
+    assert_eq!(verdict.exit_code, exit::INVALID);
+    let partial = Reason::PartialRun {
+        run: "base run 2".into(),
+    };
+    assert_eq!(verdict.reasons, [partial]);
 }
 
 #[test]
@@ -453,12 +505,40 @@ fn a_stated_cap_takes_the_place_of_the_implied_one() {
             .collect();
         assert_eq!(implied, expected, "{gate}");
     };
-    let both = ["load.a.error_rate", "load.b.error_rate"];
-    check("load.a.p95", "max = \"1s\"", &both);
-    check("load.a.error_rate", "max = \"5%\"", &both[1..]);
-    check("load.*.error_rate", "max = \"5%\"", &[]);
-    check("load.a.error_rate", "regress = \"5%\"", &both);
-    check("load.a.request.GET /.error_rate", "max = \"5%\"", &both);
+    // The users of a closed load have time to lose.
+    let all = ["load.a.error_rate", "load.b.error_rate", "load.b.lost"];
+    check("load.a.p95", "max = \"1s\"", &all);
+    check("load.a.error_rate", "max = \"5%\"", &all[1..]);
+    check("load.*.error_rate", "max = \"5%\"", &all[2..]);
+    check("load.b.lost", "max = \"5%\"", &all[..2]);
+    check("load.a.error_rate", "regress = \"5%\"", &all);
+    check("load.a.request.GET /.error_rate", "max = \"5%\"", &all);
+}
+
+/// A server that hangs fails few requests of a closed load, and takes all of its users' time.
+#[test]
+fn users_who_lose_their_time_are_no_pass() {
+    let head = |lost: f64| -> Vec<Run> {
+        let run = |pair| {
+            let mut run = with_errors(pair, 1);
+            let (unit, better) = (Unit::Ratio, Direction::Lower);
+            run.metrics.push(Metric::single("load.b.lost", unit, better, lost, 1000));
+            run
+        };
+        (1..=3).map(run).collect()
+    };
+    let check = |gates: &str, lost: f64, expected: Outcome| {
+        let verdict = judged(&Policy::of(&plan(gates)), &[], &head(lost), None);
+        assert_eq!(verdict.verdict, expected, "{gates} {lost}: {:?}", verdict.reasons);
+    };
+    check("", 0.009, Outcome::Pass);
+    check("", 0.011, Outcome::Fail);
+    // As much of the time may be lost as requests may fail.
+    let five = "[[gate]]\nmetric = \"load.*.error_rate\"\nmax = \"5%\"";
+    check(five, 0.049, Outcome::Pass);
+    check(five, 0.051, Outcome::Fail);
+    let own = "\n[[gate]]\nmetric = \"load.b.lost\"\nmax = \"50%\"";
+    check(&format!("{five}{own}"), 0.4, Outcome::Pass);
 }
 
 /// Two runs of five in which everything failed left the median at zero.

@@ -302,9 +302,8 @@ impl Against<'_> {
         let (pairs, looks) = answer?;
         let Some(run) = pairs.head.runs.first() else {
             // Without a run of the head there is nothing to show a page of.
-            for reason in pairs.base.runs.iter().flat_map(|run| &run.invalid) {
-                let spoken = words::invalid(reason);
-                self.output.say(&format!("base: {}", spoken.what));
+            for why in pairs.base.runs.iter().flat_map(words::unfit) {
+                self.output.say(&format!("base: {}", why.what));
             }
             self.output
                 .say(&format!("{}: no pair was measured", plan.id()));

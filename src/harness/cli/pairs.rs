@@ -186,7 +186,9 @@ fn is_generators_fault(run: &Run) -> bool {
         && run.invalid.iter().all(|reason| {
             matches!(
                 reason,
-                InvalidReason::GeneratorLate { .. } | InvalidReason::GeneratorSaturated { .. }
+                InvalidReason::GeneratorLate { .. }
+                    | InvalidReason::GeneratorSaturated { .. }
+                    | InvalidReason::CapacityBeyondGenerator { .. }
             )
         })
 }

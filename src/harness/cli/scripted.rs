@@ -66,6 +66,7 @@ pub(super) fn executed(metrics: Vec<Metric>, invalid: Vec<InvalidReason>) -> Exe
         metrics,
         invalid,
         partial: false,
+        aborted: None,
         duration_ns: 1,
     }
 }

@@ -31,7 +31,7 @@ pub(super) struct Labels {
 /// Builds `plan` and runs it `runs` times. Each run is handed to `save` before the next begins, so
 /// that nothing that was measured is lost. Ends early, with what there is, when `stop` becomes
 /// true, and after a run whose target died, whose generator failed or whose bench did: the next one
-/// would only do so again.
+/// would only do so again. So it does after one that a limit ended, because the verdict is reached.
 pub(super) async fn measure<E: Engine>(
     engine: &mut E,
     plan: &Plan,
@@ -90,9 +90,9 @@ pub(super) async fn execute_once<E: Engine>(
 }
 
 /// Whether the next run would only end like this one: the target died, or the generator or a bench
-/// failed.
+/// failed; or whether it would change nothing, because a limit ended this one.
 pub(super) fn is_hopeless(run: &Run) -> bool {
-    run.invalid.iter().any(|reason| {
+    let failed = run.invalid.iter().any(|reason| {
         matches!(
             reason,
             InvalidReason::ProcessExited { .. }
@@ -102,7 +102,8 @@ pub(super) fn is_hopeless(run: &Run) -> bool {
                 | InvalidReason::GeneratorFailed { .. }
                 | InvalidReason::BenchFailed { .. }
         )
-    })
+    });
+    failed || run.aborted.is_some()
 }
 
 /// What the sessions of one call measure: its revision, or where that names no state of the code, a name of the call's
@@ -145,6 +146,7 @@ fn assemble(
         fingerprint: labels.fingerprint.clone(),
         invalid: executed.invalid,
         partial: executed.partial,
+        aborted: executed.aborted,
         metrics: executed.metrics,
         measurement: executed.measurement,
     }
@@ -164,7 +166,7 @@ mod tests {
 
     use super::*;
     use crate::harness::cli::scripted::{Scripted, died, executed, labels, plan, unseen};
-    use crate::harness::model::{Direction, Metric, Unit};
+    use crate::harness::model::{Aborted, Direction, Metric, Unit};
 
     fn took(value: f64) -> Executed {
         let (unit, better) = (Unit::Nanoseconds, Direction::Lower);
@@ -236,6 +238,27 @@ mod tests {
         let (log, runs) = play(script, 2, false).await;
         assert_eq!(log, ["build", "run", "save 4"]);
         assert!(!runs.unwrap()[0].is_valid());
+    }
+
+    #[tokio::test]
+    async fn a_limit_that_ended_a_run_ends_the_session() {
+        let aborted = Aborted {
+            metric: "load.a.p95".into(),
+            unit: Unit::Nanoseconds,
+            value: 2.0,
+            limit: 1.0,
+            at_ns: 7,
+        };
+        let ended = Executed {
+            partial: true,
+            aborted: Some(aborted.clone()),
+            ..took(2.0)
+        };
+        let (log, runs) = play(vec![ended, took(2.0)], 2, false).await;
+        assert_eq!(log, ["build", "run", "save 4"]);
+        let runs = runs.unwrap();
+        assert_eq!(runs[0].aborted, Some(aborted));
+        assert!(!runs[0].is_valid());
     }
 
     #[test]

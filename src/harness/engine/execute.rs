@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use super::bench::{self, BenchError, Built, Measured};
+use super::capacity::Capacity;
 use super::flag::became_true;
 use super::load::{self, LoadError, Secrets, Shard, WorkerJob};
 use super::process::{self, Exit, ProcessError, Processes, Surroundings};
@@ -138,14 +139,41 @@ impl SubjectEngine {
         mut stop: watch::Receiver<bool>,
         observe: Observe<'_>,
     ) -> Result<Executed, ExecuteError> {
-        let Some((processes, exits)) = up(plan, around, &mut stop, observe).await? else {
+        let Some((processes, mut exits)) = up(plan, around, &mut stop, observe).await? else {
             return Ok(nothing_measured());
         };
-        let executed = self
-            .load(plan, around, &processes, exits, stop, observe)
-            .await;
+        let executed = match Capacity::of(plan) {
+            None => {
+                self.load(plan, around, &processes, &mut exits, stop, observe)
+                    .await
+            }
+            Some(search) => {
+                self.search(search, around, &processes, &mut exits, stop, observe)
+                    .await
+            }
+        };
         down(&processes, observe).await;
         executed
+    }
+
+    /// Drives the loads at one rate after the other, on processes that are up.
+    async fn search(
+        &self,
+        mut search: Capacity<'_>,
+        around: &Surroundings,
+        processes: &Processes,
+        exits: &mut mpsc::UnboundedReceiver<Exit>,
+        stop: watch::Receiver<bool>,
+        observe: Observe<'_>,
+    ) -> Result<Executed, ExecuteError> {
+        while let Some((rate, plan)) = search.next() {
+            let stop = stop.clone();
+            let executed = self
+                .load(&plan, around, processes, exits, stop, observe)
+                .await?;
+            observe(Progress::Note(search.take(rate, &plan, executed)));
+        }
+        Ok(search.finish().unwrap_or_else(nothing_measured))
     }
 
     /// Runs the benches of a plan without loads, whose processes are there for them.
@@ -219,7 +247,7 @@ impl SubjectEngine {
         plan: &Plan,
         around: &Surroundings,
         processes: &Processes,
-        mut exits: mpsc::UnboundedReceiver<Exit>,
+        exits: &mut mpsc::UnboundedReceiver<Exit>,
         mut stop: watch::Receiver<bool>,
         observe: Observe<'_>,
     ) -> Result<Executed, ExecuteError> {
@@ -248,7 +276,7 @@ impl SubjectEngine {
                     http: plan.http.clone(),
                     setup: BTreeMap::new(),
                     turns: BTreeMap::new(),
-                    aborts: Vec::new(),
+                    aborts: load::abort_rules(plan, load),
                     phases: plan.phases,
                     secrets: around.secrets().clone(),
                     start_at_ns,
@@ -265,7 +293,7 @@ impl SubjectEngine {
         let on_tick = |tick| watcher.keep_tick(tick);
         let driving = load::drive(&self.exe, &jobs, &plan.generator, watcher.over(), &on_tick);
         let results = watcher
-            .during(driving, watcher.follow_load(), &mut exits, &mut stop)
+            .during(driving, watcher.follow_load(), exits, &mut stop)
             .await?;
         let ended_ns = results.iter().map(|result| result.ended_ns).min();
         // What a process did comes first: what the loads then met follows from it.
@@ -273,6 +301,7 @@ impl SubjectEngine {
         executed.partial = *stop.borrow();
         for result in results {
             executed.partial |= result.partial;
+            executed.aborted = executed.aborted.take().or(result.aborted);
             executed.invalid.extend(result.invalid);
             executed.measurement.loads.extend(result.measurement);
         }
@@ -403,6 +432,7 @@ fn nothing_measured() -> Executed {
         metrics: Vec::new(),
         invalid: Vec::new(),
         partial: true,
+        aborted: None,
         duration_ns: 0,
     }
 }

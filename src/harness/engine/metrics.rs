@@ -7,7 +7,7 @@ use super::cores::mean_cores;
 use crate::harness::model::quantile::{enough, is_too_few, too_few};
 use crate::harness::model::{
     BenchMeasurement, LatencyHistogram, LoadMeasurement, Measurement, Metric, Outcome, Phase,
-    ProcessSeries, ProcessUsage, Reading, RequestSeries,
+    ProcessSeries, ProcessUsage, Reading, RequestSeries, TrialOutcome, UserTime,
 };
 use crate::harness::scenario::Plan;
 use crate::harness::scenario::catalogue::{
@@ -32,6 +32,17 @@ pub fn metrics(plan: &Plan, measurement: &Measurement) -> Vec<Metric> {
     metrics
 }
 
+/// One metric of one load over `phase_ns`, so much of the measure phase as there was.
+pub(super) fn of_load(spec: MetricSpec, load: &LoadMeasurement, phase_ns: Range<u64>) -> Metric {
+    let measured = Measured {
+        measurement: &Measurement::default(),
+        phase_ns,
+        loads: BTreeMap::from([(load.name.as_str(), Together::of(load))]),
+    };
+    let found = measured.found(&spec.key);
+    finish(spec, found.map(|(value, count)| (vec![value], count)))
+}
+
 /// A measurement, looked at through its measure phase.
 struct Measured<'a> {
     measurement: &'a Measurement,
@@ -45,6 +56,25 @@ struct Together<'a> {
     load: &'a LoadMeasurement,
     response: LatencyHistogram,
     service: LatencyHistogram,
+}
+
+impl<'a> Together<'a> {
+    fn of(load: &'a LoadMeasurement) -> Self {
+        let mut together = Self {
+            load,
+            response: LatencyHistogram::new(),
+            service: LatencyHistogram::new(),
+        };
+        for series in &load.requests {
+            if let Some(histogram) = series.response.get(&Outcome::Ok) {
+                together.response.merge(histogram);
+            }
+            if let Some(histogram) = series.service.get(&Outcome::Ok) {
+                together.service.merge(histogram);
+            }
+        }
+        together
+    }
 }
 
 /// A value and how many observations it rests on, or why there is none.
@@ -64,26 +94,13 @@ impl<'a> Measured<'a> {
             .find(|span| span.phase == Phase::Measure)
             .map(|span| span.start_ns..span.end_ns)
             .filter(|phase_ns| !phase_ns.is_empty())?;
-        let together = |load: &'a LoadMeasurement| {
-            let mut together = Together {
-                load,
-                response: LatencyHistogram::new(),
-                service: LatencyHistogram::new(),
-            };
-            for series in &load.requests {
-                if let Some(histogram) = series.response.get(&Outcome::Ok) {
-                    together.response.merge(histogram);
-                }
-                if let Some(histogram) = series.service.get(&Outcome::Ok) {
-                    together.service.merge(histogram);
-                }
-            }
-            (load.name.as_str(), together)
-        };
+        let loads = measurement.loads.iter();
         Some(Self {
             measurement,
             phase_ns,
-            loads: measurement.loads.iter().map(together).collect(),
+            loads: loads
+                .map(|load| (load.name.as_str(), Together::of(load)))
+                .collect(),
         })
     }
 
@@ -131,12 +148,14 @@ impl<'a> Measured<'a> {
             LoadMetric::Response(stat) => self.latency(response, stat, "requests"),
             LoadMetric::Service(stat) => self.latency(service, stat, "requests"),
             LoadMetric::Iteration(stat) => self.latency(&load.iteration, stat, "iterations"),
+            LoadMetric::Capacity => capacity(load),
             LoadMetric::Rate => Ok(self.rate(response.count())),
             LoadMetric::Achieved => share(counts.completed, counts.offered, "iterations"),
             LoadMetric::ErrorRate => {
                 let failed = load.requests.iter().map(failed).sum();
                 share(failed, failed + response.count(), "requests")
             }
+            LoadMetric::Lost => lost(load, response.count()),
             LoadMetric::Dropped => Ok((counts.dropped as f64, counts.offered)),
             LoadMetric::BytesRate => {
                 let bytes: u64 = load.requests.iter().map(|s| s.bytes_received).sum();
@@ -285,6 +304,35 @@ fn bench(bench: &BenchMeasurement) -> Metric {
 /// that hangs answers none of those that wait for it at the end.
 fn failed(series: &RequestSeries) -> u64 {
     series.errors.values().map(|tally| tally.count).sum()
+}
+
+/// The highest rate that held, and in how many trials; 0 where the limits held at none.
+fn capacity(load: &LoadMeasurement) -> Found {
+    let Some(search) = &load.capacity else {
+        return Err(nothing_of("search of the load", &load.name));
+    };
+    let Some(holds) = search.holds else {
+        return Ok((0.0, 0));
+    };
+    let trials = search.trials.iter().filter(|trial| trial.rate == holds);
+    let held = trials.filter(|trial| trial.outcome == TrialOutcome::Held);
+    Ok((holds, held.count() as u64))
+}
+
+/// The share of the users' time that went into requests that failed or were never answered, and on how
+/// many requests that rests.
+fn lost(load: &LoadMeasurement, in_order: u64) -> Found {
+    let UserTime { total_ns, lost_ns } = load.users;
+    if total_ns == 0 {
+        return Err(Missing {
+            reason: "no user was there in the measure phase".to_owned(),
+            remedy: "let the stages have users in it".to_owned(),
+            observations: 0,
+        });
+    }
+    let failed: u64 = load.requests.iter().map(failed).sum();
+    // Of a load that was ended early more may be counted than there was.
+    Ok(((lost_ns as f64 / total_ns as f64).min(1.0), failed + in_order))
 }
 
 fn share(part: u64, whole: u64, what: &str) -> Found {

@@ -16,6 +16,7 @@ pub mod bench;
 pub mod machine;
 mod metrics;
 mod watch;
+mod capacity;
 mod execute;
 
 pub use self::execute::{ExecuteError, SubjectEngine};
@@ -25,7 +26,7 @@ pub use self::redact::Redactor;
 
 use std::future::Future;
 
-use crate::harness::model::{InvalidReason, Measurement, Metric};
+use crate::harness::model::{Aborted, InvalidReason, Measurement, Metric};
 use crate::harness::scenario::Plan;
 
 /// What executes a plan. The pipe is tested with a scripted one.
@@ -62,6 +63,8 @@ pub struct Executed {
     pub invalid: Vec<InvalidReason>,
     /// Whether it was stopped before its time.
     pub partial: bool,
+    /// The limit that stopped it before its time, where one did.
+    pub aborted: Option<Aborted>,
     /// From the start of the first process to the end of the last, in ns.
     pub duration_ns: u64,
 }

@@ -391,6 +391,7 @@ impl<'run> Watcher<'run> {
             invalid: seen.exits,
             metrics: Vec::new(),
             partial: false,
+            aborted: None,
             duration_ns: 0,
         }
     }

@@ -204,6 +204,7 @@ fn lightened(sitting: &AaPairs) -> AaPairs {
         plimsoll_version: run.plimsoll_version.clone(),
         fingerprint: run.fingerprint.clone(),
         invalid: run.invalid.clone(),
+        aborted: run.aborted.clone(),
         metrics: run.metrics.clone(),
         measurement: Measurement::default(),
         ..*run

@@ -43,13 +43,31 @@ pub fn judge(policy: &Policy, evidence: &Evidence<'_>) -> Verdict {
                 .map(|reason| (Outcome::Invalid, reason))
                 .collect(),
             Vec::new(),
-            metrics.into_iter().map(withheld).collect(),
+            withheld(metrics, "not judged: the measurement is invalid"),
             limits
                 .into_iter()
                 .map(|judged| LimitVerdict {
                     holds: None,
                     ..judged.limit
                 })
+                .collect(),
+        );
+    }
+    // Nor is what was measured up to the limit that ended it: the rest of the run is missing.
+    let aborted = aborted(evidence.head);
+    if !aborted.is_empty() {
+        return verdict(
+            policy,
+            evidence,
+            aborted
+                .iter()
+                .map(|reason| (Outcome::Fail, reason.clone()))
+                .collect(),
+            Vec::new(),
+            withheld(metrics, "not judged: a limit ended the run"),
+            limits
+                .into_iter()
+                .map(|judged| cut_short(judged.limit, &aborted))
                 .collect(),
         );
     }
@@ -114,7 +132,8 @@ fn invalid(evidence: &Evidence<'_>) -> Vec<Reason> {
                 run: label.clone(),
                 reason: reason.clone(),
             }));
-            if run.partial {
+            // A head that a limit ended is a failed one. A base has nothing to compare with then.
+            if run.partial && (arm == "base" || run.aborted.is_none()) {
                 reasons.push(Reason::PartialRun { run: label });
             }
         }
@@ -128,14 +147,44 @@ fn invalid(evidence: &Evidence<'_>) -> Vec<Reason> {
     reasons
 }
 
-/// A metric of an invalid measurement: its numbers stay to be looked at, its verdict does not.
-fn withheld(metric: MetricVerdict) -> MetricVerdict {
-    MetricVerdict {
+/// The runs of the head that a limit ended.
+fn aborted(head: &[Run]) -> Vec<Reason> {
+    let ended = (1..).zip(head).filter_map(|(number, run)| {
+        Some(Reason::Aborted {
+            run: format!("head run {number}"),
+            aborted: run.aborted.clone()?,
+        })
+    });
+    ended.collect()
+}
+
+/// A limit on runs of which one was cut short: broken where it did that, and not judged else.
+fn cut_short(limit: LimitVerdict, aborted: &[Reason]) -> LimitVerdict {
+    let broken = aborted.iter().find_map(|reason| match reason {
+        Reason::Aborted { aborted, .. }
+            if aborted.metric == limit.metric
+                && [limit.max, limit.min].contains(&Some(aborted.limit)) =>
+        {
+            Some(aborted.value)
+        }
+        _ => None,
+    });
+    LimitVerdict {
+        holds: broken.map(|_| false),
+        value: broken.or(limit.value),
+        ..limit
+    }
+}
+
+/// Metrics that are not judged: their numbers stay to be looked at, their verdicts do not.
+fn withheld(metrics: Vec<MetricVerdict>, why: &str) -> Vec<MetricVerdict> {
+    let metrics = metrics.into_iter().map(|metric| MetricVerdict {
         verdict: MetricOutcome::NotMeasurable,
-        note: Some("not judged: the measurement is invalid".into()),
+        note: Some(why.to_owned()),
         waiver: None,
         ..metric
-    }
+    });
+    metrics.collect()
 }
 
 /// A cap on errors that holds because too few requests were made to break it.

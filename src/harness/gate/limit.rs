@@ -7,8 +7,9 @@ use std::collections::BTreeSet;
 
 use super::policy::Policy;
 use super::verdict::LimitVerdict;
-use crate::harness::model::{Metric, Reading, Run, Unit, median, path};
+use crate::harness::model::{Direction, Metric, Reading, Run, Unit, median, path};
 use crate::harness::scenario::GatePlan;
+use crate::harness::scenario::catalogue::{self, LoadMetric};
 
 /// A limit, and why it could not be judged where it could not.
 pub(super) struct Judged {
@@ -45,7 +46,9 @@ pub(super) fn limits(policy: &Policy, head: &[Run]) -> Vec<Judged> {
             .iter()
             .filter(|name| policy.finds(&gate, name))
             .peekable();
-        if matching.peek().is_none() {
+        // Runs of other tools don't know what their users lost, nor do those of an older plimsoll.
+        let may_lack = is_implied && is_lost(&gate.metric);
+        if matching.peek().is_none() && !may_lack {
             judged.push(judge(&gate, is_implied, &gate.metric, head));
         }
         judged.extend(matching.map(|name| judge(&gate, is_implied, name, head)));
@@ -53,13 +56,20 @@ pub(super) fn limits(policy: &Policy, head: &[Run]) -> Vec<Judged> {
     judged
 }
 
-/// Whether no request behind a metric was in order in any run although some failed. Such a metric
-/// is not merely unknown: it is as bad as it can be.
+fn is_lost(metric: &str) -> bool {
+    catalogue::of_load(metric).is_some_and(|(_, what)| what == LoadMetric::Lost)
+}
+
+/// Whether no request behind a metric was in order in any run although some failed, or whether
+/// something that should be large has come down to nothing, such as a capacity where the limits held at no
+/// rate. Such a metric is not merely unknown: it is as bad as it can be.
 pub(super) fn is_hopeless(name: &str, runs: &[Run]) -> bool {
-    let mut metrics = runs.iter().filter_map(|run| run.metric(name)).peekable();
-    metrics.peek().is_some()
-        && metrics.all(|metric| metric.observations == 0)
-        && runs.iter().any(|run| has_failures_behind(name, run))
+    let metrics = || runs.iter().filter_map(|run| run.metric(name));
+    let is_nothing =
+        |metric: &Metric| metric.better == Direction::Higher && metric.value() == Some(0.0);
+    metrics().next().is_some()
+        && metrics().all(|metric| metric.observations == 0)
+        && (metrics().any(is_nothing) || runs.iter().any(|run| has_failures_behind(name, run)))
 }
 
 fn has_failures_behind(name: &str, run: &Run) -> bool {
@@ -101,7 +111,7 @@ fn judge(gate: &GatePlan, is_implied: bool, name: &str, head: &[Run]) -> Judged 
         high: values.iter().copied().max_by(f64::total_cmp),
         n: u32::try_from(values.len()).unwrap_or(u32::MAX),
         holds: match value {
-            Some(value) if !is_within(value, gate) => Some(false),
+            Some(value) if gate.broken_by(value).is_some() => Some(false),
             // Runs that could not measure it are not like the others: a slow one has made fewer
             // requests. An export leaves it out of them.
             Some(_) => (lacking == 0 && unmeasured(&metrics).next().is_none()).then_some(true),
@@ -128,10 +138,6 @@ fn failed_share(metrics: &[&Metric]) -> Option<f64> {
     let requests: f64 = failures.iter().map(|run| run.requests as f64).sum();
     let failed: f64 = failures.iter().map(|run| run.failed as f64).sum();
     (requests > 0.0).then(|| failed / requests)
-}
-
-fn is_within(value: f64, gate: &GatePlan) -> bool {
-    gate.max.is_none_or(|max| value <= max) && gate.min.is_none_or(|min| value >= min)
 }
 
 /// Why each run that could not measure it could not.

@@ -5,17 +5,12 @@ use std::collections::BTreeSet;
 
 use crate::harness::model::Unit;
 use crate::harness::scenario::catalogue::{self, LoadMetric};
-use crate::harness::scenario::{Arrivals, GatePlan, LoadPlan, Plan, out_of_reach};
+use crate::harness::scenario::{
+    GatePlan, IMPLIED_ACHIEVED_MIN, IMPLIED_ERROR_RATE_MAX, LoadPlan, Plan, out_of_reach,
+};
 
 /// The margin against which metrics are shown that no gate gives one: 5 %.
 pub const DEFAULT_MARGIN: f64 = 0.05;
-
-/// The share of a load's requests that may fail where its scenario doesn't say: 1 %. A service that
-/// answers every request with an error has no latency to judge, and would pass.
-pub const IMPLIED_ERROR_RATE_MAX: f64 = 0.01;
-/// In an open model, the share of the offered iterations that must be completed where the scenario
-/// doesn't say.
-const IMPLIED_ACHIEVED_MIN: f64 = 0.99;
 
 /// The gates of a scenario and the options of the call.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -48,14 +43,16 @@ impl Policy {
         let open = plan
             .loads
             .iter()
-            .filter(|load| matches!(load.arrivals, Arrivals::Open { .. }));
+            .filter(|load| load.arrivals.is_open() && !load.arrivals.is_search());
         Self {
             scenario: plan.id(),
             gates: plan.gates.clone(),
             implied: plan
                 .loads
                 .iter()
-                .filter_map(|load| error_cap(plan, load))
+                .filter(|load| !load.arrivals.is_search())
+                .flat_map(|load| [error_cap(plan, load), lost_cap(plan, load)])
+                .flatten()
                 .collect(),
             out_of_reach: plan
                 .gates
@@ -112,6 +109,27 @@ fn error_cap(plan: &Plan, load: &LoadPlan) -> Option<GatePlan> {
     (!states(&plan.gates, &metric, |gate| gate.max)).then_some(GatePlan {
         max: Some(IMPLIED_ERROR_RATE_MAX),
         unit: Some(spec.unit),
+        ..GatePlan::on(metric)
+    })
+}
+
+/// The cap on the time of a closed load's users that goes into requests that fail or are never
+/// answered, unless the scenario states one: the share of its requests that may fail. A user who waits
+/// asks for nothing else, so that a target that hangs fails few requests and takes much time.
+fn lost_cap(plan: &Plan, load: &LoadPlan) -> Option<GatePlan> {
+    let spec = |what| catalogue::load_metric(&load.name, what);
+    let (lost, errors) = (spec(LoadMetric::Lost), spec(LoadMetric::ErrorRate).path());
+    let metric = lost.path();
+    if load.arrivals.is_open() || states(&plan.gates, &metric, |gate| gate.max) {
+        return None;
+    }
+    let mut allowed = plan.gates.iter().filter_map(|gate| {
+        let max = gate.max?;
+        catalogue::matches(&gate.metric, &errors).then_some(max)
+    });
+    Some(GatePlan {
+        max: Some(allowed.next().unwrap_or(IMPLIED_ERROR_RATE_MAX)),
+        unit: Some(lost.unit),
         ..GatePlan::on(metric)
     })
 }

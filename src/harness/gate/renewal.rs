@@ -101,7 +101,9 @@ impl<'v> Renewal<'v> {
                 .filter(|reason| {
                     matches!(
                         reason,
-                        Reason::LimitBroken { .. } | Reason::NothingInOrder { .. }
+                        Reason::Aborted { .. }
+                            | Reason::LimitBroken { .. }
+                            | Reason::NothingInOrder { .. }
                     )
                 })
                 .collect(),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::anchor::AnchorVerdict;
 use super::waiver::AppliedWaiver;
 use crate::harness::compare::Comparison;
-use crate::harness::model::{Direction, InvalidReason, Unit};
+use crate::harness::model::{Aborted, Direction, InvalidReason, Unit};
 
 /// The format of a serialised verdict.
 pub const VERDICT_FORMAT: &str = "plimsoll.verdict/1";
@@ -74,6 +74,13 @@ pub enum Reason {
     PartialRun {
         /// Which run, for the reader.
         run: String,
+    },
+    /// A limit ended a run of the head as soon as it was broken.
+    Aborted {
+        /// Which run, for the reader.
+        run: String,
+        /// The limit, and what broke it.
+        aborted: Aborted,
     },
     /// The arms were measured under different conditions.
     NotComparable {

@@ -149,6 +149,9 @@ pub struct LoadMeasurement {
     pub requests: Vec<RequestSeries>,
     /// One entry per group of steps, in the order of the flow.
     pub groups: Vec<GroupSeries>,
+    /// How the users spent the measure phase; all zero in an open model, whose users are nobody's.
+    #[serde(default)]
+    pub users: UserTime,
     /// How connections came about, and how long answers took to begin.
     pub connections: ConnectionSeries,
     /// What a search for the capacity found; `None` of a load that is none.
@@ -171,6 +174,7 @@ impl LoadMeasurement {
             iteration: LatencyHistogram::new(),
             requests: Vec::new(),
             groups: Vec::new(),
+            users: UserTime::default(),
             connections: ConnectionSeries::default(),
             capacity: None,
             shards: Vec::new(),
@@ -242,6 +246,16 @@ pub struct GroupSeries {
     pub duration: LatencyHistogram,
     /// Groups of the measure phase in which a step failed.
     pub failed: u64,
+}
+
+/// How the users of a closed load spent the measure phase, all of them together. A user who waits for an
+/// answer asks for nothing else, so that few of the requests can stand for much of the time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct UserTime {
+    /// How long they were there, in ns.
+    pub total_ns: u64,
+    /// How much of it they spent in requests that failed or were never answered, in ns.
+    pub lost_ns: u64,
 }
 
 /// How the connections of one load came about, and when answers began, in the measure phase. Each

@@ -22,12 +22,12 @@ pub use self::histogram::{HistogramError, LatencyHistogram};
 pub use self::load::{
     ArrivalModel, CapacitySearch, CapacityTrial, ConnectionSeries, Counts, ErrorKind, ErrorTally,
     GeneratorHealth, GeneratorSample, GroupSeries, LoadMeasurement, LoadWindow, Outcome, Phase,
-    RequestSeries, RequestWindow, ShardPart, TrialOutcome,
+    RequestSeries, RequestWindow, ShardPart, TrialOutcome, UserTime,
 };
 pub use self::metric::{Direction, Failures, Metric, PairedValues, Reading, Unit, median};
 pub(crate) use self::run::by_session;
 pub use self::run::{
-    Arm, InvalidReason, MEASUREMENT_VERSION, Measurement, PhaseSpan, RUN_FORMAT, Run, RunId,
+    Aborted, Arm, InvalidReason, MEASUREMENT_VERSION, Measurement, PhaseSpan, RUN_FORMAT, Run, RunId,
     TimelineEvent, is_committed, same_state,
 };
 pub use self::subject::{ProbePoint, ProbeSeries, ProcessSample, ProcessSeries, ProcessUsage};

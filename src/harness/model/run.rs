@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    BenchMeasurement, Fingerprint, LoadMeasurement, Metric, Phase, ProbeSeries, ProcessSeries,
+    BenchMeasurement, Fingerprint, LoadMeasurement, Metric, Phase, ProbeSeries, ProcessSeries, Unit,
 };
 
 /// The format in which a run is saved.
@@ -91,6 +91,9 @@ pub struct Run {
     pub invalid: Vec<InvalidReason>,
     /// Whether it was stopped before its time; what was measured until then is kept.
     pub partial: bool,
+    /// The limit that stopped it before its time, where one did: such a run has failed.
+    #[serde(default)]
+    pub aborted: Option<Aborted>,
     /// Every metric of the run, sorted by name.
     pub metrics: Vec<Metric>,
     /// What the metrics were computed from, for display and for going on from it.
@@ -116,6 +119,7 @@ impl Run {
             fingerprint: Fingerprint::unknown(),
             invalid: Vec::new(),
             partial: false,
+            aborted: None,
             metrics,
             measurement: Measurement::default(),
         }
@@ -260,6 +264,36 @@ pub enum InvalidReason {
         /// The load.
         load: String,
     },
+    /// A search for a capacity came to a rate that the generator could not offer before it came to
+    /// one that the target could not bear: what it found says nothing of the target but that it bears
+    /// so much at least.
+    CapacityBeyondGenerator {
+        /// The load.
+        load: String,
+        /// The highest rate at which the limits held, in iterations per second; `None` where they did
+        /// at none.
+        holds: Option<f64>,
+        /// The lowest rate that could not be offered.
+        rate: f64,
+        /// Why it could not, in a clause.
+        cause: String,
+    },
+}
+
+/// A limit that ended a run as soon as the measure phase so far broke it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Aborted {
+    /// The metric.
+    pub metric: String,
+    /// The unit of the value and of the limit.
+    pub unit: Unit,
+    /// Its value at that moment. Where a load has several workers, one of them found it in its part;
+    /// what grows with the load is then told as if all parts were like this one.
+    pub value: f64,
+    /// What it was to be at most, or at least.
+    pub limit: f64,
+    /// When, in ns from the start of the load.
+    pub at_ns: u64,
 }
 
 /// What the engine measured in one run.

@@ -38,8 +38,8 @@ impl<'a> ReportInput<'a> {
         self.plan.map_or("", |plan| plan.description.as_str())
     }
 
-    /// The head's valid runs, or all of them where none is valid: an invalid run is shown too, since
-    /// its reader wants to know why.
+    /// The head's valid runs and those that a limit ended, or all of them where there is none: an invalid
+    /// run is shown too, since its reader wants to know why.
     pub fn shown_head(&self) -> Vec<&'a Run> {
         valid_or_all(self.head)
     }
@@ -60,7 +60,8 @@ pub struct BaseLatency {
 }
 
 fn valid_or_all(runs: &[Run]) -> Vec<&Run> {
-    let valid: Vec<&Run> = runs.iter().filter(|run| run.is_valid()).collect();
+    let is_shown = |run: &&Run| run.is_valid() || run.aborted.is_some();
+    let valid: Vec<&Run> = runs.iter().filter(is_shown).collect();
     match valid.is_empty() {
         true => runs.iter().collect(),
         false => valid,

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::harness::gate::Verdict;
 use crate::harness::model::{
-    Arm, ArrivalModel, Counts, ErrorKind, Fingerprint, InvalidReason, LatencyHistogram, Metric,
-    Run, RunId,
+    Aborted, Arm, ArrivalModel, Counts, ErrorKind, Fingerprint, InvalidReason, LatencyHistogram,
+    Metric, Run, RunId,
 };
 
 use super::input::ReportInput;
@@ -65,6 +65,8 @@ pub struct RunSummary {
     pub invalid: Vec<InvalidReason>,
     /// Whether it was stopped before its time.
     pub partial: bool,
+    /// The limit that stopped it before its time, where one did.
+    pub aborted: Option<Aborted>,
     /// Every metric, sorted by name.
     pub metrics: Vec<Metric>,
 }
@@ -201,6 +203,7 @@ fn run(run: &Run) -> RunSummary {
         fingerprint: run.fingerprint.clone(),
         invalid: run.invalid.clone(),
         partial: run.partial,
+        aborted: run.aborted.clone(),
         metrics: run.metrics.clone(),
     }
 }

@@ -7,7 +7,7 @@ use crate::harness::gate::{
     Warning,
 };
 use crate::harness::model::{
-    Arm, Direction, ErrorKind, FingerprintDifference, InvalidReason, Phase, Unit,
+    Aborted, Arm, Direction, ErrorKind, FingerprintDifference, InvalidReason, Phase, Run, Unit,
 };
 use crate::harness::scenario::DEFAULT_RUNS;
 use crate::harness::scenario::waivers::WAIVERS_FILE;
@@ -240,8 +240,14 @@ pub fn reason(reason: &Reason, verdict: &Verdict) -> Spoken {
             format!("{} was stopped before its time", text::shown(run, 40)),
             "Run it again to its end",
         ),
+        Reason::Aborted { run, aborted } => ended_by(&text::shown(run, 40), aborted),
         Reason::NotComparable { differences } => conditions(differences, verdict),
         Reason::LimitBroken { metric } => broken_limit(metric, verdict),
+        Reason::NothingInOrder { metric } if is_nothing(metric, verdict) => Spoken::new(
+            format!("{} has come down to nothing", name(metric)),
+            "Look at what was tried and at the errors of the load: nothing was left that the target bore",
+        )
+        .named(),
         Reason::NothingInOrder { metric } => Spoken::new(
             format!(
                 "{} has no value because no request behind it was in order",
@@ -471,7 +477,65 @@ pub fn invalid(reason: &InvalidReason) -> Spoken {
             ),
             "Look at its errors, and check that the measure phase is longer than one iteration",
         ),
+        InvalidReason::CapacityBeyondGenerator {
+            load,
+            holds,
+            rate,
+            cause,
+        } => {
+            let per_second = |rate: f64| format::value(&Unit::PerSecond, rate);
+            let known = match holds {
+                Some(holds) => format!("bears at least {}", per_second(*holds)),
+                None => "may bear any rate".to_owned(),
+            };
+            Spoken::new(
+                format!(
+                    "load {} could not be offered at {} ({}), so that all that is known of the target is that it {known}",
+                    name(load),
+                    per_second(*rate),
+                    text::shown(cause, MAX_SHOWN_CHARS),
+                ),
+                "Give the generator more: `workers` under `[generator]`, a larger `max_in_flight`, or another machine; or end the search at a lower rate with `to`",
+            )
+        }
     }
+}
+
+/// Why a run must not be judged like one that went to its end; nothing of a valid one.
+pub fn unfit(run: &Run) -> Vec<Spoken> {
+    let mut why: Vec<Spoken> = run.invalid.iter().map(invalid).collect();
+    match &run.aborted {
+        Some(aborted) => why.push(ended_by("the run", aborted)),
+        None if run.partial => why.push(Spoken::new(
+            "stopped before its time",
+            "Run it again to its end",
+        )),
+        None => {}
+    }
+    why
+}
+
+/// That a limit ended a run.
+fn ended_by(run: &str, aborted: &Aborted) -> Spoken {
+    let Aborted {
+        metric,
+        unit,
+        value,
+        limit,
+        at_ns,
+    } = aborted;
+    let most = if value > limit { "most" } else { "least" };
+    Spoken::new(
+        format!(
+            "{} was {} {}, and {run} was ended there: it must be at {most} {}",
+            name(metric),
+            format::value_against(unit, *value, &[*limit]),
+            moment(i64::try_from(*at_ns).unwrap_or(i64::MAX)),
+            format::limit(unit, *limit),
+        ),
+        "See how it came to that in the curves of the run; nothing else was judged, because the rest of it is missing",
+    )
+    .named()
 }
 
 /// How the arms were measured, in a sentence; `is_known` says whether their machines are.
@@ -672,9 +736,10 @@ fn weight(reason: &Reason, outcome: Outcome) -> Weight {
         Reason::InvalidRun { .. } | Reason::PartialRun { .. } | Reason::NotComparable { .. } => {
             outcome == Outcome::Invalid
         }
-        Reason::LimitBroken { .. } | Reason::NothingInOrder { .. } | Reason::Regressed { .. } => {
-            outcome == Outcome::Fail
-        }
+        Reason::Aborted { .. }
+        | Reason::LimitBroken { .. }
+        | Reason::NothingInOrder { .. }
+        | Reason::Regressed { .. } => outcome == Outcome::Fail,
         Reason::NotMeasurable { .. } | Reason::Inconclusive { .. } => {
             outcome == Outcome::Inconclusive
         }
@@ -688,6 +753,12 @@ fn weight(reason: &Reason, outcome: Outcome) -> Weight {
     } else {
         Weight::Counts
     }
+}
+
+/// Whether a metric has a value, and that is zero.
+fn is_nothing(metric: &str, verdict: &Verdict) -> bool {
+    let mut metrics = verdict.metrics.iter();
+    metrics.any(|judged| judged.name == metric && judged.head == Some(0.0))
 }
 
 fn broken_limit(metric: &str, verdict: &Verdict) -> Spoken {
@@ -1026,6 +1097,30 @@ mod tests {
                 },
             }],
             "Nothing is judged: head run 2 is invalid: load reads ended without one iteration in the measure phase",
+        );
+    }
+
+    #[test]
+    fn a_limit_that_ended_a_run_is_told_with_what_broke_it_and_when() {
+        let aborted = |value, limit| Reason::Aborted {
+            run: "head run 1".into(),
+            aborted: Aborted {
+                metric: "load.a.error_rate".into(),
+                unit: Unit::Ratio,
+                value,
+                limit,
+                at_ns: 12_000_000_000,
+            },
+        };
+        check(
+            Outcome::Fail,
+            vec![aborted(0.08, 0.05)],
+            "load.a.error_rate was 8 % 12 s into the run, and head run 1 was ended there: it must be at most 5 %",
+        );
+        check(
+            Outcome::Fail,
+            vec![aborted(0.9, 0.95)],
+            "load.a.error_rate was 90 % 12 s into the run, and head run 1 was ended there: it must be at least 95 %",
         );
     }
 

@@ -5,6 +5,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::nearest::nearest;
 use super::plan::{FlowPlan, LoadPlan, Plan};
 use crate::harness::model::path::{BENCH, ERROR_RATE};
@@ -16,7 +18,7 @@ const DEFAULT_QUANTILES: [&str; 6] = ["50", "75", "90", "95", "99", "999"];
 const MAX_QUANTILE_DIGITS: usize = 6;
 
 /// A metric that a plan can produce.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MetricSpec {
     /// What it is a metric of; its text is the metric's path.
     pub key: MetricKey,
@@ -34,7 +36,7 @@ impl MetricSpec {
 }
 
 /// What a metric is a metric of. `Display` writes the path.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum MetricKey {
     /// `load.LOAD.…`: all requests of a load together, or its iterations.
     Load {
@@ -66,7 +68,7 @@ pub enum MetricKey {
 }
 
 /// What is measured of a load.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum LoadMetric {
     /// `p95`, …: response times of the requests that were in order.
     Response(LatencyStat),
@@ -74,12 +76,17 @@ pub enum LoadMetric {
     Service(LatencyStat),
     /// `iteration.p95`, …: whole iterations, from their intended start.
     Iteration(LatencyStat),
+    /// `capacity`: the highest rate at which the limits on the load hold (a search only).
+    Capacity,
     /// `rate`: requests in order per second.
     Rate,
     /// `achieved`: the completed share of the offered iterations (open model only).
     Achieved,
     /// `error_rate`: the share of requests that were not in order.
     ErrorRate,
+    /// `lost`: the share of the users' time that went into requests that failed or were never answered
+    /// (closed model only).
+    Lost,
     /// `dropped`: arrivals that found no idle user (open model only).
     Dropped,
     /// `bytes_rate`: received bytes per second.
@@ -87,7 +94,7 @@ pub enum LoadMetric {
 }
 
 /// What is measured of the requests of one name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum RequestMetric {
     /// `p95`, …: response times of the requests that were in order.
     Response(LatencyStat),
@@ -100,7 +107,7 @@ pub enum RequestMetric {
 }
 
 /// What is measured of a process tree over the measure phase.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum ProcessMetric {
     /// `cpu_mean`: cores kept busy, on average.
     CpuMean,
@@ -115,7 +122,7 @@ pub enum ProcessMetric {
 }
 
 /// One number that stands for many latencies, in ns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum LatencyStat {
     /// `p95`.
     Quantile(Quantile),
@@ -126,7 +133,7 @@ pub enum LatencyStat {
 }
 
 /// A quantile by its decimal digits: `p95` is .95, `p999` is .999.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Quantile {
     numerator: u32,
     digits: u32,
@@ -189,8 +196,10 @@ impl LoadMetric {
     /// Reads what follows `load.NAME.`, apart from `request.…`.
     fn parse(text: &str) -> Option<Self> {
         Some(match text {
+            "capacity" => Self::Capacity,
             "rate" => Self::Rate,
             "achieved" => Self::Achieved,
+            "lost" => Self::Lost,
             ERROR_RATE => Self::ErrorRate,
             "dropped" => Self::Dropped,
             "bytes_rate" => Self::BytesRate,
@@ -208,9 +217,9 @@ impl LoadMetric {
             Self::Response(_) | Self::Service(_) | Self::Iteration(_) => {
                 (Unit::Nanoseconds, Direction::Lower)
             }
-            Self::Rate => (Unit::PerSecond, Direction::Higher),
+            Self::Capacity | Self::Rate => (Unit::PerSecond, Direction::Higher),
             Self::Achieved => (Unit::Ratio, Direction::Higher),
-            Self::ErrorRate => (Unit::Ratio, Direction::Lower),
+            Self::ErrorRate | Self::Lost => (Unit::Ratio, Direction::Lower),
             Self::Dropped => (Unit::Count, Direction::Lower),
             Self::BytesRate => (Unit::BytesPerSecond, Direction::Higher),
         }
@@ -228,9 +237,11 @@ impl fmt::Display for LoadMetric {
             Self::Response(stat) => stat.fmt(f),
             Self::Service(stat) => write!(f, "service.{stat}"),
             Self::Iteration(stat) => write!(f, "iteration.{stat}"),
+            Self::Capacity => f.write_str("capacity"),
             Self::Rate => f.write_str("rate"),
             Self::Achieved => f.write_str("achieved"),
             Self::ErrorRate => f.write_str(ERROR_RATE),
+            Self::Lost => f.write_str("lost"),
             Self::Dropped => f.write_str("dropped"),
             Self::BytesRate => f.write_str("bytes_rate"),
         }
@@ -397,6 +408,13 @@ pub struct UnknownMetric {
     pub nearest: Option<String>,
 }
 
+/// The load and what of it a path names, where it is a metric of all requests of a load, or of its
+/// iterations; without a plan, so that it need not exist. A load's name holds no dots.
+pub fn of_load(path: &str) -> Option<(&str, LoadMetric)> {
+    let (load, rest) = path.strip_prefix("load.")?.split_once('.')?;
+    Some((load, LoadMetric::parse(rest)?))
+}
+
 /// Every metric that the plan produces, apart from those of benches, whose ids are known only after
 /// the build: in the order of the plan, each path once. Besides the default quantiles there are
 /// those that a gate names.
@@ -409,15 +427,21 @@ pub fn all(plan: &Plan) -> Vec<MetricSpec> {
         .collect();
     let mut specs = Vec::new();
     for load in &plan.loads {
+        if load.arrivals.is_search() {
+            specs.push(load_metric(&load.name, LoadMetric::Capacity));
+            continue;
+        }
         let of_load = stats
             .iter()
             .map(|&stat| LoadMetric::Response(stat))
             .chain(stats.iter().map(|&stat| LoadMetric::Service(stat)))
             .chain(stats.iter().map(|&stat| LoadMetric::Iteration(stat)))
             .chain([
+                LoadMetric::Capacity,
                 LoadMetric::Rate,
                 LoadMetric::Achieved,
                 LoadMetric::ErrorRate,
+                LoadMetric::Lost,
                 LoadMetric::Dropped,
                 LoadMetric::BytesRate,
             ])
@@ -534,7 +558,12 @@ fn probe(plan: &Plan, name: &str) -> Option<MetricSpec> {
 }
 
 fn has(load: &LoadPlan, what: LoadMetric) -> bool {
-    load.arrivals.is_open() || !what.is_open_only()
+    match what {
+        LoadMetric::Capacity => load.arrivals.is_search(),
+        // Users of an open model have nothing else to do.
+        LoadMetric::Lost => !load.arrivals.is_open(),
+        _ => load.arrivals.is_open() || !what.is_open_only(),
+    }
 }
 
 /// The default quantiles and those that a gate names, the smallest first.

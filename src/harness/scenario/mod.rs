@@ -20,11 +20,15 @@ mod validate;
 mod hash;
 mod nearest;
 mod measurable;
+mod limits;
 mod schema;
 pub mod waivers;
 
 pub use self::file::{Rejection, Scenario, check, load, looks_like_one, parse, root_of};
 pub(crate) use self::label::quoted;
+pub use self::limits::{
+    IMPLIED_ACHIEVED_MIN, IMPLIED_ERROR_RATE_MAX, abort_limits, search_limits,
+};
 pub use self::measurable::out_of_reach;
 pub(crate) use self::nearest::nearest;
 pub use self::plan::*;

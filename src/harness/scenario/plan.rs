@@ -351,6 +351,12 @@ impl GatePlan {
             abort: false,
         }
     }
+
+    /// The limit that a value breaks.
+    pub fn broken_by(&self, value: f64) -> Option<f64> {
+        let above = self.max.filter(|max| value > *max);
+        above.or(self.min.filter(|min| value < *min))
+    }
 }
 
 /// Microbenchmarks of one package.

@@ -306,6 +306,7 @@ impl Baseline {
                 fingerprint: self.fingerprint.clone(),
                 invalid: Vec::new(),
                 partial: false,
+                aborted: None,
                 metrics: session
                     .metrics
                     .iter()

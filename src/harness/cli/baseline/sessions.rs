@@ -50,11 +50,10 @@ impl Bench<'_> {
         for runs in sessions {
             let session = runs.first().map(|run| run.session.clone());
             for (number, run) in (1..).zip(&runs) {
-                for reason in &run.invalid {
+                for why in words::unfit(run) {
                     self.output.say(&format!(
                         "run {number} of session {} is left out: {}",
-                        run.session,
-                        words::invalid(reason).what
+                        run.session, why.what
                     ));
                 }
             }

@@ -142,8 +142,8 @@ pub(super) fn valid_pairs(runs: impl IntoIterator<Item = Run>) -> (AaPairs, Vec<
                 let reasons: BTreeSet<String> = pair
                     .iter()
                     .flatten()
-                    .flat_map(|run| &run.invalid)
-                    .map(|reason| words::invalid(reason).what)
+                    .flat_map(words::unfit)
+                    .map(|why| why.what)
                     .collect();
                 let why = match reasons.is_empty() {
                     true => "stopped before its end".to_owned(),

@@ -9,13 +9,17 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
 use procfs::process::Process;
 
+use super::abort::Aborts;
 use super::clock::LoadClock;
-use super::recorder::{Recorder, under_way};
+use super::job::Shard;
+use super::merge::add_series;
+use super::recorder::{Measured, Recorder, under_way};
+use super::schedule::Schedule;
 use super::shape::Shape;
 use super::windows::{WINDOW_NS, absorb, pack, window};
 use crate::harness::engine::LoadTick;
 use crate::harness::engine::thinned::{Thinned, mean};
-use crate::harness::model::{GeneratorSample, LoadMeasurement, RequestSeries};
+use crate::harness::model::{Aborted, GeneratorSample, LoadMeasurement, UserTime};
 use crate::harness::scenario::PhasePlan;
 
 /// Keeps the books of one load.
@@ -23,21 +27,31 @@ pub(super) struct Clerk {
     pub(super) recorder: Arc<Recorder>,
     pub(super) clock: LoadClock,
     pub(super) phases: PhasePlan,
-    /// The rate of an open model, of this worker's shard.
-    pub(super) rate: Option<Shape>,
+    /// When this worker's arrivals are due, in an open model.
+    pub(super) schedule: Option<Schedule>,
+    /// The users of the whole load, in a closed model.
+    pub(super) users: Option<Shape>,
+    /// Which part of the load this worker has.
+    pub(super) shard: Shard,
+    pub(super) aborts: Aborts,
     /// Name, flow and model are set; the rest is filled in.
     pub(super) load: LoadMeasurement,
 }
 
 impl Clerk {
-    /// Works from the start of the load until `finish` is closed. `report` is called once a second.
+    /// Works from the start of the load until `finish` is closed. `report` is called once a second,
+    /// `abort` once at most: for the first limit that the measure phase so far breaks.
     pub(super) fn work(
         mut self,
         finish: &Receiver<()>,
         mut report: impl FnMut(LoadTick),
+        abort: impl FnOnce(Aborted),
     ) -> LoadMeasurement {
         let mut own = OwnUse::new();
         let mut samples = Thinned::new(together);
+        // What the metrics come from, while windows are what is shown over time.
+        let mut totals = self.load.clone();
+        let mut abort = Some(abort);
         let (mut second, mut looked_at_ns) = (0, 0);
         while let Err(RecvTimeoutError::Timeout) =
             finish.recv_timeout(self.clock.until(second * WINDOW_NS))
@@ -48,11 +62,18 @@ impl Clerk {
                 report(self.close_second(second - 1, &sample, since_ns));
                 samples.push(sample);
             }
+            if abort.is_some()
+                && let Some(broken) = self.broken_limit(&mut totals)
+                && let Some(abort) = abort.take()
+            {
+                abort(broken);
+            }
             // After a long pause of the machine the seconds in between are not made up for.
             second = (self.clock.now_ns() / WINDOW_NS).max(second) + 1;
         }
-        self.load.generator.samples = samples.finish();
-        self.finish()
+        let mut load = self.finish(totals);
+        load.generator.samples = samples.finish();
+        load
     }
 
     /// `since_ns` is the time since the last look.
@@ -60,13 +81,13 @@ impl Clerk {
         // The second that ended just now may still be written to by whoever is just ending a
         // request, so it is taken a second later.
         for (number, second) in self.recorder.take_before(number) {
-            let rate = self.rate.as_ref();
-            absorb(&mut self.load, number, second, &self.phases, rate);
+            let schedule = self.schedule.as_ref();
+            absorb(&mut self.load, number, second, &self.phases, schedule);
         }
         let last = self.recorder.look();
         if number * WINDOW_NS < self.phases.total_ns() {
-            let rate = self.rate.as_ref();
-            window(&mut self.load, number, &self.phases, rate).in_flight = last.in_flight;
+            let schedule = self.schedule.as_ref();
+            window(&mut self.load, number, &self.phases, schedule).in_flight = last.in_flight;
         }
         let per_second = |count: u64| count as f64 * 1e9 / since_ns.max(1) as f64;
         LoadTick {
@@ -75,9 +96,9 @@ impl Clerk {
             rate: per_second(last.ended),
             iteration_rate: per_second(last.iterations),
             target_rate: self
-                .rate
+                .schedule
                 .as_ref()
-                .map(|rate| rate.mean(number * WINDOW_NS, (number + 1) * WINDOW_NS)),
+                .map(|schedule| schedule.mean_rate(number * WINDOW_NS, (number + 1) * WINDOW_NS)),
             p50_ns: last.response.quantile_ns(0.5),
             p95_ns: last.response.quantile_ns(0.95),
             p99_ns: last.response.quantile_ns(0.99),
@@ -88,28 +109,64 @@ impl Clerk {
         }
     }
 
-    fn finish(mut self) -> LoadMeasurement {
+    /// The first limit that the measure phase so far breaks, where it is time to look for one.
+    fn broken_limit(&self, totals: &mut LoadMeasurement) -> Option<Aborted> {
+        let now_ns = self.clock.now_ns();
+        if !self.aborts.are_due(now_ns) {
+            return None;
+        }
+        let so_far = self.recorder.take_measured();
+        keep(totals, so_far.measured);
+        totals.users.total_ns = self.user_time_ns(now_ns);
+        self.aborts.broken(totals, &so_far.under_way, now_ns)
+    }
+
+    fn finish(mut self, mut totals: LoadMeasurement) -> LoadMeasurement {
+        // A load that was stopped had so much of its measure phase.
+        let until_ns = self.clock.now_ns().min(self.phases.measure_end_ns());
+        let waiting = self.recorder.waiting();
         let (measured, seconds) = self.recorder.finish();
         for (number, second) in seconds {
-            let rate = self.rate.as_ref();
-            absorb(&mut self.load, number, second, &self.phases, rate);
+            let schedule = self.schedule.as_ref();
+            absorb(&mut self.load, number, second, &self.phases, schedule);
         }
-        let mut load = self.load;
-        for window in &mut load.windows {
+        keep(&mut totals, measured);
+        totals.users = match self.users {
+            None => UserTime::default(),
+            Some(_) => UserTime {
+                total_ns: self.user_time_ns(until_ns),
+                lost_ns: totals.users.lost_ns.saturating_add(waiting.lost_ns(until_ns)),
+            },
+        };
+        for window in &mut self.load.windows {
             window.counts.cancelled = under_way(&window.counts);
         }
-        for (series, measured) in load.requests.iter_mut().zip(measured.requests) {
-            let mut windows = std::mem::take(&mut series.windows);
-            windows.iter_mut().for_each(pack);
-            *series = RequestSeries {
-                windows,
-                ..measured
-            };
+        totals.windows = self.load.windows;
+        for (series, over_time) in totals.requests.iter_mut().zip(self.load.requests) {
+            series.windows = over_time.windows;
+            series.windows.iter_mut().for_each(pack);
         }
-        load.counts = measured.counts;
-        load.iteration = measured.iteration;
-        load.generator.ticket_lateness = measured.lateness;
-        load
+        totals
+    }
+
+    /// The time of this worker's users in the measure phase until then, in ns.
+    fn user_time_ns(&self, until_ns: u64) -> u64 {
+        let start_ns = self.phases.warmup_ns;
+        let users = self.users.as_ref().map_or(0.0, |users| users.mean(start_ns, until_ns));
+        let part = users / f64::from(self.shard.of);
+        (part * until_ns.saturating_sub(start_ns) as f64) as u64
+    }
+}
+
+/// Adds what was noted of the measure phase since the last time, but for the counts, which are those
+/// since its start.
+fn keep(totals: &mut LoadMeasurement, measured: Measured) {
+    totals.counts = measured.counts;
+    totals.iteration.merge(&measured.iteration);
+    totals.generator.ticket_lateness.merge(&measured.lateness);
+    totals.users.lost_ns = totals.users.lost_ns.saturating_add(measured.failed_ns);
+    for (series, measured) in totals.requests.iter_mut().zip(measured.requests) {
+        add_series(series, measured);
     }
 }
 

@@ -1,18 +1,22 @@
 //! The open model's clock: hands each arrival to an idle user at its due time, or drops it.
 
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 use super::clock::LoadClock;
-use super::job::Shard;
 use super::recorder::Recorder;
-use super::shape::Shape;
 
 /// A stop is noticed within this time, however far away the next arrival is.
 const LONGEST_SLEEP: Duration = Duration::from_millis(50);
+/// No sleep is shorter. Waking up costs several µs of a core; so at more than 20,000 arrivals a second,
+/// those within one such time are handed out together, at its end. It is about as late as a timer may
+/// be anyway.
+const SHORTEST_SLEEP: Duration = Duration::from_micros(50);
 
 /// An arrival that was handed out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,12 +25,12 @@ pub(super) struct Ticket {
     pub(super) due_ns: u64,
 }
 
-/// Where idle users wait for tickets.
+/// Where idle users wait for tickets, each on a seat of its own.
 ///
-/// No channel: what matters is that a ticket is handed out exactly where a user is idle, and that
-/// nobody is woken but the user who gets it. (flume's channel without room has the first property
-/// only as long as no receiver is faster than the one that was woken; then it wakes all of them,
-/// and until they wait again, everything seems busy.)
+/// No channel: what matters is that a ticket is handed out exactly where a user is idle, that nobody
+/// is woken but the user who gets it, and that handing it out allocates nothing. (flume's channel
+/// without room has the first property only as long as no receiver is faster than the one that was
+/// woken; then it wakes all of them, and until they wait again, everything seems busy.)
 #[derive(Debug, Default)]
 pub(super) struct Counter {
     state: Mutex<Waiting>,
@@ -34,32 +38,73 @@ pub(super) struct Counter {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    /// The one who became idle last is served first: its memory is still warm.
-    idle: Vec<oneshot::Sender<Ticket>>,
+    places: Vec<Place>,
+    /// The places of idle users. The one who became idle last is served first: its memory is still
+    /// warm.
+    idle: Vec<usize>,
     closed: bool,
 }
 
+#[derive(Debug, Default)]
+struct Place {
+    /// Handed out and not taken yet.
+    ticket: Option<Ticket>,
+    /// Wakes the user, while it is idle.
+    waker: Option<Waker>,
+}
+
+/// A user's seat at the counter.
+#[derive(Debug)]
+pub(super) struct Seat {
+    counter: Arc<Counter>,
+    place: usize,
+}
+
 impl Counter {
-    /// Makes the caller an idle user. The receiver gets a ticket, or an error once there are no more.
-    pub(super) fn wait(&self) -> oneshot::Receiver<Ticket> {
-        let (sender, receiver) = oneshot::channel();
+    /// A seat for one more user, who is not idle yet.
+    pub(super) fn seat(self: &Arc<Self>) -> Seat {
         let mut waiting = self.lock();
-        if !waiting.closed {
-            waiting.idle.push(sender);
+        waiting.places.push(Place::default());
+        Seat {
+            counter: Arc::clone(self),
+            place: waiting.places.len() - 1,
         }
-        receiver
     }
 
     /// Gives the ticket to an idle user; whether there was one.
     fn hand_out(&self, ticket: Ticket) -> bool {
-        // A sender without a receiver belongs to a user who has gone.
-        std::iter::from_fn(|| self.lock().idle.pop()).any(|user| user.send(ticket).is_ok())
+        let waker = {
+            let mut waiting = self.lock();
+            let Some(idle) = waiting.idle.pop() else {
+                return false;
+            };
+            let place = &mut waiting.places[idle];
+            place.ticket = Some(ticket);
+            place.waker.take()
+        };
+        // Not under the lock: whoever is woken asks for it.
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        true
     }
 
+    /// Sends idle users away, and all others when they come back.
     fn close(&self) {
         let mut waiting = self.lock();
         waiting.closed = true;
         waiting.idle.clear();
+        let wakers = waiting.places.iter_mut();
+        let wakers: Vec<Waker> = wakers.filter_map(|place| place.waker.take()).collect();
+        drop(waiting);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Takes back the tickets that were handed out to users who never came to take them.
+    pub(super) fn take_back(&self) -> Vec<Ticket> {
+        let mut waiting = self.lock();
+        let places = waiting.places.iter_mut();
+        places.filter_map(|place| place.ticket.take()).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -67,19 +112,51 @@ impl Counter {
     }
 }
 
-/// Dispatches a shard's arrivals until the shape ends or `stop` becomes true, then closes the
-/// counter. Every arrival that was due by then is handed out or dropped, however late: when the
-/// machine stands still over the end of the load, its last arrivals are none the less offered.
+impl Seat {
+    /// Makes its user an idle one, until it is handed a ticket; `None` once there are no more.
+    pub(super) async fn ticket(&mut self) -> Option<Ticket> {
+        let mut is_idle = false;
+        poll_fn(|context| self.poll(&mut is_idle, context)).await
+    }
+
+    fn poll(&self, is_idle: &mut bool, context: &Context<'_>) -> Poll<Option<Ticket>> {
+        let mut waiting = self.counter.lock();
+        if let Some(ticket) = waiting.places[self.place].ticket.take() {
+            return Poll::Ready(Some(ticket));
+        }
+        if waiting.closed {
+            return Poll::Ready(None);
+        }
+        if !std::mem::replace(is_idle, true) {
+            waiting.idle.push(self.place);
+        }
+        waiting.places[self.place].waker = Some(context.waker().clone());
+        Poll::Pending
+    }
+}
+
+/// Who leaves while idle can be handed nothing any more.
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut waiting = self.counter.lock();
+        waiting.places[self.place].waker = None;
+        waiting.idle.retain(|place| *place != self.place);
+    }
+}
+
+/// Dispatches a shard's arrivals, which are due at `due_times` in ascending order, until they end or
+/// `stop` becomes true; then closes the counter. Every arrival that was due by then is handed out or
+/// dropped, however late: when the machine stands still over the end of the load, its last arrivals
+/// are none the less offered.
 ///
 /// This needs a thread of its own: the runtime's timers are as coarse as a millisecond, and users
 /// that are busy must not delay an arrival, only miss it. Due times are absolute, so a late wake-up
 /// makes one arrival late and doesn't shift the later ones.
 pub(super) fn dispatch(
-    rate: &Shape,
-    shard: Shard,
+    due_times: impl Iterator<Item = u64>,
     clock: LoadClock,
     counter: &Counter,
-    recorder: &Arc<Recorder>,
+    recorder: &Recorder,
     stop: &watch::Receiver<bool>,
 ) {
     wake_up_promptly();
@@ -88,10 +165,14 @@ pub(super) fn dispatch(
             recorder.dropped(due_ns);
         }
     };
-    let due_times = (0..).map_while(|nth| rate.due_ns(shard.global(nth)));
     let mut due_times = due_times.peekable();
     while let Some(due_ns) = due_times.next_if(|due_ns| wait_until(*due_ns, clock, stop)) {
         offer(due_ns);
+        // Whatever became due meanwhile, too; the clock is asked once for all of it.
+        let now_ns = clock.now_ns();
+        while let Some(due_ns) = due_times.next_if(|due_ns| *due_ns <= now_ns) {
+            offer(due_ns);
+        }
     }
     let now_ns = clock.now_ns();
     due_times
@@ -110,7 +191,7 @@ fn wait_until(due_ns: u64, clock: LoadClock, stop: &watch::Receiver<bool>) -> bo
         if left.is_zero() {
             return true;
         }
-        thread::sleep(left.min(LONGEST_SLEEP));
+        thread::sleep(left.clamp(SHORTEST_SLEEP, LONGEST_SLEEP));
     }
 }
 
@@ -123,27 +204,25 @@ fn wake_up_promptly() {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
     use std::time::{SystemTime, UNIX_EPOCH};
 
     use super::*;
     use crate::harness::engine::Redactor;
-    use crate::harness::scenario::Stage;
 
     const S: u64 = 1_000_000_000;
 
     /// What is offered of thirty arrivals, one every hundred seconds, by a dispatcher that wakes so
     /// long after the first of them and finds that it is to stop.
     fn offered_after(since_start_s: u64) -> u64 {
-        let total_ns = 3000 * S;
-        let stage = Stage::constant(total_ns, 0.01);
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let start_at = now.unwrap_or_default() - Duration::from_secs(since_start_s);
         let clock = LoadClock::starting_at(start_at.as_nanos() as u64);
-        let recorder = Arc::new(Recorder::new(&[], 0..total_ns, 0, Redactor::default()));
+        let recorder = Recorder::new(&[], 0..3000 * S, 0, Redactor::default());
         let (_raise, stop) = watch::channel(true);
-        let rate = Shape::new(&[stage], total_ns);
         let counter = Counter::default();
-        dispatch(&rate, Shard::WHOLE, clock, &counter, &recorder, &stop);
+        let due_times = (0..30).map(|nth| nth * 100 * S);
+        dispatch(due_times, clock, &counter, &recorder, &stop);
         recorder.finish().0.counts.offered
     }
 
@@ -153,35 +232,104 @@ mod tests {
         assert_eq!(offered_after(950), 10);
     }
 
-    #[test]
-    fn a_ticket_goes_to_exactly_one_idle_user() {
-        let counter = Counter::default();
-        let ticket = |due_ns| Ticket { due_ns };
-        assert!(!counter.hand_out(ticket(1)), "nobody is idle");
-        let mut users = [counter.wait(), counter.wait(), counter.wait()];
-        drop(std::mem::replace(&mut users[2], counter.wait()));
-        assert!(counter.hand_out(ticket(2)));
-        assert!(counter.hand_out(ticket(3)));
-        assert!(counter.hand_out(ticket(4)));
-        assert!(!counter.hand_out(ticket(5)), "one of the four has gone");
-        let mut due: Vec<_> = users
-            .iter_mut()
-            .map(|user| user.try_recv().map(|ticket| ticket.due_ns))
-            .collect();
-        due.sort_unstable_by_key(|due| due.as_ref().map_or(0, |due| *due));
-        assert_eq!(due, [Ok(2), Ok(3), Ok(4)]);
+    /// Asks once.
+    fn poll<T>(future: impl Future<Output = T>) -> Poll<T> {
+        pin!(future).poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    /// Leaves the user of a seat idle, or gives what it was handed.
+    fn sit(seat: &Seat, is_idle: &mut bool) -> Poll<Option<u64>> {
+        let context = Context::from_waker(Waker::noop());
+        let found = seat.poll(is_idle, &context);
+        found.map(|ticket| ticket.map(|ticket| ticket.due_ns))
     }
 
     #[test]
-    fn nobody_waits_at_a_closed_counter() {
-        let counter = Counter::default();
-        let mut before = counter.wait();
+    fn a_ticket_goes_to_exactly_one_idle_user() {
+        let counter = Arc::new(Counter::default());
+        let hand_out = |due_ns| counter.hand_out(Ticket { due_ns });
+        let seats = [(); 4].map(|()| counter.seat());
+        assert!(!hand_out(1), "nobody is idle");
+        let mut idle = [false; 4];
+        for (seat, is_idle) in seats.iter().zip(&mut idle) {
+            assert_eq!(sit(seat, is_idle), Poll::Pending);
+            // Being asked again doesn't make it idle twice.
+            assert_eq!(sit(seat, is_idle), Poll::Pending);
+        }
+        let [first, second, third, fourth] = seats;
+        drop(third);
+        assert!(hand_out(2) && hand_out(3) && hand_out(4));
+        assert!(!hand_out(5), "one of the four has gone");
+        // The last to sit down was served first.
+        assert_eq!(sit(&fourth, &mut idle[3]), Poll::Ready(Some(2)));
+        assert_eq!(sit(&second, &mut idle[1]), Poll::Ready(Some(3)));
+        assert_eq!(sit(&first, &mut idle[0]), Poll::Ready(Some(4)));
+        assert!(!hand_out(6), "none of them is idle again yet");
+    }
+
+    #[test]
+    fn a_ticket_that_nobody_took_is_given_back() {
+        let counter = Arc::new(Counter::default());
+        let mut seats = [(); 2].map(|()| counter.seat());
+        for seat in &seats {
+            assert_eq!(sit(seat, &mut false), Poll::Pending);
+        }
+        assert!(counter.hand_out(Ticket { due_ns: 7 }));
+        assert!(counter.hand_out(Ticket { due_ns: 8 }));
         counter.close();
-        let mut after = counter.wait();
-        let closed = Err(oneshot::error::TryRecvError::Closed);
-        assert_eq!(
-            (before.try_recv(), after.try_recv()),
-            (closed.clone(), closed)
-        );
+        // What was handed out before the end is still taken after it.
+        assert_eq!(poll(seats[0].ticket()), Poll::Ready(Some(Ticket { due_ns: 8 })));
+        drop(seats);
+        assert_eq!(counter.take_back(), [Ticket { due_ns: 7 }]);
+        assert_eq!(counter.take_back(), []);
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_at_a_closed_counter() {
+        let counter = Arc::new(Counter::default());
+        let mut before = counter.seat();
+        let waiting = tokio::spawn(async move { before.ticket().await });
+        // The other task runs until it waits.
+        tokio::task::yield_now().await;
+        counter.close();
+        assert!(matches!(waiting.await, Ok(None)));
+        assert_eq!(counter.seat().ticket().await, None);
+    }
+
+    /// As long as there is somebody for each, everybody gets one and nothing is lost, whoever is faster.
+    #[tokio::test]
+    async fn every_arrival_is_started_or_dropped() {
+        let counter = Arc::new(Counter::default());
+        let users: Vec<_> = (0..20)
+            .map(|_| {
+                let mut seat = counter.seat();
+                tokio::spawn(async move {
+                    let mut taken = 0;
+                    while seat.ticket().await.is_some() {
+                        taken += 1;
+                    }
+                    taken
+                })
+            })
+            .collect();
+        let recorder = Arc::new(Recorder::new(&[], 0..u64::MAX, 0, Redactor::default()));
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let clock = LoadClock::starting_at(now.as_nanos() as u64);
+        let dispatching = {
+            let (counter, recorder) = (Arc::clone(&counter), Arc::clone(&recorder));
+            let (_never, stop) = watch::channel(false);
+            tokio::task::spawn_blocking(move || {
+                let due_times = (0..10_000).map(|nth| nth * 10_000);
+                dispatch(due_times, clock, &counter, &recorder, &stop);
+            })
+        };
+        let mut taken = 0;
+        for user in users {
+            taken += user.await.unwrap_or_default();
+        }
+        assert!(dispatching.await.is_ok());
+        let dropped = recorder.finish().0.counts.dropped;
+        assert_eq!(taken + dropped, 10_000);
+        assert!(taken > 100, "{taken}");
     }
 }

@@ -18,7 +18,7 @@ use super::validity::validity;
 use crate::harness::engine::flag::became_true;
 use crate::harness::engine::secrets::STORE_VARIABLE;
 use crate::harness::engine::{LoadTick, Redactor};
-use crate::harness::model::{InvalidReason, LoadMeasurement};
+use crate::harness::model::{Aborted, InvalidReason, LoadMeasurement};
 use crate::harness::scenario::GeneratorLimits;
 
 /// How long a worker may take beyond its drain to write its file before it is killed.
@@ -53,6 +53,8 @@ pub struct LoadResult {
     pub measurement: Option<LoadMeasurement>,
     /// Whether a worker was stopped before its time.
     pub partial: bool,
+    /// The limit that stopped it, where one of its own did.
+    pub aborted: Option<Aborted>,
     /// When the last arrival could be, in ns from the start of the load; the earliest of all workers.
     pub ended_ns: u64,
     /// Why the load must not be judged; empty for a valid one, and for one that was stopped in order.
@@ -61,8 +63,8 @@ pub struct LoadResult {
 
 /// Executes all jobs at the same time, each in a process of its own (`program worker`), and returns
 /// a result for each load, in the order of the jobs; jobs of one load are put together. When `stop`
-/// becomes true, or when a worker fails, all end early and keep what they measured. Dropping the
-/// future kills them.
+/// becomes true, when a worker fails, or when a limit ends one, all end early and keep what they measured.
+/// Dropping the future kills them.
 ///
 /// A job's start should be a second or so ahead, so that all users are there; what a late worker
 /// missed counts as late or dropped.
@@ -75,7 +77,7 @@ pub async fn drive(
 ) -> Result<Vec<LoadResult>, LoadError> {
     let (all_stop, _) = watch::channel(false);
     let workers = jobs.iter().map(|job| async {
-        let outcome = attend(program, job, all_stop.subscribe(), on_tick).await;
+        let outcome = attend(program, job, &all_stop, on_tick).await;
         if !matches!(outcome, Ok(Ok(_))) {
             // One load without the others is not what the scenario describes.
             let _ = all_stop.send(true);
@@ -91,6 +93,9 @@ pub async fn drive(
             workers.await
         }
     };
+    let is_aborted = outcomes.iter().any(|outcome| {
+        matches!(outcome, Ok(Ok(LoadFile { aborted: Some(_), .. })))
+    });
     let mut results: Vec<LoadResult> = Vec::new();
     for (job, outcome) in jobs.iter().zip(outcomes) {
         let name = &job.load.name;
@@ -100,12 +105,13 @@ pub async fn drive(
                 load: name.clone(),
                 measurement: None,
                 partial: false,
+                aborted: None,
                 ended_ns: job.phases.total_ns(),
                 invalid: Vec::new(),
             });
             results.len() - 1
         });
-        add(&mut results[index], job, limits, outcome?)?;
+        add(&mut results[index], job, limits, is_aborted, outcome?)?;
     }
     Ok(results)
 }
@@ -114,6 +120,7 @@ fn add(
     result: &mut LoadResult,
     job: &WorkerJob,
     limits: &GeneratorLimits,
+    is_aborted: bool,
     outcome: Result<LoadFile, String>,
 ) -> Result<(), MergeError> {
     let file = match outcome {
@@ -131,12 +138,19 @@ fn add(
             return Ok(());
         }
     };
-    // A load that was stopped is not judged; that nothing was measured by then says nothing more.
-    if !file.partial {
+    // A load that was stopped is not judged, unless a limit did it: that must not be the generator's
+    // fault. That nothing was measured by then says nothing more.
+    if !file.partial || is_aborted {
         let reasons = validity(&job.load, &job.phases, limits, &file.measurement);
-        result.invalid.extend(reasons);
+        let is_early = |reason: &InvalidReason| {
+            file.partial && matches!(reason, InvalidReason::NothingMeasured { .. })
+        };
+        result
+            .invalid
+            .extend(reasons.into_iter().filter(|reason| !is_early(reason)));
     }
     result.partial |= file.partial;
+    result.aborted = result.aborted.take().or(file.aborted);
     result.ended_ns = result.ended_ns.min(file.ended_ns);
     match &mut result.measurement {
         None => result.measurement = Some(file.measurement),
@@ -149,7 +163,7 @@ fn add(
 async fn attend(
     program: &Path,
     job: &WorkerJob,
-    stop: watch::Receiver<bool>,
+    all_stop: &watch::Sender<bool>,
     on_tick: &(dyn Fn(LoadTick) + Send + Sync),
 ) -> Result<Result<LoadFile, String>, LoadError> {
     let mut child = Command::new(program)
@@ -178,13 +192,14 @@ async fn attend(
         // A worker that doesn't take its job says why on its standard error.
         let _ = stdin.write_all(&line).await;
         let _ = stdin.flush().await;
-        let listening = listen(stdout, on_tick);
+        // What one load breaks a limit with, the others have no part in any more.
+        let listening = listen(stdout, on_tick, || drop(all_stop.send(true)));
         let (finished, ()) = tokio::join!(listening, remember(stderr, &mut last_lines));
         Ok::<_, String>(finished)
     };
     let ended = tokio::select! {
         ended = conversation => ended,
-        overdue = terminate_when(&child, job, stop) => Err(overdue),
+        overdue = terminate_when(&child, job, all_stop.subscribe()) => Err(overdue),
     };
     // The pipe stays open until here, because the worker dies with it.
     drop(stdin);
@@ -209,12 +224,14 @@ async fn attend(
 async fn listen(
     output: impl AsyncRead + Unpin,
     on_tick: &(dyn Fn(LoadTick) + Send + Sync),
+    on_abort: impl Fn(),
 ) -> bool {
     let mut lines = BufReader::new(output).lines();
     let mut finished = false;
     while let Ok(Some(line)) = lines.next_line().await {
         match serde_json::from_str(&line) {
             Ok(WorkerEvent::Tick(tick)) => on_tick(tick),
+            Ok(WorkerEvent::Abort(_)) => on_abort(),
             Ok(WorkerEvent::Finished) => finished = true,
             Err(error) => tracing::debug!(%error, "a worker said something else than an event"),
         }
@@ -271,6 +288,7 @@ mod tests {
             load: job.load.name.clone(),
             measurement: None,
             partial: false,
+            aborted: None,
             ended_ns: 0,
             invalid: Vec::new(),
         };
@@ -279,7 +297,7 @@ mod tests {
             ..GeneratorLimits::default()
         };
         let said = format!("{}hunter2", "x".repeat(MAX_MESSAGE_BYTES - 4));
-        add(&mut result, &job, &limits, Err(said)).unwrap();
+        add(&mut result, &job, &limits, false, Err(said)).unwrap();
         let [InvalidReason::GeneratorFailed { message, .. }] = result.invalid.as_slice() else {
             panic!("{:?}", result.invalid);
         };

@@ -1,12 +1,14 @@
 //! Small values that the tests of this module start from.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
 
 use super::job::{Secrets, Shard, WorkerJob};
-use crate::harness::model::{ArrivalModel, LoadMeasurement, RequestSeries};
+use crate::harness::model::{ArrivalModel, LoadMeasurement, RequestSeries, hexadecimal};
 use crate::harness::scenario::{
-    Arrivals, FlowPlan, HttpPlan, LoadPlan, PhasePlan, RequestPlan, Stage,
+    Arrivals, FilePlan, FlowPlan, HttpPlan, LoadPlan, PhasePlan, RequestPlan, Stage,
 };
 
 /// One user that asks for `/` again and again, for a second.
@@ -55,5 +57,15 @@ pub(super) fn measurement() -> LoadMeasurement {
     LoadMeasurement {
         requests: vec![RequestSeries::new("GET /")],
         ..LoadMeasurement::new("reads", "read", ArrivalModel::Closed)
+    }
+}
+
+/// A file of a scenario that was checked just now.
+pub(super) fn file(folder: &Path, name: &str, contents: &[u8]) -> FilePlan {
+    let path = folder.join(name);
+    std::fs::write(&path, contents).expect("the folder can be written to");
+    FilePlan {
+        path,
+        sha256: hexadecimal(&Sha256::digest(contents)),
     }
 }

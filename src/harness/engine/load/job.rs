@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::harness::engine::LoadTick;
-use crate::harness::model::LoadMeasurement;
-use crate::harness::scenario::{FeedPlan, FlowPlan, HttpPlan, LoadPlan, PhasePlan};
+use crate::harness::model::{Aborted, LoadMeasurement};
+use crate::harness::scenario::catalogue::MetricSpec;
+use crate::harness::scenario::{FeedPlan, FlowPlan, GatePlan, HttpPlan, LoadPlan, PhasePlan};
 
 /// The format of the file that a worker leaves.
 pub const LOAD_FORMAT: &str = "plimsoll.load/1";
@@ -55,12 +56,10 @@ pub struct WorkerJob {
 /// A limit that ends the run as soon as the measure phase so far breaks it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AbortRule {
-    /// The metric's path.
-    pub metric: String,
-    /// The largest allowed value, in the metric's unit.
-    pub max: Option<f64>,
-    /// The smallest allowed value, in the metric's unit.
-    pub min: Option<f64>,
+    /// The metric, which is one of the job's load.
+    pub metric: MetricSpec,
+    /// The limits on it.
+    pub gate: GatePlan,
 }
 
 /// A part of a load: shard `index` owns the arrivals (or users) `index` modulo `of`.
@@ -104,6 +103,8 @@ impl fmt::Debug for Secrets {
 pub enum WorkerEvent {
     /// A second of the load passed.
     Tick(LoadTick),
+    /// A limit ends the run: the worker ends by itself, and so should all others.
+    Abort(Aborted),
     /// The file is in its place; nothing follows.
     Finished,
 }
@@ -117,6 +118,9 @@ pub struct LoadFile {
     pub shard: Shard,
     /// Whether it was stopped before its time.
     pub partial: bool,
+    /// The limit that stopped it, where one did.
+    #[serde(default)]
+    pub aborted: Option<Aborted>,
     /// When the last arrival could be, in ns from the start of the load: the end of the cool-down,
     /// or the moment at which it was stopped.
     pub ended_ns: u64,

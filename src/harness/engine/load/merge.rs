@@ -60,6 +60,8 @@ pub fn merge(load: &mut LoadMeasurement, mut other: LoadMeasurement) -> Result<(
     coarsen(load, longest_ns);
     coarsen(&mut other, longest_ns);
     load.counts.add(&other.counts);
+    load.users.total_ns = load.users.total_ns.saturating_add(other.users.total_ns);
+    load.users.lost_ns = load.users.lost_ns.saturating_add(other.users.lost_ns);
     load.iteration.merge(&other.iteration);
     add_windows(&mut load.windows, other.windows);
     for (series, other) in load.requests.iter_mut().zip(other.requests) {
@@ -92,7 +94,8 @@ fn add_windows(windows: &mut Vec<LoadWindow>, other: Vec<LoadWindow>) {
     }
 }
 
-fn add_series(series: &mut RequestSeries, other: RequestSeries) {
+/// Adds the requests of the same name.
+pub(super) fn add_series(series: &mut RequestSeries, other: RequestSeries) {
     for (outcome, histogram) in other.response {
         series
             .response

@@ -34,6 +34,7 @@ struct State {
     measured: Measured,
     /// Requests of the measure phase that are under way, by request name.
     under_way: Vec<u64>,
+    waiting: Waiting,
     /// Seconds that the clerk has not taken yet, by number.
     seconds: BTreeMap<u64, Second>,
     last: LastSecond,
@@ -47,6 +48,26 @@ pub(super) struct Measured {
     pub(super) lateness: LatencyHistogram,
     /// By request name; without windows.
     pub(super) requests: Vec<RequestSeries>,
+    /// Time of users in the measure phase that went into requests that failed, in ns. Of the measure
+    /// phase is the time, not the request: one that began before it counts from its start on.
+    pub(super) failed_ns: u64,
+}
+
+/// Requests that nobody has answered yet, whenever they began.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Waiting {
+    count: u64,
+    /// The sum of the instants from which on they wait, moved into the measure phase, in ns.
+    since_ns: u128,
+}
+
+/// What of the measure phase is known while it goes on.
+#[derive(Debug)]
+pub(super) struct SoFar {
+    /// The counts so far, and what was noted besides since the last time.
+    pub(super) measured: Measured,
+    /// Requests of the measure phase that are under way, by request name.
+    pub(super) under_way: Vec<u64>,
 }
 
 /// What is added to one second; it can be added to again after it was taken.
@@ -108,10 +129,7 @@ impl Recorder {
         redactor: Redactor,
     ) -> Self {
         let state = State {
-            measured: Measured {
-                requests: requests.iter().map(RequestSeries::new).collect(),
-                ..Measured::default()
-            },
+            measured: Measured::nothing_of(requests.iter()),
             under_way: vec![0; requests.len()],
             ..State::default()
         };
@@ -187,8 +205,11 @@ impl Recorder {
 
     /// A request is about to be sent.
     pub(super) fn sending(&self, request: usize, intended_ns: u64) {
+        let mut state = self.lock();
+        state.waiting.count += 1;
+        state.waiting.since_ns += u128::from(self.in_measure(intended_ns));
         if self.measure.contains(&intended_ns) {
-            self.lock().under_way[request] += 1;
+            state.under_way[request] += 1;
         }
     }
 
@@ -201,6 +222,13 @@ impl Recorder {
             Some(_) => Outcome::Failed,
         };
         let mut state = self.lock();
+        let since_ns = self.in_measure(ended.intended_ns);
+        state.waiting.count -= 1;
+        state.waiting.since_ns -= u128::from(since_ns);
+        if outcome == Outcome::Failed {
+            let until_ns = self.in_measure(ended.ended_ns);
+            state.measured.failed_ns += until_ns.saturating_sub(since_ns);
+        }
         if self.measure.contains(&ended.intended_ns) {
             state.under_way[ended.request] -= 1;
             let series = &mut state.measured.requests[ended.request];
@@ -259,6 +287,27 @@ impl Recorder {
         }
     }
 
+    /// Takes away what was noted of the measure phase, but for the counts; [`finish`](Self::finish)
+    /// gives the rest of it.
+    pub(super) fn take_measured(&self) -> SoFar {
+        let mut state = self.lock();
+        let counts = state.measured.counts;
+        let names = state.measured.requests.iter().map(|series| &series.name);
+        let nothing = Measured {
+            counts,
+            ..Measured::nothing_of(names)
+        };
+        SoFar {
+            measured: std::mem::replace(&mut state.measured, nothing),
+            under_way: state.under_way.clone(),
+        }
+    }
+
+    /// The requests that nobody has answered yet.
+    pub(super) fn waiting(&self) -> Waiting {
+        self.lock().waiting
+    }
+
     /// The totals. Whatever is under way now was cut off by the end of the run: it is cancelled.
     pub(super) fn finish(&self) -> (Measured, BTreeMap<u64, Second>) {
         let mut state = self.lock();
@@ -281,6 +330,11 @@ impl Recorder {
         (measured, seconds)
     }
 
+    /// The instant of the measure phase that is nearest.
+    fn in_measure(&self, at_ns: u64) -> u64 {
+        at_ns.clamp(self.measure.start, self.measure.end)
+    }
+
     fn count(&self, state: &mut State, intended_ns: u64, add: impl Fn(&mut Counts)) {
         if self.measure.contains(&intended_ns) {
             add(&mut state.measured.counts);
@@ -301,6 +355,25 @@ impl Recorder {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Measured {
+    /// Of a flow with these request names, before there is anything.
+    fn nothing_of(requests: impl Iterator<Item = impl Into<String>>) -> Self {
+        Self {
+            requests: requests.map(RequestSeries::new).collect(),
+            ..Self::default()
+        }
+    }
+}
+
+impl Waiting {
+    /// How long they have waited together in the measure phase, in ns. `until_ns` is now, or the end of
+    /// the phase where that was before.
+    pub(super) fn lost_ns(&self, until_ns: u64) -> u64 {
+        let waited_ns = u128::from(self.count) * u128::from(until_ns);
+        u64::try_from(waited_ns.saturating_sub(self.since_ns)).unwrap_or(u64::MAX)
     }
 }
 
@@ -390,6 +463,64 @@ mod tests {
         assert_eq!(errors[&ErrorKind::Cancelled].count, 3);
         assert_eq!(errors[&ErrorKind::Timeout].count, 3);
         assert_eq!(errors[&ErrorKind::Timeout].example, "Timeout {$env.T}");
+    }
+
+    /// Of a phase from second 1 to 2, whenever the requests began and ended.
+    #[test]
+    fn time_in_requests_that_failed_is_counted_where_it_lies_in_the_measure_phase() {
+        let recorder = recorder();
+        let half = S / 2;
+        let mut all_ns = 0;
+        for (sent_ns, ended_ns, failed, lost_ns) in [
+            (half, S - 1, true, 0),
+            (half, S + half, true, half),
+            (half, 9 * S, true, S),
+            (S + half, S + half + 7, true, 7),
+            (S + half, 5 * S, true, half),
+            (S + half, 5 * S, false, 0),
+            (3 * S, 4 * S, true, 0),
+        ] {
+            recorder.sending(0, sent_ns);
+            recorder.ended(&ended(sent_ns, ended_ns, failed.then_some(ErrorKind::Timeout)));
+            all_ns += lost_ns;
+            assert_eq!(recorder.lock().measured.failed_ns, all_ns, "{sent_ns} to {ended_ns}");
+        }
+        assert_eq!(recorder.waiting().lost_ns(2 * S), 0);
+        // Two that are never answered: one waits for all of the phase, one for a quarter of it.
+        recorder.sending(0, half);
+        recorder.sending(0, S + 3 * S / 4);
+        assert_eq!(recorder.waiting().lost_ns(2 * S), S + S / 4);
+        assert_eq!(recorder.waiting().lost_ns(S + 7 * S / 8), 7 * S / 8 + S / 8);
+    }
+
+    #[test]
+    fn what_was_taken_and_what_is_left_are_the_whole() {
+        let recorder = recorder();
+        let one = |start_ns: u64, failure| {
+            recorder.began(start_ns, Some(start_ns), start_ns + 5);
+            recorder.sending(0, start_ns);
+            recorder.ended(&ended(start_ns, start_ns + 9, failure));
+            recorder.completed(start_ns, start_ns + 9);
+        };
+        one(S, None);
+        one(S + 1, Some(ErrorKind::Timeout));
+        recorder.began(S + 2, None, S + 2);
+        recorder.sending(0, S + 2);
+        let first = recorder.take_measured();
+        assert_eq!(first.under_way, [1]);
+        assert_eq!(first.measured.counts.started, 3);
+        assert_eq!(first.measured.iteration.count(), 2);
+        let taken = &first.measured.requests[0];
+        assert_eq!(taken.errors[&ErrorKind::Timeout].count, 1);
+        one(S + 3, None);
+        let (rest, _) = recorder.finish();
+        // Counts are told in full each time; the rest is told once.
+        assert_eq!((rest.counts.started, rest.counts.cancelled), (4, 1));
+        assert_eq!(rest.iteration.count(), 1);
+        assert_eq!(rest.lateness.count(), 1);
+        let left = &rest.requests[0];
+        assert_eq!(left.response[&Outcome::Ok].count(), 1);
+        assert_eq!(left.errors.keys().collect::<Vec<_>>(), [&ErrorKind::Cancelled]);
     }
 
     #[test]

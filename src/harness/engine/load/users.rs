@@ -113,8 +113,8 @@ impl Crew {
         let mut connection = self.transport.connection();
         match &self.arrivals {
             Arrivals::Open(counter) => {
-                // An error means that there will be no more tickets.
-                while let Ok(ticket) = counter.wait().await {
+                let mut seat = counter.seat();
+                while let Some(ticket) = seat.ticket().await {
                     self.iterate(&mut values, &mut connection, Some(ticket.due_ns))
                         .await;
                 }

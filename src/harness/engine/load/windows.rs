@@ -2,7 +2,7 @@
 //! of them has windows of two, four, eight seconds, so that memory is bounded.
 
 use super::recorder::{Second, SecondOfRequest};
-use super::shape::Shape;
+use super::schedule::Schedule;
 use crate::harness::engine::thinned::MAX_SAMPLES;
 use crate::harness::model::{LoadMeasurement, LoadWindow, Phase, RequestWindow};
 use crate::harness::scenario::PhasePlan;
@@ -30,15 +30,15 @@ pub(super) fn length_ns(load: &LoadMeasurement) -> u64 {
         .map_or(WINDOW_NS, |window| window.length_ns)
 }
 
-/// Adds what was noted of a second to its window. `rate` is that of an open model.
+/// Adds what was noted of a second to its window. `schedule` is that of an open model.
 pub(super) fn absorb(
     load: &mut LoadMeasurement,
     number: u64,
     second: Second,
     phases: &PhasePlan,
-    rate: Option<&Shape>,
+    schedule: Option<&Schedule>,
 ) {
-    window(load, number, phases, rate)
+    window(load, number, phases, schedule)
         .counts
         .add(&second.counts);
     let start_ns = number * WINDOW_NS / length_ns(load) * length_ns(load);
@@ -85,7 +85,7 @@ pub(super) fn window<'a>(
     load: &'a mut LoadMeasurement,
     number: u64,
     phases: &PhasePlan,
-    rate: Option<&Shape>,
+    schedule: Option<&Schedule>,
 ) -> &'a mut LoadWindow {
     let at_ns = number * WINDOW_NS;
     while at_ns / length_ns(load) >= MAX_WINDOWS as u64 {
@@ -105,7 +105,8 @@ pub(super) fn window<'a>(
         });
     }
     let window = &mut load.windows[index];
-    window.target_rate = rate.map(|rate| rate.mean(window.start_ns, window.start_ns + length_ns));
+    window.target_rate = schedule
+        .map(|schedule| schedule.mean_rate(window.start_ns, window.start_ns + length_ns));
     window
 }
 
@@ -167,10 +168,12 @@ pub(super) fn pack(window: &mut RequestWindow) {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
     use super::super::fixture;
     use super::*;
     use crate::harness::model::{Counts, LatencyHistogram};
+    use crate::harness::scenario::{Arrivals, Spacing, Stage};
 
     const S: u64 = 1_000_000_000;
 
@@ -243,11 +246,16 @@ mod tests {
             cooldown_ns: S,
             drain_ns: 0,
         };
-        let stage = crate::harness::scenario::Stage::line(4 * S, 0.0, 40.0);
-        let rate = Shape::new(&[stage], 5 * S);
+        let mut job = fixture::job("http://127.0.0.1:1");
+        job.load.arrivals = Arrivals::Open {
+            stages: vec![Stage::line(4 * S, 0.0, 40.0)],
+            spacing: Spacing::Even,
+            max_in_flight: 1,
+        };
+        let schedule = Schedule::of(&job, 5 * S).unwrap();
         let mut load = fixture::measurement();
         for number in [4, 3, 2, 1, 0] {
-            absorb(&mut load, number, second(1), &phases, Some(&rate));
+            absorb(&mut load, number, second(1), &phases, schedule.as_ref());
         }
         use Phase::{Cooldown, Measure, Warmup};
         let found: Vec<_> = load.windows.iter().map(|window| window.phase).collect();

@@ -15,20 +15,23 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
+use super::abort::Aborts;
 use super::clerk::Clerk;
 use super::clock::LoadClock;
 use super::dispatcher::{Counter, dispatch};
 use super::flow::{Flow, FlowError};
 use super::job::{LOAD_FORMAT, LoadFile, LoadFileError, WorkerEvent, WorkerJob};
 use super::recorder::Recorder;
+use super::schedule::Schedule;
 use super::shape::Shape;
+use super::trace::TraceError;
 use super::transport::Transport;
 use super::users::{self, Arrivals, Crew};
 use crate::harness::engine::Redactor;
 use crate::harness::model::{
-    ArrivalModel, GeneratorHealth, LoadMeasurement, RequestSeries, ShardPart,
+    Aborted, ArrivalModel, GeneratorHealth, LoadMeasurement, RequestSeries, ShardPart,
 };
-use crate::harness::scenario::{Arrivals as ArrivalPlan, Stage, Wave};
+use crate::harness::scenario::{Arrivals as ArrivalPlan, Stage};
 
 /// A longer job is refused before it is parsed.
 const MAX_JOB_BYTES: u64 = 64 << 20;
@@ -46,6 +49,9 @@ pub enum WorkerError {
     /// The flow could not be compiled.
     #[error(transparent)]
     Flow(#[from] FlowError),
+    /// Recorded arrivals could not be read.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
     /// No client could be made.
     #[error("no HTTP client: {0}")]
     Client(#[from] reqwest::Error),
@@ -70,8 +76,8 @@ pub enum WorkerError {
 }
 
 /// Reads a job from the standard input, executes it, leaves its file and says so on the standard
-/// output. Ends early at SIGTERM and Ctrl-C, keeping what was measured, and at once when the
-/// standard input is closed.
+/// output. Ends early at SIGTERM and Ctrl-C, and where a limit asks for it, keeping what was measured;
+/// and at once when the standard input is closed.
 pub fn worker_main() -> Result<(), WorkerError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -126,6 +132,10 @@ fn read_job(input: &mut BufReader<std::io::Stdin>) -> Result<WorkerJob, WorkerEr
         let what = "a flow needs a step, and a shard must be one of its number";
         return Err(WorkerError::Job(what.to_owned()));
     }
+    if matches!(job.load.arrivals, ArrivalPlan::Capacity { .. }) {
+        let what = "a search for a capacity is a job of its own for each rate";
+        return Err(WorkerError::Job(what.to_owned()));
+    }
     Ok(job)
 }
 
@@ -145,9 +155,8 @@ async fn execute(job: WorkerJob, mut terminate: Signal) -> Result<(), WorkerErro
         model,
         users,
         arrivals,
-        tickets,
-        rate,
     } = Setup::new(&job, total_ns);
+    let schedule = Schedule::of(&job, total_ns)?;
 
     let load = LoadMeasurement {
         requests: flow.requests.iter().map(RequestSeries::new).collect(),
@@ -165,27 +174,46 @@ async fn execute(job: WorkerJob, mut terminate: Signal) -> Result<(), WorkerErro
         recorder: Arc::clone(&recorder),
         clock,
         phases: job.phases,
-        rate,
+        schedule: schedule.clone(),
+        users: match &arrivals {
+            Arrivals::Open(_) => None,
+            Arrivals::Closed(users) => Some(users.clone()),
+        },
+        shard: job.shard,
+        aborts: Aborts::of(&job),
         load,
     };
     let (finish, finished) = mpsc::channel::<()>();
-    let clerk = thread::Builder::new()
-        .name("clerk".to_owned())
-        .spawn(move || clerk.work(&finished, |tick| say(&WorkerEvent::Tick(tick))))?;
+    let (broke, broken) = oneshot::channel();
+    let clerk = thread::Builder::new().name("clerk".to_owned()).spawn(move || {
+        let report = |tick| say(&WorkerEvent::Tick(tick));
+        let abort = |aborted: Aborted| {
+            say(&WorkerEvent::Abort(aborted.clone()));
+            let _ = broke.send(aborted);
+        };
+        clerk.work(&finished, report, abort)
+    })?;
 
-    let dispatcher = match tickets {
-        None => None,
-        Some((counter, rate)) => {
-            let (recorder, stop, shard) = (Arc::clone(&recorder), stop.clone(), job.shard);
+    let counter = match &arrivals {
+        Arrivals::Open(counter) => Some(Arc::clone(counter)),
+        Arrivals::Closed(_) => None,
+    };
+    let dispatcher = match (&counter, schedule) {
+        (Some(counter), Some(schedule)) => {
+            let counter = Arc::clone(counter);
+            let (recorder, stop) = (Arc::clone(&recorder), stop.clone());
             let thread = thread::Builder::new().name("dispatcher".to_owned());
-            Some(thread.spawn(move || dispatch(&rate, shard, clock, &counter, &recorder, &stop))?)
+            Some(thread.spawn(move || {
+                dispatch(schedule.due_times(), clock, &counter, &recorder, &stop);
+            })?)
         }
+        _ => None,
     };
     let transport = Transport::new(&flow.origin, users)?;
     let crew = Arc::new(Crew {
         flow,
         transport,
-        recorder,
+        recorder: Arc::clone(&recorder),
         clock,
         arrivals,
         shard: job.shard,
@@ -203,10 +231,16 @@ async fn execute(job: WorkerJob, mut terminate: Signal) -> Result<(), WorkerErro
         }
     };
     tokio::pin!(crew);
+    let mut aborted = None;
     let partial = tokio::select! {
         () = tokio::time::sleep(clock.until(total_ns)) => false,
         _ = terminate.recv() => true,
         () = users::interrupted() => true,
+        // An error means that the clerk has died; its thread says so when it is joined.
+        Ok(limit) = broken => {
+            aborted = Some(limit);
+            true
+        }
         gone = &mut crew => {
             gone?;
             return Err(WorkerError::Left);
@@ -225,12 +259,17 @@ async fn execute(job: WorkerJob, mut terminate: Signal) -> Result<(), WorkerErro
         let gone = dispatcher.join();
         gone.map_err(|_| WorkerError::Panicked("dispatcher"))?;
     }
+    // Whoever was handed a ticket and had no time to take it has none left now.
+    for ticket in counter.iter().flat_map(|counter| counter.take_back()) {
+        recorder.began(ticket.due_ns, Some(ticket.due_ns), clock.now_ns());
+    }
     drop(finish);
     let measurement = clerk.join().map_err(|_| WorkerError::Panicked("clerk"))?;
     let file = LoadFile {
         schema: LOAD_FORMAT.to_owned(),
         shard: job.shard,
         partial,
+        aborted,
         ended_ns,
         measurement,
     };
@@ -244,56 +283,33 @@ struct Setup {
     model: ArrivalModel,
     users: usize,
     arrivals: Arrivals,
-    /// In an open model: where the dispatcher hands out tickets, and the rate of the whole load.
-    tickets: Option<(Arc<Counter>, Shape)>,
-    /// In an open model: the rate of this shard.
-    rate: Option<Shape>,
 }
 
 impl Setup {
     fn new(job: &WorkerJob, total_ns: u64) -> Self {
         let share = |total: u64| usize::try_from(job.shard.share(total)).unwrap_or(usize::MAX);
         match &job.load.arrivals {
-            ArrivalPlan::Open {
-                stages,
-                max_in_flight,
-                ..
-            } => {
-                let counter = Arc::new(Counter::default());
-                let of = f64::from(job.shard.of);
-                let own: Vec<Stage> = stages
-                    .iter()
-                    .map(|stage| Stage {
-                        from: stage.from / of,
-                        to: stage.to / of,
-                        wave: stage.wave.map(|wave| Wave {
-                            amplitude: wave.amplitude / of,
-                            ..wave
-                        }),
-                        ..*stage
-                    })
-                    .collect();
-                Self {
-                    model: ArrivalModel::Open,
-                    users: share(u64::from(*max_in_flight)),
-                    arrivals: Arrivals::Open(Arc::clone(&counter)),
-                    tickets: Some((counter, Shape::new(stages, total_ns))),
-                    rate: Some(Shape::new(&own, total_ns)),
-                }
-            }
             ArrivalPlan::Closed { stages } => {
                 let most = stages.iter().map(Stage::highest).fold(0.0, f64::max);
                 Self {
                     model: ArrivalModel::Closed,
                     users: share(most as u64),
                     arrivals: Arrivals::Closed(Shape::new(stages, total_ns)),
-                    tickets: None,
-                    rate: None,
                 }
             }
-            ArrivalPlan::Trace { .. } | ArrivalPlan::Capacity { .. } => {
-                unimplemented!("no scenario can say this yet")
+            ArrivalPlan::Open { max_in_flight, .. } | ArrivalPlan::Trace { max_in_flight, .. } => {
+                Self::open(share(u64::from(*max_in_flight)))
             }
+            // Refused with the job.
+            ArrivalPlan::Capacity { .. } => Self::open(0),
+        }
+    }
+
+    fn open(users: usize) -> Self {
+        Self {
+            model: ArrivalModel::Open,
+            users,
+            arrivals: Arrivals::Open(Arc::default()),
         }
     }
 }

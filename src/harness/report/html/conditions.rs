@@ -41,6 +41,7 @@ pub(super) fn validity(input: &ReportInput<'_>) -> Validity {
     }
     let all = || input.base.iter().chain(input.head);
     let invalid = all().filter(|run| !run.is_valid()).count() as u64;
+    let ended = input.head.iter().filter(|run| run.aborted.is_some()).count() as u64;
     let total = all().count() as u64;
     let differ = input
         .verdict
@@ -64,6 +65,10 @@ pub(super) fn validity(input: &ReportInput<'_>) -> Validity {
         }
         (1, 0) => format!("The run is valid: {kept_up}."),
         (n, 0) => format!("All {n} runs are valid: {kept_up}."),
+        (1, bad) if bad == ended => "A limit ended the run; nothing else is judged.".to_owned(),
+        (n, bad) if bad == ended => {
+            format!("A limit ended {bad} of {n} runs; nothing else is judged.")
+        }
         (1, _) => "The run must not be judged, and so nothing is.".to_owned(),
         (n, bad) => format!("{bad} of {n} runs must not be judged, and so nothing is."),
     };
@@ -85,14 +90,7 @@ pub(super) fn validity(input: &ReportInput<'_>) -> Validity {
 }
 
 fn run_row(label: &str, run: &Run) -> Vec<Cell> {
-    let mut why: Vec<String> = run
-        .invalid
-        .iter()
-        .map(|reason| words::invalid(reason).sentence())
-        .collect();
-    if run.partial {
-        why.push("Stopped before its time".to_owned());
-    }
+    let why: Vec<String> = words::unfit(run).iter().map(words::Spoken::sentence).collect();
     let (word, class) = if run.is_valid() {
         ("yes", "good")
     } else {

@@ -70,6 +70,11 @@ impl Arrivals {
     pub fn is_open(&self) -> bool {
         !matches!(self, Self::Closed { .. })
     }
+
+    /// Whether it is a search, of which one run has no latencies but at each of its rates.
+    pub fn is_search(&self) -> bool {
+        matches!(self, Self::Capacity { .. })
+    }
 }
 
 /// How the arrivals of a rate are spaced.
