@@ -103,6 +103,7 @@ impl<'plan> Capacity<'plan> {
             plan,
             rate,
             users: self.users(rate),
+            allowed_dropped: self.load.allowed_dropped,
             unhurried_ns: self.unhurried_ns(),
             load,
             phase_ns: measured.map_or(0..0, |span| span.start_ns..span.end_ns),

@@ -9,10 +9,6 @@ use crate::harness::model::{
 use crate::harness::scenario::catalogue::{self, LatencyStat, LoadMetric, MetricKey, MetricSpec};
 use crate::harness::scenario::{GatePlan, Plan};
 
-/// Users are taken to be too few where more than this share of them would be busy with a target that
-/// is as fast as at the lowest rate that it bore.
-const FULL: f64 = 0.9;
-
 /// One trial, to be judged.
 pub(super) struct Trial<'a> {
     /// The plan of the trial, in which the search is an open load at its rate.
@@ -21,6 +17,8 @@ pub(super) struct Trial<'a> {
     pub(super) rate: f64,
     /// Users at most.
     pub(super) users: u32,
+    /// The share of arrivals that may be dropped.
+    pub(super) allowed_dropped: f64,
     /// How long an iteration took on average at the lowest rate that the target bore, in ns; `None`
     /// before it bore one.
     pub(super) unhurried_ns: Option<f64>,
@@ -95,19 +93,24 @@ impl Trial<'_> {
     }
 
     /// Arrivals that were dropped say that all users were waiting. Whether the target is slow or they are
-    /// few is told by how many of them a target that is not hurried would keep waiting.
+    /// few is told by how much would be dropped of a target that is not hurried.
     fn not_achieved(&self, reason: String) -> (TrialOutcome, String) {
-        let users = f64::from(self.users);
         let are_few = self.load.counts.dropped > 0
             && match self.unhurried_ns {
-                Some(unhurried_ns) => self.rate * unhurried_ns / 1e9 > FULL * users,
+                Some(unhurried_ns) => {
+                    let busy = self.rate * unhurried_ns / 1e9;
+                    blocked(busy, self.users) > self.allowed_dropped
+                }
                 // All that is known of the target is that it answered as it should.
                 None => true,
             };
         match are_few {
             true => (
                 TrialOutcome::NotOffered,
-                format!("{reason}; all {users} users were waiting, so this rate needs a larger `max_in_flight`"),
+                format!(
+                    "{reason}; all {} users were waiting, so this rate needs a larger `max_in_flight`",
+                    self.users
+                ),
             ),
             false => (TrialOutcome::Broke, reason),
         }
@@ -165,6 +168,14 @@ impl Trial<'_> {
     fn metric(&self, spec: MetricSpec) -> Metric {
         metrics::of_load(spec, self.load, self.phase_ns.clone())
     }
+}
+
+/// The share of arrivals at random that find none of so many users idle, where they keep `busy` of them
+/// busy on average: Erlang's loss formula (1917), by its recurrence. Of evenly spaced ones fewer do.
+fn blocked(busy: f64, users: u32) -> f64 {
+    (1..=users).fold(1.0, |blocked, user| {
+        busy * blocked / (f64::from(user) + busy * blocked)
+    })
 }
 
 /// Why the generator could not offer a rate, where that is what a reason says.
@@ -283,6 +294,7 @@ mod tests {
             plan: &plan(),
             rate: 1000.0,
             users: 100,
+            allowed_dropped: 0.001,
             unhurried_ns,
             load,
             phase_ns: 2 * S..12 * S,
@@ -356,6 +368,21 @@ mod tests {
         // What goes on beside it has to go on.
         let load = measured(10_000, 5 * MS, 0, 0);
         check(&load, Some(5e6), &[dropped_of("writes", 5)], Broke, "load writes dropped 5");
+    }
+
+    #[test]
+    fn users_are_lost_as_erlang_has_it() {
+        let check = |busy: f64, users: u32, expected: f64| {
+            let found = blocked(busy, users);
+            assert!((found / expected - 1.0).abs() < 1e-3, "{busy} {users}: {found}");
+        };
+        // By the sum that the formula is: (a^n / n!) / (1 + a + a²/2! + … + a^n / n!).
+        check(2.0, 1, 2.0 / 3.0);
+        check(1.5, 2, 1.125 / 3.625);
+        check(3.0, 4, 3.375 / 16.375);
+        // From Erlang's tables: 84.1 erlangs lose one of a hundred with a hundred lines.
+        check(84.06, 100, 0.01);
+        assert_eq!(blocked(0.0, 3), 0.0);
     }
 
     #[test]

@@ -1,0 +1,150 @@
+//! The search for a capacity against a server whose capacity is known.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Condvar, Mutex};
+use std::time::Duration;
+
+use plimsoll::harness::engine::{Engine as _, Executed, Progress, SubjectEngine};
+use plimsoll::harness::model::{CapacitySearch, InvalidReason, TrialOutcome};
+use plimsoll::harness::scenario::{Arrivals, GatePlan, Plan, Spacing, parse};
+use tokio::sync::watch;
+
+use support::http_servers::{Server, ok, precise_sleep};
+
+const MS: u64 = 1_000_000;
+const S: u64 = 1_000_000_000;
+/// The server has so many slots, each of which serves a request in so long: 400/s, and not one more.
+const SLOTS: usize = 4;
+const SERVICE: Duration = Duration::from_millis(10);
+
+/// Slots, for which requests wait.
+struct Slots {
+    free: Mutex<usize>,
+    freed: Condvar,
+}
+
+fn server() -> Server {
+    let slots = Slots {
+        free: Mutex::new(SLOTS),
+        freed: Condvar::new(),
+    };
+    Server::answering(move |_| {
+        let free = slots.free.lock().expect("nobody panics");
+        let mut free = slots.freed.wait_while(free, |free| *free == 0).expect("nobody panics");
+        *free -= 1;
+        drop(free);
+        precise_sleep(SERVICE);
+        *slots.free.lock().expect("nobody panics") += 1;
+        slots.freed.notify_one();
+        ok("ok")
+    })
+}
+
+/// A search between two rates whose median may be twice the service time. The limits on the generator
+/// are those of a debug build on a busy machine.
+fn plan(url: &str, (from, to): (f64, f64), max_in_flight: Option<u32>) -> Plan {
+    let text = format!(
+        r#"schema = 1
+name = "capacity"
+url = "{url}"
+[[flow.f.step]]
+get = "/"
+[load.find]
+open = {{ rate = "1/s" }}
+[phases]
+warmup = "500ms"
+drain = "300ms"
+[generator]
+late = "2s"
+cpu = "100%"
+"#
+    );
+    let scenario = parse(&text, Path::new("capacity.toml"));
+    let mut plans = scenario.unwrap_or_else(|problems| panic!("{problems:#?}")).plans;
+    let mut plan = plans.remove(0);
+    plan.loads[0].arrivals = Arrivals::Capacity {
+        from,
+        to,
+        within: 0.15,
+        hold_ns: 2 * S,
+        spacing: Spacing::Even,
+        max_in_flight,
+    };
+    plan.gates = vec![GatePlan {
+        max: Some((20 * MS) as f64),
+        ..GatePlan::on("load.find.p50")
+    }];
+    plan
+}
+
+async fn run(plan: &Plan) -> (Executed, Vec<String>) {
+    let worker = Path::new(env!("CARGO_BIN_EXE_plimsoll"));
+    let mut engine = SubjectEngine::new(worker.into(), BTreeMap::new());
+    let (_stop, never) = watch::channel(false);
+    let notes = Mutex::new(Vec::new());
+    let observe = |progress| {
+        if let Progress::Note(note) = progress {
+            notes.lock().expect("nobody panics").push(note);
+        }
+    };
+    let executed = engine.run(plan, never, &observe).await;
+    (executed.expect("it can be run"), notes.into_inner().expect("nobody panicked"))
+}
+
+fn found(executed: &Executed) -> &CapacitySearch {
+    let search = executed.measurement.loads[0].capacity.as_ref();
+    search.expect("a search leaves what it found")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_capacity_of_a_server_with_slots_is_found() {
+    let server = server();
+    let (executed, notes) = run(&plan(&server.url(), (150.0, 4000.0), None)).await;
+    assert_eq!(executed.invalid, [], "{notes:#?}");
+    assert!(!executed.partial);
+    let search = found(&executed);
+    let (Some(holds), Some(breaks)) = (search.holds, search.breaks) else {
+        panic!("{notes:#?}");
+    };
+    // It can't serve more than it has slots for. A busy machine takes some of what it could.
+    let capacity = SLOTS as f64 / SERVICE.as_secs_f64();
+    assert!(holds <= 1.02 * capacity, "{holds}: {notes:#?}");
+    assert!(breaks >= 0.6 * capacity && breaks <= 1.2 * capacity, "{breaks}: {notes:#?}");
+    assert_eq!(notes.len(), search.trials.len());
+    for trial in &search.trials {
+        if trial.rate > 1.1 * capacity {
+            assert_eq!(trial.outcome, TrialOutcome::Broke, "{trial:?}");
+            assert!(trial.reason.contains("load.find.p50"), "{trial:?}");
+        }
+    }
+    // What is kept of the load is the rate that held.
+    let load = &executed.measurement.loads[0];
+    assert!((load.counts.offered as f64 - 2.0 * holds).abs() <= 2.0, "{:?}", load.counts);
+    assert!(load.counts.adds_up(), "{:?}", load.counts);
+    let metrics = executed.metrics.iter();
+    let of_load: Vec<_> = metrics.filter(|metric| metric.name.starts_with("load.find.")).collect();
+    let [capacity] = of_load.as_slice() else {
+        panic!("{of_load:?}");
+    };
+    assert_eq!((capacity.name.as_str(), capacity.value()), ("load.find.capacity", Some(holds)));
+}
+
+/// Two users can't have more than 200 requests a second answered in 10 ms each: that is no capacity of
+/// the server's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_that_the_generator_limits_is_none_of_the_servers() {
+    let server = server();
+    let (executed, notes) = run(&plan(&server.url(), (110.0, 800.0), Some(2))).await;
+    let [InvalidReason::CapacityBeyondGenerator { holds, rate, cause, .. }] =
+        executed.invalid.as_slice()
+    else {
+        panic!("{:?} {notes:#?}", executed.invalid);
+    };
+    assert!(holds.is_some_and(|holds| holds < 205.0), "{notes:#?}");
+    assert!(*rate > 100.0 && *rate < 300.0, "{rate} {notes:#?}");
+    assert!(cause.contains("max_in_flight"), "{cause}");
+    assert_eq!(found(&executed).breaks, None);
+}
