@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use plimsoll::harness::model::Unit;
 use plimsoll::harness::scenario::{
-    self, Arrivals, BodyPlan, Code, Part, Plan, Problem, Ready, Scenario, Target, ThinkPlan,
-    catalogue,
+    self, Arrivals, BodyPlan, Code, Part, Plan, Problem, Ready, Scenario, Spacing, Stage, Target,
+    ThinkPlan, catalogue,
 };
 use proptest::prelude::*;
 use serde_json::Value;
@@ -67,8 +67,29 @@ fn the_examples_of_the_documentation_are_scenarios() {
     let url = "url = \"http://127.0.0.1:8080\"\n";
     assert!(shop.contains(url), "{shop}");
     plan(&(shop.replace(url, "") + &process));
-    let [_for_editors, shortest] = examples("docs/SCENARIO.md").try_into().unwrap();
-    plan(&shortest);
+    let mut blocks = examples("docs/SCENARIO.md").into_iter().skip(1);
+    plan(&blocks.next().unwrap());
+    // The others are parts of scenarios: loads of one flow, or of those that they name.
+    let mut parts = 0;
+    for part in blocks {
+        let mut names: Vec<&str> = part
+            .lines()
+            .filter_map(|line| line.strip_prefix("flow = \""))
+            .map(|rest| rest.trim_end_matches('"'))
+            .collect();
+        if names.is_empty() {
+            names.push("home");
+        }
+        let steps = names
+            .iter()
+            .map(|name| format!("[[flow.{name}.step]]\nget = \"/\"\n"));
+        let steps: String = steps.collect();
+        plan(&format!(
+            "schema = 1\nurl = \"http://127.0.0.1:1\"\n{steps}{part}"
+        ));
+        parts += 1;
+    }
+    assert!(parts >= 3, "{parts}");
 }
 
 #[test]
@@ -302,6 +323,216 @@ fn whatever_the_format_allows_is_understood() {
     assert_eq!(large.generator.cpu, 0.8);
 }
 
+fn good(name: &str) -> Plan {
+    let file = format!("tests/scenarios/good/{name}.toml");
+    let plans = scenario::check(Path::new(&file));
+    plans
+        .unwrap_or_else(|rejection| panic!("{rejection:#?}"))
+        .remove(0)
+}
+
+/// Stages as seconds, values and waves: amplitude and seconds.
+type Course = Vec<(f64, f64, f64, Option<(f64, f64)>)>;
+
+fn course(stages: &[Stage]) -> Course {
+    let seconds = |ns: u64| ns as f64 / 1e9;
+    let stages = stages.iter().map(|stage| {
+        let wave = stage.wave.map(|wave| (wave.amplitude, seconds(wave.period_ns)));
+        (seconds(stage.duration_ns), stage.from, stage.to, wave)
+    });
+    stages.collect()
+}
+
+/// The stages of a load, and its `max_in_flight` and spacing where it is open.
+fn staged(plan: &Plan, load: &str) -> (Course, Option<(u32, Spacing)>) {
+    let load = plan.loads.iter().find(|known| known.name == load).unwrap();
+    match &load.arrivals {
+        Arrivals::Open {
+            stages,
+            spacing,
+            max_in_flight,
+        } => (course(stages), Some((*max_in_flight, *spacing))),
+        Arrivals::Closed { stages } => (course(stages), None),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn every_course_of_a_load_becomes_stages() {
+    let plan = good("shapes");
+    let check = |load: &str, expected: &Course, open: Option<(u32, Spacing)>| {
+        assert_eq!(staged(&plan, load), (expected.clone(), open), "{load}");
+    };
+    let level = |seconds: f64, value: f64| (seconds, value, value, None);
+    let stairs = [100.0, 200.0, 300.0, 400.0, 500.0].map(|rate| level(6.0, rate));
+    check("stairs", &stairs.to_vec(), Some((500, Spacing::Even)));
+    let spike = vec![level(15.0, 100.0), level(5.0, 2000.0), level(5.0, 100.0)];
+    check("spike", &spike, Some((2000, Spacing::Even)));
+    let sine = vec![
+        (5.0, 0.0, 100.0, None),
+        (20.0, 100.0, 100.0, Some((50.0, 10.0))),
+    ];
+    check("sine", &sine, Some((150, Spacing::Even)));
+    check("random", &vec![level(35.0, 500.0)], Some((50, Spacing::Poisson)));
+    // Half a user rounds up.
+    let people = vec![
+        level(3.0, 1.0),
+        level(3.0, 6.0),
+        level(3.0, 10.0),
+        (20.0, 10.0, 10.0, Some((5.0, 4.0))),
+    ];
+    check("people", &people, None);
+
+    let recorded = plan.loads.iter().find(|load| load.name == "recorded");
+    let Arrivals::Trace {
+        file,
+        speed,
+        arrivals,
+        max_in_flight,
+    } = &recorded.unwrap().arrivals
+    else {
+        panic!("no trace");
+    };
+    assert!(file.path.is_absolute() && file.path.ends_with("tests/scenarios/arrivals.csv"));
+    assert_eq!(file.sha256.len(), 64);
+    // Three in the busiest second are fewer than the least default.
+    assert_eq!((*speed, *arrivals, *max_in_flight), (2.0, 12, 10));
+    assert_eq!(plan.generator.workers, Some(2));
+    let aborts: Vec<bool> = plan.gates.iter().map(|gate| gate.abort).collect();
+    assert_eq!(aborts, [true, false]);
+}
+
+#[test]
+fn a_mix_is_divided_by_weights() {
+    let plan = good("mix");
+    let weights: Vec<(&str, u32)> = plan
+        .mix
+        .iter()
+        .map(|(load, weight)| (load.as_str(), *weight))
+        .collect();
+    assert_eq!(weights, [("reads", 5), ("writes", 1)]);
+    let level = |seconds: f64, value: f64| vec![(seconds, value, value, None)];
+    let poisson = |users| Some((users, Spacing::Poisson));
+    assert_eq!(staged(&plan, "reads"), (level(35.0, 500.0), poisson(100)));
+    assert_eq!(staged(&plan, "writes"), (level(35.0, 100.0), poisson(20)));
+    assert_eq!(staged(&plan, "background"), (level(35.0, 3.0), None));
+
+    let plan = good("mix-stages");
+    let even = |users| Some((users, Spacing::Even));
+    let ramp = |to: f64, amplitude: f64| {
+        vec![
+            (10.0, 0.0, to, None),
+            (10.0, to, to, Some((amplitude, 5.0))),
+        ]
+    };
+    assert_eq!(staged(&plan, "most"), (ramp(50.0, 25.0), even(75)));
+    assert_eq!(staged(&plan, "few"), (ramp(10.0, 5.0), even(15)));
+
+    let plan = good("mix-users");
+    let users = |from: f64, to: f64, mean: f64, amplitude: f64| {
+        vec![
+            (10.0, from, to, None),
+            (10.0, mean, mean, Some((amplitude, 5.0))),
+        ]
+    };
+    assert_eq!(staged(&plan, "most"), (users(6.0, 50.0, 10.0, 5.0), None));
+    assert_eq!(staged(&plan, "few"), (users(1.0, 10.0, 2.0, 1.0), None));
+}
+
+#[test]
+fn a_search_has_its_rates_its_limits_and_its_capacity() {
+    let plan = good("capacity");
+    assert_eq!(
+        plan.loads[0].arrivals,
+        Arrivals::Capacity {
+            from: 100.0,
+            to: 50_000.0,
+            within: 0.02,
+            hold_ns: 20_000_000_000,
+            spacing: Spacing::Poisson,
+            max_in_flight: Some(1000),
+        }
+    );
+    let limits = scenario::search_limits(&plan, &plan.loads[0]);
+    let limits: Vec<_> = limits
+        .iter()
+        .map(|limit| (limit.metric.as_str(), limit.max, limit.min))
+        .collect();
+    assert_eq!(
+        limits,
+        [
+            ("load.api.p90", Some(1e8), None),
+            ("load.api.p95", Some(2e8), None),
+            ("load.api.error_rate", Some(0.02), None),
+            ("load.api.achieved", None, Some(0.99)),
+        ]
+    );
+    let capacity = &plan.gates[3];
+    assert_eq!((capacity.min, capacity.regress), (Some(2000.0), Some(0.1)));
+    assert_eq!(capacity.unit, Some(Unit::PerSecond));
+}
+
+/// Where nobody says how long a rate is held, it is as long as the limits need at the lowest rate.
+#[test]
+fn a_rate_is_held_as_long_as_its_limits_need() {
+    let check = |from: &str, metric: &str, expected_s: u64| {
+        let plan = plan(&format!(
+            "schema = 1\nname = \"h\"\nurl = \"http://127.0.0.1:1\"\n[[flow.f.step]]\nget = \"/\"\n\
+             [load.a]\ncapacity = {{ from = \"{from}\", to = \"9000/s\" }}\n\
+             [[gate]]\nmetric = \"{metric}\"\nmax = \"1s\"\n"
+        ));
+        let Arrivals::Capacity { hold_ns, .. } = plan.loads[0].arrivals else {
+            panic!("no search");
+        };
+        assert_eq!(hold_ns, expected_s * 1_000_000_000, "{metric} from {from}");
+    };
+    check("100/s", "load.a.mean", 10);
+    check("100/s", "load.a.p50", 10);
+    check("100/s", "load.a.p95", 20);
+    check("200/s", "load.*.p99", 50);
+    check("1000/s", "load.a.p99", 10);
+}
+
+#[test]
+fn the_hash_knows_traces_and_the_limits_of_a_search() {
+    let hash = |trace: &str, lines: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("t.csv"), trace).unwrap();
+        let text = format!(
+            "schema = 1\nname = \"h\"\nurl = \"http://127.0.0.1:1\"\n[[flow.f.step]]\nget = \"/\"\n{lines}"
+        );
+        let scenario = scenario::parse(&text, &folder.path().join("h.toml"));
+        scenario.unwrap_or_else(|problems| panic!("{problems:#?}")).plans.remove(0).hash
+    };
+    let traced = "[load.a]\nopen = { trace = \"t.csv\" }\n";
+    assert_eq!(hash("7\n", traced), hash("7\n", traced), "another folder");
+    assert_ne!(hash("7\n", traced), hash("8\n", traced));
+
+    let search = |gates: &str| {
+        let load = "[load.a]\ncapacity = { from = \"100/s\", to = \"200/s\" }\n";
+        hash("7\n", &format!("{load}{gates}"))
+    };
+    let gate = |metric: &str, limit: &str| format!("[[gate]]\nmetric = \"{metric}\"\n{limit}\n");
+    let mean = gate("load.a.mean", "max = \"1s\"");
+    let errors = gate("load.a.error_rate", "max = \"2%\"");
+    let base = search(&format!("{mean}{errors}"));
+    assert_eq!(base, search(&format!("{errors}{mean}")), "another order");
+    assert_ne!(base, search(&mean));
+    assert_ne!(base, search(&format!("{mean}{errors}").replace("1s", "2s")));
+    let capacity = gate("load.a.capacity", "min = \"150/s\"");
+    assert_eq!(base, search(&format!("{mean}{errors}{capacity}")));
+    // A weight and what comes of it are one thing.
+    let mix = |weights: [u32; 2]| {
+        let [a, b] = weights;
+        let lines = format!(
+            "[mix]\nopen = {{ rate = \"60/s\" }}\n[load.a]\nweight = {a}\n[load.b]\nweight = {b}\n"
+        );
+        hash("7\n", &lines)
+    };
+    assert_eq!(mix([5, 1]), mix([10, 2]));
+    assert_ne!(mix([5, 1]), mix([4, 2]));
+}
+
 #[test]
 fn every_gate_of_a_plan_finds_its_metrics() {
     let files = [toml_files("scenarios"), toml_files("tests/scenarios/good")].concat();
@@ -440,6 +671,8 @@ fn line() -> impl Strategy<Value = String> {
         "schema", "name", "url", "variants", "start", "ready", "file", "get", "json", "check",
         "extract", "flow", "open", "rate", "stages", "closed", "users", "measure", "ratio", "max",
         "at", "stop", "metric", "regress", "targets", "filter", "think", "after", "env", "target",
+        "capacity", "weight", "trace", "speed", "arrivals", "steps", "mean", "amplitude", "period",
+        "from", "to", "for", "within", "hold", "abort", "workers",
     ]);
     let value = prop_oneof![
         Just("1".to_owned()),
@@ -450,6 +683,9 @@ fn line() -> impl Strategy<Value = String> {
         Just("[{}]".to_owned()),
         Just("{ http = \"/\", min = \"1s\", json = \"$.a\" }".to_owned()),
         Just("[{ for = \"1s\", rate = \"1/s\" }]".to_owned()),
+        Just("[{ for = \"1s\", from = 0, to = 7, steps = 3 }]".to_owned()),
+        Just("[{ for = \"1s\", mean = \"1/s\", amplitude = \"2/s\", period = \"0s\" }]".to_owned()),
+        Just("{ from = \"10/s\", to = \"1/s\", rate = \"nan/s\" }".to_owned()),
         "\"[a-z{}$./0-9 ]{0,12}\"",
         prop::sample::select(vec![
             "\"a\"",
@@ -466,6 +702,11 @@ fn line() -> impl Strategy<Value = String> {
         "[feed.a]",
         "[[flow.a.step]]",
         "[load.a]",
+        "[load.b]",
+        "[mix]",
+        "[mix.open]",
+        "[load.a.capacity]",
+        "[load.a.open]",
         "[phases]",
         "[probe]",
         "[probe.a]",

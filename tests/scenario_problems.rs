@@ -135,6 +135,152 @@ fn a_number_that_json_lacks_can_not_be_demanded() {
     }
 }
 
+/// A scenario with a target and one flow, and with these lines from line 5 on.
+fn with(lines: &str) -> String {
+    format!("schema = 1\nurl = \"http://127.0.0.1:1\"\n[[flow.f.step]]\nget = \"/\"\n{lines}\n")
+}
+
+#[test]
+fn stages_are_of_one_kind_and_within_bounds() {
+    let stage = |stage: &str| with(&format!("[load.a]\nopen = {{ stages = [{{ for = \"9s\", {stage} }}] }}"));
+    check(&stage("from = \"1/s\", to = \"9/s\", steps = 2"), &[]);
+    check(&stage("mean = \"9/s\", amplitude = \"9/s\", period = \"1s\""), &[]);
+    let missing = [(Code::MissingKey, 6)];
+    check(&stage("rate = \"1/s\", steps = 2"), &missing);
+    check(&stage("from = \"1/s\""), &missing);
+    check(&stage("mean = \"1/s\", amplitude = \"1/s\""), &missing);
+    check(&stage("mean = \"1/s\""), &[(Code::MissingKey, 6); 2]);
+    check(
+        &stage("rate = \"1/s\", mean = \"1/s\", amplitude = \"1/s\", period = \"1s\""),
+        &[(Code::ConflictingKeys, 6)],
+    );
+    let range = [(Code::OutOfRange, 6)];
+    check(&stage("mean = \"9/s\", amplitude = \"10/s\", period = \"1s\""), &range);
+    check(&stage("mean = \"9000000/s\", amplitude = \"9000000/s\", period = \"1s\""), &range);
+    check(&stage("mean = \"9/s\", amplitude = \"1/s\", period = \"9ms\""), &range);
+    check(&stage("from = \"1/s\", to = \"9/s\", steps = 1"), &range);
+    check(&stage("from = \"1/s\", to = \"99999999/s\", steps = 3"), &range);
+    check(&stage("from = \"0/s\", to = \"0/s\", steps = 3"), &range);
+    let users = |stage: &str| with(&format!("[load.a]\nclosed = {{ stages = [{{ for = \"9s\", {stage} }}] }}"));
+    check(&users("mean = 9, amplitude = 9, period = \"1s\""), &[]);
+    check(&users("mean = 60000, amplitude = 60000, period = \"1s\""), &range);
+    let stairs = "{ for = \"1s\", from = \"1/s\", to = \"9/s\", steps = 1000 },".repeat(11);
+    check(&with(&format!("[load.a]\nopen = {{ stages = [{stairs}] }}")), &range);
+}
+
+#[test]
+fn a_trace_is_a_column_of_seconds_that_fits_the_phases() {
+    let folder = tempfile::tempdir().unwrap();
+    let check = |trace: &str, keys: &str, expected: &[(Code, &str)]| {
+        std::fs::write(folder.path().join("t.csv"), trace).unwrap();
+        let text = with(&format!("[load.a]\nopen = {{ trace = \"t.csv\"{keys} }}"));
+        let problems = scenario::parse(&text, &folder.path().join("s.toml")).err();
+        let problems = problems.unwrap_or_default();
+        assert_eq!(problems.len(), expected.len(), "{trace:?}: {problems:#?}");
+        for (problem, (code, label)) in problems.iter().zip(expected) {
+            assert_eq!(problem.code, *code, "{problem:#?}");
+            assert!(problem.label.contains(label), "{problem:#?}");
+            assert_eq!(problem.line, 6);
+        }
+    };
+    check("5\n34.9\n", "", &[]);
+    check("69\n", ", speed = 2", &[]);
+    check("5\n4\n", "", &[(Code::BadFile, "row 2: 4s comes before")]);
+    check("", "", &[(Code::BadFile, "no arrivals")]);
+    check("a,b\n1,2\n", "", &[(Code::BadFile, "row 1: it has 2 columns")]);
+    check("5\n35\n36\n", "", &[(Code::OutOfRange, "2 of its 3 arrivals")]);
+    check("4\n", "", &[(Code::OutOfRange, "none of its arrivals")]);
+    check("9\n", ", speed = 0", &[(Code::OutOfRange, "out of range")]);
+    check("9\n", ", arrivals = \"even\"", &[(Code::ConflictingKeys, "only one")]);
+    let text = with("[load.a]\nopen = { rate = \"1/s\", speed = 2 }");
+    self::check(&text, &[(Code::MissingKey, 6)]);
+    let text = with("[load.a]\nopen = { trace = \"../t.csv\" }");
+    self::check(&text, &[(Code::PathOutside, 6)]);
+    let text = with("[load.a]\nopen = { trace = \"nowhere.csv\" }\n[[gate]]\nmetric = \"load.a.p95\"\nmax = \"1s\"");
+    self::check(&text, &[(Code::MissingFile, 6)]);
+}
+
+#[test]
+fn a_mix_and_its_shares_belong_together() {
+    let two = "[load.a]\nweight = 5\n[load.b]\nweight = 1";
+    let mix = |arrivals: &str| with(&format!("[mix]\n{arrivals}\n{two}"));
+    check(&mix("open = { rate = \"6/s\" }"), &[]);
+    check(&with(two), &[(Code::MissingKey, 6)]);
+    let own = "[mix]\nopen = { rate = \"6/s\" }\n[load.a]\nopen = { rate = \"6/s\" }";
+    check(&with(own), &[(Code::MissingKey, 5)]);
+    check(
+        &with(&format!("[mix]\nopen = {{ rate = \"6/s\" }}\n{two}\nclosed = {{ users = 1 }}")),
+        &[(Code::ConflictingKeys, 11)],
+    );
+    check(&mix(""), &[(Code::MissingKey, 5)]);
+    check(&mix("open = { rate = \"0/s\" }"), &[(Code::OutOfRange, 6)]);
+    check(&mix("open = { rate = \"6/s\", max_in_flight = 1 }"), &[(Code::OutOfRange, 6)]);
+    check(&mix("closed = { users = 2 }"), &[(Code::OutOfRange, 10)]);
+    check(&mix("closed = { users = 4 }"), &[]);
+}
+
+#[test]
+fn a_search_needs_limits_and_nothing_beside_it_that_changes() {
+    let gate = |metric: &str, keys: &str| format!("[[gate]]\nmetric = \"{metric}\"\n{keys}\n");
+    let mean = gate("load.a.mean", "max = \"1s\"");
+    let search = |keys: &str, more: &str| {
+        with(&format!("[load.a]\ncapacity = {{ from = \"100/s\", {keys} }}\n{more}"))
+    };
+    let to = "to = \"900/s\"";
+    check(&search(to, &mean), &[]);
+    // Without limits of its own there is nothing to search for.
+    let unlimited = [(Code::MissingKey, 6)];
+    check(&search(to, ""), &unlimited);
+    check(&search(to, &gate("load.a.capacity", "min = \"500/s\"")), &unlimited);
+    check(&search(to, &gate("load.*.error_rate", "max = \"5%\"")), &[]);
+    check(&search(to, &gate("load.a.p59x", "max = \"5s\"")), &[(Code::UnknownMetric, 8)]);
+
+    let range = [(Code::OutOfRange, 6)];
+    check(&search("to = \"100/s\"", &mean), &range);
+    check(&search("to = \"99999999/s\"", &mean), &range);
+    check(&search(&format!("{to}, within = \"60%\""), &mean), &range);
+    check(&search(&format!("{to}, within = \"0.05%\""), &mean), &range);
+    check(&search(&format!("{to}, hold = \"0s\""), &mean), &range);
+    check(&search("within = \"5%\"", &mean), &unlimited);
+
+    let beside = |load: &str| search(to, &format!("[load.b]\n{load}\n{mean}"));
+    check(&beside("open = { rate = \"5/s\" }"), &[]);
+    check(&beside("closed = { stages = [{ for = \"5s\", users = 3 }] }"), &[]);
+    let changing = [(Code::ConflictingKeys, 8)];
+    check(&beside("open = { stages = [{ for = \"5s\", from = \"1/s\", to = \"2/s\" }] }"), &changing);
+    check(
+        &beside("open = { stages = [{ for = \"5s\", mean = \"2/s\", amplitude = \"1/s\", period = \"1s\" }] }"),
+        &changing,
+    );
+    let both = format!("capacity = {{ from = \"1/s\", {to} }}\n{}", gate("load.b.mean", "max = \"1s\""));
+    check(&beside(&both), &changing);
+
+    let more = |gate: String| search(to, &format!("{mean}{gate}"));
+    // From 100/s on, p99 would need rates to be held longer than anybody guesses.
+    check(&more(gate("load.a.p99", "max = \"1s\"")), &[(Code::NotMeasurable, 11)]);
+    check(&more(gate("load.a.p95", "regress = \"5%\"")), &[(Code::UnknownMetric, 12)]);
+    check(&more(gate("load.a.rate", "min = \"5/s\"")), &[(Code::UnknownMetric, 11)]);
+    check(&more(gate("load.a.p95", "max = \"1s\"\nabort = true")), &[(Code::OutOfRange, 13)]);
+    check(&more(gate("load.a.capacity", "regress = \"5%\"")), &[]);
+}
+
+#[test]
+fn only_a_limit_on_a_load_ends_a_run() {
+    let gate = |keys: &str| with(&format!("[load.a]\nclosed = {{ users = 1 }}\n[[gate]]\n{keys}"));
+    check(&gate("metric = \"load.a.error_rate\"\nmax = \"5%\"\nabort = true"), &[]);
+    check(&gate("metric = \"load.a.p95\"\nmax = \"5s\"\nregress = \"5%\"\nabort = true"), &[]);
+    check(
+        &gate("metric = \"load.a.p95\"\nregress = \"5%\"\nabort = true"),
+        &[(Code::MissingKey, 10)],
+    );
+    let process = "metric = \"process.web.rss_max\"\nmax = \"1GB\"\nabort = true\n\
+                   [[process]]\nname = \"web\"\nstart = \"web {port}\"";
+    check(&gate(process), &[(Code::OutOfRange, 10)]);
+    let pattern = "metric = \"*max\"\nmin = \"1ns\"\nabort = true";
+    check(&gate(pattern), &[]);
+    check(&gate("metric = \"load.a.p95\"\nmax = \"5s\"\nabort = false"), &[]);
+}
+
 #[test]
 fn fifteen_mistakes_are_shown_in_one_go() {
     let rejection = rejected("tests/scenarios/fifteen.toml");

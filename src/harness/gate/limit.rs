@@ -6,16 +6,17 @@
 use std::collections::BTreeSet;
 
 use super::policy::Policy;
-use super::verdict::LimitVerdict;
-use crate::harness::model::{Metric, Reading, Run, Unit, median, path};
+use super::verdict::{LimitVerdict, Reason};
+use crate::harness::model::{Metric, Reading, Run, TrialOutcome, Unit, median, path};
 use crate::harness::scenario::GatePlan;
+use crate::harness::scenario::catalogue::{self, LoadMetric};
 
 /// A limit, and why it could not be judged where it could not.
 pub(super) struct Judged {
     pub(super) limit: LimitVerdict,
     pub(super) unknown: Option<Unknown>,
-    /// No request was in order although some failed.
-    pub(super) is_hopeless: bool,
+    /// Why it is broken although there is no value, if so.
+    pub(super) hopeless: Option<Reason>,
     /// Requests (samples) of all runs together.
     pub(super) observations: u64,
 }
@@ -53,13 +54,39 @@ pub(super) fn limits(policy: &Policy, head: &[Run]) -> Vec<Judged> {
     judged
 }
 
-/// Whether no request behind a metric was in order in any run although some failed. Such a metric
-/// is not merely unknown: it is as bad as it can be.
-pub(super) fn is_hopeless(name: &str, runs: &[Run]) -> bool {
+/// Why a metric without a value is not merely unknown but as bad as it can be: no request behind it was
+/// in order in any run although some failed, or no rate of a search held.
+pub(super) fn hopeless(name: &str, runs: &[Run]) -> Option<Reason> {
     let mut metrics = runs.iter().filter_map(|run| run.metric(name)).peekable();
-    metrics.peek().is_some()
-        && metrics.all(|metric| metric.observations == 0)
-        && runs.iter().any(|run| has_failures_behind(name, run))
+    metrics.peek()?;
+    if !metrics.all(|metric| metric.observations == 0) {
+        return None;
+    }
+    let metric = name.to_owned();
+    match catalogue::of_load(name) {
+        Some((load, LoadMetric::Capacity)) => runs
+            .iter()
+            .any(|run| broke_at_once(load, run))
+            .then_some(Reason::NoRateHeld { metric }),
+        // Where connections are kept, nobody needs another.
+        Some((_, what)) if what.is_of_connections() => None,
+        _ => runs
+            .iter()
+            .any(|run| has_failures_behind(name, run))
+            .then_some(Reason::NothingInOrder { metric }),
+    }
+}
+
+/// Whether a load broke its limits at the lowest rate at which it looked for its capacity.
+fn broke_at_once(load: &str, run: &Run) -> bool {
+    let mut loads = run.measurement.loads.iter();
+    let search = loads
+        .find(|measured| measured.name == load)
+        .and_then(|measured| measured.capacity.as_ref());
+    search.is_some_and(|search| {
+        let mut trials = search.trials.iter();
+        search.holds.is_none() && trials.any(|trial| trial.outcome == TrialOutcome::Broke)
+    })
 }
 
 fn has_failures_behind(name: &str, run: &Run) -> bool {
@@ -84,7 +111,7 @@ fn judge(gate: &GatePlan, is_implied: bool, name: &str, head: &[Run]) -> Judged 
     let value = failed_share(&metrics)
         .or_else(|| median(&values))
         .filter(|value| value.is_finite());
-    let is_hopeless = value.is_none() && is_hopeless(name, head);
+    let hopeless = hopeless(name, head).filter(|_| value.is_none());
     let lacking = head.len() - metrics.len();
     let limit = LimitVerdict {
         metric: name.to_owned(),
@@ -105,13 +132,13 @@ fn judge(gate: &GatePlan, is_implied: bool, name: &str, head: &[Run]) -> Judged 
             // Runs that could not measure it are not like the others: a slow one has made fewer
             // requests. An export leaves it out of them.
             Some(_) => (lacking == 0 && unmeasured(&metrics).next().is_none()).then_some(true),
-            None => is_hopeless.then_some(false),
+            None => hopeless.as_ref().map(|_| false),
         },
     };
     Judged {
         unknown: (limit.holds.is_none() || value.is_none()).then(|| why(&metrics, lacking)),
         limit,
-        is_hopeless,
+        hopeless,
         observations: metrics
             .iter()
             .fold(0, |sum, metric| sum.saturating_add(metric.observations)),

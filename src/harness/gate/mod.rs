@@ -25,7 +25,7 @@ pub mod exit;
 pub use self::alarms::{AaPairs, FalseAlarms, Relabelled, false_alarms};
 pub use self::anchor::AnchorVerdict;
 pub use self::judge::{Evidence, judge};
-pub use self::policy::{DEFAULT_MARGIN, IMPLIED_ERROR_RATE_MAX, Policy};
+pub use self::policy::{DEFAULT_MARGIN, Policy};
 pub use self::renewal::{Drifted, Renewal};
 pub use self::verdict::*;
 pub use self::waiver::{AppliedWaiver, Standing, Waivers};

@@ -250,6 +250,14 @@ pub fn reason(reason: &Reason, verdict: &Verdict) -> Spoken {
             "Look at the errors of the load: the target answered, if at all, not as the scenario demands",
         )
         .named(),
+        Reason::NoRateHeld { metric } => Spoken::new(
+            format!(
+                "{} has no value because not even the lowest rate that was tried kept the limits",
+                name(metric)
+            ),
+            "See in the report which limit it broke; look for the cause, or begin at a lower rate: `from`",
+        )
+        .named(),
         Reason::Regressed { metric } => regressed(metric, verdict),
         Reason::Inconclusive { metric } => inconclusive(metric, verdict),
         Reason::NotMeasurable {
@@ -672,9 +680,10 @@ fn weight(reason: &Reason, outcome: Outcome) -> Weight {
         Reason::InvalidRun { .. } | Reason::PartialRun { .. } | Reason::NotComparable { .. } => {
             outcome == Outcome::Invalid
         }
-        Reason::LimitBroken { .. } | Reason::NothingInOrder { .. } | Reason::Regressed { .. } => {
-            outcome == Outcome::Fail
-        }
+        Reason::LimitBroken { .. }
+        | Reason::NothingInOrder { .. }
+        | Reason::NoRateHeld { .. }
+        | Reason::Regressed { .. } => outcome == Outcome::Fail,
         Reason::NotMeasurable { .. } | Reason::Inconclusive { .. } => {
             outcome == Outcome::Inconclusive
         }
@@ -1348,6 +1357,10 @@ mod tests {
         check(
             Reason::NothingInOrder { metric: metric() },
             "m has no value",
+        );
+        check(
+            Reason::NoRateHeld { metric: metric() },
+            "m has no value because not even the lowest rate",
         );
         let arm = Arm::Base;
         check(

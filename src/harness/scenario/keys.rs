@@ -3,10 +3,10 @@
 //! that the other doesn't.
 
 use self::Presence::{Default, Optional, Required};
-use self::Rule::{AtLeastOne, AtMostOne, ExactlyOne, Together};
+use self::Rule::{AtLeastOne, AtMostOne, Beside, ExactlyOne, Together};
 use self::Shape::{
-    Any, Bool, Choice, Date, Duration, Either, Integer, Json, Limit, List, Map, Name, Rate, Share,
-    StatusText, Table, Text, TextMap,
+    Any, Bool, Choice, Date, Duration, Either, Integer, Json, Limit, List, Map, Name, Number, Rate,
+    Share, StatusText, Table, Text, TextMap,
 };
 use crate::harness::model::INVOCATIONS_NEEDED;
 
@@ -56,6 +56,8 @@ pub(crate) enum Shape {
     Rate,
     /// `0.1%` or `0.001`.
     Share,
+    /// `3` or `0.5`, of either sign.
+    Number,
     /// `500ms`, `75%`, `512MiB`, `10`: the metric decides.
     Limit,
     /// `2026-12-31`, without quotes.
@@ -95,6 +97,8 @@ pub(crate) enum Rule {
     AtLeastOne(&'static [&'static str]),
     /// All of them or none.
     Together(&'static str, &'static str),
+    /// Each of the first only where one of the second is.
+    Beside(&'static [&'static str], &'static [&'static str]),
 }
 
 /// The HTTP methods, as keys of a step.
@@ -105,7 +109,11 @@ pub(crate) const ACTIONS: [&str; 5] = ["start", "stop", "kill", "pause", "resume
 pub(crate) const SOURCES: [&str; 5] = ["ratio", "rate", "increase", "mean", "max"];
 /// More entries than this in one array are a generated file or a mistake.
 const MANY: usize = 10_000;
-const MAX_USERS: i64 = 100_000;
+/// The users of one load.
+pub(crate) const MAX_USERS: i64 = 100_000;
+/// More stairs in one stage are a ramp.
+const MAX_STEPS: i64 = 1000;
+const MAX_WORKERS: i64 = 256;
 
 const fn key(
     name: &'static str,
@@ -179,6 +187,12 @@ pub(crate) static SCENARIO: TableSpec = TableSpec {
             Map(&Table(&LOAD)),
             Optional,
             "How users arrive, by name; all loads run at the same time.",
+        ),
+        key(
+            "mix",
+            Table(&MIX),
+            Optional,
+            "One arrival process, shared by the loads that have a `weight`.",
         ),
         key(
             "phases",
@@ -539,6 +553,18 @@ static LOAD: TableSpec = TableSpec {
             "A number of users that wait for their answers.",
         ),
         key(
+            "capacity",
+            Table(&CAPACITY),
+            Optional,
+            "Iterations arrive at several rates in turn, to find the highest at which the limits on this load hold.",
+        ),
+        key(
+            "weight",
+            Integer(1, 1_000_000),
+            Optional,
+            "Its share of `[mix]`: this divided by the sum of all weights.",
+        ),
+        key(
             "seed",
             Integer(0, i64::MAX),
             Default("derived from the load's name"),
@@ -551,25 +577,28 @@ static LOAD: TableSpec = TableSpec {
             "The share of arrivals that may find no idle user before the run is invalid.",
         ),
     ],
-    rules: &[ExactlyOne(&["open", "closed"])],
+    rules: &[ExactlyOne(&["open", "closed", "capacity", "weight"])],
 };
 
 static OPEN: TableSpec = TableSpec {
     name: "open",
     description: "The open model. Latencies count from the intended start.",
     keys: &[
+        OPEN_RATE,
+        OPEN_STAGES,
         key(
-            "rate",
-            Rate,
+            "trace",
+            Text,
             Optional,
-            "Iterations per time, over all phases: `500/s`, `30/min`.",
+            "A CSV file with the times of arrivals: a column of seconds from the start of the load, ascending.",
         ),
         key(
-            "stages",
-            List(&Table(&OPEN_STAGE), 1, MANY),
-            Optional,
-            "The rate over time; the last stage lasts until the end.",
+            "speed",
+            Number,
+            Default("1"),
+            "How many times faster than recorded a trace arrives.",
         ),
+        ARRIVALS,
         key(
             "max_in_flight",
             Integer(1, MAX_USERS),
@@ -577,20 +606,74 @@ static OPEN: TableSpec = TableSpec {
             "Users at most; an arrival that finds none idle is dropped.",
         ),
     ],
-    rules: &[ExactlyOne(&["rate", "stages"])],
+    rules: &[
+        ExactlyOne(&["rate", "stages", "trace"]),
+        AtMostOne(&["arrivals", "trace"]),
+        Beside(&["speed"], &["trace"]),
+    ],
 };
+
+const OPEN_RATE: Key = key(
+    "rate",
+    Rate,
+    Optional,
+    "Iterations per time, over all phases: `500/s`, `30/min`.",
+);
+
+const OPEN_STAGES: Key = key(
+    "stages",
+    List(&Table(&OPEN_STAGE), 1, MANY),
+    Optional,
+    "The rate over time; the last stage lasts until the end.",
+);
+
+const ARRIVALS: Key = key(
+    "arrivals",
+    Choice(&["even", "poisson"]),
+    Default("even"),
+    "How the arrivals of a rate are spaced: evenly, or at random and independent of one another.",
+);
 
 static OPEN_STAGE: TableSpec = TableSpec {
     name: "open_stage",
-    description: "A stretch with a rate that is constant or goes evenly from one value to another.",
+    description: "A stretch of the load: a constant rate, an even way from one to another, stairs, or a sine.",
     keys: &[
         key("for", Duration, Required, "How long."),
         key("rate", Rate, Optional, "The rate, where it is constant."),
         key("from", Rate, Optional, "The rate at its start."),
         key("to", Rate, Optional, "The rate at its end."),
+        STEPS,
+        key("mean", Rate, Optional, "The rate around which it swings."),
+        key(
+            "amplitude",
+            Rate,
+            Optional,
+            "How far the rate swings to each side, at most as far as the mean.",
+        ),
+        PERIOD,
     ],
-    rules: &[ExactlyOne(&["rate", "from"]), Together("from", "to")],
+    rules: &[
+        ExactlyOne(&["rate", "from", "mean"]),
+        Together("from", "to"),
+        Beside(&["steps"], &["from"]),
+        Together("mean", "amplitude"),
+        Together("mean", "period"),
+    ],
 };
+
+const STEPS: Key = key(
+    "steps",
+    Integer(2, MAX_STEPS),
+    Optional,
+    "Stairs instead of an even way: so many of equal length and height, the first at `from`, the last at `to`.",
+);
+
+const PERIOD: Key = key(
+    "period",
+    Duration,
+    Optional,
+    "How long one swing takes, up, down and back.",
+);
 
 static CLOSED: TableSpec = TableSpec {
     name: "closed",
@@ -614,7 +697,7 @@ static CLOSED: TableSpec = TableSpec {
 
 static CLOSED_STAGE: TableSpec = TableSpec {
     name: "closed_stage",
-    description: "A stretch with a number of users that is constant or goes evenly from one value to another.",
+    description: "A stretch of the load: a constant number of users, an even way from one to another, stairs, or a sine.",
     keys: &[
         key("for", Duration, Required, "How long."),
         key(
@@ -635,8 +718,94 @@ static CLOSED_STAGE: TableSpec = TableSpec {
             Optional,
             "The number of users at its end.",
         ),
+        STEPS,
+        key(
+            "mean",
+            Integer(1, MAX_USERS),
+            Optional,
+            "The number of users around which it swings.",
+        ),
+        key(
+            "amplitude",
+            Integer(0, MAX_USERS),
+            Optional,
+            "How far the number of users swings to each side, at most as far as the mean.",
+        ),
+        PERIOD,
     ],
-    rules: &[ExactlyOne(&["users", "from"]), Together("from", "to")],
+    rules: &[
+        ExactlyOne(&["users", "from", "mean"]),
+        Together("from", "to"),
+        Beside(&["steps"], &["from"]),
+        Together("mean", "amplitude"),
+        Together("mean", "period"),
+    ],
+};
+
+static CAPACITY: TableSpec = TableSpec {
+    name: "capacity",
+    description: "A search for the highest rate at which the limits on the load hold.",
+    keys: &[
+        key("from", Rate, Required, "The lowest rate that is tried."),
+        key("to", Rate, Required, "The highest."),
+        key(
+            "within",
+            Share,
+            Default("5%"),
+            "How close: the search ends where the rates between which the capacity lies differ by no more.",
+        ),
+        key(
+            "hold",
+            Duration,
+            Default("10s, up to 1min where a quantile among the limits needs it at the lowest rate"),
+            "How long each rate is measured, after the warm-up.",
+        ),
+        ARRIVALS,
+        key(
+            "max_in_flight",
+            Integer(1, MAX_USERS),
+            Default("the arrivals of one second of the rate that is tried"),
+            "Users at most; an arrival that finds none idle is dropped.",
+        ),
+    ],
+    rules: &[],
+};
+
+static MIX: TableSpec = TableSpec {
+    name: "mix",
+    description: "One arrival process, shared by the loads that have a `weight`.",
+    keys: &[
+        key(
+            "open",
+            Table(&MIX_OPEN),
+            Optional,
+            "Iterations of all of them arrive at a rate, whatever the responses do.",
+        ),
+        key(
+            "closed",
+            Table(&CLOSED),
+            Optional,
+            "A number of users of all of them together, who wait for their answers.",
+        ),
+    ],
+    rules: &[ExactlyOne(&["open", "closed"])],
+};
+
+static MIX_OPEN: TableSpec = TableSpec {
+    name: "mix_open",
+    description: "The open model of a mix.",
+    keys: &[
+        OPEN_RATE,
+        OPEN_STAGES,
+        ARRIVALS,
+        key(
+            "max_in_flight",
+            Integer(1, MAX_USERS),
+            Default("for each load the arrivals of one second, 10 to 10000"),
+            "Users of all of them together at most; an arrival that finds none idle is dropped.",
+        ),
+    ],
+    rules: &[ExactlyOne(&["rate", "stages"])],
 };
 
 static PHASES: TableSpec = TableSpec {
@@ -766,6 +935,12 @@ static GATE: TableSpec = TableSpec {
             Optional,
             "The margin against the baseline: `5%`; for an error rate in percentage points.",
         ),
+        key(
+            "abort",
+            Bool,
+            Default("false"),
+            "Whether the run ends as soon as the measure phase so far breaks `max` or `min`; for metrics of loads.",
+        ),
     ],
     rules: &[AtLeastOne(&["max", "min", "regress"])],
 };
@@ -828,8 +1003,14 @@ static SAMPLING: TableSpec = TableSpec {
 
 static GENERATOR: TableSpec = TableSpec {
     name: "generator",
-    description: "What still counts as a healthy load generator; beyond it the run is invalid.",
+    description: "The load generator, and what still counts as a healthy one; beyond it the run is invalid.",
     keys: &[
+        key(
+            "workers",
+            Integer(1, MAX_WORKERS),
+            Default("as many as the load needs and the machine has"),
+            "Processes for each load, a core each.",
+        ),
         key(
             "late",
             Duration,

@@ -75,7 +75,10 @@ fn time_ns(text: &str) -> Result<f64, Expected> {
 }
 
 /// Reads `500/s`, `30/min`, `10/h` into events per second.
-pub(crate) fn rate_per_s(text: &str) -> Result<f64, Expected> {
+///
+/// # Errors
+/// What a rate is.
+pub fn rate_per_s(text: &str) -> Result<f64, &'static str> {
     let (number, unit) = number(text.trim()).ok_or(A_RATE)?;
     match unit.trim().strip_prefix('/').map(str::trim) {
         Some("s") => Ok(number),

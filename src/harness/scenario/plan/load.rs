@@ -70,6 +70,11 @@ impl Arrivals {
     pub fn is_open(&self) -> bool {
         !matches!(self, Self::Closed { .. })
     }
+
+    /// Whether it is a search, of which one run has no latencies but at each of its rates.
+    pub fn is_search(&self) -> bool {
+        matches!(self, Self::Capacity { .. })
+    }
 }
 
 /// How the arrivals of a rate are spaced.
@@ -117,6 +122,24 @@ impl Stage {
     /// The largest value that it can reach.
     pub fn highest(&self) -> f64 {
         self.from.max(self.to) + self.wave.map_or(0.0, |wave| wave.amplitude)
+    }
+
+    /// Whether its value never changes.
+    pub fn is_constant(&self) -> bool {
+        self.from == self.to && self.wave.is_none()
+    }
+
+    /// The same with each of its values as `change` gives it.
+    pub fn map(self, change: impl Fn(f64) -> f64) -> Self {
+        Self {
+            duration_ns: self.duration_ns,
+            from: change(self.from),
+            to: change(self.to),
+            wave: self.wave.map(|wave| Wave {
+                amplitude: change(wave.amplitude),
+                period_ns: wave.period_ns,
+            }),
+        }
     }
 }
 

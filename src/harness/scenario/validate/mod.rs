@@ -7,6 +7,11 @@
 mod values;
 mod feeds;
 mod flows;
+mod phases;
+pub(super) mod shapes;
+pub(super) mod traces;
+mod mix;
+mod capacity;
 mod loads;
 mod processes;
 mod probes;
@@ -50,8 +55,8 @@ pub(crate) fn validate(
     let variants = variants(table, problems);
     let feeds = feeds::read(table, place, problems);
     let flows = flows::read(table, &feeds, problems);
-    let phases = loads::phases(table, &flows, problems);
-    let loads = loads::read(table, &flows, &phases, problems);
+    let phases = phases::read(table, &flows, problems);
+    let (loads, mix) = loads::read(table, &flows, &phases, &mut files, problems);
     let processes = processes::read(table, &variants, problems);
     let url = url(table, problems);
     let benches = benches::read(table, problems);
@@ -84,6 +89,7 @@ pub(crate) fn validate(
             .collect(),
         flows,
         loads: loads.iter().map(|load| load.plan.clone()).collect(),
+        mix,
         phases: phases.plan,
         probes: BTreeMap::new(),
         faults: Vec::new(),
@@ -151,7 +157,9 @@ fn variant_plan(
     plan.target = target(&here, parts, variant, problems);
     plan.probes = probes::read(parts.table, &plan, parts.all, problems);
     plan.faults = faults::read(parts.table, &plan, parts.all, problems);
+    capacity::set_hold(parts.table, &mut plan);
     plan.gates = gates::read(parts.table, &plan, parts.all, parts.loads, problems);
+    capacity::check_limited(parts.table, &plan, parts.loads, problems);
     plan
 }
 
@@ -308,7 +316,9 @@ fn generator(table: &DeTable<'_>, problems: &mut Problems<'_>) -> GeneratorLimit
             .and_then(|table| raw::duration_ns(table, "late"))
             .unwrap_or(default.late_ns),
         cpu: cpu.unwrap_or(default.cpu),
-        workers: None,
+        workers: generator
+            .and_then(|table| raw::integer_at(table, "workers"))
+            .and_then(|workers| u32::try_from(workers).ok()),
     }
 }
 
