@@ -2,16 +2,22 @@
 //! files against these tables and the JSON Schema is written from them, so neither can know a key
 //! that the other doesn't.
 
+mod flow;
+mod request;
+
 use self::Presence::{Default, Optional, Required};
-use self::Rule::{AtLeastOne, AtMostOne, ExactlyOne, Together};
+use self::Rule::{AtLeastOne, ExactlyOne, Together};
 use self::Shape::{
-    Any, Bool, Choice, Date, Duration, Either, Integer, Json, Limit, List, Map, Name, Rate, Share,
-    StatusText, Table, Text, TextMap,
+    Bool, Choice, Date, Duration, Integer, Limit, List, Map, Name, Rate, Share, Table, Text,
+    TextMap,
 };
+use self::flow::FLOW;
+pub(crate) use self::flow::{BODIES, METHODS, OTHER_KINDS};
+use self::request::HTTP;
 use crate::harness::model::INVOCATIONS_NEEDED;
 
-/// A table of the file: what may stand in it.
-#[derive(Debug)]
+/// A table of the file: what may stand in it. A step may hold steps, so its description leads back
+/// to itself: whoever walks through all tables remembers where it was.
 pub(crate) struct TableSpec {
     /// Its name in messages and in the schema's `$defs`.
     pub(crate) name: &'static str,
@@ -24,7 +30,6 @@ pub(crate) struct TableSpec {
 }
 
 /// A key of a table.
-#[derive(Debug)]
 pub(crate) struct Key {
     pub(crate) name: &'static str,
     pub(crate) shape: Shape,
@@ -44,7 +49,6 @@ pub(crate) enum Presence {
 }
 
 /// What a key takes.
-#[derive(Debug)]
 pub(crate) enum Shape {
     /// Any text; templates, references to names and patterns are checked with what they refer to.
     Text,
@@ -56,6 +60,10 @@ pub(crate) enum Shape {
     Rate,
     /// `0.1%` or `0.001`.
     Share,
+    /// `512KiB`.
+    Size,
+    /// `3` or `0.5`, of either sign.
+    Number,
     /// `500ms`, `75%`, `512MiB`, `10`: the metric decides.
     Limit,
     /// `2026-12-31`, without quotes.
@@ -95,10 +103,10 @@ pub(crate) enum Rule {
     AtLeastOne(&'static [&'static str]),
     /// All of them or none.
     Together(&'static str, &'static str),
+    /// Each of the first only where one of the second is.
+    Beside(&'static [&'static str], &'static [&'static str]),
 }
 
-/// The HTTP methods, as keys of a step.
-pub(crate) const METHODS: [&str; 7] = ["get", "post", "put", "patch", "delete", "head", "options"];
 /// What can be done to a process, as keys of a fault.
 pub(crate) const ACTIONS: [&str; 5] = ["start", "stop", "kill", "pause", "resume"];
 /// How a probe's number can come about, as keys of a probe.
@@ -106,7 +114,6 @@ pub(crate) const SOURCES: [&str; 5] = ["ratio", "rate", "increase", "mean", "max
 /// More entries than this in one array are a generated file or a mistake.
 const MANY: usize = 10_000;
 const MAX_USERS: i64 = 100_000;
-
 const fn key(
     name: &'static str,
     shape: Shape,
@@ -163,16 +170,34 @@ pub(crate) static SCENARIO: TableSpec = TableSpec {
             "What is started before the loads and stopped after them.",
         ),
         key(
+            "http",
+            Table(&HTTP),
+            Optional,
+            "How requests reach the target.",
+        ),
+        key(
             "feed",
             Map(&Table(&FEED)),
             Optional,
             "Rows of values for the flows, by name.",
         ),
         key(
+            "setup",
+            Table(&FLOW),
+            Optional,
+            "A flow that is performed once before the loads of a run.",
+        ),
+        key(
             "flow",
             Map(&Table(&FLOW)),
             Optional,
             "What a virtual user does, by name.",
+        ),
+        key(
+            "teardown",
+            Table(&FLOW),
+            Optional,
+            "A flow that is performed once after the loads of a run, however they ended.",
         ),
         key(
             "load",
@@ -336,182 +361,14 @@ static FEED: TableSpec = TableSpec {
             "file",
             Text,
             Required,
-            "A CSV file with a header line, relative to the scenario's folder.",
+            "A CSV file with a header line, or a `.json` file with an array of objects, relative to the scenario's folder.",
         ),
         key(
             "order",
-            Choice(&["sequential", "random"]),
+            Choice(&["sequential", "random", "shuffled", "unique"]),
             Default("sequential"),
             "How rows are drawn.",
         ),
-    ],
-    rules: &[],
-};
-
-static FLOW: TableSpec = TableSpec {
-    name: "flow",
-    description: "The steps that one virtual user performs; one pass is an iteration.",
-    keys: &[key(
-        "step",
-        List(&Table(&STEP), 1, MANY),
-        Required,
-        "The steps, in order.",
-    )],
-    rules: &[],
-};
-
-static STEP: TableSpec = TableSpec {
-    name: "step",
-    description: "A request with its checks and extractions. Templates: `{FEED.COLUMN}`, `{EXTRACTED}`, `{$env.NAME}`, `{$uuid}`, `{$counter}`, `{$random(LOW,HIGH)}`, `{$now}`.",
-    keys: &[
-        key("get", Text, Optional, "The path of a GET, with templates."),
-        key(
-            "post",
-            Text,
-            Optional,
-            "The path of a POST, with templates.",
-        ),
-        key("put", Text, Optional, "The path of a PUT, with templates."),
-        key(
-            "patch",
-            Text,
-            Optional,
-            "The path of a PATCH, with templates.",
-        ),
-        key(
-            "delete",
-            Text,
-            Optional,
-            "The path of a DELETE, with templates.",
-        ),
-        key(
-            "head",
-            Text,
-            Optional,
-            "The path of a HEAD, with templates.",
-        ),
-        key(
-            "options",
-            Text,
-            Optional,
-            "The path of an OPTIONS, with templates.",
-        ),
-        key(
-            "name",
-            Text,
-            Default("method and path as written"),
-            "The request name in metrics; steps of one name are counted together.",
-        ),
-        key(
-            "headers",
-            TextMap(&Text),
-            Optional,
-            "Headers; values are templates.",
-        ),
-        key(
-            "json",
-            Json,
-            Optional,
-            "A JSON body: a table or an array whose texts are templates, or a template of JSON text.",
-        ),
-        key("text", Text, Optional, "A text body, a template."),
-        key(
-            "form",
-            TextMap(&Text),
-            Optional,
-            "A form body; values are templates.",
-        ),
-        key(
-            "check",
-            Table(&CHECK),
-            Optional,
-            "What must hold of the answer.",
-        ),
-        key(
-            "extract",
-            Map(&Table(&EXTRACT)),
-            Optional,
-            "Values of the answer for later steps, by name.",
-        ),
-        key(
-            "timeout",
-            Duration,
-            Default("30s"),
-            "How long the answer may take to its last byte.",
-        ),
-        key(
-            "think",
-            Either(&[Duration, Table(&THINK)]),
-            Optional,
-            "How long the user waits after the step.",
-        ),
-    ],
-    rules: &[ExactlyOne(&METHODS), AtMostOne(&["json", "text", "form"])],
-};
-
-static CHECK: TableSpec = TableSpec {
-    name: "check",
-    description: "What must hold of an answer; a request that doesn't is an error.",
-    keys: &[
-        key(
-            "status",
-            Either(&[
-                Integer(100, 599),
-                StatusText,
-                List(&Either(&[Integer(100, 599), StatusText]), 1, MANY),
-            ]),
-            Default("200-399"),
-            "Statuses that are in order: `200`, `[200, 404]`, `\"2xx\"`, `\"200-299\"`.",
-        ),
-        key(
-            "body_contains",
-            Text,
-            Optional,
-            "A text that the body must contain.",
-        ),
-        key(
-            "json",
-            TextMap(&Any),
-            Optional,
-            "JSONPath expressions and the value each must have.",
-        ),
-        key(
-            "headers",
-            TextMap(&Either(&[Text, Bool])),
-            Optional,
-            "Headers and the value each must have; `true`: it must be there.",
-        ),
-    ],
-    rules: &[],
-};
-
-static EXTRACT: TableSpec = TableSpec {
-    name: "extract",
-    description: "Where a value comes from.",
-    keys: &[
-        key(
-            "json",
-            Text,
-            Optional,
-            "The first match of this JSONPath in the body.",
-        ),
-        key("header", Text, Optional, "This header."),
-        key(
-            "regex",
-            Text,
-            Optional,
-            "The first group of this regular expression in the body.",
-        ),
-    ],
-    rules: &[ExactlyOne(&["json", "header", "regex"])],
-};
-
-static THINK: TableSpec = TableSpec {
-    name: "think",
-    description: "A waiting time, uniform between two bounds.",
-    keys: &[
-        key("min", Duration, Required, "At least."),
-        key("max", Duration, Required, "At most."),
     ],
     rules: &[],
 };

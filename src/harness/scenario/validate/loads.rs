@@ -7,10 +7,9 @@ use sha2::{Digest, Sha256};
 use toml::de::DeTable;
 
 use super::SECOND_NS;
-use super::flows::positive;
-use crate::harness::scenario::plan::{
-    Arrivals, FlowPlan, LoadPlan, PhasePlan, Spacing, Stage, StepPlan,
-};
+use super::extent::longest_ns;
+use super::policies::positive;
+use crate::harness::scenario::plan::{Arrivals, FlowPlan, LoadPlan, PhasePlan, Spacing, Stage};
 use crate::harness::scenario::problem::{Code, Problems};
 use crate::harness::scenario::raw::{self, Text, Value};
 
@@ -63,20 +62,6 @@ pub(super) fn phases(
         drain_ns: duration("drain", longest_ns),
     };
     Phases { plan, is_right }
-}
-
-/// The longest that an iteration may take. Nothing of it is left when the last step has ended.
-fn longest_ns(flow: &FlowPlan) -> u64 {
-    let last = flow.steps.len().saturating_sub(1);
-    let steps = flow.steps.iter().enumerate().map(|(index, step)| {
-        let StepPlan::Request(step) = step else {
-            return 0;
-        };
-        let pause = step.think.as_ref().filter(|_| index < last);
-        let pause_ns = pause.map_or(0, |think| think.max_ns());
-        step.timeout_ns.saturating_add(pause_ns)
-    });
-    steps.fold(0, u64::saturating_add)
 }
 
 pub(super) fn read<'a>(
