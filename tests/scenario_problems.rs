@@ -279,6 +279,202 @@ fn only_a_limit_on_a_load_ends_a_run() {
     let pattern = "metric = \"*max\"\nmin = \"1ns\"\nabort = true";
     check(&gate(pattern), &[]);
     check(&gate("metric = \"load.a.p95\"\nmax = \"5s\"\nabort = false"), &[]);
+
+/// A scenario with these steps in its only flow, which begin on line 3.
+fn steps(steps: &str) -> String {
+    format!("schema = 1\nurl = \"http://127.0.0.1:1\"\n{steps}[load.a]\nclosed = {{ users = 1 }}\n")
+}
+
+#[test]
+fn a_step_is_of_one_kind() {
+    let check = |text: &str, expected: &[(Code, usize)]| check(&steps(text), expected);
+    let get = "[[flow.f.step]]\nget = \"/\"\n";
+    let missing = |line| [(Code::MissingKey, line)];
+    check(get, &[]);
+    check(&format!("{get}[[flow.f.step]]\nname = \"x\"\n"), &missing(5));
+    check(&format!("{get}group = \"g\"\n"), &[(Code::MissingKey, 5), (Code::ConflictingKeys, 5)]);
+    check(&format!("{get}send = \"x\"\n"), &[(Code::ConflictingKeys, 5)]);
+    // One that lacks its kind is not told of everything that goes with it.
+    check("[[flow.f.step]]\njson = 'x'\ncheck = { status = 200 }\n", &[(Code::MissingKey, 3), (Code::BadBody, 4)]);
+    check("[[flow.f.step]]\ngte = \"/\"\njson = '1'\n", &[(Code::UnknownKey, 4)]);
+    check(&format!("{get}step = [{{ get = \"/\" }}]\n"), &missing(5));
+    check(&format!("{get}until = {{ value = \"{{$uuid}}\", is = \"a\" }}\n"), &missing(5));
+    check(&format!("{get}else = [{{ get = \"/\" }}]\n"), &missing(5));
+    // `else` says what is missing: no other kind is asked for as well.
+    let alone = "[[flow.f.step]]\nelse = [{ get = \"/\" }]\n";
+    check(&format!("{get}{alone}"), &missing(6));
+    check(&format!("{get}[[flow.f.step]]\nrepeat = 2\n"), &missing(6));
+    check(&format!("{get}[[flow.f.step]]\nthink = \"1s\"\n"), &[]);
+    check("[[flow.f.step]]\nthink = \"1s\"\n", &missing(3));
+}
+
+#[test]
+fn a_condition_is_one_test_of_one_text() {
+    let check = |condition: &str, expected: &[Code]| {
+        let text = steps(&format!("[[flow.f.step]]\nif = {condition}\nstep = [{{ get = \"/\" }}]\n"));
+        let expected: Vec<_> = expected.iter().map(|code| (*code, 4)).collect();
+        check(&text, &expected);
+    };
+    check(r#"{ value = "{$uuid}", is = "a" }"#, &[]);
+    check(r#"{ value = "a", is_not = "{$uuid}" }"#, &[]);
+    check(r#"{ value = "{$uuid}", above = 1 }"#, &[]);
+    check(r#"{ chance = 0.5 }"#, &[]);
+    check(r#"{ chance = "100%" }"#, &[]);
+    check(r#"{}"#, &[Code::MissingKey]);
+    check(r#"{ value = "{$uuid}" }"#, &[Code::MissingKey]);
+    check(r#"{ is = "a" }"#, &[Code::MissingKey]);
+    check(r#"{ value = "{$uuid}", is = "a", above = 1 }"#, &[Code::ConflictingKeys]);
+    check(r#"{ value = "{$uuid}", chance = 0.5 }"#, &[Code::ConflictingKeys]);
+    check(r#"{ chance = 0 }"#, &[Code::OutOfRange]);
+    check(r#"{ chance = "101%" }"#, &[Code::OutOfRange]);
+    check(r#"{ value = "a", above = 1 }"#, &[Code::OutOfRange]);
+    check(r#"{ value = "{$uuid}", above = inf }"#, &[Code::OutOfRange]);
+    check(r#"{ value = "{nothing}", is = "a" }"#, &[Code::UnknownValue]);
+}
+
+/// A stream is looked for on every way through a flow, and missed only where none leads to it.
+#[test]
+fn a_stream_is_opened_before_it_is_used() {
+    let check = |flow: &str, expected: &[usize]| {
+        let open = "{ websocket = \"/\" }";
+        let events = "{ events = \"/\" }";
+        let send = "{ send = \"x\" }";
+        let close = "{ close = true }";
+        let flow = flow
+            .replace("OPEN", open)
+            .replace("EVENTS", events)
+            .replace("SEND", send)
+            .replace("CLOSE", close)
+            .replace("EXPECT", "{ expect = {} }")
+            .replace("CHANCE", "if = { chance = 0.5 }");
+        let text = steps(&format!("[flow.f]\nstep = [\n{flow}\n]\n"));
+        let expected: Vec<_> = expected.iter().map(|line| (Code::StreamOrder, line + 4)).collect();
+        check(&text, &expected);
+    };
+    check("OPEN,\nSEND,\nEXPECT,\nCLOSE", &[]);
+    check("EVENTS,\nEXPECT,\nSEND", &[3]);
+    check("{ get = \"/\" },\nSEND", &[2]);
+    check("OPEN,\nCLOSE,\nEXPECT,\nCLOSE", &[3, 4]);
+    check("OPEN,\nOPEN", &[2]);
+    check("OPEN,\nCLOSE,\nEVENTS", &[]);
+    // It may be open behind a condition, and may not be.
+    check("{ CHANCE, step = [OPEN] },\nSEND,\nOPEN", &[]);
+    check("{ CHANCE, step = [OPEN], else = [OPEN] },\nOPEN", &[2]);
+    check("{ CHANCE, step = [OPEN], else = [\nSEND] }", &[2]);
+    check(
+        "{ choice = [{ weight = 1, step = [OPEN] },\n{ weight = 1, step = [SEND] }] },\nCLOSE",
+        &[2],
+    );
+    // The second pass begins where the first one ends.
+    check("{ repeat = 2, step = [\nOPEN\n] }", &[2]);
+    check("{ repeat = 1, step = [\nOPEN\n] }", &[]);
+    check("{ repeat = { min = 1, max = 2 }, step = [\nOPEN,\nCLOSE] }", &[]);
+    check("{ group = \"g\", step = [OPEN] },\nSEND", &[]);
+}
+
+#[test]
+fn blocks_and_steps_are_bounded() {
+    let nested = |depth: usize| {
+        let inner = (0..depth).fold("{ get = \"/\" }".to_owned(), |inner, _| {
+            format!("{{ repeat = 1, step = [{inner}] }}")
+        });
+        steps(&format!("[flow.f]\nstep = [{inner}]\n"))
+    };
+    check(&nested(8), &[]);
+    check(&nested(9), &[(Code::OutOfRange, 4)]);
+    check(&nested(30), &[(Code::OutOfRange, 4)]);
+    let many = |steps_of_group: usize, more: usize| {
+        let get = "{ get = \"/\" },\n";
+        steps(&format!(
+            "[flow.f]\nstep = [{{ group = \"g\", step = [\n{}] }},\n{}]\n",
+            get.repeat(steps_of_group),
+            get.repeat(more)
+        ))
+    };
+    check(&many(500, 499), &[]);
+    check(&many(500, 500), &[(Code::OutOfRange, 4 + 500 + 1 + 500)]);
+    check(&many(2000, 500), &[(Code::OutOfRange, 4 + 1000)]);
+    let loops = |counts: &[u32]| {
+        let inner = counts.iter().fold("{ get = \"/\" }".to_owned(), |inner, count| {
+            format!("{{ repeat = {count}, step = [{inner}] }}")
+        });
+        steps(&format!("[flow.f]\nstep = [{inner}]\n"))
+    };
+    check(&loops(&[1000, 1000]), &[]);
+    // Said of the loop that makes it too many, and not of those around it.
+    check(&loops(&[1000, 1001, 10_000, 10_000]), &[(Code::OutOfRange, 4)]);
+}
+
+#[test]
+fn what_a_setup_extracts_is_known_behind_it() {
+    let base = "[[setup.step]]\nget = \"/\"\nextract.id.json = \"$.id\"\n";
+    let flow = "[[flow.f.step]]\nget = \"/{setup.id}\"\n";
+    let teardown = "[[teardown.step]]\nget = \"/{setup.id}\"\n";
+    check(&steps(&format!("{teardown}{flow}{base}")), &[]);
+    check(&steps(flow), &[(Code::UnknownValue, 4)]);
+    let without_load = format!("schema = 1\n[[bench]]\n{base}{teardown}");
+    check(&without_load, &[(Code::MissingKey, 3), (Code::MissingKey, 6)]);
+}
+
+#[test]
+fn how_a_target_is_reached_is_checked_as_far_as_it_is_known() {
+    let check = |http: &str, expected: &[(Code, usize)]| {
+        let text = format!(
+            "schema = 1\nurl = \"https://127.0.0.1:1\"\n[http]\n{http}\n[[flow.f.step]]\nget = \"/\"\n\
+             [load.a]\nclosed = {{ users = 1 }}\n"
+        );
+        let path = Path::new("tests/scenarios/s.toml");
+        let problems = scenario::parse(&text, path).err().unwrap_or_default();
+        let found: Vec<_> = problems.iter().map(|one| (one.code, one.line)).collect();
+        assert_eq!(found, expected, "{http}: {problems:#?}");
+    };
+    let proxy = |url: &str, is_right: bool| {
+        let wrong = [(Code::BadUrl, 4)];
+        let expected = if is_right { &[][..] } else { &wrong[..] };
+        check(&format!("proxy = \"{url}\""), expected);
+    };
+    proxy("http://127.0.0.1:3128", true);
+    proxy("http://ada:secret@proxy.example/", true);
+    proxy("http://{$env.USER}:{$env.PASSWORD}@127.0.0.1:{$env.PORT}", true);
+    proxy("{$env.PROXY}", true);
+    for wrong in ["", "127.0.0.1:3128", "socks5://127.0.0.1", "http://", "http://a/b", "http://a?b"] {
+        proxy(wrong, false);
+    }
+    check("proxy = \"http://{$now}\"", &[(Code::UnknownValue, 4)]);
+    check("certificate = \"certs/client.pem\"", &[(Code::MissingKey, 4)]);
+    check("key = \"certs/client.key\"", &[(Code::MissingKey, 4)]);
+    check("ca = \"certs/client.key\"", &[(Code::BadFile, 4)]);
+    check("ca = \"certs\"", &[(Code::MissingFile, 4)]);
+    check("server_name = \"a b\"", &[(Code::BadUrl, 4)]);
+    check("server_name = \"127.0.0.1\"\ninsecure = true", &[]);
+    check("version = 2", &[(Code::WrongType, 4)]);
+    check("version = \"3\"", &[(Code::OutOfRange, 4)]);
+}
+
+/// One mistake in a file of a template is shown with its place there, and causes no other.
+#[test]
+fn a_mistake_in_a_template_is_found_in_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let labels = |body: &str| -> Vec<String> {
+        std::fs::write(folder.path().join("body.json"), body).unwrap();
+        let text = steps("[[flow.f.step]]\npost = \"/\"\ntemplate = \"body.json\"\n");
+        let problems = scenario::parse(&text, &folder.path().join("s.toml")).err();
+        let problems = problems.unwrap_or_default();
+        assert!(problems.iter().all(|problem| problem.line == 5), "{problems:?}");
+        problems.into_iter().map(|problem| problem.label).collect()
+    };
+    assert!(labels("{ \"id\": {$counter} }\n").is_empty());
+    assert_eq!(
+        labels("{\n  \"a\": {nothing},\n  \"é\": \"{$uuid\"\n}"),
+        [
+            "line 2, column 8 of it: nothing extracts this",
+            "line 3, column 9 of it: opened here",
+        ]
+    );
+    let [label] = labels("{\n  \"a\": {$counter}\n  \"b\": 1\n}").try_into().unwrap();
+    assert!(label.contains("line 3"), "{label}");
+    let many = format!("[{}]", "{nothing},\n".repeat(10_000));
+    assert_eq!(labels(&many).len(), 20);
 }
 
 #[test]

@@ -4,8 +4,8 @@ use std::ops::RangeInclusive;
 
 use toml::de::DeTable;
 
-use super::flows::positive;
 use super::loads::Load;
+use super::policies::positive;
 use super::shapes::{MAX_RATE_PER_S, report_rate, spacing};
 use super::{SECOND_NS, gates};
 use crate::harness::model::quantile::enough;

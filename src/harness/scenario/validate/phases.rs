@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use toml::de::DeTable;
 
-use super::flows::positive;
+use super::policies::positive;
 use super::{SECOND_NS, extent};
 use crate::harness::scenario::plan::{FlowPlan, PhasePlan};
 use crate::harness::scenario::problem::Problems;
