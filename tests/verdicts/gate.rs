@@ -1,9 +1,7 @@
 //! Comparison and policy → verdict: precedence, exit codes, limits, warnings, the saved form.
 
 use plimsoll::harness::compare::{Between, Design, Noise, Settings, compare};
-use plimsoll::harness::gate::{
-    MetricOutcome, Outcome, Policy, Reason, Verdict, Warning, exit,
-};
+use plimsoll::harness::gate::{MetricOutcome, Outcome, Policy, Reason, Verdict, Warning, exit};
 use plimsoll::harness::model::{
     ArrivalModel, CapacitySearch, CapacityTrial, Direction, Fingerprint, InvalidReason,
     LoadMeasurement, Metric, Run, TrialOutcome, Unit,
@@ -426,9 +424,7 @@ fn a_search_in_which_no_rate_held_is_no_pass() {
     let scenario = scenario::parse(text, std::path::Path::new("test.toml")).unwrap();
     let policy = Policy::of(&scenario.plans[0]);
     let runs = |found, outcome| -> Vec<Run> {
-        (1..=5)
-            .map(|pair| searched(pair, found, outcome))
-            .collect()
+        (1..=5).map(|pair| searched(pair, found, outcome)).collect()
     };
     let base = runs((Some(400.0), Some(420.0)), TrialOutcome::Held);
     let broke = runs((None, Some(100.0)), TrialOutcome::Broke);
@@ -448,7 +444,10 @@ fn a_search_in_which_no_rate_held_is_no_pass() {
     let verdict = judged(&policy, &[], &not_offered, None);
     assert_eq!(verdict.verdict, Outcome::Inconclusive);
     let verdict = gate(&policy, &(base.clone(), base));
-    assert_eq!((verdict.verdict, &verdict.reasons[..]), (Outcome::Pass, &[][..]));
+    assert_eq!(
+        (verdict.verdict, &verdict.reasons[..]),
+        (Outcome::Pass, &[][..])
+    );
 }
 
 /// A connection that is kept needs no other: that there was none is no failure, whatever else failed.
@@ -466,7 +465,12 @@ fn no_new_connection_is_no_failure() {
         .collect();
     let text = "[[gate]]\nmetric = \"load.a.connect.p95\"\nmax = \"1s\"";
     let verdict = judged(&Policy::of(&plan(text)), &[], &head, None);
-    assert_eq!(verdict.verdict, Outcome::Inconclusive, "{:?}", verdict.reasons);
+    assert_eq!(
+        verdict.verdict,
+        Outcome::Inconclusive,
+        "{:?}",
+        verdict.reasons
+    );
 }
 
 /// A service that answered 500 to everything passed: it had no latency that a limit could be held

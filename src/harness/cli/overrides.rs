@@ -14,9 +14,10 @@ pub(super) fn parse(args: &OverrideArgs) -> Result<Overrides, Failure> {
             format!("write it as in: {option} {}", example(option)),
         )
     };
-    let duration = args.duration.as_deref().map(|typed| {
-        duration_ns(typed).map_err(|expected| wrong("--duration", typed, expected))
-    });
+    let duration = args
+        .duration
+        .as_deref()
+        .map(|typed| duration_ns(typed).map_err(|expected| wrong("--duration", typed, expected)));
     let rates = args.rate.iter().map(|typed| {
         let (load, value) = parted(typed);
         let value = rate_per_s(value).map_err(|expected| wrong("--rate", typed, expected))?;
@@ -105,7 +106,8 @@ mod tests {
         assert_eq!(overrides.users[0].load.as_deref(), Some("users"));
         assert_eq!(overrides.users[0].value, 20);
         let note = note(&typed).unwrap();
-        let options = "measured with --duration 1m30s --rate 200/s --rate reads=30/min --users users=20 in";
+        let options =
+            "measured with --duration 1m30s --rate 200/s --rate reads=30/min --users users=20 in";
         assert!(note.starts_with(options), "{note}");
         assert_eq!(super::note(&args(None, &[], &[])), None);
         assert!(parse(&args(None, &[], &[])).unwrap().is_empty());
@@ -121,7 +123,10 @@ mod tests {
             other => panic!("{other:?}"),
         };
         check(&args(Some("10"), &[], &[]), "--duration 10: a duration is");
-        check(&args(None, &["reads=200"], &[]), "--rate reads=200: a rate is");
+        check(
+            &args(None, &["reads=200"], &[]),
+            "--rate reads=200: a rate is",
+        );
         check(&args(None, &[], &["1.5"]), "--users 1.5: a number");
         check(&args(None, &[], &["a=-1"]), "--users a=-1: a number");
         check(&args(None, &["\u{1b}[31m"], &[]), "--rate : a rate is");

@@ -146,9 +146,7 @@ impl<'a> Measured<'a> {
             LoadMetric::Response(stat) => self.latency(response, stat, "requests"),
             LoadMetric::Service(stat) => self.latency(service, stat, "requests"),
             LoadMetric::Iteration(stat) => self.latency(&load.iteration, stat, "iterations"),
-            LoadMetric::FirstByte(stat) => {
-                self.latency(&connections.first_byte, stat, "requests")
-            }
+            LoadMetric::FirstByte(stat) => self.latency(&connections.first_byte, stat, "requests"),
             LoadMetric::Dns(stat) => self.of_connections(&connections.dns, stat),
             LoadMetric::Connect(stat) => self.of_connections(&connections.connect, stat),
             LoadMetric::Tls(stat) => self.of_connections(&connections.tls, stat),
@@ -770,46 +768,55 @@ mod tests {
             outcome,
             reason: String::new(),
         };
-        let check = |holds, trials: Option<Vec<CapacityTrial>>, expected: Result<(f64, u64), &str>| {
-            let mut measurement = measurement();
-            measurement.loads[0].capacity = trials.map(|trials| CapacitySearch {
-                holds,
-                breaks: None,
-                trials,
-            });
-            // It needs no measure phase.
-            measurement.phases.clear();
-            let found = metrics(&plan, &measurement);
-            let of_load: Vec<&Metric> = found
-                .iter()
-                .filter(|metric| metric.name.starts_with("load."))
-                .collect();
-            let [metric] = of_load[..] else {
-                panic!("{of_load:?}");
+        let check =
+            |holds, trials: Option<Vec<CapacityTrial>>, expected: Result<(f64, u64), &str>| {
+                let mut measurement = measurement();
+                measurement.loads[0].capacity = trials.map(|trials| CapacitySearch {
+                    holds,
+                    breaks: None,
+                    trials,
+                });
+                // It needs no measure phase.
+                measurement.phases.clear();
+                let found = metrics(&plan, &measurement);
+                let of_load: Vec<&Metric> = found
+                    .iter()
+                    .filter(|metric| metric.name.starts_with("load."))
+                    .collect();
+                let [metric] = of_load[..] else {
+                    panic!("{of_load:?}");
+                };
+                assert_eq!(metric.name, "load.reads.capacity");
+                assert_eq!(
+                    (&metric.unit, metric.better),
+                    (&Unit::PerSecond, Direction::Higher)
+                );
+                match (&metric.reading, expected) {
+                    (Reading::Measured { values }, Ok((value, trials))) => {
+                        assert_eq!((&values[..], metric.observations), (&[value][..], trials));
+                    }
+                    (Reading::NotMeasurable { reason, .. }, Err(expected)) => {
+                        assert!(reason.contains(expected), "{reason}");
+                        assert_eq!(metric.observations, 0);
+                    }
+                    (reading, expected) => panic!("{reading:?} is not {expected:?}"),
+                }
             };
-            assert_eq!(metric.name, "load.reads.capacity");
-            assert_eq!(
-                (&metric.unit, metric.better),
-                (&Unit::PerSecond, Direction::Higher)
-            );
-            match (&metric.reading, expected) {
-                (Reading::Measured { values }, Ok((value, trials))) => {
-                    assert_eq!((&values[..], metric.observations), (&[value][..], trials));
-                }
-                (Reading::NotMeasurable { reason, .. }, Err(expected)) => {
-                    assert!(reason.contains(expected), "{reason}");
-                    assert_eq!(metric.observations, 0);
-                }
-                (reading, expected) => panic!("{reading:?} is not {expected:?}"),
-            }
-        };
         use TrialOutcome::{Broke, Held, NotOffered};
         let three = vec![trial(100.0, Held), trial(900.0, Broke), trial(300.0, Held)];
         check(Some(300.0), Some(three), Ok((300.0, 3)));
         let broke = vec![trial(100.0, Broke)];
-        check(None, Some(broke), Err("broken at the lowest rate that was tried, 100/s"));
+        check(
+            None,
+            Some(broke),
+            Err("broken at the lowest rate that was tried, 100/s"),
+        );
         let not_offered = vec![trial(100.0, NotOffered)];
-        check(None, Some(not_offered), Err("could not even offer the lowest rate, 100/s"));
+        check(
+            None,
+            Some(not_offered),
+            Err("could not even offer the lowest rate, 100/s"),
+        );
         check(None, Some(vec![]), Err("no rate was tried"));
         check(None, None, Err("did not come to an end"));
     }

@@ -174,10 +174,7 @@ mod tests {
         assert_eq!(limits(&plain.gates), []);
         assert_eq!(
             limits(&plain.implied),
-            [
-                ("load.a.capacity".to_owned(), None, Some(100.0)),
-                errors()
-            ]
+            [("load.a.capacity".to_owned(), None, Some(100.0)), errors()]
         );
         assert_eq!(plain.open_loads, ["b"]);
         let stated = policy(

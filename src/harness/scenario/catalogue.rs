@@ -927,7 +927,10 @@ mod tests {
         };
         check("load.a.capacity", Some(("a", LoadMetric::Capacity)));
         let mean = LatencyStat::Mean;
-        check("load.a.connect.mean", Some(("a", LoadMetric::Connect(mean))));
+        check(
+            "load.a.connect.mean",
+            Some(("a", LoadMetric::Connect(mean))),
+        );
         check("load.a.request.capacity", None);
         check("load.a.group.connect.mean", None);
         check("process.a.capacity", None);

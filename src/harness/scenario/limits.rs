@@ -114,7 +114,10 @@ mod tests {
              [load.b]\nopen = {{ rate = \"100/s\" }}\n{gates}"
         );
         let scenario = parse(&text, Path::new("s.toml"));
-        scenario.unwrap_or_else(|problems| panic!("{problems:#?}")).plans.remove(0)
+        scenario
+            .unwrap_or_else(|problems| panic!("{problems:#?}"))
+            .plans
+            .remove(0)
     }
 
     /// The limits as texts: metric, largest, smallest.
@@ -135,14 +138,22 @@ mod tests {
             assert_eq!(found, expected, "{gates}");
             assert!(search_limits(&plan, &plan.loads[1]).is_empty());
         };
-        let gate = |metric: &str, limit: &str| format!("[[gate]]\nmetric = \"{metric}\"\n{limit}\n");
+        let gate =
+            |metric: &str, limit: &str| format!("[[gate]]\nmetric = \"{metric}\"\n{limit}\n");
         let errors = ("load.a.error_rate", Some(0.01), None);
         let achieved = ("load.a.achieved", None, Some(0.99));
         let p50 = ("load.a.p50", Some(2e8), None);
-        check(&gate("load.a.p50", "max = \"200ms\""), &[p50, errors, achieved]);
+        check(
+            &gate("load.a.p50", "max = \"200ms\""),
+            &[p50, errors, achieved],
+        );
         // Of a pattern that finds others as well, its own part.
-        check(&gate("load.*.p50", "max = \"200ms\""), &[p50, errors, achieved]);
-        let stated = gate("load.*.error_rate", "max = \"5%\"") + &gate("load.a.achieved", "min = \"90%\"");
+        check(
+            &gate("load.*.p50", "max = \"200ms\""),
+            &[p50, errors, achieved],
+        );
+        let stated =
+            gate("load.*.error_rate", "max = \"5%\"") + &gate("load.a.achieved", "min = \"90%\"");
         check(
             &stated,
             &[
@@ -152,14 +163,21 @@ mod tests {
         );
         // What is said of the capacity is no limit of its search.
         let capacity = gate("load.a.capacity", "min = \"500/s\"");
-        check(&(gate("load.a.p50", "max = \"200ms\"") + &capacity), &[p50, errors, achieved]);
+        check(
+            &(gate("load.a.p50", "max = \"200ms\"") + &capacity),
+            &[p50, errors, achieved],
+        );
     }
 
     #[test]
     fn only_what_a_run_as_a_whole_has_is_judged_of_it() {
         let plan = plan("[[gate]]\nmetric = \"load.a.p50\"\nmax = \"1s\"\n");
         let check = |metric: &str, expected: bool| {
-            assert_eq!(is_limit_of_a_search(&plan, &GatePlan::on(metric)), expected, "{metric}");
+            assert_eq!(
+                is_limit_of_a_search(&plan, &GatePlan::on(metric)),
+                expected,
+                "{metric}"
+            );
         };
         check("load.a.p50", true);
         check("load.a.*", false);

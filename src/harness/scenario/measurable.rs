@@ -166,9 +166,9 @@ fn expected(steps: &[StepPlan], counts: &dyn Fn(&StepPlan) -> bool) -> Option<f6
             }
             StepPlan::Choose(branches) => {
                 let weights: f64 = branches.iter().map(|branch| branch.weight).sum();
-                let weighted = branches.iter().map(|branch| {
-                    Some(branch.weight * expected(&branch.steps, counts)?)
-                });
+                let weighted = branches
+                    .iter()
+                    .map(|branch| Some(branch.weight * expected(&branch.steps, counts)?));
                 weighted.sum::<Option<f64>>()? / weights
             }
             StepPlan::Request(_)

@@ -151,7 +151,8 @@ impl OverrideError {
             }
             Self::Twice { .. } => "give each load once".to_owned(),
             Self::Shared { .. } => {
-                "name no load, and the mix is meant; or change the weights in the scenario".to_owned()
+                "name no load, and the mix is meant; or change the weights in the scenario"
+                    .to_owned()
             }
             Self::OtherModel { remedy, .. } => (*remedy).to_owned(),
             Self::NoneHas { .. } => "see what they have: plimsoll list".to_owned(),
@@ -571,7 +572,11 @@ mod tests {
         let faster = both.replace("100/s", "250/s");
         check(&both, &rates(&[("", 250.0)]), &faster);
         check(&both, &rates(&[("a", 250.0)]), &faster);
-        check(&both, &users(&[("", 3)]), &both.replace("users = 10", "users = 3"));
+        check(
+            &both,
+            &users(&[("", 3)]),
+            &both.replace("users = 10", "users = 3"),
+        );
         let all = Overrides {
             users: vec![wanted("b", 3)],
             ..rates(&[("a", 250.0)])
@@ -616,11 +621,17 @@ mod tests {
             )
         };
         check(&mix("600/s"), &rates(&[("", 900.0)]), &mix("900/s"));
-        refused(&mix("600/s"), &rates(&[("a", 900.0)]), "its share of the mix");
+        refused(
+            &mix("600/s"),
+            &rates(&[("a", 900.0)]),
+            "its share of the mix",
+        );
         let other = mix("600/s").replace("\"1/s\"", "\"2/s\"");
         check(&mix("600/s"), &rates(&[("c", 2.0)]), &other);
         let users_of = |users: u32| {
-            format!("[mix]\nclosed = {{ users = {users} }}\n[load.a]\nweight = 5\n[load.b]\nweight = 1")
+            format!(
+                "[mix]\nclosed = {{ users = {users} }}\n[load.a]\nweight = 5\n[load.b]\nweight = 1"
+            )
         };
         // From 6 and 1 alone nobody could tell the weights.
         check(&users_of(7), &users(&[("", 60)]), &users_of(60));
@@ -629,7 +640,8 @@ mod tests {
 
     #[test]
     fn a_measure_phase_has_room_for_everything_in_it() {
-        let long = |lines: &str, measure: &str| format!("{lines}\n[phases]\nmeasure = \"{measure}\"");
+        let long =
+            |lines: &str, measure: &str| format!("{lines}\n[phases]\nmeasure = \"{measure}\"");
         check(&long(OPEN, "30s"), &measured(7), &long(OPEN, "7s"));
         check(&long(CLOSED, "30s"), &measured(70), &long(CLOSED, "70s"));
         let staged = "[load.a]\nopen = { stages = [{ for = \"9s\", rate = \"1/s\" }, { for = \"4s\", rate = \"2/s\" }] }";
@@ -660,7 +672,10 @@ mod tests {
         };
         assert_eq!(apply(&measured(5)).unwrap(), 5 * S);
         let error = apply(&measured(4)).unwrap_err().to_string();
-        assert!(error.contains("1 of its 3 arrivals come after the end"), "{error}");
+        assert!(
+            error.contains("1 of its 3 arrivals come after the end"),
+            "{error}"
+        );
         let error = apply(&rates(&[("", 1.0)])).unwrap_err();
         assert!(error.remedy().contains("`speed`"), "{error}");
         std::fs::remove_file(folder.path().join("t.csv")).unwrap();
@@ -671,11 +686,27 @@ mod tests {
     #[test]
     fn what_is_not_clear_is_not_guessed() {
         let two = format!("{OPEN}\n[load.c]\nopen = {{ rate = \"1/s\" }}");
-        refused(&two, &rates(&[("", 1.0)]), "several loads with a rate: a, c");
+        refused(
+            &two,
+            &rates(&[("", 1.0)]),
+            "several loads with a rate: a, c",
+        );
         refused(&two, &rates(&[("ab", 1.0)]), "no load `ab`");
-        refused(&two, &rates(&[("a", 1.0), ("a", 2.0)]), "given twice for `a`");
-        refused(&two, &users(&[("", 1)]), "none of its loads has a number of users");
-        refused(OPEN, &users(&[("", 1)]), "has a rate and no number of users");
+        refused(
+            &two,
+            &rates(&[("a", 1.0), ("a", 2.0)]),
+            "given twice for `a`",
+        );
+        refused(
+            &two,
+            &users(&[("", 1)]),
+            "none of its loads has a number of users",
+        );
+        refused(
+            OPEN,
+            &users(&[("", 1)]),
+            "has a rate and no number of users",
+        );
         refused(CLOSED, &rates(&[("b", 1.0)]), "has users and no rate");
         refused(OPEN, &rates(&[("", 0.0)]), "a rate is above 0");
         refused(OPEN, &rates(&[("", 1e9)]), "at most 10000000/s");
@@ -683,7 +714,11 @@ mod tests {
         refused("[[bench]]", &rates(&[("", 1.0)]), "no loads");
         let capacity = "[load.a]\ncapacity = { from = \"100/s\", to = \"200/s\" }\n\
                         [[gate]]\nmetric = \"load.a.mean\"\nmax = \"1s\"";
-        refused(capacity, &rates(&[("", 1.0)]), "looks for its rate by itself");
+        refused(
+            capacity,
+            &rates(&[("", 1.0)]),
+            "looks for its rate by itself",
+        );
     }
 
     #[test]

@@ -237,14 +237,16 @@ static CAPACITY: TableSpec = TableSpec {
         key(
             "hold",
             Duration,
-            Default("10s, up to 1min where a quantile among the limits needs it at the lowest rate"),
+            Default(
+                "10s, up to 1min where a quantile among the limits needs it at the lowest rate",
+            ),
             "How long each rate is measured, after the warm-up.",
         ),
         ARRIVALS,
         key(
             "max_in_flight",
             Integer(1, MAX_USERS),
-            Default("the arrivals of one second of the rate that is tried"),
+            Default("the arrivals of one second of the rate that is tried, 10 to 10000"),
             "Users at most; an arrival that finds none idle is dropped.",
         ),
     ],

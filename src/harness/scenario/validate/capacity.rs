@@ -170,7 +170,9 @@ pub(super) fn check_limited(
             problems.report(
                 Code::MissingKey,
                 load.place.clone(),
-                format!("load `{name}` looks for its capacity, and no gate says when a rate is too high"),
+                format!(
+                    "load `{name}` looks for its capacity, and no gate says when a rate is too high"
+                ),
                 "limited by what?",
                 format!(
                     "add `[[gate]]` with `metric = \"{}p95\"` and the `max` that it has to keep",

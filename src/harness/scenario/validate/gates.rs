@@ -172,7 +172,9 @@ fn check_margin(
             place,
             "a run that looks for a capacity has this at each rate, and not as a whole",
             "nothing to compare",
-            format!("write the margin for `{capacity}`; `max` and `min` here are limits of the search"),
+            format!(
+                "write the margin for `{capacity}`; `max` and `min` here are limits of the search"
+            ),
         );
     }
 }
@@ -315,9 +317,7 @@ fn report_too_few(
             "`hold` each rate for at least {}s, begin at a higher one, or gate a lower quantile",
             needed_s(*hold_ns)
         ),
-        Some(Arrivals::Trace { .. }) => {
-            "record more arrivals, or gate a lower quantile".to_owned()
-        }
+        Some(Arrivals::Trace { .. }) => "record more arrivals, or gate a lower quantile".to_owned(),
         _ => format!(
             "measure for at least {}s at this rate, or gate a lower quantile",
             needed_s(plan.phases.measure_ns)

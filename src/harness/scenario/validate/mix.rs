@@ -112,11 +112,7 @@ fn of_rate(
 }
 
 /// The users of each load, where the mix says how many there are of all of them; at least one each.
-fn in_flight(
-    open: &DeTable<'_>,
-    weights: &[u32],
-    problems: &mut Problems<'_>,
-) -> Option<Vec<u32>> {
+fn in_flight(open: &DeTable<'_>, weights: &[u32], problems: &mut Problems<'_>) -> Option<Vec<u32>> {
     let all = raw::integer_at(open, "max_in_flight").and_then(|users| u32::try_from(users).ok())?;
     if let Some(place) = open.get("max_in_flight").map(Value::span)
         && (all as usize) < weights.len()

@@ -140,7 +140,13 @@ fn stage(table: &DeTable<'_>, model: &Model, problems: &mut Problems<'_>) -> Vec
     if table.contains_key("mean") {
         let mean = value("mean");
         let amplitude = value("amplitude");
-        return vec![wave(table, model, Stage::constant(duration_ns, mean), amplitude, problems)];
+        return vec![wave(
+            table,
+            model,
+            Stage::constant(duration_ns, mean),
+            amplitude,
+            problems,
+        )];
     }
     if table.contains_key("from") {
         let (from, to) = (value("from"), value("to"));
@@ -209,7 +215,8 @@ fn wave(
 /// far from the one before; of users to the nearest whole number.
 fn stairs(duration_ns: u64, (from, to): (f64, f64), steps: u64, model: &Model) -> Vec<Stage> {
     // Bounds rather than lengths are rounded, so that nothing is lost.
-    let bound_ns = |step: u64| (u128::from(duration_ns) * u128::from(step) / u128::from(steps)) as u64;
+    let bound_ns =
+        |step: u64| (u128::from(duration_ns) * u128::from(step) / u128::from(steps)) as u64;
     let rise = (to - from) / (steps - 1) as f64;
     let stairs = (0..steps).map(|step| {
         let value = match step + 1 == steps {
@@ -293,7 +300,12 @@ mod tests {
             let lengths = || stairs.iter().map(|stage| stage.duration_ns);
             assert!(lengths().max() <= lengths().min().map(|least| least + 1));
         };
-        check((100.0, 500.0), 5, &OPEN, &[100.0, 200.0, 300.0, 400.0, 500.0]);
+        check(
+            (100.0, 500.0),
+            5,
+            &OPEN,
+            &[100.0, 200.0, 300.0, 400.0, 500.0],
+        );
         check((500.0, 0.0), 2, &OPEN, &[500.0, 0.0]);
         check((0.0, 1.0), 4, &OPEN, &[0.0, 1.0 / 3.0, 2.0 / 3.0, 1.0]);
         check((1.0, 10.0), 3, &CLOSED, &[1.0, 6.0, 10.0]);

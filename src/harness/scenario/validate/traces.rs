@@ -114,11 +114,7 @@ pub(crate) enum NoTrace {
 
 impl Trace {
     /// Reads a trace to its end; nothing of it is kept in memory.
-    pub(crate) fn read(
-        source: impl Read,
-        speed: f64,
-        phases: &PhasePlan,
-    ) -> Result<Self, NoTrace> {
+    pub(crate) fn read(source: impl Read, speed: f64, phases: &PhasePlan) -> Result<Self, NoTrace> {
         let end_s = phases.total_ns() as f64 / 1e9;
         let measure_s = phases.warmup_ns as f64 / 1e9..phases.measure_end_ns() as f64 / 1e9;
         let mut trace = Self {
@@ -292,7 +288,13 @@ mod tests {
         };
         check("1\n", None);
         check("0\n2.9\n3.9\n", None);
-        check("1\n4\n7\n", Some("2 of its 3 arrivals come after the end: the last at 7s"));
-        check("0\n3\n", Some("none of its arrivals is in the measure phase"));
+        check(
+            "1\n4\n7\n",
+            Some("2 of its 3 arrivals come after the end: the last at 7s"),
+        );
+        check(
+            "0\n3\n",
+            Some("none of its arrivals is in the measure phase"),
+        );
     }
 }
