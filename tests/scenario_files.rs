@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use plimsoll::harness::model::Unit;
 use plimsoll::harness::scenario::{
-    self, Arrivals, BodyPlan, Code, Part, Plan, Problem, Ready, Scenario, Target, ThinkPlan,
-    catalogue,
+    self, Arrivals, AuthPlan, BodyPlan, Code, ConditionPlan, CookieScope, ExtractSource, FeedFormat,
+    FeedOrder, HttpVersion, Part, PartContent, Pick, Plan, Problem, Ready, RequestPlan, RetryPlan,
+    Reuse, Scenario, Spacing, Stage, StepPlan, Target, Template, TestPlan, ThinkPlan, catalogue,
 };
 use proptest::prelude::*;
 use serde_json::Value;
@@ -67,8 +68,29 @@ fn the_examples_of_the_documentation_are_scenarios() {
     let url = "url = \"http://127.0.0.1:8080\"\n";
     assert!(shop.contains(url), "{shop}");
     plan(&(shop.replace(url, "") + &process));
-    let [_for_editors, shortest] = examples("docs/SCENARIO.md").try_into().unwrap();
-    plan(&shortest);
+    let mut of_reference = examples("docs/SCENARIO.md").into_iter().skip(1);
+    plan(&of_reference.next().unwrap());
+    let excerpts: Vec<String> = of_reference.map(|excerpt| completed(&excerpt)).collect();
+    assert!(excerpts.len() >= 8);
+    for excerpt in excerpts {
+        plan(&excerpt);
+    }
+}
+
+/// An excerpt of a scenario with what it leaves out.
+fn completed(excerpt: &str) -> String {
+    let mut text = "schema = 1\nname = \"excerpt\"\n".to_owned();
+    if !excerpt.starts_with("url") {
+        text += "url = \"http://127.0.0.1:1\"\n";
+    }
+    text += excerpt;
+    if !excerpt.contains("flow.") {
+        text += "[[flow.home.step]]\nget = \"/\"\n";
+    }
+    if !excerpt.contains("load.") {
+        text += "[load.users]\nclosed = { users = 1 }\n";
+    }
+    text
 }
 
 #[test]
@@ -302,6 +324,425 @@ fn whatever_the_format_allows_is_understood() {
     assert_eq!(large.generator.cpu, 0.8);
 }
 
+fn good(name: &str) -> Plan {
+    let file = format!("tests/scenarios/good/{name}.toml");
+    let plans = scenario::check(Path::new(&file));
+    plans
+        .unwrap_or_else(|rejection| panic!("{rejection:#?}"))
+        .remove(0)
+}
+
+/// Stages as seconds, values and waves: amplitude and seconds.
+type Course = Vec<(f64, f64, f64, Option<(f64, f64)>)>;
+
+fn course(stages: &[Stage]) -> Course {
+    let seconds = |ns: u64| ns as f64 / 1e9;
+    let stages = stages.iter().map(|stage| {
+        let wave = stage.wave.map(|wave| (wave.amplitude, seconds(wave.period_ns)));
+        (seconds(stage.duration_ns), stage.from, stage.to, wave)
+    });
+    stages.collect()
+}
+
+/// The stages of a load, and its `max_in_flight` and spacing where it is open.
+fn staged(plan: &Plan, load: &str) -> (Course, Option<(u32, Spacing)>) {
+    let load = plan.loads.iter().find(|known| known.name == load).unwrap();
+    match &load.arrivals {
+        Arrivals::Open {
+            stages,
+            spacing,
+            max_in_flight,
+        } => (course(stages), Some((*max_in_flight, *spacing))),
+        Arrivals::Closed { stages } => (course(stages), None),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn every_course_of_a_load_becomes_stages() {
+    let plan = good("shapes");
+    let check = |load: &str, expected: &Course, open: Option<(u32, Spacing)>| {
+        assert_eq!(staged(&plan, load), (expected.clone(), open), "{load}");
+    };
+    let level = |seconds: f64, value: f64| (seconds, value, value, None);
+    let stairs = [100.0, 200.0, 300.0, 400.0, 500.0].map(|rate| level(6.0, rate));
+    check("stairs", &stairs.to_vec(), Some((500, Spacing::Even)));
+    let spike = vec![level(15.0, 100.0), level(5.0, 2000.0), level(5.0, 100.0)];
+    check("spike", &spike, Some((2000, Spacing::Even)));
+    let sine = vec![
+        (5.0, 0.0, 100.0, None),
+        (20.0, 100.0, 100.0, Some((50.0, 10.0))),
+    ];
+    check("sine", &sine, Some((150, Spacing::Even)));
+    check("random", &vec![level(35.0, 500.0)], Some((50, Spacing::Poisson)));
+    // Half a user rounds up.
+    let people = vec![
+        level(3.0, 1.0),
+        level(3.0, 6.0),
+        level(3.0, 10.0),
+        (20.0, 10.0, 10.0, Some((5.0, 4.0))),
+    ];
+    check("people", &people, None);
+
+    let recorded = plan.loads.iter().find(|load| load.name == "recorded");
+    let Arrivals::Trace {
+        file,
+        speed,
+        arrivals,
+        max_in_flight,
+    } = &recorded.unwrap().arrivals
+    else {
+        panic!("no trace");
+    };
+    assert!(file.path.is_absolute() && file.path.ends_with("tests/scenarios/arrivals.csv"));
+    assert_eq!(file.sha256.len(), 64);
+    // Three in the busiest second are fewer than the least default.
+    assert_eq!((*speed, *arrivals, *max_in_flight), (2.0, 12, 10));
+    assert_eq!(plan.generator.workers, Some(2));
+    let aborts: Vec<bool> = plan.gates.iter().map(|gate| gate.abort).collect();
+    assert_eq!(aborts, [true, false]);
+}
+
+#[test]
+fn a_mix_is_divided_by_weights() {
+    let plan = good("mix");
+    let weights: Vec<(&str, u32)> = plan
+        .mix
+        .iter()
+        .map(|(load, weight)| (load.as_str(), *weight))
+        .collect();
+    assert_eq!(weights, [("reads", 5), ("writes", 1)]);
+    let level = |seconds: f64, value: f64| vec![(seconds, value, value, None)];
+    let poisson = |users| Some((users, Spacing::Poisson));
+    assert_eq!(staged(&plan, "reads"), (level(35.0, 500.0), poisson(100)));
+    assert_eq!(staged(&plan, "writes"), (level(35.0, 100.0), poisson(20)));
+    assert_eq!(staged(&plan, "background"), (level(35.0, 3.0), None));
+
+    let plan = good("mix-stages");
+    let even = |users| Some((users, Spacing::Even));
+    let ramp = |to: f64, amplitude: f64| {
+        vec![
+            (10.0, 0.0, to, None),
+            (10.0, to, to, Some((amplitude, 5.0))),
+        ]
+    };
+    assert_eq!(staged(&plan, "most"), (ramp(50.0, 25.0), even(75)));
+    assert_eq!(staged(&plan, "few"), (ramp(10.0, 5.0), even(15)));
+
+    let plan = good("mix-users");
+    let users = |from: f64, to: f64, mean: f64, amplitude: f64| {
+        vec![
+            (10.0, from, to, None),
+            (10.0, mean, mean, Some((amplitude, 5.0))),
+        ]
+    };
+    assert_eq!(staged(&plan, "most"), (users(6.0, 50.0, 10.0, 5.0), None));
+    assert_eq!(staged(&plan, "few"), (users(1.0, 10.0, 2.0, 1.0), None));
+}
+
+#[test]
+fn a_search_has_its_rates_its_limits_and_its_capacity() {
+    let plan = good("capacity");
+    assert_eq!(
+        plan.loads[0].arrivals,
+        Arrivals::Capacity {
+            from: 100.0,
+            to: 50_000.0,
+            within: 0.02,
+            hold_ns: 20_000_000_000,
+            spacing: Spacing::Poisson,
+            max_in_flight: Some(1000),
+        }
+    );
+    let limits = scenario::search_limits(&plan, &plan.loads[0]);
+    let limits: Vec<_> = limits
+        .iter()
+        .map(|limit| (limit.metric.as_str(), limit.max, limit.min))
+        .collect();
+    assert_eq!(
+        limits,
+        [
+            ("load.api.p90", Some(1e8), None),
+            ("load.api.p95", Some(2e8), None),
+            ("load.api.error_rate", Some(0.02), None),
+            ("load.api.achieved", None, Some(0.99)),
+        ]
+    );
+    let capacity = &plan.gates[3];
+    assert_eq!((capacity.min, capacity.regress), (Some(2000.0), Some(0.1)));
+    assert_eq!(capacity.unit, Some(Unit::PerSecond));
+}
+
+/// Where nobody says how long a rate is held, it is as long as the limits need at the lowest rate.
+#[test]
+fn a_rate_is_held_as_long_as_its_limits_need() {
+    let check = |from: &str, metric: &str, expected_s: u64| {
+        let plan = plan(&format!(
+            "schema = 1\nname = \"h\"\nurl = \"http://127.0.0.1:1\"\n[[flow.f.step]]\nget = \"/\"\n\
+             [load.a]\ncapacity = {{ from = \"{from}\", to = \"9000/s\" }}\n\
+             [[gate]]\nmetric = \"{metric}\"\nmax = \"1s\"\n"
+        ));
+        let Arrivals::Capacity { hold_ns, .. } = plan.loads[0].arrivals else {
+            panic!("no search");
+        };
+        assert_eq!(hold_ns, expected_s * 1_000_000_000, "{metric} from {from}");
+    };
+    check("100/s", "load.a.mean", 10);
+    check("100/s", "load.a.p50", 10);
+    check("100/s", "load.a.p95", 20);
+    check("200/s", "load.*.p99", 50);
+    check("1000/s", "load.a.p99", 10);
+}
+
+#[test]
+fn the_hash_knows_traces_and_the_limits_of_a_search() {
+    let hash = |trace: &str, lines: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("t.csv"), trace).unwrap();
+        let text = format!(
+            "schema = 1\nname = \"h\"\nurl = \"http://127.0.0.1:1\"\n[[flow.f.step]]\nget = \"/\"\n{lines}"
+        );
+        let scenario = scenario::parse(&text, &folder.path().join("h.toml"));
+        scenario.unwrap_or_else(|problems| panic!("{problems:#?}")).plans.remove(0).hash
+    };
+    let traced = "[load.a]\nopen = { trace = \"t.csv\" }\n";
+    assert_eq!(hash("7\n", traced), hash("7\n", traced), "another folder");
+    assert_ne!(hash("7\n", traced), hash("8\n", traced));
+
+    let search = |gates: &str| {
+        let load = "[load.a]\ncapacity = { from = \"100/s\", to = \"200/s\" }\n";
+        hash("7\n", &format!("{load}{gates}"))
+    };
+    let gate = |metric: &str, limit: &str| format!("[[gate]]\nmetric = \"{metric}\"\n{limit}\n");
+    let mean = gate("load.a.mean", "max = \"1s\"");
+    let errors = gate("load.a.error_rate", "max = \"2%\"");
+    let base = search(&format!("{mean}{errors}"));
+    assert_eq!(base, search(&format!("{errors}{mean}")), "another order");
+    assert_ne!(base, search(&mean));
+    assert_ne!(base, search(&format!("{mean}{errors}").replace("1s", "2s")));
+    let capacity = gate("load.a.capacity", "min = \"150/s\"");
+    assert_eq!(base, search(&format!("{mean}{errors}{capacity}")));
+    // A weight and what comes of it are one thing.
+    let mix = |weights: [u32; 2]| {
+        let [a, b] = weights;
+        let lines = format!(
+            "[mix]\nopen = {{ rate = \"60/s\" }}\n[load.a]\nweight = {a}\n[load.b]\nweight = {b}\n"
+        );
+        hash("7\n", &lines)
+    };
+    assert_eq!(mix([5, 1]), mix([10, 2]));
+    assert_ne!(mix([5, 1]), mix([4, 2]));
+}
+
+#[test]
+fn whatever_a_journey_can_do_is_in_its_plan() {
+    let file = Path::new("tests/scenarios/good/journeys.toml");
+    let plan = scenario::check(file)
+        .unwrap_or_else(|rejection| panic!("{rejection:?}"))
+        .remove(0);
+    assert_eq!(plan.http.version, HttpVersion::Two);
+    assert_eq!(plan.http.reuse, Reuse::Iteration);
+    assert_eq!(plan.http.accept_encoding.len(), 3);
+    assert!(plan.http.tls.insecure);
+    let client = plan.http.tls.client.as_ref().unwrap();
+    assert!(client.key.is_absolute() && client.key.ends_with("tests/scenarios/certs/client.key"));
+    let feed = |name: &str| {
+        let feed = &plan.feeds[name];
+        (feed.format, feed.order, feed.columns.join(","))
+    };
+    assert_eq!(feed("clients"), (FeedFormat::Csv, FeedOrder::Shuffled, "id,name".into()));
+    assert_eq!(
+        feed("visitors"),
+        (FeedFormat::Json, FeedOrder::Unique, "id,name,is_new".into())
+    );
+
+    let env = |name: &str| Template {
+        parts: vec![Part::Env(name.into())],
+    };
+    let shop = &plan.flows["shop"];
+    assert_eq!(shop.cookies, CookieScope::User);
+    assert_eq!(plan.flows["live"].cookies, CookieScope::Iteration);
+    let requests: Vec<_> = shop.requests().collect();
+    let [search, order, photo, album] = requests[..4] else {
+        panic!("four requests first");
+    };
+    let names = |request: &RequestPlan| -> Vec<String> {
+        let headers = request.address.headers.iter();
+        headers.map(|(name, _)| name.clone()).collect()
+    };
+    assert_eq!(search.name, "GET /search?sort=name");
+    assert_eq!(names(search), ["accept-language", "x-trace"]);
+    assert_eq!(
+        search.address.query.iter().map(|(name, _)| &**name).collect::<Vec<_>>(),
+        ["q", "page"]
+    );
+    let token = Template {
+        parts: vec![Part::Setup("token".into())],
+    };
+    assert_eq!(search.address.auth, Some(AuthPlan::Bearer(token)));
+    assert_eq!((search.timeout_ns, search.redirects), (5_000_000_000, 2));
+    assert_eq!(
+        search.retry,
+        Some(RetryPlan {
+            times: 2,
+            status: vec![(502, 502), (503, 504)],
+            on_connection_failure: false,
+            wait_ns: 100_000_000,
+        })
+    );
+    let check = &search.check;
+    assert_eq!((check.min_bytes, check.max_bytes), (Some(1024), Some(1 << 20)));
+    assert_eq!(check.max_time_ns, Some(500_000_000));
+    assert_eq!(check.body_matches.as_deref(), Some(r#"id="\d+""#));
+    assert_eq!(search.extract["item"].pick, Pick::Random);
+    assert_eq!(search.extract["title"].default.as_deref(), Some("none"));
+    let csrf = ExtractSource::Html {
+        selector: "form > input[name=csrf]".into(),
+        attribute: Some("value".into()),
+    };
+    assert_eq!(search.extract["csrf"].from, csrf);
+
+    // The names of headers have no case, so the step's own one is the only one.
+    assert_eq!(names(order), ["X-Trace", "accept-language"]);
+    assert_eq!(order.address.auth, None);
+    assert_eq!(order.redirects, 0);
+    let retry = order.retry.as_ref().unwrap();
+    assert_eq!((retry.times, &*retry.status), (1, &[(500, 599)][..]));
+    assert!(retry.on_connection_failure);
+    let Some(BodyPlan::Json(template)) = &order.body else {
+        panic!("JSON");
+    };
+    assert_eq!(template.parts[1], Part::Feed { feed: "clients".into(), column: "id".into() });
+    let normal = |max_ns| ThinkPlan::Normal {
+        mean_ns: 2_000_000_000,
+        sd_ns: 500_000_000,
+        max_ns,
+    };
+    assert_eq!(order.think, Some(normal(4_000_000_000)));
+    assert!(matches!(&photo.address.auth, Some(AuthPlan::Basic { password, .. }) if password.as_literal() == Some("x")));
+    assert_eq!(album.address.auth, Some(AuthPlan::Basic { user: Template::literal("ada"), password: env("PASSWORD") }));
+    let exponential = ThinkPlan::Exponential {
+        mean_ns: 2_000_000_000,
+        max_ns: 9_000_000_000,
+    };
+    assert_eq!(photo.think, Some(exponential));
+    assert_eq!(album.think.as_ref().unwrap().max_ns(), 1_200_000_000);
+    let Some(BodyPlan::Multipart(parts)) = &album.body else {
+        panic!("parts");
+    };
+    let heads: Vec<_> = parts
+        .iter()
+        .map(|part| (&*part.name, part.filename.as_deref(), part.content_type.as_deref()))
+        .collect();
+    assert_eq!(
+        heads,
+        [
+            ("title", None, None),
+            ("note", Some("note.md"), Some("text/markdown")),
+            ("photo", Some("cat.jpg"), Some("application/octet-stream")),
+        ]
+    );
+    let (Some(BodyPlan::File(file)), PartContent::File(part)) = (&photo.body, &parts[2].content) else {
+        panic!("files");
+    };
+    assert_eq!(file, part);
+    // `sha256sum tests/scenarios/cat.jpg`.
+    assert_eq!(file.sha256, "32461d5bd1773012acef0ba15636752949bd7c2ce50f9172159d9f56cf0dd9af");
+
+    assert_eq!(shop.group_names().collect::<Vec<_>>(), ["checkout"]);
+    let Some(StepPlan::Group { steps, .. }) = shop.steps.get(5) else {
+        panic!("{:?}", shop.steps.get(5));
+    };
+    let [StepPlan::Repeat { times, until, steps }, StepPlan::If { otherwise, .. }] = &steps[..] else {
+        panic!("{steps:?}");
+    };
+    assert_eq!((times.min, times.max), (1, 3));
+    assert!(matches!(until, Some(ConditionPlan::Value { test: TestPlan::Is(_), .. })));
+    assert!(matches!(&steps[..], [StepPlan::Request(_), StepPlan::Think(_)]));
+    assert_eq!(otherwise.len(), 1);
+    let Some(StepPlan::Choose(branches)) = shop.steps.last() else {
+        panic!("a choice");
+    };
+    let shares: Vec<_> = branches.iter().map(|branch| (branch.weight, branch.steps.len())).collect();
+    assert_eq!(shares, [(3.0, 1), (0.5, 0)]);
+
+    let live: Vec<&str> = plan.flows["live"].request_names().collect();
+    assert_eq!(live, ["open", "expect 1", "events /stream?from={price}", "tick"]);
+    let timeouts: Vec<u64> = plan.flows["live"]
+        .steps
+        .iter()
+        .filter_map(|step| match step {
+            StepPlan::Open(open) => Some(open.timeout_ns / 1_000_000_000),
+            StepPlan::Expect(expect) => Some(expect.timeout_ns / 1_000_000_000),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(timeouts, [2, 1, 10, 10]);
+
+    let setup: Vec<_> = plan.setup.as_ref().unwrap().requests().collect();
+    assert!(setup.iter().all(|request| request.timeout_ns == 3_000_000_000));
+    let teardown: Vec<_> = plan.teardown.as_ref().unwrap().requests().collect();
+    assert_eq!(teardown[0].address.path.parts[1], Part::Setup("first".into()));
+}
+
+/// What flows say of files is their contents: a project may be moved, and a payload changed.
+#[test]
+fn the_hash_is_of_what_files_hold_and_not_of_where_they_are() {
+    let text = "schema = 1
+name = \"a\"
+url = \"https://127.0.0.1:1\"
+http = { ca = \"c.pem\", certificate = \"c.pem\", key = \"k.pem\" }
+setup.step = [{ post = \"/\", file = \"s\" }]
+teardown.step = [{ post = \"/\", file = \"t\" }]
+load.home.closed = { users = 1 }
+[flow.home]
+step = [
+  { post = \"/\", template = \"x\", think = { recorded = \"r\" } },
+  { group = \"g\", step = [{ repeat = 2, step = [{ post = \"/\", file = \"f\" }] }] },
+  { if = { chance = 0.5 }, step = [{ think = { recorded = \"r\" } }], else = [{ post = \"/\", multipart = { p = { file = \"m\" } } }] },
+  { choice = [{ weight = 1, step = [{ post = \"/\", file = \"d\" }] }] },
+  { get = \"/\", check = { json = { \"$.file\" = { path = \"p\", sha256 = \"q\" } } } },
+]
+";
+    let pem = |kind: &str| {
+        let text = std::fs::read_to_string(format!("tests/scenarios/certs/client.{kind}"));
+        text.unwrap()
+    };
+    let files = [
+        ("c.pem", pem("pem")),
+        ("k.pem", pem("key")),
+        ("x", "{$now}".to_owned()),
+        ("r", "1s\n".to_owned()),
+        ("f", "f".to_owned()),
+        ("m", "m".to_owned()),
+        ("d", "d".to_owned()),
+        ("s", "s".to_owned()),
+        ("t", "t".to_owned()),
+    ];
+    let hash = |text: &str, changed: &str, to: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, contents) in &files {
+            let contents = if *name == changed { to } else { contents };
+            std::fs::write(folder.path().join(name), contents).unwrap();
+        }
+        let scenario = scenario::parse(text, &folder.path().join("a.toml"));
+        scenario.unwrap_or_else(|problems| panic!("{problems:?}")).plans.remove(0).hash
+    };
+    let base = hash(text, "", "");
+    assert_eq!(hash(text, "", ""), base, "another folder");
+    let other_key = pem("key").replace("bm8g", "bm9g");
+    assert_ne!(other_key, pem("key"));
+    assert_eq!(hash(text, "k.pem", &other_key), base, "a renewed key");
+    for name in ["x", "f", "m", "d", "s", "t"] {
+        assert_ne!(hash(text, name, "other"), base, "{name}");
+    }
+    assert_ne!(hash(text, "r", "1s\n1s\n"), base);
+    let both = pem("pem") + &pem("pem");
+    assert_ne!(hash(text, "c.pem", &both), base);
+    // What only looks like a file of the plan is what is demanded of an answer.
+    assert_ne!(hash(&text.replace("path = \"p\"", "path = \"o\""), "", ""), base);
+}
+
 #[test]
 fn every_gate_of_a_plan_finds_its_metrics() {
     let files = [toml_files("scenarios"), toml_files("tests/scenarios/good")].concat();
@@ -440,6 +881,10 @@ fn line() -> impl Strategy<Value = String> {
         "schema", "name", "url", "variants", "start", "ready", "file", "get", "json", "check",
         "extract", "flow", "open", "rate", "stages", "closed", "users", "measure", "ratio", "max",
         "at", "stop", "metric", "regress", "targets", "filter", "think", "after", "env", "target",
+        "capacity", "weight", "trace", "speed", "arrivals", "steps", "mean", "amplitude", "period",
+        "from", "to", "for", "within", "hold", "abort", "workers",
+        "step", "else", "if", "until", "repeat", "group", "choice", "send", "expect", "websocket",
+        "multipart", "template", "retry", "bearer", "basic", "auth", "headers", "query", "proxy",
     ]);
     let value = prop_oneof![
         Just("1".to_owned()),
@@ -450,6 +895,11 @@ fn line() -> impl Strategy<Value = String> {
         Just("[{}]".to_owned()),
         Just("{ http = \"/\", min = \"1s\", json = \"$.a\" }".to_owned()),
         Just("[{ for = \"1s\", rate = \"1/s\" }]".to_owned()),
+        Just("[{ for = \"1s\", from = 0, to = 7, steps = 3 }]".to_owned()),
+        Just("[{ for = \"1s\", mean = \"1/s\", amplitude = \"2/s\", period = \"0s\" }]".to_owned()),
+        Just("{ from = \"10/s\", to = \"1/s\", rate = \"nan/s\" }".to_owned()),
+        Just("[{ get = \"/{a}\", step = [{ send = \"{a.b}\" }], extract.a.html = \"p\" }]".to_owned()),
+        Just("{ value = \"{setup.a}\", is = \"\", chance = 2, file = \"a\", mean = \"1s\" }".to_owned()),
         "\"[a-z{}$./0-9 ]{0,12}\"",
         prop::sample::select(vec![
             "\"a\"",
@@ -465,7 +915,16 @@ fn line() -> impl Strategy<Value = String> {
         "[[process]]",
         "[feed.a]",
         "[[flow.a.step]]",
+        "[[flow.a.step.step]]",
+        "[[setup.step]]",
+        "[teardown]",
+        "[http]",
         "[load.a]",
+        "[load.b]",
+        "[mix]",
+        "[mix.open]",
+        "[load.a.capacity]",
+        "[load.a.open]",
         "[phases]",
         "[probe]",
         "[probe.a]",
@@ -520,5 +979,9 @@ fn a_flow_has_a_bounded_number_of_request_names() {
         assert_eq!(found, expected, "{names}");
     };
     check(200, 500, &[]);
-    check(203, 500, &["the flow has more than 200 request names"]);
+    check(
+        203,
+        500,
+        &["the flow has more than 200 names of requests and groups"],
+    );
 }

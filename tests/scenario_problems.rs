@@ -135,6 +135,348 @@ fn a_number_that_json_lacks_can_not_be_demanded() {
     }
 }
 
+/// A scenario with a target and one flow, and with these lines from line 5 on.
+fn with(lines: &str) -> String {
+    format!("schema = 1\nurl = \"http://127.0.0.1:1\"\n[[flow.f.step]]\nget = \"/\"\n{lines}\n")
+}
+
+#[test]
+fn stages_are_of_one_kind_and_within_bounds() {
+    let stage = |stage: &str| with(&format!("[load.a]\nopen = {{ stages = [{{ for = \"9s\", {stage} }}] }}"));
+    check(&stage("from = \"1/s\", to = \"9/s\", steps = 2"), &[]);
+    check(&stage("mean = \"9/s\", amplitude = \"9/s\", period = \"1s\""), &[]);
+    let missing = [(Code::MissingKey, 6)];
+    check(&stage("rate = \"1/s\", steps = 2"), &missing);
+    check(&stage("from = \"1/s\""), &missing);
+    check(&stage("mean = \"1/s\", amplitude = \"1/s\""), &missing);
+    check(&stage("mean = \"1/s\""), &[(Code::MissingKey, 6); 2]);
+    check(
+        &stage("rate = \"1/s\", mean = \"1/s\", amplitude = \"1/s\", period = \"1s\""),
+        &[(Code::ConflictingKeys, 6)],
+    );
+    let range = [(Code::OutOfRange, 6)];
+    check(&stage("mean = \"9/s\", amplitude = \"10/s\", period = \"1s\""), &range);
+    check(&stage("mean = \"9000000/s\", amplitude = \"9000000/s\", period = \"1s\""), &range);
+    check(&stage("mean = \"9/s\", amplitude = \"1/s\", period = \"9ms\""), &range);
+    check(&stage("from = \"1/s\", to = \"9/s\", steps = 1"), &range);
+    check(&stage("from = \"1/s\", to = \"99999999/s\", steps = 3"), &range);
+    check(&stage("from = \"0/s\", to = \"0/s\", steps = 3"), &range);
+    let users = |stage: &str| with(&format!("[load.a]\nclosed = {{ stages = [{{ for = \"9s\", {stage} }}] }}"));
+    check(&users("mean = 9, amplitude = 9, period = \"1s\""), &[]);
+    check(&users("mean = 60000, amplitude = 60000, period = \"1s\""), &range);
+    let stairs = "{ for = \"1s\", from = \"1/s\", to = \"9/s\", steps = 1000 },".repeat(11);
+    check(&with(&format!("[load.a]\nopen = {{ stages = [{stairs}] }}")), &range);
+}
+
+#[test]
+fn a_trace_is_a_column_of_seconds_that_fits_the_phases() {
+    let folder = tempfile::tempdir().unwrap();
+    let check = |trace: &str, keys: &str, expected: &[(Code, &str)]| {
+        std::fs::write(folder.path().join("t.csv"), trace).unwrap();
+        let text = with(&format!("[load.a]\nopen = {{ trace = \"t.csv\"{keys} }}"));
+        let problems = scenario::parse(&text, &folder.path().join("s.toml")).err();
+        let problems = problems.unwrap_or_default();
+        assert_eq!(problems.len(), expected.len(), "{trace:?}: {problems:#?}");
+        for (problem, (code, label)) in problems.iter().zip(expected) {
+            assert_eq!(problem.code, *code, "{problem:#?}");
+            assert!(problem.label.contains(label), "{problem:#?}");
+            assert_eq!(problem.line, 6);
+        }
+    };
+    check("5\n34.9\n", "", &[]);
+    check("69\n", ", speed = 2", &[]);
+    check("5\n4\n", "", &[(Code::BadFile, "row 2: 4s comes before")]);
+    check("", "", &[(Code::BadFile, "no arrivals")]);
+    check("a,b\n1,2\n", "", &[(Code::BadFile, "row 1: it has 2 columns")]);
+    check("5\n35\n36\n", "", &[(Code::OutOfRange, "2 of its 3 arrivals")]);
+    check("4\n", "", &[(Code::OutOfRange, "none of its arrivals")]);
+    check("9\n", ", speed = 0", &[(Code::OutOfRange, "out of range")]);
+    check("9\n", ", arrivals = \"even\"", &[(Code::ConflictingKeys, "only one")]);
+    let text = with("[load.a]\nopen = { rate = \"1/s\", speed = 2 }");
+    self::check(&text, &[(Code::MissingKey, 6)]);
+    let text = with("[load.a]\nopen = { trace = \"../t.csv\" }");
+    self::check(&text, &[(Code::PathOutside, 6)]);
+    let text = with("[load.a]\nopen = { trace = \"nowhere.csv\" }\n[[gate]]\nmetric = \"load.a.p95\"\nmax = \"1s\"");
+    self::check(&text, &[(Code::MissingFile, 6)]);
+}
+
+#[test]
+fn a_mix_and_its_shares_belong_together() {
+    let two = "[load.a]\nweight = 5\n[load.b]\nweight = 1";
+    let mix = |arrivals: &str| with(&format!("[mix]\n{arrivals}\n{two}"));
+    check(&mix("open = { rate = \"6/s\" }"), &[]);
+    check(&with(two), &[(Code::MissingKey, 6)]);
+    let own = "[mix]\nopen = { rate = \"6/s\" }\n[load.a]\nopen = { rate = \"6/s\" }";
+    check(&with(own), &[(Code::MissingKey, 5)]);
+    check(
+        &with(&format!("[mix]\nopen = {{ rate = \"6/s\" }}\n{two}\nclosed = {{ users = 1 }}")),
+        &[(Code::ConflictingKeys, 11)],
+    );
+    check(&mix(""), &[(Code::MissingKey, 5)]);
+    check(&mix("open = { rate = \"0/s\" }"), &[(Code::OutOfRange, 6)]);
+    check(&mix("open = { rate = \"6/s\", max_in_flight = 1 }"), &[(Code::OutOfRange, 6)]);
+    check(&mix("closed = { users = 2 }"), &[(Code::OutOfRange, 10)]);
+    check(&mix("closed = { users = 4 }"), &[]);
+}
+
+#[test]
+fn a_search_needs_limits_and_nothing_beside_it_that_changes() {
+    let gate = |metric: &str, keys: &str| format!("[[gate]]\nmetric = \"{metric}\"\n{keys}\n");
+    let mean = gate("load.a.mean", "max = \"1s\"");
+    let search = |keys: &str, more: &str| {
+        with(&format!("[load.a]\ncapacity = {{ from = \"100/s\", {keys} }}\n{more}"))
+    };
+    let to = "to = \"900/s\"";
+    check(&search(to, &mean), &[]);
+    // Without limits of its own there is nothing to search for.
+    let unlimited = [(Code::MissingKey, 6)];
+    check(&search(to, ""), &unlimited);
+    check(&search(to, &gate("load.a.capacity", "min = \"500/s\"")), &unlimited);
+    check(&search(to, &gate("load.*.error_rate", "max = \"5%\"")), &[]);
+    check(&search(to, &gate("load.a.p59x", "max = \"5s\"")), &[(Code::UnknownMetric, 8)]);
+
+    let range = [(Code::OutOfRange, 6)];
+    check(&search("to = \"100/s\"", &mean), &range);
+    check(&search("to = \"99999999/s\"", &mean), &range);
+    check(&search(&format!("{to}, within = \"60%\""), &mean), &range);
+    check(&search(&format!("{to}, within = \"0.05%\""), &mean), &range);
+    check(&search(&format!("{to}, hold = \"0s\""), &mean), &range);
+    check(&search("within = \"5%\"", &mean), &unlimited);
+
+    let beside = |load: &str| search(to, &format!("[load.b]\n{load}\n{mean}"));
+    check(&beside("open = { rate = \"5/s\" }"), &[]);
+    check(&beside("closed = { stages = [{ for = \"5s\", users = 3 }] }"), &[]);
+    let changing = [(Code::ConflictingKeys, 8)];
+    check(&beside("open = { stages = [{ for = \"5s\", from = \"1/s\", to = \"2/s\" }] }"), &changing);
+    check(
+        &beside("open = { stages = [{ for = \"5s\", mean = \"2/s\", amplitude = \"1/s\", period = \"1s\" }] }"),
+        &changing,
+    );
+    let both = format!("capacity = {{ from = \"1/s\", {to} }}\n{}", gate("load.b.mean", "max = \"1s\""));
+    check(&beside(&both), &changing);
+
+    let more = |gate: String| search(to, &format!("{mean}{gate}"));
+    // From 100/s on, p99 would need rates to be held longer than anybody guesses.
+    check(&more(gate("load.a.p99", "max = \"1s\"")), &[(Code::NotMeasurable, 11)]);
+    check(&more(gate("load.a.p95", "regress = \"5%\"")), &[(Code::UnknownMetric, 12)]);
+    check(&more(gate("load.a.rate", "min = \"5/s\"")), &[(Code::UnknownMetric, 11)]);
+    check(&more(gate("load.a.p95", "max = \"1s\"\nabort = true")), &[(Code::OutOfRange, 13)]);
+    check(&more(gate("load.a.capacity", "regress = \"5%\"")), &[]);
+}
+
+#[test]
+fn only_a_limit_on_a_load_ends_a_run() {
+    let gate = |keys: &str| with(&format!("[load.a]\nclosed = {{ users = 1 }}\n[[gate]]\n{keys}"));
+    check(&gate("metric = \"load.a.error_rate\"\nmax = \"5%\"\nabort = true"), &[]);
+    check(&gate("metric = \"load.a.p95\"\nmax = \"5s\"\nregress = \"5%\"\nabort = true"), &[]);
+    check(
+        &gate("metric = \"load.a.p95\"\nregress = \"5%\"\nabort = true"),
+        &[(Code::MissingKey, 10)],
+    );
+    let process = "metric = \"process.web.rss_max\"\nmax = \"1GB\"\nabort = true\n\
+                   [[process]]\nname = \"web\"\nstart = \"web {port}\"";
+    check(&gate(process), &[(Code::OutOfRange, 10)]);
+    let pattern = "metric = \"*max\"\nmin = \"1ns\"\nabort = true";
+    check(&gate(pattern), &[]);
+    check(&gate("metric = \"load.a.p95\"\nmax = \"5s\"\nabort = false"), &[]);
+
+/// A scenario with these steps in its only flow, which begin on line 3.
+fn steps(steps: &str) -> String {
+    format!("schema = 1\nurl = \"http://127.0.0.1:1\"\n{steps}[load.a]\nclosed = {{ users = 1 }}\n")
+}
+
+#[test]
+fn a_step_is_of_one_kind() {
+    let check = |text: &str, expected: &[(Code, usize)]| check(&steps(text), expected);
+    let get = "[[flow.f.step]]\nget = \"/\"\n";
+    let missing = |line| [(Code::MissingKey, line)];
+    check(get, &[]);
+    check(&format!("{get}[[flow.f.step]]\nname = \"x\"\n"), &missing(5));
+    check(&format!("{get}group = \"g\"\n"), &[(Code::MissingKey, 5), (Code::ConflictingKeys, 5)]);
+    check(&format!("{get}send = \"x\"\n"), &[(Code::ConflictingKeys, 5)]);
+    // One that lacks its kind is not told of everything that goes with it.
+    check("[[flow.f.step]]\njson = 'x'\ncheck = { status = 200 }\n", &[(Code::MissingKey, 3), (Code::BadBody, 4)]);
+    check("[[flow.f.step]]\ngte = \"/\"\njson = '1'\n", &[(Code::UnknownKey, 4)]);
+    check(&format!("{get}step = [{{ get = \"/\" }}]\n"), &missing(5));
+    check(&format!("{get}until = {{ value = \"{{$uuid}}\", is = \"a\" }}\n"), &missing(5));
+    check(&format!("{get}else = [{{ get = \"/\" }}]\n"), &missing(5));
+    // `else` says what is missing: no other kind is asked for as well.
+    let alone = "[[flow.f.step]]\nelse = [{ get = \"/\" }]\n";
+    check(&format!("{get}{alone}"), &missing(6));
+    check(&format!("{get}[[flow.f.step]]\nrepeat = 2\n"), &missing(6));
+    check(&format!("{get}[[flow.f.step]]\nthink = \"1s\"\n"), &[]);
+    check("[[flow.f.step]]\nthink = \"1s\"\n", &missing(3));
+}
+
+#[test]
+fn a_condition_is_one_test_of_one_text() {
+    let check = |condition: &str, expected: &[Code]| {
+        let text = steps(&format!("[[flow.f.step]]\nif = {condition}\nstep = [{{ get = \"/\" }}]\n"));
+        let expected: Vec<_> = expected.iter().map(|code| (*code, 4)).collect();
+        check(&text, &expected);
+    };
+    check(r#"{ value = "{$uuid}", is = "a" }"#, &[]);
+    check(r#"{ value = "a", is_not = "{$uuid}" }"#, &[]);
+    check(r#"{ value = "{$uuid}", above = 1 }"#, &[]);
+    check(r#"{ chance = 0.5 }"#, &[]);
+    check(r#"{ chance = "100%" }"#, &[]);
+    check(r#"{}"#, &[Code::MissingKey]);
+    check(r#"{ value = "{$uuid}" }"#, &[Code::MissingKey]);
+    check(r#"{ is = "a" }"#, &[Code::MissingKey]);
+    check(r#"{ value = "{$uuid}", is = "a", above = 1 }"#, &[Code::ConflictingKeys]);
+    check(r#"{ value = "{$uuid}", chance = 0.5 }"#, &[Code::ConflictingKeys]);
+    check(r#"{ chance = 0 }"#, &[Code::OutOfRange]);
+    check(r#"{ chance = "101%" }"#, &[Code::OutOfRange]);
+    check(r#"{ value = "a", above = 1 }"#, &[Code::OutOfRange]);
+    check(r#"{ value = "{$uuid}", above = inf }"#, &[Code::OutOfRange]);
+    check(r#"{ value = "{nothing}", is = "a" }"#, &[Code::UnknownValue]);
+}
+
+/// A stream is looked for on every way through a flow, and missed only where none leads to it.
+#[test]
+fn a_stream_is_opened_before_it_is_used() {
+    let check = |flow: &str, expected: &[usize]| {
+        let open = "{ websocket = \"/\" }";
+        let events = "{ events = \"/\" }";
+        let send = "{ send = \"x\" }";
+        let close = "{ close = true }";
+        let flow = flow
+            .replace("OPEN", open)
+            .replace("EVENTS", events)
+            .replace("SEND", send)
+            .replace("CLOSE", close)
+            .replace("EXPECT", "{ expect = {} }")
+            .replace("CHANCE", "if = { chance = 0.5 }");
+        let text = steps(&format!("[flow.f]\nstep = [\n{flow}\n]\n"));
+        let expected: Vec<_> = expected.iter().map(|line| (Code::StreamOrder, line + 4)).collect();
+        check(&text, &expected);
+    };
+    check("OPEN,\nSEND,\nEXPECT,\nCLOSE", &[]);
+    check("EVENTS,\nEXPECT,\nSEND", &[3]);
+    check("{ get = \"/\" },\nSEND", &[2]);
+    check("OPEN,\nCLOSE,\nEXPECT,\nCLOSE", &[3, 4]);
+    check("OPEN,\nOPEN", &[2]);
+    check("OPEN,\nCLOSE,\nEVENTS", &[]);
+    // It may be open behind a condition, and may not be.
+    check("{ CHANCE, step = [OPEN] },\nSEND,\nOPEN", &[]);
+    check("{ CHANCE, step = [OPEN], else = [OPEN] },\nOPEN", &[2]);
+    check("{ CHANCE, step = [OPEN], else = [\nSEND] }", &[2]);
+    check(
+        "{ choice = [{ weight = 1, step = [OPEN] },\n{ weight = 1, step = [SEND] }] },\nCLOSE",
+        &[2],
+    );
+    // The second pass begins where the first one ends.
+    check("{ repeat = 2, step = [\nOPEN\n] }", &[2]);
+    check("{ repeat = 1, step = [\nOPEN\n] }", &[]);
+    check("{ repeat = { min = 1, max = 2 }, step = [\nOPEN,\nCLOSE] }", &[]);
+    check("{ group = \"g\", step = [OPEN] },\nSEND", &[]);
+}
+
+#[test]
+fn blocks_and_steps_are_bounded() {
+    let nested = |depth: usize| {
+        let inner = (0..depth).fold("{ get = \"/\" }".to_owned(), |inner, _| {
+            format!("{{ repeat = 1, step = [{inner}] }}")
+        });
+        steps(&format!("[flow.f]\nstep = [{inner}]\n"))
+    };
+    check(&nested(8), &[]);
+    check(&nested(9), &[(Code::OutOfRange, 4)]);
+    check(&nested(30), &[(Code::OutOfRange, 4)]);
+    let many = |steps_of_group: usize, more: usize| {
+        let get = "{ get = \"/\" },\n";
+        steps(&format!(
+            "[flow.f]\nstep = [{{ group = \"g\", step = [\n{}] }},\n{}]\n",
+            get.repeat(steps_of_group),
+            get.repeat(more)
+        ))
+    };
+    check(&many(500, 499), &[]);
+    check(&many(500, 500), &[(Code::OutOfRange, 4 + 500 + 1 + 500)]);
+    check(&many(2000, 500), &[(Code::OutOfRange, 4 + 1000)]);
+    let loops = |counts: &[u32]| {
+        let inner = counts.iter().fold("{ get = \"/\" }".to_owned(), |inner, count| {
+            format!("{{ repeat = {count}, step = [{inner}] }}")
+        });
+        steps(&format!("[flow.f]\nstep = [{inner}]\n"))
+    };
+    check(&loops(&[1000, 1000]), &[]);
+    // Said of the loop that makes it too many, and not of those around it.
+    check(&loops(&[1000, 1001, 10_000, 10_000]), &[(Code::OutOfRange, 4)]);
+}
+
+#[test]
+fn what_a_setup_extracts_is_known_behind_it() {
+    let base = "[[setup.step]]\nget = \"/\"\nextract.id.json = \"$.id\"\n";
+    let flow = "[[flow.f.step]]\nget = \"/{setup.id}\"\n";
+    let teardown = "[[teardown.step]]\nget = \"/{setup.id}\"\n";
+    check(&steps(&format!("{teardown}{flow}{base}")), &[]);
+    check(&steps(flow), &[(Code::UnknownValue, 4)]);
+    let without_load = format!("schema = 1\n[[bench]]\n{base}{teardown}");
+    check(&without_load, &[(Code::MissingKey, 3), (Code::MissingKey, 6)]);
+}
+
+#[test]
+fn how_a_target_is_reached_is_checked_as_far_as_it_is_known() {
+    let check = |http: &str, expected: &[(Code, usize)]| {
+        let text = format!(
+            "schema = 1\nurl = \"https://127.0.0.1:1\"\n[http]\n{http}\n[[flow.f.step]]\nget = \"/\"\n\
+             [load.a]\nclosed = {{ users = 1 }}\n"
+        );
+        let path = Path::new("tests/scenarios/s.toml");
+        let problems = scenario::parse(&text, path).err().unwrap_or_default();
+        let found: Vec<_> = problems.iter().map(|one| (one.code, one.line)).collect();
+        assert_eq!(found, expected, "{http}: {problems:#?}");
+    };
+    let proxy = |url: &str, is_right: bool| {
+        let wrong = [(Code::BadUrl, 4)];
+        let expected = if is_right { &[][..] } else { &wrong[..] };
+        check(&format!("proxy = \"{url}\""), expected);
+    };
+    proxy("http://127.0.0.1:3128", true);
+    proxy("http://ada:secret@proxy.example/", true);
+    proxy("http://{$env.USER}:{$env.PASSWORD}@127.0.0.1:{$env.PORT}", true);
+    proxy("{$env.PROXY}", true);
+    for wrong in ["", "127.0.0.1:3128", "socks5://127.0.0.1", "http://", "http://a/b", "http://a?b"] {
+        proxy(wrong, false);
+    }
+    check("proxy = \"http://{$now}\"", &[(Code::UnknownValue, 4)]);
+    check("certificate = \"certs/client.pem\"", &[(Code::MissingKey, 4)]);
+    check("key = \"certs/client.key\"", &[(Code::MissingKey, 4)]);
+    check("ca = \"certs/client.key\"", &[(Code::BadFile, 4)]);
+    check("ca = \"certs\"", &[(Code::MissingFile, 4)]);
+    check("server_name = \"a b\"", &[(Code::BadUrl, 4)]);
+    check("server_name = \"127.0.0.1\"\ninsecure = true", &[]);
+    check("version = 2", &[(Code::WrongType, 4)]);
+    check("version = \"3\"", &[(Code::OutOfRange, 4)]);
+}
+
+/// One mistake in a file of a template is shown with its place there, and causes no other.
+#[test]
+fn a_mistake_in_a_template_is_found_in_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let labels = |body: &str| -> Vec<String> {
+        std::fs::write(folder.path().join("body.json"), body).unwrap();
+        let text = steps("[[flow.f.step]]\npost = \"/\"\ntemplate = \"body.json\"\n");
+        let problems = scenario::parse(&text, &folder.path().join("s.toml")).err();
+        let problems = problems.unwrap_or_default();
+        assert!(problems.iter().all(|problem| problem.line == 5), "{problems:?}");
+        problems.into_iter().map(|problem| problem.label).collect()
+    };
+    assert!(labels("{ \"id\": {$counter} }\n").is_empty());
+    assert_eq!(
+        labels("{\n  \"a\": {nothing},\n  \"é\": \"{$uuid\"\n}"),
+        [
+            "line 2, column 8 of it: nothing extracts this",
+            "line 3, column 9 of it: opened here",
+        ]
+    );
+    let [label] = labels("{\n  \"a\": {$counter}\n  \"b\": 1\n}").try_into().unwrap();
+    assert!(label.contains("line 3"), "{label}");
+    let many = format!("[{}]", "{nothing},\n".repeat(10_000));
+    assert_eq!(labels(&many).len(), 20);
+}
+
 #[test]
 fn fifteen_mistakes_are_shown_in_one_go() {
     let rejection = rejected("tests/scenarios/fifteen.toml");

@@ -1,10 +1,11 @@
 //! Comparison and policy → verdict: precedence, exit codes, limits, warnings, the saved form.
 
 use plimsoll::harness::compare::{Between, Design, Noise, Settings, compare};
-use plimsoll::harness::gate::{
-    MetricOutcome, Outcome, Policy, Reason, Verdict, Warning, exit,
+use plimsoll::harness::gate::{MetricOutcome, Outcome, Policy, Reason, Verdict, Warning, exit};
+use plimsoll::harness::model::{
+    Aborted, ArrivalModel, CapacitySearch, CapacityTrial, Direction, Fingerprint, InvalidReason,
+    LoadMeasurement, Metric, Run, TrialOutcome, Unit,
 };
-use plimsoll::harness::model::{Aborted, Direction, Fingerprint, InvalidReason, Metric, Run, Unit};
 use plimsoll::harness::scenario::{self, GatePlan, IMPLIED_ERROR_RATE_MAX, Plan};
 
 use crate::runs::*;
@@ -431,6 +432,97 @@ fn with_errors(pair: u32, failed: u64) -> Run {
         error_rate("load.b.error_rate", 0, 1000),
     ];
     run("s", Some(pair), metrics)
+}
+
+/// A run that looked for a capacity, tried one rate and found this.
+fn searched(pair: u32, found: (Option<f64>, Option<f64>), outcome: TrialOutcome) -> Run {
+    let (holds, breaks) = found;
+    let name = "load.a.capacity";
+    let metric = match holds {
+        Some(rate) => Metric::single(name, Unit::PerSecond, Direction::Higher, rate, 7),
+        None => Metric {
+            unit: Unit::PerSecond,
+            better: Direction::Higher,
+            observations: 0,
+            ..unmeasurable(name)
+        },
+    };
+    let mut run = run("s", Some(pair), vec![metric]);
+    run.measurement.loads.push(LoadMeasurement {
+        capacity: Some(CapacitySearch {
+            holds,
+            breaks,
+            trials: vec![CapacityTrial {
+                rate: 100.0,
+                achieved: 1.0,
+                error_rate: 0.0,
+                quantiles: vec![],
+                outcome,
+                reason: String::new(),
+            }],
+        }),
+        ..LoadMeasurement::new("a", "f", ArrivalModel::Open)
+    });
+    run
+}
+
+/// A service that keeps its limits at no rate has no capacity that could be compared, and would pass.
+#[test]
+fn a_search_in_which_no_rate_held_is_no_pass() {
+    let text = "schema = 1\nname = \"test\"\nurl = \"http://127.0.0.1:1\"\n[[flow.f.step]]\nget = \"/\"\n\
+                [load.a]\ncapacity = { from = \"100/s\", to = \"900/s\" }\n\
+                [[gate]]\nmetric = \"load.a.p50\"\nmax = \"1s\"\n\
+                [[gate]]\nmetric = \"load.a.capacity\"\nregress = \"5%\"\n";
+    let scenario = scenario::parse(text, std::path::Path::new("test.toml")).unwrap();
+    let policy = Policy::of(&scenario.plans[0]);
+    let runs = |found, outcome| -> Vec<Run> {
+        (1..=5).map(|pair| searched(pair, found, outcome)).collect()
+    };
+    let base = runs((Some(400.0), Some(420.0)), TrialOutcome::Held);
+    let broke = runs((None, Some(100.0)), TrialOutcome::Broke);
+    let no_rate = Reason::NoRateHeld {
+        metric: "load.a.capacity".into(),
+    };
+    let verdict = judged(&policy, &[], &broke, None);
+    assert_eq!(verdict.exit_code, exit::REGRESSION);
+    assert_eq!(verdict.reasons[0], no_rate);
+    let limits: Vec<_> = verdict.limits.iter().map(|limit| limit.holds).collect();
+    assert_eq!(limits, [Some(false)], "the lowest rate, which is implied");
+    let verdict = gate(&policy, &(base.clone(), broke));
+    assert_eq!(verdict.reasons, [no_rate], "once, whatever is broken by it");
+
+    // That the generator gave in says nothing of the service.
+    let not_offered = runs((None, None), TrialOutcome::NotOffered);
+    let verdict = judged(&policy, &[], &not_offered, None);
+    assert_eq!(verdict.verdict, Outcome::Inconclusive);
+    let verdict = gate(&policy, &(base.clone(), base));
+    assert_eq!(
+        (verdict.verdict, &verdict.reasons[..]),
+        (Outcome::Pass, &[][..])
+    );
+}
+
+/// A connection that is kept needs no other: that there was none is no failure, whatever else failed.
+#[test]
+fn no_new_connection_is_no_failure() {
+    let head: Vec<Run> = (1..=5)
+        .map(|pair| {
+            let mut run = with_errors(pair, 1);
+            run.metrics.push(Metric {
+                observations: 0,
+                ..unmeasurable("load.a.connect.p95")
+            });
+            run
+        })
+        .collect();
+    let text = "[[gate]]\nmetric = \"load.a.connect.p95\"\nmax = \"1s\"";
+    let verdict = judged(&Policy::of(&plan(text)), &[], &head, None);
+    assert_eq!(
+        verdict.verdict,
+        Outcome::Inconclusive,
+        "{:?}",
+        verdict.reasons
+    );
 }
 
 /// A service that answered 500 to everything passed: it had no latency that a limit could be held

@@ -13,7 +13,7 @@ use crate::harness::engine::{Engine, SubjectEngine, bench, machine};
 use crate::harness::gate::{MetricOutcome, Outcome, Policy, Verdict, Waivers, exit};
 use crate::harness::model::{Arm, Run, is_committed};
 use crate::harness::report::{text, words};
-use crate::harness::scenario::{self, Part, Plan, Target, Template};
+use crate::harness::scenario::{self, Overrides, Part, Plan, Target, Template};
 use crate::harness::store::History;
 
 use super::args::{GateArgs, Global, Selection};
@@ -31,7 +31,7 @@ use super::session::Labels;
 use super::start::explain;
 use super::verdicts::{Case, Judged, page_path};
 use super::workspace::{self, Chosen, SCENARIOS};
-use super::{noise, waivers};
+use super::{noise, overrides, waivers};
 
 /// The history's folder where no other is named.
 const OWN_FOLDER: &str = ".plimsoll";
@@ -50,6 +50,8 @@ struct Against<'a> {
     /// The folder of the call below the top of the project.
     below: PathBuf,
     budget: Option<Duration>,
+    /// What is changed of the scenarios, in both arms.
+    changes: Overrides,
     history: History,
     /// The plimsoll that supervisors and workers are started from.
     executable: PathBuf,
@@ -79,6 +81,7 @@ pub(super) async fn run(
     revision: &str,
 ) -> Result<u8, Failure> {
     let budget = args.against.budget.as_deref().map(budget).transpose()?;
+    let changes = overrides::parse(&args.selection.overrides)?;
     let here = std::env::current_dir()
         .and_then(|folder| folder.canonicalize())
         .map_err(|error| Failure::tool("finding the working folder", &error))?;
@@ -116,6 +119,7 @@ pub(super) async fn run(
         head,
         below,
         budget,
+        changes,
         history: workspace::history(global).await?,
         executable: std::env::current_exe()
             .map_err(|error| Failure::tool("finding this program's own file", &error))?,
@@ -222,12 +226,14 @@ impl Against<'_> {
         let roots = [&*self.base.root, &*self.head.root];
         for plans in [&mut work.gated, &mut work.new] {
             let mut fit = Vec::new();
-            for plan in std::mem::take(plans) {
+            for mut plan in std::mem::take(plans) {
                 let (reason, failure) = if let Some(reason) = unfit(&plan, project, roots) {
                     let remedy = "gate it against its baseline instead: plimsoll gate SCENARIO";
                     (reason.clone(), Failure::usage(reason, remedy))
                 } else if let Some(reason) = missing_program(&plan) {
                     (reason.clone(), Failure::Tool(reason))
+                } else if let Err(misfit) = overrides::apply(&self.changes, &mut plan) {
+                    misfit
                 } else {
                     fit.push(plan);
                     continue;
@@ -472,7 +478,11 @@ impl Against<'_> {
                 noise: given.noise.clone(),
                 ..Settings::new(Design::Paired)
             },
-            notes: looks.note().into_iter().chain(pairs.note()).collect(),
+            notes: overrides::note(&self.args.selection.overrides)
+                .into_iter()
+                .chain(looks.note())
+                .chain(pairs.note())
+                .collect(),
             commands: self.commands(plan, looks.first, seed),
         }
         .judge()
@@ -486,6 +496,7 @@ impl Against<'_> {
             .option("--pairs", [first])
             .option("--budget", &self.args.against.budget)
             .option("--seed", [seed])
+            .overrides(&self.args.selection.overrides)
             .strictness(self.args.strictness)
             .baselines(&self.args.selection.baselines);
         // What was not committed can't be had again by its name.

@@ -107,7 +107,7 @@ pub(super) enum Color {
 pub(super) enum Command {
     /// Run scenarios and judge their limits.
     #[command(
-        after_help = "Examples:\n  plimsoll run                                   everything in scenarios/\n  plimsoll run scenarios/mixed-workload.toml --runs 5\n  plimsoll run scenarios/mixed-workload.toml --variant servers"
+        after_help = "Examples:\n  plimsoll run                                   everything in scenarios/\n  plimsoll run scenarios/mixed-workload.toml --runs 5\n  plimsoll run scenarios/mixed-workload.toml --variant servers\n  plimsoll run scenarios/mixed-workload.toml --duration 10s --rate reads=200/s"
     )]
     Run(RunArgs),
     /// Run scenarios and judge them against another revision, or against the stored baseline.
@@ -190,6 +190,39 @@ pub(super) enum Command {
     Supervise,
 }
 
+/// Under which options that change scenarios are shown.
+const CHANGES: &str = "Changes to the scenarios";
+
+/// What is measured in the place of what the scenarios say. Plans that are changed so are comparable with
+/// nothing but plans that were changed alike.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct OverrideArgs {
+    /// How long the measure phase takes: 10s.
+    #[arg(long, value_name = "TIME", help_heading = CHANGES)]
+    pub(super) duration: Option<String>,
+    /// The rate of the mix, or of the only load that has one, or of this load: 200/s, reads=200/s. A
+    /// rate that changes over time keeps its course, with this as its highest.
+    #[arg(long, value_name = "[LOAD=]RATE", help_heading = CHANGES)]
+    pub(super) rate: Vec<String>,
+    /// The number of users, likewise: 20, shoppers=20.
+    #[arg(long, value_name = "[LOAD=]N", help_heading = CHANGES)]
+    pub(super) users: Vec<String>,
+}
+
+impl OverrideArgs {
+    /// The options as they were typed, with their names.
+    pub(super) fn options(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let options = [
+            ("--duration", self.duration.as_slice()),
+            ("--rate", &self.rate),
+            ("--users", &self.users),
+        ];
+        options
+            .into_iter()
+            .flat_map(|(name, values)| values.iter().map(move |value| (name, &**value)))
+    }
+}
+
 /// Which scenarios, and how.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Selection {
@@ -214,6 +247,9 @@ pub(super) struct Selection {
     /// The folder of baselines.
     #[arg(long, value_name = "DIR", default_value = BASELINES)]
     pub(super) baselines: PathBuf,
+    /// What is changed of them.
+    #[command(flatten)]
+    pub(super) overrides: OverrideArgs,
 }
 
 /// Options of `run`.
@@ -335,6 +371,9 @@ pub(super) struct CalibrateArgs {
     /// The folder of baselines.
     #[arg(long, value_name = "DIR", default_value = BASELINES)]
     pub(super) baselines: PathBuf,
+    /// What is changed of them.
+    #[command(flatten)]
+    pub(super) overrides: OverrideArgs,
 }
 
 /// Options of `compare`.
@@ -523,6 +562,9 @@ pub(super) struct RefreshArgs {
     /// The folder of baselines.
     #[arg(long, value_name = "DIR", default_value = BASELINES)]
     pub(super) baselines: PathBuf,
+    /// What is changed of them.
+    #[command(flatten)]
+    pub(super) overrides: OverrideArgs,
 }
 
 /// Options of `history`.

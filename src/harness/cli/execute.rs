@@ -14,7 +14,7 @@ use crate::harness::model::{Arm, Run, is_committed};
 use crate::harness::scenario::Plan;
 use crate::harness::store::{History, files};
 
-use super::args::{Global, Selection, Strictness};
+use super::args::{Global, OverrideArgs, Selection, Strictness};
 use super::failure::Failure;
 use super::live::Live;
 use super::output::Output;
@@ -23,7 +23,7 @@ use super::session::{Labels, git_revision, measure};
 use super::sources::{Places, Source};
 use super::start::explain;
 use super::verdicts::{Case, comparable, page_path};
-use super::{waivers, workspace};
+use super::{overrides, waivers, workspace};
 
 /// Said after a stop, which no call survives as a success: not all that was asked for was done.
 pub(super) const STOPPED: &str = "stopped before the end: what was measured is in the history";
@@ -56,7 +56,12 @@ pub(super) async fn execute(
     asked: Asked,
     label: &Label,
 ) -> Result<u8, Failure> {
-    let plans = runnable(&selection.scenarios, selection.variant.as_deref(), output)?;
+    let plans = runnable(
+        &selection.scenarios,
+        selection.variant.as_deref(),
+        &selection.overrides,
+        output,
+    )?;
     // Before anything is measured: a mistake in the waivers must not cost the runs.
     let waived = match asked {
         Asked::Limits => vec![Waivers::default(); plans.len()],
@@ -94,30 +99,27 @@ pub(super) async fn execute(
     Ok(exit::worst(codes))
 }
 
-/// The plans that a call means and that this machine can run. What is passed over is said; where it
-/// was named, it is an error.
+/// The plans that a call means, changed as it says, and that this machine can run. What is passed over is
+/// said; where it was named, it is an error.
 pub(super) fn runnable(
     scenarios: &[PathBuf],
     variant: Option<&str>,
+    changes: &OverrideArgs,
     output: &Output,
 ) -> Result<Vec<Plan>, Failure> {
+    let changes = overrides::parse(changes)?;
     let chosen = workspace::choose(scenarios, output)?;
-    let mut plans = workspace::plans(&chosen, variant, output)?;
-    let mut missing = Vec::new();
-    plans.retain(|plan| match missing_program(plan) {
-        Some(text) => {
-            missing.push(text);
-            false
+    let mut plans = Vec::new();
+    for mut plan in workspace::plans(&chosen, variant, output)? {
+        let fits = match missing_program(&plan) {
+            Some(text) => Err((text.clone(), Failure::Tool(text))),
+            None => overrides::apply(&changes, &mut plan),
+        };
+        match fits {
+            Ok(()) => plans.push(plan),
+            Err((_, failure)) if chosen.named => return Err(failure),
+            Err((text, _)) => output.say(&format!("skipping {text}")),
         }
-        None => true,
-    });
-    if chosen.named
-        && let Some(text) = missing.first()
-    {
-        return Err(Failure::Tool(text.clone()));
-    }
-    for text in &missing {
-        output.say(&format!("skipping {text}"));
     }
     // An empty gate would be green for the wrong reason.
     if plans.is_empty() {
@@ -209,12 +211,13 @@ impl Session<'_> {
         let mut policy = Policy::of(plan);
         policy.waivers = waivers;
         let mut anchors = Vec::new();
+        let changes = overrides::note(&self.selection.overrides).into_iter();
         let notes = match self.asked {
             Asked::Limits => {
                 for gate in &mut policy.gates {
                     gate.regress = None;
                 }
-                Vec::new()
+                changes.collect()
             }
             Asked::Baseline(strictness) => {
                 policy.strict = strictness.strict;
@@ -222,7 +225,7 @@ impl Session<'_> {
                 policy.require_baseline = strictness.require_baseline;
                 let (comparable, passed_over) = places.anchors_for(first)?;
                 anchors = comparable;
-                notes.into_iter().chain(passed_over).collect()
+                changes.chain(notes).chain(passed_over).collect()
             }
         };
         let mut judged = Case {
@@ -296,6 +299,7 @@ impl Session<'_> {
             .words([plan.file.display()])
             .option("--variant", &plan.variant)
             .option("--runs", self.selection.runs)
+            .overrides(&self.selection.overrides)
             .baselines(&self.selection.baselines);
         let report = CommandLine::new("report")
             .words([&run.session])

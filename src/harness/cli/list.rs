@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::harness::gate::exit;
 use crate::harness::model::Arm;
 use crate::harness::report::{format, text};
-use crate::harness::scenario::{Arrivals, Plan, Stage, catalogue};
+use crate::harness::scenario::{Arrivals, Plan, Spacing, Stage, catalogue};
 use crate::harness::store::{History, Query, RunSummary, SessionSummary, StoreError};
 
 use super::args::{Global, ListArgs};
@@ -170,7 +170,7 @@ fn to_json(plan: &Plan, metrics: bool) -> serde_json::Value {
         "gates": plan.gates.iter().map(|gate| &gate.metric).collect::<Vec<_>>(),
     });
     if metrics {
-        value["metrics"] = catalogue::all(plan)
+        value["metrics"] = catalogue::nameable(plan)
             .iter()
             .map(|spec| json!({ "name": spec.path(), "unit": spec.unit, "better": spec.better }))
             .collect();
@@ -195,28 +195,40 @@ fn describe(plan: &Plan, metrics: bool) -> String {
         let arrivals = match &load.arrivals {
             Arrivals::Open {
                 stages,
+                spacing,
                 max_in_flight,
-                ..
             } => format!(
-                "open, up to {:.0}/s, at most {max_in_flight} in flight",
-                highest(stages)
+                "open, up to {}/s{}, at most {max_in_flight} in flight",
+                highest(stages),
+                match spacing {
+                    Spacing::Even => "",
+                    Spacing::Poisson => " at random",
+                }
             ),
             Arrivals::Trace {
                 arrivals,
                 max_in_flight,
                 ..
             } => format!("open, {arrivals} recorded arrivals, at most {max_in_flight} in flight"),
-            Arrivals::Closed { stages } => format!("closed, up to {:.0} users", highest(stages)),
-            Arrivals::Capacity { from, to, .. } => {
-                format!("looks for its capacity from {from:.0}/s to {to:.0}/s")
-            }
+            Arrivals::Closed { stages } => format!("closed, up to {} users", highest(stages)),
+            Arrivals::Capacity {
+                from, to, hold_ns, ..
+            } => format!(
+                "looks for its capacity from {from}/s to {to}/s, each rate for {}",
+                format::duration_ns(*hold_ns)
+            ),
+        };
+        let share = match plan.mix.get(&load.name) {
+            Some(weight) => format!(" (weight {weight} of the mix)"),
+            None => String::new(),
         };
         lines.push(format!(
-            "  load {}: flow {}, {arrivals}",
+            "  load {}: flow {}, {arrivals}{share}",
             load.name, load.flow
         ));
     }
-    if !plan.loads.is_empty() {
+    let searches = plan.loads.iter().any(|load| load.arrivals.is_search());
+    if !plan.loads.is_empty() && !searches {
         lines.push(format!(
             "  takes {} a run",
             format::duration_ns(plan.phases.total_ns())
@@ -240,7 +252,7 @@ fn describe(plan: &Plan, metrics: bool) -> String {
     if metrics {
         lines.push("  metrics that a gate can name:".to_owned());
         lines.extend(
-            catalogue::all(plan)
+            catalogue::nameable(plan)
                 .iter()
                 .map(|spec| format!("    {} ({})", spec.path(), spec.unit)),
         );
@@ -249,6 +261,8 @@ fn describe(plan: &Plan, metrics: bool) -> String {
     lines.join("\n")
 }
 
+/// To the second digit: a share of a mix has many.
 fn highest(stages: &[Stage]) -> f64 {
-    stages.iter().map(Stage::highest).fold(0.0, f64::max)
+    let highest = stages.iter().map(Stage::highest).fold(0.0, f64::max);
+    (highest * 100.0).round() / 100.0
 }

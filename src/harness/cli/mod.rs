@@ -19,6 +19,7 @@ mod looks;
 mod noise;
 mod verdicts;
 mod reproduce;
+mod overrides;
 mod execute;
 mod against;
 mod run;

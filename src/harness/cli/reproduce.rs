@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::args::{Global, Strictness};
+use super::args::{Global, OverrideArgs, Strictness};
 
 /// A command line in the making. An option that has its usual value is left out.
 pub(super) struct CommandLine(Vec<String>);
@@ -42,6 +42,12 @@ impl CommandLine {
         self.switch("--strict", strictness.strict)
             .switch("--beyond-margin", strictness.beyond_margin)
             .switch("--require-baseline", strictness.require_baseline)
+    }
+
+    /// With what is changed of the scenarios.
+    pub(super) fn overrides(self, overrides: &OverrideArgs) -> Self {
+        let options = overrides.options();
+        options.fold(self, |line, (name, value)| line.option(name, [value]))
     }
 
     /// With the folder of baselines.

@@ -20,9 +20,13 @@ pub fn metrics(plan: &Plan, measurement: &Measurement) -> Vec<Metric> {
     let mut metrics: Vec<Metric> = catalogue::all(plan)
         .into_iter()
         .map(|spec| {
-            let found = match &measured {
-                Some(measured) => measured.found(&spec.key),
-                None => Err(never_measured()),
+            let found = match (&spec.key, &measured) {
+                // A search has the rates that it tried in the place of phases.
+                (MetricKey::Load { load, what }, _) if *what == LoadMetric::Capacity => {
+                    capacity(load, measurement)
+                }
+                (_, Some(measured)) => measured.found(&spec.key),
+                (_, None) => Err(never_measured()),
             };
             finish(spec, found.map(|(value, count)| (vec![value], count)))
         })
@@ -125,6 +129,17 @@ impl<'a> Measured<'a> {
                     None => Err(nothing_of("request", request)),
                 }
             }
+            MetricKey::Group { load, group, stat } => {
+                let load = self.loads.get(load.as_str());
+                let series = load.and_then(|together| {
+                    let mut all = together.load.groups.iter();
+                    all.find(|series| series.name == *group)
+                });
+                match series {
+                    Some(series) => self.latency(&series.duration, *stat, "groups"),
+                    None => Err(nothing_of("group", group)),
+                }
+            }
             MetricKey::Process { process, what } => {
                 let mut all = self.measurement.processes.iter();
                 match all.find(|series| series.name == *process) {
@@ -143,12 +158,16 @@ impl<'a> Measured<'a> {
             response,
             service,
         } = together;
-        let counts = &load.counts;
+        let (counts, connections) = (&load.counts, &load.connections);
         match what {
             LoadMetric::Response(stat) => self.latency(response, stat, "requests"),
             LoadMetric::Service(stat) => self.latency(service, stat, "requests"),
             LoadMetric::Iteration(stat) => self.latency(&load.iteration, stat, "iterations"),
-            LoadMetric::Capacity => capacity(load),
+            LoadMetric::FirstByte(stat) => self.latency(&connections.first_byte, stat, "requests"),
+            LoadMetric::Dns(stat) => self.of_connections(&connections.dns, stat),
+            LoadMetric::Connect(stat) => self.of_connections(&connections.connect, stat),
+            LoadMetric::Tls(stat) => self.of_connections(&connections.tls, stat),
+            LoadMetric::Capacity => capacity(&load.name, self.measurement),
             LoadMetric::Rate => Ok(self.rate(response.count())),
             LoadMetric::Achieved => share(counts.completed, counts.offered, "iterations"),
             LoadMetric::ErrorRate => {
@@ -163,6 +182,19 @@ impl<'a> Measured<'a> {
                 Ok((per_second, response.count()))
             }
         }
+    }
+
+    /// A part of how connections came about, of which a load may need none.
+    fn of_connections(&self, histogram: &LatencyHistogram, stat: LatencyStat) -> Found {
+        if histogram.is_empty() {
+            return Err(Missing {
+                reason: "no connection needed it in the measure phase".to_owned(),
+                remedy: "connections are kept: say how long by `reuse` in [http], such as `reuse = \"iteration\"`"
+                    .to_owned(),
+                observations: 0,
+            });
+        }
+        self.latency(histogram, stat, "connections")
     }
 
     fn of_request(&self, series: &RequestSeries, what: RequestMetric) -> Found {
@@ -286,6 +318,47 @@ impl<'a> Measured<'a> {
     }
 }
 
+/// The highest rate at which the limits on a load held, and how many rates were tried.
+fn capacity(load: &str, measurement: &Measurement) -> Found {
+    let mut loads = measurement.loads.iter();
+    let Some(load) = loads.find(|known| known.name == load) else {
+        return Err(nothing_of("load", load));
+    };
+    let missing = |reason: String, remedy: &str| Missing {
+        reason,
+        remedy: remedy.to_owned(),
+        observations: 0,
+    };
+    let Some(search) = &load.capacity else {
+        return Err(missing(
+            "the search for it did not come to an end".to_owned(),
+            "let it run to its end",
+        ));
+    };
+    if let Some(rate) = search.holds {
+        return Ok((rate, search.trials.len() as u64));
+    }
+    let rates = search.trials.iter().map(|trial| trial.rate);
+    let lowest = rates.fold(f64::INFINITY, f64::min);
+    let has = |outcome| search.trials.iter().any(|trial| trial.outcome == outcome);
+    Err(if has(TrialOutcome::Broke) {
+        missing(
+            format!("the limits were broken at the lowest rate that was tried, {lowest}/s"),
+            "see which limit it was and why, or begin at a lower rate: `from`",
+        )
+    } else if has(TrialOutcome::NotOffered) {
+        missing(
+            format!("the generator could not even offer the lowest rate, {lowest}/s"),
+            "give it more workers (`workers` in [generator]) or a machine of its own, or begin at a lower rate: `from`",
+        )
+    } else {
+        missing(
+            "no rate was tried to its end".to_owned(),
+            "let it run to its end",
+        )
+    })
+}
+
 fn bench(bench: &BenchMeasurement) -> Metric {
     let spec = catalogue::bench_metric(&bench.id);
     let points: Vec<f64> = bench.invocations.iter().map(|one| one.point_ns).collect();
@@ -304,19 +377,6 @@ fn bench(bench: &BenchMeasurement) -> Metric {
 /// that hangs answers none of those that wait for it at the end.
 fn failed(series: &RequestSeries) -> u64 {
     series.errors.values().map(|tally| tally.count).sum()
-}
-
-/// The highest rate that held, and in how many trials; 0 where the limits held at none.
-fn capacity(load: &LoadMeasurement) -> Found {
-    let Some(search) = &load.capacity else {
-        return Err(nothing_of("search of the load", &load.name));
-    };
-    let Some(holds) = search.holds else {
-        return Ok((0.0, 0));
-    };
-    let trials = search.trials.iter().filter(|trial| trial.rate == holds);
-    let held = trials.filter(|trial| trial.outcome == TrialOutcome::Held);
-    Ok((holds, held.count() as u64))
 }
 
 /// The share of the users' time that went into requests that failed or were never answered, and on how
@@ -403,12 +463,14 @@ mod tests {
 
     use super::*;
     use crate::harness::model::{
-        ArrivalModel, BenchInvocation, Counts, Direction, ErrorKind, ErrorTally, PhaseSpan,
-        ProbePoint, ProbeSeries, ProcessSample, Sampling, Unit,
+        ArrivalModel, BenchInvocation, CapacitySearch, CapacityTrial, ConnectionSeries, Counts,
+        Direction, ErrorKind, ErrorTally, GroupSeries, PhaseSpan, ProbePoint, ProbeSeries,
+        ProcessSample, Sampling, Unit,
     };
     use crate::harness::scenario::{
         Arrivals, BenchPlan, CommandPlan, FlowPlan, GeneratorLimits, HttpPlan, LoadPlan, PhasePlan,
-        ProbePlan, ProbeSource, ProcessPlan, Ready, RequestPlan, Selector, Spacing,
+        ProbePlan, ProbeSource, ProcessPlan, Ready, RequestPlan, Selector, Spacing, StepPlan,
+        Target,
     };
 
     const S: u64 = 1_000_000_000;
@@ -421,7 +483,11 @@ mod tests {
             };
             request.into()
         };
-        let steps = vec![step("list"), step("<b>one.two</b>")];
+        let group = StepPlan::Group {
+            name: "check out".into(),
+            steps: vec![step("<b>one.two</b>")],
+        };
+        let steps = vec![step("list"), group];
         Plan {
             name: "t".into(),
             variant: None,
@@ -441,7 +507,7 @@ mod tests {
                 stop_timeout_ns: S,
                 needs: vec![],
             }],
-            target: None,
+            target: Some(Target::Url("https://localhost".into())),
             http: HttpPlan::default(),
             setup: None,
             teardown: None,
@@ -458,6 +524,7 @@ mod tests {
                 seed: 1,
                 allowed_dropped: 0.0,
             }],
+            mix: BTreeMap::new(),
             phases: PhasePlan {
                 warmup_ns: 2 * S,
                 measure_ns: 10 * S,
@@ -540,6 +607,17 @@ mod tests {
                 series("list", millis(1..=2000), 10, 7),
                 series("<b>one.two</b>", millis(1..=500), 90, 0),
             ],
+            groups: vec![GroupSeries {
+                name: "check out".into(),
+                duration: millis(101..=1100),
+                failed: 3,
+            }],
+            connections: ConnectionSeries {
+                dns: LatencyHistogram::new(),
+                connect: millis(1..=5),
+                tls: millis(11..=13),
+                first_byte: millis(1..=2000),
+            },
             ..LoadMeasurement::new("reads", "read", ArrivalModel::Open)
         };
         let invocation = |point_ns| BenchInvocation {
@@ -625,6 +703,11 @@ mod tests {
         check("load.reads.iteration.mean", 25.5e6, 50);
         check("load.reads.request.list.service.p95", 1900e6, 2000);
         check("load.reads.request.list.error_rate", 17.0 / 2017.0, 2017);
+        check("load.reads.group.check out.p90", 1000e6, 1000);
+        check("load.reads.group.check out.max", 1100e6, 1000);
+        check("load.reads.connect.mean", 3e6, 5);
+        check("load.reads.tls.max", 13e6, 3);
+        check("load.reads.first_byte.p95", 1900e6, 2000);
         check("load.reads.request.<b>one.two</b>.rate", 50.0, 500);
         // The look at second 2, the start of the phase, tells of the second before it.
         check("process.service.cpu_mean", 4.0, 2);
@@ -683,10 +766,93 @@ mod tests {
             "measure for at least 400s, or at a higher rate",
         );
         check(
+            "load.reads.connect.p50",
+            "only 2 connections lie beyond p50; 100 are needed",
+            "measure for at least 400s, or at a higher rate",
+        );
+        check(
+            "load.reads.dns.mean",
+            "no connection needed it in the measure phase",
+            "connections are kept: say how long by `reuse` in [http], such as `reuse = \"iteration\"`",
+        );
+        check(
             "load.reads.iteration.p90",
             "only 5 iterations lie beyond p90; 100 are needed",
             "measure for at least 200s, or at a higher rate",
         );
+    }
+
+    /// What a search found, or the reason why it is not measurable.
+    #[test]
+    fn a_capacity_is_the_highest_rate_that_held() {
+        let mut plan = plan();
+        plan.loads[0].arrivals = Arrivals::Capacity {
+            from: 100.0,
+            to: 900.0,
+            within: 0.05,
+            hold_ns: S,
+            spacing: Spacing::Even,
+            max_in_flight: None,
+        };
+        let trial = |rate: f64, outcome| CapacityTrial {
+            rate,
+            achieved: 1.0,
+            error_rate: 0.0,
+            quantiles: vec![],
+            outcome,
+            reason: String::new(),
+        };
+        let check =
+            |holds, trials: Option<Vec<CapacityTrial>>, expected: Result<(f64, u64), &str>| {
+                let mut measurement = measurement();
+                measurement.loads[0].capacity = trials.map(|trials| CapacitySearch {
+                    holds,
+                    breaks: None,
+                    trials,
+                });
+                // It needs no measure phase.
+                measurement.phases.clear();
+                let found = metrics(&plan, &measurement);
+                let of_load: Vec<&Metric> = found
+                    .iter()
+                    .filter(|metric| metric.name.starts_with("load."))
+                    .collect();
+                let [metric] = of_load[..] else {
+                    panic!("{of_load:?}");
+                };
+                assert_eq!(metric.name, "load.reads.capacity");
+                assert_eq!(
+                    (&metric.unit, metric.better),
+                    (&Unit::PerSecond, Direction::Higher)
+                );
+                match (&metric.reading, expected) {
+                    (Reading::Measured { values }, Ok((value, trials))) => {
+                        assert_eq!((&values[..], metric.observations), (&[value][..], trials));
+                    }
+                    (Reading::NotMeasurable { reason, .. }, Err(expected)) => {
+                        assert!(reason.contains(expected), "{reason}");
+                        assert_eq!(metric.observations, 0);
+                    }
+                    (reading, expected) => panic!("{reading:?} is not {expected:?}"),
+                }
+            };
+        use TrialOutcome::{Broke, Held, NotOffered};
+        let three = vec![trial(100.0, Held), trial(900.0, Broke), trial(300.0, Held)];
+        check(Some(300.0), Some(three), Ok((300.0, 3)));
+        let broke = vec![trial(100.0, Broke)];
+        check(
+            None,
+            Some(broke),
+            Err("broken at the lowest rate that was tried, 100/s"),
+        );
+        let not_offered = vec![trial(100.0, NotOffered)];
+        check(
+            None,
+            Some(not_offered),
+            Err("could not even offer the lowest rate, 100/s"),
+        );
+        check(None, Some(vec![]), Err("no rate was tried"));
+        check(None, None, Err("did not come to an end"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Everything that is known → the verdict.
 
 use super::exit;
-use super::limit::{Judged, is_hopeless, limits};
+use super::limit::{Judged, hopeless, limits};
 use super::metric::metrics;
 use super::policy::Policy;
 use super::verdict::{
@@ -106,6 +106,13 @@ fn verdict(
     limits: Vec<LimitVerdict>,
 ) -> Verdict {
     findings.sort_by_key(|(outcome, _)| std::cmp::Reverse(*outcome));
+    // Limits and margins on one metric may have the same to say.
+    let mut said = Vec::with_capacity(findings.len());
+    findings.retain(|finding| {
+        let is_new = !said.contains(finding);
+        said.extend(is_new.then(|| finding.clone()));
+        is_new
+    });
     let outcomes = || findings.iter().map(|(outcome, _)| *outcome);
     Verdict {
         schema: VERDICT_FORMAT.to_owned(),
@@ -207,10 +214,10 @@ fn silence(judged: &Judged) -> Option<Warning> {
 }
 
 fn of_limit(judged: &Judged) -> Option<(Outcome, Reason)> {
-    let metric = judged.limit.metric.clone();
-    if judged.is_hopeless {
-        return Some((Outcome::Fail, Reason::NothingInOrder { metric }));
+    if let Some(reason) = &judged.hopeless {
+        return Some((Outcome::Fail, reason.clone()));
     }
+    let metric = judged.limit.metric.clone();
     match (&judged.unknown, judged.limit.holds) {
         (Some(unknown), _) => Some((
             Outcome::Inconclusive,
@@ -235,20 +242,20 @@ fn of_metric(verdict: &MetricVerdict, evidence: &Evidence<'_>) -> Option<(Outcom
         MetricOutcome::Inconclusive => (Outcome::Inconclusive, Reason::Inconclusive { metric }),
         MetricOutcome::Improved => (Outcome::Pass, Reason::Improved { metric }),
         MetricOutcome::Waived => (Outcome::Pass, Reason::Waived { metric }),
-        MetricOutcome::NotMeasurable if is_hopeless(&metric, evidence.head) => {
-            (Outcome::Fail, Reason::NothingInOrder { metric })
-        }
-        MetricOutcome::NotMeasurable => {
-            let (reason, remedy) = why(evidence, &metric);
-            (
-                Outcome::Inconclusive,
-                Reason::NotMeasurable {
-                    metric,
-                    reason,
-                    remedy,
-                },
-            )
-        }
+        MetricOutcome::NotMeasurable => match hopeless(&metric, evidence.head) {
+            Some(reason) => (Outcome::Fail, reason),
+            None => {
+                let (reason, remedy) = why(evidence, &metric);
+                (
+                    Outcome::Inconclusive,
+                    Reason::NotMeasurable {
+                        metric,
+                        reason,
+                        remedy,
+                    },
+                )
+            }
+        },
         MetricOutcome::Unchanged => return None,
     })
 }
@@ -275,12 +282,14 @@ fn one_arm_only(policy: &Policy, comparison: &Comparison, head: &[Run]) -> Vec<(
     .flat_map(|(arm, outcome, names)| {
         let gating = names.iter().filter(|name| policy.margin(name).is_some());
         gating.map(move |metric| {
+            let hopeless = match arm {
+                Arm::Base => hopeless(metric, head),
+                Arm::Head => None,
+            };
             let metric = metric.clone();
-            match arm {
-                Arm::Base if is_hopeless(&metric, head) => {
-                    (Outcome::Fail, Reason::NothingInOrder { metric })
-                }
-                _ => (outcome, Reason::OneArmOnly { metric, arm }),
+            match hopeless {
+                Some(reason) => (Outcome::Fail, reason),
+                None => (outcome, Reason::OneArmOnly { metric, arm }),
             }
         })
     })

@@ -6,8 +6,8 @@
 use std::collections::BTreeSet;
 
 use super::policy::Policy;
-use super::verdict::LimitVerdict;
-use crate::harness::model::{Direction, Metric, Reading, Run, Unit, median, path};
+use super::verdict::{LimitVerdict, Reason};
+use crate::harness::model::{Metric, Reading, Run, TrialOutcome, Unit, median, path};
 use crate::harness::scenario::GatePlan;
 use crate::harness::scenario::catalogue::{self, LoadMetric};
 
@@ -15,8 +15,8 @@ use crate::harness::scenario::catalogue::{self, LoadMetric};
 pub(super) struct Judged {
     pub(super) limit: LimitVerdict,
     pub(super) unknown: Option<Unknown>,
-    /// No request was in order although some failed.
-    pub(super) is_hopeless: bool,
+    /// Why it is broken although there is no value, if so.
+    pub(super) hopeless: Option<Reason>,
     /// Requests (samples) of all runs together.
     pub(super) observations: u64,
 }
@@ -60,16 +60,39 @@ fn is_lost(metric: &str) -> bool {
     catalogue::of_load(metric).is_some_and(|(_, what)| what == LoadMetric::Lost)
 }
 
-/// Whether no request behind a metric was in order in any run although some failed, or whether
-/// something that should be large has come down to nothing, such as a capacity where the limits held at no
-/// rate. Such a metric is not merely unknown: it is as bad as it can be.
-pub(super) fn is_hopeless(name: &str, runs: &[Run]) -> bool {
-    let metrics = || runs.iter().filter_map(|run| run.metric(name));
-    let is_nothing =
-        |metric: &Metric| metric.better == Direction::Higher && metric.value() == Some(0.0);
-    metrics().next().is_some()
-        && metrics().all(|metric| metric.observations == 0)
-        && (metrics().any(is_nothing) || runs.iter().any(|run| has_failures_behind(name, run)))
+/// Why a metric without a value is not merely unknown but as bad as it can be: no request behind it was
+/// in order in any run although some failed, or no rate of a search held.
+pub(super) fn hopeless(name: &str, runs: &[Run]) -> Option<Reason> {
+    let mut metrics = runs.iter().filter_map(|run| run.metric(name)).peekable();
+    metrics.peek()?;
+    if !metrics.all(|metric| metric.observations == 0) {
+        return None;
+    }
+    let metric = name.to_owned();
+    match catalogue::of_load(name) {
+        Some((load, LoadMetric::Capacity)) => runs
+            .iter()
+            .any(|run| broke_at_once(load, run))
+            .then_some(Reason::NoRateHeld { metric }),
+        // Where connections are kept, nobody needs another.
+        Some((_, what)) if what.is_of_connections() => None,
+        _ => runs
+            .iter()
+            .any(|run| has_failures_behind(name, run))
+            .then_some(Reason::NothingInOrder { metric }),
+    }
+}
+
+/// Whether a load broke its limits at the lowest rate at which it looked for its capacity.
+fn broke_at_once(load: &str, run: &Run) -> bool {
+    let mut loads = run.measurement.loads.iter();
+    let search = loads
+        .find(|measured| measured.name == load)
+        .and_then(|measured| measured.capacity.as_ref());
+    search.is_some_and(|search| {
+        let mut trials = search.trials.iter();
+        search.holds.is_none() && trials.any(|trial| trial.outcome == TrialOutcome::Broke)
+    })
 }
 
 fn has_failures_behind(name: &str, run: &Run) -> bool {
@@ -94,7 +117,7 @@ fn judge(gate: &GatePlan, is_implied: bool, name: &str, head: &[Run]) -> Judged 
     let value = failed_share(&metrics)
         .or_else(|| median(&values))
         .filter(|value| value.is_finite());
-    let is_hopeless = value.is_none() && is_hopeless(name, head);
+    let hopeless = hopeless(name, head).filter(|_| value.is_none());
     let lacking = head.len() - metrics.len();
     let limit = LimitVerdict {
         metric: name.to_owned(),
@@ -111,17 +134,17 @@ fn judge(gate: &GatePlan, is_implied: bool, name: &str, head: &[Run]) -> Judged 
         high: values.iter().copied().max_by(f64::total_cmp),
         n: u32::try_from(values.len()).unwrap_or(u32::MAX),
         holds: match value {
-            Some(value) if gate.broken_by(value).is_some() => Some(false),
+            Some(value) if !is_within(value, gate) => Some(false),
             // Runs that could not measure it are not like the others: a slow one has made fewer
             // requests. An export leaves it out of them.
             Some(_) => (lacking == 0 && unmeasured(&metrics).next().is_none()).then_some(true),
-            None => is_hopeless.then_some(false),
+            None => hopeless.as_ref().map(|_| false),
         },
     };
     Judged {
         unknown: (limit.holds.is_none() || value.is_none()).then(|| why(&metrics, lacking)),
         limit,
-        is_hopeless,
+        hopeless,
         observations: metrics
             .iter()
             .fold(0, |sum, metric| sum.saturating_add(metric.observations)),
@@ -138,6 +161,10 @@ fn failed_share(metrics: &[&Metric]) -> Option<f64> {
     let requests: f64 = failures.iter().map(|run| run.requests as f64).sum();
     let failed: f64 = failures.iter().map(|run| run.failed as f64).sum();
     (requests > 0.0).then(|| failed / requests)
+}
+
+fn is_within(value: f64, gate: &GatePlan) -> bool {
+    gate.max.is_none_or(|max| value <= max) && gate.min.is_none_or(|min| value >= min)
 }
 
 /// Why each run that could not measure it could not.

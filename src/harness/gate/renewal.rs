@@ -49,9 +49,10 @@ impl<'v> Renewal<'v> {
         };
         // Said below: nobody can accept it.
         let is_hopeless = |name: &str| {
-            let mut reasons = verdict.reasons.iter();
-            reasons
-                .any(|reason| matches!(reason, Reason::NothingInOrder { metric } if metric == name))
+            verdict.reasons.iter().any(|reason| match reason {
+                Reason::NothingInOrder { metric } | Reason::NoRateHeld { metric } => metric == name,
+                _ => false,
+            })
         };
         let worse = verdict.metrics.iter().filter(|metric| {
             let Some(margin) = metric.margin else {
@@ -104,6 +105,7 @@ impl<'v> Renewal<'v> {
                         Reason::Aborted { .. }
                             | Reason::LimitBroken { .. }
                             | Reason::NothingInOrder { .. }
+                            | Reason::NoRateHeld { .. }
                     )
                 })
                 .collect(),

@@ -98,6 +98,12 @@ pub enum Reason {
         /// The metric.
         metric: String,
     },
+    /// Not even the lowest rate of a search for a capacity kept its limits: worse than any capacity
+    /// that it could have found.
+    NoRateHeld {
+        /// The metric.
+        metric: String,
+    },
     /// A gating metric regressed; details in `metrics`.
     Regressed {
         /// The metric.

@@ -243,17 +243,20 @@ pub fn reason(reason: &Reason, verdict: &Verdict) -> Spoken {
         Reason::Aborted { run, aborted } => ended_by(&text::shown(run, 40), aborted),
         Reason::NotComparable { differences } => conditions(differences, verdict),
         Reason::LimitBroken { metric } => broken_limit(metric, verdict),
-        Reason::NothingInOrder { metric } if is_nothing(metric, verdict) => Spoken::new(
-            format!("{} has come down to nothing", name(metric)),
-            "Look at what was tried and at the errors of the load: nothing was left that the target bore",
-        )
-        .named(),
         Reason::NothingInOrder { metric } => Spoken::new(
             format!(
                 "{} has no value because no request behind it was in order",
                 name(metric)
             ),
             "Look at the errors of the load: the target answered, if at all, not as the scenario demands",
+        )
+        .named(),
+        Reason::NoRateHeld { metric } => Spoken::new(
+            format!(
+                "{} has no value because not even the lowest rate that was tried kept the limits",
+                name(metric)
+            ),
+            "See in the report which limit it broke; look for the cause, or begin at a lower rate: `from`",
         )
         .named(),
         Reason::Regressed { metric } => regressed(metric, verdict),
@@ -739,6 +742,7 @@ fn weight(reason: &Reason, outcome: Outcome) -> Weight {
         Reason::Aborted { .. }
         | Reason::LimitBroken { .. }
         | Reason::NothingInOrder { .. }
+        | Reason::NoRateHeld { .. }
         | Reason::Regressed { .. } => outcome == Outcome::Fail,
         Reason::NotMeasurable { .. } | Reason::Inconclusive { .. } => {
             outcome == Outcome::Inconclusive
@@ -753,12 +757,6 @@ fn weight(reason: &Reason, outcome: Outcome) -> Weight {
     } else {
         Weight::Counts
     }
-}
-
-/// Whether a metric has a value, and that is zero.
-fn is_nothing(metric: &str, verdict: &Verdict) -> bool {
-    let mut metrics = verdict.metrics.iter();
-    metrics.any(|judged| judged.name == metric && judged.head == Some(0.0))
 }
 
 fn broken_limit(metric: &str, verdict: &Verdict) -> Spoken {
@@ -1443,6 +1441,10 @@ mod tests {
         check(
             Reason::NothingInOrder { metric: metric() },
             "m has no value",
+        );
+        check(
+            Reason::NoRateHeld { metric: metric() },
+            "m has no value because not even the lowest rate",
         );
         let arm = Arm::Base;
         check(

@@ -6,9 +6,10 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use url::{Host, Url};
 
 use super::nearest::nearest;
-use super::plan::{FlowPlan, LoadPlan, Plan};
+use super::plan::{FlowPlan, LoadPlan, Plan, Target};
 use crate::harness::model::path::{BENCH, ERROR_RATE};
 use crate::harness::model::{Direction, Unit};
 
@@ -54,6 +55,15 @@ pub enum MetricKey {
         /// What of it.
         what: RequestMetric,
     },
+    /// `load.LOAD.group.NAME.…`: how long the groups of steps of one name in a load took.
+    Group {
+        /// The load.
+        load: String,
+        /// The name of the group; any text.
+        group: String,
+        /// Which number of those that were in order.
+        stat: LatencyStat,
+    },
     /// `process.PROCESS.…`: a process tree.
     Process {
         /// The process.
@@ -67,6 +77,18 @@ pub enum MetricKey {
     Bench(String),
 }
 
+impl MetricKey {
+    /// The load that it is of; `None` for what is of no load.
+    pub fn load(&self) -> Option<&str> {
+        match self {
+            Self::Load { load, .. } | Self::Request { load, .. } | Self::Group { load, .. } => {
+                Some(load)
+            }
+            Self::Process { .. } | Self::Probe(_) | Self::Bench(_) => None,
+        }
+    }
+}
+
 /// What is measured of a load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum LoadMetric {
@@ -76,6 +98,14 @@ pub enum LoadMetric {
     Service(LatencyStat),
     /// `iteration.p95`, …: whole iterations, from their intended start.
     Iteration(LatencyStat),
+    /// `first_byte.p95`, …: from the actual send of a request to the first byte of its answer.
+    FirstByte(LatencyStat),
+    /// `dns.p95`, …: name resolution, where a new connection needed it (targets with a name only).
+    Dns(LatencyStat),
+    /// `connect.p95`, …: how long new connections took, without what is before and after it.
+    Connect(LatencyStat),
+    /// `tls.p95`, …: the TLS handshake of new connections (`https` only).
+    Tls(LatencyStat),
     /// `capacity`: the highest rate at which the limits on the load hold (a search only).
     Capacity,
     /// `rate`: requests in order per second.
@@ -193,7 +223,7 @@ impl fmt::Display for LatencyStat {
 }
 
 impl LoadMetric {
-    /// Reads what follows `load.NAME.`, apart from `request.…`.
+    /// Reads what follows `load.NAME.`, apart from `request.…` and `group.…`.
     fn parse(text: &str) -> Option<Self> {
         Some(match text {
             "capacity" => Self::Capacity,
@@ -206,6 +236,10 @@ impl LoadMetric {
             _ => match text.split_once('.') {
                 Some(("service", stat)) => Self::Service(LatencyStat::parse(stat)?),
                 Some(("iteration", stat)) => Self::Iteration(LatencyStat::parse(stat)?),
+                Some(("first_byte", stat)) => Self::FirstByte(LatencyStat::parse(stat)?),
+                Some(("dns", stat)) => Self::Dns(LatencyStat::parse(stat)?),
+                Some(("connect", stat)) => Self::Connect(LatencyStat::parse(stat)?),
+                Some(("tls", stat)) => Self::Tls(LatencyStat::parse(stat)?),
                 Some(_) => return None,
                 None => Self::Response(LatencyStat::parse(text)?),
             },
@@ -214,9 +248,13 @@ impl LoadMetric {
 
     fn unit_and_direction(self) -> (Unit, Direction) {
         match self {
-            Self::Response(_) | Self::Service(_) | Self::Iteration(_) => {
-                (Unit::Nanoseconds, Direction::Lower)
-            }
+            Self::Response(_)
+            | Self::Service(_)
+            | Self::Iteration(_)
+            | Self::FirstByte(_)
+            | Self::Dns(_)
+            | Self::Connect(_)
+            | Self::Tls(_) => (Unit::Nanoseconds, Direction::Lower),
             Self::Capacity | Self::Rate => (Unit::PerSecond, Direction::Higher),
             Self::Achieved => (Unit::Ratio, Direction::Higher),
             Self::ErrorRate | Self::Lost => (Unit::Ratio, Direction::Lower),
@@ -225,9 +263,31 @@ impl LoadMetric {
         }
     }
 
-    /// Whether only the open model has it: a closed one offers nothing that it could drop.
-    fn is_open_only(self) -> bool {
-        matches!(self, Self::Achieved | Self::Dropped)
+    /// Whether a load of that plan has it, in a run or, if the load is a search, at each of its rates.
+    fn is_of(self, plan: &Plan, load: &LoadPlan) -> bool {
+        match self {
+            Self::Capacity => load.arrivals.is_search(),
+            // These follow the rate that is offered, whatever the target does.
+            Self::Rate | Self::BytesRate => !load.arrivals.is_search(),
+            // A closed model offers nothing that it could drop.
+            Self::Dropped => load.arrivals.is_open() && !load.arrivals.is_search(),
+            Self::Achieved => load.arrivals.is_open(),
+            // The users of an open model have nothing else to do.
+            Self::Lost => !load.arrivals.is_open(),
+            Self::Dns(_) => resolves_names(plan),
+            Self::Tls(_) => is_encrypted(plan),
+            Self::Response(_)
+            | Self::Service(_)
+            | Self::Iteration(_)
+            | Self::FirstByte(_)
+            | Self::Connect(_)
+            | Self::ErrorRate => true,
+        }
+    }
+
+    /// Whether it is one that connections have, which may be kept from one request to the next.
+    pub fn is_of_connections(self) -> bool {
+        matches!(self, Self::Dns(_) | Self::Connect(_) | Self::Tls(_))
     }
 }
 
@@ -237,6 +297,10 @@ impl fmt::Display for LoadMetric {
             Self::Response(stat) => stat.fmt(f),
             Self::Service(stat) => write!(f, "service.{stat}"),
             Self::Iteration(stat) => write!(f, "iteration.{stat}"),
+            Self::FirstByte(stat) => write!(f, "first_byte.{stat}"),
+            Self::Dns(stat) => write!(f, "dns.{stat}"),
+            Self::Connect(stat) => write!(f, "connect.{stat}"),
+            Self::Tls(stat) => write!(f, "tls.{stat}"),
             Self::Capacity => f.write_str("capacity"),
             Self::Rate => f.write_str("rate"),
             Self::Achieved => f.write_str("achieved"),
@@ -259,6 +323,11 @@ impl RequestMetric {
                 None => Self::Response(LatencyStat::parse(text)?),
             },
         })
+    }
+
+    /// Whether a load has it, in a run or, if the load is a search, at each of its rates.
+    fn is_of(self, load: &LoadPlan) -> bool {
+        self != Self::Rate || !load.arrivals.is_search()
     }
 
     fn unit_and_direction(self) -> (Unit, Direction) {
@@ -330,6 +399,9 @@ impl fmt::Display for MetricKey {
                 request,
                 what,
             } => write!(f, "{}{request}.{what}", requests_prefix(load)),
+            Self::Group { load, group, stat } => {
+                write!(f, "{}{group}.{stat}", groups_prefix(load))
+            }
             Self::Process { process, what } => write!(f, "{}{what}", process_prefix(process)),
             Self::Probe(probe) => write!(f, "probe.{probe}"),
             Self::Bench(id) => write!(f, "{BENCH}.{id}"),
@@ -337,9 +409,19 @@ impl fmt::Display for MetricKey {
     }
 }
 
+/// How the paths of all metrics of a load begin.
+pub(crate) fn load_prefix(load: &str) -> String {
+    format!("load.{load}.")
+}
+
 /// How the paths of all request names of a load begin.
 pub(crate) fn requests_prefix(load: &str) -> String {
     format!("load.{load}.request.")
+}
+
+/// How the paths of all groups of a load begin.
+pub(crate) fn groups_prefix(load: &str) -> String {
+    format!("load.{load}.group.")
 }
 
 /// How the paths of all metrics of processes begin.
@@ -374,6 +456,19 @@ fn request_metric(load: &str, request: &str, what: RequestMetric) -> MetricSpec 
         },
         unit,
         better,
+    }
+}
+
+/// The metric `stat` of the groups named `group` in a load.
+fn group_metric(load: &str, group: &str, stat: LatencyStat) -> MetricSpec {
+    MetricSpec {
+        key: MetricKey::Group {
+            load: load.to_owned(),
+            group: group.to_owned(),
+            stat,
+        },
+        unit: Unit::Nanoseconds,
+        better: Direction::Lower,
     }
 }
 
@@ -415,52 +510,86 @@ pub fn of_load(path: &str) -> Option<(&str, LoadMetric)> {
     Some((load, LoadMetric::parse(rest)?))
 }
 
-/// Every metric that the plan produces, apart from those of benches, whose ids are known only after
-/// the build: in the order of the plan, each path once. Besides the default quantiles there are
-/// those that a gate names.
+/// Every metric that a run of the plan has, apart from those of benches, whose ids are known only
+/// after the build: in the order of the plan, each path once. Besides the default quantiles there are
+/// those that a gate names. A load that looks for its capacity has that and nothing else: over all
+/// of its rates together a latency or a share of errors says nothing.
 pub fn all(plan: &Plan) -> Vec<MetricSpec> {
-    let quantiles = quantiles(plan);
-    let stats: Vec<LatencyStat> = quantiles
-        .iter()
-        .map(|&quantile| LatencyStat::Quantile(quantile))
-        .chain([LatencyStat::Mean, LatencyStat::Max])
-        .collect();
-    let mut specs = Vec::new();
-    for load in &plan.loads {
+    let stats = stats(plan);
+    let of_loads = plan.loads.iter().flat_map(|load| {
         if load.arrivals.is_search() {
-            specs.push(load_metric(&load.name, LoadMetric::Capacity));
-            continue;
+            return vec![load_metric(&load.name, LoadMetric::Capacity)];
         }
-        let of_load = stats
+        of_one_load(plan, load, &stats)
+    });
+    let of_processes = plan
+        .processes
+        .iter()
+        .flat_map(|process| ProcessMetric::ALL.map(|what| process_metric(&process.name, what)));
+    let of_probes = plan.probes.keys().filter_map(|name| probe(plan, name));
+    of_loads.chain(of_processes).chain(of_probes).collect()
+}
+
+/// Every metric that a gate can name, apart from those of benches: those of a run, and those that a
+/// load has at each rate at which it looks for its capacity.
+pub fn nameable(plan: &Plan) -> Vec<MetricSpec> {
+    let stats = stats(plan);
+    let searches = plan.loads.iter().filter(|load| load.arrivals.is_search());
+    let at_each_rate = searches.flat_map(|load| of_one_load(plan, load, &stats));
+    all(plan).into_iter().chain(at_each_rate).collect()
+}
+
+/// Whether a metric is one that a load has at each rate at which it looks for its capacity, and no
+/// run as a whole.
+pub fn is_of_a_search(plan: &Plan, key: &MetricKey) -> bool {
+    let is_capacity = matches!(
+        key,
+        MetricKey::Load {
+            what: LoadMetric::Capacity,
+            ..
+        }
+    );
+    let of_search = |name: &str| {
+        let mut loads = plan.loads.iter();
+        loads.any(|load| load.name == name && load.arrivals.is_search())
+    };
+    !is_capacity && key.load().is_some_and(of_search)
+}
+
+/// What a load has in a run or at each of its rates, its capacity apart.
+fn of_one_load(plan: &Plan, load: &LoadPlan, stats: &[LatencyStat]) -> Vec<MetricSpec> {
+    let each = |what: fn(LatencyStat) -> LoadMetric| stats.iter().map(move |&stat| what(stat));
+    let of_load = each(LoadMetric::Response)
+        .chain(each(LoadMetric::Service))
+        .chain(each(LoadMetric::Iteration))
+        .chain(each(LoadMetric::FirstByte))
+        .chain(each(LoadMetric::Dns))
+        .chain(each(LoadMetric::Connect))
+        .chain(each(LoadMetric::Tls))
+        .chain([
+            LoadMetric::Rate,
+            LoadMetric::Achieved,
+            LoadMetric::ErrorRate,
+            LoadMetric::Lost,
+            LoadMetric::Dropped,
+            LoadMetric::BytesRate,
+        ])
+        .filter(|what| what.is_of(plan, load))
+        .map(|what| load_metric(&load.name, what));
+    let mut specs: Vec<MetricSpec> = of_load.collect();
+    for request in names(plan, load, FlowPlan::request_names) {
+        let of_request = stats
             .iter()
-            .map(|&stat| LoadMetric::Response(stat))
-            .chain(stats.iter().map(|&stat| LoadMetric::Service(stat)))
-            .chain(stats.iter().map(|&stat| LoadMetric::Iteration(stat)))
-            .chain([
-                LoadMetric::Capacity,
-                LoadMetric::Rate,
-                LoadMetric::Achieved,
-                LoadMetric::ErrorRate,
-                LoadMetric::Lost,
-                LoadMetric::Dropped,
-                LoadMetric::BytesRate,
-            ])
-            .filter(|&what| has(load, what));
-        specs.extend(of_load.map(|what| load_metric(&load.name, what)));
-        for request in request_names(plan, load) {
-            let of_request = stats
-                .iter()
-                .map(|&stat| RequestMetric::Response(stat))
-                .chain(stats.iter().map(|&stat| RequestMetric::Service(stat)))
-                .chain([RequestMetric::Rate, RequestMetric::ErrorRate]);
-            specs.extend(of_request.map(|what| request_metric(&load.name, request, what)));
-        }
+            .map(|&stat| RequestMetric::Response(stat))
+            .chain(stats.iter().map(|&stat| RequestMetric::Service(stat)))
+            .chain([RequestMetric::Rate, RequestMetric::ErrorRate])
+            .filter(|what| what.is_of(load));
+        specs.extend(of_request.map(|what| request_metric(&load.name, request, what)));
     }
-    for process in &plan.processes {
-        let of_process = ProcessMetric::ALL.map(|what| process_metric(&process.name, what));
-        specs.extend(of_process);
+    for group in names(plan, load, FlowPlan::group_names) {
+        let of_group = stats.iter();
+        specs.extend(of_group.map(|&stat| group_metric(&load.name, group, stat)));
     }
-    specs.extend(plan.probes.keys().filter_map(|name| probe(plan, name)));
     specs
 }
 
@@ -470,7 +599,7 @@ pub fn select(plan: &Plan, pattern: &str) -> Result<Vec<MetricSpec>, UnknownMetr
     if let Some(exact) = parse(plan, pattern) {
         return Ok(vec![exact]);
     }
-    let known = all(plan);
+    let known = nameable(plan);
     if let Some((beginning, _)) = pattern.split_once('*') {
         let is_found = |spec: &&MetricSpec| matches(pattern, &spec.path());
         let found: Vec<MetricSpec> = known.iter().filter(is_found).cloned().collect();
@@ -509,14 +638,17 @@ pub fn matches(pattern: &str, path: &str) -> bool {
     rest.ends_with(last)
 }
 
-/// The request names of a load's flow, each once, in the order of its steps. Steps of one name are
-/// counted together.
-fn request_names<'a>(plan: &'a Plan, load: &LoadPlan) -> Vec<&'a str> {
+/// The names of requests or groups of a load's flow, each once, in the order of its steps. Steps of
+/// one name are counted together.
+fn names<'a, I: Iterator<Item = &'a str>>(
+    plan: &'a Plan,
+    load: &LoadPlan,
+    of: fn(&'a FlowPlan) -> I,
+) -> Vec<&'a str> {
     let mut seen = BTreeSet::new();
-    plan.flows
-        .get(&load.flow)
-        .into_iter()
-        .flat_map(FlowPlan::request_names)
+    let flow = plan.flows.get(&load.flow);
+    flow.into_iter()
+        .flat_map(of)
         .filter(|name| seen.insert(*name))
         .collect()
 }
@@ -527,16 +659,7 @@ fn parse(plan: &Plan, path: &str) -> Option<MetricSpec> {
         "load" => {
             let (name, rest) = rest.split_once('.')?;
             let load = plan.loads.iter().find(|load| load.name == name)?;
-            match rest.strip_prefix("request.") {
-                // A request name is any text, dots included: only the plan tells where it ends.
-                Some(rest) => request_names(plan, load).into_iter().find_map(|request| {
-                    let what = rest.strip_prefix(request)?.strip_prefix('.')?;
-                    RequestMetric::parse(what).map(|what| request_metric(name, request, what))
-                }),
-                None => LoadMetric::parse(rest)
-                    .filter(|&what| has(load, what))
-                    .map(|what| load_metric(name, what)),
-            }
+            parse_of_load(plan, load, rest)
         }
         "process" => {
             let (name, rest) = rest.split_once('.')?;
@@ -549,6 +672,30 @@ fn parse(plan: &Plan, path: &str) -> Option<MetricSpec> {
     }
 }
 
+/// Reads what follows `load.NAME.`. The names of requests and groups are any text, dots included: only
+/// the plan tells where they end.
+fn parse_of_load(plan: &Plan, load: &LoadPlan, rest: &str) -> Option<MetricSpec> {
+    let name = &load.name;
+    if let Some(rest) = rest.strip_prefix("request.") {
+        let requests = names(plan, load, FlowPlan::request_names);
+        return requests.into_iter().find_map(|request| {
+            let what = rest.strip_prefix(request)?.strip_prefix('.')?;
+            let what = RequestMetric::parse(what).filter(|what| what.is_of(load))?;
+            Some(request_metric(name, request, what))
+        });
+    }
+    if let Some(rest) = rest.strip_prefix("group.") {
+        let groups = names(plan, load, FlowPlan::group_names);
+        return groups.into_iter().find_map(|group| {
+            let stat = rest.strip_prefix(group)?.strip_prefix('.')?;
+            Some(group_metric(name, group, LatencyStat::parse(stat)?))
+        });
+    }
+    LoadMetric::parse(rest)
+        .filter(|what| what.is_of(plan, load))
+        .map(|what| load_metric(name, what))
+}
+
 fn probe(plan: &Plan, name: &str) -> Option<MetricSpec> {
     plan.probes.get(name).map(|probe| MetricSpec {
         key: MetricKey::Probe(name.to_owned()),
@@ -557,13 +704,33 @@ fn probe(plan: &Plan, name: &str) -> Option<MetricSpec> {
     })
 }
 
-fn has(load: &LoadPlan, what: LoadMetric) -> bool {
-    match what {
-        LoadMetric::Capacity => load.arrivals.is_search(),
-        // Users of an open model have nothing else to do.
-        LoadMetric::Lost => !load.arrivals.is_open(),
-        _ => load.arrivals.is_open() || !what.is_open_only(),
+/// Whether a connection may need a name to be resolved.
+fn resolves_names(plan: &Plan) -> bool {
+    let has_name = |url: &Url| matches!(url.host(), Some(Host::Domain(_)));
+    target_is(plan, has_name) || plan.http.proxy.is_some()
+}
+
+fn is_encrypted(plan: &Plan) -> bool {
+    target_is(plan, |url| url.scheme() == "https")
+}
+
+/// What holds of the address of the target; of one that is wrong or missing, which is said elsewhere,
+/// anything does.
+fn target_is(plan: &Plan, holds: impl Fn(&Url) -> bool) -> bool {
+    match &plan.target {
+        // It is met at `http://127.0.0.1`.
+        Some(Target::Process(_)) => false,
+        Some(Target::Url(url)) => Url::parse(url).map_or(true, |url| holds(&url)),
+        None => true,
     }
+}
+
+/// The numbers that are made of latencies.
+fn stats(plan: &Plan) -> Vec<LatencyStat> {
+    let quantiles = quantiles(plan).into_iter().map(LatencyStat::Quantile);
+    quantiles
+        .chain([LatencyStat::Mean, LatencyStat::Max])
+        .collect()
 }
 
 /// The default quantiles and those that a gate names, the smallest first.
@@ -605,6 +772,13 @@ mod tests {
         request.into()
     }
 
+    fn group(name: &str, steps: Vec<StepPlan>) -> StepPlan {
+        StepPlan::Group {
+            name: name.into(),
+            steps,
+        }
+    }
+
     fn plan() -> Plan {
         let load = |name: &str, arrivals| LoadPlan {
             name: name.into(),
@@ -631,7 +805,8 @@ mod tests {
                 FlowPlan::new(vec![
                     step("GET /c/{clients.id}"),
                     step("list"),
-                    step("list"),
+                    group("check out.p95", vec![step("list")]),
+                    group("check out", vec![step("pay")]),
                 ]),
             )]),
             loads: vec![
@@ -645,6 +820,7 @@ mod tests {
                 ),
                 load("users", Arrivals::Closed { stages }),
             ],
+            mix: BTreeMap::new(),
             phases: PhasePlan {
                 warmup_ns: 0,
                 measure_ns: 1,
@@ -672,15 +848,102 @@ mod tests {
         }
     }
 
+    /// The same with the second load looking for its capacity.
+    fn searching() -> Plan {
+        let mut plan = plan();
+        plan.loads[1].arrivals = Arrivals::Capacity {
+            from: 1.0,
+            to: 2.0,
+            within: 0.05,
+            hold_ns: 1,
+            spacing: Spacing::Even,
+            max_in_flight: None,
+        };
+        plan
+    }
+
     #[test]
     fn every_listed_metric_is_found_by_its_path() {
-        let plan = plan();
-        let specs = all(&plan);
-        for spec in &specs {
-            assert_eq!(select(&plan, &spec.path()), Ok(vec![spec.clone()]));
+        let mut encrypted = plan();
+        encrypted.target = Some(Target::Url("https://localhost".into()));
+        for plan in [plan(), encrypted, searching()] {
+            let specs = nameable(&plan);
+            for spec in &specs {
+                assert_eq!(select(&plan, &spec.path()), Ok(vec![spec.clone()]));
+            }
+            let paths: BTreeSet<String> = specs.iter().map(MetricSpec::path).collect();
+            assert_eq!(paths.len(), specs.len(), "a path is listed twice");
         }
-        let paths: BTreeSet<String> = specs.iter().map(MetricSpec::path).collect();
-        assert_eq!(paths.len(), specs.len(), "a path is listed twice");
+    }
+
+    #[test]
+    fn a_search_has_its_capacity_and_at_each_rate_what_can_limit_it() {
+        let plan = searching();
+        let of_run: Vec<String> = all(&plan)
+            .iter()
+            .filter(|spec| spec.key.load() == Some("users"))
+            .map(MetricSpec::path)
+            .collect();
+        assert_eq!(of_run, ["load.users.capacity"]);
+        let check = |path: &str, expected: Option<bool>| {
+            let found = select(&plan, path).ok();
+            let found = found.map(|specs| is_of_a_search(&plan, &specs[0].key));
+            assert_eq!(found, expected, "{path}");
+        };
+        check("load.users.capacity", Some(false));
+        check("load.users.p95", Some(true));
+        check("load.users.group.check out.p95", Some(true));
+        check("load.users.request.pay.error_rate", Some(true));
+        check("load.users.achieved", Some(true));
+        check("load.users.rate", None);
+        check("load.users.bytes_rate", None);
+        check("load.users.dropped", None);
+        check("load.users.request.pay.rate", None);
+        check("load.reads.p95", Some(false));
+        check("load.reads.capacity", None);
+        check("probe.hits", Some(false));
+        // A pattern finds those of both kinds.
+        let all = select(&plan, "load.*.p95").unwrap();
+        assert!(all.iter().any(|spec| spec.path() == "load.reads.p95"));
+        assert!(all.iter().any(|spec| spec.path() == "load.users.p95"));
+    }
+
+    #[test]
+    fn connections_have_what_their_target_needs() {
+        let check = |target: Target, dns: bool, tls: bool| {
+            let mut plan = plan();
+            plan.target = Some(target.clone());
+            let is_known = |path: &str| select(&plan, path).is_ok();
+            let found = (
+                is_known("load.reads.dns.p95"),
+                is_known("load.reads.tls.max"),
+            );
+            assert_eq!(found, (dns, tls), "{target:?}");
+            assert!(is_known("load.reads.connect.mean"));
+            assert!(is_known("load.reads.first_byte.p99"));
+        };
+        check(Target::Process("service".into()), false, false);
+        check(Target::Url("http://127.0.0.1:1".into()), false, false);
+        check(Target::Url("http://[::1]:1".into()), false, false);
+        check(Target::Url("http://localhost:1".into()), true, false);
+        check(Target::Url("https://10.0.0.1".into()), false, true);
+    }
+
+    #[test]
+    fn a_path_says_of_which_load_it_is_without_a_plan() {
+        let check = |path: &str, expected: Option<(&str, LoadMetric)>| {
+            assert_eq!(of_load(path), expected, "{path}");
+        };
+        check("load.a.capacity", Some(("a", LoadMetric::Capacity)));
+        let mean = LatencyStat::Mean;
+        check(
+            "load.a.connect.mean",
+            Some(("a", LoadMetric::Connect(mean))),
+        );
+        check("load.a.request.capacity", None);
+        check("load.a.group.connect.mean", None);
+        check("process.a.capacity", None);
+        check("load.capacity", None);
     }
 
     #[test]
@@ -702,6 +965,9 @@ mod tests {
         check(&plan, "load.reads.request.GET /c/{clients.id}.p95", ns());
         check(&plan, "load.reads.request.list.service.max", ns());
         check(&plan, "load.reads.request.list.error_rate", Ok(Unit::Ratio));
+        check(&plan, "load.reads.group.check out.p95", ns());
+        check(&plan, "load.reads.group.check out.p95.max", ns());
+        check(&plan, "load.users.first_byte.p9999", ns());
         check(&plan, "load.reads.dropped", Ok(Unit::Count));
         check(&plan, "load.users.dropped", Err(Some("load.reads.dropped")));
         check(&plan, "load.read.p95", Err(Some("load.reads.p95")));

@@ -2,16 +2,25 @@
 //! files against these tables and the JSON Schema is written from them, so neither can know a key
 //! that the other doesn't.
 
+mod flow;
+mod request;
+mod load;
+
 use self::Presence::{Default, Optional, Required};
-use self::Rule::{AtLeastOne, AtMostOne, ExactlyOne, Together};
+use self::Rule::{AtLeastOne, ExactlyOne, Together};
 use self::Shape::{
-    Any, Bool, Choice, Date, Duration, Either, Integer, Json, Limit, List, Map, Name, Rate, Share,
-    StatusText, Table, Text, TextMap,
+    Bool, Choice, Date, Duration, Integer, Limit, List, Map, Name, Rate, Share, Table, Text,
+    TextMap,
 };
+use self::flow::FLOW;
+pub(crate) use self::flow::{BODIES, METHODS, OTHER_KINDS};
+pub(crate) use self::load::MAX_USERS;
+use self::load::{LOAD, MIX};
+use self::request::HTTP;
 use crate::harness::model::INVOCATIONS_NEEDED;
 
-/// A table of the file: what may stand in it.
-#[derive(Debug)]
+/// A table of the file: what may stand in it. A step may hold steps, so its description leads back
+/// to itself: whoever walks through all tables remembers where it was.
 pub(crate) struct TableSpec {
     /// Its name in messages and in the schema's `$defs`.
     pub(crate) name: &'static str,
@@ -24,7 +33,6 @@ pub(crate) struct TableSpec {
 }
 
 /// A key of a table.
-#[derive(Debug)]
 pub(crate) struct Key {
     pub(crate) name: &'static str,
     pub(crate) shape: Shape,
@@ -44,7 +52,6 @@ pub(crate) enum Presence {
 }
 
 /// What a key takes.
-#[derive(Debug)]
 pub(crate) enum Shape {
     /// Any text; templates, references to names and patterns are checked with what they refer to.
     Text,
@@ -56,6 +63,10 @@ pub(crate) enum Shape {
     Rate,
     /// `0.1%` or `0.001`.
     Share,
+    /// `512KiB`.
+    Size,
+    /// `3` or `0.5`, of either sign.
+    Number,
     /// `500ms`, `75%`, `512MiB`, `10`: the metric decides.
     Limit,
     /// `2026-12-31`, without quotes.
@@ -95,17 +106,17 @@ pub(crate) enum Rule {
     AtLeastOne(&'static [&'static str]),
     /// All of them or none.
     Together(&'static str, &'static str),
+    /// Each of the first only where one of the second is.
+    Beside(&'static [&'static str], &'static [&'static str]),
 }
 
-/// The HTTP methods, as keys of a step.
-pub(crate) const METHODS: [&str; 7] = ["get", "post", "put", "patch", "delete", "head", "options"];
 /// What can be done to a process, as keys of a fault.
 pub(crate) const ACTIONS: [&str; 5] = ["start", "stop", "kill", "pause", "resume"];
 /// How a probe's number can come about, as keys of a probe.
 pub(crate) const SOURCES: [&str; 5] = ["ratio", "rate", "increase", "mean", "max"];
 /// More entries than this in one array are a generated file or a mistake.
 const MANY: usize = 10_000;
-const MAX_USERS: i64 = 100_000;
+const MAX_WORKERS: i64 = 256;
 
 const fn key(
     name: &'static str,
@@ -163,10 +174,22 @@ pub(crate) static SCENARIO: TableSpec = TableSpec {
             "What is started before the loads and stopped after them.",
         ),
         key(
+            "http",
+            Table(&HTTP),
+            Optional,
+            "How requests reach the target.",
+        ),
+        key(
             "feed",
             Map(&Table(&FEED)),
             Optional,
             "Rows of values for the flows, by name.",
+        ),
+        key(
+            "setup",
+            Table(&FLOW),
+            Optional,
+            "A flow that is performed once before the loads of a run.",
         ),
         key(
             "flow",
@@ -175,10 +198,22 @@ pub(crate) static SCENARIO: TableSpec = TableSpec {
             "What a virtual user does, by name.",
         ),
         key(
+            "teardown",
+            Table(&FLOW),
+            Optional,
+            "A flow that is performed once after the loads of a run, however they ended.",
+        ),
+        key(
             "load",
             Map(&Table(&LOAD)),
             Optional,
             "How users arrive, by name; all loads run at the same time.",
+        ),
+        key(
+            "mix",
+            Table(&MIX),
+            Optional,
+            "One arrival process, shared by the loads that have a `weight`.",
         ),
         key(
             "phases",
@@ -336,307 +371,16 @@ static FEED: TableSpec = TableSpec {
             "file",
             Text,
             Required,
-            "A CSV file with a header line, relative to the scenario's folder.",
+            "A CSV file with a header line, or a `.json` file with an array of objects, relative to the scenario's folder.",
         ),
         key(
             "order",
-            Choice(&["sequential", "random"]),
+            Choice(&["sequential", "random", "shuffled", "unique"]),
             Default("sequential"),
             "How rows are drawn.",
         ),
     ],
     rules: &[],
-};
-
-static FLOW: TableSpec = TableSpec {
-    name: "flow",
-    description: "The steps that one virtual user performs; one pass is an iteration.",
-    keys: &[key(
-        "step",
-        List(&Table(&STEP), 1, MANY),
-        Required,
-        "The steps, in order.",
-    )],
-    rules: &[],
-};
-
-static STEP: TableSpec = TableSpec {
-    name: "step",
-    description: "A request with its checks and extractions. Templates: `{FEED.COLUMN}`, `{EXTRACTED}`, `{$env.NAME}`, `{$uuid}`, `{$counter}`, `{$random(LOW,HIGH)}`, `{$now}`.",
-    keys: &[
-        key("get", Text, Optional, "The path of a GET, with templates."),
-        key(
-            "post",
-            Text,
-            Optional,
-            "The path of a POST, with templates.",
-        ),
-        key("put", Text, Optional, "The path of a PUT, with templates."),
-        key(
-            "patch",
-            Text,
-            Optional,
-            "The path of a PATCH, with templates.",
-        ),
-        key(
-            "delete",
-            Text,
-            Optional,
-            "The path of a DELETE, with templates.",
-        ),
-        key(
-            "head",
-            Text,
-            Optional,
-            "The path of a HEAD, with templates.",
-        ),
-        key(
-            "options",
-            Text,
-            Optional,
-            "The path of an OPTIONS, with templates.",
-        ),
-        key(
-            "name",
-            Text,
-            Default("method and path as written"),
-            "The request name in metrics; steps of one name are counted together.",
-        ),
-        key(
-            "headers",
-            TextMap(&Text),
-            Optional,
-            "Headers; values are templates.",
-        ),
-        key(
-            "json",
-            Json,
-            Optional,
-            "A JSON body: a table or an array whose texts are templates, or a template of JSON text.",
-        ),
-        key("text", Text, Optional, "A text body, a template."),
-        key(
-            "form",
-            TextMap(&Text),
-            Optional,
-            "A form body; values are templates.",
-        ),
-        key(
-            "check",
-            Table(&CHECK),
-            Optional,
-            "What must hold of the answer.",
-        ),
-        key(
-            "extract",
-            Map(&Table(&EXTRACT)),
-            Optional,
-            "Values of the answer for later steps, by name.",
-        ),
-        key(
-            "timeout",
-            Duration,
-            Default("30s"),
-            "How long the answer may take to its last byte.",
-        ),
-        key(
-            "think",
-            Either(&[Duration, Table(&THINK)]),
-            Optional,
-            "How long the user waits after the step.",
-        ),
-    ],
-    rules: &[ExactlyOne(&METHODS), AtMostOne(&["json", "text", "form"])],
-};
-
-static CHECK: TableSpec = TableSpec {
-    name: "check",
-    description: "What must hold of an answer; a request that doesn't is an error.",
-    keys: &[
-        key(
-            "status",
-            Either(&[
-                Integer(100, 599),
-                StatusText,
-                List(&Either(&[Integer(100, 599), StatusText]), 1, MANY),
-            ]),
-            Default("200-399"),
-            "Statuses that are in order: `200`, `[200, 404]`, `\"2xx\"`, `\"200-299\"`.",
-        ),
-        key(
-            "body_contains",
-            Text,
-            Optional,
-            "A text that the body must contain.",
-        ),
-        key(
-            "json",
-            TextMap(&Any),
-            Optional,
-            "JSONPath expressions and the value each must have.",
-        ),
-        key(
-            "headers",
-            TextMap(&Either(&[Text, Bool])),
-            Optional,
-            "Headers and the value each must have; `true`: it must be there.",
-        ),
-    ],
-    rules: &[],
-};
-
-static EXTRACT: TableSpec = TableSpec {
-    name: "extract",
-    description: "Where a value comes from.",
-    keys: &[
-        key(
-            "json",
-            Text,
-            Optional,
-            "The first match of this JSONPath in the body.",
-        ),
-        key("header", Text, Optional, "This header."),
-        key(
-            "regex",
-            Text,
-            Optional,
-            "The first group of this regular expression in the body.",
-        ),
-    ],
-    rules: &[ExactlyOne(&["json", "header", "regex"])],
-};
-
-static THINK: TableSpec = TableSpec {
-    name: "think",
-    description: "A waiting time, uniform between two bounds.",
-    keys: &[
-        key("min", Duration, Required, "At least."),
-        key("max", Duration, Required, "At most."),
-    ],
-    rules: &[],
-};
-
-static LOAD: TableSpec = TableSpec {
-    name: "load",
-    description: "One load: a flow and how it arrives.",
-    keys: &[
-        key(
-            "flow",
-            Text,
-            Default("the only flow"),
-            "The flow that it drives.",
-        ),
-        key(
-            "open",
-            Table(&OPEN),
-            Optional,
-            "Iterations arrive at a rate, whatever the responses do.",
-        ),
-        key(
-            "closed",
-            Table(&CLOSED),
-            Optional,
-            "A number of users that wait for their answers.",
-        ),
-        key(
-            "seed",
-            Integer(0, i64::MAX),
-            Default("derived from the load's name"),
-            "The seed of everything random in it.",
-        ),
-        key(
-            "allowed_dropped",
-            Share,
-            Default("0.1%"),
-            "The share of arrivals that may find no idle user before the run is invalid.",
-        ),
-    ],
-    rules: &[ExactlyOne(&["open", "closed"])],
-};
-
-static OPEN: TableSpec = TableSpec {
-    name: "open",
-    description: "The open model. Latencies count from the intended start.",
-    keys: &[
-        key(
-            "rate",
-            Rate,
-            Optional,
-            "Iterations per time, over all phases: `500/s`, `30/min`.",
-        ),
-        key(
-            "stages",
-            List(&Table(&OPEN_STAGE), 1, MANY),
-            Optional,
-            "The rate over time; the last stage lasts until the end.",
-        ),
-        key(
-            "max_in_flight",
-            Integer(1, MAX_USERS),
-            Default("the arrivals of one second, 10 to 10000"),
-            "Users at most; an arrival that finds none idle is dropped.",
-        ),
-    ],
-    rules: &[ExactlyOne(&["rate", "stages"])],
-};
-
-static OPEN_STAGE: TableSpec = TableSpec {
-    name: "open_stage",
-    description: "A stretch with a rate that is constant or goes evenly from one value to another.",
-    keys: &[
-        key("for", Duration, Required, "How long."),
-        key("rate", Rate, Optional, "The rate, where it is constant."),
-        key("from", Rate, Optional, "The rate at its start."),
-        key("to", Rate, Optional, "The rate at its end."),
-    ],
-    rules: &[ExactlyOne(&["rate", "from"]), Together("from", "to")],
-};
-
-static CLOSED: TableSpec = TableSpec {
-    name: "closed",
-    description: "The closed model.",
-    keys: &[
-        key(
-            "users",
-            Integer(1, MAX_USERS),
-            Optional,
-            "Users, over all phases.",
-        ),
-        key(
-            "stages",
-            List(&Table(&CLOSED_STAGE), 1, MANY),
-            Optional,
-            "The number of users over time; the last stage lasts until the end.",
-        ),
-    ],
-    rules: &[ExactlyOne(&["users", "stages"])],
-};
-
-static CLOSED_STAGE: TableSpec = TableSpec {
-    name: "closed_stage",
-    description: "A stretch with a number of users that is constant or goes evenly from one value to another.",
-    keys: &[
-        key("for", Duration, Required, "How long."),
-        key(
-            "users",
-            Integer(0, MAX_USERS),
-            Optional,
-            "The number of users, where it is constant.",
-        ),
-        key(
-            "from",
-            Integer(0, MAX_USERS),
-            Optional,
-            "The number of users at its start.",
-        ),
-        key(
-            "to",
-            Integer(0, MAX_USERS),
-            Optional,
-            "The number of users at its end.",
-        ),
-    ],
-    rules: &[ExactlyOne(&["users", "from"]), Together("from", "to")],
 };
 
 static PHASES: TableSpec = TableSpec {
@@ -766,6 +510,12 @@ static GATE: TableSpec = TableSpec {
             Optional,
             "The margin against the baseline: `5%`; for an error rate in percentage points.",
         ),
+        key(
+            "abort",
+            Bool,
+            Default("false"),
+            "Whether the run ends as soon as the measure phase so far breaks `max` or `min`; for metrics of loads.",
+        ),
     ],
     rules: &[AtLeastOne(&["max", "min", "regress"])],
 };
@@ -828,8 +578,14 @@ static SAMPLING: TableSpec = TableSpec {
 
 static GENERATOR: TableSpec = TableSpec {
     name: "generator",
-    description: "What still counts as a healthy load generator; beyond it the run is invalid.",
+    description: "The load generator, and what still counts as a healthy one; beyond it the run is invalid.",
     keys: &[
+        key(
+            "workers",
+            Integer(1, MAX_WORKERS),
+            Default("as many as the load needs and the machine has"),
+            "Processes for each load, a core each.",
+        ),
         key(
             "late",
             Duration,

@@ -1,10 +1,12 @@
 //! The limits that hold while a load runs: those that end the run, and those that a rate has to keep
-//! to count as one that the target can take. A stand-in until the scenario room has its own.
+//! to count as one that the target can take.
 
-use super::catalogue::{self, LoadMetric};
+use super::catalogue::{self, LoadMetric, MetricSpec};
+use super::measurable::out_of_reach;
 use super::plan::{GatePlan, LoadPlan, Plan};
 
-/// The share of a load's requests that may fail where its scenario doesn't say: 1 %.
+/// The share of a load's requests that may fail where its scenario doesn't say: 1 %. A service that
+/// answers every request with an error has no latency to judge, and would pass.
 pub const IMPLIED_ERROR_RATE_MAX: f64 = 0.01;
 /// In an open model, the share of the offered iterations that must be completed where the scenario
 /// doesn't say.
@@ -13,43 +15,187 @@ pub const IMPLIED_ACHIEVED_MIN: f64 = 0.99;
 /// The limits on a load that end the run as soon as the measure phase so far breaks one: gates with
 /// the path of one metric each.
 pub fn abort_limits(plan: &Plan, load: &LoadPlan) -> Vec<GatePlan> {
-    let beginning = format!("load.{}.", load.name);
+    limits_on(plan, load, |gate, _| gate.abort)
+}
+
+/// The limits that a load has to keep at a rate at which it looks for its capacity: gates with the path
+/// of one metric each; those of the scenario, and a cap on failed requests and a floor under completed
+/// iterations where it has none. None of a load that looks for nothing.
+pub fn search_limits(plan: &Plan, load: &LoadPlan) -> Vec<GatePlan> {
+    if !load.arrivals.is_search() {
+        return Vec::new();
+    }
+    let stated = stated_search_limits(plan, load);
+    let spec = |what| catalogue::load_metric(&load.name, what);
+    let implied = [
+        GatePlan {
+            max: Some(IMPLIED_ERROR_RATE_MAX),
+            ..on(&spec(LoadMetric::ErrorRate))
+        },
+        GatePlan {
+            min: Some(IMPLIED_ACHIEVED_MIN),
+            ..on(&spec(LoadMetric::Achieved))
+        },
+    ];
+    let is_stated = |implied: &GatePlan| {
+        let mut same = stated.iter().filter(|one| one.metric == implied.metric);
+        same.any(|one| match implied.max {
+            Some(_) => one.max.is_some(),
+            None => one.min.is_some(),
+        })
+    };
+    let implied: Vec<GatePlan> = implied.into_iter().filter(|one| !is_stated(one)).collect();
+    [stated, implied].concat()
+}
+
+/// Those of them that the scenario states.
+pub(super) fn stated_search_limits(plan: &Plan, load: &LoadPlan) -> Vec<GatePlan> {
+    limits_on(plan, load, |_, spec| {
+        catalogue::is_of_a_search(plan, &spec.key)
+    })
+}
+
+/// Whether all that a gate finds are metrics that a load has at each rate at which it looks for its
+/// capacity: its limits are then the search's, and no run as a whole is held against them.
+pub fn is_limit_of_a_search(plan: &Plan, gate: &GatePlan) -> bool {
+    let found = catalogue::select(plan, &gate.metric).unwrap_or_default();
+    let mut keys = found.iter().map(|spec| &spec.key);
+    !found.is_empty() && keys.all(|key| catalogue::is_of_a_search(plan, key))
+}
+
+/// The limits among the gates that are meant, one for each metric of the load that they find and
+/// that can be measured.
+fn limits_on(
+    plan: &Plan,
+    load: &LoadPlan,
+    is_meant: impl Fn(&GatePlan, &MetricSpec) -> bool,
+) -> Vec<GatePlan> {
     let mut limits = Vec::new();
-    for gate in plan.gates.iter().filter(|gate| gate.abort) {
+    for gate in &plan.gates {
+        if gate.max.is_none() && gate.min.is_none() {
+            continue;
+        }
+        let beyond = out_of_reach(plan, gate);
         let found = catalogue::select(plan, &gate.metric).unwrap_or_default();
-        let paths = found.iter().map(catalogue::MetricSpec::path);
-        limits.extend(
-            paths
-                .filter(|path| path.starts_with(&beginning))
-                .map(|metric| GatePlan {
-                    metric,
-                    ..gate.clone()
-                }),
-        );
+        let found = found.iter().filter(|spec| {
+            spec.key.load() == Some(&*load.name)
+                && is_meant(gate, spec)
+                && !beyond.contains(&spec.path())
+        });
+        limits.extend(found.map(|spec| GatePlan {
+            max: gate.max,
+            min: gate.min,
+            abort: gate.abort,
+            ..on(spec)
+        }));
     }
     limits
 }
 
-/// The limits that a load has to keep at a rate at which it looks for its capacity: gates with the path
-/// of one metric each.
-pub fn search_limits(plan: &Plan, load: &LoadPlan) -> Vec<GatePlan> {
-    let beginning = format!("load.{}.", load.name);
-    let stated = plan.gates.iter().filter(|gate| {
-        gate.metric.starts_with(&beginning) && !gate.metric.ends_with(".capacity")
-    });
-    let mut limits: Vec<GatePlan> = stated.cloned().collect();
-    for (what, max, min) in [
-        (LoadMetric::ErrorRate, Some(IMPLIED_ERROR_RATE_MAX), None),
-        (LoadMetric::Achieved, None, Some(IMPLIED_ACHIEVED_MIN)),
-    ] {
-        let metric = catalogue::load_metric(&load.name, what).path();
-        if !limits.iter().any(|limit| limit.metric == metric) {
-            limits.push(GatePlan {
-                max,
-                min,
-                ..GatePlan::on(metric)
-            });
-        }
+fn on(spec: &MetricSpec) -> GatePlan {
+    GatePlan {
+        unit: Some(spec.unit.clone()),
+        ..GatePlan::on(spec.path())
     }
-    limits
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::harness::scenario::parse;
+
+    fn plan(gates: &str) -> Plan {
+        let text = format!(
+            "schema = 1\nname = \"s\"\nurl = \"http://127.0.0.1:1\"\n[[flow.f.step]]\nget = \"/\"\n\
+             [load.a]\ncapacity = {{ from = \"100/s\", to = \"9000/s\" }}\n\
+             [load.b]\nopen = {{ rate = \"100/s\" }}\n{gates}"
+        );
+        let scenario = parse(&text, Path::new("s.toml"));
+        scenario
+            .unwrap_or_else(|problems| panic!("{problems:#?}"))
+            .plans
+            .remove(0)
+    }
+
+    /// The limits as texts: metric, largest, smallest.
+    fn shown(limits: Vec<GatePlan>) -> Vec<(String, Option<f64>, Option<f64>)> {
+        let limits = limits.into_iter();
+        limits.map(|one| (one.metric, one.max, one.min)).collect()
+    }
+
+    #[test]
+    fn a_search_has_the_limits_on_its_load_and_those_that_nobody_states() {
+        let check = |gates: &str, expected: &[(&str, Option<f64>, Option<f64>)]| {
+            let plan = plan(gates);
+            let found = shown(search_limits(&plan, &plan.loads[0]));
+            let expected: Vec<_> = expected
+                .iter()
+                .map(|(metric, max, min)| ((*metric).to_owned(), *max, *min))
+                .collect();
+            assert_eq!(found, expected, "{gates}");
+            assert!(search_limits(&plan, &plan.loads[1]).is_empty());
+        };
+        let gate =
+            |metric: &str, limit: &str| format!("[[gate]]\nmetric = \"{metric}\"\n{limit}\n");
+        let errors = ("load.a.error_rate", Some(0.01), None);
+        let achieved = ("load.a.achieved", None, Some(0.99));
+        let p50 = ("load.a.p50", Some(2e8), None);
+        check(
+            &gate("load.a.p50", "max = \"200ms\""),
+            &[p50, errors, achieved],
+        );
+        // Of a pattern that finds others as well, its own part.
+        check(
+            &gate("load.*.p50", "max = \"200ms\""),
+            &[p50, errors, achieved],
+        );
+        let stated =
+            gate("load.*.error_rate", "max = \"5%\"") + &gate("load.a.achieved", "min = \"90%\"");
+        check(
+            &stated,
+            &[
+                ("load.a.error_rate", Some(0.05), None),
+                ("load.a.achieved", None, Some(0.9)),
+            ],
+        );
+        // What is said of the capacity is no limit of its search.
+        let capacity = gate("load.a.capacity", "min = \"500/s\"");
+        check(
+            &(gate("load.a.p50", "max = \"200ms\"") + &capacity),
+            &[p50, errors, achieved],
+        );
+    }
+
+    #[test]
+    fn only_what_a_run_as_a_whole_has_is_judged_of_it() {
+        let plan = plan("[[gate]]\nmetric = \"load.a.p50\"\nmax = \"1s\"\n");
+        let check = |metric: &str, expected: bool| {
+            assert_eq!(
+                is_limit_of_a_search(&plan, &GatePlan::on(metric)),
+                expected,
+                "{metric}"
+            );
+        };
+        check("load.a.p50", true);
+        check("load.a.*", false);
+        check("load.a.p*", true);
+        check("load.*.p50", false);
+        check("load.a.capacity", false);
+        check("load.b.p50", false);
+    }
+
+    #[test]
+    fn a_run_is_ended_by_the_limits_that_say_so() {
+        let plan = plan(
+            "[[gate]]\nmetric = \"load.a.p50\"\nmax = \"1s\"\n\
+             [[gate]]\nmetric = \"load.b.error_rate\"\nmax = \"5%\"\nabort = true\n\
+             [[gate]]\nmetric = \"load.b.p95\"\nmax = \"1s\"\n",
+        );
+        let found = shown(abort_limits(&plan, &plan.loads[1]));
+        assert_eq!(found, [("load.b.error_rate".to_owned(), Some(0.05), None)]);
+        assert!(abort_limits(&plan, &plan.loads[0]).is_empty());
+    }
 }

@@ -1,9 +1,13 @@
 //! Whether a load makes requests enough for a quantile.
 
+use std::f64::consts::TAU;
+
 use super::catalogue::{
     self, LatencyStat, LoadMetric, MetricKey, MetricSpec, Quantile, RequestMetric,
 };
-use super::plan::{Arrivals, GatePlan, PhasePlan, Plan, Stage};
+use super::plan::{
+    Arrivals, ConditionPlan, GatePlan, LoadPlan, PhasePlan, Plan, Reuse, Stage, StepPlan,
+};
 use crate::harness::model::quantile::is_too_few;
 
 /// How few requests there will be for a quantile.
@@ -11,7 +15,8 @@ use crate::harness::model::quantile::is_too_few;
 pub(crate) struct Shortfall {
     /// The quantile.
     pub(crate) quantile: Quantile,
-    /// The requests that are offered in the measure phase.
+    /// The requests (iterations, groups) that are offered in the measure phase, or at the lowest rate
+    /// of a search.
     pub(crate) expected: f64,
     /// Those of them that lie beyond the quantile.
     pub(crate) beyond: f64,
@@ -36,23 +41,27 @@ pub fn out_of_reach(plan: &Plan, gate: &GatePlan) -> Vec<String> {
 }
 
 /// By how much the plan's requests are too few for a metric; `None` where they are enough, and where
-/// it can't be known, because a closed load makes as many as it can.
+/// it can't be known: a closed load makes as many as it can, and what a condition decides nobody
+/// knows beforehand.
 pub(crate) fn shortfall(plan: &Plan, spec: &MetricSpec) -> Option<Shortfall> {
-    let (load, request, stat) = latency(&spec.key)?;
+    let (load, of, stat) = latency(&spec.key)?;
     let LatencyStat::Quantile(quantile) = stat else {
         return None;
     };
     let load = plan.loads.iter().find(|known| known.name == load)?;
-    let (Arrivals::Open { stages, .. }, flow) = (&load.arrivals, plan.flows.get(&load.flow)?)
-    else {
-        return None;
+    let flow = plan.flows.get(&load.flow)?;
+    let of = match (of, plan.http.reuse) {
+        // Each request has a connection of its own, or the first of an iteration has.
+        (Of::Connections, Reuse::Request) => Of::Answers,
+        (Of::Connections, Reuse::Iteration) => Of::Iterations,
+        (Of::Connections, Reuse::User) => return None,
+        (of, _) => of,
     };
-    let per_iteration = match request {
-        Of::Iterations => 1,
-        Of::AllRequests => flow.request_names().count(),
-        Of::Requests(name) => flow.request_names().filter(|known| *known == name).count(),
+    let per_iteration = match of {
+        Of::Iterations => 1.0,
+        of => expected(&flow.steps, &|step| of.counts(step))?,
     };
-    let expected = offered_in_measure(stages, &plan.phases) * per_iteration as f64;
+    let expected = offered(load, &plan.phases)? * per_iteration;
     let beyond = expected * (1.0 - quantile.fraction());
     // Not a number stands for a rate that is itself wrong.
     is_too_few(beyond).then_some(Shortfall {
@@ -62,10 +71,37 @@ pub(crate) fn shortfall(plan: &Plan, spec: &MetricSpec) -> Option<Shortfall> {
     })
 }
 
+/// What a latency is that of.
+#[derive(Clone, Copy)]
 enum Of<'a> {
-    AllRequests,
     Iterations,
+    AllRequests,
     Requests(&'a str),
+    Groups(&'a str),
+    /// Requests to which a server answers with a head.
+    Answers,
+    Connections,
+}
+
+impl Of<'_> {
+    /// Whether a step makes one.
+    fn counts(self, step: &StepPlan) -> bool {
+        let request = match step {
+            StepPlan::Request(request) => Some(&request.name),
+            StepPlan::Open(open) => Some(&open.name),
+            StepPlan::Expect(expect) => Some(&expect.name),
+            _ => None,
+        };
+        match self {
+            Self::AllRequests => request.is_some(),
+            Self::Requests(name) => request.is_some_and(|request| request == name),
+            Self::Groups(group) => {
+                matches!(step, StepPlan::Group { name, .. } if name == group)
+            }
+            Self::Answers => matches!(step, StepPlan::Request(_) | StepPlan::Open(_)),
+            Self::Iterations | Self::Connections => false,
+        }
+    }
 }
 
 /// The load, the requests and the number that a latency metric is made of.
@@ -76,44 +112,141 @@ fn latency(key: &MetricKey) -> Option<(&str, Of<'_>, LatencyStat)> {
                 Some((load, Of::AllRequests, stat))
             }
             LoadMetric::Iteration(stat) => Some((load, Of::Iterations, stat)),
-            _ => None,
+            LoadMetric::FirstByte(stat) => Some((load, Of::Answers, stat)),
+            LoadMetric::Dns(stat) | LoadMetric::Connect(stat) | LoadMetric::Tls(stat) => {
+                Some((load, Of::Connections, stat))
+            }
+            LoadMetric::Capacity
+            | LoadMetric::Rate
+            | LoadMetric::Achieved
+            | LoadMetric::ErrorRate
+            | LoadMetric::Lost
+            | LoadMetric::Dropped
+            | LoadMetric::BytesRate => None,
         },
         MetricKey::Request {
             load,
             request,
             what: RequestMetric::Response(stat) | RequestMetric::Service(stat),
         } => Some((load, Of::Requests(request), *stat)),
+        MetricKey::Group { load, group, stat } => Some((load, Of::Groups(group), *stat)),
         _ => None,
     }
 }
 
-/// How many iterations an open load offers in the measure phase; NaN where its stages are wrong.
+/// How many of the steps that count an iteration is expected to perform, those inside of others
+/// included; `None` where that depends on what the target answers.
+fn expected(steps: &[StepPlan], counts: &dyn Fn(&StepPlan) -> bool) -> Option<f64> {
+    let all = steps.iter().map(|step| {
+        let own = f64::from(u8::from(counts(step)));
+        let inside = match step {
+            StepPlan::Group { steps, .. } => expected(steps, counts)?,
+            StepPlan::Repeat {
+                times,
+                until,
+                steps,
+            } => {
+                let each = expected(steps, counts)?;
+                match until {
+                    None => each * (f64::from(times.min) + f64::from(times.max)) / 2.0,
+                    Some(_) if each == 0.0 => 0.0,
+                    Some(_) => return None,
+                }
+            }
+            StepPlan::If {
+                condition,
+                then,
+                otherwise,
+            } => {
+                let (then, otherwise) = (expected(then, counts)?, expected(otherwise, counts)?);
+                match condition {
+                    ConditionPlan::Chance(share) => share * then + (1.0 - share) * otherwise,
+                    ConditionPlan::Value { .. } if then == otherwise => then,
+                    ConditionPlan::Value { .. } => return None,
+                }
+            }
+            StepPlan::Choose(branches) => {
+                let weights: f64 = branches.iter().map(|branch| branch.weight).sum();
+                let weighted = branches
+                    .iter()
+                    .map(|branch| Some(branch.weight * expected(&branch.steps, counts)?));
+                weighted.sum::<Option<f64>>()? / weights
+            }
+            StepPlan::Request(_)
+            | StepPlan::Open(_)
+            | StepPlan::Send(_)
+            | StepPlan::Expect(_)
+            | StepPlan::Close
+            | StepPlan::Think(_) => 0.0,
+        };
+        Some(own + inside)
+    });
+    all.sum()
+}
+
+/// How many iterations a load offers in the measure phase, or at the lowest rate of a search; NaN
+/// where its stages are wrong. `None` for a closed load. Of a trace it is what it has altogether: no
+/// more can be in the phase.
+fn offered(load: &LoadPlan, phases: &PhasePlan) -> Option<f64> {
+    match &load.arrivals {
+        Arrivals::Open { stages, .. } => Some(offered_in_measure(stages, phases)),
+        Arrivals::Trace { arrivals, .. } => Some(*arrivals as f64),
+        Arrivals::Capacity { from, hold_ns, .. } => Some(from * *hold_ns as f64 / 1e9),
+        Arrivals::Closed { .. } => None,
+    }
+}
+
+/// How many iterations stages offer in the measure phase; NaN where they are wrong.
 fn offered_in_measure(stages: &[Stage], phases: &PhasePlan) -> f64 {
     let start_ns = phases.warmup_ns as f64;
     let end_ns = start_ns + phases.measure_ns as f64;
     let mut offered = 0.0;
     let mut at_ns = 0.0;
     for (index, stage) in stages.iter().enumerate() {
-        let ends_ns = at_ns + stage.duration_ns as f64;
+        let written_ns = at_ns + stage.duration_ns as f64;
+        // The last stage lasts until the end.
+        let is_last = index + 1 == stages.len();
+        let ends_ns = if is_last {
+            written_ns.max(end_ns)
+        } else {
+            written_ns
+        };
         let (low, high) = (start_ns.max(at_ns), end_ns.min(ends_ns));
         if high > low {
-            let slope = (stage.to - stage.from) / stage.duration_ns as f64;
-            let middle = stage.from + slope * ((low + high) / 2.0 - at_ns);
-            offered += middle * (high - low) / 1e9;
+            offered += area(stage, low - at_ns, high - at_ns);
         }
         at_ns = ends_ns;
-        // The last stage lasts until the end.
-        if index + 1 == stages.len() && end_ns > at_ns {
-            offered += stage.to * (end_ns - start_ns.max(at_ns)) / 1e9;
-        }
     }
     offered
+}
+
+/// The integral of a stage between two times from its start in ns, beyond its end too: then it goes on
+/// with its wave, or else with its last value.
+fn area(stage: &Stage, low_ns: f64, high_ns: f64) -> f64 {
+    let length_ns = stage.duration_ns as f64;
+    let (low_inside, high_inside) = (low_ns.min(length_ns), high_ns.min(length_ns));
+    let mut area = 0.0;
+    if high_inside > low_inside {
+        let slope = (stage.to - stage.from) / length_ns;
+        let middle = stage.from + slope * (low_inside + high_inside) / 2.0;
+        area += middle * (high_inside - low_inside);
+    }
+    area += stage.to * (high_ns - low_ns.max(length_ns)).max(0.0);
+    if let Some(wave) = stage.wave {
+        let angle_per_ns = TAU / wave.period_ns as f64;
+        let swing = (angle_per_ns * low_ns).cos() - (angle_per_ns * high_ns).cos();
+        area += wave.amplitude * swing / angle_per_ns;
+    }
+    area / 1e9
 }
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
     use super::*;
+    use crate::harness::scenario::{
+        BranchPlan, RequestPlan, Template, TestPlan, ThinkPlan, TimesPlan, Wave,
+    };
 
     const SECOND_NS: u64 = 1_000_000_000;
 
@@ -138,7 +271,126 @@ mod tests {
         check(&[stage(20, 0.0, 20.0)], 10.0 * 15.0 + 10.0 * 20.0);
         check(&[stage(5, 1.0, 1.0), stage(10, 4.0, 4.0)], 80.0);
         check(&[stage(5, 1.0, 1.0)], 20.0);
+        check(&[stage(20, 0.0, 10.0)], 7.5 * 10.0 + 100.0);
         check(&[], 0.0);
+    }
+
+    #[test]
+    fn a_wave_is_added_to_its_stage_and_goes_on_to_the_end() {
+        let phases = PhasePlan {
+            warmup_ns: 10 * SECOND_NS,
+            measure_ns: 20 * SECOND_NS,
+            cooldown_ns: 0,
+            drain_ns: 0,
+        };
+        let wave = |seconds: u64, mean: f64, amplitude: f64, period_s: u64| Stage {
+            wave: Some(Wave {
+                amplitude,
+                period_ns: period_s * SECOND_NS,
+            }),
+            ..Stage::constant(seconds * SECOND_NS, mean)
+        };
+        let check = |stages: &[Stage], expected: f64| {
+            let offered = offered_in_measure(stages, &phases);
+            assert!(
+                (offered - expected).abs() < 1e-6,
+                "{offered} for {stages:?}"
+            );
+        };
+        // Whole waves have the mean, half a wave has 2·amplitude·period/2π more or less.
+        check(&[wave(30, 100.0, 50.0, 10)], 2000.0);
+        check(&[wave(30, 100.0, 50.0, 40)], 2000.0);
+        let half = 50.0 * 40.0 / std::f64::consts::PI;
+        let constant = Stage::constant(10 * SECOND_NS, 7.0);
+        check(&[constant, wave(20, 100.0, 50.0, 40)], 2000.0 + half);
+        // Prolonged from second 15 on.
+        check(&[constant, wave(5, 100.0, 50.0, 40)], 2000.0 + half);
+        check(&[wave(10, 1.0, 1.0, 1), constant], 140.0);
+    }
+
+    #[test]
+    fn the_requests_of_an_iteration_are_expected_where_nobody_has_to_ask_the_target() {
+        let request = || StepPlan::from(RequestPlan::get("/"));
+        let other = || {
+            let request = RequestPlan {
+                name: "other".into(),
+                ..RequestPlan::get("/o")
+            };
+            StepPlan::from(request)
+        };
+        let check = |steps: &[StepPlan], all: Option<f64>, named: Option<f64>| {
+            let count = |of: Of<'_>| expected(steps, &|step| of.counts(step));
+            assert_eq!(count(Of::AllRequests), all, "{steps:?}");
+            assert_eq!(count(Of::Requests("other")), named, "{steps:?}");
+        };
+        let unknown = || ConditionPlan::Value {
+            value: Template::literal("a"),
+            test: TestPlan::Above(1.0),
+        };
+        let choice = |condition, then, otherwise| StepPlan::If {
+            condition,
+            then,
+            otherwise,
+        };
+        let repeat = |min, max, until, steps| StepPlan::Repeat {
+            times: TimesPlan { min, max },
+            until,
+            steps,
+        };
+        check(&[request(), other(), request()], Some(3.0), Some(1.0));
+        let group = StepPlan::Group {
+            name: "g".into(),
+            steps: vec![other(), StepPlan::Think(ThinkPlan::Constant(1))],
+        };
+        check(&[request(), group], Some(2.0), Some(1.0));
+        check(&[repeat(2, 5, None, vec![other()])], Some(3.5), Some(3.5));
+        let until = repeat(2, 5, Some(unknown()), vec![request()]);
+        check(&[other(), until], None, Some(1.0));
+        let chance = choice(ConditionPlan::Chance(0.25), vec![other()], vec![request()]);
+        check(&[chance], Some(1.0), Some(0.25));
+        let asked = choice(unknown(), vec![other()], vec![request()]);
+        check(&[asked], Some(1.0), None);
+        let branch = |weight, steps| BranchPlan { weight, steps };
+        let choose = StepPlan::Choose(vec![
+            branch(3.0, vec![other()]),
+            branch(1.0, vec![]),
+            branch(4.0, vec![request(), other()]),
+        ]);
+        check(&[choose], Some(11.0 / 8.0), Some(7.0 / 8.0));
+    }
+
+    #[test]
+    fn what_is_too_little_depends_on_how_it_comes_about() {
+        let check = |load: &str, http: &str, metric: &str, expected: Option<f64>| {
+            let text = format!(
+                "schema = 1\nname = \"s\"\nurl = \"http://localhost:1\"\n[[flow.f.step]]\nget = \"/\"\n\
+                 [[flow.f.step]]\nget = \"/b\"\n[load.a]\n{load}\n[phases]\nwarmup = \"0s\"\nmeasure = \"30s\"\n\
+                 [[gate]]\nmetric = \"load.a.mean\"\nmax = \"1s\"\n"
+            );
+            let path = std::path::Path::new("s.toml");
+            let scenario = super::super::parse(&text, path).unwrap();
+            let mut plan = scenario.plans[0].clone();
+            plan.http.reuse = match http {
+                "request" => Reuse::Request,
+                "iteration" => Reuse::Iteration,
+                _ => Reuse::User,
+            };
+            let spec = &catalogue::select(&plan, metric).unwrap()[0];
+            let found = shortfall(&plan, spec).map(|shortfall| shortfall.expected);
+            assert_eq!(found, expected, "{load} {http} {metric}");
+        };
+        let open = "open = { rate = \"10/s\" }";
+        check(open, "", "load.a.p95", Some(600.0));
+        check(open, "", "load.a.first_byte.p95", Some(600.0));
+        check(open, "", "load.a.iteration.p95", Some(300.0));
+        check(open, "", "load.a.connect.p95", None);
+        check(open, "iteration", "load.a.connect.p95", Some(300.0));
+        check(open, "request", "load.a.dns.p95", Some(600.0));
+        check(open, "", "load.a.p50", None);
+        check("closed = { users = 1 }", "", "load.a.p999", None);
+        let capacity = "capacity = { from = \"10/s\", to = \"90/s\", hold = \"20s\" }";
+        check(capacity, "", "load.a.p95", Some(400.0));
+        check(capacity, "", "load.a.p50", None);
     }
 
     #[test]

@@ -21,18 +21,21 @@ mod hash;
 mod nearest;
 mod measurable;
 mod limits;
+mod shares;
+mod overrides;
 mod schema;
 pub mod waivers;
 
 pub use self::file::{Rejection, Scenario, check, load, looks_like_one, parse, root_of};
 pub(crate) use self::label::quoted;
 pub use self::limits::{
-    IMPLIED_ACHIEVED_MIN, IMPLIED_ERROR_RATE_MAX, abort_limits, search_limits,
+    IMPLIED_ACHIEVED_MIN, IMPLIED_ERROR_RATE_MAX, abort_limits, is_limit_of_a_search, search_limits,
 };
 pub use self::measurable::out_of_reach;
 pub(crate) use self::nearest::nearest;
+pub use self::overrides::{OverrideError, Overrides, Wanted};
 pub use self::plan::*;
 pub use self::problem::{Code, Problem};
-pub use self::quantity::{duration_ns, parse_percent};
+pub use self::quantity::{duration_ns, parse_percent, rate_per_s};
 pub use self::schema::{schema, waivers_schema};
 pub use self::waivers::Waiver;

@@ -46,6 +46,9 @@ pub struct Plan {
     pub flows: BTreeMap<String, FlowPlan>,
     /// Loads in the order of the file; they run at the same time.
     pub loads: Vec<LoadPlan>,
+    /// The weights of the loads that share one arrival process, by load. What arrives at each is its
+    /// share already; who changes the rate or the users of the process shares them anew.
+    pub mix: BTreeMap<String, u32>,
     /// How long each phase takes.
     pub phases: PhasePlan,
     /// Numbers derived from a process's own metrics, by name.

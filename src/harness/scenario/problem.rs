@@ -72,6 +72,16 @@ impl<'a> Problems<'a> {
         self.source
     }
 
+    /// How many there are so far.
+    pub(crate) fn count(&self) -> usize {
+        self.found.len()
+    }
+
+    /// Those that came after there were `count`.
+    pub(crate) fn since(&mut self, count: usize) -> &mut [Problem] {
+        self.found.get_mut(count..).unwrap_or_default()
+    }
+
     /// Notes a problem; the label is what stands beside the marked text, the help how to mend it.
     pub(crate) fn report(
         &mut self,
@@ -121,7 +131,7 @@ impl<'a> Problems<'a> {
 }
 
 /// Line and column (in characters), both from 1, of a byte offset.
-fn position(source: &str, offset: usize) -> (usize, usize) {
+pub(crate) fn position(source: &str, offset: usize) -> (usize, usize) {
     let before = &source.as_bytes()[..offset.min(source.len())];
     let line_start = before
         .iter()
@@ -199,15 +209,20 @@ codes! {
     NothingToDo = "nothing-to-do", "The scenario has neither a load nor a bench.";
     FaultOrder = "fault-order", "A fault that can't happen after those before it.";
     PathOutside = "path-outside", "A path that leads out of the project.";
-    MissingFile = "missing-file", "A feed's file can't be read.";
-    BadFeed = "bad-feed", "A feed's file is not a CSV table with a header and rows.";
+    MissingFile = "missing-file", "A file that the scenario names can't be read.";
+    BadFile = "bad-file", "A file holds something else than it should, such as a template that is not UTF-8 text.";
+    BadFeed = "bad-feed", "A feed's file is neither a CSV table with a header and rows nor a JSON array of objects with the same keys.";
+    UniqueFeed = "unique-feed", "The setup or the teardown draws from a feed whose rows are for the loads, once each.";
     BadCommand = "bad-command", "A command line that can't be split into words.";
     BadUrl = "bad-url", "An address or a path that no request can be made of.";
-    BadHeader = "bad-header", "A header that can't be sent.";
-    BadBody = "bad-body", "A JSON body that is not JSON.";
+    BadHeader = "bad-header", "A header, or a cookie's name, that can't be sent.";
+    BadBody = "bad-body", "A body that can't be sent, such as JSON text that is not JSON.";
     BadStatus = "bad-status", "A status that is none: neither `200`, `\"2xx\"` nor `\"200-299\"`.";
     BadRegex = "bad-regex", "A regular expression that can't be compiled, or without the group that it needs.";
     BadJsonpath = "bad-jsonpath", "A JSONPath that can't be compiled.";
+    BadCss = "bad-css-selector", "A CSS selector that can't be compiled.";
+    StreamOrder = "stream-order", "A stream is opened while one is open, or used while none is.";
+    NoEffect = "no-effect", "A key that changes nothing here.";
     BadSelector = "bad-selector", "A metric selector that is not `name` or `name{label=\"value\"}`.";
 }
 

@@ -75,7 +75,10 @@ fn time_ns(text: &str) -> Result<f64, Expected> {
 }
 
 /// Reads `500/s`, `30/min`, `10/h` into events per second.
-pub(crate) fn rate_per_s(text: &str) -> Result<f64, Expected> {
+///
+/// # Errors
+/// What a rate is.
+pub fn rate_per_s(text: &str) -> Result<f64, &'static str> {
     let (number, unit) = number(text.trim()).ok_or(A_RATE)?;
     match unit.trim().strip_prefix('/').map(str::trim) {
         Some("s") => Ok(number),
@@ -83,6 +86,13 @@ pub(crate) fn rate_per_s(text: &str) -> Result<f64, Expected> {
         Some("h") => Ok(number / 3600.0),
         _ => Err(A_RATE),
     }
+}
+
+/// Reads `512KiB` into whole bytes.
+pub(crate) fn size_bytes(text: &str) -> Result<u64, Expected> {
+    let (number, unit) = number(text.trim()).ok_or(A_SIZE)?;
+    let factor = factor(&SIZES_BYTES, unit.trim()).ok_or(A_SIZE)?;
+    Ok((number * factor).round() as u64)
 }
 
 /// Reads `0.1%` or `0.001` into a fraction. What is not below 1 needs its `%`: `5` for `5%` would be
@@ -203,6 +213,19 @@ mod tests {
         check("30/min", Some(0.5));
         check("7200 / h", Some(2.0));
         for wrong in ["500", "500/ms", "/s", "500s", "-5/s", "5/s/s"] {
+            check(wrong, None);
+        }
+    }
+
+    #[test]
+    fn a_size_has_a_unit() {
+        let check = |text: &str, expected: Option<u64>| {
+            assert_eq!(size_bytes(text).ok(), expected, "{text}");
+        };
+        check("512KiB", Some(524_288));
+        check("1.5 kB", Some(1500));
+        check("0B", Some(0));
+        for wrong in ["", "512", "KiB", "512Kib", "-1B", "1B/s"] {
             check(wrong, None);
         }
     }

@@ -84,14 +84,30 @@ pub(crate) fn named_tables<'a, 'i>(
     table(parent, key)
         .into_iter()
         .flat_map(|(table, _)| entries(table))
-        .filter_map(|(name, value)| {
-            let name = Text {
-                text: name.get_ref(),
-                span: name.span(),
-            };
-            Some((name, value.get_ref().as_table()?))
-        })
+        .filter_map(|(name, value)| Some((key_text(name), value.get_ref().as_table()?)))
         .collect()
+}
+
+/// The entries of the table at `key` whose values are texts, in the order of the file.
+pub(crate) fn text_entries<'a>(parent: &'a DeTable<'_>, key: &str) -> Vec<(Text<'a>, Text<'a>)> {
+    table(parent, key)
+        .into_iter()
+        .flat_map(|(table, _)| entries(table))
+        .filter_map(|(name, value)| Some((key_text(name), as_text(value)?)))
+        .collect()
+}
+
+/// A key of the file as a text.
+pub(crate) fn key_text<'a>(key: &'a Spanned<DeString<'_>>) -> Text<'a> {
+    Text {
+        text: key.get_ref(),
+        span: key.span(),
+    }
+}
+
+/// `true` or `false` at `key`.
+pub(crate) fn bool_at(table: &DeTable<'_>, key: &str) -> Option<bool> {
+    table.get(key).and_then(|value| value.get_ref().as_bool())
 }
 
 /// The duration at `key` in ns.
@@ -109,6 +125,11 @@ pub(crate) fn share(table: &DeTable<'_>, key: &str) -> Option<f64> {
     quantity::share(&number_text(table.get(key)?.get_ref())?).ok()
 }
 
+/// The size at `key` in bytes.
+pub(crate) fn size_bytes(table: &DeTable<'_>, key: &str) -> Option<u64> {
+    quantity::size_bytes(text(table, key)?.text).ok()
+}
+
 /// The whole number at `key`.
 pub(crate) fn integer_at(table: &DeTable<'_>, key: &str) -> Option<i64> {
     table.get(key).and_then(|value| integer(value.get_ref()))
@@ -118,6 +139,20 @@ pub(crate) fn integer_at(table: &DeTable<'_>, key: &str) -> Option<i64> {
 pub(crate) fn integer(value: &DeValue<'_>) -> Option<i64> {
     let number = value.as_integer()?;
     i64::from_str_radix(number.as_str(), number.radix()).ok()
+}
+
+/// The finite number at `key`.
+pub(crate) fn number_at(table: &DeTable<'_>, key: &str) -> Option<f64> {
+    number(table.get(key)?.get_ref())
+}
+
+/// A value as a finite number.
+pub(crate) fn number(value: &DeValue<'_>) -> Option<f64> {
+    let number: f64 = match value {
+        DeValue::Float(number) => number.as_str().parse().ok()?,
+        _ => integer(value)? as f64,
+    };
+    number.is_finite().then_some(number)
 }
 
 /// A value as a day; `None` where it is none of the calendar, or has a time as well.

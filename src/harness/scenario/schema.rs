@@ -10,6 +10,7 @@ const NUMBER: &str = r"[0-9]+(\.[0-9]*)?|\.[0-9]+";
 const DURATION: &str = "^(({NUMBER}) *(ns|us|µs|μs|ms|s|m|min|h|d) *)+$";
 const RATE: &str = "^({NUMBER}) */ *(s|m|min|h)$";
 const SHARE: &str = r"^(({NUMBER}) *%|0+(\.[0-9]*)?|\.[0-9]+)$";
+const SIZE: &str = "^({NUMBER}) *(B|kB|KB|MB|GB|KiB|MiB|GiB|TiB)$";
 const STATUS: &str = "^([1-5]xx|[1-5][0-9]{2}(-[1-5][0-9]{2})?)$";
 
 /// The JSON Schema (draft 2020-12) of a scenario file. It knows exactly the keys that the parser
@@ -91,6 +92,8 @@ fn shape(of: &'static Shape, definitions: &mut Map<String, Value>) -> Value {
                 { "type": "string", "pattern": pattern(SHARE) },
             ]
         }),
+        Shape::Size => json!({ "type": "string", "pattern": pattern(SIZE) }),
+        Shape::Number => json!({ "type": "number" }),
         Shape::Limit => json!({
             "anyOf": [{ "type": "number", "minimum": 0 }, { "type": "string", "minLength": 1 }]
         }),
@@ -109,6 +112,8 @@ fn shape(of: &'static Shape, definitions: &mut Map<String, Value>) -> Value {
         }),
         Shape::Table(spec) => {
             if !definitions.contains_key(spec.name) {
+                // It is there before it is written: a step may hold steps.
+                definitions.insert(spec.name.to_owned(), Value::Null);
                 let schema = table(spec, definitions);
                 definitions.insert(spec.name.to_owned(), schema);
             }
@@ -149,6 +154,13 @@ fn rule(rule: &Rule) -> Value {
         }
         Rule::Together(one, other) => {
             json!({ "dependentRequired": { *one: [other], *other: [one] } })
+        }
+        Rule::Beside(keys, others) => {
+            let needs: Map<String, Value> = keys
+                .iter()
+                .map(|key| ((*key).to_owned(), json!({ "anyOf": each(others) })))
+                .collect();
+            json!({ "dependentSchemas": needs })
         }
     }
 }

@@ -50,8 +50,34 @@ pub(crate) fn check(
             );
         }
     }
+    let before = problems.count();
+    let mut lacks_all = false;
     for rule in spec.rules {
-        check_rule(rule, spec, table, span.clone(), problems);
+        match rule {
+            Rule::ExactlyOne(keys) | Rule::AtMostOne(keys) => {
+                check_conflict(keys, spec, table, problems);
+            }
+            Rule::AtLeastOne(_) | Rule::Together(..) | Rule::Beside(..) => {}
+        }
+        match rule {
+            Rule::ExactlyOne(keys) | Rule::AtLeastOne(keys) if !has_any(table, keys) => {
+                // What goes with one of them needs not be said to be alone as well.
+                lacks_all = true;
+                let is_said = problems.count() > before || is_misspelt(spec, table, keys);
+                if !is_said {
+                    let exactly = matches!(rule, Rule::ExactlyOne(_));
+                    report_none(keys, exactly, spec, span.clone(), problems);
+                }
+            }
+            Rule::Together(one, other) => {
+                check_beside(&[*one], &[*other], spec, table, problems);
+                check_beside(&[*other], &[*one], spec, table, problems);
+            }
+            Rule::Beside(keys, others) if !lacks_all => {
+                check_beside(keys, others, spec, table, problems);
+            }
+            _ => {}
+        }
     }
 }
 
@@ -82,77 +108,104 @@ pub(crate) fn status_range(text: &str) -> Option<(u16, u16)> {
     (low <= high).then_some((low, high))
 }
 
-fn check_rule(
-    rule: &Rule,
+fn has_any(table: &DeTable<'_>, keys: &[&str]) -> bool {
+    keys.iter().any(|key| table.contains_key(*key))
+}
+
+/// Whether a table spells one of these keys wrong: it is told so, and not that it lacks them as well.
+fn is_misspelt(spec: &TableSpec, table: &DeTable<'_>, keys: &[&str]) -> bool {
+    entries(table).iter().any(|(key, _)| {
+        let name = key.get_ref().as_ref();
+        spec.key(name).is_none()
+            && super::nearest::nearest(name, spec.names())
+                .is_some_and(|nearest| keys.contains(&nearest))
+    })
+}
+
+/// Says that none of the keys is there, of which one is needed.
+fn report_none(
+    keys: &[&str],
+    exactly: bool,
     spec: &TableSpec,
-    table: &DeTable<'_>,
     span: Range<usize>,
     problems: &mut Problems<'_>,
 ) {
-    let (keys, needed, single) = match rule {
-        Rule::ExactlyOne(keys) => (*keys, true, true),
-        Rule::AtMostOne(keys) => (*keys, false, true),
-        Rule::AtLeastOne(keys) => (*keys, true, false),
-        Rule::Together(one, other) => {
-            for (there, missing) in [(one, other), (other, one)] {
-                if let Some((key, _)) = table.get_key_value(*there)
-                    && !table.contains_key(*missing)
-                {
-                    problems.report(
-                        Code::MissingKey,
-                        key.span(),
-                        format!("`{there}` needs `{missing}` beside it"),
-                        format!("without `{missing}`"),
-                        meaning(spec, missing),
-                    );
-                }
-            }
-            return;
-        }
+    let how_many = if exactly {
+        "exactly one"
+    } else {
+        "at least one"
     };
-    let mut there: Vec<_> = entries(table)
+    problems.report(
+        Code::MissingKey,
+        span,
+        format!("{} needs {how_many} of {}", noun(spec), list(keys)),
+        "none of them is here",
+        format!("such as `{}`: {}", keys[0], meaning(spec, keys[0])),
+    );
+}
+
+/// Reports all but the first of the keys that are there.
+fn check_conflict(
+    keys: &[&str],
+    spec: &TableSpec,
+    table: &DeTable<'_>,
+    problems: &mut Problems<'_>,
+) {
+    let mut there = entries(table)
         .into_iter()
         .map(|(key, _)| key)
-        .filter(|key| keys.contains(&key.get_ref().as_ref()))
-        .collect();
-    // A table that spells one of them wrong is told so, and not that it lacks all of them as well.
-    let is_misspelt = || {
-        entries(table).iter().any(|(key, _)| {
-            let name = key.get_ref().as_ref();
-            spec.key(name).is_none()
-                && super::nearest::nearest(name, spec.names())
-                    .is_some_and(|nearest| keys.contains(&nearest))
-        })
+        .filter(|key| keys.contains(&key.get_ref().as_ref()));
+    let Some(first) = there.next() else {
+        return;
     };
-    if there.is_empty() && needed && !is_misspelt() {
-        let how_many = if single {
-            "exactly one"
-        } else {
-            "at least one"
-        };
-        problems.report(
-            Code::MissingKey,
-            span,
-            format!("{} needs {how_many} of {}", noun(spec), list(keys)),
-            "none of them is here",
-            format!("such as `{}`: {}", keys[0], meaning(spec, keys[0])),
-        );
-    } else if there.len() > 1 && single {
-        let first = there.remove(0);
-        for other in there {
-            problems
-                .report(
-                    Code::ConflictingKeys,
-                    other.span(),
-                    format!(
-                        "`{}` and `{}` can't stand together",
-                        first.get_ref(),
-                        other.get_ref()
-                    ),
-                    "only one of them",
-                    format!("{} takes one of {}", noun(spec), list(keys)),
-                )
-                .related(first.span(), "the other one");
+    for other in there {
+        problems
+            .report(
+                Code::ConflictingKeys,
+                other.span(),
+                format!(
+                    "`{}` and `{}` can't stand together",
+                    first.get_ref(),
+                    other.get_ref()
+                ),
+                "only one of them",
+                format!("{} takes one of {}", noun(spec), list(keys)),
+            )
+            .related(first.span(), "the other one");
+    }
+}
+
+/// Reports each of the keys where none of the others is.
+fn check_beside(
+    keys: &[&str],
+    others: &[&str],
+    spec: &TableSpec,
+    table: &DeTable<'_>,
+    problems: &mut Problems<'_>,
+) {
+    if has_any(table, others) || is_misspelt(spec, table, others) {
+        return;
+    }
+    let (label, help) = match others {
+        [other] => (format!("without `{other}`"), meaning(spec, other)),
+        _ => (
+            "without any of them".to_owned(),
+            "remove it, or move it to where one of them is",
+        ),
+    };
+    let needed = match others {
+        [other] => format!("`{other}`"),
+        _ => format!("one of {}", list(others)),
+    };
+    for key in keys {
+        if let Some((key, _)) = table.get_key_value(*key) {
+            problems.report(
+                Code::MissingKey,
+                key.span(),
+                format!("`{}` needs {needed} beside it", key.get_ref()),
+                label.clone(),
+                help,
+            );
         }
     }
 }
@@ -167,7 +220,7 @@ fn check_value(shape: &'static Shape, key: &str, value: &Value<'_>, problems: &m
     if !accepts(shape, value.get_ref()) {
         // What lacks only its unit is a quantity all the same, and is told about the unit.
         let is_number = matches!(value.get_ref(), DeValue::Integer(_) | DeValue::Float(_));
-        let code = if is_number && matches!(shape, Shape::Duration | Shape::Rate) {
+        let code = if is_number && matches!(shape, Shape::Duration | Shape::Rate | Shape::Size) {
             Code::WrongUnit
         } else {
             Code::WrongType
@@ -192,6 +245,18 @@ fn check_value(shape: &'static Shape, key: &str, value: &Value<'_>, problems: &m
         }
         (Shape::Rate, DeValue::String(text)) => {
             quantity_problem(quantity::rate_per_s(text), key, text, span, problems);
+        }
+        (Shape::Size, DeValue::String(text)) => {
+            quantity_problem(quantity::size_bytes(text), key, text, span, problems);
+        }
+        (Shape::Number, number) if raw::number(number).is_none() => {
+            problems.report(
+                Code::OutOfRange,
+                span,
+                format!("`{key}` must be a finite number"),
+                "not a finite number",
+                example(shape),
+            );
         }
         (Shape::Share, value) => {
             let text = number_text(value).unwrap_or_default();
@@ -288,7 +353,8 @@ fn check_value(shape: &'static Shape, key: &str, value: &Value<'_>, problems: &m
 /// Whether a value has the TOML type that a shape is written in.
 fn accepts(shape: &Shape, value: &DeValue<'_>) -> bool {
     match shape {
-        Shape::Text | Shape::Name | Shape::Duration | Shape::Rate => value.is_str(),
+        Shape::Text | Shape::Name | Shape::Duration | Shape::Rate | Shape::Size => value.is_str(),
+        Shape::Number => value.is_integer() || value.is_float(),
         Shape::Date => value.is_datetime(),
         Shape::StatusText | Shape::Choice(_) => value.is_str(),
         Shape::Share | Shape::Limit => value.is_str() || value.is_integer() || value.is_float(),
@@ -307,6 +373,8 @@ fn describe(shape: &Shape) -> String {
         Shape::Text | Shape::Name | Shape::StatusText | Shape::Choice(_) => "a text".to_owned(),
         Shape::Duration => "a duration".to_owned(),
         Shape::Rate => "a rate".to_owned(),
+        Shape::Size => "a size".to_owned(),
+        Shape::Number => "a number".to_owned(),
         Shape::Date => "a date".to_owned(),
         Shape::Share => "a share".to_owned(),
         Shape::Limit => "a limit".to_owned(),
@@ -326,6 +394,8 @@ fn example(shape: &Shape) -> String {
         Shape::Text | Shape::Name | Shape::StatusText | Shape::Choice(_) => "write it in quotes",
         Shape::Duration => "write it with its unit: `\"500ms\"`, `\"30s\"`",
         Shape::Rate => "write it with its unit: `\"500/s\"`, `\"30/min\"`",
+        Shape::Size => "write it with its unit: `\"512KiB\"`",
+        Shape::Number => "write it without quotes: `3`, `0.5`",
         Shape::Date => "write it without quotes: `2026-12-31`",
         Shape::Share => "write `\"5%\"` or `0.05`",
         Shape::Limit => "write it with its unit: `\"500ms\"`, `\"1%\"`",
@@ -382,6 +452,9 @@ fn noun(spec: &TableSpec) -> String {
         "scenario" => "the scenario".to_owned(),
         "waivers" => "the file of waivers".to_owned(),
         "open_stage" | "closed_stage" => "a stage".to_owned(),
+        "mix_open" => "`open`".to_owned(),
+        "condition" | "part" | "branch" => format!("a {}", spec.name),
+        "times" => "`repeat`".to_owned(),
         name => format!("`{name}`"),
     }
 }

@@ -8,6 +8,7 @@ use crate::harness::cli::args::{BASELINES, Global, RefreshArgs};
 use crate::harness::cli::execute::{STOPPED, runnable, stop_on_signal};
 use crate::harness::cli::failure::Failure;
 use crate::harness::cli::output::Output;
+use crate::harness::cli::overrides;
 use crate::harness::cli::sources::{Places, Source, from_baseline, in_words, nearest};
 use crate::harness::cli::start::explain;
 use crate::harness::cli::verdicts::{Case, Judged};
@@ -30,7 +31,12 @@ pub(super) async fn refresh(
     output: &Output,
     args: &RefreshArgs,
 ) -> Result<u8, Failure> {
-    let plans = runnable(&args.scenarios, args.variant.as_deref(), output)?;
+    let plans = runnable(
+        &args.scenarios,
+        args.variant.as_deref(),
+        &args.overrides,
+        output,
+    )?;
     if plans.len() > 1 && !args.measured.is_empty() {
         return Err(Failure::usage(
             "a session is of one scenario, and several are meant",
@@ -160,14 +166,15 @@ impl Bench<'_> {
             history: None,
             baselines: &self.args.baselines,
         };
-        let (anchors, notes) = places.anchors_for(&head.runs[0])?;
+        let (anchors, passed_over) = places.anchors_for(&head.runs[0])?;
+        let changes = overrides::note(&self.args.overrides).into_iter();
         let case = Case {
             policy: Policy::of(plan),
             plan: Some(plan),
             head,
             base,
             settings: Settings::new(Design::Stored),
-            notes,
+            notes: changes.chain(passed_over).collect(),
             commands: Vec::new(),
         };
         Ok(case.judge().beside(&anchors))
@@ -193,6 +200,9 @@ impl Bench<'_> {
         };
         if let Some(variant) = &plan.variant {
             option("--variant", variant);
+        }
+        for (name, value) in self.args.overrides.options() {
+            option(name, value);
         }
         if self.args.baselines != Path::new(BASELINES) {
             option("--baselines", &self.args.baselines.to_string_lossy());

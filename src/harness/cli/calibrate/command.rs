@@ -9,6 +9,7 @@ use crate::harness::cli::failure::Failure;
 use crate::harness::cli::live::Live;
 use crate::harness::cli::noise::{self, narrowed};
 use crate::harness::cli::output::Output;
+use crate::harness::cli::overrides;
 use crate::harness::cli::pairs::{Pairs, Side, Sides, spread_invocations, usual_pairs};
 use crate::harness::cli::session::{Labels, git_revision, names_a_state, state_of_call};
 use crate::harness::cli::sources::{in_words, nearest};
@@ -43,7 +44,12 @@ pub(in crate::harness::cli) async fn run(
         sessions: args.sessions,
         budget: args.budget.as_deref().map(budget).transpose()?,
     };
-    let plans = runnable(&args.scenarios, args.variant.as_deref(), output)?;
+    let plans = runnable(
+        &args.scenarios,
+        args.variant.as_deref(),
+        &args.overrides,
+        output,
+    )?;
     let history = workspace::history(global).await?;
     let stop = stop_on_signal()?;
     let this = Calibrating {
@@ -85,7 +91,7 @@ impl Calibrating<'_> {
         let live = Live::new(*self.output);
         let measured = self.measured(plan, &fingerprint, stop, &live).await;
         live.finish();
-        let mut notes = Vec::new();
+        let mut notes = Vec::from_iter(overrides::note(&self.args.overrides));
         let (mut sittings, mut dropped) = (Vec::new(), 0);
         for pairs in measured? {
             notes.extend(pairs.note());

@@ -12,7 +12,7 @@ use crate::harness::report::plots::{
 };
 use crate::harness::report::text;
 use crate::harness::report::words;
-use crate::harness::scenario::{Arrivals, Stage};
+use crate::harness::scenario::{Arrivals, Spacing, Stage};
 
 use super::table::{Cell, Figure, Table, key, name, num, prose};
 
@@ -71,24 +71,57 @@ fn about(load: &LoadSummary, input: &ReportInput<'_>) -> String {
     let planned = input
         .plan
         .and_then(|plan| plan.loads.iter().find(|planned| planned.name == load.name));
+    let users = |users: &u32| format::counted(u64::from(*users), "user");
     let arrivals = match planned.map(|planned| &planned.arrivals) {
-        Some(Arrivals::Open { max_in_flight, .. }) => format!(
-            "Arrivals at a rate, whatever the answers do, by at most {}",
-            format::counted(u64::from(*max_in_flight), "user")
+        Some(Arrivals::Open {
+            stages,
+            spacing,
+            max_in_flight,
+        }) => format!(
+            "{}, whatever the answers do, by at most {}",
+            at_a_rate(stages, *spacing),
+            users(max_in_flight)
         ),
-        Some(Arrivals::Trace { max_in_flight, .. }) => format!(
-            "Arrivals at recorded times, whatever the answers do, by at most {}",
-            format::counted(u64::from(*max_in_flight), "user")
-        ),
-        Some(Arrivals::Capacity { .. }) => {
-            "Arrivals at several rates in turn, whatever the answers do".to_owned()
+        Some(Arrivals::Trace {
+            speed,
+            arrivals,
+            max_in_flight,
+            ..
+        }) => {
+            let speed = match *speed == 1.0 {
+                true => String::new(),
+                false => format!(", {speed} times as fast"),
+            };
+            format!(
+                "{} at recorded times{speed}, whatever the answers do, by at most {}",
+                format::counted(*arrivals, "arrival"),
+                users(max_in_flight)
+            )
         }
+        Some(Arrivals::Capacity {
+            from,
+            to,
+            hold_ns,
+            spacing,
+            ..
+        }) => format!(
+            "Arrivals at several rates in turn between {} and {}, each for {}, to find the highest at which the limits \
+             hold, whatever the answers do{}",
+            value(&Unit::PerSecond, *from),
+            value(&Unit::PerSecond, *to),
+            format::duration_ns(*hold_ns),
+            spaced(*spacing)
+        ),
         Some(Arrivals::Closed { stages }) => {
             let users = stages.iter().map(Stage::highest).fold(0.0, f64::max);
+            let up_to = match is_constant(stages) {
+                true => "",
+                false => "Up to ",
+            };
             match users as u64 {
                 1 => "1 user that waits for its answers".to_owned(),
                 users => format!(
-                    "{} that wait for their answers",
+                    "{up_to}{} that wait for their answers",
                     format::counted(users, "user")
                 ),
             }
@@ -108,6 +141,27 @@ fn about(load: &LoadSummary, input: &ReportInput<'_>) -> String {
         format::duration_ns(load.measured_ns),
         format::counted(load.runs as u64, "run"),
     )
+}
+
+/// How arrivals of a rate come, as the beginning of a sentence.
+fn at_a_rate(stages: &[Stage], spacing: Spacing) -> String {
+    let highest = stages.iter().map(Stage::highest).fold(0.0, f64::max);
+    let highest = value(&Unit::PerSecond, highest);
+    match is_constant(stages) {
+        true => format!("Arrivals at {highest}{}", spaced(spacing)),
+        false => format!("Arrivals at a rate of up to {highest}{}", spaced(spacing)),
+    }
+}
+
+fn spaced(spacing: Spacing) -> &'static str {
+    match spacing {
+        Spacing::Even => "",
+        Spacing::Poisson => " at random (Poisson)",
+    }
+}
+
+fn is_constant(stages: &[Stage]) -> bool {
+    matches!(stages, [only] if only.is_constant())
 }
 
 fn arithmetic(load: &LoadSummary) -> Vec<Sum> {

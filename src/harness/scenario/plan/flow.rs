@@ -193,11 +193,7 @@ pub struct AddressPlan {
 impl AddressPlan {
     /// Everything in it that is filled with values.
     pub fn templates(&self) -> Vec<&Template> {
-        let of_auth: Vec<&Template> = match &self.auth {
-            None => Vec::new(),
-            Some(AuthPlan::Basic { user, password }) => vec![user, password],
-            Some(AuthPlan::Bearer(token)) => vec![token],
-        };
+        let of_auth = self.auth.iter().flat_map(AuthPlan::templates);
         let pairs = self.query.iter().chain(&self.headers);
         [&self.path]
             .into_iter()
@@ -220,6 +216,16 @@ pub enum AuthPlan {
     },
     /// RFC 6750.
     Bearer(Template),
+}
+
+impl AuthPlan {
+    /// Everything in it that is filled with values.
+    pub fn templates(&self) -> Vec<&Template> {
+        match self {
+            Self::Basic { user, password } => vec![user, password],
+            Self::Bearer(token) => vec![token],
+        }
+    }
 }
 
 /// A request with its checks and extractions.

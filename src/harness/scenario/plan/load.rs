@@ -123,6 +123,24 @@ impl Stage {
     pub fn highest(&self) -> f64 {
         self.from.max(self.to) + self.wave.map_or(0.0, |wave| wave.amplitude)
     }
+
+    /// Whether its value never changes.
+    pub fn is_constant(&self) -> bool {
+        self.from == self.to && self.wave.is_none()
+    }
+
+    /// The same with each of its values as `change` gives it.
+    pub fn map(self, change: impl Fn(f64) -> f64) -> Self {
+        Self {
+            duration_ns: self.duration_ns,
+            from: change(self.from),
+            to: change(self.to),
+            wave: self.wave.map(|wave| Wave {
+                amplitude: change(wave.amplitude),
+                period_ns: wave.period_ns,
+            }),
+        }
+    }
 }
 
 /// A sine that begins at zero and rises.

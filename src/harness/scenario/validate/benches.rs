@@ -2,8 +2,9 @@
 
 use toml::de::DeTable;
 
-use super::flows::positive;
-use super::{SECOND_NS, regex_groups, unique};
+use super::policies::positive;
+use super::syntax::regex_groups;
+use super::{SECOND_NS, unique};
 use crate::harness::model::INVOCATIONS_NEEDED;
 use crate::harness::scenario::plan::BenchPlan;
 use crate::harness::scenario::problem::{Code, Problems};

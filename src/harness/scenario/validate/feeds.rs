@@ -1,16 +1,13 @@
-//! Feeds: CSV files below the project's root, read once here to know their columns and contents.
+//! Feeds: files of rows, read once here to know their columns and contents.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
 use toml::de::DeTable;
 
-use super::{Place, stays_below};
-use crate::harness::model::hexadecimal;
-use crate::harness::scenario::plan::{FeedFormat, FeedOrder, FeedPlan, MAX_FEED_BYTES};
+use super::files::Files;
+use super::json_rows::Rows;
+use crate::harness::scenario::plan::{FeedFormat, FeedOrder, FeedPlan};
 use crate::harness::scenario::problem::{Code, Problems};
 use crate::harness::scenario::raw::{self, Text};
 
@@ -25,91 +22,68 @@ pub(super) struct Feed {
 
 pub(super) fn read(
     table: &DeTable<'_>,
-    place: &Place,
+    files: &mut Files,
     problems: &mut Problems<'_>,
 ) -> BTreeMap<String, Feed> {
     raw::named_tables(table, "feed")
         .into_iter()
         .map(|(name, table)| {
-            let order = match raw::text(table, "order") {
-                Some(order) if order.text == "random" => FeedOrder::Random,
-                _ => FeedOrder::Sequential,
-            };
-            let mut feed = Feed {
-                plan: FeedPlan {
-                    file: PathBuf::new(),
-                    format: FeedFormat::Csv,
-                    columns: Vec::new(),
-                    order,
-                },
-                content_hash: String::new(),
-                is_readable: false,
-            };
-            if let Some(file) = raw::text(table, "file")
-                && let Some((path, bytes)) = bytes(&file, place, problems)
-            {
-                feed.content_hash = hexadecimal(&Sha256::digest(&bytes));
-                feed.plan.file = path;
-                if let Some(columns) = columns(&bytes, &file, problems) {
-                    feed.plan.columns = columns;
-                    feed.is_readable = true;
-                }
+            if name.text == "setup" {
+                problems.report(
+                    Code::BadName,
+                    name.span,
+                    "a feed can't be named `setup`",
+                    "means something else",
+                    "`{setup.NAME}` is what the setup extracted; give the feed another name",
+                );
             }
-            (name.text.to_owned(), feed)
+            (name.text.to_owned(), feed(table, files, problems))
         })
         .collect()
 }
 
-/// The file and its contents, or a problem.
-fn bytes(
-    file: &Text<'_>,
-    place: &Place,
-    problems: &mut Problems<'_>,
-) -> Option<(PathBuf, Vec<u8>)> {
-    let path = place.folder.join(file.text);
-    if !is_below(&path, place) {
-        problems.report(
-            Code::PathOutside,
-            file.span.clone(),
-            "the feed's file lies outside the project",
-            "leads out of the project",
-            "put it beside the scenario and name it by a relative path",
-        );
-        return None;
-    }
-    let read = || {
-        // Links are followed before looking where the file lies, and the size is bounded while
-        // reading: neither a link nor a device may get past the checks.
-        let path = path.canonicalize()?;
-        if !path.starts_with(&place.root) || !path.is_file() {
-            return Err(std::io::Error::other("not a file of the project"));
-        }
-        let mut bytes = Vec::new();
-        File::open(&path)?
-            .take(MAX_FEED_BYTES + 1)
-            .read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > MAX_FEED_BYTES {
-            return Err(std::io::Error::other("larger than 64 MiB"));
-        }
-        Ok((path, bytes))
+fn feed(table: &DeTable<'_>, files: &mut Files, problems: &mut Problems<'_>) -> Feed {
+    let mut feed = Feed {
+        plan: FeedPlan {
+            file: PathBuf::new(),
+            format: FeedFormat::Csv,
+            columns: Vec::new(),
+            order: match raw::text(table, "order").map(|order| order.text) {
+                Some("random") => FeedOrder::Random,
+                Some("shuffled") => FeedOrder::Shuffled,
+                Some("unique") => FeedOrder::Unique,
+                _ => FeedOrder::Sequential,
+            },
+        },
+        content_hash: String::new(),
+        is_readable: false,
     };
-    match read() {
-        Ok(found) => Some(found),
-        Err(error) => {
-            problems.report(
-                Code::MissingFile,
-                file.span.clone(),
-                format!("can't read the feed's file `{}`", file.text),
-                reason(&error),
-                "the path is relative to the scenario's folder",
-            );
-            None
-        }
+    if let Some(named) = raw::text(table, "file")
+        && let Some((file, bytes)) = files.read(&named, "the feed's file", problems)
+    {
+        feed.content_hash = file.sha256;
+        feed.plan.file = file.path;
+        let is_json = Path::new(named.text)
+            .extension()
+            .is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
+        let columns = if is_json {
+            feed.plan.format = FeedFormat::Json;
+            columns_of_json(&bytes, &named, problems)
+        } else {
+            columns_of_csv(&bytes, &named, problems)
+        };
+        feed.is_readable = columns.is_some();
+        feed.plan.columns = columns.unwrap_or_default();
     }
+    feed
 }
 
 /// The columns of a CSV file with a header and at least one row, or a problem.
-fn columns(bytes: &[u8], file: &Text<'_>, problems: &mut Problems<'_>) -> Option<Vec<String>> {
+fn columns_of_csv(
+    bytes: &[u8],
+    file: &Text<'_>,
+    problems: &mut Problems<'_>,
+) -> Option<Vec<String>> {
     let mut report = |message: String, label: String| {
         problems.report(
             Code::BadFeed,
@@ -125,8 +99,7 @@ fn columns(bytes: &[u8], file: &Text<'_>, problems: &mut Problems<'_>) -> Option
         Ok(header) => header.iter().map(str::to_owned).collect(),
         Err(error) => return report("the feed's header can't be read".into(), csv_reason(&error)),
     };
-    let mut seen = BTreeSet::new();
-    if let Some(twice) = columns.iter().find(|column| !seen.insert(*column)) {
+    if let Some(twice) = repeated(&columns) {
         return report(
             format!("the feed has two columns named `{twice}`"),
             "ambiguous columns".into(),
@@ -147,19 +120,6 @@ fn columns(bytes: &[u8], file: &Text<'_>, problems: &mut Problems<'_>) -> Option
     Some(columns)
 }
 
-/// Whether a path lies below the project's root before any link is followed.
-fn is_below(path: &Path, place: &Place) -> bool {
-    path.strip_prefix(&place.root).is_ok_and(stays_below)
-}
-
-fn reason(error: &std::io::Error) -> String {
-    match error.kind() {
-        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
-        std::io::ErrorKind::PermissionDenied => "not allowed to read it".to_owned(),
-        _ => error.to_string(),
-    }
-}
-
 fn csv_reason(error: &csv::Error) -> String {
     match error.kind() {
         csv::ErrorKind::UnequalLengths {
@@ -176,4 +136,29 @@ fn csv_reason(error: &csv::Error) -> String {
         }
         _ => "not CSV".to_owned(),
     }
+}
+
+/// The columns of a JSON array of objects, at least one, or a problem.
+fn columns_of_json(
+    bytes: &[u8],
+    file: &Text<'_>,
+    problems: &mut Problems<'_>,
+) -> Option<Vec<String>> {
+    let columns = serde_json::from_slice::<Rows>(bytes);
+    if let Err(error) = &columns {
+        problems.report(
+            Code::BadFeed,
+            file.span.clone(),
+            "the feed can't be read",
+            error.to_string(),
+            "a feed is a JSON array of objects with the same keys, whose values are texts, numbers or booleans",
+        );
+    }
+    columns.ok().map(|rows| rows.columns)
+}
+
+/// The first of the names that was there before.
+pub(super) fn repeated(names: &[String]) -> Option<&String> {
+    let mut seen = BTreeSet::new();
+    names.iter().find(|name| !seen.insert(*name))
 }

@@ -9,12 +9,12 @@ use super::processes::Process;
 use super::unique;
 use crate::harness::model::Unit;
 use crate::harness::model::quantile::{NEEDED_BEYOND, enough};
-use crate::harness::scenario::catalogue::{self, MetricKey, MetricSpec};
+use crate::harness::scenario::catalogue::{self, LoadMetric, MetricKey, MetricSpec};
 use crate::harness::scenario::measurable::{Shortfall, is_asked_for_by_name, shortfall};
-use crate::harness::scenario::plan::{GatePlan, Plan};
+use crate::harness::scenario::plan::{Arrivals, GatePlan, Plan};
 use crate::harness::scenario::problem::{Code, Problems};
 use crate::harness::scenario::quantity;
-use crate::harness::scenario::raw::{self, Text};
+use crate::harness::scenario::raw::{self, Text, Value};
 
 /// Reads the gates of a variant. One on a process or a probe that only other variants have is left
 /// out.
@@ -25,21 +25,10 @@ pub(super) fn read(
     loads: &[Load<'_>],
     problems: &mut Problems<'_>,
 ) -> Vec<GatePlan> {
-    let tables = raw::tables(table, "gate");
-    let metrics: Vec<Text<'_>> = tables
-        .iter()
-        .filter_map(|(table, _)| raw::text(table, "metric"))
-        .collect();
-    unique("gates", &metrics, problems);
-
-    // A pattern such as `load.*.p9999` finds the quantiles that gates name, so all are known first.
-    let mut named = plan.clone();
-    named.gates = metrics
-        .iter()
-        .map(|metric| GatePlan::on(metric.text))
-        .collect();
+    unique("gates", &metrics(table), problems);
+    let named = naming(table, plan);
     let in_other_variants = Absent::new(table, &named, all, loads);
-    tables
+    raw::tables(table, "gate")
         .into_iter()
         .filter_map(|(table, _)| {
             let metric = raw::text(table, "metric")?;
@@ -48,6 +37,23 @@ pub(super) fn read(
             }
             Some(gate(&metric, table, &named, problems))
         })
+        .collect()
+}
+
+/// The plan with gates that only name their metrics. A pattern such as `load.*.p9999` finds the
+/// quantiles that gates name, so all are known before any is looked at.
+pub(super) fn naming(table: &DeTable<'_>, plan: &Plan) -> Plan {
+    let metrics = metrics(table).into_iter();
+    Plan {
+        gates: metrics.map(|metric| GatePlan::on(metric.text)).collect(),
+        ..plan.clone()
+    }
+}
+
+fn metrics<'a>(table: &'a DeTable<'_>) -> Vec<Text<'a>> {
+    let gates = raw::tables(table, "gate").into_iter();
+    gates
+        .filter_map(|(gate, _)| raw::text(gate, "metric"))
         .collect()
 }
 
@@ -70,10 +76,13 @@ impl Absent {
             .into_iter()
             .filter(|(name, _)| !plan.probes.contains_key(name.text))
             .map(|(name, _)| MetricKey::Probe(name.text.to_owned()).to_string());
-        let loads = loads
-            .iter()
-            .filter(|load| !load.has_flow)
-            .map(|load| catalogue::requests_prefix(&load.plan.name));
+        let loads = loads.iter().filter(|load| !load.has_flow).flat_map(|load| {
+            let name = &load.plan.name;
+            [
+                catalogue::requests_prefix(name),
+                catalogue::groups_prefix(name),
+            ]
+        });
         Self {
             prefixes: processes
                 .chain(any_process)
@@ -120,6 +129,7 @@ fn gate(
         }
     };
     check_measurable(&found, metric, plan, problems);
+    check_margin(&found, table, plan, problems);
     let max = limit("max", table, &found, problems);
     let min = limit("min", table, &found, problems);
     if let (Some((max, span)), Some((min, _))) = (&max, &min)
@@ -138,7 +148,75 @@ fn gate(
     if gate.max.or(gate.min).is_some() {
         gate.unit = found.first().map(|spec| spec.unit.clone());
     }
+    gate.abort = abort(table, &found, plan, problems);
     gate
+}
+
+/// Says where a margin is on what only each rate of a search has, which no run has as a whole.
+fn check_margin(
+    found: &[MetricSpec],
+    table: &DeTable<'_>,
+    plan: &Plan,
+    problems: &mut Problems<'_>,
+) {
+    let Some(place) = table.get("regress").map(Value::span) else {
+        return;
+    };
+    let of_search = |spec: &MetricSpec| catalogue::is_of_a_search(plan, &spec.key);
+    if let Some(load) = found.first().and_then(|spec| spec.key.load())
+        && found.iter().all(of_search)
+    {
+        let capacity = catalogue::load_metric(load, LoadMetric::Capacity).path();
+        problems.report(
+            Code::UnknownMetric,
+            place,
+            "a run that looks for a capacity has this at each rate, and not as a whole",
+            "nothing to compare",
+            format!(
+                "write the margin for `{capacity}`; `max` and `min` here are limits of the search"
+            ),
+        );
+    }
+}
+
+/// Whether the gate ends the run, and complaints where it can't.
+fn abort(
+    table: &DeTable<'_>,
+    found: &[MetricSpec],
+    plan: &Plan,
+    problems: &mut Problems<'_>,
+) -> bool {
+    if raw::bool_at(table, "abort") != Some(true) {
+        return false;
+    }
+    let Some((key, value)) = table.get_key_value("abort") else {
+        return false;
+    };
+    if !table.contains_key("max") && !table.contains_key("min") {
+        problems.report(
+            Code::MissingKey,
+            key.span(),
+            "`abort` needs `max` or `min` beside it",
+            "which limit ends the run?",
+            "add the limit that ends the run as soon as it is broken; a margin is known only afterwards",
+        );
+    }
+    let is_search = |name: &str| {
+        let mut loads = plan.loads.iter();
+        loads.any(|load| load.name == name && load.arrivals.is_search())
+    };
+    let is_known_meanwhile =
+        |spec: &MetricSpec| spec.key.load().is_some_and(|load| !is_search(load));
+    if !found.iter().all(is_known_meanwhile) {
+        problems.report(
+            Code::OutOfRange,
+            value.span(),
+            "only a limit on a load can end the run, and none of a search for a capacity",
+            "not known while the run lasts",
+            "remove `abort`, or gate a metric of a load such as `load.NAME.error_rate`",
+        );
+    }
+    true
 }
 
 fn regress(table: &DeTable<'_>, problems: &mut Problems<'_>) -> Option<f64> {
@@ -207,30 +285,43 @@ fn check_measurable(
 ) {
     let too_few = found
         .iter()
-        .filter_map(|spec| Some((spec.path(), shortfall(plan, spec)?)));
+        .filter_map(|spec| Some((spec, shortfall(plan, spec)?)));
     let (asked, by_the_way): (Vec<_>, Vec<_>) =
-        too_few.partition(|(path, _)| is_asked_for_by_name(path, metric.text));
+        too_few.partition(|(spec, _)| is_asked_for_by_name(&spec.path(), metric.text));
     // `load.reads.*` finds quantiles that nobody asked for by name. Where it finds nothing else, it
     // would judge nothing.
     let finds_nothing_else = by_the_way.len() == found.len();
     let first = by_the_way.iter().take(usize::from(finds_nothing_else));
-    for (_, shortfall) in asked.iter().chain(first) {
-        report_too_few(shortfall, metric, plan, problems);
+    for (spec, shortfall) in asked.iter().chain(first) {
+        let arrivals = spec.key.load().and_then(|name| {
+            let load = plan.loads.iter().find(|load| load.name == name)?;
+            Some(&load.arrivals)
+        });
+        report_too_few(shortfall, arrivals, metric, plan, problems);
     }
 }
 
 fn report_too_few(
     shortfall: &Shortfall,
+    arrivals: Option<&Arrivals>,
     metric: &Text<'_>,
     plan: &Plan,
     problems: &mut Problems<'_>,
 ) {
-    let help = match shortfall.beyond > 0.0 {
-        true => {
-            let seconds = enough(plan.phases.measure_ns as f64 / 1e9, shortfall.beyond);
-            format!("measure for at least {seconds}s at this rate, or gate a lower quantile")
+    let needed_s = |ns: u64| enough(ns as f64 / 1e9, shortfall.beyond);
+    let help = match arrivals {
+        _ if shortfall.beyond <= 0.0 => {
+            "let requests arrive in the measure phase, or gate another metric".to_owned()
         }
-        false => "let requests arrive in the measure phase, or gate another metric".to_owned(),
+        Some(Arrivals::Capacity { hold_ns, .. }) => format!(
+            "`hold` each rate for at least {}s, begin at a higher one, or gate a lower quantile",
+            needed_s(*hold_ns)
+        ),
+        Some(Arrivals::Trace { .. }) => "record more arrivals, or gate a lower quantile".to_owned(),
+        _ => format!(
+            "measure for at least {}s at this rate, or gate a lower quantile",
+            needed_s(plan.phases.measure_ns)
+        ),
     };
     problems.report(
         Code::NotMeasurable,

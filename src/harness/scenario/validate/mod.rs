@@ -4,9 +4,30 @@
 //! that one mistake doesn't hide those behind it nor cause others. A plan only leaves this module's
 //! caller where there was no problem at all.
 
-mod values;
+mod files;
+mod syntax;
 mod feeds;
+mod json_rows;
+mod values;
+mod resolve;
+mod http;
 mod flows;
+mod outline;
+mod steps;
+mod address;
+mod policies;
+mod bodies;
+mod answers;
+mod think;
+mod blocks;
+mod streams;
+mod names;
+mod extent;
+mod phases;
+pub(super) mod shapes;
+pub(super) mod traces;
+mod mix;
+mod capacity;
 mod loads;
 mod processes;
 mod probes;
@@ -21,10 +42,12 @@ use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
 use url::Url;
 
+use self::files::Files;
+use self::flows::Flows;
 use self::loads::Load;
 use self::processes::Process;
 use super::hash;
-use super::plan::{DEFAULT_RUNS, GeneratorLimits, HttpPlan, Plan, Target};
+use super::plan::{DEFAULT_RUNS, GeneratorLimits, Plan, Target};
 use super::problem::{Code, Problems};
 use super::raw::{self, Text};
 
@@ -48,10 +71,16 @@ pub(crate) fn validate(
 ) -> (Vec<String>, Vec<Plan>) {
     check_version(table, problems);
     let variants = variants(table, problems);
-    let feeds = feeds::read(table, place, problems);
-    let flows = flows::read(table, &feeds, problems);
-    let phases = loads::phases(table, &flows, problems);
-    let loads = loads::read(table, &flows, &phases, problems);
+    let mut files = Files::new(place);
+    let feeds = feeds::read(table, &mut files, problems);
+    let http = http::read(table, &mut files, problems);
+    let Flows {
+        flows,
+        setup,
+        teardown,
+    } = flows::read(table, &feeds, &mut files, problems);
+    let phases = phases::read(table, &flows, problems);
+    let (loads, mix) = loads::read(table, &flows, &phases, &mut files, problems);
     let processes = processes::read(table, &variants, problems);
     let url = url(table, problems);
     let benches = benches::read(table, problems);
@@ -75,15 +104,16 @@ pub(crate) fn validate(
         root: place.root.clone(),
         processes: Vec::new(),
         target: None,
-        http: HttpPlan::default(),
-        setup: None,
-        teardown: None,
+        http,
+        setup,
+        teardown,
         feeds: feeds
             .iter()
             .map(|(name, feed)| (name.clone(), feed.plan.clone()))
             .collect(),
         flows,
         loads: loads.iter().map(|load| load.plan.clone()).collect(),
+        mix,
         phases: phases.plan,
         probes: BTreeMap::new(),
         faults: Vec::new(),
@@ -151,7 +181,9 @@ fn variant_plan(
     plan.target = target(&here, parts, variant, problems);
     plan.probes = probes::read(parts.table, &plan, parts.all, problems);
     plan.faults = faults::read(parts.table, &plan, parts.all, problems);
+    capacity::set_hold(parts.table, &mut plan);
     plan.gates = gates::read(parts.table, &plan, parts.all, parts.loads, problems);
+    capacity::check_limited(parts.table, &plan, parts.loads, problems);
     plan
 }
 
@@ -308,7 +340,9 @@ fn generator(table: &DeTable<'_>, problems: &mut Problems<'_>) -> GeneratorLimit
             .and_then(|table| raw::duration_ns(table, "late"))
             .unwrap_or(default.late_ns),
         cpu: cpu.unwrap_or(default.cpu),
-        workers: None,
+        workers: generator
+            .and_then(|table| raw::integer_at(table, "workers"))
+            .and_then(|workers| u32::try_from(workers).ok()),
     }
 }
 
@@ -358,49 +392,6 @@ fn stays_below(path: &Path) -> bool {
         }
         depth >= 0
     })
-}
-
-/// Checks a regular expression; its number of groups where it is one.
-fn regex_groups(pattern: &Text<'_>, problems: &mut Problems<'_>) -> Option<usize> {
-    match regex::Regex::new(pattern.text) {
-        Ok(regex) => Some(regex.captures_len() - 1),
-        Err(error) => {
-            // The last line of the crate's message is the reason, those before it draw the place.
-            let message = error.to_string();
-            let reason = message.lines().last().unwrap_or_default();
-            let reason = reason.trim_start_matches("error: ").to_owned();
-            problems.report(
-                Code::BadRegex,
-                pattern.span.clone(),
-                "not a regular expression",
-                reason,
-                "in TOML, single quotes keep backslashes as they are: `'\\d+'`",
-            );
-            None
-        }
-    }
-}
-
-/// Checks a path below a target: `/`, visible ASCII, no fragment.
-fn check_path(text: &str, span: Range<usize>, problems: &mut Problems<'_>) {
-    let wrong = if !text.starts_with('/') {
-        "it doesn't begin with `/`"
-    } else if text.contains('#') {
-        "a fragment (`#…`) is never sent"
-    } else if text.contains(['{', '}']) {
-        "it holds a brace that opens no value"
-    } else if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        "it holds a space or another character that must be percent-encoded"
-    } else {
-        return;
-    };
-    problems.report(
-        Code::BadUrl,
-        span,
-        format!("not a path: {wrong}"),
-        "not a path",
-        "write the path below the target, such as `/api/clients?limit=20`",
-    );
 }
 
 #[cfg(test)]

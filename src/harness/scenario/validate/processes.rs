@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
+use super::policies::positive;
+use super::syntax::{check_path, regex_groups};
 use super::values::{self, Scope};
-use super::{SECOND_NS, check_path, regex_groups, stays_below, unique};
+use super::{SECOND_NS, stays_below, unique};
 use crate::harness::scenario::plan::{CommandPlan, Part, ProcessPlan, Ready, Template};
 use crate::harness::scenario::problem::{Code, Problems};
 use crate::harness::scenario::raw::{self, Text};
@@ -143,8 +145,7 @@ fn process<'a>(
             prepare,
             start: start.unwrap_or(CommandPlan { words: Vec::new() }),
             ready: ready(table, has_port, problems),
-            ready_timeout_ns: super::flows::positive(table, "ready_timeout", problems)
-                .unwrap_or(60 * SECOND_NS),
+            ready_timeout_ns: positive(table, "ready_timeout", problems).unwrap_or(60 * SECOND_NS),
             metrics: metrics.as_ref().map(|path| path.text.to_owned()),
             env,
             cwd: cwd(table, problems),

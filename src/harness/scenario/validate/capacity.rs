@@ -1,0 +1,184 @@
+//! Loads that look for their capacity: what they need of a scenario.
+
+use std::ops::RangeInclusive;
+
+use toml::de::DeTable;
+
+use super::loads::Load;
+use super::policies::positive;
+use super::shapes::{MAX_RATE_PER_S, report_rate, spacing};
+use super::{SECOND_NS, gates};
+use crate::harness::model::quantile::enough;
+use crate::harness::scenario::catalogue::{self, LoadMetric};
+use crate::harness::scenario::measurable::{is_asked_for_by_name, shortfall};
+use crate::harness::scenario::plan::{Arrivals, Plan, Stage};
+use crate::harness::scenario::problem::{Code, Problems};
+use crate::harness::scenario::raw::{self, Value};
+
+const DEFAULT_WITHIN: f64 = 0.05;
+/// Closer than this no two runs of one build agree; wider than this it is hardly a number.
+const WITHIN: RangeInclusive<f64> = 0.001..=0.5;
+const DEFAULT_HOLD_NS: u64 = 10 * SECOND_NS;
+/// What needs longer should be asked for.
+const LONGEST_DEFAULT_HOLD_NS: u64 = 60 * SECOND_NS;
+
+/// The search that a table describes; what is wrong is NaN.
+pub(super) fn read(table: &DeTable<'_>, problems: &mut Problems<'_>) -> Arrivals {
+    let mut rate = |key: &str| {
+        let rate = raw::rate_per_s(table, key).unwrap_or(f64::NAN);
+        if let Some(place) = table.get(key).map(Value::span)
+            && (rate == 0.0 || rate > MAX_RATE_PER_S)
+        {
+            report_rate(key, place, problems);
+        }
+        rate
+    };
+    let (from, to) = (rate("from"), rate("to"));
+    if let Some(place) = table.get("to").map(Value::span)
+        && to <= from
+    {
+        problems.report(
+            Code::OutOfRange,
+            place,
+            "`to` must be above `from`",
+            "there is nothing between them",
+            "write the lowest rate that is worth trying as `from` and the highest as `to`",
+        );
+    }
+    let within = raw::share(table, "within");
+    if let (Some(place), Some(within)) = (table.get("within").map(Value::span), within)
+        && !WITHIN.contains(&within)
+    {
+        problems.report(
+            Code::OutOfRange,
+            place,
+            "`within` must be 0.1 % to 50 %",
+            "out of range",
+            "write how wide the interval may be that the capacity lies in: `\"5%\"`",
+        );
+    }
+    Arrivals::Capacity {
+        from,
+        to,
+        within: within.unwrap_or(DEFAULT_WITHIN),
+        hold_ns: positive(table, "hold", problems).unwrap_or(DEFAULT_HOLD_NS),
+        spacing: spacing(table),
+        max_in_flight: raw::integer_at(table, "max_in_flight")
+            .and_then(|users| u32::try_from(users).ok()),
+    }
+}
+
+/// Lengthens the hold of a search, where the file doesn't say it, so that the quantiles that gates ask
+/// for have requests enough at the lowest rate.
+pub(super) fn set_hold(table: &DeTable<'_>, plan: &mut Plan) {
+    let written = |load: &str| {
+        let capacity = raw::table(table, "load")
+            .and_then(|(loads, _)| raw::table(loads, load))
+            .and_then(|(load, _)| raw::table(load, "capacity"));
+        capacity.is_none_or(|(capacity, _)| capacity.contains_key("hold"))
+    };
+    let named = gates::naming(table, plan);
+    for load in &mut plan.loads {
+        let Arrivals::Capacity { hold_ns, .. } = &mut load.arrivals else {
+            continue;
+        };
+        if written(&load.name) {
+            continue;
+        }
+        let asked = named.gates.iter().flat_map(|gate| {
+            let found = catalogue::select(&named, &gate.metric).unwrap_or_default();
+            let found = found.into_iter();
+            found.filter(|spec| is_asked_for_by_name(&spec.path(), &gate.metric))
+        });
+        let needed_ns = asked
+            .filter(|spec| spec.key.load() == Some(&*load.name))
+            .filter_map(|spec| shortfall(&named, &spec))
+            .map(|shortfall| enough(*hold_ns as f64 / 1e9, shortfall.beyond) * 1e9)
+            .filter(|needed_ns| *needed_ns <= LONGEST_DEFAULT_HOLD_NS as f64);
+        *hold_ns = needed_ns.fold(*hold_ns as f64, f64::max) as u64;
+    }
+}
+
+/// Says where a search is disturbed by another, or by a load that changes meanwhile.
+pub(super) fn check_alone(loads: &[Load<'_>], problems: &mut Problems<'_>) {
+    let mut searches = loads.iter().filter(|load| load.plan.arrivals.is_search());
+    let Some(first) = searches.next() else {
+        return;
+    };
+    for other in searches {
+        problems
+            .report(
+                Code::ConflictingKeys,
+                other.place.clone(),
+                "two loads look for their capacity",
+                "only one can",
+                "let the other arrive at a constant rate, or give it a scenario of its own",
+            )
+            .related(first.place.clone(), "the other one");
+    }
+    for load in loads.iter().filter(|load| changes(&load.plan.arrivals)) {
+        problems
+            .report(
+                Code::ConflictingKeys,
+                load.place.clone(),
+                format!(
+                    "load `{}` changes while another looks for its capacity",
+                    load.name.text
+                ),
+                "not constant",
+                "each rate that is tried must meet the same: write one `rate` or number of `users`",
+            )
+            .related(first.place.clone(), "looks for its capacity");
+    }
+}
+
+/// Whether what arrives is not the same all the time. Of what is itself wrong nothing is said.
+fn changes(arrivals: &Arrivals) -> bool {
+    match arrivals {
+        Arrivals::Open { stages, .. } | Arrivals::Closed { stages } => {
+            let is_wrong = |stage: &Stage| stage.from.is_nan() || stage.to.is_nan();
+            let is_one = |stages: &[Stage]| matches!(stages, [only] if only.is_constant());
+            !is_one(stages) && !stages.iter().any(is_wrong)
+        }
+        Arrivals::Trace { .. } => true,
+        Arrivals::Capacity { .. } => false,
+    }
+}
+
+/// Says where no gate of the file limits a load that looks for its capacity. A gate that is wrong is
+/// one all the same.
+pub(super) fn check_limited(
+    table: &DeTable<'_>,
+    plan: &Plan,
+    loads: &[Load<'_>],
+    problems: &mut Problems<'_>,
+) {
+    for load in loads.iter().filter(|load| load.plan.arrivals.is_search()) {
+        let name = load.name.text;
+        let capacity = catalogue::load_metric(name, LoadMetric::Capacity).path();
+        let is_on_it = |metric: &str| {
+            let found = catalogue::select(plan, metric).unwrap_or_default();
+            let mut searched = found.iter().filter(|spec| spec.key.load() == Some(name));
+            searched.any(|spec| catalogue::is_of_a_search(plan, &spec.key))
+                || (metric.starts_with(&catalogue::load_prefix(name)) && metric != capacity)
+        };
+        let is_limited = raw::tables(table, "gate").into_iter().any(|(gate, _)| {
+            let limits = gate.contains_key("max") || gate.contains_key("min");
+            limits && raw::text(gate, "metric").is_none_or(|metric| is_on_it(metric.text))
+        });
+        if !is_limited {
+            problems.report(
+                Code::MissingKey,
+                load.place.clone(),
+                format!(
+                    "load `{name}` looks for its capacity, and no gate says when a rate is too high"
+                ),
+                "limited by what?",
+                format!(
+                    "add `[[gate]]` with `metric = \"{}p95\"` and the `max` that it has to keep",
+                    catalogue::load_prefix(name)
+                ),
+            );
+        }
+    }
+}

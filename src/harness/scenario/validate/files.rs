@@ -1,0 +1,159 @@
+//! Files that a scenario names: below the project's root, of a bounded size, read here for their
+//! contents and their hashes.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::{Place, stays_below};
+use crate::harness::model::hexadecimal;
+use crate::harness::scenario::plan::{FilePlan, MAX_FEED_BYTES};
+use crate::harness::scenario::problem::{Code, Problems};
+use crate::harness::scenario::raw::Text;
+
+/// A larger file is refused, as a larger feed is. The texts of templates become part of the plan: all
+/// of them together are no larger either.
+const MAX_BYTES: u64 = MAX_FEED_BYTES;
+
+/// Reads the files of one scenario.
+pub(super) struct Files {
+    folder: PathBuf,
+    root: PathBuf,
+    /// The hashes of what was read, so that a body that many steps send is read once.
+    hashes: BTreeMap<PathBuf, String>,
+    /// How many bytes of templates there may still be.
+    text_left: u64,
+}
+
+impl Files {
+    pub(super) fn new(place: &Place) -> Self {
+        Self {
+            folder: place.folder.clone(),
+            root: place.root.clone(),
+            hashes: BTreeMap::new(),
+            text_left: MAX_BYTES,
+        }
+    }
+
+    /// The file that `named` names, and its contents; or a problem, in which `what` stands for it.
+    pub(super) fn read(
+        &mut self,
+        named: &Text<'_>,
+        what: &str,
+        problems: &mut Problems<'_>,
+    ) -> Option<(FilePlan, Vec<u8>)> {
+        let path = self.find(named, what, problems)?;
+        let bytes = or_reported(contents(&path), named, what, problems)?;
+        let sha256 = hexadecimal(&Sha256::digest(&bytes));
+        self.hashes.insert(path.clone(), sha256.clone());
+        Some((FilePlan { path, sha256 }, bytes))
+    }
+
+    /// The file that `named` names, whatever it holds; or a problem, as with [`read`](Self::read).
+    pub(super) fn plan(
+        &mut self,
+        named: &Text<'_>,
+        what: &str,
+        problems: &mut Problems<'_>,
+    ) -> Option<FilePlan> {
+        let path = self.find(named, what, problems)?;
+        match self.hashes.get(&path).cloned() {
+            Some(sha256) => Some(FilePlan { path, sha256 }),
+            None => self.read(named, what, problems).map(|(plan, _)| plan),
+        }
+    }
+
+    /// The text of the file that `named` names; or a problem, as with [`read`](Self::read).
+    pub(super) fn text(
+        &mut self,
+        named: &Text<'_>,
+        what: &str,
+        problems: &mut Problems<'_>,
+    ) -> Option<String> {
+        let (_, bytes) = self.read(named, what, problems)?;
+        let Some(left) = self.text_left.checked_sub(bytes.len() as u64) else {
+            problems.report(
+                Code::OutOfRange,
+                named.span.clone(),
+                "the templates of the scenario are too large",
+                "larger than 64 MiB together",
+                "send what holds no values as a `file`",
+            );
+            return None;
+        };
+        self.text_left = left;
+        let text = String::from_utf8(bytes);
+        if let Err(error) = &text {
+            problems.report(
+                Code::BadFile,
+                named.span.clone(),
+                format!("{what} `{}` is not UTF-8 text", named.text),
+                format!("byte {} is not", error.utf8_error().valid_up_to()),
+                "save it as UTF-8; bytes that are no text are sent with `file`",
+            );
+        }
+        text.ok()
+    }
+
+    /// Where the file really is, or a problem.
+    fn find(&self, named: &Text<'_>, what: &str, problems: &mut Problems<'_>) -> Option<PathBuf> {
+        let path = self.folder.join(named.text);
+        if !path.strip_prefix(&self.root).is_ok_and(stays_below) {
+            problems.report(
+                Code::PathOutside,
+                named.span.clone(),
+                format!("{what} lies outside the project"),
+                "leads out of the project",
+                "put it beside the scenario and name it by a relative path",
+            );
+            return None;
+        }
+        // Links are followed before looking where the file lies, so that none leads out.
+        let found = path.canonicalize().and_then(|path| {
+            if path.starts_with(&self.root) && path.is_file() {
+                Ok(path)
+            } else {
+                Err(io::Error::other("not a file of the project"))
+            }
+        });
+        or_reported(found, named, what, problems)
+    }
+}
+
+/// The bytes of a file. The size is bounded while reading: a device has none.
+fn contents(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?
+        .take(MAX_BYTES + 1)
+        .read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(io::Error::other("larger than 64 MiB"));
+    }
+    Ok(bytes)
+}
+
+fn or_reported<T>(
+    read: io::Result<T>,
+    named: &Text<'_>,
+    what: &str,
+    problems: &mut Problems<'_>,
+) -> Option<T> {
+    if let Err(error) = &read {
+        let reason = match error.kind() {
+            io::ErrorKind::NotFound => "there is no such file".to_owned(),
+            io::ErrorKind::PermissionDenied => "not allowed to read it".to_owned(),
+            _ => error.to_string(),
+        };
+        problems.report(
+            Code::MissingFile,
+            named.span.clone(),
+            format!("can't read {what} `{}`", named.text),
+            reason,
+            "the path is relative to the scenario's folder",
+        );
+    }
+    read.ok()
+}
