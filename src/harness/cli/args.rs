@@ -214,8 +214,8 @@ impl OverrideArgs {
     pub(super) fn options(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let options = [
             ("--duration", self.duration.as_slice()),
-            ("--rate", &self.rate),
-            ("--users", &self.users),
+            ("--rate", self.rate.as_slice()),
+            ("--users", self.users.as_slice()),
         ];
         options
             .into_iter()
