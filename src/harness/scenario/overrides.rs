@@ -11,7 +11,8 @@ use super::nearest::nearest;
 use super::plan::{Arrivals, LoadPlan, MAX_FEED_BYTES, Plan, Stage, Wave};
 use super::shares;
 use super::validate::shapes::{MAX_RATE_PER_S, default_in_flight, length_ns};
-use super::validate::traces::{NoTrace, Trace};
+use super::trace::NoTrace;
+use super::validate::traces::Trace;
 
 /// What a call changes of a plan.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -7,11 +7,8 @@ use crate::harness::model::{
     CapacitySearch, CapacityTrial, InvalidReason, LoadMeasurement, Phase, TrialOutcome,
 };
 use crate::harness::scenario::{
-    Arrivals, GatePlan, LoadPlan, Plan, Spacing, Stage, search_limits,
+    Arrivals, GatePlan, LoadPlan, Plan, Spacing, Stage, in_flight_of, search_limits,
 };
-
-/// Users at most where the scenario doesn't say: the arrivals of one second, between these.
-const USERS: (f64, f64) = (10.0, 10_000.0);
 
 /// A run whose plan has a load that searches for its capacity.
 pub(in crate::harness::engine) struct Capacity<'plan> {
@@ -170,9 +167,7 @@ impl<'plan> Capacity<'plan> {
     }
 
     fn users(&self, rate: f64) -> u32 {
-        let (least, most) = USERS;
-        self.max_in_flight
-            .unwrap_or(rate.ceil().clamp(least, most) as u32)
+        self.max_in_flight.unwrap_or_else(|| in_flight_of(rate))
     }
 
     /// How long an iteration took on average at the lowest rate that held.

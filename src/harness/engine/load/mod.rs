@@ -7,8 +7,9 @@
 //!
 //! [`drive`] starts a process for each load and collects what they measured. Inside such a process,
 //! [`worker_main`] lets goose keep the users alive; in an open model a dispatcher hands each arrival
-//! to an idle user at its due time or drops it; the recorder counts; once a second the clerk puts
-//! what was counted into windows that don't grow in number with the duration.
+//! to an idle user at its due time, which the schedule says, or drops it; the recorder counts; once a
+//! second the clerk puts what was counted into windows that don't grow in number with the duration, and
+//! sees whether a limit ends the run.
 //!
 //! **What is measured.** An exchange ends with the last byte of its body. Service time is from the
 //! actual send, response time from the intended one. The intended start of an iteration is its due

@@ -96,7 +96,7 @@ pub(crate) fn default_in_flight(stages: &[Stage]) -> u32 {
 }
 
 /// Users enough for so many arrivals.
-pub(super) fn in_flight_of(arrivals: f64) -> u32 {
+pub(crate) fn in_flight_of(arrivals: f64) -> u32 {
     let (low, high) = DEFAULT_IN_FLIGHT;
     arrivals.ceil().clamp(low, high) as u32
 }

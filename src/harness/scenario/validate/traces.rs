@@ -1,9 +1,7 @@
-//! Recorded arrivals: a CSV file with one column, the times in seconds from the start of the load,
-//! ascending. A first row that is no number is a header.
+//! Recorded arrivals: what of them fits the load.
 
 use std::io::Read;
 
-use csv::{ReaderBuilder, StringRecord, Trim};
 use toml::de::DeTable;
 
 use super::files::Files;
@@ -12,11 +10,10 @@ use super::shapes::in_flight_of;
 use crate::harness::scenario::plan::{Arrivals, PhasePlan};
 use crate::harness::scenario::problem::{Code, Problems};
 use crate::harness::scenario::raw;
+use crate::harness::scenario::trace::{NoTrace, each_time};
 
 /// A trace that is played slower or faster than this is another one.
 const SPEEDS: std::ops::RangeInclusive<f64> = 0.001..=1000.0;
-/// So much of what should be a number is shown.
-const MAX_SHOWN_CHARS: usize = 40;
 
 /// The arrivals of the trace that `table` names; `None` where something is wrong with it, which is
 /// said.
@@ -96,22 +93,6 @@ pub(crate) struct Trace {
     busiest: u64,
 }
 
-/// Why a text is no trace.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum NoTrace {
-    /// A row is no time, or not in its place.
-    #[error("row {row}: {reason}")]
-    Row {
-        /// From 1, a header included.
-        row: u64,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// No row is left, or there was none.
-    #[error("it holds no arrivals")]
-    Empty,
-}
-
 impl Trace {
     /// Reads a trace to its end; nothing of it is kept in memory.
     pub(crate) fn read(source: impl Read, speed: f64, phases: &PhasePlan) -> Result<Self, NoTrace> {
@@ -176,52 +157,6 @@ impl Trace {
     }
 }
 
-/// Gives every time of a trace to `take`, in seconds as recorded.
-fn each_time(source: impl Read, mut take: impl FnMut(f64)) -> Result<(), NoTrace> {
-    let mut reader = ReaderBuilder::new()
-        .has_headers(false)
-        .trim(Trim::All)
-        .from_reader(source);
-    let mut record = StringRecord::new();
-    let mut previous_s = 0.0;
-    for row in 1.. {
-        let wrong = |reason: String| NoTrace::Row { row, reason };
-        let is_there = reader.read_record(&mut record);
-        if !is_there.map_err(|error| wrong(reason(&error)))? {
-            break;
-        }
-        if record.len() != 1 {
-            return Err(wrong(format!("it has {} columns", record.len())));
-        }
-        let text = &record[0];
-        let time = text.parse::<f64>();
-        if row == 1 && time.is_err() {
-            continue;
-        }
-        let is_time = |time_s: &f64| time_s.is_finite() && *time_s >= 0.0;
-        let Some(time_s) = time.ok().filter(is_time) else {
-            let shown: String = text.chars().take(MAX_SHOWN_CHARS).collect();
-            return Err(wrong(format!("`{shown}` is no time")));
-        };
-        if time_s < previous_s {
-            return Err(wrong(format!(
-                "{time_s}s comes before the {previous_s}s above it"
-            )));
-        }
-        previous_s = time_s;
-        take(time_s);
-    }
-    Ok(())
-}
-
-fn reason(error: &csv::Error) -> String {
-    match error.kind() {
-        csv::ErrorKind::UnequalLengths { len, .. } => format!("it has {len} columns"),
-        csv::ErrorKind::Utf8 { .. } => "it is not UTF-8".to_owned(),
-        _ => "it is not CSV".to_owned(),
-    }
-}
-
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
@@ -256,24 +191,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_trace_is_told_by_its_row() {
-        let check = |text: &str, expected: &str| {
-            let wrong = Trace::read(text.as_bytes(), 1.0, &PHASES).unwrap_err();
-            assert_eq!(wrong.to_string(), expected, "{text:?}");
-        };
-        check("", "it holds no arrivals");
-        check("seconds\n", "it holds no arrivals");
-        check("1\n0.5\n", "row 2: 0.5s comes before the 1s above it");
-        check("t\n1\nsoon\n", "row 3: `soon` is no time");
-        check("t\nu\n", "row 2: `u` is no time");
-        check("-1\n", "row 1: `-1` is no time");
-        check("nan\n", "row 1: `nan` is no time");
-        check("1\ninf\n", "row 2: `inf` is no time");
-        check("1,2\n", "row 1: it has 2 columns");
-        check("1\n2,3\n", "row 2: it has 2 columns");
-        let bytes: &[u8] = b"1\n\xFF\n";
-        let wrong = Trace::read(bytes, 1.0, &PHASES).unwrap_err();
-        assert_eq!(wrong.to_string(), "row 2: it is not UTF-8");
+    fn a_trace_without_arrivals_is_none() {
+        for text in ["", "seconds\n"] {
+            let found = Trace::read(text.as_bytes(), 1.0, &PHASES);
+            assert_eq!(found, Err(NoTrace::Empty), "{text:?}");
+        }
     }
 
     #[test]
