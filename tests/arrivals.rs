@@ -41,7 +41,9 @@ cpu = "100%"
 "#
     );
     let scenario = parse(&text, Path::new("arrivals.toml"));
-    let mut plans = scenario.unwrap_or_else(|problems| panic!("{problems:#?}")).plans;
+    let mut plans = scenario
+        .unwrap_or_else(|problems| panic!("{problems:#?}"))
+        .plans;
     plans.remove(0)
 }
 
@@ -67,9 +69,15 @@ async fn offered(arrivals: impl FnOnce(u32) -> Arrivals) -> Vec<u64> {
     assert_eq!(load.counts.completed, load.counts.offered);
     for window in &load.windows {
         let target = window.target_rate.expect("an open model");
-        assert!((target - window.counts.offered as f64).abs() < 60.0, "{window:?}");
+        assert!(
+            (target - window.counts.offered as f64).abs() < 60.0,
+            "{window:?}"
+        );
     }
-    load.windows.iter().map(|window| window.counts.offered).collect()
+    load.windows
+        .iter()
+        .map(|window| window.counts.offered)
+        .collect()
 }
 
 fn of_phase(load: &LoadMeasurement, phase: Phase) -> Vec<u64> {
@@ -107,7 +115,10 @@ async fn arrivals_at_random_are_those_of_their_seed() {
     assert_eq!(first, second);
     // A hundred in each second on average: no second is likely to have just that.
     assert!(first.iter().any(|offered| *offered != 100), "{first:?}");
-    assert!(first.iter().all(|offered| (50..150).contains(offered)), "{first:?}");
+    assert!(
+        first.iter().all(|offered| (50..150).contains(offered)),
+        "{first:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -191,7 +202,10 @@ async fn a_limit_ends_the_run_as_soon_as_it_is_broken() {
     assert_eq!(run.invalid, []);
     let aborted = run.aborted.clone().expect("the limit that ended it");
     assert!(aborted.metric.ends_with(".error_rate"), "{aborted:?}");
-    assert!(aborted.value > aborted.limit && aborted.limit == 0.2, "{aborted:?}");
+    assert!(
+        aborted.value > aborted.limit && aborted.limit == 0.2,
+        "{aborted:?}"
+    );
     // Not before the fifth second of the measure phase.
     assert!(aborted.at_ns >= 6 * S, "{aborted:?}");
     for load in &run.measurement.loads {
@@ -199,12 +213,22 @@ async fn a_limit_ends_the_run_as_soon_as_it_is_broken() {
         assert!(load.counts.adds_up(), "{:?}", load.counts);
         assert!(load.counts.offered >= 500, "{:?}", load.counts);
     }
-    let measure = run.measurement.phases.iter().find(|span| span.phase == Phase::Measure);
+    let measure = run
+        .measurement
+        .phases
+        .iter()
+        .find(|span| span.phase == Phase::Measure);
     let ended_ns = measure.expect("it was reached").end_ns;
-    assert!((aborted.at_ns..aborted.at_ns + 2 * S).contains(&ended_ns), "{ended_ns}");
+    assert!(
+        (aborted.at_ns..aborted.at_ns + 2 * S).contains(&ended_ns),
+        "{ended_ns}"
+    );
 
     let verdict = judged(&plan, &run);
-    assert_eq!((verdict.verdict, verdict.exit_code), (Outcome::Fail, exit::REGRESSION));
+    assert_eq!(
+        (verdict.verdict, verdict.exit_code),
+        (Outcome::Fail, exit::REGRESSION)
+    );
     let reason = Reason::Aborted {
         run: "head run 1".into(),
         aborted,
@@ -230,7 +254,10 @@ async fn users_who_wait_in_vain_are_no_pass() {
     assert_eq!(run.invalid, []);
     let value = |name: &str| run.metric(name).and_then(|metric| metric.value());
     let errors = value("load.a.error_rate").expect("requests failed");
-    assert!(errors < 0.01, "{errors}: too few requests were made for this test");
+    assert!(
+        errors < 0.01,
+        "{errors}: too few requests were made for this test"
+    );
     let lost = value("load.a.lost").expect("users were there");
     assert!((0.4..=0.9).contains(&lost), "{lost}");
     let users = run.measurement.loads[0].users;
@@ -239,5 +266,8 @@ async fn users_who_wait_in_vain_are_no_pass() {
     let broken = Reason::LimitBroken {
         metric: "load.a.lost".into(),
     };
-    assert_eq!((verdict.exit_code, verdict.reasons), (exit::REGRESSION, vec![broken]));
+    assert_eq!(
+        (verdict.exit_code, verdict.reasons),
+        (exit::REGRESSION, vec![broken])
+    );
 }

@@ -33,7 +33,10 @@ fn server() -> Server {
     };
     Server::answering(move |_| {
         let free = slots.free.lock().expect("nobody panics");
-        let mut free = slots.freed.wait_while(free, |free| *free == 0).expect("nobody panics");
+        let mut free = slots
+            .freed
+            .wait_while(free, |free| *free == 0)
+            .expect("nobody panics");
         *free -= 1;
         drop(free);
         precise_sleep(SERVICE);
@@ -63,7 +66,9 @@ cpu = "100%"
 "#
     );
     let scenario = parse(&text, Path::new("capacity.toml"));
-    let mut plans = scenario.unwrap_or_else(|problems| panic!("{problems:#?}")).plans;
+    let mut plans = scenario
+        .unwrap_or_else(|problems| panic!("{problems:#?}"))
+        .plans;
     let mut plan = plans.remove(0);
     plan.loads[0].arrivals = Arrivals::Capacity {
         from,
@@ -91,7 +96,10 @@ async fn run(plan: &Plan) -> (Executed, Vec<String>) {
         }
     };
     let executed = engine.run(plan, never, &observe).await;
-    (executed.expect("it can be run"), notes.into_inner().expect("nobody panicked"))
+    (
+        executed.expect("it can be run"),
+        notes.into_inner().expect("nobody panicked"),
+    )
 }
 
 fn found(executed: &Executed) -> &CapacitySearch {
@@ -112,7 +120,10 @@ async fn the_capacity_of_a_server_with_slots_is_found() {
     // It can't serve more than it has slots for. A busy machine takes some of what it could.
     let capacity = SLOTS as f64 / SERVICE.as_secs_f64();
     assert!(holds <= 1.02 * capacity, "{holds}: {notes:#?}");
-    assert!(breaks >= 0.6 * capacity && breaks <= 1.2 * capacity, "{breaks}: {notes:#?}");
+    assert!(
+        breaks >= 0.6 * capacity && breaks <= 1.2 * capacity,
+        "{breaks}: {notes:#?}"
+    );
     assert_eq!(notes.len(), search.trials.len());
     for trial in &search.trials {
         if trial.rate > 1.1 * capacity {
@@ -122,14 +133,23 @@ async fn the_capacity_of_a_server_with_slots_is_found() {
     }
     // What is kept of the load is the rate that held.
     let load = &executed.measurement.loads[0];
-    assert!((load.counts.offered as f64 - 2.0 * holds).abs() <= 2.0, "{:?}", load.counts);
+    assert!(
+        (load.counts.offered as f64 - 2.0 * holds).abs() <= 2.0,
+        "{:?}",
+        load.counts
+    );
     assert!(load.counts.adds_up(), "{:?}", load.counts);
     let metrics = executed.metrics.iter();
-    let of_load: Vec<_> = metrics.filter(|metric| metric.name.starts_with("load.find.")).collect();
+    let of_load: Vec<_> = metrics
+        .filter(|metric| metric.name.starts_with("load.find."))
+        .collect();
     let [capacity] = of_load.as_slice() else {
         panic!("{of_load:?}");
     };
-    assert_eq!((capacity.name.as_str(), capacity.value()), ("load.find.capacity", Some(holds)));
+    assert_eq!(
+        (capacity.name.as_str(), capacity.value()),
+        ("load.find.capacity", Some(holds))
+    );
 }
 
 /// Two users can't have more than 200 requests a second answered in 10 ms each: that is no capacity of
@@ -138,8 +158,11 @@ async fn the_capacity_of_a_server_with_slots_is_found() {
 async fn a_number_that_the_generator_limits_is_none_of_the_servers() {
     let server = server();
     let (executed, notes) = run(&plan(&server.url(), (110.0, 800.0), Some(2))).await;
-    let [InvalidReason::CapacityBeyondGenerator { holds, rate, cause, .. }] =
-        executed.invalid.as_slice()
+    let [
+        InvalidReason::CapacityBeyondGenerator {
+            holds, rate, cause, ..
+        },
+    ] = executed.invalid.as_slice()
     else {
         panic!("{:?} {notes:#?}", executed.invalid);
     };

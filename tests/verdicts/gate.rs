@@ -156,7 +156,9 @@ fn a_limit_that_ended_a_run_is_broken() {
     assert_eq!(verdict.limits[0].value, Some(7.0));
 
     // An invalid run beside it says that the measurement can't be trusted.
-    head[0].invalid.push(InvalidReason::NothingMeasured { load: "a".into() });
+    head[0]
+        .invalid
+        .push(InvalidReason::NothingMeasured { load: "a".into() });
     let verdict = gate(&policy, &(base.clone(), head));
     assert_eq!(verdict.exit_code, exit::INVALID);
 
@@ -614,14 +616,19 @@ fn users_who_lose_their_time_are_no_pass() {
         let run = |pair| {
             let mut run = with_errors(pair, 1);
             let (unit, better) = (Unit::Ratio, Direction::Lower);
-            run.metrics.push(Metric::single("load.b.lost", unit, better, lost, 1000));
+            run.metrics
+                .push(Metric::single("load.b.lost", unit, better, lost, 1000));
             run
         };
         (1..=3).map(run).collect()
     };
     let check = |gates: &str, lost: f64, expected: Outcome| {
         let verdict = judged(&Policy::of(&plan(gates)), &[], &head(lost), None);
-        assert_eq!(verdict.verdict, expected, "{gates} {lost}: {:?}", verdict.reasons);
+        assert_eq!(
+            verdict.verdict, expected,
+            "{gates} {lost}: {:?}",
+            verdict.reasons
+        );
     };
     check("", 0.009, Outcome::Pass);
     check("", 0.011, Outcome::Fail);

@@ -392,7 +392,10 @@ fn lost(load: &LoadMeasurement, in_order: u64) -> Found {
     }
     let failed: u64 = load.requests.iter().map(failed).sum();
     // Of a load that was ended early more may be counted than there was.
-    Ok(((lost_ns as f64 / total_ns as f64).min(1.0), failed + in_order))
+    Ok((
+        (lost_ns as f64 / total_ns as f64).min(1.0),
+        failed + in_order,
+    ))
 }
 
 fn share(part: u64, whole: u64, what: &str) -> Found {

@@ -10,8 +10,8 @@ use super::keys::MAX_USERS;
 use super::nearest::nearest;
 use super::plan::{Arrivals, LoadPlan, MAX_FEED_BYTES, Plan, Stage, Wave};
 use super::shares;
-use super::validate::shapes::{MAX_RATE_PER_S, default_in_flight, length_ns};
 use super::trace::NoTrace;
+use super::validate::shapes::{MAX_RATE_PER_S, default_in_flight, length_ns};
 use super::validate::traces::Trace;
 
 /// What a call changes of a plan.

@@ -63,7 +63,11 @@ impl<'plan> Capacity<'plan> {
         let mut plan = self.plan.clone();
         plan.phases.measure_ns = self.hold_ns;
         let total_ns = plan.phases.total_ns();
-        for load in plan.loads.iter_mut().filter(|load| load.name == self.load.name) {
+        for load in plan
+            .loads
+            .iter_mut()
+            .filter(|load| load.name == self.load.name)
+        {
             load.arrivals = Arrivals::Open {
                 stages: vec![Stage::constant(total_ns, rate)],
                 spacing: self.spacing,
@@ -92,7 +96,10 @@ impl<'plan> Capacity<'plan> {
         else {
             self.is_over = true;
             self.last = Some(executed);
-            return format!("load {}: the search ended in trial {number}", self.load.name);
+            return format!(
+                "load {}: the search ended in trial {number}",
+                self.load.name
+            );
         };
         let mut phases = executed.measurement.phases.iter();
         let measured = phases.find(|span| span.phase == Phase::Measure);
@@ -112,7 +119,10 @@ impl<'plan> Capacity<'plan> {
             TrialOutcome::Broke => trial.reason.clone(),
             TrialOutcome::NotOffered => format!("not offered: {}", trial.reason),
         };
-        let said = format!("load {} at {rate:.1}/s (trial {number}): {what}", self.load.name);
+        let said = format!(
+            "load {} at {rate:.1}/s (trial {number}): {what}",
+            self.load.name
+        );
         self.search.take(rate, trial.outcome);
         if trial.outcome == TrialOutcome::Held {
             self.held.push((self.trials.len(), executed));
@@ -128,9 +138,11 @@ impl<'plan> Capacity<'plan> {
         let found = self.search.interval();
         let name = self.load.name.clone();
         let beyond = self.beyond_generator(&found);
-        let at_holds = self.held.into_iter().rev().find(|(trial, _)| {
-            found.holds == Some(self.trials[*trial].rate)
-        });
+        let at_holds = self
+            .held
+            .into_iter()
+            .rev()
+            .find(|(trial, _)| found.holds == Some(self.trials[*trial].rate));
         let mut executed = match (at_holds, self.last) {
             // A run that was ended is what it was when it ended.
             (_, Some(last)) if self.is_over => last,
@@ -155,9 +167,8 @@ impl<'plan> Capacity<'plan> {
     fn beyond_generator(&self, found: &Interval) -> Option<InvalidReason> {
         let rate = found.not_offered?;
         let mut trials = self.trials.iter().rev();
-        let last = trials.find(|trial| {
-            trial.rate == rate && trial.outcome == TrialOutcome::NotOffered
-        });
+        let last =
+            trials.find(|trial| trial.rate == rate && trial.outcome == TrialOutcome::NotOffered);
         Some(InvalidReason::CapacityBeyondGenerator {
             load: self.load.name.clone(),
             holds: found.holds,
@@ -227,7 +238,11 @@ mod tests {
         let mut load = LoadMeasurement::new("find", "f", ArrivalModel::Open);
         for _ in 0..count {
             load.iteration.record(took_ns);
-            series.response.entry(Outcome::Ok).or_default().record(took_ns);
+            series
+                .response
+                .entry(Outcome::Ok)
+                .or_default()
+                .record(took_ns);
         }
         load.requests = vec![series];
         load.counts = Counts {
@@ -312,14 +327,20 @@ mod tests {
         assert_eq!(executed.invalid, []);
         let search = found(&executed);
         let (holds, breaks) = (search.holds.unwrap(), search.breaks.unwrap());
-        assert!(holds <= 1000.0 && 1000.0 < breaks && breaks / holds <= 1.1, "{search:?}");
+        assert!(
+            holds <= 1000.0 && 1000.0 < breaks && breaks / holds <= 1.1,
+            "{search:?}"
+        );
         let counts = executed.measurement.loads[1].counts;
         assert_eq!(counts.offered, (holds * 10.0) as u64);
         assert!(executed.measurement.loads[0].capacity.is_none());
         for trial in &search.trials {
             let held = trial.outcome == TrialOutcome::Held;
             assert_eq!(held, trial.rate <= 1000.0, "{trial:?}");
-            assert!(held || trial.reason.contains("load.find.p50 was 80.0 ms"), "{trial:?}");
+            assert!(
+                held || trial.reason.contains("load.find.p50 was 80.0 ms"),
+                "{trial:?}"
+            );
         }
     }
 

@@ -125,11 +125,7 @@ impl Search {
         if self.trials() >= self.most_trials() {
             return None;
         }
-        let Bounds {
-            low,
-            between,
-            high,
-        } = self.bounds();
+        let Bounds { low, between, high } = self.bounds();
         if let Some(open) = between.iter().find(|one| one.standing() == Standing::Open) {
             return Some(open.rate);
         }
@@ -250,7 +246,10 @@ mod tests {
             for within in [0.2, 0.05, 0.01] {
                 let (found, trials) = search((100.0, 50_000.0, within), bears(capacity));
                 let (holds, breaks) = (found.holds.unwrap_or(0.0), found.breaks.unwrap_or(0.0));
-                assert!(holds <= capacity && capacity < breaks, "{capacity}: {found:?}");
+                assert!(
+                    holds <= capacity && capacity < breaks,
+                    "{capacity}: {found:?}"
+                );
                 assert!(breaks / holds - 1.0 <= within, "{capacity}: {found:?}");
                 assert!(trials.len() < 25, "{}", trials.len());
                 let at = |rate| trials.iter().filter(|trial| trial.0 == rate).count();
@@ -300,8 +299,14 @@ mod tests {
         assert_eq!(found.breaks, None);
         // One that gives in beyond the target's capacity is none the worse for it.
         let (found, _) = search(WHOLE, weak(7000.0, 6000.0));
-        assert!(found.holds.is_some_and(|holds| holds <= 6000.0), "{found:?}");
-        assert!(found.breaks.is_some_and(|breaks| breaks > 6000.0), "{found:?}");
+        assert!(
+            found.holds.is_some_and(|holds| holds <= 6000.0),
+            "{found:?}"
+        );
+        assert!(
+            found.breaks.is_some_and(|breaks| breaks > 6000.0),
+            "{found:?}"
+        );
         assert_eq!(found.not_offered, None);
         let (found, trials) = search(WHOLE, weak(50.0, 6000.0));
         assert_eq!((found.holds, found.not_offered), (None, Some(100.0)));
@@ -316,7 +321,11 @@ mod tests {
                 let mut trials = 0;
                 let (found, _) = search(WHOLE, |rate| {
                     trials += 1;
-                    if trials == number + 1 { hiccup } else { bears(3000.0)(rate) }
+                    if trials == number + 1 {
+                        hiccup
+                    } else {
+                        bears(3000.0)(rate)
+                    }
                 });
                 let is_inside = found.holds.is_some_and(|holds| holds <= 3000.0)
                     && found.breaks.is_some_and(|breaks| breaks > 3000.0);

@@ -152,13 +152,15 @@ impl Trial<'_> {
     }
 
     fn quantiles(&self) -> Vec<(f64, u64)> {
-        let of_load = catalogue::all(self.plan).into_iter().filter_map(|spec| match &spec.key {
-            MetricKey::Load {
-                load,
-                what: LoadMetric::Response(LatencyStat::Quantile(quantile)),
-            } if *load == self.load.name => Some((quantile.fraction(), spec)),
-            _ => None,
-        });
+        let of_load = catalogue::all(self.plan)
+            .into_iter()
+            .filter_map(|spec| match &spec.key {
+                MetricKey::Load {
+                    load,
+                    what: LoadMetric::Response(LatencyStat::Quantile(quantile)),
+                } if *load == self.load.name => Some((quantile.fraction(), spec)),
+                _ => None,
+            });
         of_load
             .filter_map(|(fraction, spec)| Some((fraction, self.metric(spec).value()? as u64)))
             .collect()
@@ -212,7 +214,10 @@ fn dropped(reason: &InvalidReason) -> Option<(&str, String)> {
             dropped,
             offered,
             ..
-        } => Some((load, format!("load {load} dropped {dropped} of {offered} arrivals"))),
+        } => Some((
+            load,
+            format!("load {load} dropped {dropped} of {offered} arrivals"),
+        )),
         _ => None,
     }
 }
@@ -232,7 +237,9 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::harness::model::{ArrivalModel, Counts, ErrorKind, ErrorTally, Outcome, RequestSeries};
+    use crate::harness::model::{
+        ArrivalModel, Counts, ErrorKind, ErrorTally, Outcome, RequestSeries,
+    };
     use crate::harness::scenario::parse;
 
     const S: u64 = 1_000_000_000;
@@ -264,7 +271,11 @@ mod tests {
     fn measured(ok: u64, took_ns: u64, failed: u64, dropped: u64) -> LoadMeasurement {
         let mut series = RequestSeries::new("GET /");
         for _ in 0..ok {
-            series.response.entry(Outcome::Ok).or_default().record(took_ns);
+            series
+                .response
+                .entry(Outcome::Ok)
+                .or_default()
+                .record(took_ns);
         }
         let tally = ErrorTally {
             count: failed,
@@ -330,11 +341,35 @@ mod tests {
         use TrialOutcome::{Broke, Held, NotOffered};
         let fast = Some(5e6);
         check(&measured(10_000, 5 * MS, 0, 0), fast, &[], Held, "");
-        check(&measured(10_000, 51 * MS, 0, 0), fast, &[], Broke, "load.find.p95 was 51.");
-        check(&measured(9_800, 5 * MS, 200, 0), fast, &[], Broke, "error_rate was 2.00 %, more than 1.00 %");
-        check(&measured(0, 0, 1000, 0), fast, &[], Broke, "nothing was in order");
+        check(
+            &measured(10_000, 51 * MS, 0, 0),
+            fast,
+            &[],
+            Broke,
+            "load.find.p95 was 51.",
+        );
+        check(
+            &measured(9_800, 5 * MS, 200, 0),
+            fast,
+            &[],
+            Broke,
+            "error_rate was 2.00 %, more than 1.00 %",
+        );
+        check(
+            &measured(0, 0, 1000, 0),
+            fast,
+            &[],
+            Broke,
+            "nothing was in order",
+        );
         // Too few for the quantile.
-        check(&measured(1_000, 5 * MS, 0, 0), fast, &[], NotOffered, "only 50 requests lie beyond p95");
+        check(
+            &measured(1_000, 5 * MS, 0, 0),
+            fast,
+            &[],
+            NotOffered,
+            "only 50 requests lie beyond p95",
+        );
     }
 
     #[test]
@@ -345,7 +380,13 @@ mod tests {
             tolerance_ns: 5 * MS,
         };
         let slow = measured(10_000, 900 * MS, 0, 0);
-        check(&slow, None, &[late], TrialOutcome::NotOffered, "more than 7.0 ms late");
+        check(
+            &slow,
+            None,
+            &[late],
+            TrialOutcome::NotOffered,
+            "more than 7.0 ms late",
+        );
     }
 
     /// The users are a hundred: at 1000/s they are all busy where an iteration takes 100 ms.
@@ -354,9 +395,27 @@ mod tests {
         use TrialOutcome::{Broke, NotOffered};
         let load = measured(9_000, 20 * MS, 0, 1_000);
         let reasons = [dropped_of("find", 1_000)];
-        check(&load, Some(20e6), &reasons, Broke, "achieved was 90.00 %, less than 99.00 %");
-        check(&load, Some(95e6), &reasons, NotOffered, "needs a larger `max_in_flight`");
-        check(&load, None, &reasons, NotOffered, "needs a larger `max_in_flight`");
+        check(
+            &load,
+            Some(20e6),
+            &reasons,
+            Broke,
+            "achieved was 90.00 %, less than 99.00 %",
+        );
+        check(
+            &load,
+            Some(95e6),
+            &reasons,
+            NotOffered,
+            "needs a larger `max_in_flight`",
+        );
+        check(
+            &load,
+            None,
+            &reasons,
+            NotOffered,
+            "needs a larger `max_in_flight`",
+        );
         // More than may be, although enough were completed.
         let load = measured(9_950, 20 * MS, 0, 50);
         let reasons = [dropped_of("find", 50)];
@@ -364,17 +423,32 @@ mod tests {
         check(&load, Some(95e6), &reasons, NotOffered, "all 100 users");
         // Where it broke another limit, that is why.
         let load = measured(9_000, 80 * MS, 0, 1_000);
-        check(&load, Some(95e6), &[dropped_of("find", 1_000)], Broke, "p95 was 8");
+        check(
+            &load,
+            Some(95e6),
+            &[dropped_of("find", 1_000)],
+            Broke,
+            "p95 was 8",
+        );
         // What goes on beside it has to go on.
         let load = measured(10_000, 5 * MS, 0, 0);
-        check(&load, Some(5e6), &[dropped_of("writes", 5)], Broke, "load writes dropped 5");
+        check(
+            &load,
+            Some(5e6),
+            &[dropped_of("writes", 5)],
+            Broke,
+            "load writes dropped 5",
+        );
     }
 
     #[test]
     fn users_are_lost_as_erlang_has_it() {
         let check = |busy: f64, users: u32, expected: f64| {
             let found = blocked(busy, users);
-            assert!((found / expected - 1.0).abs() < 1e-3, "{busy} {users}: {found}");
+            assert!(
+                (found / expected - 1.0).abs() < 1e-3,
+                "{busy} {users}: {found}"
+            );
         };
         // By the sum that the formula is: (a^n / n!) / (1 + a + a²/2! + … + a^n / n!).
         check(2.0, 1, 2.0 / 3.0);
@@ -391,7 +465,11 @@ mod tests {
         assert!((trial.error_rate - 60.0 / 3060.0).abs() < 1e-12);
         assert!((trial.achieved - 3000.0 / 3060.0).abs() < 1e-12);
         // Of 3000 requests 30 lie beyond p99, which are too few for it.
-        let fractions: Vec<f64> = trial.quantiles.iter().map(|(fraction, _)| *fraction).collect();
+        let fractions: Vec<f64> = trial
+            .quantiles
+            .iter()
+            .map(|(fraction, _)| *fraction)
+            .collect();
         assert_eq!(fractions, [0.5, 0.75, 0.9, 0.95]);
         for (_, ns) in trial.quantiles {
             assert!(ns.abs_diff(8 * MS) < MS / 100, "{ns}");

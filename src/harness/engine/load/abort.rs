@@ -201,7 +201,10 @@ mod tests {
     fn a_broken_limit_is_found_with_what_broke_it() {
         let errors = aborts(LoadMetric::ErrorRate, Some(0.05), None, 1);
         assert_eq!(found(&errors, &measured(950, MS, 50), 0), None);
-        assert_eq!(found(&errors, &measured(900, MS, 100), 0), Some((0.1, 0.05)));
+        assert_eq!(
+            found(&errors, &measured(900, MS, 100), 0),
+            Some((0.1, 0.05))
+        );
         let rate = aborts(LoadMetric::Rate, None, Some(100.0), 1);
         assert_eq!(found(&rate, &measured(1000, MS, 0), 0), None);
         assert_eq!(found(&rate, &measured(900, MS, 0), 0), Some((90.0, 100.0)));
@@ -215,7 +218,10 @@ mod tests {
         assert_eq!(found(&rate, &measured(900, MS, 0), 99), Some((90.0, 100.0)));
         assert_eq!(found(&rate, &measured(900, MS, 0), 100), None);
         let errors = aborts(LoadMetric::ErrorRate, Some(0.05), None, 1);
-        assert_eq!(found(&errors, &measured(900, MS, 100), 999), Some((0.1, 0.05)));
+        assert_eq!(
+            found(&errors, &measured(900, MS, 100), 999),
+            Some((0.1, 0.05))
+        );
         assert_eq!(found(&errors, &measured(900, MS, 100), 1000), None);
         let p50 = aborts(stat("p50"), Some(5e6), None, 1);
         assert!(found(&p50, &measured(900, 6 * MS, 0), 890).is_some());
@@ -223,7 +229,10 @@ mod tests {
         // Nor does it count as if it had failed.
         let achieved = aborts(LoadMetric::Achieved, None, Some(0.99), 1);
         assert_eq!(found(&achieved, &measured(1000, MS, 0), 500), None);
-        assert_eq!(found(&achieved, &measured(980, MS, 20), 500), Some((0.98, 0.99)));
+        assert_eq!(
+            found(&achieved, &measured(980, MS, 20), 500),
+            Some((0.98, 0.99))
+        );
     }
 
     fn stat(text: &str) -> LoadMetric {
@@ -244,6 +253,9 @@ mod tests {
         assert_eq!(found(&rate, &measured(250, MS, 0), 0), None);
         assert_eq!(found(&rate, &measured(200, MS, 0), 0), Some((80.0, 100.0)));
         let errors = aborts(LoadMetric::ErrorRate, Some(0.05), None, 4);
-        assert_eq!(found(&errors, &measured(900, MS, 100), 0), Some((0.1, 0.05)));
+        assert_eq!(
+            found(&errors, &measured(900, MS, 100), 0),
+            Some((0.1, 0.05))
+        );
     }
 }

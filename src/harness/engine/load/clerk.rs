@@ -135,7 +135,10 @@ impl Clerk {
             None => UserTime::default(),
             Some(_) => UserTime {
                 total_ns: self.user_time_ns(until_ns),
-                lost_ns: totals.users.lost_ns.saturating_add(waiting.lost_ns(until_ns)),
+                lost_ns: totals
+                    .users
+                    .lost_ns
+                    .saturating_add(waiting.lost_ns(until_ns)),
             },
         };
         for window in &mut self.load.windows {
@@ -152,7 +155,10 @@ impl Clerk {
     /// The time of this worker's users in the measure phase until then, in ns.
     fn user_time_ns(&self, until_ns: u64) -> u64 {
         let start_ns = self.phases.warmup_ns;
-        let users = self.users.as_ref().map_or(0.0, |users| users.mean(start_ns, until_ns));
+        let users = self
+            .users
+            .as_ref()
+            .map_or(0.0, |users| users.mean(start_ns, until_ns));
         let part = users / f64::from(self.shard.of);
         (part * until_ns.saturating_sub(start_ns) as f64) as u64
     }

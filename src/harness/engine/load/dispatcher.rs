@@ -278,7 +278,10 @@ mod tests {
         assert!(counter.hand_out(Ticket { due_ns: 8 }));
         counter.close();
         // What was handed out before the end is still taken after it.
-        assert_eq!(poll(seats[0].ticket()), Poll::Ready(Some(Ticket { due_ns: 8 })));
+        assert_eq!(
+            poll(seats[0].ticket()),
+            Poll::Ready(Some(Ticket { due_ns: 8 }))
+        );
         drop(seats);
         assert_eq!(counter.take_back(), [Ticket { due_ns: 7 }]);
         assert_eq!(counter.take_back(), []);
@@ -313,7 +316,9 @@ mod tests {
             })
             .collect();
         let recorder = Arc::new(Recorder::new(&[], 0..u64::MAX, 0, Redactor::default()));
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         let clock = LoadClock::starting_at(now.as_nanos() as u64);
         let dispatching = {
             let (counter, recorder) = (Arc::clone(&counter), Arc::clone(&recorder));

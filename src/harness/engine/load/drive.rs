@@ -94,7 +94,13 @@ pub async fn drive(
         }
     };
     let is_aborted = outcomes.iter().any(|outcome| {
-        matches!(outcome, Ok(Ok(LoadFile { aborted: Some(_), .. })))
+        matches!(
+            outcome,
+            Ok(Ok(LoadFile {
+                aborted: Some(_),
+                ..
+            }))
+        )
     });
     let mut results: Vec<LoadResult> = Vec::new();
     for (job, outcome) in jobs.iter().zip(outcomes) {

@@ -82,7 +82,10 @@ pub(super) fn read_checked(plan: &FilePlan) -> Result<Vec<u8>, FileError> {
 pub(super) fn read_durations_ns(plan: &FilePlan) -> Result<Vec<u64>, FileError> {
     let bytes = read_checked(plan)?;
     let text = String::from_utf8_lossy(&bytes);
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let lines = text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.trim().is_empty());
     let durations = lines
         .map(|(index, line)| {
             duration_ns(line.trim()).map_err(|expected| FileError::Duration {

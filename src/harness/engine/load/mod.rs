@@ -45,15 +45,17 @@ mod validity;
 #[cfg(test)]
 mod fixture;
 
+pub(super) use self::abort::abort_rules;
 pub use self::check::CheckError;
 pub use self::drive::{LoadError, LoadResult, drive};
 pub use self::feed::FeedError;
 pub use self::flow::FlowError;
-pub use self::job::{AbortRule, LOAD_FORMAT, LoadFile, LoadFileError, Secrets, Shard, WorkerEvent, WorkerJob};
+pub use self::job::{
+    AbortRule, LOAD_FORMAT, LoadFile, LoadFileError, Secrets, Shard, WorkerEvent, WorkerJob,
+};
 pub use self::merge::{MergeError, merge};
 pub use self::template::TemplateError;
 pub use self::trace::TraceError;
 pub use self::validity::validity;
-pub(super) use self::abort::abort_rules;
 pub(super) use self::windows::phase_at;
 pub use self::worker::{WorkerError, worker_main};

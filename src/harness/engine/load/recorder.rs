@@ -481,9 +481,17 @@ mod tests {
             (3 * S, 4 * S, true, 0),
         ] {
             recorder.sending(0, sent_ns);
-            recorder.ended(&ended(sent_ns, ended_ns, failed.then_some(ErrorKind::Timeout)));
+            recorder.ended(&ended(
+                sent_ns,
+                ended_ns,
+                failed.then_some(ErrorKind::Timeout),
+            ));
             all_ns += lost_ns;
-            assert_eq!(recorder.lock().measured.failed_ns, all_ns, "{sent_ns} to {ended_ns}");
+            assert_eq!(
+                recorder.lock().measured.failed_ns,
+                all_ns,
+                "{sent_ns} to {ended_ns}"
+            );
         }
         assert_eq!(recorder.waiting().lost_ns(2 * S), 0);
         // Two that are never answered: one waits for all of the phase, one for a quarter of it.
@@ -520,7 +528,10 @@ mod tests {
         assert_eq!(rest.lateness.count(), 1);
         let left = &rest.requests[0];
         assert_eq!(left.response[&Outcome::Ok].count(), 1);
-        assert_eq!(left.errors.keys().collect::<Vec<_>>(), [&ErrorKind::Cancelled]);
+        assert_eq!(
+            left.errors.keys().collect::<Vec<_>>(),
+            [&ErrorKind::Cancelled]
+        );
     }
 
     #[test]

@@ -221,11 +221,17 @@ mod tests {
             let n = gaps.len() as f64;
             // Five standard errors: of a count of 100,000, of a mean of deviation 1, of a variance whose
             // own is 8 (the fourth moment of an exponential is 9), of a correlation.
-            assert!((n - count as f64).abs() < 5.0 * (count as f64).sqrt(), "{n}");
+            assert!(
+                (n - count as f64).abs() < 5.0 * (count as f64).sqrt(),
+                "{n}"
+            );
             let mean = gaps.iter().sum::<f64>() / n;
             assert!((mean - 1.0).abs() < 5.0 / n.sqrt(), "{mean}");
             let variance = gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / n;
-            assert!((variance - 1.0).abs() < 5.0 * (8.0 / n).sqrt(), "{variance}");
+            assert!(
+                (variance - 1.0).abs() < 5.0 * (8.0 / n).sqrt(),
+                "{variance}"
+            );
             let next = gaps.iter().zip(&gaps[1..]);
             let together = next.map(|(a, b)| (a - mean) * (b - mean)).sum::<f64>() / n;
             assert!(together.abs() < 5.0 / n.sqrt(), "{together}");
@@ -257,7 +263,10 @@ mod tests {
             let expected = rate.mean(from_ns, to_ns);
             let is_inside = |due_ns: &&u64| (from_ns..to_ns).contains(*due_ns);
             let found = due.iter().filter(is_inside).count() as f64;
-            assert!((found - expected).abs() < 5.0 * expected.sqrt() + 1.0, "{second}: {found}");
+            assert!(
+                (found - expected).abs() < 5.0 * expected.sqrt() + 1.0,
+                "{second}: {found}"
+            );
         }
     }
 
@@ -318,7 +327,13 @@ mod tests {
         assert_eq!(due(&arrivals(1.0), 1, shard, 5 * S), ms(&[500, 1250]));
         let job = job(arrivals(1.0), 1, Shard::WHOLE);
         let schedule = Schedule::of(&job, 5 * S).unwrap().unwrap();
-        let rates = [(0, S), (S, 2 * S), (0, 2 * S), (2 * S, 3 * S), (3 * S, 4 * S)];
+        let rates = [
+            (0, S),
+            (S, 2 * S),
+            (0, 2 * S),
+            (2 * S, 3 * S),
+            (3 * S, 4 * S),
+        ];
         let rates = rates.map(|(start_ns, end_ns)| schedule.mean_rate(start_ns, end_ns));
         assert_eq!(rates, [3.0, 1.0, 2.0, 0.0, 1.0]);
     }

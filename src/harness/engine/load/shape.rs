@@ -91,9 +91,13 @@ impl Shape {
     /// When the integral reaches `area`, in ns; `None` where it doesn't before the end. Of two areas
     /// that differ by a whole number, the larger is never reached before the other.
     pub(super) fn due_ns(&self, area: f64) -> Option<u64> {
-        let after = self.pieces.partition_point(|piece| piece.area_after <= area);
+        let after = self
+            .pieces
+            .partition_point(|piece| piece.area_after <= area);
         let piece = self.pieces.get(after)?;
-        let due_ns = piece.start_ns.saturating_add(piece.time_of(area - piece.area_before));
+        let due_ns = piece
+            .start_ns
+            .saturating_add(piece.time_of(area - piece.area_before));
         (due_ns < self.end_ns).then_some(due_ns)
     }
 
@@ -374,7 +378,10 @@ mod tests {
             let found = shape.reaches(level, from_ns);
             // At the top a hair of the level is a long time.
             let near_ns = if level == 15.0 { 50_000 } else { 10 };
-            assert!(found.unwrap().abs_diff(expected_ns) <= near_ns, "{level}: {found:?}");
+            assert!(
+                found.unwrap().abs_diff(expected_ns) <= near_ns,
+                "{level}: {found:?}"
+            );
         };
         check(12.5, 0, S);
         check(12.5, 3 * S, 3 * S);

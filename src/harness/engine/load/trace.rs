@@ -62,9 +62,15 @@ mod tests {
             own_times(&file, 1.0, 10 * S, Shard::WHOLE)
         };
         // Whatever is beyond the end is nobody's arrival.
-        assert_eq!(times("at\n0\n0.25\n9\n10\n11\n").unwrap(), [0, S / 4, 9 * S]);
+        assert_eq!(
+            times("at\n0\n0.25\n9\n10\n11\n").unwrap(),
+            [0, S / 4, 9 * S]
+        );
         let error = times("1\n0.5\n").unwrap_err().to_string();
-        assert!(error.contains("arrivals.csv: row 2: 0.5s comes before"), "{error}");
+        assert!(
+            error.contains("arrivals.csv: row 2: 0.5s comes before"),
+            "{error}"
+        );
 
         let file = fixture::file(folder.path(), "arrivals.csv", b"1\n");
         std::fs::write(&file.path, "2\n").unwrap();

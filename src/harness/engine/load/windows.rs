@@ -105,8 +105,8 @@ pub(super) fn window<'a>(
         });
     }
     let window = &mut load.windows[index];
-    window.target_rate = schedule
-        .map(|schedule| schedule.mean_rate(window.start_ns, window.start_ns + length_ns));
+    window.target_rate =
+        schedule.map(|schedule| schedule.mean_rate(window.start_ns, window.start_ns + length_ns));
     window
 }
 

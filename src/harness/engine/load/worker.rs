@@ -185,14 +185,16 @@ async fn execute(job: WorkerJob, mut terminate: Signal) -> Result<(), WorkerErro
     };
     let (finish, finished) = mpsc::channel::<()>();
     let (broke, broken) = oneshot::channel();
-    let clerk = thread::Builder::new().name("clerk".to_owned()).spawn(move || {
-        let report = |tick| say(&WorkerEvent::Tick(tick));
-        let abort = |aborted: Aborted| {
-            say(&WorkerEvent::Abort(aborted.clone()));
-            let _ = broke.send(aborted);
-        };
-        clerk.work(&finished, report, abort)
-    })?;
+    let clerk = thread::Builder::new()
+        .name("clerk".to_owned())
+        .spawn(move || {
+            let report = |tick| say(&WorkerEvent::Tick(tick));
+            let abort = |aborted: Aborted| {
+                say(&WorkerEvent::Abort(aborted.clone()));
+                let _ = broke.send(aborted);
+            };
+            clerk.work(&finished, report, abort)
+        })?;
 
     let counter = match &arrivals {
         Arrivals::Open(counter) => Some(Arc::clone(counter)),

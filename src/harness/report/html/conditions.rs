@@ -41,7 +41,11 @@ pub(super) fn validity(input: &ReportInput<'_>) -> Validity {
     }
     let all = || input.base.iter().chain(input.head);
     let invalid = all().filter(|run| !run.is_valid()).count() as u64;
-    let ended = input.head.iter().filter(|run| run.aborted.is_some()).count() as u64;
+    let ended = input
+        .head
+        .iter()
+        .filter(|run| run.aborted.is_some())
+        .count() as u64;
     let total = all().count() as u64;
     let differ = input
         .verdict
@@ -90,7 +94,10 @@ pub(super) fn validity(input: &ReportInput<'_>) -> Validity {
 }
 
 fn run_row(label: &str, run: &Run) -> Vec<Cell> {
-    let why: Vec<String> = words::unfit(run).iter().map(words::Spoken::sentence).collect();
+    let why: Vec<String> = words::unfit(run)
+        .iter()
+        .map(words::Spoken::sentence)
+        .collect();
     let (word, class) = if run.is_valid() {
         ("yes", "good")
     } else {
