@@ -63,7 +63,8 @@ impl Clerk {
             let rate = self.rate.as_ref();
             absorb(&mut self.load, number, second, &self.phases, rate);
         }
-        let last = self.recorder.look();
+        let mut last = self.recorder.look();
+        last.response.pack();
         if number * WINDOW_NS < self.phases.total_ns() {
             let rate = self.rate.as_ref();
             window(&mut self.load, number, &self.phases, rate).in_flight = last.in_flight;
@@ -78,9 +79,7 @@ impl Clerk {
                 .rate
                 .as_ref()
                 .map(|rate| rate.mean(number * WINDOW_NS, (number + 1) * WINDOW_NS)),
-            p50_ns: last.response.quantile_ns(0.5),
-            p95_ns: last.response.quantile_ns(0.95),
-            p99_ns: last.response.quantile_ns(0.99),
+            response: last.response,
             failed: last.failed,
             dropped: last.dropped,
             in_flight: last.in_flight,

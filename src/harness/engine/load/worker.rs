@@ -19,15 +19,13 @@ use super::clerk::Clerk;
 use super::clock::LoadClock;
 use super::dispatcher::{Counter, dispatch};
 use super::flow::{Flow, FlowError};
-use super::job::{LOAD_FORMAT, LoadFile, LoadFileError, WorkerEvent, WorkerJob};
+use super::job::{LOAD_FORMAT, LoadFile, WorkerEvent, WorkerJob};
 use super::recorder::Recorder;
 use super::shape::Shape;
 use super::transport::Transport;
 use super::users::{self, Arrivals, Crew};
-use crate::harness::engine::Redactor;
-use crate::harness::model::{
-    ArrivalModel, GeneratorHealth, LoadMeasurement, RequestSeries, ShardPart,
-};
+use crate::harness::engine::{DocumentError, Redactor};
+use crate::harness::model::{ArrivalModel, GeneratorHealth, LoadMeasurement, RequestSeries};
 use crate::harness::scenario::{Arrivals as ArrivalPlan, Stage, Wave};
 
 /// A longer job is refused before it is parsed.
@@ -63,7 +61,7 @@ pub enum WorkerError {
     Panicked(&'static str),
     /// The file could not be written.
     #[error(transparent)]
-    File(#[from] LoadFileError),
+    File(#[from] DocumentError),
     /// Whoever started this worker is gone, so nobody wants what it measures.
     #[error("the standard input was closed, so whoever started this worker is gone")]
     Abandoned,
@@ -151,10 +149,7 @@ async fn execute(job: WorkerJob, mut terminate: Signal) -> Result<(), WorkerErro
 
     let load = LoadMeasurement {
         requests: flow.requests.iter().map(RequestSeries::new).collect(),
-        shards: vec![ShardPart {
-            index: job.shard.index,
-            of: job.shard.of,
-        }],
+        shards: vec![job.shard.into()],
         generator: GeneratorHealth {
             cores: CORES,
             ..GeneratorHealth::default()
