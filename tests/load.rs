@@ -791,7 +791,7 @@ impl Worker {
 
     fn without_a_job() -> Self {
         let child = Command::new(worker())
-            .arg("worker")
+            .arg("load-worker")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn();
@@ -929,7 +929,7 @@ fn a_worker_that_is_told_to_end_before_it_begins_does_so_in_order() {
 fn a_job_that_is_none_is_refused_without_repeating_it() {
     let _machine = MACHINE.blocking_read();
     let mut child = Command::new(worker())
-        .arg("worker")
+        .arg("load-worker")
         .stdin(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

@@ -1,13 +1,16 @@
 //! The command line as it is typed. Nothing is decided here.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, civil};
 
-use crate::harness::interchange;
+use crate::harness::engine::load::{Shard, WORKER_COMMAND};
+use crate::harness::engine::shards::MAX_SHARDS;
+use crate::harness::{interchange, scenario};
 
 /// The folder of baselines, unless another is named.
 pub(super) const BASELINES: &str = "baselines";
@@ -182,9 +185,33 @@ pub(super) enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
+    /// Perform one shard of a scenario's loads on a server that is there already.
+    ///
+    /// Shard i of N has every Nth arrival (or user) of each load. Every shard is started with the same --start-at, on a
+    /// machine of its own; `plimsoll merge` puts their files together, and no part of them is ever judged. No
+    /// process of the scenario is started here. docs/SHARDS.md has the lines for ssh.
+    #[command(
+        after_help = "Examples:\n  plimsoll worker shop.toml --shard 0/3 --start-at 2026-11-21T20:00:00Z --target http://shop:8080 --out shard-0.json\n  plimsoll worker shop.toml --shard 1/3 --start-at +30s --out shard-1.json\n\nExit code 13: it was stopped, or a generator failed; its file says so, and what was measured is in it."
+    )]
+    Worker(WorkerArgs),
+    /// Put the files of all shards together into one run, and judge its limits.
+    ///
+    /// A shard that is missing, that is there twice, that was stopped or that is of another run makes the run invalid.
+    #[command(
+        after_help = "Example:\n  plimsoll merge shard-0.json shard-1.json shard-2.json --scenario shop.toml"
+    )]
+    Merge(MergeArgs),
+    /// Print the Kubernetes manifest that performs a scenario's loads in shards.
+    ///
+    /// A ConfigMap with the scenario and the files that it names, and an Indexed Job of one pod a shard, as JSON that
+    /// kubectl takes. How the shards' files are collected is said on stderr, and in docs/SHARDS.md.
+    #[command(
+        after_help = "Example:\n  plimsoll k8s shop.toml --shards 3 --image registry.example/plimsoll:1 --target http://shop:8080 > job.json"
+    )]
+    K8s(K8sArgs),
     /// One load generator; speaks JSON on stdin and stdout.
-    #[command(hide = true)]
-    Worker,
+    #[command(hide = true, name = WORKER_COMMAND)]
+    LoadWorker,
     /// The parent of one process of a scenario; speaks JSON on stdin and stdout.
     #[command(hide = true)]
     Supervise,
@@ -267,6 +294,95 @@ pub(super) struct RunArgs {
     /// Add the runs to this session instead of a new one.
     #[arg(long, value_name = "ID")]
     pub(super) session: Option<String>,
+}
+
+/// Options of `worker`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct WorkerArgs {
+    /// The scenario file.
+    #[arg(value_name = "SCENARIO")]
+    pub(super) scenario: PathBuf,
+    /// The variant [default: the scenario's first].
+    #[arg(long, value_name = "NAME")]
+    pub(super) variant: Option<String>,
+    /// Which part, counted from 0, of how many: 0/3 is the first of three.
+    #[arg(long, value_name = "I/N", value_parser = shard)]
+    pub(super) shard: Shard,
+    /// When the loads begin: the same time for all shards, or so long from now (their clocks have to agree, and
+    /// with +30s also the moments at which they are started).
+    #[arg(long, value_name = "TIME", value_parser = start)]
+    pub(super) start_at: Timestamp,
+    /// The server that the loads are sent to [default: the scenario's `url`].
+    #[arg(long, value_name = "URL")]
+    pub(super) target: Option<String>,
+    /// Where to leave the shard's file; `-` is stdout.
+    #[arg(long, value_name = "FILE")]
+    pub(super) out: PathBuf,
+}
+
+/// Options of `merge`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct MergeArgs {
+    /// The shards' files, one each.
+    #[arg(value_name = "FILE", required = true)]
+    pub(super) files: Vec<PathBuf>,
+    /// The scenario that they performed [default: the one of that name in scenarios/].
+    #[arg(long, value_name = "FILE")]
+    pub(super) scenario: Option<PathBuf>,
+    /// What was measured, for the record [default: the git revision].
+    #[arg(long, value_name = "TEXT")]
+    pub(super) revision: Option<String>,
+    /// Label the run as one arm of a comparison to come.
+    #[arg(long, value_enum)]
+    pub(super) arm: Option<ArmArg>,
+    /// Label the run with its pair, counted from 1; needs --arm.
+    #[arg(long, value_name = "N", requires = "arm", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) pair: Option<u32>,
+    /// Add the run to this session instead of a new one.
+    #[arg(long, value_name = "ID")]
+    pub(super) session: Option<String>,
+    /// Also write the run into this folder, as a JSON file.
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+    /// The folder of HTML reports.
+    #[arg(long, value_name = "DIR", default_value = "reports")]
+    pub(super) reports: PathBuf,
+    /// The folder of baselines.
+    #[arg(long, value_name = "DIR", default_value = BASELINES)]
+    pub(super) baselines: PathBuf,
+}
+
+/// Options of `k8s`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct K8sArgs {
+    /// The scenario file.
+    #[arg(value_name = "SCENARIO")]
+    pub(super) scenario: PathBuf,
+    /// The variant [default: the scenario's first].
+    #[arg(long, value_name = "NAME")]
+    pub(super) variant: Option<String>,
+    /// How many shards: a pod each.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_SHARDS)))]
+    pub(super) shards: u32,
+    /// The image of the pods: `plimsoll` is on its PATH.
+    #[arg(long, value_name = "IMAGE")]
+    pub(super) image: String,
+    /// The server that the loads are sent to, as the pods see it [default: the scenario's `url`].
+    #[arg(long, value_name = "URL")]
+    pub(super) target: Option<String>,
+    /// When the loads begin; by then every pod has to be up.
+    #[arg(long, value_name = "TIME", default_value = "+5m", value_parser = start)]
+    pub(super) start_at: Timestamp,
+    /// The namespace [default: kubectl's].
+    #[arg(long, value_name = "NAME")]
+    pub(super) namespace: Option<String>,
+    /// The name of the Job and of its ConfigMap [default: plimsoll- and the scenario's].
+    #[arg(long, value_name = "NAME")]
+    pub(super) name: Option<String>,
+    /// The Secret that holds the variables of the environment which the scenario mentions, and the key of
+    /// its client certificate.
+    #[arg(long, value_name = "NAME", default_value = "plimsoll")]
+    pub(super) secret: String,
 }
 
 /// One side of a comparison.
@@ -616,6 +732,33 @@ pub(super) struct PruneArgs {
     pub(super) baselines: Option<PathBuf>,
 }
 
+/// A part of a run: `0/3`.
+fn shard(text: &str) -> Result<Shard, String> {
+    let parts = text.split_once('/').and_then(|(index, of)| {
+        let (index, of) = (index.trim().parse().ok()?, of.trim().parse().ok()?);
+        Some(Shard { index, of })
+    });
+    parts
+        .filter(|shard| shard.index < shard.of && shard.of <= MAX_SHARDS)
+        .ok_or_else(|| {
+            format!("a shard is its number, counted from 0, of at most {MAX_SHARDS}: 0/3, 1/3 and 2/3 are all of three")
+        })
+}
+
+/// A point in time, or so long from now: `+30s`.
+fn start(text: &str) -> Result<Timestamp, String> {
+    let expected = "a time with its zone such as 2026-11-21T20:00:00Z, or so long from now: +30s";
+    match text.strip_prefix('+') {
+        None => text.parse().map_err(|_| expected.to_owned()),
+        Some(ahead) => {
+            let ahead_ns = scenario::duration_ns(ahead).map_err(|_| expected.to_owned())?;
+            Timestamp::now()
+                .checked_add(Duration::from_nanos(ahead_ns))
+                .map_err(|error| error.to_string())
+        }
+    }
+}
+
 /// The beginning of a day in UTC, or a point in time.
 fn day_or_time(text: &str) -> Result<Timestamp, String> {
     if let Ok(time) = text.parse::<Timestamp>() {
@@ -659,6 +802,8 @@ pub(super) enum SchemaOf {
     Report,
     /// A saved run.
     Run,
+    /// What a shard leaves: `plimsoll worker --out`.
+    Shard,
     /// The document that `plimsoll history --format json` prints.
     History,
     /// The document that `plimsoll calibrate --format json` prints.
@@ -701,5 +846,40 @@ mod tests {
             commands.extend(commands_of.filter(|one| !one.is_hide_set()).cloned());
         }
         assert!(named > 15, "{named}");
+    }
+
+    #[test]
+    fn a_shard_is_one_of_its_number() {
+        let check = |text: &str, expected: Option<(u32, u32)>| {
+            let found = shard(text).ok().map(|shard| (shard.index, shard.of));
+            assert_eq!(found, expected, "{text}");
+        };
+        check("0/1", Some((0, 1)));
+        check("2/3", Some((2, 3)));
+        check("999/1000", Some((999, 1000)));
+        for text in [
+            "", "1", "3/3", "0/0", "-1/3", "1/1001", "a/b", "1/2/3", "$JOB/3",
+        ] {
+            check(text, None);
+        }
+    }
+
+    #[test]
+    fn a_start_is_a_time_or_a_while_from_now() {
+        let given = start("2026-11-21T20:00:00+01:00").map(|at| at.as_second());
+        assert_eq!(given, Ok(1_795_287_600));
+        let ahead = start("+1m30s").map(|at| at.as_second() - Timestamp::now().as_second());
+        assert!(matches!(ahead, Ok(89..=90)), "{ahead:?}");
+        for text in [
+            "",
+            "now",
+            "30s",
+            "+",
+            "+30",
+            "2026-11-21",
+            "2026-11-21T20:00:00",
+        ] {
+            assert!(start(text).is_err(), "{text}");
+        }
     }
 }

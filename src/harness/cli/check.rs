@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::harness::engine::shards;
 use crate::harness::gate::exit;
 use crate::harness::report::{calibration, history, json};
 use crate::harness::scenario::{self, Rejection};
@@ -86,6 +87,7 @@ pub(super) fn schema(output: &Output, args: &SchemaArgs) -> Result<u8, Failure> 
         SchemaOf::Calibration => json::render(&calibration::calibration_schema()),
         SchemaOf::History => json::render(&history::history_schema()),
         SchemaOf::Run => json::render(&json::run_schema()),
+        SchemaOf::Shard => json::render(&shards::schema()),
     };
     output.answer(&text)?;
     Ok(exit::PASS)

@@ -10,7 +10,7 @@ use crate::harness::compare::{Design, Settings};
 use crate::harness::engine::checkout::Checkout;
 use crate::harness::engine::{SubjectEngine, machine};
 use crate::harness::gate::{Policy, Waivers, exit};
-use crate::harness::model::{Arm, Run, is_committed};
+use crate::harness::model::{Arm, Fingerprint, Run, is_committed};
 use crate::harness::scenario::Plan;
 use crate::harness::store::{History, files};
 
@@ -189,6 +189,19 @@ impl Session<'_> {
         stop: &watch::Receiver<bool>,
     ) -> Result<u8, Failure> {
         let head = self.measured(plan, stop).await?;
+        let commands = head.runs.first().map(|first| self.commands(plan, first));
+        self.judged(plan, waivers, &head, commands.unwrap_or_default())
+    }
+
+    /// Judges runs that are kept already and answers; gives the exit code. The commands are those that
+    /// make it again.
+    pub(super) fn judged(
+        &self,
+        plan: &Plan,
+        waivers: Waivers,
+        head: &Source,
+        commands: Vec<String>,
+    ) -> Result<u8, Failure> {
         let Some(first) = head.runs.first() else {
             self.output
                 .say(&format!("{}: stopped before its first run", plan.id()));
@@ -231,11 +244,11 @@ impl Session<'_> {
         let mut judged = Case {
             policy,
             plan: Some(plan),
-            head: &head,
+            head,
             base: base.as_ref(),
             settings: Settings::new(Design::Stored),
             notes,
-            commands: self.commands(plan, first),
+            commands,
         }
         .judge()
         .beside(&anchors);
@@ -245,7 +258,8 @@ impl Session<'_> {
         judged.publish(self.output, Some(&page))
     }
 
-    async fn measured(&self, plan: &Plan, stop: &watch::Receiver<bool>) -> Result<Source, Failure> {
+    /// What a run of this session says of itself.
+    pub(super) async fn labels(&self, plan: &Plan, fingerprint: Fingerprint) -> Labels {
         let revision = match (&self.selection.revision, self.checkout) {
             (Some(revision), _) => Some(revision.clone()),
             (None, Some(checkout)) => Some(checkout.revision.clone()),
@@ -260,13 +274,17 @@ impl Session<'_> {
                 git_revision(&plan.root, &Vec::from_iter(written)).await
             }
         };
-        let labels = Labels {
+        Labels {
             session: self.session.clone(),
             arm: self.label.arm,
             pair: self.label.pair,
             revision,
-            fingerprint: machine::of_plan(plan),
-        };
+            fingerprint,
+        }
+    }
+
+    async fn measured(&self, plan: &Plan, stop: &watch::Receiver<bool>) -> Result<Source, Failure> {
+        let labels = self.labels(plan, machine::of_plan(plan)).await;
         let runs = self.selection.runs.unwrap_or(match self.asked {
             Asked::Limits => 1,
             Asked::Baseline(_) => plan.runs,

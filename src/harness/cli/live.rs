@@ -223,7 +223,8 @@ fn line_style() -> ProgressStyle {
 }
 
 fn load_text(load: &LoadTick) -> String {
-    let latency = |value: Option<u64>| value.map_or_else(|| "–".to_owned(), format::duration_ns);
+    let latency =
+        |quantile| format::or_dash(load.response.quantile_ns(quantile), format::duration_ns);
     // What is asked for are iterations, of which each can have several requests.
     let rate = match load.target_rate {
         Some(target) => format!("{:.0} of {target:.0}", load.iteration_rate),
@@ -232,9 +233,9 @@ fn load_text(load: &LoadTick) -> String {
     let mut text = format!(
         "{}: {rate}/s, p50 {}, p95 {}, p99 {}, {} in flight",
         load.load,
-        latency(load.p50_ns),
-        latency(load.p95_ns),
-        latency(load.p99_ns),
+        latency(0.5),
+        latency(0.95),
+        latency(0.99),
         load.in_flight,
     );
     for (count, what) in [(load.failed, "failed"), (load.dropped, "dropped")] {
@@ -257,6 +258,7 @@ fn sparkline(values: &[f64]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::harness::model::LatencyHistogram;
 
     #[test]
     fn a_load_is_held_against_what_is_asked_of_it() {
@@ -268,9 +270,7 @@ mod tests {
                 rate: 300.0,
                 iteration_rate: 100.0,
                 target_rate,
-                p50_ns: None,
-                p95_ns: None,
-                p99_ns: None,
+                response: LatencyHistogram::new(),
                 failed: 0,
                 dropped: 2,
                 in_flight: 1,

@@ -10,12 +10,17 @@ use super::output::Output;
 /// Runs and answers.
 pub(super) async fn run(global: &Global, output: &Output, args: &RunArgs) -> Result<u8, Failure> {
     let label = Label {
-        arm: args.arm.map(|arm| match arm {
-            ArmArg::Base => Arm::Base,
-            ArmArg::Head => Arm::Head,
-        }),
+        arm: args.arm.map(arm),
         pair: args.pair,
         session: args.session.clone(),
     };
     execute(global, output, &args.selection, Asked::Limits, &label).await
+}
+
+/// The arm that was named.
+pub(super) fn arm(named: ArmArg) -> Arm {
+    match named {
+        ArmArg::Base => Arm::Base,
+        ArmArg::Head => Arm::Head,
+    }
 }

@@ -123,7 +123,8 @@ pub(super) fn names_a_state(revision: Option<&str>) -> bool {
     same_state(("one session", revision), ("another", revision))
 }
 
-fn assemble(
+/// A run of what was executed.
+pub(super) fn assemble(
     plan: &Plan,
     labels: &Labels,
     pair: Option<u32>,

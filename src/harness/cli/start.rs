@@ -15,7 +15,8 @@ use super::args::{Cli, Command};
 use super::failure::Failure;
 use super::output::Output;
 use super::{
-    baseline, calibrate, check, compare, doctor, export, gate, history, list, report, run,
+    baseline, calibrate, check, compare, doctor, export, gate, history, k8s, list, merge, report,
+    run, worker,
 };
 
 /// The whole program.
@@ -30,7 +31,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match &cli.command {
         // Processes of our own, which speak a protocol and are no commands for people.
-        Command::Worker => {
+        Command::LoadWorker => {
             return match worker_main() {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => ExitCode::from(explain(
@@ -72,7 +73,10 @@ fn dispatch(cli: &Cli, output: &Output) -> Result<u8, Failure> {
                 output.answer(&String::from_utf8_lossy(&script))?;
                 Ok(exit::PASS)
             }
-            Command::Worker | Command::Supervise => Ok(exit::PASS),
+            Command::Worker(args) => worker::run(output, args).await,
+            Command::Merge(args) => merge::run(global, output, args).await,
+            Command::K8s(args) => k8s::run(output, args),
+            Command::LoadWorker | Command::Supervise => Ok(exit::PASS),
         }
     })
 }

@@ -11,7 +11,8 @@ use tokio::time::timeout;
 use super::bench::{self, BenchError, Built, Measured};
 use super::capacity::Capacity;
 use super::flag::became_true;
-use super::load::{self, LoadError, Secrets, Shard, WorkerJob};
+use super::jobs::{self, jobs};
+use super::load::{self, LoadError, MergeError, Secrets, Shard, WorkerEnd};
 use super::process::{self, Exit, ProcessError, Processes, Surroundings};
 use super::secrets::secret_names;
 use super::watch::{Watcher, nanoseconds, spans};
@@ -36,6 +37,37 @@ pub struct SubjectEngine {
     benches: Vec<Built>,
     /// Whether a run was made: from then on, a target that is gone is a result and no mistake.
     has_run: bool,
+    part: LoadPart,
+}
+
+/// What an engine drives of the loads, and from when on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LoadPart {
+    pub(super) shard: Shard,
+    /// In ns since the Unix epoch; `None`: as soon as everything is ready.
+    pub(super) start_at_ns: Option<u64>,
+}
+
+impl LoadPart {
+    const ALL: Self = Self {
+        shard: Shard::WHOLE,
+        start_at_ns: None,
+    };
+
+    /// When the load begins, on the monotonic clock and in ns since the Unix epoch.
+    fn start(self) -> Result<(Instant, u64), ExecuteError> {
+        let (now, wall) = (Instant::now(), SystemTime::now());
+        let unix = wall.duration_since(SystemTime::UNIX_EPOCH);
+        let unix_ns = unix.map_or(0, nanoseconds);
+        let Some(start_at_ns) = self.start_at_ns else {
+            return Ok((now + LEAD, unix_ns.saturating_add(nanoseconds(LEAD))));
+        };
+        let ahead = Duration::from_nanos(start_at_ns.saturating_sub(unix_ns));
+        match ahead >= LEAD {
+            true => Ok((now + ahead, start_at_ns)),
+            false => Err(ExecuteError::TooLate),
+        }
+    }
 }
 
 /// Why a plan could not be executed.
@@ -47,6 +79,14 @@ pub enum ExecuteError {
     /// The load could not be driven.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// What the workers of one load left could not be put together.
+    #[error(transparent)]
+    Merge(#[from] MergeError),
+    /// The start of a shard came before it was ready.
+    #[error(
+        "the start that all shards agreed on came before this one was ready; begin them earlier, or agree on a later start"
+    )]
+    TooLate,
     /// A bench could not be built.
     #[error(transparent)]
     Bench(#[from] BenchError),
@@ -91,7 +131,13 @@ impl SubjectEngine {
             target_dir: None,
             benches: Vec::new(),
             has_run: false,
+            part: LoadPart::ALL,
         }
+    }
+
+    /// The same for a part of the loads, which start at the agreed time.
+    pub(super) fn with_part(self, part: LoadPart) -> Self {
+        Self { part, ..self }
     }
 
     /// The same for one of several checkouts of a project: cargo keeps what it builds of this one in
@@ -122,7 +168,7 @@ impl SubjectEngine {
         Ok(Secrets(names.into_iter().filter_map(value).collect()))
     }
 
-    fn surroundings(&self, plan: &Plan) -> Result<Surroundings, ExecuteError> {
+    pub(super) fn surroundings(&self, plan: &Plan) -> Result<Surroundings, ExecuteError> {
         Ok(Surroundings::new(
             self.exe.clone(),
             plan.root.clone(),
@@ -241,8 +287,34 @@ impl SubjectEngine {
         keep_benches(executed, around, measured);
     }
 
-    /// Drives the loads on processes that are up, and watches meanwhile.
+    /// Drives the loads on processes that are up, and puts together what their workers measured.
     async fn load(
+        &self,
+        plan: &Plan,
+        around: &Surroundings,
+        processes: &Processes,
+        exits: &mut mpsc::UnboundedReceiver<Exit>,
+        stop: watch::Receiver<bool>,
+        observe: Observe<'_>,
+    ) -> Result<Executed, ExecuteError> {
+        let (mut executed, ends) = self
+            .perform(plan, around, processes, exits, stop, observe)
+            .await?;
+        let mut ends = load::by_load(ends);
+        for load in &plan.loads {
+            let ends = ends.remove(&load.name).unwrap_or_default();
+            let result = load::collect(load, &plan.phases, &plan.generator, ends)?;
+            executed.partial |= result.partial;
+            executed.aborted = executed.aborted.take().or(result.aborted);
+            executed.invalid.extend(result.invalid);
+            executed.measurement.loads.extend(result.measurement);
+        }
+        Ok(executed)
+    }
+
+    /// Drives this engine's part of the loads on processes that are up, and watches meanwhile: what was
+    /// seen beside the loads, and what became of each worker.
+    pub(super) async fn perform(
         &self,
         plan: &Plan,
         around: &Surroundings,
@@ -250,7 +322,7 @@ impl SubjectEngine {
         exits: &mut mpsc::UnboundedReceiver<Exit>,
         mut stop: watch::Receiver<bool>,
         observe: Observe<'_>,
-    ) -> Result<Executed, ExecuteError> {
+    ) -> Result<(Executed, Vec<WorkerEnd>), ExecuteError> {
         let target = match &plan.target {
             Some(Target::Process(name)) => processes.url(name).unwrap_or_default(),
             Some(Target::Url(url)) => {
@@ -260,52 +332,32 @@ impl SubjectEngine {
             None => String::new(),
         };
         let files = tempfile::tempdir().map_err(ExecuteError::Place)?;
-        let zero = Instant::now() + LEAD;
-        let start_at = (SystemTime::now() + LEAD).duration_since(SystemTime::UNIX_EPOCH);
-        let start_at_ns = start_at.map_or(0, nanoseconds);
-        let jobs: Vec<WorkerJob> = plan
-            .loads
-            .iter()
-            .enumerate()
-            .filter_map(|(index, load)| {
-                Some(WorkerJob {
-                    load: load.clone(),
-                    flow: plan.flows.get(&load.flow)?.clone(),
-                    feeds: plan.feeds.clone(),
-                    target: target.clone(),
-                    http: plan.http.clone(),
-                    setup: BTreeMap::new(),
-                    turns: BTreeMap::new(),
-                    aborts: load::abort_rules(plan, load),
-                    phases: plan.phases,
-                    secrets: around.secrets().clone(),
-                    start_at_ns,
-                    late_ns: plan.generator.late_ns,
-                    shard: Shard::WHOLE,
-                    result: files.path().join(format!("{index}.json")),
-                })
-            })
-            .collect();
-
+        let (zero, start_at_ns) = self.part.start()?;
+        let jobs = jobs(
+            plan,
+            &jobs::Common {
+                shard: self.part.shard,
+                target: &target,
+                setup: &BTreeMap::new(),
+                secrets: around.secrets(),
+                start_at_ns,
+                folder: files.path(),
+            },
+        );
         let measure_ns = plan.phases.warmup_ns..plan.phases.measure_end_ns();
         let client = around.client();
         let watcher = Watcher::new(plan, processes, client, zero, measure_ns, observe);
         let on_tick = |tick| watcher.keep_tick(tick);
-        let driving = load::drive(&self.exe, &jobs, &plan.generator, watcher.over(), &on_tick);
-        let results = watcher
+        let driving = load::perform(&self.exe, &jobs, watcher.over(), &on_tick);
+        let ends = watcher
             .during(driving, watcher.follow_load(), exits, &mut stop)
             .await?;
-        let ended_ns = results.iter().map(|result| result.ended_ns).min();
+        let left = ends.iter().filter_map(|end| end.outcome.as_ref().ok());
+        let ended_ns = left.map(|file| file.ended_ns).min();
         // What a process did comes first: what the loads then met follows from it.
         let mut executed = watcher.finish(spans(&plan.phases, ended_ns.unwrap_or(u64::MAX)));
         executed.partial = *stop.borrow();
-        for result in results {
-            executed.partial |= result.partial;
-            executed.aborted = executed.aborted.take().or(result.aborted);
-            executed.invalid.extend(result.invalid);
-            executed.measurement.loads.extend(result.measurement);
-        }
-        Ok(executed)
+        Ok((executed, ends))
     }
 }
 
@@ -392,7 +444,7 @@ async fn reach(url: &str) -> Result<(), ExecuteError> {
 
 /// Brings the processes up; `None` where `stop` became true before they were. Those that were up go
 /// with the future.
-async fn up(
+pub(super) async fn up(
     plan: &Plan,
     around: &Surroundings,
     stop: &mut watch::Receiver<bool>,
@@ -417,7 +469,7 @@ fn keep_benches(executed: &mut Executed, around: &Surroundings, measured: Measur
     }
 }
 
-async fn down(processes: &Processes, observe: Observe<'_>) {
+pub(super) async fn down(processes: &Processes, observe: Observe<'_>) {
     observe(Progress::Stopping);
     let left = processes.down().await;
     if !left.is_empty() {
@@ -426,7 +478,7 @@ async fn down(processes: &Processes, observe: Observe<'_>) {
     }
 }
 
-fn nothing_measured() -> Executed {
+pub(super) fn nothing_measured() -> Executed {
     Executed {
         measurement: Measurement::default(),
         metrics: Vec::new(),

@@ -8,6 +8,7 @@ mod secrets;
 mod redact;
 mod http;
 mod apart;
+mod document;
 pub mod checkout;
 pub mod process;
 pub mod probe;
@@ -15,14 +16,19 @@ pub mod load;
 pub mod bench;
 pub mod machine;
 mod metrics;
+mod demand;
+mod jobs;
 mod watch;
 mod capacity;
 mod execute;
+pub mod shards;
 
+pub use self::document::DocumentError;
 pub use self::execute::{ExecuteError, SubjectEngine};
 pub use self::metrics::metrics;
 pub use self::progress::{LoadTick, Progress, Tick};
 pub use self::redact::Redactor;
+pub use self::secrets::secret_names;
 
 use std::future::Future;
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::harness::model::{Phase, ProcessSample};
+use crate::harness::model::{LatencyHistogram, Phase, ProcessSample};
 
 /// A step forward.
 #[derive(Debug, Clone, PartialEq)]
@@ -70,7 +70,7 @@ pub struct Tick {
     pub processes: Vec<(String, ProcessSample)>,
 }
 
-/// The last second of one load. A worker sends one a second as a line of JSON.
+/// The last second of one load, or of what a worker has of it: it sends one a second as a line of JSON.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LoadTick {
     /// The load.
@@ -83,18 +83,33 @@ pub struct LoadTick {
     pub iteration_rate: f64,
     /// The rate of iterations that the plan asks for now; `None` in a closed model.
     pub target_rate: Option<f64>,
-    /// Response time in the last second, in ns; `None` where nothing completed.
-    pub p50_ns: Option<u64>,
-    /// As above.
-    pub p95_ns: Option<u64>,
-    /// As above.
-    pub p99_ns: Option<u64>,
+    /// Response times of the requests in order that ended in the last second, in ns. All of them and
+    /// not their quantiles, because those of several workers could not be put together.
+    pub response: LatencyHistogram,
     /// Failed requests since the start of the load.
     pub failed: u64,
     /// Dropped arrivals since the start of the load.
     pub dropped: u64,
     /// Iterations in flight now.
     pub in_flight: u64,
-    /// Cores that the worker kept busy in the last second.
+    /// Cores that the generator kept busy in the last second.
     pub cpu_cores: f64,
+}
+
+impl LoadTick {
+    /// Adds what another worker says of the same load.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.at_ns = self.at_ns.max(other.at_ns);
+        self.rate += other.rate;
+        self.iteration_rate += other.iteration_rate;
+        self.target_rate = match (self.target_rate, other.target_rate) {
+            (Some(a), Some(b)) => Some(a + b),
+            (a, b) => a.or(b),
+        };
+        self.response.merge(&other.response);
+        self.failed += other.failed;
+        self.dropped += other.dropped;
+        self.in_flight += other.in_flight;
+        self.cpu_cores += other.cpu_cores;
+    }
 }

@@ -9,7 +9,7 @@ pub(super) const STORE_VARIABLE: &str = "PLIMSOLL_STORE";
 
 /// The variables that a plan mentions as `{$env.NAME}`. Their values are secrets; whoever reads the
 /// environment hands them to the engine before anything starts.
-pub(super) fn secret_names(plan: &Plan) -> BTreeSet<String> {
+pub fn secret_names(plan: &Plan) -> BTreeSet<String> {
     let of_processes = plan.processes.iter().flat_map(of_process);
     let flows = plan.flows.values().chain(&plan.setup).chain(&plan.teardown);
     let of_flows = flows.flat_map(FlowPlan::templates).chain(&plan.http.proxy);

@@ -1,5 +1,7 @@
 //! What must be equal before two runs may be compared.
 
+use std::collections::BTreeSet;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -64,6 +66,36 @@ impl Fingerprint {
             measurement_version: 0,
             scenario_hash: UNKNOWN.to_owned(),
         }
+    }
+
+    /// The conditions of a run that several machines made together: texts that differ stand side by
+    /// side, and the machines' processors and memory add up, so that such a run is never taken for one of a
+    /// single machine. That of one is its own; `None` for none.
+    pub fn together<'a>(machines: impl IntoIterator<Item = &'a Self>) -> Option<Self> {
+        let machines: Vec<&Self> = machines.into_iter().collect();
+        let first = machines.first()?;
+        let texts = |of: fn(&Self) -> &String| {
+            let different: BTreeSet<&str> = machines.iter().map(|it| of(it).as_str()).collect();
+            Vec::from_iter(different).join(" + ")
+        };
+        let sum = |of: fn(&Self) -> u32| {
+            machines
+                .iter()
+                .map(|it| of(it))
+                .fold(0, u32::saturating_add)
+        };
+        Some(Self {
+            cpu_model: texts(|it| &it.cpu_model),
+            logical_cpus: sum(|it| it.logical_cpus),
+            memory_class_gib: sum(|it| it.memory_class_gib),
+            virtualisation: texts(|it| &it.virtualisation),
+            os: texts(|it| &it.os),
+            kernel: texts(|it| &it.kernel),
+            toolchain: texts(|it| &it.toolchain),
+            profile: texts(|it| &it.profile),
+            measurement_version: first.measurement_version,
+            scenario_hash: first.scenario_hash.clone(),
+        })
     }
 
     /// Whether nothing is known.
@@ -166,6 +198,23 @@ mod tests {
         };
         assert_ne!(base.id(), moved.id());
         assert_eq!(base.differences(&base.clone()), []);
+    }
+
+    #[test]
+    fn several_machines_are_none_of_them() {
+        let one = fingerprint();
+        let other = Fingerprint {
+            cpu_model: "another".into(),
+            ..fingerprint()
+        };
+        assert_eq!(Fingerprint::together([]), None);
+        assert_eq!(Fingerprint::together([&one]).as_ref(), Some(&one));
+        let of = |machines: [&Fingerprint; 2]| Fingerprint::together(machines).map(|it| it.id());
+        assert_ne!(of([&one, &one]), Some(one.id()));
+        assert_eq!(of([&one, &other]), of([&other, &one]));
+        let both = Fingerprint::together([&one, &other]);
+        let both = both.map(|it| (it.cpu_model, it.logical_cpus, it.memory_class_gib));
+        assert_eq!(both, Some(("another + cpu".into(), 4, 48)));
     }
 
     #[test]

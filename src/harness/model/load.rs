@@ -124,8 +124,10 @@ impl Counts {
 
     /// Whether the arithmetic holds; a run in which it doesn't is a bug of ours.
     pub fn adds_up(&self) -> bool {
-        self.offered == self.started + self.dropped
-            && self.started == self.completed + self.failed + self.cancelled
+        // In more bits, because counts of a foreign file may be any numbers.
+        let sum = |parts: &[u64]| parts.iter().copied().map(u128::from).sum::<u128>();
+        u128::from(self.offered) == sum(&[self.started, self.dropped])
+            && u128::from(self.started) == sum(&[self.completed, self.failed, self.cancelled])
     }
 }
 
@@ -392,5 +394,11 @@ mod tests {
             }
             .adds_up()
         );
+        let hostile = Counts {
+            started: u64::MAX,
+            offered: 1,
+            ..whole
+        };
+        assert!(!hostile.adds_up());
     }
 }

@@ -28,7 +28,7 @@ pub use self::metric::{Direction, Failures, Metric, PairedValues, Reading, Unit,
 pub(crate) use self::run::by_session;
 pub use self::run::{
     Aborted, Arm, InvalidReason, MEASUREMENT_VERSION, Measurement, PhaseSpan, RUN_FORMAT, Run,
-    RunId, TimelineEvent, is_committed, same_state,
+    RunId, ShardFault, TimelineEvent, is_committed, same_state,
 };
 pub use self::subject::{ProbePoint, ProbeSeries, ProcessSample, ProcessSeries, ProcessUsage};
 pub(crate) use self::text::{escaped, hexadecimal, steers};

@@ -278,6 +278,40 @@ pub enum InvalidReason {
         /// Why it could not, in a clause.
         cause: String,
     },
+    /// A shard of the run is missing, or is not what it has to be.
+    Shard {
+        /// Which, counted from 0.
+        index: u32,
+        /// How many there are in all.
+        of: u32,
+        /// What is wrong with it.
+        fault: ShardFault,
+    },
+}
+
+/// What is wrong with a shard of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum ShardFault {
+    /// No file of it was given, or none that could be read.
+    Missing,
+    /// More than one file is of it.
+    Twice,
+    /// It was stopped before its time.
+    Partial {
+        /// When, in ns from the start of the load.
+        ended_ns: u64,
+    },
+    /// It is of another run.
+    Foreign {
+        /// In what it differs from the others.
+        difference: String,
+    },
+    /// What it says can't be.
+    Unsound {
+        /// What can't be.
+        problem: String,
+    },
 }
 
 /// A limit that ended a run as soon as the measure phase so far broke it.

@@ -7,7 +7,8 @@ use crate::harness::gate::{
     Warning,
 };
 use crate::harness::model::{
-    Aborted, Arm, Direction, ErrorKind, FingerprintDifference, InvalidReason, Phase, Run, Unit,
+    Aborted, Arm, Direction, ErrorKind, FingerprintDifference, InvalidReason, Phase, Run,
+    ShardFault, Unit,
 };
 use crate::harness::scenario::DEFAULT_RUNS;
 use crate::harness::scenario::waivers::WAIVERS_FILE;
@@ -402,7 +403,7 @@ pub fn invalid(reason: &InvalidReason) -> Spoken {
                 format::value(&Unit::Count, (cpu_cores * 100.0).round() / 100.0),
                 format::value(&Unit::Cores, *cores),
             ),
-            "Lower the rate or the users, or split the load in two: each load has a core of its own",
+            "Give it more workers, a core each (`workers` in `[generator]`), or share the load among machines (docs/SHARDS.md); or lower the rate or the users",
         ),
         InvalidReason::GeneratorExhausted {
             load,
@@ -501,6 +502,42 @@ pub fn invalid(reason: &InvalidReason) -> Spoken {
                 "Give the generator more: `workers` under `[generator]`, a larger `max_in_flight`, or another machine; or end the search at a lower rate with `to`",
             )
         }
+        InvalidReason::Shard { index, of, fault } => shard(&format!("{index}/{of}"), fault),
+    }
+}
+
+/// What is wrong with a shard, by its name.
+fn shard(name: &str, fault: &ShardFault) -> Spoken {
+    match fault {
+        ShardFault::Missing => Spoken::new(
+            format!("shard {name} is missing"),
+            "Its machine may have been lost, or its file not been fetched; a part of a run is none, so run all shards again",
+        ),
+        ShardFault::Twice => Spoken::new(
+            format!("shard {name} is there twice"),
+            "Name one file of each shard: files of an earlier run may lie beside those of this one",
+        ),
+        ShardFault::Partial { ended_ns } => Spoken::new(
+            format!(
+                "shard {name} was stopped after {}",
+                format::duration_ns(*ended_ns)
+            ),
+            "Run all shards again, and let each run to its end",
+        ),
+        ShardFault::Foreign { difference } => Spoken::new(
+            format!(
+                "shard {name} is of another run: {}",
+                text::shown(difference, MAX_SHOWN_CHARS)
+            ),
+            "Start every shard from the same checkout with the same --shard i/N, --start-at and --target",
+        ),
+        ShardFault::Unsound { problem } => Spoken::new(
+            format!(
+                "shard {name} can't be right: {}",
+                text::shown(problem, MAX_SHOWN_CHARS)
+            ),
+            "Fetch its file again from the machine that wrote it, or run all shards again",
+        ),
     }
 }
 
@@ -1382,6 +1419,33 @@ mod tests {
         assert_eq!(spoken.what, "a bench failed");
         assert!(spoken.next.contains("`cargo bench`"), "{}", spoken.next);
         assert!(spoken.detail.contains("panicked"), "{}", spoken.detail);
+    }
+
+    #[test]
+    fn a_shard_is_named_as_it_was_started() {
+        let check = |fault: ShardFault, expected: &str| {
+            let spoken = invalid(&InvalidReason::Shard {
+                index: 1,
+                of: 3,
+                fault,
+            });
+            assert_eq!(spoken.what.replace('\u{202f}', " "), expected);
+            assert!(!spoken.next.is_empty());
+        };
+        check(ShardFault::Missing, "shard 1/3 is missing");
+        check(ShardFault::Twice, "shard 1/3 is there twice");
+        let ended_ns = 1_500_000_000;
+        check(
+            ShardFault::Partial { ended_ns },
+            "shard 1/3 was stopped after 1.5 s",
+        );
+        let hostile = "it began\u{1b}[2J later".to_owned();
+        check(
+            ShardFault::Foreign {
+                difference: hostile,
+            },
+            "shard 1/3 is of another run: it began later",
+        );
     }
 
     #[test]

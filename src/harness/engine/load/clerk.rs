@@ -84,7 +84,8 @@ impl Clerk {
             let schedule = self.schedule.as_ref();
             absorb(&mut self.load, number, second, &self.phases, schedule);
         }
-        let last = self.recorder.look();
+        let mut last = self.recorder.look();
+        last.response.pack();
         if number * WINDOW_NS < self.phases.total_ns() {
             let schedule = self.schedule.as_ref();
             window(&mut self.load, number, &self.phases, schedule).in_flight = last.in_flight;
@@ -99,9 +100,7 @@ impl Clerk {
                 .schedule
                 .as_ref()
                 .map(|schedule| schedule.mean_rate(number * WINDOW_NS, (number + 1) * WINDOW_NS)),
-            p50_ns: last.response.quantile_ns(0.5),
-            p95_ns: last.response.quantile_ns(0.95),
-            p99_ns: last.response.quantile_ns(0.99),
+            response: last.response,
             failed: last.failed,
             dropped: last.dropped,
             in_flight: last.in_flight,

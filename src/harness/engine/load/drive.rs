@@ -1,4 +1,4 @@
-//! The engine's side of the workers: starts one for each load, listens, and collects their files.
+//! The engine's side of the workers: starts them, listens, and collects their files.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -12,13 +12,13 @@ use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::watch;
 
 use super::clock::LoadClock;
-use super::job::{LoadFile, WorkerEvent, WorkerJob};
-use super::merge::{MergeError, merge};
-use super::validity::validity;
+use super::collect::{LoadResult, WorkerEnd, by_load, collect};
+use super::job::{LoadFile, WORKER_COMMAND, WorkerEvent, WorkerJob};
+use super::merge::MergeError;
+use super::ticks::Ticks;
 use crate::harness::engine::flag::became_true;
 use crate::harness::engine::secrets::STORE_VARIABLE;
 use crate::harness::engine::{LoadTick, Redactor};
-use crate::harness::model::{Aborted, InvalidReason, LoadMeasurement};
 use crate::harness::scenario::GeneratorLimits;
 
 /// How long a worker may take beyond its drain to write its file before it is killed.
@@ -44,125 +44,75 @@ pub enum LoadError {
     Merge(#[from] MergeError),
 }
 
-/// What became of one load.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LoadResult {
-    /// The load.
-    pub load: String,
-    /// What was measured, of all its workers; `None` where none left a file.
-    pub measurement: Option<LoadMeasurement>,
-    /// Whether a worker was stopped before its time.
-    pub partial: bool,
-    /// The limit that stopped it, where one of its own did.
-    pub aborted: Option<Aborted>,
-    /// When the last arrival could be, in ns from the start of the load; the earliest of all workers.
-    pub ended_ns: u64,
-    /// Why the load must not be judged; empty for a valid one, and for one that was stopped in order.
-    pub invalid: Vec<InvalidReason>,
-}
-
-/// Executes all jobs at the same time, each in a process of its own (`program worker`), and returns
-/// a result for each load, in the order of the jobs; jobs of one load are put together. When `stop`
-/// becomes true, when a worker fails, or when a limit ends one, all end early and keep what they measured.
-/// Dropping the future kills them.
-///
-/// A job's start should be a second or so ahead, so that all users are there; what a late worker
-/// missed counts as late or dropped.
+/// Executes all jobs at the same time and returns a result for each load, in the order of the jobs;
+/// what the jobs of one load measured is put together. The rest is as with [`perform`].
 pub async fn drive(
     program: &Path,
     jobs: &[WorkerJob],
     limits: &GeneratorLimits,
-    mut stop: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
     on_tick: &(dyn Fn(LoadTick) + Send + Sync),
 ) -> Result<Vec<LoadResult>, LoadError> {
+    let mut ends = by_load(perform(program, jobs, stop, on_tick).await?);
+    jobs.iter()
+        .filter_map(|job| ends.remove(&job.load.name).map(|ends| (job, ends)))
+        .map(|(job, ends)| collect(&job.load, &job.phases, limits, ends).map_err(LoadError::from))
+        .collect()
+}
+
+/// Executes all jobs at the same time, each in a process of its own (`program load-worker`), and
+/// returns what became of each, in their order. When `stop` becomes true, when a worker fails, or when a
+/// limit ends one, all end early and keep what they measured. Dropping the future kills them.
+///
+/// What is told of a load each second is that of all its workers together. A job's start should be a
+/// second or so ahead, so that all users are there; what a late worker missed counts as late or
+/// dropped.
+pub async fn perform(
+    program: &Path,
+    jobs: &[WorkerJob],
+    mut stop: watch::Receiver<bool>,
+    on_tick: &(dyn Fn(LoadTick) + Send + Sync),
+) -> Result<Vec<WorkerEnd>, LoadError> {
     let (all_stop, _) = watch::channel(false);
-    let workers = jobs.iter().map(|job| async {
-        let outcome = attend(program, job, &all_stop, on_tick).await;
-        if !matches!(outcome, Ok(Ok(_))) {
-            // One load without the others is not what the scenario describes.
-            let _ = all_stop.send(true);
+    let ticks = Ticks::default();
+    let (all_stop, ticks) = (&all_stop, &ticks);
+    let workers = jobs.iter().map(|job| {
+        let on_tick = move |tick| on_tick(ticks.add(job.shard.index, tick));
+        async move {
+            let outcome = attend(program, job, all_stop, &on_tick).await;
+            if !matches!(outcome, Ok(Ok(_))) {
+                // One part without the others is not what the scenario describes.
+                all_stop.send_replace(true);
+            }
+            outcome
         }
-        outcome
     });
     let workers = futures_util::future::join_all(workers);
     tokio::pin!(workers);
     let outcomes = tokio::select! {
         outcomes = &mut workers => outcomes,
         () = became_true(&mut stop) => {
-            let _ = all_stop.send(true);
+            all_stop.send_replace(true);
             workers.await
         }
     };
-    let is_aborted = outcomes.iter().any(|outcome| {
-        matches!(
-            outcome,
-            Ok(Ok(LoadFile {
-                aborted: Some(_),
-                ..
-            }))
-        )
-    });
-    let mut results: Vec<LoadResult> = Vec::new();
-    for (job, outcome) in jobs.iter().zip(outcomes) {
-        let name = &job.load.name;
-        let index = results.iter().position(|result| result.load == *name);
-        let index = index.unwrap_or_else(|| {
-            results.push(LoadResult {
-                load: name.clone(),
-                measurement: None,
-                partial: false,
-                aborted: None,
-                ended_ns: job.phases.total_ns(),
-                invalid: Vec::new(),
-            });
-            results.len() - 1
-        });
-        add(&mut results[index], job, limits, is_aborted, outcome?)?;
-    }
-    Ok(results)
+    let end = |(job, outcome): (&WorkerJob, Result<_, LoadError>)| {
+        outcome.map(|outcome: Result<LoadFile, String>| WorkerEnd {
+            load: job.load.name.clone(),
+            shard: job.shard,
+            outcome: outcome.map_err(|message| last_words(job, &message)),
+        })
+    };
+    jobs.iter().zip(outcomes).map(end).collect()
 }
 
-fn add(
-    result: &mut LoadResult,
-    job: &WorkerJob,
-    limits: &GeneratorLimits,
-    is_aborted: bool,
-    outcome: Result<LoadFile, String>,
-) -> Result<(), MergeError> {
-    let file = match outcome {
-        Ok(file) => file,
-        Err(message) => {
-            // Redacted before it is cut, lest half a secret be left.
-            let redactor = Redactor::new(&job.secrets.0);
-            let mut message = redactor.redact(&message).into_owned();
-            message.truncate(message.floor_char_boundary(MAX_MESSAGE_BYTES));
-            result.partial = true;
-            result.invalid.push(InvalidReason::GeneratorFailed {
-                load: job.load.name.clone(),
-                message,
-            });
-            return Ok(());
-        }
-    };
-    // A load that was stopped is not judged, unless a limit did it: that must not be the generator's
-    // fault. That nothing was measured by then says nothing more.
-    if !file.partial || is_aborted {
-        let reasons = validity(&job.load, &job.phases, limits, &file.measurement);
-        let is_early = |reason: &InvalidReason| {
-            file.partial && matches!(reason, InvalidReason::NothingMeasured { .. })
-        };
-        result
-            .invalid
-            .extend(reasons.into_iter().filter(|reason| !is_early(reason)));
-    }
-    result.partial |= file.partial;
-    result.aborted = result.aborted.take().or(file.aborted);
-    result.ended_ns = result.ended_ns.min(file.ended_ns);
-    match &mut result.measurement {
-        None => result.measurement = Some(file.measurement),
-        Some(measurement) => merge(measurement, file.measurement)?,
-    }
-    Ok(())
+/// What a failed worker said, without its secrets.
+fn last_words(job: &WorkerJob, message: &str) -> String {
+    // Redacted before it is cut, lest half a secret be left.
+    let redactor = Redactor::new(&job.secrets.0);
+    let mut message = redactor.redact(message).into_owned();
+    message.truncate(message.floor_char_boundary(MAX_MESSAGE_BYTES));
+    message
 }
 
 /// Starts one worker and stays with it to its end. The inner error is what a failed one said.
@@ -173,7 +123,7 @@ async fn attend(
     on_tick: &(dyn Fn(LoadTick) + Send + Sync),
 ) -> Result<Result<LoadFile, String>, LoadError> {
     let mut child = Command::new(program)
-        .arg("worker")
+        .arg(WORKER_COMMAND)
         .env_remove(STORE_VARIABLE)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -198,8 +148,11 @@ async fn attend(
         // A worker that doesn't take its job says why on its standard error.
         let _ = stdin.write_all(&line).await;
         let _ = stdin.flush().await;
-        // What one load breaks a limit with, the others have no part in any more.
-        let listening = listen(stdout, on_tick, || drop(all_stop.send(true)));
+        // A limit that one breaks ends all of them.
+        let on_abort = || {
+            all_stop.send_replace(true);
+        };
+        let listening = listen(stdout, on_tick, on_abort);
         let (finished, ()) = tokio::join!(listening, remember(stderr, &mut last_lines));
         Ok::<_, String>(finished)
     };
@@ -281,7 +234,6 @@ async fn terminate_when(child: &Child, job: &WorkerJob, mut stop: watch::Receive
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
     use super::super::fixture;
     use super::*;
@@ -290,23 +242,8 @@ mod tests {
     fn what_a_failed_worker_said_is_redacted_before_it_is_cut() {
         let mut job = fixture::job("http://127.0.0.1:1");
         job.secrets.0.insert("TOKEN".into(), "hunter2".into());
-        let mut result = LoadResult {
-            load: job.load.name.clone(),
-            measurement: None,
-            partial: false,
-            aborted: None,
-            ended_ns: 0,
-            invalid: Vec::new(),
-        };
-        let limits = GeneratorLimits {
-            late_ns: 1_000_000,
-            ..GeneratorLimits::default()
-        };
         let said = format!("{}hunter2", "x".repeat(MAX_MESSAGE_BYTES - 4));
-        add(&mut result, &job, &limits, false, Err(said)).unwrap();
-        let [InvalidReason::GeneratorFailed { message, .. }] = result.invalid.as_slice() else {
-            panic!("{:?}", result.invalid);
-        };
+        let message = last_words(&job, &said);
         assert!(
             message.ends_with("x{$en"),
             "{:?}",

@@ -2,17 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::harness::engine::LoadTick;
-use crate::harness::model::{Aborted, LoadMeasurement};
+use crate::harness::engine::document::{self, DocumentError, Kind};
+use crate::harness::model::{Aborted, LoadMeasurement, ShardPart};
 use crate::harness::scenario::catalogue::MetricSpec;
 use crate::harness::scenario::{FeedPlan, FlowPlan, GatePlan, HttpPlan, LoadPlan, PhasePlan};
 
+/// The hidden command that makes a process a worker.
+pub const WORKER_COMMAND: &str = "load-worker";
 /// The format of the file that a worker leaves.
 pub const LOAD_FORMAT: &str = "plimsoll.load/1";
 /// A larger file is refused: 600 windows of as many request names as a flow may have stay below it.
@@ -63,7 +65,9 @@ pub struct AbortRule {
 }
 
 /// A part of a load: shard `index` owns the arrivals (or users) `index` modulo `of`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 pub struct Shard {
     /// From 0.
     pub index: u32,
@@ -75,14 +79,34 @@ impl Shard {
     /// The whole load.
     pub const WHOLE: Self = Self { index: 0, of: 1 };
 
+    /// One of so many parts of this shard, which together own what it owns.
+    pub fn part(self, nth: u32, parts: u32) -> Self {
+        Self {
+            index: self.index + self.of * nth,
+            of: self.of * parts,
+        }
+    }
+
     /// How many of `total` things are this shard's.
-    pub(super) fn share(self, total: u64) -> u64 {
+    pub(in crate::harness::engine) fn share(self, total: u64) -> u64 {
         (total + u64::from(self.of) - 1).saturating_sub(u64::from(self.index)) / u64::from(self.of)
     }
 
     /// The number among all of this shard's `nth` thing, both from 0.
     pub(super) fn global(self, nth: u64) -> u64 {
         nth * u64::from(self.of) + u64::from(self.index)
+    }
+}
+
+impl fmt::Display for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.index, self.of)
+    }
+}
+
+impl From<Shard> for ShardPart {
+    fn from(Shard { index, of }: Shard) -> Self {
+        Self { index, of }
     }
 }
 
@@ -110,7 +134,7 @@ pub enum WorkerEvent {
 }
 
 /// What a worker leaves. Files of the same load can be put together by [`merge`](super::merge).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LoadFile {
     /// [`LOAD_FORMAT`].
     pub schema: String,
@@ -128,97 +152,23 @@ pub struct LoadFile {
     pub measurement: LoadMeasurement,
 }
 
-/// Why a load file could not be written or read.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadFileError {
-    /// The file system said no.
-    #[error("{path}: {error}")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What it said.
-        error: std::io::Error,
-    },
-    /// It is larger than any file of ours.
-    #[error("{path} is larger than {MAX_LOAD_FILE_BYTES} bytes, so no worker wrote it")]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-    },
-    /// It is not JSON of the right form.
-    #[error("{path} is not a load file: {error}; run the load again")]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        error: serde_json::Error,
-    },
-    /// It has another format.
-    #[error("{path} has the format `{found}`; this version of plimsoll reads `{LOAD_FORMAT}`")]
-    Format {
-        /// The file.
-        path: PathBuf,
-        /// What it says.
-        found: String,
-    },
-}
-
 impl LoadFile {
+    const KIND: Kind = Kind {
+        format: LOAD_FORMAT,
+        name: "load file",
+        remedy: "run the load again",
+        max_bytes: MAX_LOAD_FILE_BYTES,
+    };
+
     /// Writes it so that whoever finds the file finds all of it.
-    pub fn write(&self, path: &Path) -> Result<(), LoadFileError> {
-        let failed = |error| LoadFileError::Io {
-            path: path.to_owned(),
-            error,
-        };
-        let folder = path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty());
-        let mut file =
-            tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).map_err(failed)?;
-        let mut writer = BufWriter::new(file.as_file_mut());
-        serde_json::to_writer(&mut writer, self).map_err(|error| failed(error.into()))?;
-        writer.flush().map_err(failed)?;
-        drop(writer);
-        file.persist(path).map_err(|error| failed(error.error))?;
-        Ok(())
+    pub fn write(&self, path: &Path) -> Result<(), DocumentError> {
+        document::write(path, self)
     }
 
     /// Reads what [`write`](Self::write) wrote.
-    pub fn read(path: &Path) -> Result<Self, LoadFileError> {
-        let failed = |error| LoadFileError::Io {
-            path: path.to_owned(),
-            error,
-        };
-        let malformed = |error| LoadFileError::Malformed {
-            path: path.to_owned(),
-            error,
-        };
-        let file = File::open(path).map_err(failed)?;
-        if file.metadata().map_err(failed)?.len() > MAX_LOAD_FILE_BYTES {
-            return Err(LoadFileError::TooLarge {
-                path: path.to_owned(),
-            });
-        }
-        let mut text = Vec::new();
-        BufReader::new(file)
-            .take(MAX_LOAD_FILE_BYTES)
-            .read_to_end(&mut text)
-            .map_err(failed)?;
-        // The format is looked at first, so that a newer file is named as such.
-        let Head { schema } = serde_json::from_slice(&text).map_err(malformed)?;
-        if schema != LOAD_FORMAT {
-            return Err(LoadFileError::Format {
-                path: path.to_owned(),
-                found: schema.chars().take(60).collect(),
-            });
-        }
-        serde_json::from_slice(&text).map_err(malformed)
+    pub fn read(path: &Path) -> Result<Self, DocumentError> {
+        document::read(path, &Self::KIND)
     }
-}
-
-#[derive(Deserialize)]
-struct Head {
-    schema: String,
 }
 
 #[cfg(test)]
@@ -235,6 +185,23 @@ mod tests {
                     .collect();
                 all.sort_unstable();
                 assert_eq!(all, (0..total).collect::<Vec<_>>(), "{total} over {of}");
+            }
+        }
+    }
+
+    #[test]
+    fn parts_of_a_shard_own_what_it_owns() {
+        for of in 1..5 {
+            for index in 0..of {
+                let shard = Shard { index, of };
+                for parts in 1..4 {
+                    let own = |shard: Shard| (0..shard.share(60)).map(move |nth| shard.global(nth));
+                    let mut all: Vec<u64> = (0..parts)
+                        .flat_map(|nth| own(shard.part(nth, parts)))
+                        .collect();
+                    all.sort_unstable();
+                    assert_eq!(all, own(shard).collect::<Vec<_>>(), "{shard} in {parts}");
+                }
             }
         }
     }

@@ -1,10 +1,8 @@
-//! Two parts of one load, from two workers or two machines, as one.
+//! Two parts of one load, from two workers or two machines, as one: what one worker would have
+//! measured, but for the list of its shards and for the generators themselves.
 //!
-//! Nothing makes shards yet: each load has one worker. Before anything does, two things are due.
-//! [`validity`](super::validity()) is asked of each worker, but the share of arrivals that may be
-//! dropped is the whole load's, and a worker without a user has measured nothing and is none the
-//! worse for it. And looks are added up by their second, which misses those of workers that thinned
-//! theirs to different seconds: the cores are then too low.
+//! What is merged may have come from elsewhere. Sums of foreign numbers stop at the largest number;
+//! that windows are windows was checked by whoever read them.
 
 use std::collections::BTreeMap;
 
@@ -13,8 +11,8 @@ use crate::harness::model::{
     ConnectionSeries, GeneratorHealth, GeneratorSample, LoadMeasurement, LoadWindow, RequestSeries,
 };
 
-/// Workers look at themselves this often.
-const SAMPLE_NS: u64 = 1_000_000_000;
+/// Workers look at themselves this often, or one half, a quarter, … as often.
+const LOOK_NS: u64 = 1_000_000_000;
 
 /// Why two measurements can't be one.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,9 +25,9 @@ pub enum MergeError {
         /// What the second is of.
         right: String,
     },
-    /// They have different requests.
+    /// They have different requests or groups.
     #[error(
-        "the two parts of load `{load}` have different requests; run all shards from one scenario"
+        "the parts of load `{load}` have different requests or groups; run all shards from one scenario"
     )]
     Requests {
         /// The load.
@@ -48,8 +46,9 @@ pub fn merge(load: &mut LoadMeasurement, mut other: LoadMeasurement) -> Result<(
         });
     }
     let names = |load: &LoadMeasurement| -> Vec<String> {
-        let names = load.requests.iter().map(|series| series.name.clone());
-        names.collect()
+        let requests = load.requests.iter().map(|series| &series.name);
+        let groups = load.groups.iter().map(|series| &series.name);
+        requests.chain(groups).cloned().collect()
     };
     if names(load) != names(&other) {
         return Err(MergeError::Requests {
@@ -69,11 +68,12 @@ pub fn merge(load: &mut LoadMeasurement, mut other: LoadMeasurement) -> Result<(
     }
     for (series, other) in load.groups.iter_mut().zip(other.groups) {
         series.duration.merge(&other.duration);
-        series.failed += other.failed;
+        add(&mut series.failed, other.failed);
     }
     add_connections(&mut load.connections, &other.connections);
     load.shards.append(&mut other.shards);
-    load.shards.sort_unstable_by_key(|part| part.index);
+    load.shards
+        .sort_unstable_by_key(|part| (part.index, part.of));
     add_health(&mut load.generator, other.generator);
     Ok(())
 }
@@ -84,7 +84,7 @@ fn add_windows(windows: &mut Vec<LoadWindow>, other: Vec<LoadWindow>) {
             None => windows.push(window),
             Some(to) => {
                 to.counts.add(&window.counts);
-                to.in_flight += window.in_flight;
+                add(&mut to.in_flight, window.in_flight);
                 to.target_rate = match (to.target_rate, window.target_rate) {
                     (Some(a), Some(b)) => Some(a + b),
                     (a, b) => a.or(b),
@@ -108,18 +108,18 @@ pub(super) fn add_series(series: &mut RequestSeries, other: RequestSeries) {
     }
     for (kind, tally) in other.errors {
         let to = series.errors.entry(kind).or_default();
-        to.count += tally.count;
+        add(&mut to.count, tally.count);
         if to.example.is_empty() {
             to.example = tally.example;
         }
     }
     for (status, count) in other.statuses {
-        *series.statuses.entry(status).or_default() += count;
+        add(series.statuses.entry(status).or_default(), count);
     }
-    series.bytes_sent += other.bytes_sent;
-    series.bytes_received += other.bytes_received;
-    series.retries += other.retries;
-    series.redirects += other.redirects;
+    add(&mut series.bytes_sent, other.bytes_sent);
+    add(&mut series.bytes_received, other.bytes_received);
+    add(&mut series.retries, other.retries);
+    add(&mut series.redirects, other.redirects);
     for window in other.windows {
         let found = series
             .windows
@@ -141,23 +141,73 @@ fn add_connections(connections: &mut ConnectionSeries, other: &ConnectionSeries)
     connections.first_byte.merge(&other.first_byte);
 }
 
-/// Two generators are one with the cores of both; looks of the same second are added up.
+/// Two generators are one with the cores of both. A long load keeps fewer looks, and of two workers the
+/// one may have thinned its own when the other did not yet; so looks are put on the coarser of the two
+/// grids before they are added up.
 fn add_health(health: &mut GeneratorHealth, other: GeneratorHealth) {
     health.ticket_lateness.merge(&other.ticket_lateness);
     health.cores += other.cores;
-    let mut seconds: BTreeMap<u64, GeneratorSample> = BTreeMap::new();
-    for sample in health.samples.drain(..).chain(other.samples) {
-        let second = (sample.at_ns + SAMPLE_NS / 2) / SAMPLE_NS;
-        seconds
-            .entry(second)
+    let step_ns = spacing_ns(&health.samples).max(spacing_ns(&other.samples));
+    let mut grid = on_grid(&health.samples, step_ns);
+    for (cell, sample) in on_grid(&other.samples, step_ns) {
+        grid.entry(cell)
             .and_modify(|to| {
-                to.at_ns = to.at_ns.max(sample.at_ns);
                 to.cpu_cores += sample.cpu_cores;
-                to.rss_bytes += sample.rss_bytes;
+                add(&mut to.rss_bytes, sample.rss_bytes);
             })
             .or_insert(sample);
     }
-    health.samples = seconds.into_values().collect();
+    health.samples = grid.into_values().collect();
+}
+
+/// How far apart looks are, in ns: a second times a power of two.
+fn spacing_ns(samples: &[GeneratorSample]) -> u64 {
+    let (Some(first), Some(last)) = (samples.first(), samples.last()) else {
+        return LOOK_NS;
+    };
+    let gaps = (samples.len() as u64 - 1).max(1);
+    let mean_ns = last.at_ns.saturating_sub(first.at_ns) / gaps;
+    let looks = (mean_ns.saturating_add(LOOK_NS / 2) / LOOK_NS).max(1);
+    // A look that was late by half its time must not double the rest.
+    (1 << looks.ilog2()) * LOOK_NS
+}
+
+/// The looks by cells of `step_ns`, each with the end of its cell as its time. A look tells of the time
+/// since the one before, so the cores in a cell are the mean of those that tell of a part of it,
+/// each for as long as it does.
+fn on_grid(samples: &[GeneratorSample], step_ns: u64) -> BTreeMap<u64, GeneratorSample> {
+    let own_ns = spacing_ns(samples);
+    let mut cells: BTreeMap<u64, (f64, u64, u64)> = BTreeMap::new();
+    let mut before_ns = None;
+    for sample in samples {
+        let from_ns = before_ns
+            .replace(sample.at_ns)
+            .unwrap_or_else(|| sample.at_ns.saturating_sub(own_ns));
+        for cell in from_ns / step_ns..sample.at_ns.div_ceil(step_ns) {
+            let start_ns = from_ns.max(cell * step_ns);
+            let told_ns = sample.at_ns.min((cell + 1) * step_ns) - start_ns;
+            let (busy, covered_ns, rss_bytes) = cells.entry(cell).or_default();
+            *busy += sample.cpu_cores * told_ns as f64;
+            *covered_ns += told_ns;
+            *rss_bytes = (*rss_bytes).max(sample.rss_bytes);
+        }
+    }
+    let told = cells
+        .into_iter()
+        .filter(|(_, (_, covered_ns, _))| *covered_ns >= step_ns / 2);
+    told.map(|(cell, (busy, covered_ns, rss_bytes))| {
+        let sample = GeneratorSample {
+            at_ns: (cell + 1) * step_ns,
+            cpu_cores: busy / covered_ns as f64,
+            rss_bytes,
+        };
+        (cell, sample)
+    })
+    .collect()
+}
+
+fn add(sum: &mut u64, more: u64) {
+    *sum = sum.saturating_add(more);
 }
 
 #[cfg(test)]
@@ -168,7 +218,7 @@ mod tests {
     use super::super::windows;
     use super::*;
     use crate::harness::engine::Redactor;
-    use crate::harness::model::ErrorKind;
+    use crate::harness::model::{ErrorKind, ShardPart};
     use crate::harness::scenario::PhasePlan;
 
     const S: u64 = 1_000_000_000;
@@ -220,6 +270,10 @@ mod tests {
         load.counts = measured.counts;
         load.iteration = measured.iteration;
         load.generator.ticket_lateness = measured.lateness;
+        load.shards = vec![ShardPart {
+            index: index as u32,
+            of: of as u32,
+        }];
         load
     }
 
@@ -230,8 +284,13 @@ mod tests {
             let mut merged = part(1, 3, total);
             merge(&mut merged, part(2, 3, total)).unwrap();
             merge(&mut merged, part(0, 3, total)).unwrap();
-            assert_eq!(merged, part(0, 1, total));
             assert!(merged.counts.adds_up());
+            let shards: Vec<_> = merged.shards.iter().map(|it| (it.index, it.of)).collect();
+            assert_eq!(shards, [(0, 3), (1, 3), (2, 3)]);
+            // But for their list, nothing tells it from what one worker measured.
+            let whole = part(0, 1, total);
+            merged.shards.clone_from(&whole.shards);
+            assert_eq!(merged, whole);
         }
     }
 
@@ -278,6 +337,58 @@ mod tests {
                 .samples
                 .iter()
                 .all(|s| s.cpu_cores == 0.75 && s.rss_bytes == 20)
+        );
+    }
+
+    /// The looks of a worker that keeps `cores` busy in every second up to `until_s`, one every
+    /// `every_s`.
+    fn looks(every_s: u64, until_s: u64, cores: impl Fn(u64) -> f64) -> GeneratorHealth {
+        let look = |at_s: u64| GeneratorSample {
+            at_ns: at_s * S + 2_000_000,
+            cpu_cores: (at_s - every_s..at_s).map(&cores).sum::<f64>() / every_s as f64,
+            rss_bytes: 10,
+        };
+        GeneratorHealth {
+            cores: 1.0,
+            samples: (every_s..=until_s)
+                .step_by(every_s as usize)
+                .map(look)
+                .collect(),
+            ..GeneratorHealth::default()
+        }
+    }
+
+    #[test]
+    fn looks_that_were_thinned_differently_add_up() {
+        let cores = |second: u64| if second < 300 { 0.2 } else { 0.6 };
+        // The one thinned its looks twice, the other not yet: it ended a little earlier.
+        for (mut one, other) in [
+            (looks(4, 600, cores), looks(1, 598, cores)),
+            (looks(1, 598, cores), looks(4, 600, cores)),
+        ] {
+            add_health(&mut one, other);
+            assert_eq!(one.samples.len(), 150);
+            for sample in &one.samples {
+                assert_eq!(sample.at_ns % (4 * S), 0, "{sample:?}");
+                let expected = 2.0 * cores((sample.at_ns / S) - 4);
+                // Looks are a little late, and tell as much of the next cell.
+                assert!((sample.cpu_cores - expected).abs() < 0.01, "{sample:?}");
+                assert_eq!(sample.rss_bytes, 20);
+            }
+        }
+    }
+
+    #[test]
+    fn a_third_generator_is_added_to_two() {
+        let mut sum = looks(1, 10, |_| 0.25);
+        add_health(&mut sum, looks(1, 10, |_| 0.5));
+        add_health(&mut sum, looks(2, 10, |second| (second % 2) as f64));
+        assert_eq!(sum.cores, 3.0);
+        let cores: Vec<_> = sum.samples.iter().map(|it| it.cpu_cores).collect();
+        assert_eq!(cores.len(), 5);
+        assert!(
+            cores.iter().all(|cores| (cores - 1.25).abs() < 0.01),
+            "{cores:?}"
         );
     }
 }

@@ -5,7 +5,9 @@
 //!       ◀─ticks──                                  └──▶ transport
 //! ```
 //!
-//! [`drive`] starts a process for each load and collects what they measured. Inside such a process,
+//! [`drive`] starts a process for each job and puts together what those of one load measured: a load
+//! that is too much for one core has several, and so do the shards of a run on several machines. Inside
+//! such a process,
 //! [`worker_main`] lets goose keep the users alive; in an open model a dispatcher hands each arrival
 //! to an idle user at its due time, which the schedule says, or drops it; the recorder counts; once a
 //! second the clerk puts what was counted into windows that don't grow in number with the duration, and
@@ -23,6 +25,8 @@
 
 mod job;
 mod drive;
+mod ticks;
+mod collect;
 mod worker;
 mod clock;
 mod shape;
@@ -47,15 +51,16 @@ mod fixture;
 
 pub(super) use self::abort::abort_rules;
 pub use self::check::CheckError;
-pub use self::drive::{LoadError, LoadResult, drive};
+pub use self::collect::{LoadResult, WorkerEnd, by_load, collect};
+pub use self::drive::{LoadError, drive, perform};
 pub use self::feed::FeedError;
 pub use self::flow::FlowError;
 pub use self::job::{
-    AbortRule, LOAD_FORMAT, LoadFile, LoadFileError, Secrets, Shard, WorkerEvent, WorkerJob,
+    AbortRule, LOAD_FORMAT, LoadFile, Secrets, Shard, WORKER_COMMAND, WorkerEvent, WorkerJob,
 };
 pub use self::merge::{MergeError, merge};
 pub use self::template::TemplateError;
 pub use self::trace::TraceError;
 pub use self::validity::validity;
-pub(super) use self::windows::phase_at;
+pub(super) use self::windows::{MAX_WINDOWS, WINDOW_NS, phase_at};
 pub use self::worker::{WorkerError, worker_main};

@@ -1,16 +1,21 @@
 //! Whether what a load measured may be judged, as far as the generator is concerned.
 
 use crate::harness::engine::cores::mean_cores;
-use crate::harness::model::{ArrivalModel, ErrorKind, InvalidReason, LoadMeasurement};
+use crate::harness::model::{
+    ArrivalModel, ErrorKind, GeneratorHealth, InvalidReason, LoadMeasurement,
+};
 use crate::harness::scenario::{GeneratorLimits, LoadPlan, PhasePlan};
 
-/// Why a load's measurement is none; empty for a valid one. To be asked of each worker before their
-/// measurements are merged: one saturated worker among idle ones is saturated all the same.
+/// Why a load's measurement is none; empty for a valid one. What was dropped and what was measured at
+/// all is asked of the whole load: a worker without a user has nothing to measure. How a generator
+/// fared is asked of each of its workers: one saturated worker among idle ones is saturated all the
+/// same.
 pub fn validity(
     plan: &LoadPlan,
     phases: &PhasePlan,
     limits: &GeneratorLimits,
     load: &LoadMeasurement,
+    workers: &[GeneratorHealth],
 ) -> Vec<InvalidReason> {
     let mut reasons = Vec::new();
     let name = || plan.name.clone();
@@ -29,7 +34,10 @@ pub fn validity(
             allowed: plan.allowed_dropped,
         });
     }
-    let lateness = load.generator.ticket_lateness.quantile_ns(0.99);
+    let lateness = workers
+        .iter()
+        .filter_map(|worker| worker.ticket_lateness.quantile_ns(0.99))
+        .max();
     if let Some(lateness_ns_p99) = lateness.filter(|lateness_ns| *lateness_ns > limits.late_ns) {
         reasons.push(InvalidReason::GeneratorLate {
             load: name(),
@@ -37,8 +45,11 @@ pub fn validity(
             tolerance_ns: limits.late_ns,
         });
     }
-    let cores = load.generator.cores;
-    if let Some(cpu_cores) = busy_cores(phases, load).filter(|mean| *mean > limits.cpu * cores) {
+    let busiest = workers
+        .iter()
+        .filter_map(|worker| Some((busy_cores(phases, worker)?, worker.cores)))
+        .max_by(|(a, of_a), (b, of_b)| (a / of_a).total_cmp(&(b / of_b)));
+    if let Some((cpu_cores, cores)) = busiest.filter(|(mean, cores)| *mean > limits.cpu * cores) {
         reasons.push(InvalidReason::GeneratorSaturated {
             load: name(),
             cpu_cores,
@@ -60,11 +71,11 @@ pub fn validity(
     reasons
 }
 
-/// The cores that the generator kept busy on average in the measure phase; `None` where it was not
-/// looked at in it.
-fn busy_cores(phases: &PhasePlan, load: &LoadMeasurement) -> Option<f64> {
+/// The cores that a worker kept busy on average in the measure phase; `None` where it was not looked
+/// at in it.
+fn busy_cores(phases: &PhasePlan, worker: &GeneratorHealth) -> Option<f64> {
     let measure = phases.warmup_ns..phases.measure_end_ns();
-    let looks = load.generator.samples.iter().map(|sample| {
+    let looks = worker.samples.iter().map(|sample| {
         let at_ns = i64::try_from(sample.at_ns).unwrap_or(i64::MAX);
         (at_ns, sample.cpu_cores)
     });
@@ -102,7 +113,8 @@ mod tests {
         };
         change(&mut load);
         let plan = fixture::job("http://127.0.0.1:1").load;
-        validity(&plan, &PHASES, &limits, &load)
+        let workers = [load.generator.clone()];
+        validity(&plan, &PHASES, &limits, &load, &workers)
     }
 
     fn samples(cores: [f64; 7]) -> Vec<GeneratorSample> {
@@ -165,6 +177,28 @@ mod tests {
     }
 
     #[test]
+    fn one_saturated_worker_among_idle_ones_is_saturated() {
+        let plan = fixture::job("http://127.0.0.1:1").load;
+        let worker = |busy: f64| GeneratorHealth {
+            samples: samples([busy; 7]),
+            cores: 1.0,
+            ..GeneratorHealth::default()
+        };
+        let mut load = fixture::measurement();
+        load.counts.completed = 1;
+        let check = |workers: &[GeneratorHealth], expected: &str| {
+            let limits = GeneratorLimits::default();
+            let found = validity(&plan, &PHASES, &limits, &load, workers);
+            assert!(format!("{found:?}").starts_with(expected), "{found:?}");
+        };
+        check(&[worker(0.1), worker(0.8), worker(0.1)], "[]");
+        check(
+            &[worker(0.1), worker(0.95), worker(0.92)],
+            "[GeneratorSaturated { load: \"reads\", cpu_cores: 0.95, cores: 1.0 }]",
+        );
+    }
+
+    #[test]
     fn the_allowance_itself_is_allowed() {
         assert_eq!(reasons(|load| load.counts.dropped = 1), []);
     }
@@ -177,6 +211,6 @@ mod tests {
             measure_ns: u64::MAX,
             ..PHASES
         };
-        assert_eq!(busy_cores(&phases, &load), Some(1.0));
+        assert_eq!(busy_cores(&phases, &load.generator), Some(1.0));
     }
 }

@@ -8,9 +8,9 @@ use crate::harness::model::{LoadMeasurement, LoadWindow, Phase, RequestWindow};
 use crate::harness::scenario::PhasePlan;
 
 /// The length of the first windows in ns.
-pub(super) const WINDOW_NS: u64 = 1_000_000_000;
+pub(in crate::harness::engine) const WINDOW_NS: u64 = 1_000_000_000;
 /// A load has at most so many windows.
-pub(super) const MAX_WINDOWS: usize = MAX_SAMPLES;
+pub(in crate::harness::engine) const MAX_WINDOWS: usize = MAX_SAMPLES;
 
 /// The phase of an instant; after the end of the cool-down it is still the cool-down.
 pub(in crate::harness::engine) fn phase_at(phases: &PhasePlan, at_ns: u64) -> Phase {
@@ -157,8 +157,9 @@ fn double(load: &mut LoadMeasurement) {
 pub(super) fn add_request(to: &mut RequestWindow, window: &RequestWindow) {
     to.response.merge(&window.response);
     to.service.merge(&window.service);
-    to.failed += window.failed;
-    to.bytes_received += window.bytes_received;
+    // Those of another machine may be any numbers.
+    to.failed = to.failed.saturating_add(window.failed);
+    to.bytes_received = to.bytes_received.saturating_add(window.bytes_received);
 }
 
 /// Gives up the memory of a window that is not likely to be written to again.

@@ -20,16 +20,16 @@ use super::clerk::Clerk;
 use super::clock::LoadClock;
 use super::dispatcher::{Counter, dispatch};
 use super::flow::{Flow, FlowError};
-use super::job::{LOAD_FORMAT, LoadFile, LoadFileError, WorkerEvent, WorkerJob};
+use super::job::{LOAD_FORMAT, LoadFile, WorkerEvent, WorkerJob};
 use super::recorder::Recorder;
 use super::schedule::Schedule;
 use super::shape::Shape;
 use super::trace::TraceError;
 use super::transport::Transport;
 use super::users::{self, Arrivals, Crew};
-use crate::harness::engine::Redactor;
+use crate::harness::engine::{DocumentError, Redactor};
 use crate::harness::model::{
-    Aborted, ArrivalModel, GeneratorHealth, LoadMeasurement, RequestSeries, ShardPart,
+    Aborted, ArrivalModel, GeneratorHealth, LoadMeasurement, RequestSeries,
 };
 use crate::harness::scenario::{Arrivals as ArrivalPlan, Stage};
 
@@ -69,7 +69,7 @@ pub enum WorkerError {
     Panicked(&'static str),
     /// The file could not be written.
     #[error(transparent)]
-    File(#[from] LoadFileError),
+    File(#[from] DocumentError),
     /// Whoever started this worker is gone, so nobody wants what it measures.
     #[error("the standard input was closed, so whoever started this worker is gone")]
     Abandoned,
@@ -160,10 +160,7 @@ async fn execute(job: WorkerJob, mut terminate: Signal) -> Result<(), WorkerErro
 
     let load = LoadMeasurement {
         requests: flow.requests.iter().map(RequestSeries::new).collect(),
-        shards: vec![ShardPart {
-            index: job.shard.index,
-            of: job.shard.of,
-        }],
+        shards: vec![job.shard.into()],
         generator: GeneratorHealth {
             cores: CORES,
             ..GeneratorHealth::default()

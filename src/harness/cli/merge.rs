@@ -1,0 +1,142 @@
+//! `plimsoll merge`: the shards of a run as one run, judged as `plimsoll run` judges.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+
+use crate::harness::engine::shards::{Gathered, ShardFile, gather};
+use crate::harness::gate::Waivers;
+use crate::harness::model::{Run, RunId};
+use crate::harness::report::text;
+use crate::harness::scenario::Plan;
+
+use super::args::{Global, MergeArgs, Selection};
+use super::compare::plan_of;
+use super::execute::{Asked, Label, Session, new_session, save};
+use super::failure::Failure;
+use super::output::Output;
+use super::reproduce::CommandLine;
+use super::run::arm;
+use super::session::assemble;
+use super::sources::Source;
+use super::workspace;
+
+/// Puts the shards together, keeps the run, judges and answers.
+pub(super) async fn run(global: &Global, output: &Output, args: &MergeArgs) -> Result<u8, Failure> {
+    let files = read(&args.files, output)?;
+    let plan = plan(args, &files, output)?;
+    let gathered = gather(&plan, files)
+        .map_err(|error| Failure::usage(error.to_string(), "see docs/SHARDS.md"))?;
+    let selection = selection(args);
+    let label = Label {
+        arm: args.arm.map(arm),
+        pair: args.pair,
+        session: args.session.clone(),
+    };
+    let history = workspace::history(global).await?;
+    let case = Session {
+        global,
+        output,
+        selection: &selection,
+        asked: Asked::Limits,
+        label: &label,
+        history: &history,
+        checkout: None,
+        session: label.session.clone().unwrap_or_else(new_session),
+    };
+    let run = as_run(&plan, gathered, &case).await?;
+    save(&history, &selection, &run).await?;
+    let commands = commands(global, args, &run);
+    let head = Source {
+        label: format!("session {}", run.session),
+        runs: vec![run],
+        baseline: None,
+    };
+    let code = case.judged(&plan, Waivers::default(), &head, commands);
+    history.close().await;
+    code
+}
+
+/// The shards that can be read. What can't be is said: its shard is then missing, which makes the run
+/// invalid and is no reason to lose what the others measured.
+fn read(paths: &[PathBuf], output: &Output) -> Result<Vec<ShardFile>, Failure> {
+    let mut files = Vec::new();
+    let mut unreadable = Vec::new();
+    for path in paths {
+        match ShardFile::read(path) {
+            Ok(file) => files.push(file),
+            Err(error) => unreadable.push(text::block(&error.to_string())),
+        }
+    }
+    if files.is_empty() {
+        return Err(Failure::usage(
+            unreadable.join("\n"),
+            "name the files that `plimsoll worker --out` left, one a shard",
+        ));
+    }
+    for text in unreadable {
+        output.say(&format!("passing over {text}"));
+    }
+    Ok(files)
+}
+
+/// The scenario that the shards performed, as it is here.
+fn plan(args: &MergeArgs, files: &[ShardFile], output: &Output) -> Result<Plan, Failure> {
+    let names: BTreeSet<&str> = files.iter().map(|file| file.scenario.as_str()).collect();
+    for name in names {
+        let mut run = Run::imported(RunId::now(), String::new(), Vec::new());
+        run.scenario = name.to_owned();
+        if let Some(plan) = plan_of(args.scenario.as_deref(), &run, output)? {
+            return Ok(plan);
+        }
+    }
+    let name = files.first().map_or("", |file| file.scenario.as_str());
+    Err(Failure::usage(
+        format!(
+            "there is no scenario {} in scenarios/, whose limits would judge",
+            text::shown(name, text::MAX_SHOWN_CHARS)
+        ),
+        "name the file that the shards performed: --scenario FILE",
+    ))
+}
+
+async fn as_run(plan: &Plan, gathered: Gathered, case: &Session<'_>) -> Result<Run, Failure> {
+    let labels = case.labels(plan, gathered.fingerprint).await;
+    let started_at = Timestamp::from_nanosecond(i128::from(gathered.start_at_ns))
+        .map_err(|error| Failure::tool("reading when the shards began", &error))?;
+    let (id, pair) = (RunId::now(), labels.pair);
+    Ok(assemble(
+        plan,
+        &labels,
+        pair,
+        id,
+        started_at,
+        gathered.executed,
+    ))
+}
+
+fn selection(args: &MergeArgs) -> Selection {
+    Selection {
+        scenarios: args.scenario.iter().cloned().collect(),
+        variant: None,
+        runs: None,
+        revision: args.revision.clone(),
+        out: args.out.clone(),
+        reports: args.reports.clone(),
+        baselines: args.baselines.clone(),
+    }
+}
+
+/// The command lines that make this again.
+fn commands(global: &Global, args: &MergeArgs, run: &Run) -> Vec<String> {
+    let merge = CommandLine::new("merge")
+        .words(args.files.iter().map(|file| file.display()))
+        .option("--scenario", args.scenario.iter().map(|it| it.display()))
+        .baselines(&args.baselines);
+    let report = CommandLine::new("report")
+        .words([&run.session])
+        .baselines(&args.baselines)
+        .store(global);
+    vec![merge.line(), report.line()]
+}

@@ -1,0 +1,208 @@
+//! What the workers of one load left, as what the load measured: those of one machine, or of the
+//! shards of several.
+
+use std::collections::BTreeMap;
+
+use super::job::{LoadFile, Shard};
+use super::merge::{MergeError, merge};
+use super::validity::validity;
+use crate::harness::model::{Aborted, InvalidReason, LoadMeasurement};
+use crate::harness::scenario::{GeneratorLimits, LoadPlan, PhasePlan};
+
+/// What became of one worker.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WorkerEnd {
+    /// Its load.
+    pub load: String,
+    /// Its part of it.
+    pub shard: Shard,
+    /// The file that it left, or what it said last, redacted.
+    pub outcome: Result<LoadFile, String>,
+}
+
+/// What became of one load.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LoadResult {
+    /// The load.
+    pub load: String,
+    /// What was measured, of all its workers; `None` where none left a file.
+    pub measurement: Option<LoadMeasurement>,
+    /// Whether a worker was stopped before its time.
+    pub partial: bool,
+    /// The limit that stopped one, where a limit on this load did.
+    pub aborted: Option<Aborted>,
+    /// When the last arrival could be, in ns from the start of the load; the earliest of all workers.
+    pub ended_ns: u64,
+    /// Why the load must not be judged; empty for a valid one, and for one that was stopped in order.
+    pub invalid: Vec<InvalidReason>,
+}
+
+/// What became of workers, by their load.
+pub fn by_load(ends: impl IntoIterator<Item = WorkerEnd>) -> BTreeMap<String, Vec<WorkerEnd>> {
+    let mut loads: BTreeMap<String, Vec<WorkerEnd>> = BTreeMap::new();
+    for end in ends {
+        loads.entry(end.load.clone()).or_default().push(end);
+    }
+    loads
+}
+
+/// Puts together what became of the workers of a load, and asks whether it may be judged as far as
+/// the generator is concerned.
+///
+/// # Errors
+/// What they left is not of one load.
+pub fn collect(
+    load: &LoadPlan,
+    phases: &PhasePlan,
+    limits: &GeneratorLimits,
+    ends: impl IntoIterator<Item = WorkerEnd>,
+) -> Result<LoadResult, MergeError> {
+    let mut result = LoadResult {
+        load: load.name.clone(),
+        measurement: None,
+        partial: false,
+        aborted: None,
+        ended_ns: phases.total_ns(),
+        invalid: Vec::new(),
+    };
+    let mut generators = Vec::new();
+    for end in ends {
+        let file = match end.outcome {
+            Ok(file) => file,
+            Err(message) => {
+                result.partial = true;
+                result.invalid.push(InvalidReason::GeneratorFailed {
+                    load: load.name.clone(),
+                    message: match end.shard {
+                        Shard::WHOLE => message,
+                        shard => format!("worker {shard}: {message}"),
+                    },
+                });
+                continue;
+            }
+        };
+        result.partial |= file.partial;
+        result.aborted = result.aborted.take().or(file.aborted);
+        result.ended_ns = result.ended_ns.min(file.ended_ns);
+        generators.push(file.measurement.generator.clone());
+        match &mut result.measurement {
+            None => result.measurement = Some(file.measurement),
+            Some(measurement) => merge(measurement, file.measurement)?,
+        }
+    }
+    // A load that was stopped is not judged, and that nothing was measured by then says nothing more. But
+    // what a limit did must not have been the generator's fault.
+    if (!result.partial || result.aborted.is_some())
+        && let Some(measurement) = &result.measurement
+    {
+        let reasons = validity(load, phases, limits, measurement, &generators);
+        result.invalid.extend(reasons);
+    }
+    Ok(result)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use super::super::fixture;
+    use super::super::job::LOAD_FORMAT;
+    use super::*;
+    use crate::harness::model::{ArrivalModel, Counts};
+
+    /// What three workers of an open load left, each with the given counts of arrivals that were
+    /// started and dropped, and the lateness of its tickets; `None` for a worker that failed.
+    fn collected(workers: [Option<(u64, u64, u64)>; 3]) -> LoadResult {
+        let job = fixture::job("http://127.0.0.1:1");
+        let ends = workers.into_iter().zip(0..).map(|(worker, index)| {
+            let shard = Shard { index, of: 3 };
+            let file = |(started, dropped, late_ns): (u64, u64, u64)| {
+                let mut measurement = fixture::measurement();
+                measurement.model = ArrivalModel::Open;
+                measurement.shards = vec![shard.into()];
+                measurement.generator.cores = 1.0;
+                measurement.counts = Counts {
+                    offered: started + dropped,
+                    started,
+                    dropped,
+                    completed: started,
+                    ..Counts::default()
+                };
+                for _ in 0..started {
+                    measurement.generator.ticket_lateness.record(late_ns);
+                }
+                LoadFile {
+                    schema: LOAD_FORMAT.to_owned(),
+                    shard,
+                    partial: false,
+                    aborted: None,
+                    ended_ns: job.phases.total_ns(),
+                    measurement,
+                }
+            };
+            WorkerEnd {
+                load: job.load.name.clone(),
+                shard,
+                outcome: worker.map(file).ok_or_else(|| "no memory".to_owned()),
+            }
+        });
+        let limits = GeneratorLimits {
+            late_ns: 1_000_000,
+            ..GeneratorLimits::default()
+        };
+        collect(&job.load, &job.phases, &limits, ends).unwrap()
+    }
+
+    fn check(workers: [Option<(u64, u64, u64)>; 3], expected: &[&str]) {
+        let found = collected(workers).invalid;
+        assert_eq!(found.len(), expected.len(), "{found:?}");
+        for (found, expected) in found.iter().zip(expected) {
+            let found = format!("{found:?}");
+            assert!(found.starts_with(expected), "{found}");
+        }
+    }
+
+    #[test]
+    fn a_share_that_may_be_dropped_is_that_of_the_whole_load() {
+        // 2 of 3000, where 1 in 1000 is allowed.
+        check(
+            [Some((998, 2, 0)), Some((1000, 0, 0)), Some((1000, 0, 0))],
+            &[],
+        );
+        check(
+            [Some((997, 3, 0)), Some((1000, 0, 0)), Some((999, 1, 0))],
+            &["Dropped { load: \"reads\", dropped: 4, offered: 3000"],
+        );
+    }
+
+    #[test]
+    fn a_worker_with_nothing_to_do_is_none_the_worse_for_it() {
+        check([Some((0, 0, 0)), Some((1000, 0, 0)), Some((0, 0, 0))], &[]);
+        check([Some((0, 0, 0)); 3], &["NothingMeasured"]);
+    }
+
+    #[test]
+    fn one_late_worker_among_punctual_ones_is_late_all_the_same() {
+        check(
+            [
+                Some((10, 0, 9_000_000)),
+                Some((10_000, 0, 0)),
+                Some((10, 0, 0)),
+            ],
+            &["GeneratorLate"],
+        );
+    }
+
+    #[test]
+    fn a_worker_that_failed_is_named_and_nothing_else_is_said() {
+        let workers = [Some((0, 0, 0)), None, Some((10, 90, 0))];
+        check(
+            workers,
+            &["GeneratorFailed { load: \"reads\", message: \"worker 1/3: no memory\""],
+        );
+        let result = collected(workers);
+        assert!(result.partial);
+        let shards = result.measurement.unwrap().shards;
+        let shards: Vec<u32> = shards.iter().map(|part| part.index).collect();
+        assert_eq!(shards, [0, 2]);
+    }
+}

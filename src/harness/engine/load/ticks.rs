@@ -1,0 +1,69 @@
+//! What the workers of one load say each second, as what the load says.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use crate::harness::engine::LoadTick;
+
+/// The newest tick of each worker, by load.
+#[derive(Debug, Default)]
+pub(super) struct Ticks(Mutex<BTreeMap<String, BTreeMap<u32, LoadTick>>>);
+
+impl Ticks {
+    /// Takes note of the tick of a worker, by its number, and gives that of its load: the newest
+    /// ticks of all of its workers together. A worker that has not told its second yet is in it with
+    /// the one before, so that rates don't jump.
+    pub(super) fn add(&self, worker: u32, tick: LoadTick) -> LoadTick {
+        let mut loads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let workers = loads.entry(tick.load.clone()).or_default();
+        let mut together = tick.clone();
+        workers.insert(worker, tick);
+        for (_, other) in workers.iter().filter(|(other, _)| **other != worker) {
+            together.add(other);
+        }
+        together
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::harness::model::LatencyHistogram;
+
+    fn tick(load: &str, second: u64, latency_ms: u64) -> LoadTick {
+        let mut response = LatencyHistogram::new();
+        response.record(latency_ms * 1_000_000);
+        response.pack();
+        LoadTick {
+            load: load.to_owned(),
+            at_ns: second * 1_000_000_000,
+            rate: 100.0,
+            iteration_rate: 50.0,
+            target_rate: Some(60.0),
+            response,
+            failed: 1,
+            dropped: 2,
+            in_flight: 3,
+            cpu_cores: 0.25,
+        }
+    }
+
+    #[test]
+    fn workers_of_one_load_are_one_load() {
+        let ticks = Ticks::default();
+        assert_eq!(ticks.add(0, tick("a", 1, 10)), tick("a", 1, 10));
+        assert_eq!(ticks.add(0, tick("b", 1, 10)), tick("b", 1, 10));
+        let both = ticks.add(1, tick("a", 1, 30));
+        assert_eq!((both.rate, both.iteration_rate), (200.0, 100.0));
+        assert_eq!(both.target_rate, Some(120.0));
+        assert_eq!((both.failed, both.dropped, both.in_flight), (2, 4, 6));
+        assert_eq!(both.cpu_cores, 0.5);
+        // The quantiles are those of both, not a mean of two.
+        assert_eq!(both.response.count(), 2);
+        assert!(both.response.max_ns() > Some(29_000_000));
+        // The next second takes the place of the last, in turn.
+        let next = ticks.add(0, tick("a", 2, 20));
+        assert_eq!((next.rate, next.at_ns), (200.0, 2_000_000_000));
+        assert_eq!(next.response.count(), 2);
+    }
+}
