@@ -270,8 +270,8 @@ mod tests {
     use crate::harness::engine::load::{LOAD_FORMAT, LoadFile};
     use crate::harness::engine::shards::{FailedWorker, SHARD_FORMAT};
     use crate::harness::model::{
-        ArrivalModel, Counts, GeneratorHealth, GeneratorSample, LatencyHistogram, LoadMeasurement,
-        LoadWindow, Outcome, Phase, RequestSeries,
+        Aborted, ArrivalModel, Counts, GeneratorHealth, GeneratorSample, LatencyHistogram,
+        LoadMeasurement, LoadWindow, Outcome, Phase, RequestSeries, Unit,
     };
     use crate::harness::scenario::parse;
 
@@ -452,6 +452,27 @@ mod tests {
         });
         assert_eq!(failed.len(), 1);
         assert!(failed[0].contains("worker 1/3: no memory"), "{failed:?}");
+    }
+
+    /// A limit that one of them broke is the run's: it has failed, and no shard is to blame.
+    #[test]
+    fn a_limit_that_ended_a_shard_ended_the_run() {
+        let plan = plan();
+        let mut files = three(&plan);
+        let aborted = Aborted {
+            metric: "load.a.error_rate".into(),
+            unit: Unit::Ratio,
+            value: 0.5,
+            limit: 0.05,
+            at_ns: S,
+        };
+        files[1].partial = true;
+        let worker = &mut files[1].workers[0];
+        worker.partial = true;
+        worker.aborted = Some(aborted.clone());
+        let Gathered { executed, .. } = gather(&plan, files).unwrap();
+        assert_eq!(executed.invalid, []);
+        assert_eq!((executed.partial, executed.aborted), (true, Some(aborted)));
     }
 
     #[test]
