@@ -217,6 +217,7 @@ pub(crate) fn run(arm: Arm, pair: u32, slower: f64, faster: f64) -> Run {
         fingerprint: fingerprint(),
         invalid: Vec::new(),
         partial: false,
+        aborted: None,
         metrics: metrics(&measurement),
         measurement,
     }

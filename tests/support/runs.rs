@@ -35,6 +35,7 @@ pub(crate) fn light_run(number: u64) -> Run {
         },
         invalid: Vec::new(),
         partial: false,
+        aborted: None,
         metrics: vec![Metric::single(
             "load.reads.rate",
             Unit::PerSecond,

@@ -38,6 +38,7 @@ pub(crate) fn run(session: &str, pair: Option<u32>, metrics: Vec<Metric>) -> Run
         fingerprint: fingerprint(),
         invalid: vec![],
         partial: false,
+        aborted: None,
         metrics,
         measurement: Measurement::default(),
     }
