@@ -48,10 +48,14 @@ cpu = "100%"
 }
 
 async fn run(plan: &Plan) -> Executed {
+    let (_stop, never) = watch::channel(false);
+    run_until(plan, never).await
+}
+
+async fn run_until(plan: &Plan, stop: watch::Receiver<bool>) -> Executed {
     let worker = Path::new(env!("CARGO_BIN_EXE_plimsoll"));
     let mut engine = SubjectEngine::new(worker.into(), BTreeMap::new());
-    let (_stop, never) = watch::channel(false);
-    let executed = engine.run(plan, never, &|_| ()).await;
+    let executed = engine.run(plan, stop, &|_| ()).await;
     executed.expect("it can be run")
 }
 
@@ -163,6 +167,41 @@ fn judged(plan: &Plan, run: &Run) -> Verdict {
         comparison: None,
     };
     judge(&Policy::of(plan), &evidence)
+}
+
+/// What was measured until then is kept, whoever doesn't answer is waited for as long as the drain says
+/// and no longer, and nothing of it is judged.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_stopped_keeps_what_it_measured() {
+    let asked = AtomicU64::new(0);
+    let server = Server::answering(move |_| {
+        // One request of a hundred hangs.
+        if asked.fetch_add(1, Ordering::Relaxed) % 100 == 99 {
+            std::thread::sleep(Duration::from_secs(60));
+        }
+        ok("ok")
+    });
+    let plan = plan(&server.url(), "[load.a]\nopen = { rate = \"100/s\" }", "10min");
+    let (stop, stopped) = watch::channel(false);
+    let running = tokio::spawn(async move { (run_until(&plan, stopped).await, plan) });
+    // A second until it begins, one of warm-up, and two that are measured.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let asked_at = Instant::now();
+    stop.send_replace(true);
+    let (executed, plan) = running.await.expect("nobody panics");
+    let took = asked_at.elapsed();
+    assert!(took < Duration::from_secs(20), "{took:?}");
+    let run = kept(executed);
+    assert!(run.partial && run.aborted.is_none());
+    assert_eq!(run.invalid, []);
+    let counts = run.measurement.loads[0].counts;
+    assert!(counts.adds_up(), "{counts:?}");
+    assert!(counts.completed >= 50 && counts.cancelled >= 1, "{counts:?}");
+    let partial = Reason::PartialRun {
+        run: "head run 1".into(),
+    };
+    let verdict = judged(&plan, &run);
+    assert_eq!((verdict.exit_code, verdict.reasons), (exit::INVALID, vec![partial]));
 }
 
 /// The server answers for three seconds and refuses after that. Nobody waits for the rest of the ten
