@@ -2,7 +2,9 @@
 
 use serde::Serialize;
 
-use crate::harness::model::{ArrivalModel, LatencyHistogram, LoadMeasurement, Run, Unit};
+use crate::harness::model::{
+    ArrivalModel, CapacitySearch, LatencyHistogram, LoadMeasurement, Run, Unit,
+};
 use crate::harness::report::format::{self, value};
 use crate::harness::report::input::ReportInput;
 use crate::harness::report::load::{LoadSummary, RequestSummary};
@@ -135,12 +137,52 @@ fn about(load: &LoadSummary, input: &ReportInput<'_>) -> String {
         ArrivalModel::Open => " Response times count from the moment at which a request was due.",
         ArrivalModel::Closed => "",
     };
+    let found = found(&load.name, &input.shown_head());
     format!(
-        "{arrivals}; flow {}. Measured for {} in {}.{clock}",
+        "{arrivals}; flow {}. {found}Measured for {} in {}.{clock}",
         text::shown(&load.flow, 60),
         format::duration_ns(load.measured_ns),
         format::counted(load.runs as u64, "run"),
     )
+}
+
+/// What the search of a load found, as sentences; empty for a load that is none.
+fn found(load: &str, runs: &[&Run]) -> String {
+    let searches: Vec<&CapacitySearch> = runs
+        .iter()
+        .flat_map(|run| &run.measurement.loads)
+        .filter(|measured| measured.name == load)
+        .filter_map(|measured| measured.capacity.as_ref())
+        .collect();
+    let rate = |rate: f64| value(&Unit::PerSecond, rate);
+    if let [search] = searches[..] {
+        return match (search.holds, search.breaks) {
+            (Some(holds), Some(breaks)) => {
+                format!(
+                    "The limits held at {}, and no more at {}. ",
+                    rate(holds),
+                    rate(breaks)
+                )
+            }
+            (Some(holds), None) => {
+                format!(
+                    "The limits held at {}, the highest that could be tried. ",
+                    rate(holds)
+                )
+            }
+            (None, Some(breaks)) => format!("The limits held not even at {}. ", rate(breaks)),
+            (None, None) => String::new(),
+        };
+    }
+    let holds = || searches.iter().filter_map(|search| search.holds);
+    match (holds().reduce(f64::min), holds().reduce(f64::max)) {
+        (Some(least), Some(most)) => format!(
+            "The highest rates at which the limits held were {} to {}. ",
+            rate(least),
+            rate(most)
+        ),
+        _ => String::new(),
+    }
 }
 
 /// How arrivals of a rate come, as the beginning of a sentence.
@@ -460,4 +502,49 @@ fn percentiles(histogram: &LatencyHistogram) -> String {
         })
         .collect::<Vec<_>>()
         .join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::harness::model::RunId;
+
+    #[test]
+    fn what_a_search_found_is_told() {
+        let check = |found_in: &[(Option<f64>, Option<f64>)], expected: &str| {
+            let runs: Vec<Run> = found_in
+                .iter()
+                .map(|(holds, breaks)| {
+                    let mut load = LoadMeasurement::new("api", "f", ArrivalModel::Open);
+                    load.capacity = Some(CapacitySearch {
+                        holds: *holds,
+                        breaks: *breaks,
+                        trials: Vec::new(),
+                    });
+                    let mut run = Run::imported(RunId::now(), "s".into(), Vec::new());
+                    run.measurement.loads.push(load);
+                    run
+                })
+                .collect();
+            let runs: Vec<&Run> = runs.iter().collect();
+            assert_eq!(found("api", &runs), expected);
+            assert_eq!(found("other", &runs), "");
+        };
+        let both = (Some(400.0), Some(420.0));
+        check(&[both], "The limits held at 400/s, and no more at 420/s. ");
+        check(
+            &[(Some(900.0), None)],
+            "The limits held at 900/s, the highest that could be tried. ",
+        );
+        check(
+            &[(None, Some(100.0))],
+            "The limits held not even at 100/s. ",
+        );
+        check(&[(None, None)], "");
+        check(
+            &[both, (Some(440.0), Some(460.0)), (None, Some(100.0))],
+            "The highest rates at which the limits held were 400/s to 440/s. ",
+        );
+        check(&[], "");
+    }
 }
