@@ -207,6 +207,9 @@ mod tests {
     use std::pin::pin;
     use std::time::{SystemTime, UNIX_EPOCH};
 
+    use nix::sys::resource::{UsageWho, getrusage};
+    use nix::sys::time::TimeValLike as _;
+
     use super::*;
     use crate::harness::engine::Redactor;
 
@@ -230,6 +233,30 @@ mod tests {
     fn what_was_due_when_the_end_came_is_not_lost() {
         assert_eq!(offered_after(9000), 30);
         assert_eq!(offered_after(950), 10);
+    }
+
+    /// It sleeps in between: one that asked for the time again and again would take a core for itself.
+    #[test]
+    fn twenty_thousand_arrivals_a_second_leave_most_of_a_core_to_others() {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let start_at_ns = now.unwrap_or_default().as_nanos() as u64;
+        let clock = LoadClock::starting_at(start_at_ns);
+        let recorder = Recorder::new(&[], 0..S, 0, Redactor::default());
+        let (_never, stop) = watch::channel(false);
+        let counter = Counter::default();
+        let due_times = (0..10_000).map(|nth| nth * S / 20_000);
+        let used_ns = || {
+            let used = getrusage(UsageWho::RUSAGE_THREAD).map(|usage| {
+                let us = usage.user_time().num_microseconds();
+                us + usage.system_time().num_microseconds()
+            });
+            used.unwrap_or_default() * 1000
+        };
+        let before_ns = used_ns();
+        dispatch(due_times, clock, &counter, &recorder, &stop);
+        let share = (used_ns() - before_ns) as f64 / clock.now_ns() as f64;
+        assert_eq!(recorder.finish().0.counts.dropped, 10_000);
+        assert!(share < 0.6, "{share} of a core");
     }
 
     /// Asks once.
