@@ -722,7 +722,7 @@ step = [
     let hash = |text: &str, changed: &str, to: &str| {
         let folder = tempfile::tempdir().unwrap();
         for (name, contents) in &files {
-            let contents = if *name == changed { to } else { contents };
+            let contents = if *name == changed { to } else { contents.as_str() };
             std::fs::write(folder.path().join(name), contents).unwrap();
         }
         let scenario = scenario::parse(text, &folder.path().join("a.toml"));

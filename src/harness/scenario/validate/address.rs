@@ -48,7 +48,6 @@ pub(super) struct Auth {
 }
 
 /// What the head of a request says, of a step or of all steps of a flow.
-#[derive(Default)]
 pub(super) struct Head {
     headers: Vec<Header>,
     auth: Option<Auth>,

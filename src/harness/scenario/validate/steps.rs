@@ -22,7 +22,6 @@ use crate::harness::scenario::raw;
 const STREAM_TIMEOUT_NS: u64 = 10 * SECOND_NS;
 
 /// What a flow says of all its requests.
-#[derive(Default)]
 pub(super) struct Defaults {
     pub(super) head: Head,
     pub(super) timeout_ns: Option<u64>,
