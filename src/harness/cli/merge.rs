@@ -11,7 +11,7 @@ use crate::harness::model::{Run, RunId};
 use crate::harness::report::text;
 use crate::harness::scenario::Plan;
 
-use super::args::{Global, MergeArgs, Selection};
+use super::args::{Global, MergeArgs, Selection, OverrideArgs};
 use super::compare::plan_of;
 use super::execute::{Asked, Label, Session, new_session, save};
 use super::failure::Failure;
@@ -125,6 +125,7 @@ fn selection(args: &MergeArgs) -> Selection {
         out: args.out.clone(),
         reports: args.reports.clone(),
         baselines: args.baselines.clone(),
+        overrides: OverrideArgs::default(),
     }
 }
 

@@ -236,8 +236,8 @@ mod tests {
     }
 
     fn stat(text: &str) -> LoadMetric {
-        let spec = catalogue::of_load(&format!("load.reads.{text}"));
-        spec.unwrap().1
+        let path = format!("load.reads.{text}");
+        catalogue::of_load(&path).unwrap().1
     }
 
     #[test]

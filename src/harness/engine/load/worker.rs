@@ -18,7 +18,7 @@ use tokio::sync::{oneshot, watch};
 use super::abort::Aborts;
 use super::clerk::Clerk;
 use super::clock::LoadClock;
-use super::dispatcher::{Counter, dispatch};
+use super::dispatcher::dispatch;
 use super::flow::{Flow, FlowError};
 use super::job::{LOAD_FORMAT, LoadFile, WorkerEvent, WorkerJob};
 use super::recorder::Recorder;

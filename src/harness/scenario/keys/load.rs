@@ -100,9 +100,11 @@ const OPEN_RATE: Key = key(
     "Iterations per time, over all phases: `500/s`, `30/min`.",
 );
 
+const STAGE_OF_RATE: super::Shape = Table(&OPEN_STAGE);
+
 const OPEN_STAGES: Key = key(
     "stages",
-    List(&Table(&OPEN_STAGE), 1, MANY),
+    List(&STAGE_OF_RATE, 1, MANY),
     Optional,
     "The rate over time; the last stage lasts until the end.",
 );
