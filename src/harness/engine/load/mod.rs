@@ -47,6 +47,7 @@ pub use self::flow::FlowError;
 pub use self::job::{LOAD_FORMAT, LoadFile, LoadFileError, Secrets, Shard, WorkerEvent, WorkerJob};
 pub use self::merge::{MergeError, merge};
 pub use self::template::TemplateError;
+pub use self::transport::TransportError;
 pub use self::validity::validity;
 pub(super) use self::windows::phase_at;
 pub use self::worker::{WorkerError, worker_main};

@@ -22,7 +22,7 @@ use super::flow::{Flow, FlowError};
 use super::job::{LOAD_FORMAT, LoadFile, LoadFileError, WorkerEvent, WorkerJob};
 use super::recorder::Recorder;
 use super::shape::Shape;
-use super::transport::Transport;
+use super::transport::{Transport, TransportError};
 use super::users::{self, Arrivals, Crew};
 use crate::harness::engine::Redactor;
 use crate::harness::model::{
@@ -46,9 +46,9 @@ pub enum WorkerError {
     /// The flow could not be compiled.
     #[error(transparent)]
     Flow(#[from] FlowError),
-    /// No client could be made.
-    #[error("no HTTP client: {0}")]
-    Client(#[from] reqwest::Error),
+    /// The way to the target could not be prepared.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
     /// A thread or the runtime could not be started.
     #[error("the worker could not start: {0}")]
     Start(#[from] std::io::Error),
@@ -181,7 +181,7 @@ async fn execute(job: WorkerJob, mut terminate: Signal) -> Result<(), WorkerErro
             Some(thread.spawn(move || dispatch(&rate, shard, clock, &counter, &recorder, &stop))?)
         }
     };
-    let transport = Transport::new(&flow.origin, users)?;
+    let transport = Transport::new(&flow.origin, &job.http, flow.proxy.as_deref())?;
     let crew = Arc::new(Crew {
         flow,
         transport,
