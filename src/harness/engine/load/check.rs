@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use regex::Regex;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 use serde_json_path::JsonPath;
 

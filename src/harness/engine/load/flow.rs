@@ -1,10 +1,12 @@
 //! A flow compiled for sending: what can be done once is done before the load starts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Method, Url};
+use http::Method;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::uri::PathAndQuery;
+use url::{Position, Url};
 
 use super::check::{CheckError, Checks};
 use super::feed::{Feed, FeedError};
@@ -44,6 +46,9 @@ pub enum FlowError {
         /// What is wrong.
         what: String,
     },
+    /// The proxy's address could not be resolved.
+    #[error("the proxy: {0}")]
+    Proxy(TemplateError),
     /// The target is not the URL of a server.
     #[error("the target `{0}` is not an http or https URL")]
     Target(String),
@@ -54,6 +59,8 @@ pub enum FlowError {
 pub(super) struct Flow {
     /// The server that all steps go to.
     pub(super) origin: Url,
+    /// The proxy before it.
+    pub(super) proxy: Option<String>,
     /// In order.
     pub(super) steps: Vec<Step>,
     /// The request names, each once, in the order of the steps.
@@ -82,7 +89,7 @@ pub(super) struct Step {
 
 #[derive(Debug)]
 enum Address {
-    Fixed(Url),
+    Fixed(PathAndQuery),
     Filled(Compiled),
 }
 
@@ -98,6 +105,16 @@ impl Flow {
             .filter_map(|name| Some((name.to_owned(), job.feeds.get(name)?)))
             .map(|(name, plan)| Ok((name, Feed::read(plan)?)))
             .collect::<Result<Vec<_>, FeedError>>()?;
+        let names = Names {
+            feeds: &[],
+            extracted: &[],
+            setup: &BTreeMap::new(),
+            secrets: &job.secrets,
+        };
+        let proxy = job.http.proxy.as_ref();
+        let proxy = proxy.map(|proxy| Compiled::new(proxy, Place::Plain, &names));
+        let proxy = proxy.transpose().map_err(FlowError::Proxy)?;
+        let proxy = proxy.and_then(|proxy| proxy.literal());
         let mut requests: Vec<String> = Vec::new();
         let mut extracted: Vec<String> = Vec::new();
         let mut steps = Vec::with_capacity(job.flow.steps.len());
@@ -137,6 +154,7 @@ impl Flow {
         }
         Ok(Self {
             origin,
+            proxy,
             steps,
             requests,
             feeds,
@@ -166,13 +184,13 @@ impl Step {
         values: &mut Values,
         feeds: &[(String, Feed)],
     ) -> Result<Request, String> {
-        let url = match &self.url {
-            Address::Fixed(url) => url.clone(),
+        let path = match &self.url {
+            Address::Fixed(path) => path.clone(),
             Address::Filled(template) => {
                 let mut text = String::new();
                 template.fill(&mut text, values, feeds)?;
                 let url = Url::parse(&text).map_err(|error| format!("not a URL: {error}"))?;
-                on_origin(url, &self.origin)?
+                path_of(&on_origin(url, &self.origin)?)?
             }
         };
         let mut headers = self.fixed_headers.clone();
@@ -188,13 +206,13 @@ impl Step {
             Some(template) => {
                 let mut text = String::new();
                 template.fill(&mut text, values, feeds)?;
-                Some(text)
+                Some(text.into())
             }
             None => None,
         };
         Ok(Request {
             method: self.method.clone(),
-            url,
+            path,
             headers,
             body,
             timeout: self.timeout,
@@ -236,7 +254,8 @@ impl StepParts {
             Some(text) => {
                 let url = Url::parse(&text)
                     .map_err(|error| wrong(format!("`{text}` is not a URL: {error}")))?;
-                Address::Fixed(on_origin(url, origin).map_err(wrong)?)
+                let path = on_origin(url, origin).and_then(|url| path_of(&url));
+                Address::Fixed(path.map_err(wrong)?)
             }
             None => Address::Filled(url),
         };
@@ -336,6 +355,12 @@ fn on_origin(url: Url, origin: &Url) -> Result<Url, String> {
     }
 }
 
+/// What a request says of its URL.
+fn path_of(url: &Url) -> Result<PathAndQuery, String> {
+    PathAndQuery::try_from(&url[Position::BeforePath..Position::AfterQuery])
+        .map_err(|error| format!("not a path: {error}"))
+}
+
 /// The feeds that a flow names.
 fn named_feeds(flow: &FlowPlan) -> BTreeSet<&str> {
     let templates = flow.templates().into_iter();
@@ -386,12 +411,12 @@ mod tests {
 
     #[test]
     fn a_path_is_below_the_target() {
-        let check = |path: &str, url: &str| {
+        let check = |path: &str, expected: &str| {
             let found = request(|job| first(job).address.path = Template::literal(path)).unwrap();
-            assert_eq!(found.url.as_str(), url);
+            assert_eq!(found.path.as_str(), expected);
         };
-        check("/a?b=c", "http://127.0.0.1:8080/base/a?b=c");
-        check("//elsewhere/a", "http://127.0.0.1:8080/base//elsewhere/a");
+        check("/a?b=c", "/base/a?b=c");
+        check("//elsewhere/a", "/base//elsewhere/a");
         let away = request(|job| {
             job.target = "http://127.0.0.1:8080".into();
             first(job).address.path = Template::literal("@elsewhere/a");
@@ -409,10 +434,7 @@ mod tests {
             before.extract.insert("v".into(), source.into());
             job.flow.steps.insert(0, before.into());
         });
-        assert_eq!(
-            found.unwrap().url.as_str(),
-            "http://127.0.0.1:8080/base/x/a%2F..%3A%40b"
-        );
+        assert_eq!(found.unwrap().path.as_str(), "/base/x/a%2F..%3A%40b");
     }
 
     #[test]
@@ -427,7 +449,7 @@ mod tests {
                     .collect();
             })
             .unwrap();
-            assert_eq!(found.body.as_deref(), Some(text));
+            assert_eq!(found.body.as_deref(), Some(text.as_bytes()));
             let types: Vec<_> = found.headers.get_all(CONTENT_TYPE).iter().collect();
             assert_eq!(types, [content_type]);
         };

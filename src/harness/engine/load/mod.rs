@@ -61,6 +61,7 @@ pub use self::job::{
 pub use self::merge::{MergeError, merge};
 pub use self::template::TemplateError;
 pub use self::trace::TraceError;
+pub use self::transport::TransportError;
 pub use self::validity::validity;
 pub(super) use self::windows::{MAX_WINDOWS, WINDOW_NS, phase_at};
 pub use self::worker::{WorkerError, worker_main};

@@ -147,6 +147,17 @@ impl Crew {
         connection: &mut Connection,
         due_ns: Option<u64>,
     ) -> bool {
+        let is_in_order = self.perform(values, connection, due_ns).await;
+        connection.end_iteration();
+        is_in_order
+    }
+
+    async fn perform(
+        &self,
+        values: &mut Values,
+        connection: &mut Connection,
+        due_ns: Option<u64>,
+    ) -> bool {
         let taken_ns = self.clock.now_ns();
         let intended_ns = due_ns.unwrap_or(taken_ns);
         self.recorder.began(intended_ns, due_ns, taken_ns);
@@ -177,10 +188,14 @@ impl Crew {
             let exchanged = connection.exchange(request, &mut answer).await;
             let ended_ns = self.clock.now_ns();
             let checked = match exchanged {
-                Ok(()) => step.checks.apply(
+                Ok(()) => answer.body(),
+                Err(failure) => Err(failure),
+            };
+            let checked = match checked {
+                Ok(body) => step.checks.apply(
                     answer.status.unwrap_or_default(),
                     &answer.headers,
-                    &answer.body,
+                    &body,
                     &mut values.extracted,
                 ),
                 Err(failure) => Err((failure.kind, failure.message)),

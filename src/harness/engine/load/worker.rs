@@ -25,7 +25,7 @@ use super::recorder::Recorder;
 use super::schedule::Schedule;
 use super::shape::Shape;
 use super::trace::TraceError;
-use super::transport::Transport;
+use super::transport::{Transport, TransportError};
 use super::users::{self, Arrivals, Crew};
 use crate::harness::engine::{DocumentError, Redactor};
 use crate::harness::model::{
@@ -52,9 +52,9 @@ pub enum WorkerError {
     /// Recorded arrivals could not be read.
     #[error(transparent)]
     Trace(#[from] TraceError),
-    /// No client could be made.
-    #[error("no HTTP client: {0}")]
-    Client(#[from] reqwest::Error),
+    /// The way to the target could not be prepared.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
     /// A thread or the runtime could not be started.
     #[error("the worker could not start: {0}")]
     Start(#[from] std::io::Error),
@@ -208,7 +208,7 @@ async fn execute(job: WorkerJob, mut terminate: Signal) -> Result<(), WorkerErro
         }
         _ => None,
     };
-    let transport = Transport::new(&flow.origin, users)?;
+    let transport = Transport::new(&flow.origin, &job.http, flow.proxy.as_deref())?;
     let crew = Arc::new(Crew {
         flow,
         transport,

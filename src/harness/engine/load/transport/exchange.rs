@@ -1,44 +1,44 @@
-//! What is sent and what comes back, whichever client does it.
+//! An exchange: a request that is sent, an answer that is read to its end.
 
-use std::time::Duration;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use reqwest::header::HeaderMap;
-use reqwest::{Client, Method, Url};
+use bytes::Bytes;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Method};
+use hyper::body::{Body as _, Incoming};
 
+use super::content::decoded;
 use super::failure::Failure;
-use super::own::{OwnConnection, Target};
-use super::pooled;
+use super::target::{Purpose, Target};
+use super::wire::Sender;
 use crate::harness::model::ErrorKind;
+use crate::harness::scenario::Reuse;
 
-/// So much of a body is kept for checks; more is counted, but a step that has to look at it fails.
-const MAX_KEPT_BODY_BYTES: usize = 16 << 20;
-
-/// How the users of a worker reach the target. What is measured is the server, one exchange at a
-/// time: nothing is followed, retried, decompressed or sent through a proxy of the environment.
-#[derive(Debug)]
-pub(crate) enum Transport {
-    /// Over a connection that each user owns.
-    Own(Target),
-    /// Over connections that all users share.
-    Pooled(Client),
-}
+/// So much of a body is kept for checks, and so much at most of a message; more is counted, but a
+/// step that has to look at it fails.
+pub(super) const MAX_KEPT_BYTES: usize = 16 << 20;
 
 /// A user's way to the target.
 #[derive(Debug)]
-pub(crate) enum Connection {
-    /// Not shared with anybody.
-    Own(OwnConnection),
-    /// Whichever the client has.
-    Pooled(Client),
+pub(crate) struct Connection {
+    pub(super) target: Arc<Target>,
+    /// The connection over which the next request goes. One of HTTP/1.1 is not here while it is used:
+    /// an exchange that fails, or that nobody waits for any more, takes it along.
+    idle: Option<Sender>,
 }
 
 /// A request that is ready to be sent.
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) method: Method,
-    pub(crate) url: Url,
+    /// Where it goes on the target: there is no other place that it could go to.
+    pub(crate) path: PathAndQuery,
     pub(crate) headers: HeaderMap,
-    pub(crate) body: Option<String>,
+    pub(crate) body: Option<Bytes>,
+    /// How long the whole answer may take; of a stream, the head of it.
     pub(crate) timeout: Duration,
     /// Whether the answer's body is looked at.
     pub(crate) keep_body: bool,
@@ -50,31 +50,32 @@ pub(crate) struct Answer {
     /// `None` until the head of the answer has come.
     pub(crate) status: Option<u16>,
     pub(crate) headers: HeaderMap,
-    /// The body, where it was asked for and is not too large.
-    pub(crate) body: Vec<u8>,
     /// The length of the body as it came over the wire.
     pub(crate) body_bytes: u64,
+    pub(crate) timings: Timings,
+    /// As it came over the wire.
+    body: Bytes,
 }
 
-impl Transport {
-    /// The way to the server of that origin for so many users.
-    pub(crate) fn new(origin: &Url, users: usize) -> Result<Self, reqwest::Error> {
-        match Target::plain(origin) {
-            Some(target) => Ok(Self::Own(target)),
-            None => Ok(Self::Pooled(pooled::client(users)?)),
-        }
-    }
-
-    /// The way of one user. Nothing is connected yet: that belongs to the first exchange.
-    pub(crate) fn connection(&self) -> Connection {
-        match self {
-            Self::Own(target) => Connection::Own(OwnConnection::new(target.clone())),
-            Self::Pooled(client) => Connection::Pooled(client.clone()),
-        }
-    }
+/// What the parts of an exchange took, in ns; `None` for those that it didn't need.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Timings {
+    /// The resolution of a name.
+    pub(crate) dns_ns: Option<u64>,
+    /// From the first packet to an open connection, a proxy's consent included.
+    pub(crate) connect_ns: Option<u64>,
+    /// The TLS handshake.
+    pub(crate) tls_ns: Option<u64>,
+    /// From the send over an open connection to the head of the answer.
+    pub(crate) first_byte_ns: Option<u64>,
 }
 
 impl Connection {
+    /// Not connected yet.
+    pub(super) fn new(target: Arc<Target>) -> Self {
+        Self { target, idle: None }
+    }
+
     /// Sends the request and reads the answer to its end. `answer` holds what came even where the
     /// exchange failed.
     pub(crate) async fn exchange(
@@ -83,40 +84,428 @@ impl Connection {
         answer: &mut Answer,
     ) -> Result<(), Failure> {
         let (timeout, keep_body) = (request.timeout, request.keep_body);
-        let performed = async {
-            match self {
-                Self::Own(connection) => connection.perform(request, answer).await,
-                Self::Pooled(client) => pooled::perform(client, request, answer).await,
+        let performed = within(timeout, "no whole answer", self.perform(request, answer)).await;
+        if self.target.reuse == Reuse::Request {
+            self.idle = None;
+        }
+        performed?;
+        if keep_body && answer.body_bytes > MAX_KEPT_BYTES as u64 {
+            let message = format!(
+                "the body has {} bytes; only {MAX_KEPT_BYTES} can be checked",
+                answer.body_bytes
+            );
+            return Err(Failure::new(ErrorKind::Protocol, message));
+        }
+        Ok(())
+    }
+
+    /// Closes the connection where the next iteration is to have its own.
+    pub(crate) fn end_iteration(&mut self) {
+        if self.target.reuse != Reuse::User {
+            self.idle = None;
+        }
+    }
+
+    async fn perform(&mut self, request: Request, answer: &mut Answer) -> Result<(), Failure> {
+        let keep_body = request.keep_body;
+        let mut outgoing = self.target.outgoing(Purpose::Exchange, request)?;
+        let (sender, response) = loop {
+            // One of HTTP/1.1 that is not ready was closed by the server, or still sends what the
+            // server answered before it had come.
+            let idle = self.idle.take().filter(Sender::is_ready);
+            let is_new = idle.is_none();
+            let mut sender = match idle {
+                Some(sender) => sender,
+                // Few exchanges connect; in a box, the others don't carry the room for a handshake.
+                None => {
+                    let timings = &mut answer.timings;
+                    Box::pin(self.target.connect(Purpose::Exchange, timings)).await?
+                }
+            };
+            self.idle = sender.shared();
+            let sent = Instant::now();
+            match sender.send(outgoing).await {
+                Ok(response) => {
+                    answer.timings.first_byte_ns = Some(since_ns(sent));
+                    break (sender, response);
+                }
+                Err(unanswered) => match unanswered.unprocessed {
+                    // A connection that had been idle came to its end just now. Over a new one, what
+                    // the server has not processed is sent for the first time.
+                    Some(request) if !is_new => {
+                        self.idle = None;
+                        outgoing = *request;
+                    }
+                    _ => return Err(Failure::broken(&unanswered.error)),
+                },
             }
         };
-        match tokio::time::timeout(timeout, performed).await {
-            Ok(result) => result?,
-            Err(_) => {
-                return Err(Failure {
-                    kind: ErrorKind::Timeout,
-                    message: format!("no whole answer within {timeout:?}"),
-                });
+        let (head, mut body) = response.into_parts();
+        answer.status = Some(head.status.as_u16());
+        answer.headers = head.headers;
+        let mut kept = Kept::default();
+        while let Some(part) = next_part(&mut body).await? {
+            answer.body_bytes += part.len() as u64;
+            if keep_body && answer.body_bytes <= MAX_KEPT_BYTES as u64 {
+                kept.push(part);
             }
         }
-        if keep_body && answer.body_bytes > MAX_KEPT_BODY_BYTES as u64 {
-            return Err(Failure {
-                kind: ErrorKind::Protocol,
-                message: format!(
-                    "the body has {} bytes; only {MAX_KEPT_BODY_BYTES} can be checked",
-                    answer.body_bytes
-                ),
-            });
-        }
+        answer.body = kept.finish();
+        self.idle = Some(sender);
         Ok(())
     }
 }
 
 impl Answer {
-    /// Takes the next part of the body.
-    pub(super) fn receive(&mut self, part: &[u8], keep: bool) {
-        self.body_bytes += part.len() as u64;
-        if keep && self.body_bytes <= MAX_KEPT_BODY_BYTES as u64 {
-            self.body.extend_from_slice(part);
+    /// The body where it was asked for, decompressed. That is the generator's work and no part of
+    /// the exchange, so it belongs after the moment at which the exchange ended.
+    pub(crate) fn body(&self) -> Result<Bytes, Failure> {
+        decoded(&self.headers, &self.body)
+    }
+}
+
+/// Waits so long for a result; `what` says what is missing without it.
+pub(super) async fn within<T>(
+    timeout: Duration,
+    what: &str,
+    performed: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    match tokio::time::timeout(timeout, performed).await {
+        Ok(result) => result,
+        Err(_) => {
+            let message = format!("{what} within {timeout:?}");
+            Err(Failure::new(ErrorKind::Timeout, message))
         }
+    }
+}
+
+/// The next part of a body; `None` at its end. Nothing is lost when it is not waited for to the end.
+pub(super) async fn next_part(body: &mut Incoming) -> Result<Option<Bytes>, Failure> {
+    while let Some(frame) = poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await {
+        // Trailers are no part of the body.
+        if let Ok(part) = frame.map_err(|error| Failure::broken(&error))?.into_data() {
+            return Ok(Some(part));
+        }
+    }
+    Ok(None)
+}
+
+/// The time since then, in ns.
+pub(super) fn since_ns(then: Instant) -> u64 {
+    u64::try_from(then.elapsed().as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// A body while it comes. One of a single part, as most are, is kept without a copy.
+#[derive(Default)]
+struct Kept {
+    first: Bytes,
+    all: Vec<u8>,
+}
+
+impl Kept {
+    fn push(&mut self, part: Bytes) {
+        if self.all.is_empty() && self.first.is_empty() {
+            self.first = part;
+        } else {
+            if self.all.is_empty() {
+                self.all.extend_from_slice(&self.first);
+            }
+            self.all.extend_from_slice(&part);
+        }
+    }
+
+    fn finish(self) -> Bytes {
+        if self.all.is_empty() {
+            self.first
+        } else {
+            self.all.into()
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use http::HeaderValue;
+    use http::header::{ACCEPT, HOST, USER_AGENT};
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::TcpListener;
+    use url::Url;
+
+    use super::super::fixture::{
+        OK, SILENCE, Server, exchange, exchange_or_why, get, listen, ok,
+    };
+    use super::super::target::Transport;
+    use super::*;
+    use crate::harness::engine::http::USER_AGENT as PLIMSOLL;
+    use crate::harness::scenario::{Encoding, HttpPlan};
+
+    const CLOSE: &str = "HTTP/1.1 200 X\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok";
+    const OLD: &str = "HTTP/1.0 200 X\r\ncontent-length: 2\r\n\r\nok";
+    const CHUNKS: &str = "HTTP/1.1 200 X\r\ntransfer-encoding: chunked\r\ntrailer: t\r\n\r\n\
+                          1\r\no\r\n1\r\nk\r\n0\r\nt: 1\r\n\r\n";
+    const BODILESS: &str = "HTTP/1.1 200 X\r\ncontent-length: 2\r\n\r\n";
+    const EMPTY: &str = "HTTP/1.1 204 X\r\n\r\n";
+    const CONTINUE: &str = "HTTP/1.1 103 X\r\n\r\nHTTP/1.1 200 X\r\ncontent-length: 2\r\n\r\nok";
+    const CUT: &str = "HTTP/1.1 200";
+    const HALF: &str = "HTTP/1.1 200 X\r\ncontent-length: 9\r\n\r\nok";
+    const UNASKED: &str = "HTTP/1.1 200 X\r\ncontent-length: 2\r\n\r\nokmore";
+    const GARBAGE: &str = "SSH-2.0-OpenSSH_9.2\r\n";
+    const ENCODED: &str = "HTTP/1.1 200 X\r\ncontent-encoding: x-other\r\ncontent-length: 2\r\n\r\nok";
+    const REDIRECT: &str =
+        "HTTP/1.1 302 X\r\nlocation: /elsewhere\r\ncontent-length: 2\r\n\r\nok";
+
+    #[tokio::test]
+    async fn a_connection_is_kept_as_long_as_it_is_fit() {
+        async fn check(
+            script: &'static [&'static [&'static str]],
+            expected: &[(Result<&str, ErrorKind>, usize)],
+        ) {
+            let server = Server::start(script).await;
+            let mut connection = server.connection();
+            for (body, _) in expected {
+                let mut request = get("/a?b=c");
+                if *body == Err(ErrorKind::Timeout) {
+                    request.timeout = Duration::from_millis(200);
+                }
+                let found = exchange(&mut connection, request).await;
+                let expected = body.map(|body| (200, body.to_owned()));
+                assert_eq!(found, expected, "{script:?}");
+                // So that the end of a connection that the server closed is there to be seen.
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            let over: Vec<_> = expected.iter().map(|(_, over)| *over).collect();
+            assert_eq!(server.connections(), over, "{script:?}");
+        }
+        let ok = Ok("ok");
+        let closed = Err(ErrorKind::Closed);
+        check(&[&[OK, OK, OK, OK]], &[(ok, 0), (ok, 0), (ok, 0)]).await;
+        check(&[&[CHUNKS, CONTINUE, OK, OK]], &[(ok, 0), (ok, 0), (ok, 0)]).await;
+        // The server says that it closes the connection; then it would still take a request.
+        check(&[&[CLOSE, OK], &[OK, OK]], &[(ok, 0), (ok, 1)]).await;
+        check(&[&[OLD, OK], &[OK, OK]], &[(ok, 0), (ok, 1)]).await;
+        // It closes without a word.
+        check(&[&[OK], &[OK], &[OK]], &[(ok, 0), (ok, 1), (ok, 2)]).await;
+        // It closes when the request has come: that is not sent again, nor over a new connection.
+        check(&[&[CUT], &[OK, OK]], &[(closed, 0), (ok, 1)]).await;
+        check(&[&[OK, CUT], &[OK]], &[(ok, 0), (closed, 0), (ok, 1)]).await;
+        // An answer that nobody waits for any more doesn't become that to another request.
+        let timeout = Err(ErrorKind::Timeout);
+        check(&[&[SILENCE], &[OK, OK]], &[(timeout, 0), (ok, 1)]).await;
+        check(&[&[HALF, OK], &[OK, OK]], &[(timeout, 0), (ok, 1)]).await;
+        check(&[&[UNASKED, OK], &[OK, OK]], &[(ok, 0), (ok, 1)]).await;
+        // What is no HTTP.
+        let protocol = Err(ErrorKind::Protocol);
+        check(&[&[GARBAGE], &[OK, OK]], &[(protocol, 0), (ok, 1)]).await;
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_kept_as_long_as_the_plan_says() {
+        async fn check(
+            reuse: Reuse,
+            script: &'static [&'static [&'static str]],
+            expected: &[usize],
+        ) {
+            let server = Server::start(script).await;
+            let http = HttpPlan {
+                reuse,
+                ..HttpPlan::default()
+            };
+            let mut connection = server.connection_by(&http);
+            for _ in 0..2 {
+                for _ in 0..2 {
+                    let found = exchange(&mut connection, get("/")).await;
+                    assert_eq!(found, ok("ok"), "{reuse:?}");
+                }
+                connection.end_iteration();
+            }
+            assert_eq!(server.connections(), expected, "{reuse:?}");
+            let says_so = server.head(0).contains(&"connection: close".to_owned());
+            assert_eq!(says_so, reuse == Reuse::Request);
+        }
+        const MANY: &[&str] = &[OK, OK, OK, OK, OK];
+        const ALL: &[&[&str]] = &[MANY, MANY, MANY, MANY];
+        check(Reuse::User, ALL, &[0, 0, 0, 0]).await;
+        check(Reuse::Iteration, ALL, &[0, 0, 1, 1]).await;
+        check(Reuse::Request, ALL, &[0, 1, 2, 3]).await;
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_a_body_ends_with_its_head() {
+        let server = Server::start(&[&[BODILESS, EMPTY, OK, OK]]).await;
+        let mut connection = server.connection();
+        let head = Request {
+            method: Method::HEAD,
+            ..get("/")
+        };
+        assert_eq!(exchange(&mut connection, head).await, ok(""));
+        let found = exchange(&mut connection, get("/")).await;
+        assert_eq!(found, Ok((204, String::new())));
+        assert_eq!(exchange(&mut connection, get("/")).await, ok("ok"));
+        assert_eq!(server.connections(), [0, 0, 0]);
+    }
+
+    #[tokio::test]
+    async fn an_answer_before_the_whole_request_costs_the_connection() {
+        let server = Server::start(&[&[OK, SILENCE], &[OK, OK]]).await;
+        let mut connection = server.connection();
+        let upload = Request {
+            method: Method::POST,
+            // More than the sockets hold, and without a line's end the server reads none of it.
+            body: Some("x".repeat(64 << 20).into()),
+            ..get("/")
+        };
+        assert_eq!(exchange(&mut connection, upload).await, ok("ok"));
+        assert_eq!(exchange(&mut connection, get("/")).await, ok("ok"));
+        assert_eq!(server.connections(), [0, 1]);
+    }
+
+    #[tokio::test]
+    async fn a_redirect_is_an_answer() {
+        let server = Server::start(&[&[REDIRECT, OK]]).await;
+        let found = exchange(&mut server.connection(), get("/")).await;
+        assert_eq!(found, Ok((302, "ok".to_owned())));
+        assert_eq!(server.connections(), [0]);
+    }
+
+    #[tokio::test]
+    async fn a_request_says_where_it_goes_and_who_sends_it() {
+        let server = Server::start(&[&[OK, OK, OK], &[OK, OK]]).await;
+        let mut connection = server.connection();
+        let mut own = get("/a?b=c");
+        for name in [HOST, USER_AGENT, ACCEPT] {
+            own.headers.insert(name, HeaderValue::from_static("own"));
+        }
+        exchange(&mut connection, get("/a?b=c")).await.unwrap();
+        exchange(&mut connection, own).await.unwrap();
+        let http = HttpPlan {
+            accept_encoding: vec![Encoding::Gzip, Encoding::Br, Encoding::Zstd],
+            ..HttpPlan::default()
+        };
+        let mut connection = server.connection_by(&http);
+        exchange(&mut connection, get("/a?b=c")).await.unwrap();
+        let host = format!("host: 127.0.0.1:{}", server.url.port().unwrap());
+        let agent = format!("user-agent: {PLIMSOLL}");
+        let line = "GET /a?b=c HTTP/1.1";
+        assert_eq!(server.head(0), [line, "accept: */*", &host, &agent]);
+        let own = ["accept: own", "host: own", "user-agent: own"];
+        assert_eq!(server.head(1), [line, own[0], own[1], own[2]]);
+        let encoding = "accept-encoding: gzip, br, zstd";
+        let expected = [line, encoding, "accept: */*", &host, &agent];
+        assert_eq!(server.head(2), expected);
+    }
+
+    #[tokio::test]
+    async fn each_part_of_an_exchange_is_timed_where_it_was_needed() {
+        let (listener, mut url) = listen("http").await;
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut stream = tokio::io::BufReader::new(stream);
+            while super::super::fixture::head(&mut stream).await.is_some() {
+                tokio::time::sleep(Duration::from_millis(30)).await;
+                stream.write_all(OK.as_bytes()).await.unwrap();
+            }
+        });
+        url.set_host(Some("localhost")).unwrap();
+        let http = HttpPlan::default();
+        let mut connection = Transport::new(&url, &http, None).unwrap().connection();
+        let (mut first, mut second) = (Answer::default(), Answer::default());
+        connection.exchange(get("/"), &mut first).await.unwrap();
+        connection.exchange(get("/"), &mut second).await.unwrap();
+        let Timings {
+            dns_ns: Some(_),
+            connect_ns: Some(connect_ns),
+            tls_ns: None,
+            first_byte_ns: Some(first_byte_ns),
+        } = first.timings
+        else {
+            panic!("{first:?}");
+        };
+        assert!(first_byte_ns >= 30_000_000, "{first:?}");
+        assert!(connect_ns < first_byte_ns, "{first:?}");
+        let expected = Timings {
+            first_byte_ns: second.timings.first_byte_ns,
+            ..Timings::default()
+        };
+        assert_eq!(second.timings, expected);
+        assert!(second.timings.first_byte_ns.unwrap() >= 30_000_000);
+    }
+
+    #[tokio::test]
+    async fn a_head_of_a_megabyte_is_refused() {
+        async fn check(head: String) {
+            let (listener, url) = listen("http").await;
+            tokio::spawn(async move {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                // The client is gone before the end.
+                let _ = stream.write_all(head.as_bytes()).await;
+                std::future::pending::<()>().await;
+            });
+            let http = HttpPlan::default();
+            let mut connection = Transport::new(&url, &http, None).unwrap().connection();
+            let found = exchange(&mut connection, get("/")).await;
+            assert_eq!(found, Err(ErrorKind::Protocol));
+        }
+        let end = "content-length: 2\r\n\r\nok";
+        let large = "a".repeat(1 << 20);
+        check(format!("HTTP/1.1 200 X\r\na: {large}\r\n{end}")).await;
+        let many = "a: b\r\n".repeat(1000);
+        check(format!("HTTP/1.1 200 X\r\n{many}{end}")).await;
+    }
+
+    #[tokio::test]
+    async fn a_body_is_decompressed_only_where_it_is_looked_at() {
+        let server = Server::start(&[&[ENCODED, ENCODED, OK]]).await;
+        let mut connection = server.connection();
+        let unseen = Request {
+            keep_body: false,
+            ..get("/")
+        };
+        assert_eq!(exchange(&mut connection, unseen).await, ok(""));
+        let (kind, message) = exchange_or_why(&mut connection, get("/")).await.unwrap_err();
+        assert_eq!(kind, ErrorKind::Protocol);
+        assert!(message.contains("`x-other`"), "{message}");
+        // The exchange was in order, and so is the connection.
+        assert_eq!(exchange(&mut connection, get("/")).await, ok("ok"));
+        assert_eq!(server.connections(), [0, 0, 0]);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_too_large_to_be_kept_is_counted() {
+        let (listener, url) = listen("http").await;
+        let bytes = MAX_KEPT_BYTES + 1;
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let head = format!("HTTP/1.1 200 X\r\ncontent-length: {bytes}\r\n\r\n");
+            stream.write_all(head.as_bytes()).await.unwrap();
+            stream.write_all(&vec![b'x'; bytes]).await.unwrap();
+            std::future::pending::<()>().await;
+        });
+        let http = HttpPlan::default();
+        let mut connection = Transport::new(&url, &http, None).unwrap().connection();
+        let mut answer = Answer::default();
+        let found = connection.exchange(get("/"), &mut answer).await;
+        assert_eq!(found.unwrap_err().kind, ErrorKind::Protocol);
+        assert_eq!(answer.body_bytes, bytes as u64);
+    }
+
+    #[tokio::test]
+    async fn who_is_not_there_is_not_connected() {
+        async fn check(url: &str, expected: &str) {
+            let url = Url::parse(url).unwrap();
+            let http = HttpPlan::default();
+            let mut connection = Transport::new(&url, &http, None).unwrap().connection();
+            let found = exchange_or_why(&mut connection, get("/")).await;
+            let (kind, message) = found.unwrap_err();
+            assert_eq!(kind, ErrorKind::Connect, "{message}");
+            assert!(message.contains(expected), "{message}");
+        }
+        let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        check(&format!("http://127.0.0.1:{port}"), "Connection refused").await;
+        // RFC 6761: a name that nobody has. Longer than any name may be, no server is asked.
+        let name = "a".repeat(64);
+        check(&format!("http://{name}.invalid"), &name).await;
     }
 }

@@ -1,12 +1,31 @@
-//! One HTTP exchange, to the last byte of its body. The only module that knows which client does it.
+//! How a user reaches the target: one exchange at a time, to the last byte of its body, or a stream
+//! of messages. The only module that knows HTTP, TLS and proxies.
 //!
-//! A plain target is reached over a [connection](own) that each user owns, because a pool and the
-//! layers of a general client would add to every service time; a general [client](pooled) serves
-//! TLS. The target's scheme decides.
+//! Each user owns its connections, because a pool and the layers of a general client would add to
+//! every service time. The plan says how they come about; a request says what is sent over them and
+//! can't lead anywhere else. Nothing is followed, tried again or sent through a proxy of the
+//! environment. The one thing that is sent twice is what a server certainly did not process.
+//!
+//! ```text
+//! Transport ──▶ Connection ──exchange──▶ Answer        target   where requests lead, what each says
+//!  (target)          │                                 dial     names, sockets, proxy, tls
+//!                    └──open──▶ Stream ──▶ Message     wire     HTTP/1.1 and HTTP/2
+//! ```
 
+mod target;
 mod exchange;
-mod own;
-mod pooled;
+mod dial;
+mod proxy;
+mod tls;
+mod wire;
+mod content;
+mod stream;
+mod websocket;
+mod events;
 mod failure;
+#[cfg(test)]
+mod fixture;
 
-pub(super) use self::exchange::{Answer, Connection, Request, Transport};
+pub(super) use self::exchange::{Answer, Connection, Request};
+pub(super) use self::target::Transport;
+pub use self::target::TransportError;

@@ -1,0 +1,359 @@
+//! The server that every request goes to, and what each of them says unless its step says otherwise.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, CONNECTION, HOST, HeaderMap, HeaderValue, PROXY_AUTHORIZATION,
+    SEC_WEBSOCKET_VERSION, UPGRADE, USER_AGENT,
+};
+use http::uri::{self, Authority, Scheme, Uri};
+use http_body_util::Full;
+use url::{Position, Url};
+
+use super::dial::{Dial, Place};
+use super::exchange::{Connection, Request, Timings};
+use super::failure::Failure;
+use super::proxy::Proxy;
+use super::tls::Tls;
+use super::wire::{Outgoing, Sender};
+use crate::harness::engine::http::USER_AGENT as PLIMSOLL;
+use crate::harness::model::ErrorKind;
+use crate::harness::scenario::{Encoding, HttpPlan, HttpVersion, Reuse};
+
+/// Why the way to the target could not be prepared. No message holds a proxy's password.
+#[derive(Debug, thiserror::Error)]
+pub enum TransportError {
+    /// It is not the URL of a server.
+    #[error("the target is not the http or https URL of a server")]
+    Target,
+    /// It is not the URL of a proxy.
+    #[error(
+        "the proxy is not `http://HOST:PORT` or `http://USER:PASSWORD@HOST:PORT`; correct `proxy` in [http]"
+    )]
+    Proxy,
+    /// A file could not be read.
+    #[error("{path}: {error}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the file system said.
+        error: io::Error,
+    },
+    /// A file is larger than any chain of certificates.
+    #[error("{path} is larger than {limit} bytes; name a file with certificates or a key in PEM form")]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// So much is read.
+        limit: u64,
+    },
+    /// A file holds nothing of what it was named for.
+    #[error("{path} holds no {what} in PEM form: {error}")]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// What it should hold.
+        what: &'static str,
+        /// What was found wrong.
+        error: String,
+    },
+    /// A certificate or a key can't be used.
+    #[error("{path} can't be used: {error}")]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: rustls::Error,
+    },
+    /// No name that a certificate could be for.
+    #[error("`{0}` is no name of a server; correct `server_name` in [http]")]
+    ServerName(String),
+    /// Nobody is trusted.
+    #[error(
+        "this machine has no certificates of authorities; install them (package ca-certificates), or name \
+         the authority of the target as `ca` in [http]"
+    )]
+    NoAuthorities,
+    /// TLS can't be set up.
+    #[error("TLS can't be set up: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+/// How the users of a worker reach the target.
+#[derive(Debug)]
+pub(crate) struct Transport(Arc<Target>);
+
+/// What all connections to the target have in common.
+#[derive(Debug)]
+pub(super) struct Target {
+    dial: Dial,
+    version: HttpVersion,
+    /// How long a connection is kept.
+    pub(super) reuse: Reuse,
+    scheme: Scheme,
+    authority: Authority,
+    /// Whether a proxy makes connections through itself, of which it sees nothing.
+    is_tunnelled: bool,
+    /// Whether a request says scheme and authority: to a proxy that reads it, and in HTTP/2.
+    is_absolute: bool,
+    /// What each kind of request says unless the step says otherwise.
+    for_exchanges: HeaderMap,
+    for_events: HeaderMap,
+    for_web_sockets: HeaderMap,
+}
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Requests and their answers.
+    Exchange,
+    /// One request, whose answer is a stream of events.
+    Events,
+    /// One request that makes it a WebSocket: HTTP/1.1 through a tunnel, whatever the others are.
+    WebSocket,
+}
+
+impl Transport {
+    /// The way to the server of `origin`. `proxy` is the plan's, filled with values. Nothing is
+    /// connected yet.
+    ///
+    /// # Errors
+    /// Where a file can't be read or used, or an address is none.
+    pub(crate) fn new(
+        origin: &Url,
+        http: &HttpPlan,
+        proxy: Option<&str>,
+    ) -> Result<Self, TransportError> {
+        Ok(Self(Arc::new(Target::new(origin, http, proxy)?)))
+    }
+
+    /// The way of one user. Connecting belongs to the first exchange.
+    pub(crate) fn connection(&self) -> Connection {
+        Connection::new(Arc::clone(&self.0))
+    }
+}
+
+impl Target {
+    fn new(origin: &Url, http: &HttpPlan, proxy: Option<&str>) -> Result<Self, TransportError> {
+        let place = Place::of(origin).ok_or(TransportError::Target)?;
+        let (scheme, tls) = match origin.scheme() {
+            "http" => (Scheme::HTTP, None),
+            "https" => (Scheme::HTTPS, Some(Tls::new(&http.tls, origin)?)),
+            _ => return Err(TransportError::Target),
+        };
+        let authority = &origin[Position::BeforeHost..Position::AfterPort];
+        let authority = Authority::try_from(authority).map_err(|_| TransportError::Target)?;
+        let host = HeaderValue::from_str(authority.as_str()).map_err(|_| TransportError::Target)?;
+        let proxy = proxy.map(|proxy| Proxy::new(proxy, origin)).transpose()?;
+        let is_tunnelled =
+            proxy.is_some() && (tls.is_some() || http.version == HttpVersion::Two);
+        let is_read_by_proxy = proxy.is_some() && !is_tunnelled;
+
+        let mut common = HeaderMap::new();
+        common.insert(ACCEPT, HeaderValue::from_static("*/*"));
+        common.insert(USER_AGENT, HeaderValue::from_static(PLIMSOLL));
+        let mut for_web_sockets = common.clone();
+        for_web_sockets.insert(HOST, host.clone());
+        for_web_sockets.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        for_web_sockets.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        for_web_sockets.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        if http.version == HttpVersion::One {
+            common.insert(HOST, host);
+        }
+        if let Some(proxy) = proxy.as_ref().filter(|_| is_read_by_proxy)
+            && let Some(authorization) = &proxy.authorization
+        {
+            common.insert(PROXY_AUTHORIZATION, authorization.clone());
+        }
+        let mut for_events = common.clone();
+        for_events.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
+        let mut for_exchanges = common;
+        if let Some(accepted) = accepted(&http.accept_encoding) {
+            for_exchanges.insert(ACCEPT_ENCODING, accepted);
+        }
+        // The server closes such a connection first, so that none of the generator's ports waits
+        // for stray packets afterwards (TIME_WAIT).
+        if http.version == HttpVersion::One && http.reuse == Reuse::Request {
+            for_exchanges.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        Ok(Self {
+            dial: Dial { place, proxy, tls },
+            version: http.version,
+            reuse: http.reuse,
+            scheme,
+            authority,
+            is_tunnelled,
+            is_absolute: is_read_by_proxy || http.version == HttpVersion::Two,
+            for_exchanges,
+            for_events,
+            for_web_sockets,
+        })
+    }
+
+    /// A new connection. What drives it is a task of its own, which ends with it. (When the task that
+    /// waits for the answer drives it, an exchange is a microsecond shorter but takes a tenth more
+    /// user time, measured with 50 users.)
+    pub(super) async fn connect(
+        &self,
+        purpose: Purpose,
+        timings: &mut Timings,
+    ) -> Result<Sender, Failure> {
+        let is_web_socket = purpose == Purpose::WebSocket;
+        let version = match is_web_socket {
+            true => HttpVersion::One,
+            false => self.version,
+        };
+        let through_tunnel = self.is_tunnelled || is_web_socket;
+        let wire = self.dial.open(through_tunnel, version, timings).await?;
+        let greeted = Sender::new(wire, version).await;
+        greeted.map_err(|error| Failure::broken(&error))
+    }
+
+    /// The request as it goes over the wire.
+    pub(super) fn outgoing(&self, purpose: Purpose, request: Request) -> Result<Outgoing, Failure> {
+        let mut headers = request.headers;
+        let is_absolute = self.is_absolute && purpose != Purpose::WebSocket;
+        let uri = if is_absolute {
+            let mut parts = uri::Parts::default();
+            parts.scheme = Some(self.scheme.clone());
+            parts.authority = Some(self.named_authority(&mut headers)?);
+            parts.path_and_query = Some(request.path);
+            Uri::from_parts(parts).map_err(|error| Failure::of(ErrorKind::Template, &error))?
+        } else {
+            Uri::from(request.path)
+        };
+        let defaults = match purpose {
+            Purpose::Exchange => &self.for_exchanges,
+            Purpose::Events => &self.for_events,
+            Purpose::WebSocket => &self.for_web_sockets,
+        };
+        if headers.is_empty() {
+            headers = defaults.clone();
+        } else {
+            for (name, value) in defaults {
+                headers.entry(name).or_insert_with(|| value.clone());
+            }
+        }
+        let mut outgoing = Outgoing::new(Full::new(request.body.unwrap_or_default()));
+        *outgoing.method_mut() = request.method;
+        *outgoing.uri_mut() = uri;
+        *outgoing.headers_mut() = headers;
+        Ok(outgoing)
+    }
+
+    /// What the request calls the server. In HTTP/2 a step that sets the `host` header means that.
+    /// A proxy would take it for the place to go to, which is the target and nothing else.
+    fn named_authority(&self, headers: &mut HeaderMap) -> Result<Authority, Failure> {
+        if self.version == HttpVersion::Two
+            && let Some(host) = headers.remove(HOST)
+        {
+            return Authority::try_from(host.as_bytes())
+                .map_err(|_| Failure::new(ErrorKind::Template, "the host header names no host"));
+        }
+        Ok(self.authority.clone())
+    }
+}
+
+/// What the server may compress answers with.
+fn accepted(encodings: &[Encoding]) -> Option<HeaderValue> {
+    let names: Vec<_> = encodings
+        .iter()
+        .map(|encoding| match encoding {
+            Encoding::Gzip => "gzip",
+            Encoding::Br => "br",
+            Encoding::Zstd => "zstd",
+        })
+        .collect();
+    HeaderValue::try_from(names.join(", "))
+        .ok()
+        .filter(|accepted| !accepted.is_empty())
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use super::super::fixture::get;
+    use super::*;
+
+    fn outgoing(url: &str, change: impl FnOnce(&mut HttpPlan), purpose: Purpose) -> Outgoing {
+        let mut http = HttpPlan::default();
+        http.tls.insecure = true;
+        change(&mut http);
+        let proxy = http.proxy.take().map(|_| "http://u:p@127.0.0.1:3128");
+        let target = Target::new(&Url::parse(url).unwrap(), &http, proxy).unwrap();
+        target.outgoing(purpose, get("/a?b=c")).unwrap()
+    }
+
+    #[test]
+    fn a_request_says_as_much_of_its_url_as_the_next_hop_needs() {
+        let version = |version| move |http: &mut HttpPlan| http.version = version;
+        let by_proxy = |version| {
+            move |http: &mut HttpPlan| {
+                http.version = version;
+                http.proxy = Some(crate::harness::scenario::Template::literal(""));
+            }
+        };
+        use HttpVersion::{One, Two};
+        use Purpose::{Events, Exchange, WebSocket};
+        let check = |outgoing: Outgoing, uri: &str, host: Option<&str>, asks_proxy: bool| {
+            assert_eq!(outgoing.uri().to_string(), uri);
+            let headers = outgoing.headers();
+            let found = headers.get(HOST).map(|host| host.to_str().unwrap());
+            assert_eq!(found, host, "{uri}");
+            assert_eq!(headers.contains_key(PROXY_AUTHORIZATION), asks_proxy, "{uri}");
+        };
+        let (plain, secured) = ("http://u:p@a.example:81/b", "https://[::1]/");
+        let (path, whole) = ("/a?b=c", "http://a.example:81/a?b=c");
+        let host = Some("a.example:81");
+        check(outgoing(plain, version(One), Exchange), path, host, false);
+        check(outgoing(plain, version(One), WebSocket), path, host, false);
+        check(outgoing(plain, version(Two), Exchange), whole, None, false);
+        check(outgoing(plain, version(Two), WebSocket), path, host, false);
+        check(outgoing(plain, by_proxy(One), Exchange), whole, host, true);
+        check(outgoing(plain, by_proxy(One), Events), whole, host, true);
+        // Through a tunnel nothing is the proxy's business.
+        check(outgoing(plain, by_proxy(One), WebSocket), path, host, false);
+        check(outgoing(plain, by_proxy(Two), Exchange), whole, None, false);
+        let (path, whole) = ("/a?b=c", "https://[::1]/a?b=c");
+        check(outgoing(secured, by_proxy(One), Exchange), path, Some("[::1]"), false);
+        check(outgoing(secured, by_proxy(Two), Events), whole, None, false);
+    }
+
+    #[test]
+    fn a_host_header_changes_what_the_server_is_called_and_no_more() {
+        let check = |version, proxy: Option<&str>, uri: &str, host: Option<&str>| {
+            let http = HttpPlan {
+                version,
+                ..HttpPlan::default()
+            };
+            let url = Url::parse("http://a.example").unwrap();
+            let target = Target::new(&url, &http, proxy).unwrap();
+            let mut request = get("/a");
+            let other = HeaderValue::from_static("other.example");
+            request.headers.insert(HOST, other);
+            let outgoing = target.outgoing(Purpose::Exchange, request).unwrap();
+            assert_eq!(outgoing.uri().to_string(), uri);
+            let found = outgoing.headers().get(HOST);
+            assert_eq!(found.map(|host| host.to_str().unwrap()), host);
+        };
+        let other = Some("other.example");
+        check(HttpVersion::One, None, "/a", other);
+        let proxy = Some("http://127.0.0.1:3128");
+        check(HttpVersion::One, proxy, "http://a.example/a", other);
+        check(HttpVersion::Two, None, "http://other.example/a", None);
+    }
+
+    #[test]
+    fn a_target_is_the_http_or_https_url_of_a_server() {
+        let check = |url: &str, is_target: bool| {
+            let target = Target::new(&Url::parse(url).unwrap(), &HttpPlan::default(), None);
+            assert_eq!(target.is_ok(), is_target, "{url}");
+        };
+        check("http://a.example/b", true);
+        check("ftp://a.example/", false);
+        check("file:///a", false);
+        check("mailto:a@b.example", false);
+    }
+}
