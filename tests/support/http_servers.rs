@@ -35,6 +35,8 @@ pub(crate) enum Behaviour {
     Reset,
     /// Says this as soon as there is a connection, and never listens.
     Greet(&'static str),
+    /// Does this with the connection.
+    Other(Arc<dyn Fn(&TcpStream) + Send + Sync>),
 }
 
 /// What becomes of the connections that a server with a limit does not accept.
@@ -242,6 +244,7 @@ fn serve(connection: TcpStream, behaviour: &Behaviour, seen: &Mutex<Vec<Request>
             let _ = std::io::copy(&mut &connection, &mut std::io::sink());
             return;
         }
+        Behaviour::Other(serve) => return serve(&connection),
     };
     let mut reader = BufReader::new(&connection);
     while let Some(request) = read(&mut reader) {
@@ -310,8 +313,11 @@ fn write(mut connection: &TcpStream, reply: Reply) -> Option<()> {
     }
 }
 
-/// `None` where the connection is at its end.
-fn perform(mut connection: &TcpStream, acts: impl IntoIterator<Item = Act>) -> Option<()> {
+/// Does one after the other; `None` where the connection is at its end.
+pub(crate) fn perform(
+    mut connection: &TcpStream,
+    acts: impl IntoIterator<Item = Act>,
+) -> Option<()> {
     for act in acts {
         match act {
             Act::Send(bytes) => connection.write_all(&bytes).ok()?,

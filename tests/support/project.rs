@@ -200,7 +200,7 @@ impl Drop for Running {
     }
 }
 
-/// An HTTP/1.1 server in Python that answers every request with the same body.
+/// A server in Python; HTTP/1.1 and the same body for every request where nothing else is said.
 pub(crate) struct PythonServer {
     child: Child,
     /// `http://127.0.0.1:PORT`.
@@ -208,10 +208,16 @@ pub(crate) struct PythonServer {
 }
 
 impl PythonServer {
-    /// Starts it on a port that is free, which it tells once it listens there.
+    /// Starts it on a port that is free.
     pub(crate) fn start(body: &str) -> Result<Self, Box<dyn Error>> {
+        Self::running(PYTHON_SERVER, &["0", body])
+    }
+
+    /// Starts a server of another kind, a program in Python that prints its port once it listens there.
+    pub(crate) fn running(program: &str, args: &[&str]) -> Result<Self, Box<dyn Error>> {
         let child = command_as(None, Path::new("python3"))
-            .args(["-c", PYTHON_SERVER, "0", body])
+            .args(["-c", program])
+            .args(args)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
