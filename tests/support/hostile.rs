@@ -199,8 +199,8 @@ pub(crate) fn run(
     text: &str,
     codes: &[i32],
 ) -> Result<Ran, Box<dyn Error>> {
-    let head = format!("schema = 1\nname = \"hostile\"\nurl = \"{url}\"\n");
-    project.write("hostile.toml", &[&head, text, GENERATOR].concat())?;
+    let text = format!("schema = 1\nname = \"hostile\"\nurl = \"{url}\"\n{text}{GENERATOR}");
+    project.write("hostile.toml", &text)?;
     let (verdict, said, run) = {
         let _alone = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
         project.run("hostile.toml", codes)?
