@@ -2,13 +2,15 @@
 # The test command of the README: installs by name what the tests need and what is missing, then
 # checks formatting, lints and documentation and runs every test. The tests start their own
 # servers on free ports in temporary folders and stop them. (What the packages start by themselves,
-# PostgreSQL on port 5432 and Redis on 6379, the tests leave alone.)
+# PostgreSQL on port 5432, Redis on 6379 and nginx on 80, the tests leave alone.)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 packages=()
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || packages+=(postgresql)
 command -v redis-server >/dev/null || packages+=(redis-server)
+command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || packages+=(nginx-light)
+command -v node >/dev/null || packages+=(nodejs)
 command -v python3 >/dev/null || packages+=(python3)
 command -v git >/dev/null || packages+=(git)
 command -v cc >/dev/null || packages+=(build-essential)

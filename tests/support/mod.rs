@@ -5,7 +5,10 @@
 )]
 
 pub(crate) mod files;
+pub(crate) mod h2_server;
+pub(crate) mod hostile;
 pub(crate) mod http_servers;
+pub(crate) mod loads;
 pub(crate) mod project;
 pub(crate) mod runs;
 pub(crate) mod schemas;

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use plimsoll::harness::model::Run;
+use plimsoll::harness::store::files::read_runs;
 use serde_json::Value;
 
 use super::servers::command_as;
@@ -71,22 +73,44 @@ impl Project {
         args: &[&str],
         expected: i32,
     ) -> Result<(i32, String, String), Box<dyn Error>> {
+        self.output_of(args, &[expected])
+    }
+
+    /// As [`output`](Self::output), where one of several exit codes is right.
+    pub(crate) fn output_of(
+        &self,
+        args: &[&str],
+        expected: &[i32],
+    ) -> Result<(i32, String, String), Box<dyn Error>> {
         let output = self.command(args).output()?;
         let stdout = String::from_utf8(output.stdout)?;
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-        let code = output.status.code();
-        if code != Some(expected) {
-            return Err(
-                format!("{args:?} gave {code:?}, not {expected}\n{stdout}\n{stderr}").into(),
-            );
+        match output.status.code() {
+            Some(code) if expected.contains(&code) => Ok((code, stdout, stderr)),
+            code => {
+                Err(format!("{args:?} gave {code:?}, not {expected:?}\n{stdout}\n{stderr}").into())
+            }
         }
-        Ok((expected, stdout, stderr))
     }
 
     /// As [`output`](Self::output) with `--format json`, and stdout read as one JSON value.
     pub(crate) fn json(&self, args: &[&str], expected: i32) -> Result<Value, Box<dyn Error>> {
         let (_, stdout, _) = self.output(&[args, &["--format", "json"]].concat(), expected)?;
         serde_json::from_str(&stdout).map_err(|error| format!("{error} in {stdout}").into())
+    }
+
+    /// Makes one run of a scenario, which ends with one of these exit codes: stdout, which is the verdict as
+    /// JSON, stderr, and the run.
+    pub(crate) fn run(
+        &self,
+        scenario: &str,
+        expected: &[i32],
+    ) -> Result<(String, String, Run), Box<dyn Error>> {
+        let args = ["run", scenario, "--format", "json", "--out", "runs"];
+        let (_, stdout, stderr) = self.output_of(&args, expected)?;
+        let mut runs = read_runs(&self.path().join("runs"))?;
+        let run = runs.pop().ok_or("no run was written")?;
+        Ok((stdout, stderr, run))
     }
 
     /// Starts plimsoll and goes on; its stderr goes to a file that
@@ -176,7 +200,7 @@ impl Drop for Running {
     }
 }
 
-/// An HTTP/1.1 server in Python that answers every request with the same body.
+/// A server in Python; HTTP/1.1 and the same body for every request where nothing else is said.
 pub(crate) struct PythonServer {
     child: Child,
     /// `http://127.0.0.1:PORT`.
@@ -184,10 +208,16 @@ pub(crate) struct PythonServer {
 }
 
 impl PythonServer {
-    /// Starts it on a port that is free, which it tells once it listens there.
+    /// Starts it on a port that is free.
     pub(crate) fn start(body: &str) -> Result<Self, Box<dyn Error>> {
+        Self::running(PYTHON_SERVER, &["0", body])
+    }
+
+    /// Starts a server of another kind, a program in Python that prints its port once it listens there.
+    pub(crate) fn running(program: &str, args: &[&str]) -> Result<Self, Box<dyn Error>> {
         let child = command_as(None, Path::new("python3"))
-            .args(["-c", PYTHON_SERVER, "0", body])
+            .args(["-c", program])
+            .args(args)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
