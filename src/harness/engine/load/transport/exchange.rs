@@ -1,7 +1,10 @@
 //! What is sent and what comes back, whichever client does it.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::uri::PathAndQuery;
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, Url};
 
@@ -9,6 +12,7 @@ use super::failure::Failure;
 use super::own::{OwnConnection, Target};
 use super::pooled;
 use crate::harness::model::ErrorKind;
+use crate::harness::scenario::{HttpPlan, StreamKind};
 
 /// So much of a body is kept for checks; more is counted, but a step that has to look at it fails.
 const MAX_KEPT_BODY_BYTES: usize = 16 << 20;
@@ -20,7 +24,15 @@ pub(crate) enum Transport {
     /// Over a connection that each user owns.
     Own(Target),
     /// Over connections that all users share.
-    Pooled(Client),
+    Pooled(Client, Url),
+}
+
+/// Why there is no way to the target.
+#[derive(Debug, thiserror::Error)]
+pub enum TransportError {
+    /// No client could be made.
+    #[error("no HTTP client: {0}")]
+    Client(#[from] reqwest::Error),
 }
 
 /// A user's way to the target.
@@ -29,16 +41,17 @@ pub(crate) enum Connection {
     /// Not shared with anybody.
     Own(OwnConnection),
     /// Whichever the client has.
-    Pooled(Client),
+    Pooled(Client, Url),
 }
 
 /// A request that is ready to be sent.
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) method: Method,
-    pub(crate) url: Url,
+    /// Path and query as they go over the wire; never a URL, so that nothing can lead elsewhere.
+    pub(crate) path: PathAndQuery,
     pub(crate) headers: HeaderMap,
-    pub(crate) body: Option<String>,
+    pub(crate) body: Option<Bytes>,
     pub(crate) timeout: Duration,
     /// Whether the answer's body is looked at.
     pub(crate) keep_body: bool,
@@ -54,14 +67,59 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
     /// The length of the body as it came over the wire.
     pub(crate) body_bytes: u64,
+    /// How long what belongs to the exchange took.
+    pub(crate) timings: Timings,
+}
+
+/// How long what belongs to an exchange took, in ns; `None` for what it did not need.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Timings {
+    pub(crate) dns_ns: Option<u64>,
+    pub(crate) connect_ns: Option<u64>,
+    pub(crate) tls_ns: Option<u64>,
+    /// From the actual send to the first byte of the answer.
+    pub(crate) first_byte_ns: Option<u64>,
+}
+
+/// A stream that is open.
+#[derive(Debug)]
+pub(crate) struct Stream(Infallible);
+
+/// A message of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Message {
+    /// The event's name, of server-sent events.
+    pub(crate) event: Option<String>,
+    pub(crate) text: String,
+}
+
+impl Stream {
+    /// Sends a text message.
+    pub(crate) async fn send(&mut self, _text: String) -> Result<(), Failure> {
+        match self.0 {}
+    }
+
+    /// The next message; `None` where the server closed the stream.
+    pub(crate) async fn next(&mut self) -> Result<Option<Message>, Failure> {
+        match self.0 {}
+    }
+
+    /// Closes it.
+    pub(crate) async fn close(self) {
+        match self.0 {}
+    }
 }
 
 impl Transport {
-    /// The way to the server of that origin for so many users.
-    pub(crate) fn new(origin: &Url, users: usize) -> Result<Self, reqwest::Error> {
+    /// The way to the server of that origin.
+    pub(crate) fn new(
+        origin: &Url,
+        _http: &HttpPlan,
+        _proxy: Option<&str>,
+    ) -> Result<Self, TransportError> {
         match Target::plain(origin) {
             Some(target) => Ok(Self::Own(target)),
-            None => Ok(Self::Pooled(pooled::client(users)?)),
+            None => Ok(Self::Pooled(pooled::client(usize::MAX)?, origin.clone())),
         }
     }
 
@@ -69,7 +127,7 @@ impl Transport {
     pub(crate) fn connection(&self) -> Connection {
         match self {
             Self::Own(target) => Connection::Own(OwnConnection::new(target.clone())),
-            Self::Pooled(client) => Connection::Pooled(client.clone()),
+            Self::Pooled(client, origin) => Connection::Pooled(client.clone(), origin.clone()),
         }
     }
 }
@@ -86,7 +144,9 @@ impl Connection {
         let performed = async {
             match self {
                 Self::Own(connection) => connection.perform(request, answer).await,
-                Self::Pooled(client) => pooled::perform(client, request, answer).await,
+                Self::Pooled(client, origin) => {
+                    pooled::perform(client, origin, request, answer).await
+                }
             }
         };
         match tokio::time::timeout(timeout, performed).await {
@@ -109,6 +169,22 @@ impl Connection {
         }
         Ok(())
     }
+
+    /// Opens a stream.
+    pub(crate) async fn open(
+        &mut self,
+        kind: StreamKind,
+        _request: Request,
+        _answer: &mut Answer,
+    ) -> Result<Stream, Failure> {
+        Err(Failure {
+            kind: ErrorKind::Protocol,
+            message: format!("no {kind:?} yet"),
+        })
+    }
+
+    /// Closes what is not kept for the next iteration.
+    pub(crate) fn end_iteration(&mut self) {}
 }
 
 impl Answer {

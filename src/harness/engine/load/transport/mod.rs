@@ -9,4 +9,8 @@ mod own;
 mod pooled;
 mod failure;
 
-pub(super) use self::exchange::{Answer, Connection, Request, Transport};
+pub use self::exchange::TransportError;
+pub(super) use self::exchange::{
+    Answer, Connection, Message, Request, Stream, Timings, Transport,
+};
+pub(super) use self::failure::Failure;

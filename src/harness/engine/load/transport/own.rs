@@ -1,13 +1,15 @@
 //! An exchange over an HTTP/1.1 connection that one user owns.
 
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hyper::Uri;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{ACCEPT, HOST, HeaderName, HeaderValue, USER_AGENT};
 use hyper_util::rt::TokioIo;
@@ -29,13 +31,37 @@ pub(crate) struct Target {
     headers: Arc<[(HeaderName, HeaderValue)]>,
 }
 
+/// A body that is there as a whole; `None` where there is none, or it was taken.
+#[derive(Debug)]
+pub(crate) struct Whole(Option<Bytes>);
+
+impl Body for Whole {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.0.take().map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.as_ref().map_or(0, |bytes| bytes.len() as u64))
+    }
+}
+
 /// The connection of one user.
 #[derive(Debug)]
 pub(crate) struct OwnConnection {
     target: Target,
     /// Where the last exchange came to its end. One that failed, or that nobody waits for any more,
     /// takes its connection with it.
-    idle: Option<SendRequest<String>>,
+    idle: Option<SendRequest<Whole>>,
 }
 
 impl Target {
@@ -56,24 +82,23 @@ impl Target {
     }
 
     /// The request as it goes over the wire.
-    fn outgoing(&self, request: Request) -> Result<hyper::Request<String>, Failure> {
-        let path = &request.url[Position::BeforePath..Position::AfterQuery];
-        let uri = Uri::try_from(path).map_err(|error| Failure::new(ErrorKind::Protocol, &error))?;
-        let mut outgoing = hyper::Request::new(request.body.unwrap_or_default());
+    fn outgoing(&self, request: Request) -> hyper::Request<Whole> {
+        let body = request.body.filter(|body| !body.is_empty());
+        let mut outgoing = hyper::Request::new(Whole(body));
         *outgoing.method_mut() = request.method;
-        *outgoing.uri_mut() = uri;
+        *outgoing.uri_mut() = Uri::from(request.path);
         let headers = outgoing.headers_mut();
         *headers = request.headers;
         for (name, value) in &*self.headers {
             headers.entry(name).or_insert_with(|| value.clone());
         }
-        Ok(outgoing)
+        outgoing
     }
 
     /// A new connection. What drives it is a task of its own, which ends with it. (When the task that
     /// waits for the answer drives it, an exchange is a microsecond shorter but takes a tenth more
     /// user time, measured with 50 users.)
-    async fn connect(&self) -> Result<SendRequest<String>, Failure> {
+    async fn connect(&self) -> Result<SendRequest<Whole>, Failure> {
         let failed = |error: io::Error| Failure::new(unconnected(&error), &error);
         let stream = TcpStream::connect((&*self.host, self.port))
             .await
@@ -101,7 +126,7 @@ impl OwnConnection {
         answer: &mut Answer,
     ) -> Result<(), Failure> {
         let keep_body = request.keep_body;
-        let mut outgoing = self.target.outgoing(request)?;
+        let mut outgoing = self.target.outgoing(request);
         let (sender, response) = loop {
             // One that is not ready was closed by the server, or still sends what the server
             // answered before it had come.
@@ -153,6 +178,7 @@ mod tests {
     use std::sync::Mutex;
     use std::time::Duration;
 
+    use http::uri::PathAndQuery;
     use hyper::Method;
     use hyper::header::HeaderMap;
     use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
@@ -160,6 +186,7 @@ mod tests {
 
     use super::super::exchange::{Connection, Transport};
     use super::*;
+    use crate::harness::scenario::HttpPlan;
 
     const OK: &str = "HTTP/1.1 200 X\r\ncontent-length: 2\r\n\r\nok";
     const CLOSE: &str = "HTTP/1.1 200 X\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok";
@@ -217,13 +244,14 @@ mod tests {
         }
 
         fn connection(&self) -> Connection {
-            Transport::new(&self.url, 1).unwrap().connection()
+            let http = HttpPlan::default();
+            Transport::new(&self.url, &http, None).unwrap().connection()
         }
 
         fn get(&self) -> Request {
             Request {
                 method: Method::GET,
-                url: self.url.join("/a?b=c").unwrap(),
+                path: PathAndQuery::from_static("/a?b=c"),
                 headers: HeaderMap::new(),
                 body: None,
                 timeout: Duration::from_millis(200),
@@ -310,7 +338,7 @@ mod tests {
         let upload = Request {
             method: Method::POST,
             // More than the sockets hold, and without a line's end the server reads none of it.
-            body: Some("x".repeat(64 << 20)),
+            body: Some("x".repeat(64 << 20).into()),
             ..server.get()
         };
         let found = exchange(&mut connection, upload).await;

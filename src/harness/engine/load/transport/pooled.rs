@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::io;
 
-use reqwest::{Client, redirect};
+use reqwest::{Client, Url, redirect};
 
 use super::exchange::{Answer, Request};
 use super::failure::{Failure, chain, kind, unconnected};
@@ -29,10 +29,14 @@ pub(super) fn client(users: usize) -> Result<Client, reqwest::Error> {
 /// Sends the request and reads the answer to its end.
 pub(super) async fn perform(
     client: &Client,
+    origin: &Url,
     request: Request,
     answer: &mut Answer,
 ) -> Result<(), Failure> {
-    let mut outgoing = reqwest::Request::new(request.method, request.url);
+    let mut url = origin.clone();
+    url.set_path(request.path.path());
+    url.set_query(request.path.query());
+    let mut outgoing = reqwest::Request::new(request.method, url);
     *outgoing.headers_mut() = request.headers;
     *outgoing.body_mut() = request.body.map(Into::into);
     let mut response = client.execute(outgoing).await.map_err(failure)?;
