@@ -149,11 +149,19 @@ fn check_arithmetic(load: &LoadMeasurement) {
         let tallied: u64 = series
             .errors
             .iter()
-            .filter(|(kind, _)| !matches!(kind, ErrorKind::Cancelled | ErrorKind::Template))
+            .filter(|(kind, _)| !is_without_latency(**kind))
             .map(|(_, tally)| tally.count)
             .sum();
         assert_eq!(failed.map_or(0, LatencyHistogram::count), tallied);
     }
+}
+
+/// Whether nothing was sent, or nothing came to its end.
+fn is_without_latency(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::Cancelled | ErrorKind::Template | ErrorKind::Condition
+    )
 }
 
 fn in_order(load: &LoadMeasurement) -> (&LatencyHistogram, &LatencyHistogram) {

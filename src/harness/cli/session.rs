@@ -89,8 +89,8 @@ pub(super) async fn execute_once<E: Engine>(
     Ok(assemble(plan, labels, pair, id, started_at, executed))
 }
 
-/// Whether the next run would only end like this one: the target died, or the generator or a bench
-/// failed.
+/// Whether the next run would only end like this one: the target died, or the generator, the setup or
+/// a bench failed.
 pub(super) fn is_hopeless(run: &Run) -> bool {
     run.invalid.iter().any(|reason| {
         matches!(
@@ -100,6 +100,8 @@ pub(super) fn is_hopeless(run: &Run) -> bool {
                 | InvalidReason::TargetUnreachable { .. }
                 | InvalidReason::GeneratorExhausted { .. }
                 | InvalidReason::GeneratorFailed { .. }
+                | InvalidReason::FeedExhausted { .. }
+                | InvalidReason::SetupFailed { .. }
                 | InvalidReason::BenchFailed { .. }
         )
     })

@@ -10,10 +10,10 @@ use tokio::time::timeout;
 
 use super::bench::{self, BenchError, Built, Measured};
 use super::flag::became_true;
-use super::load::{self, LoadError, Secrets, Shard, WorkerJob};
+use super::load::{self, FailedStep, LoadError, Performed, Secrets, Shard, WorkerJob};
 use super::process::{self, Exit, ProcessError, Processes, Surroundings};
 use super::secrets::secret_names;
-use super::watch::{Watcher, nanoseconds, spans};
+use super::watch::{EXIT_NEWS, Watcher, ended_by_itself, nanoseconds, spans};
 use super::{Engine, Executed, Progress, http, metrics};
 use crate::harness::model::{InvalidReason, Measurement, Phase, PhaseSpan};
 use crate::harness::scenario::{Plan, Target};
@@ -25,6 +25,13 @@ const REACHABLE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Told what goes on.
 pub(super) type Observe<'run> = &'run (dyn Fn(Progress) + Send + Sync);
+
+/// Where loads are sent, and what they know.
+struct Aim<'run> {
+    target: &'run str,
+    /// What the setup extracted.
+    setup: &'run BTreeMap<String, String>,
+}
 
 /// Executes plans on real processes. A clone shares what was built.
 #[derive(Debug, Clone)]
@@ -213,7 +220,8 @@ impl SubjectEngine {
         keep_benches(executed, around, measured);
     }
 
-    /// Drives the loads on processes that are up, and watches meanwhile.
+    /// Drives the loads on processes that are up, and watches meanwhile. The setup precedes them, and
+    /// wherever it was begun, the teardown follows.
     async fn load(
         &self,
         plan: &Plan,
@@ -231,6 +239,41 @@ impl SubjectEngine {
             }
             None => String::new(),
         };
+        let setup = tokio::select! {
+            biased;
+            () = became_true(&mut stop) => None,
+            setup = set_up(plan, &target, around) => Some(setup),
+        };
+        let executed = match &setup {
+            None => Ok(nothing_measured()),
+            Some(Performed {
+                failed: Some(failed),
+                ..
+            }) => Ok(not_set_up(failed, processes, &mut exits).await),
+            Some(Performed { extracted, .. }) => {
+                let aim = Aim {
+                    target: &target,
+                    setup: extracted,
+                };
+                self.drive(plan, around, &aim, (processes, &mut exits), stop, observe)
+                    .await
+            }
+        };
+        let extracted = setup.unwrap_or_default().extracted;
+        tear_down(plan, &target, &extracted, around, observe).await;
+        executed
+    }
+
+    /// Drives the loads, and watches the processes meanwhile.
+    async fn drive(
+        &self,
+        plan: &Plan,
+        around: &Surroundings,
+        aim: &Aim<'_>,
+        (processes, exits): (&Processes, &mut mpsc::UnboundedReceiver<Exit>),
+        mut stop: watch::Receiver<bool>,
+        observe: Observe<'_>,
+    ) -> Result<Executed, ExecuteError> {
         let files = tempfile::tempdir().map_err(ExecuteError::Place)?;
         let zero = Instant::now() + LEAD;
         let start_at = (SystemTime::now() + LEAD).duration_since(SystemTime::UNIX_EPOCH);
@@ -244,9 +287,9 @@ impl SubjectEngine {
                     load: load.clone(),
                     flow: plan.flows.get(&load.flow)?.clone(),
                     feeds: plan.feeds.clone(),
-                    target: target.clone(),
+                    target: aim.target.to_owned(),
                     http: plan.http.clone(),
-                    setup: BTreeMap::new(),
+                    setup: aim.setup.clone(),
                     turns: BTreeMap::new(),
                     aborts: Vec::new(),
                     phases: plan.phases,
@@ -265,7 +308,7 @@ impl SubjectEngine {
         let on_tick = |tick| watcher.keep_tick(tick);
         let driving = load::drive(&self.exe, &jobs, &plan.generator, watcher.over(), &on_tick);
         let results = watcher
-            .during(driving, watcher.follow_load(), &mut exits, &mut stop)
+            .during(driving, watcher.follow_load(), exits, &mut stop)
             .await?;
         let ended_ns = results.iter().map(|result| result.ended_ns).min();
         // What a process did comes first: what the loads then met follows from it.
@@ -372,6 +415,61 @@ async fn up(
     tokio::select! {
         up = Processes::up(around.clone(), plan, observe) => Ok(Some(up?)),
         () = became_true(stop) => Ok(None),
+    }
+}
+
+/// Performs the plan's setup, where it has one.
+async fn set_up(plan: &Plan, target: &str, around: &Surroundings) -> Performed {
+    match &plan.setup {
+        Some(flow) => load::once(plan, flow, target, &BTreeMap::new(), around.secrets()).await,
+        None => Performed::default(),
+    }
+}
+
+/// Performs the plan's teardown, where it has one. What goes wrong in it changes nothing of what was
+/// measured, so it is said and no more.
+async fn tear_down(
+    plan: &Plan,
+    target: &str,
+    setup: &BTreeMap<String, String>,
+    around: &Surroundings,
+    observe: Observe<'_>,
+) {
+    let Some(flow) = &plan.teardown else { return };
+    let performed = load::once(plan, flow, target, setup, around.secrets()).await;
+    if let Some(FailedStep { step, message }) = performed.failed {
+        let place = match step.as_str() {
+            "" => String::new(),
+            step => format!(" at `{step}`"),
+        };
+        let message = process::clean(&message, around.redactor());
+        observe(Progress::Note(format!(
+            "the teardown failed{place}: {message}"
+        )));
+    }
+}
+
+/// No load was driven because the setup failed. What a process did comes first: what the setup then
+/// met follows from it.
+async fn not_set_up(
+    failed: &FailedStep,
+    processes: &Processes,
+    exits: &mut mpsc::UnboundedReceiver<Exit>,
+) -> Executed {
+    let mut invalid = Vec::new();
+    if processes.has_unexpected_end()
+        && let Ok(Some(exit)) = timeout(EXIT_NEWS, exits.recv()).await
+    {
+        invalid.push(ended_by_itself(exit, Instant::now()));
+    }
+    invalid.push(InvalidReason::SetupFailed {
+        step: failed.step.clone(),
+        message: failed.message.clone(),
+    });
+    Executed {
+        invalid,
+        partial: false,
+        ..nothing_measured()
     }
 }
 

@@ -108,7 +108,10 @@ impl Clerk {
         }
         load.counts = measured.counts;
         load.iteration = measured.iteration;
+        load.groups = measured.groups;
+        load.connections = measured.connections;
         load.generator.ticket_lateness = measured.lateness;
+        load.generator.exhausted_feeds = measured.exhausted_feeds;
         load
     }
 }

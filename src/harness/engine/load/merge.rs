@@ -142,6 +142,10 @@ fn add_connections(connections: &mut ConnectionSeries, other: &ConnectionSeries)
 fn add_health(health: &mut GeneratorHealth, other: GeneratorHealth) {
     health.ticket_lateness.merge(&other.ticket_lateness);
     health.cores += other.cores;
+    for (feed, iterations) in other.exhausted_feeds {
+        let to = health.exhausted_feeds.entry(feed).or_default();
+        *to = to.saturating_add(iterations);
+    }
     let mut seconds: BTreeMap<u64, GeneratorSample> = BTreeMap::new();
     for sample in health.samples.drain(..).chain(other.samples) {
         let second = (sample.at_ns + SAMPLE_NS / 2) / SAMPLE_NS;
@@ -161,7 +165,7 @@ fn add_health(health: &mut GeneratorHealth, other: GeneratorHealth) {
 #[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
     use super::super::fixture;
-    use super::super::recorder::{Ended, Recorder};
+    use super::super::recorder::{Began, Ended, Recorder};
     use super::super::windows;
     use super::*;
     use crate::harness::engine::Redactor;
@@ -184,23 +188,26 @@ mod tests {
         for nth in (index..total).step_by(of as usize) {
             let start_ns = nth * S * 33 / 10;
             let ended_ns = start_ns + 1_000_000 * (nth % 50 + 1);
-            recorder.began(start_ns, Some(start_ns), start_ns + 1000 * nth);
-            recorder.sending(0, start_ns);
+            let began = Began {
+                intended_ns: start_ns,
+                due_ns: Some(start_ns),
+                taken_ns: start_ns + 1000 * nth,
+            };
+            recorder.began_sending(&began, 0, start_ns);
             let failure = (nth % 7 == 0).then(|| (ErrorKind::Closed, "closed".to_owned()));
             let is_ok = failure.is_none();
             recorder.ended(&Ended {
-                request: 0,
                 intended_ns: start_ns,
                 sent_ns: start_ns,
                 ended_ns,
                 status: is_ok.then_some(200),
-                bytes_sent: 0,
                 bytes_received: 5,
                 failure,
+                ..Ended::default()
             });
             match is_ok {
                 true => recorder.completed(start_ns, ended_ns),
-                false => recorder.failed(start_ns, false),
+                false => recorder.failed(start_ns, false, &[]),
             }
         }
         let (measured, seconds) = recorder.finish();

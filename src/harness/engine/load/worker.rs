@@ -20,9 +20,10 @@ use super::clock::LoadClock;
 use super::dispatcher::{Counter, dispatch};
 use super::flow::{Flow, FlowError};
 use super::job::{LOAD_FORMAT, LoadFile, LoadFileError, WorkerEvent, WorkerJob};
+use super::journey::Journey;
 use super::recorder::Recorder;
 use super::shape::Shape;
-use super::transport::Transport;
+use super::transport::{Transport, TransportError};
 use super::users::{self, Arrivals, Crew};
 use crate::harness::engine::Redactor;
 use crate::harness::model::{
@@ -46,9 +47,9 @@ pub enum WorkerError {
     /// The flow could not be compiled.
     #[error(transparent)]
     Flow(#[from] FlowError),
-    /// No client could be made.
-    #[error("no HTTP client: {0}")]
-    Client(#[from] reqwest::Error),
+    /// There is no way to the target.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
     /// A thread or the runtime could not be started.
     #[error("the worker could not start: {0}")]
     Start(#[from] std::io::Error),
@@ -134,12 +135,9 @@ async fn execute(job: WorkerJob, mut terminate: Signal) -> Result<(), WorkerErro
     let flow = Flow::new(&job)?;
     let total_ns = job.phases.total_ns();
     let measure = job.phases.warmup_ns..job.phases.measure_end_ns();
-    let recorder = Arc::new(Recorder::new(
-        &flow.requests,
-        measure,
-        job.late_ns,
-        Redactor::new(&job.secrets.0),
-    ));
+    let redactor = Redactor::new(&job.secrets.0);
+    let recorder = Recorder::new(&flow.requests, measure, job.late_ns, redactor);
+    let recorder = Arc::new(recorder.with_groups(&flow.groups));
     let (stop_tx, stop) = watch::channel(false);
     let Setup {
         model,
@@ -181,17 +179,19 @@ async fn execute(job: WorkerJob, mut terminate: Signal) -> Result<(), WorkerErro
             Some(thread.spawn(move || dispatch(&rate, shard, clock, &counter, &recorder, &stop))?)
         }
     };
-    let transport = Transport::new(&flow.origin, users)?;
+    let transport = Transport::new(&flow.origin, &job.http, flow.proxy.as_deref())?;
     let crew = Arc::new(Crew {
-        flow,
+        journey: Journey {
+            flow,
+            recorder,
+            clock,
+            end_ns: total_ns,
+            stop,
+        },
         transport,
-        recorder,
-        clock,
         arrivals,
         shard: job.shard,
         seed: job.load.seed,
-        end_ns: total_ns,
-        stop,
         begun: AtomicU64::new(0),
     });
 

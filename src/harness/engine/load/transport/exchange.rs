@@ -64,7 +64,7 @@ pub(crate) struct Answer {
     pub(crate) status: Option<u16>,
     pub(crate) headers: HeaderMap,
     /// The body, where it was asked for and is not too large.
-    pub(crate) body: Vec<u8>,
+    body: Vec<u8>,
     /// The length of the body as it came over the wire.
     pub(crate) body_bytes: u64,
     /// How long what belongs to the exchange took.
@@ -188,6 +188,11 @@ impl Connection {
 }
 
 impl Answer {
+    /// The body where it was asked for.
+    pub(crate) fn body(&self) -> Result<Bytes, Failure> {
+        Ok(Bytes::copy_from_slice(&self.body))
+    }
+
     /// Takes the next part of the body.
     pub(super) fn receive(&mut self, part: &[u8], keep: bool) {
         self.body_bytes += part.len() as u64;

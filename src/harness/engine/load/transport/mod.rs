@@ -10,7 +10,5 @@ mod pooled;
 mod failure;
 
 pub use self::exchange::TransportError;
-pub(super) use self::exchange::{
-    Answer, Connection, Message, Request, Stream, Timings, Transport,
-};
+pub(super) use self::exchange::{Answer, Connection, Message, Request, Stream, Timings, Transport};
 pub(super) use self::failure::Failure;

@@ -273,7 +273,7 @@ mod tests {
         let mut answer = Answer::default();
         let result = connection.exchange(request, &mut answer).await;
         result.map_err(|failure| failure.kind)?;
-        let body = String::from_utf8(answer.body).unwrap();
+        let body = String::from_utf8(answer.body().unwrap().into()).unwrap();
         Ok((answer.status.unwrap(), body))
     }
 
