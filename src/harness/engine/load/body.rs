@@ -2,7 +2,7 @@
 //! start.
 
 use bytes::Bytes;
-use reqwest::header::HeaderValue;
+use http::header::HeaderValue;
 use uuid::Uuid;
 
 use super::feed::Feed;

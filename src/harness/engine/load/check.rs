@@ -1,7 +1,7 @@
 //! What must hold of an answer.
 
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use regex::Regex;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 use serde_json_path::JsonPath;
 

@@ -1,11 +1,12 @@
 //! The cookies of one user (RFC 6265).
 
+use std::convert::Infallible;
 use std::fmt::Write as _;
 
 use bytes::Bytes;
 use cookie_store::CookieStore;
-use reqwest::Url;
-use reqwest::header::{COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
+use http::header::{COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
+use url::Url;
 
 /// A jar takes no more cookies than this, about what browsers keep of one server; whatever a server
 /// sends, the memory of a user is bounded.
@@ -70,13 +71,9 @@ impl Jar {
 
     fn forget_expired(&mut self) {
         let all = std::mem::take(&mut self.store);
-        let unexpired = all
-            .iter_unexpired()
-            .cloned()
-            .map(Ok::<_, std::convert::Infallible>);
-        if let Ok(store) = CookieStore::from_cookies(unexpired, false) {
-            self.store = store;
-        }
+        let unexpired = all.iter_unexpired().cloned().map(Ok::<_, Infallible>);
+        let Ok(store) = CookieStore::from_cookies(unexpired, false);
+        self.store = store;
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use http::header::HeaderMap;
 use regex::Regex;
-use reqwest::header::HeaderMap;
 
 use super::check::{CheckError, Complaint, JsonChecks, regex};
 use super::content::Content;

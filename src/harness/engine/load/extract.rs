@@ -1,10 +1,10 @@
 //! What later steps take from an answer or a message.
 
 use cookie_store::RawCookie;
+use http::header::{HeaderMap, HeaderName, SET_COOKIE};
 use rand::seq::IteratorRandom as _;
 use rand_chacha::ChaCha8Rng;
 use regex::Regex;
-use reqwest::header::{HeaderMap, HeaderName, SET_COOKIE};
 use scraper::{ElementRef, Selector};
 use serde_json::Value;
 use serde_json_path::JsonPath;

@@ -7,11 +7,18 @@ use std::sync::{Arc, Mutex};
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
+use super::clock::LoadClock;
+use super::flow::Flow;
 use super::job::{Secrets, Shard, WorkerJob};
+use super::journey::{End, Journey, Start, User};
+use super::recorder::{Measured, Recorder};
+use super::transport::Transport;
+use crate::harness::engine::Redactor;
 use crate::harness::model::{ArrivalModel, LoadMeasurement, RequestSeries, hexadecimal};
 use crate::harness::scenario::{
-    Arrivals, FilePlan, FlowPlan, HttpPlan, LoadPlan, PhasePlan, RequestPlan, Stage,
+    Arrivals, FilePlan, FlowPlan, HttpPlan, LoadPlan, PhasePlan, RequestPlan, Stage, StepPlan,
 };
 
 /// One user that asks for `/` again and again, for a second.
@@ -62,6 +69,70 @@ pub(super) fn file(folder: &Path, name: &str, contents: &[u8]) -> FilePlan {
     FilePlan {
         path,
         sha256: hexadecimal(&Sha256::digest(contents)),
+    }
+}
+
+/// A user on a journey through the flow of the job above, on a site. Everything is measured.
+pub(super) struct Trip {
+    pub(super) journey: Journey,
+    pub(super) user: User,
+    /// Of the next iteration.
+    pub(super) number: u64,
+    _stop: watch::Sender<bool>,
+}
+
+impl Trip {
+    /// With another job.
+    pub(super) fn new(site: &Site, change: impl FnOnce(&mut WorkerJob)) -> Self {
+        let mut job = job(&site.url);
+        change(&mut job);
+        let flow = Flow::new(&job).expect("it can be compiled");
+        let (stop_tx, stop) = watch::channel(false);
+        let transport = Transport::new(&flow.origin, &job.http, None).expect("a plain server");
+        let user = User::new(&flow, transport.connection(), 1);
+        let recorder = Recorder::new(&flow.requests, 0..u64::MAX, u64::MAX, Redactor::default());
+        let journey = Journey {
+            recorder: Arc::new(recorder.with_groups(&flow.groups)),
+            clock: LoadClock::starting(std::time::Instant::now()),
+            end_ns: u64::MAX,
+            stop,
+            flow,
+        };
+        Self {
+            journey,
+            user,
+            number: 0,
+            _stop: stop_tx,
+        }
+    }
+
+    /// With other steps.
+    pub(super) fn of_steps(site: &Site, steps: Vec<StepPlan>) -> Self {
+        Self::new(site, |job| job.flow.steps = steps)
+    }
+
+    /// An iteration of a closed model.
+    pub(super) async fn iterate(&mut self) -> End {
+        let taken_ns = self.journey.clock.now_ns();
+        self.iterate_from(None, taken_ns).await
+    }
+
+    /// An iteration of any model.
+    pub(super) async fn iterate_from(&mut self, due_ns: Option<u64>, taken_ns: u64) -> End {
+        let start = Start {
+            number: self.number,
+            due_ns,
+            taken_ns,
+        };
+        self.number += 1;
+        self.journey.iterate(&mut self.user, start).await
+    }
+
+    /// What was measured; everything that began has ended.
+    pub(super) fn finish(self) -> Measured {
+        let in_flight = self.journey.recorder.look().in_flight;
+        assert_eq!(in_flight, 0);
+        self.journey.recorder.finish().0
     }
 }
 

@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use http::uri::PathAndQuery;
-use reqwest::Url;
-use url::Position;
+use url::{Position, Url};
 
 use super::feed::{Feed, FeedError};
 use super::job::{Secrets, WorkerJob};

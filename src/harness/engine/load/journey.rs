@@ -382,10 +382,7 @@ fn passes(times: &TimesPlan, values: &mut Values) -> u32 {
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::super::fixture::{self, Site, answer, header};
-    use super::super::job::WorkerJob;
-    use super::super::recorder::Measured;
-    use super::super::transport::Transport;
+    use super::super::fixture::{self, Site, Trip, answer, header};
     use super::*;
     use crate::harness::model::{GroupSeries, LatencyHistogram, Outcome, RequestSeries};
     use crate::harness::scenario::{
@@ -394,66 +391,6 @@ mod tests {
     };
 
     const MS: u64 = 1_000_000;
-
-    /// A user on a journey.
-    struct Trip {
-        journey: Journey,
-        user: User,
-        number: u64,
-        _stop: watch::Sender<bool>,
-    }
-
-    impl Trip {
-        fn new(site: &Site, change: impl FnOnce(&mut WorkerJob)) -> Self {
-            let mut job = fixture::job(&site.url);
-            change(&mut job);
-            let flow = Flow::new(&job).unwrap();
-            let (stop_tx, stop) = watch::channel(false);
-            let connection = Transport::new(&flow.origin, &job.http, None).unwrap();
-            let user = User::new(&flow, connection.connection(), 1);
-            let redactor = Default::default();
-            let recorder = Recorder::new(&flow.requests, 0..u64::MAX, u64::MAX, redactor);
-            let journey = Journey {
-                recorder: Arc::new(recorder.with_groups(&flow.groups)),
-                clock: LoadClock::starting(std::time::Instant::now()),
-                end_ns: u64::MAX,
-                stop,
-                flow,
-            };
-            Self {
-                journey,
-                user,
-                number: 0,
-                _stop: stop_tx,
-            }
-        }
-
-        fn of_steps(site: &Site, steps: Vec<StepPlan>) -> Self {
-            Self::new(site, |job| job.flow.steps = steps)
-        }
-
-        async fn iterate(&mut self) -> End {
-            let taken_ns = self.journey.clock.now_ns();
-            self.iterate_from(None, taken_ns).await
-        }
-
-        async fn iterate_from(&mut self, due_ns: Option<u64>, taken_ns: u64) -> End {
-            let start = Start {
-                number: self.number,
-                due_ns,
-                taken_ns,
-            };
-            self.number += 1;
-            self.journey.iterate(&mut self.user, start).await
-        }
-
-        /// What was measured; everything that began has ended.
-        fn finish(self) -> Measured {
-            let in_flight = self.journey.recorder.look().in_flight;
-            assert_eq!(in_flight, 0);
-            self.journey.recorder.finish().0
-        }
-    }
 
     fn get(path: &str) -> RequestPlan {
         RequestPlan {

@@ -8,8 +8,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::SET_COOKIE;
 use http::uri::PathAndQuery;
-use reqwest::header::SET_COOKIE;
 use tokio::time::{Instant, sleep_until};
 
 use super::check::{Complaint, Head};

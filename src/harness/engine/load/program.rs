@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rand::distr::weighted::{self, WeightedIndex};
-use reqwest::Url;
+use url::Url;
 
 use super::check::{CheckError, Checks};
 use super::condition::{Condition, ConditionError};

@@ -3,13 +3,13 @@
 //! A load goes to its target and nowhere else: an answer that leads away from it is a failure, and
 //! nothing is sent, least of all credentials.
 
-use http::uri::PathAndQuery;
-use reqwest::header::{
+use http::Method;
+use http::header::{
     CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, HeaderMap,
     LOCATION,
 };
-use reqwest::{Method, Url};
-use url::Position;
+use http::uri::PathAndQuery;
+use url::{Position, Url};
 
 use super::request::Ready;
 
@@ -76,7 +76,7 @@ fn becomes_get(status: u16, method: &Method) -> bool {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
-    use reqwest::header::{AUTHORIZATION, HeaderValue};
+    use http::header::{AUTHORIZATION, HeaderValue};
 
     use super::*;
 

@@ -19,7 +19,6 @@ use url::{Position, Url};
 use super::exchange::{Answer, Request};
 use super::failure::{Failure, kind, unconnected};
 use crate::harness::engine::http;
-use crate::harness::model::ErrorKind;
 
 /// A server that is reached without TLS.
 #[derive(Debug, Clone)]
@@ -186,6 +185,7 @@ mod tests {
 
     use super::super::exchange::{Connection, Transport};
     use super::*;
+    use crate::harness::model::ErrorKind;
     use crate::harness::scenario::HttpPlan;
 
     const OK: &str = "HTTP/1.1 200 X\r\ncontent-length: 2\r\n\r\nok";
