@@ -89,8 +89,8 @@ pub(super) async fn execute_once<E: Engine>(
     Ok(assemble(plan, labels, pair, id, started_at, executed))
 }
 
-/// Whether the next run would only end like this one: the target died, or the generator or a bench
-/// failed; or whether it would change nothing, because a limit ended this one.
+/// Whether the next run would only end like this one: the target died, or the generator, the setup or
+/// a bench failed; or whether it would change nothing, because a limit ended this one.
 pub(super) fn is_hopeless(run: &Run) -> bool {
     let failed = run.invalid.iter().any(|reason| {
         matches!(
@@ -100,6 +100,8 @@ pub(super) fn is_hopeless(run: &Run) -> bool {
                 | InvalidReason::TargetUnreachable { .. }
                 | InvalidReason::GeneratorExhausted { .. }
                 | InvalidReason::GeneratorFailed { .. }
+                | InvalidReason::FeedExhausted { .. }
+                | InvalidReason::SetupFailed { .. }
                 | InvalidReason::BenchFailed { .. }
         )
     });

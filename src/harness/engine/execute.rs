@@ -15,6 +15,7 @@ use super::jobs::{self, jobs};
 use super::load::{self, LoadError, MergeError, Secrets, Shard, WorkerEnd};
 use super::process::{self, Exit, ProcessError, Processes, Surroundings};
 use super::secrets::secret_names;
+use super::setup::{self, Aim};
 use super::watch::{Watcher, nanoseconds, spans};
 use super::{Engine, Executed, Progress, http, metrics};
 use crate::harness::model::{InvalidReason, Measurement, Phase, PhaseSpan};
@@ -27,6 +28,12 @@ const REACHABLE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Told what goes on.
 pub(super) type Observe<'run> = &'run (dyn Fn(Progress) + Send + Sync);
+
+/// Processes that are up, and the news of their ends.
+pub(super) type Up<'run> = (
+    &'run Processes,
+    &'run mut mpsc::UnboundedReceiver<Exit>,
+);
 
 /// Executes plans on real processes. A clone shares what was built.
 #[derive(Debug, Clone)]
@@ -188,17 +195,34 @@ impl SubjectEngine {
         let Some((processes, mut exits)) = up(plan, around, &mut stop, observe).await? else {
             return Ok(nothing_measured());
         };
-        let executed = match Capacity::of(plan) {
-            None => {
-                self.load(plan, around, &processes, &mut exits, stop, observe)
+        let up = (&processes, &mut exits);
+        let executed = self.set_up_and_load(plan, around, up, stop, observe).await;
+        down(&processes, observe).await;
+        executed
+    }
+
+    /// Drives the loads on processes that are up, between the setup and the teardown.
+    async fn set_up_and_load(
+        &self,
+        plan: &Plan,
+        around: &Surroundings,
+        (processes, exits): Up<'_>,
+        stop: watch::Receiver<bool>,
+        observe: Observe<'_>,
+    ) -> Result<Executed, ExecuteError> {
+        let (aim, instead) = setup::set_up(plan, around, processes, exits, stop.clone()).await?;
+        let executed = match (instead, Capacity::of(plan)) {
+            (Some(executed), _) => Ok(executed),
+            (None, None) => {
+                self.load(plan, around, &aim, (processes, exits), stop, observe)
                     .await
             }
-            Some(search) => {
-                self.search(search, around, &processes, &mut exits, stop, observe)
+            (None, Some(search)) => {
+                self.search(search, around, &aim, (processes, exits), stop, observe)
                     .await
             }
         };
-        down(&processes, observe).await;
+        setup::tear_down(plan, &aim, around, observe).await;
         executed
     }
 
@@ -207,15 +231,15 @@ impl SubjectEngine {
         &self,
         mut search: Capacity<'_>,
         around: &Surroundings,
-        processes: &Processes,
-        exits: &mut mpsc::UnboundedReceiver<Exit>,
+        aim: &Aim,
+        (processes, exits): Up<'_>,
         stop: watch::Receiver<bool>,
         observe: Observe<'_>,
     ) -> Result<Executed, ExecuteError> {
         while let Some((rate, plan)) = search.next() {
             let stop = stop.clone();
             let executed = self
-                .load(&plan, around, processes, exits, stop, observe)
+                .load(&plan, around, aim, (processes, &mut *exits), stop, observe)
                 .await?;
             observe(Progress::Note(search.take(rate, &plan, executed)));
         }
@@ -287,18 +311,18 @@ impl SubjectEngine {
         keep_benches(executed, around, measured);
     }
 
-    /// Drives the loads on processes that are up, and puts together what their workers measured.
+    /// Drives the loads, and puts together what their workers measured.
     async fn load(
         &self,
         plan: &Plan,
         around: &Surroundings,
-        processes: &Processes,
-        exits: &mut mpsc::UnboundedReceiver<Exit>,
+        aim: &Aim,
+        (processes, exits): Up<'_>,
         stop: watch::Receiver<bool>,
         observe: Observe<'_>,
     ) -> Result<Executed, ExecuteError> {
         let (mut executed, ends) = self
-            .perform(plan, around, processes, exits, stop, observe)
+            .perform(plan, around, aim, (processes, exits), stop, observe)
             .await?;
         let mut ends = load::by_load(ends);
         for load in &plan.loads {
@@ -312,33 +336,24 @@ impl SubjectEngine {
         Ok(executed)
     }
 
-    /// Drives this engine's part of the loads on processes that are up, and watches meanwhile: what was
-    /// seen beside the loads, and what became of each worker.
+    /// Drives this engine's part of the loads, and watches meanwhile: what was seen beside the loads, and what became of each worker.
     pub(super) async fn perform(
         &self,
         plan: &Plan,
         around: &Surroundings,
-        processes: &Processes,
-        exits: &mut mpsc::UnboundedReceiver<Exit>,
+        aim: &Aim,
+        (processes, exits): Up<'_>,
         mut stop: watch::Receiver<bool>,
         observe: Observe<'_>,
     ) -> Result<(Executed, Vec<WorkerEnd>), ExecuteError> {
-        let target = match &plan.target {
-            Some(Target::Process(name)) => processes.url(name).unwrap_or_default(),
-            Some(Target::Url(url)) => {
-                reach(url).await?;
-                url.clone()
-            }
-            None => String::new(),
-        };
         let files = tempfile::tempdir().map_err(ExecuteError::Place)?;
         let (zero, start_at_ns) = self.part.start()?;
         let jobs = jobs(
             plan,
             &jobs::Common {
                 shard: self.part.shard,
-                target: &target,
-                setup: &BTreeMap::new(),
+                target: &aim.target,
+                setup: &aim.setup,
                 secrets: around.secrets(),
                 start_at_ns,
                 folder: files.path(),
@@ -414,7 +429,7 @@ impl Engine for SubjectEngine {
 
 /// Whether anything accepts connections there. No request is sent: that would be one that the scenario
 /// did not ask for.
-async fn reach(url: &str) -> Result<(), ExecuteError> {
+pub(super) async fn reach(url: &str) -> Result<(), ExecuteError> {
     let unreachable = |cause: String| ExecuteError::Unreachable {
         url: url.to_owned(),
         cause,

@@ -18,6 +18,7 @@ pub mod machine;
 mod metrics;
 mod demand;
 mod jobs;
+mod setup;
 mod watch;
 mod capacity;
 mod execute;

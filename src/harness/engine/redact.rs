@@ -3,12 +3,16 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use regex::{Captures, Regex};
 
 /// A line of a secret that spans several is only looked for by itself from this length on; `-----`
 /// or an empty line is no secret.
 const MIN_LINE_BYTES: usize = 8;
+/// Fewer digits of base64 than this stand in many a text by chance.
+const MIN_DIGITS: usize = 4;
 /// RFC 3986 calls these unreserved: a value keeps them, and nothing else, in a URL and in a form.
 pub(super) const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
@@ -17,7 +21,7 @@ pub(super) const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~');
 
 /// Replaces the values of `{$env.NAME}` by `{$env.NAME}` again, as they stand and in the disguises
-/// that a URL, a JSON text or a line of output gives them.
+/// that a URL, a JSON text, a line of output or base64 gives them.
 #[derive(Debug, Clone, Default)]
 pub struct Redactor {
     /// Every needle with the name that replaces it.
@@ -35,10 +39,19 @@ impl Redactor {
                 names.entry(needle).or_insert_with(|| name.clone());
             }
         }
-        let mut needles: Vec<&String> = names.keys().collect();
+        let mut needles: Vec<String> = names.keys().cloned().collect();
         needles.sort_by_key(|needle| std::cmp::Reverse(needle.len()));
-        let alternatives: Vec<String> =
+        let mut alternatives: Vec<String> =
             needles.iter().map(|needle| regex::escape(needle)).collect();
+        for (name, value) in secrets {
+            for digits in in_base64(value) {
+                // The digits on both sides hold a few bits of it.
+                let digit = "[A-Za-z0-9+/_-]{0,2}";
+                let pattern = format!("{digit}{}{digit}={{0,2}}", regex::escape(&digits));
+                alternatives.push(pattern);
+                names.entry(digits).or_insert_with(|| name.clone());
+            }
+        }
         // Escaped literals are always a valid pattern, and its size is not limited. To go on without
         // it would show the secrets.
         let pattern = (!alternatives.is_empty()).then(|| {
@@ -55,11 +68,38 @@ impl Redactor {
         match &self.pattern {
             None => Cow::Borrowed(text),
             Some(pattern) => pattern.replace_all(text, |found: &Captures<'_>| {
-                let name = self.names.get(&found[0]).map_or("?", String::as_str);
-                format!("{{$env.{name}}}")
+                format!("{{$env.{}}}", self.name_of(&found[0]))
             }),
         }
     }
+
+    /// Whose value it is; of digits of base64, whose they contain.
+    fn name_of(&self, found: &str) -> &str {
+        let contained = || {
+            let mut names = self.names.iter();
+            names
+                .find(|(needle, _)| found.contains(needle.as_str()))
+                .map(|(_, name)| name)
+        };
+        let name = self.names.get(found).or_else(contained);
+        name.map_or("?", String::as_str)
+    }
+}
+
+/// What base64 makes of a value in the middle of something else, as in the header of basic
+/// authentication: for each of the three places that it can have in a group, the digits that depend on
+/// nothing but the value.
+fn in_base64(value: &str) -> Vec<String> {
+    let digits = (0..3).filter_map(|before| {
+        let mut bytes = vec![0; before];
+        bytes.extend_from_slice(value.as_bytes());
+        let encoded = STANDARD_NO_PAD.encode(&bytes);
+        let digits = encoded.get((before * 8).div_ceil(6)..bytes.len() * 8 / 6)?;
+        (digits.len() >= MIN_DIGITS).then(|| digits.to_owned())
+    });
+    digits
+        .flat_map(|digits| [digits.replace('+', "-").replace('/', "_"), digits])
+        .collect()
 }
 
 /// The forms in which a value may turn up.
@@ -113,6 +153,24 @@ mod tests {
             "saw MIIBVgIBADANBg",
             "saw {$env.KEY}",
         );
+    }
+
+    #[test]
+    fn credentials_in_base64_are_replaced_wherever_the_secret_begins() {
+        for user in ["", "a", "ab", "abc"] {
+            let pair = format!("{user}:hunter2!?>");
+            let encoded = base64::engine::general_purpose::STANDARD.encode(pair);
+            let secrets = BTreeMap::from([("PW".to_owned(), "hunter2!?>".to_owned())]);
+            let text = format!("sent `Basic {encoded}` twice");
+            let redacted = Redactor::new(&secrets).redact(&text).into_owned();
+            assert!(redacted.starts_with("sent `Basic "), "{redacted}");
+            assert!(redacted.ends_with("{$env.PW}` twice"), "{redacted}");
+            // What is left in front is of the user's name.
+            let left = redacted.len() - "sent `Basic {$env.PW}` twice".len();
+            assert!(left <= (user.len() + 1) * 8 / 6, "{redacted}");
+        }
+        // Too short to be told from a word.
+        check(&[("A", "ab")], "YWIx", "YWIx");
     }
 
     #[test]

@@ -31,3 +31,61 @@ fn of_process(process: &ProcessPlan) -> impl Iterator<Item = &Template> {
         .flat_map(|command| &command.words)
         .chain(process.env.values())
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use super::*;
+    use crate::harness::scenario::{
+        AuthPlan, BodyPlan, ConditionPlan, PartContent, PartPlan, RequestPlan, StepPlan, TestPlan,
+        parse,
+    };
+
+    fn env(name: &str) -> Template {
+        Template {
+            parts: vec![Part::Env(name.into())],
+        }
+    }
+
+    #[test]
+    fn every_place_that_can_mention_a_variable_is_looked_at() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = "schema = 1\nname = \"s\"\n\
+                    [[process]]\nname = \"p\"\nstart = \"p {port} {$env.START}\"\n\
+                    [[flow.home.step]]\nget = \"/{$env.PATH_OF}\"\n\
+                    [load.home]\nclosed = { users = 1 }\n";
+        let scenario = parse(text, &folder.path().join("s.toml")).unwrap();
+        let mut plan = scenario.plans.into_iter().next().unwrap();
+        plan.http.proxy = Some(env("PROXY"));
+        let mut login = RequestPlan::get("/");
+        login.address.query = vec![("q".into(), env("QUERY"))];
+        login.address.auth = Some(AuthPlan::Basic {
+            user: env("USER_OF"),
+            password: env("PASSWORD"),
+        });
+        login.body = Some(BodyPlan::Multipart(vec![PartPlan {
+            name: "a".into(),
+            filename: None,
+            content_type: None,
+            content: PartContent::Text(env("PART")),
+        }]));
+        let asked = StepPlan::If {
+            condition: ConditionPlan::Value {
+                value: env("VALUE"),
+                test: TestPlan::IsNot(env("OTHER")),
+            },
+            then: vec![StepPlan::Send(env("MESSAGE"))],
+            otherwise: vec![],
+        };
+        plan.setup = Some(FlowPlan::new(vec![login.into(), asked]));
+        let mut logout = RequestPlan::get("/");
+        logout.address.auth = Some(AuthPlan::Bearer(env("TOKEN")));
+        plan.teardown = Some(FlowPlan::new(vec![logout.into()]));
+        let found: Vec<_> = secret_names(&plan).into_iter().collect();
+        let expected = [
+            "MESSAGE", "OTHER", "PART", "PASSWORD", "PATH_OF", "PROXY", "QUERY", "START", "TOKEN",
+            "USER_OF", "VALUE",
+        ];
+        assert_eq!(found, expected);
+    }
+}

@@ -28,7 +28,7 @@ use crate::harness::scenario::{FaultAction, FaultPlan, PhasePlan, Plan, ProbeSou
 /// A tick is told so long after its second, so that all workers have told theirs.
 const TICK_DELAY: Duration = Duration::from_millis(150);
 /// How long the news of a process that has ended may be on their way.
-const EXIT_NEWS: Duration = Duration::from_secs(1);
+pub(super) const EXIT_NEWS: Duration = Duration::from_secs(1);
 
 /// Watches the processes of a run. All times are kept as offsets from `zero`, the start of the load
 /// or of the benches.
@@ -459,7 +459,7 @@ fn scrapers(
     scrapers
 }
 
-fn ended_by_itself(exit: Exit, zero: Instant) -> InvalidReason {
+pub(super) fn ended_by_itself(exit: Exit, zero: Instant) -> InvalidReason {
     InvalidReason::ProcessExited {
         process: exit.process,
         status: exit.ending.to_string(),

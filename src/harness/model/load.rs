@@ -64,13 +64,14 @@ pub enum ErrorKind {
     Tls,
     /// The status is not what the check allows.
     Status,
-    /// Another check of the step failed.
+    /// Another check of the step failed, or a redirect led away from the target or on and on.
     Check,
     /// A value could not be extracted, so that later steps could not be performed.
     Extract,
-    /// The request could not be built from its template.
+    /// The request could not be built from its template: no latency, and no request sent.
     Template,
-    /// A condition that a loop waited for never came.
+    /// A condition that a loop waited for never came. It counts among the failures of the loop's last
+    /// request in the order of the file, without a latency.
     Condition,
     /// The drain ended while the request was in flight.
     Cancelled,
@@ -351,6 +352,10 @@ pub struct GeneratorHealth {
     pub samples: Vec<GeneratorSample>,
     /// Processors that this worker may use; with fewer cores busy than this it is not saturated.
     pub cores: f64,
+    /// Iterations of the measure phase that found no row left in a feed whose rows are drawn once, by
+    /// feed: the scenario gave out, which says nothing against the target.
+    #[serde(default)]
+    pub exhausted_feeds: BTreeMap<String, u64>,
 }
 
 /// One look at the worker process.

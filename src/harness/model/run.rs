@@ -218,6 +218,22 @@ pub enum InvalidReason {
         /// What the system said to the first of them.
         message: String,
     },
+    /// A feed whose rows are drawn once had fewer than the load needed.
+    FeedExhausted {
+        /// The load.
+        load: String,
+        /// The feed.
+        feed: String,
+        /// Iterations of the measure phase that found no row left, and failed.
+        iterations: u64,
+    },
+    /// The setup failed, so no load was driven.
+    SetupFailed {
+        /// The step; empty where none was begun.
+        step: String,
+        /// What happened.
+        message: String,
+    },
     /// The generator ended before its time.
     GeneratorFailed {
         /// The load.

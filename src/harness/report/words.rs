@@ -420,6 +420,29 @@ pub fn invalid(reason: &InvalidReason) -> Spoken {
                 "Raise the hard limit on open files (`ulimit -Hn` shows it), or let fewer users wait at once: lower `max_in_flight` or `users`. Ports run out where the target closes each connection: let it keep them open",
             )
         },
+        InvalidReason::FeedExhausted {
+            load,
+            feed,
+            iterations,
+        } => Spoken::new(
+            format!(
+                "feed {} had no row left for {} of load {}",
+                name(feed),
+                format::counted(*iterations, "iteration"),
+                name(load),
+            ),
+            "With `order = \"unique\"` each row is drawn once in a run, warm-up included: give the feed more rows, let the run be shorter, or take another order",
+        ),
+        InvalidReason::SetupFailed { step, message } => Spoken {
+            detail: text::block(message),
+            ..Spoken::new(
+                match step.as_str() {
+                    "" => "the setup failed".to_owned(),
+                    step => format!("the setup failed at {}", name(step)),
+                },
+                "No load was driven. What happened is below: correct the setup of the scenario, or see why the target refuses it",
+            )
+        },
         InvalidReason::GeneratorFailed { load, message } => Spoken {
             detail: text::block(message),
             ..Spoken::new(

@@ -1,14 +1,15 @@
-//! What must hold of an answer, and what later steps take from it.
+//! What must hold of an answer.
 
-use std::borrow::Cow;
-
-use regex::Regex;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
+use regex::Regex;
 use serde_json::Value;
 use serde_json_path::JsonPath;
 
+use super::content::Content;
+use super::extract::Extract;
+use super::template::Values;
 use crate::harness::model::ErrorKind;
-use crate::harness::scenario::{CheckPlan, ExtractPlan, ExtractSource};
+use crate::harness::scenario::{CheckPlan, ExtractPlan};
 
 /// Why a check or an extraction could not be compiled. A plan that was validated has none of these.
 #[derive(Debug, thiserror::Error)]
@@ -32,27 +33,44 @@ pub enum CheckError {
     /// Not the name of a header.
     #[error("`{0}` is not the name of a header")]
     Header(String),
+    /// Not a CSS selector.
+    #[error("`{selector}` is not a CSS selector: {error}")]
+    Selector {
+        /// What was written.
+        selector: String,
+        /// What is wrong with it.
+        error: String,
+    },
 }
 
-/// The compiled checks and extractions of a step.
+/// The compiled checks and extractions of a request.
 #[derive(Debug)]
 pub(super) struct Checks {
     status: Vec<(u16, u16)>,
-    body_contains: Option<String>,
-    json: Vec<(JsonPath, Value)>,
     headers: Vec<(HeaderName, Option<String>)>,
-    extract: Vec<(usize, Extract)>,
+    max_time_ns: Option<u64>,
+    min_bytes: Option<u64>,
+    max_bytes: Option<u64>,
+    body_contains: Option<String>,
+    body_matches: Option<Regex>,
+    json: JsonChecks,
+    extract: Vec<Extract>,
 }
 
+/// JSONPath expressions and the value that each must have.
 #[derive(Debug)]
-enum Extract {
-    Json(JsonPath),
-    Header(HeaderName),
-    Regex(Regex),
-}
+pub(super) struct JsonChecks(Vec<(JsonPath, Value)>);
 
 /// What failed, and a sentence about it with hostile text in it.
 pub(super) type Complaint = (ErrorKind, String);
+
+/// What is judged of an answer apart from its body.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Head<'a> {
+    pub(super) status: u16,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) service_ns: u64,
+}
 
 impl Checks {
     /// Compiles the checks, and the extractions by the index of the value that each sets.
@@ -60,155 +78,155 @@ impl Checks {
         plan: &CheckPlan,
         extract: impl Iterator<Item = (usize, &'a ExtractPlan)>,
     ) -> Result<Self, CheckError> {
-        let json = plan
-            .json
-            .iter()
-            .map(|(path, expected)| Ok((json_path(path)?, expected.clone())));
         let headers = plan
             .headers
             .iter()
             .map(|(name, expected)| Ok((header_name(name)?, expected.clone())));
-        let extract = extract.map(|(index, plan)| {
-            let extract = match &plan.from {
-                ExtractSource::Json(path) => Extract::Json(json_path(path)?),
-                ExtractSource::Header(name) => Extract::Header(header_name(name)?),
-                ExtractSource::Regex(pattern) => {
-                    Extract::Regex(Regex::new(pattern).map_err(|error| CheckError::Regex {
-                        pattern: pattern.clone(),
-                        error,
-                    })?)
-                }
-                ExtractSource::Cookie(_) | ExtractSource::Html { .. } => {
-                    unimplemented!("no scenario can say this yet")
-                }
-            };
-            Ok((index, extract))
-        });
+        let extract = extract.map(|(index, plan)| Extract::new(index, plan));
         Ok(Self {
             status: plan.status.clone(),
-            body_contains: plan.body_contains.clone(),
-            json: json.collect::<Result<_, _>>()?,
             headers: headers.collect::<Result<_, _>>()?,
+            max_time_ns: plan.max_time_ns,
+            min_bytes: plan.min_bytes,
+            max_bytes: plan.max_bytes,
+            body_contains: plan.body_contains.clone(),
+            body_matches: plan.body_matches.as_deref().map(regex).transpose()?,
+            json: JsonChecks::new(&plan.json)?,
             extract: extract.collect::<Result<_, _>>()?,
         })
     }
 
-    /// Whether the body is looked at, so that it must be kept.
+    /// Whether the body is looked at, so that it must be kept. Its size is that of what came out of
+    /// a compression.
     pub(super) fn needs_body(&self) -> bool {
-        let extracts_from_body = |(_, extract): &(usize, Extract)| {
-            matches!(extract, Extract::Json(_) | Extract::Regex(_))
-        };
-        self.body_contains.is_some()
+        self.min_bytes.is_some()
+            || self.max_bytes.is_some()
+            || self.body_contains.is_some()
+            || self.body_matches.is_some()
             || !self.json.is_empty()
-            || self.extract.iter().any(extracts_from_body)
+            || self.extract.iter().any(Extract::needs_body)
     }
 
-    /// Checks an answer, then takes values from it into `extracted`.
+    /// Whether a value is extracted by chance.
+    pub(super) fn is_random(&self) -> bool {
+        self.extract.iter().any(Extract::is_random)
+    }
+
+    /// Checks an answer, then takes values from it.
     pub(super) fn apply(
         &self,
-        status: u16,
-        headers: &HeaderMap,
+        head: &Head<'_>,
         body: &[u8],
-        extracted: &mut [Option<String>],
+        values: &mut Values,
     ) -> Result<(), Complaint> {
+        let status = head.status;
         let in_order = |&(low, high): &(u16, u16)| (low..=high).contains(&status);
         if !self.status.iter().any(in_order) {
             return Err((ErrorKind::Status, format!("status {status}")));
         }
-        for (name, expected) in &self.headers {
-            // A header may come several times.
-            let found = || headers.get_all(name).iter().map(HeaderValue::as_bytes);
-            match expected {
-                _ if found().next().is_none() => {
-                    return Err((ErrorKind::Check, format!("the header {name} is missing")));
-                }
-                Some(expected) if !found().any(|value| value == expected.as_bytes()) => {
-                    let found: Vec<_> = found().map(String::from_utf8_lossy).collect();
-                    let found = found.join("`, `");
-                    let message = format!("the header {name} is `{found}`, not `{expected}`");
-                    return Err((ErrorKind::Check, message));
-                }
-                _ => {}
-            }
-        }
-        let body = Body::new(body);
-        if let Some(wanted) = &self.body_contains
-            && !body.text().contains(wanted.as_str())
-        {
-            let message = format!("the body does not contain `{wanted}`");
-            return Err((ErrorKind::Check, message));
-        }
-        let json = self.parse(&body)?;
-        for (path, expected) in &self.json {
-            match path.query(&json).first() {
-                Some(found) if same(found, expected) => {}
-                Some(found) => {
-                    let message = format!("{path} is {found}, not {expected}");
-                    return Err((ErrorKind::Check, message));
-                }
-                None => return Err((ErrorKind::Check, format!("{path} finds nothing"))),
-            }
-        }
-        for (index, extract) in &self.extract {
-            let value = match extract {
-                Extract::Json(path) => path
-                    .query(&json)
-                    .first()
-                    .map(json_text)
-                    .ok_or_else(|| format!("{path} finds nothing")),
-                Extract::Header(name) => headers
-                    .get(name)
-                    .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
-                    .ok_or_else(|| format!("the header {name} is missing")),
-                Extract::Regex(regex) => regex
-                    .captures(&body.text())
-                    .and_then(|captures| captures.get(1).or_else(|| captures.get(0)))
-                    .map(|found| found.as_str().to_owned())
-                    .ok_or_else(|| format!("/{regex}/ matches nothing")),
-            };
-            extracted[*index] = Some(value.map_err(|message| (ErrorKind::Extract, message))?);
+        let content = Content::new(body);
+        self.find_fault(head, &content)
+            .map_err(|message| (ErrorKind::Check, message))?;
+        for extract in &self.extract {
+            extract
+                .apply(head.headers, &content, values)
+                .map_err(|message| (ErrorKind::Extract, message))?;
         }
         Ok(())
     }
 
-    /// The body as JSON where a check or an extraction asks for it.
-    fn parse(&self, body: &Body<'_>) -> Result<Value, Complaint> {
-        let extracts = |(_, extract): &(usize, Extract)| matches!(extract, Extract::Json(_));
-        let kind = if !self.json.is_empty() {
-            ErrorKind::Check
-        } else if self.extract.iter().any(extracts) {
-            ErrorKind::Extract
-        } else {
-            return Ok(Value::Null);
-        };
-        serde_json::from_slice(body.bytes)
-            .map_err(|error| (kind, format!("the body is not JSON: {error}")))
+    fn find_fault(&self, head: &Head<'_>, content: &Content<'_>) -> Result<(), String> {
+        for (name, expected) in &self.headers {
+            // A header may come several times.
+            let found = || head.headers.get_all(name).iter().map(HeaderValue::as_bytes);
+            match expected {
+                _ if found().next().is_none() => {
+                    return Err(format!("the header {name} is missing"));
+                }
+                Some(expected) if !found().any(|value| value == expected.as_bytes()) => {
+                    let found: Vec<_> = found().map(String::from_utf8_lossy).collect();
+                    let found = found.join("`, `");
+                    return Err(format!("the header {name} is `{found}`, not `{expected}`"));
+                }
+                _ => {}
+            }
+        }
+        if let Some(max_ns) = self.max_time_ns.filter(|max_ns| head.service_ns > *max_ns) {
+            let ms = |ns: u64| ns as f64 / 1e6;
+            let (took, most) = (ms(head.service_ns), ms(max_ns));
+            return Err(format!("the answer took {took:.1} ms, more than {most} ms"));
+        }
+        let length = content.len();
+        if let Some(least) = self.min_bytes.filter(|least| length < *least) {
+            return Err(format!("the body has {length} bytes, fewer than {least}"));
+        }
+        if let Some(most) = self.max_bytes.filter(|most| length > *most) {
+            return Err(format!("the body has {length} bytes, more than {most}"));
+        }
+        if let Some(wanted) = &self.body_contains
+            && !content.text().contains(wanted.as_str())
+        {
+            return Err(format!("the body does not contain `{wanted}`"));
+        }
+        if let Some(regex) = &self.body_matches
+            && !regex.is_match(content.text())
+        {
+            return Err(format!("the body does not match /{regex}/"));
+        }
+        self.json.find_fault(content)
     }
 }
 
-struct Body<'a> {
-    bytes: &'a [u8],
-}
-
-impl<'a> Body<'a> {
-    fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes }
+impl JsonChecks {
+    pub(super) fn new(plan: &[(String, Value)]) -> Result<Self, CheckError> {
+        let checks = plan
+            .iter()
+            .map(|(path, expected)| Ok((json_path(path)?, expected.clone())));
+        Ok(Self(checks.collect::<Result<_, _>>()?))
     }
 
-    fn text(&self) -> Cow<'a, str> {
-        String::from_utf8_lossy(self.bytes)
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The error says which value is another.
+    pub(super) fn find_fault(&self, content: &Content<'_>) -> Result<(), String> {
+        if self.is_empty() {
+            return Ok(());
+        }
+        let json = content
+            .json()
+            .map_err(|error| format!("the body is {error}"))?;
+        for (path, expected) in &self.0 {
+            match path.query(json).first() {
+                Some(found) if same(found, expected) => {}
+                Some(found) => return Err(format!("{path} is {found}, not {expected}")),
+                None => return Err(format!("{path} finds nothing")),
+            }
+        }
+        Ok(())
     }
 }
 
-fn json_path(path: &str) -> Result<JsonPath, CheckError> {
+/// Compiles a JSONPath.
+pub(super) fn json_path(path: &str) -> Result<JsonPath, CheckError> {
     JsonPath::parse(path).map_err(|error| CheckError::JsonPath {
         path: path.to_owned(),
         error,
     })
 }
 
-fn header_name(name: &str) -> Result<HeaderName, CheckError> {
+/// Reads the name of a header.
+pub(super) fn header_name(name: &str) -> Result<HeaderName, CheckError> {
     HeaderName::from_bytes(name.as_bytes()).map_err(|_| CheckError::Header(name.to_owned()))
+}
+
+/// Compiles a regular expression.
+pub(super) fn regex(pattern: &str) -> Result<Regex, CheckError> {
+    Regex::new(pattern).map_err(|error| CheckError::Regex {
+        pattern: pattern.to_owned(),
+        error,
+    })
 }
 
 /// Whether two JSON values mean the same: for JSON, unlike for serde_json, 1 and 1.0 do. Two whole
@@ -229,19 +247,13 @@ fn same(a: &Value, b: &Value) -> bool {
     }
 }
 
-/// A string as it is, anything else as JSON.
-fn json_text(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
-}
-
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
-    use super::*;
     use serde_json::json;
+
+    use super::*;
+    use crate::harness::scenario::ExtractSource;
 
     const BODY: &[u8] = br#"{"id": 7, "name": "a", "items": [{"v": 1.5}], "none": null}"#;
 
@@ -252,15 +264,20 @@ mod tests {
         }
     }
 
-    fn apply(plan: &CheckPlan, extract: &[ExtractPlan]) -> Result<Vec<Option<String>>, Complaint> {
+    fn apply(plan: &CheckPlan, extract: &[ExtractPlan], body: &[u8]) -> Result<(), Complaint> {
         let checks = Checks::new(plan, extract.iter().enumerate()).unwrap();
         let mut headers = HeaderMap::new();
         headers.insert("x-id", "h7".parse().unwrap());
         headers.append("vary", "Accept-Encoding".parse().unwrap());
         headers.append("vary", "Origin".parse().unwrap());
-        let mut extracted = vec![None; extract.len()];
-        checks.apply(201, &headers, BODY, &mut extracted)?;
-        Ok(extracted)
+        let head = Head {
+            status: 201,
+            headers: &headers,
+            service_ns: 2_000_000,
+        };
+        let mut values = Values::new(1);
+        values.renew(0, &[], extract.len()).unwrap();
+        checks.apply(&head, body, &mut values)
     }
 
     #[test]
@@ -268,7 +285,7 @@ mod tests {
         let check = |change: &dyn Fn(&mut CheckPlan), expected: Result<(), (ErrorKind, &str)>| {
             let mut plan = plan();
             change(&mut plan);
-            let found = apply(&plan, &[]).map(|_| ());
+            let found = apply(&plan, &[], BODY);
             match (&found, &expected) {
                 (Ok(()), Ok(())) => {}
                 (Err((kind, message)), Err((expected, part)))
@@ -302,6 +319,24 @@ mod tests {
         check(&header("x-id", Some("h8")), failed("`h7`"));
         check(&header("etag", None), failed("missing"));
         check(&header("vary", Some("Origin")), Ok(()));
+        check(
+            &|plan| plan.body_matches = Some(r#""id": \d,"#.into()),
+            Ok(()),
+        );
+        check(
+            &|plan| plan.body_matches = Some(r"id\d".into()),
+            failed("does not match"),
+        );
+        let length = BODY.len() as u64;
+        check(&|plan| plan.min_bytes = Some(length), Ok(()));
+        check(&|plan| plan.max_bytes = Some(length), Ok(()));
+        check(&|plan| plan.min_bytes = Some(length + 1), failed("fewer"));
+        check(&|plan| plan.max_bytes = Some(length - 1), failed("more"));
+        check(&|plan| plan.max_time_ns = Some(2_000_000), Ok(()));
+        check(
+            &|plan| plan.max_time_ns = Some(1_500_000),
+            failed("took 2.0 ms, more than 1.5 ms"),
+        );
         let both = failed("is `Accept-Encoding`, `Origin`, not `Cookie`");
         check(&header("vary", Some("Cookie")), both);
     }
@@ -324,34 +359,40 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_extracted_or_the_step_fails() {
-        let check = |extract: ExtractSource, expected: Result<&str, &str>| {
-            let found = apply(&plan(), &[extract.into()]);
-            match (&found, expected) {
-                (Ok(values), Ok(value)) => assert_eq!(values[0].as_deref(), Some(value)),
-                (Err((ErrorKind::Extract, message)), Err(part)) if message.contains(part) => {}
-                _ => panic!("{found:?}, not {expected:?}"),
-            }
+    fn a_body_that_is_not_json_fails_only_whoever_needs_json() {
+        let html = |plan: &CheckPlan, extract: &[ExtractPlan]| {
+            let found = apply(plan, extract, b"<html>");
+            found.map_err(|(kind, _)| kind)
         };
-        check(ExtractSource::Json("$.id".into()), Ok("7"));
-        check(ExtractSource::Json("$.name".into()), Ok("a"));
-        check(ExtractSource::Json("$.items[0]".into()), Ok(r#"{"v":1.5}"#));
-        check(ExtractSource::Json("$.x".into()), Err("finds nothing"));
-        check(ExtractSource::Header("X-ID".into()), Ok("h7"));
-        check(ExtractSource::Header("etag".into()), Err("missing"));
-        check(ExtractSource::Regex(r#""id": (\d+)"#.into()), Ok("7"));
-        check(ExtractSource::Regex("items".into()), Ok("items"));
-        check(ExtractSource::Regex("x{9}".into()), Err("matches nothing"));
+        assert_eq!(html(&plan(), &[]), Ok(()));
+        let extract = [ExtractSource::Json("$.id".into()).into()];
+        assert_eq!(html(&plan(), &extract), Err(ErrorKind::Extract));
+        let both = CheckPlan {
+            json: vec![("$.id".into(), json!(7))],
+            ..plan()
+        };
+        assert_eq!(html(&both, &extract), Err(ErrorKind::Check));
     }
 
     #[test]
-    fn a_body_that_is_not_json_fails_only_whoever_needs_json() {
-        let checks = |plan: &CheckPlan, extract: &[ExtractPlan]| {
-            let checks = Checks::new(plan, extract.iter().enumerate()).unwrap();
-            checks.apply(200, &HeaderMap::new(), b"<html>", &mut [None])
+    fn a_body_is_kept_where_something_looks_at_it() {
+        let check = |change: &dyn Fn(&mut CheckPlan), source: Option<ExtractSource>, expected| {
+            let mut plan = plan();
+            change(&mut plan);
+            let extract: Vec<ExtractPlan> = source.into_iter().map(Into::into).collect();
+            let checks = Checks::new(&plan, extract.iter().enumerate()).unwrap();
+            assert_eq!(checks.needs_body(), expected, "{plan:?} {extract:?}");
         };
-        assert_eq!(checks(&plan(), &[]), Ok(()));
-        let (kind, _) = checks(&plan(), &[ExtractSource::Json("$.id".into()).into()]).unwrap_err();
-        assert_eq!(kind, ErrorKind::Extract);
+        let header = || Some(ExtractSource::Header("etag".into()));
+        check(&|_| (), None, false);
+        check(
+            &|plan| plan.headers = vec![("etag".into(), None)],
+            header(),
+            false,
+        );
+        check(&|_| (), Some(ExtractSource::Cookie("sid".into())), false);
+        check(&|plan| plan.max_bytes = Some(9), None, true);
+        check(&|plan| plan.body_matches = Some("x".into()), None, true);
+        check(&|_| (), Some(ExtractSource::Regex("x".into())), true);
     }
 }

@@ -173,6 +173,13 @@ fn keep(totals: &mut LoadMeasurement, measured: Measured) {
     for (series, measured) in totals.requests.iter_mut().zip(measured.requests) {
         add_series(series, measured);
     }
+    for (series, measured) in totals.groups.iter_mut().zip(measured.groups) {
+        add_group(series, measured);
+    }
+    add_connections(&mut totals.connections, measured.connections);
+    for (feed, iterations) in measured.exhausted_feeds {
+        *totals.generator.exhausted_feeds.entry(feed).or_default() += iterations;
+    }
 }
 
 /// What this process used since the last look.

@@ -25,6 +25,11 @@ impl LoadClock {
         Self { start }
     }
 
+    /// A clock whose zero is then.
+    pub(super) fn starting(start: Instant) -> Self {
+        Self { start }
+    }
+
     /// The load time in ns; zero before the start.
     pub(super) fn now_ns(&self) -> u64 {
         u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)

@@ -1,364 +1,170 @@
-//! A flow compiled for sending: what can be done once is done before the load starts.
+//! A flow compiled for its users: what can be done once is done before the load starts.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
-use http::Method;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
 use url::{Position, Url};
 
-use super::check::{CheckError, Checks};
 use super::feed::{Feed, FeedError};
-use super::job::WorkerJob;
-use super::template::{Compiled, Names, Place, TemplateError, Values, percent_encoded};
-use super::transport::Request;
-use crate::harness::scenario::{BodyPlan, FlowPlan, Part, RequestPlan, Template, ThinkPlan};
+use super::job::{Secrets, WorkerJob};
+use super::program::{Op, Program, StepError, Surroundings};
+use super::template::{Compiled, Names, Place, TemplateError};
+use crate::harness::scenario::{CookieScope, FeedPlan, FlowPlan, HttpPlan, Part, Template};
 
-/// Why a flow could not be compiled. A plan that was validated has almost none of these; a feed can
+/// Why a flow could not be compiled. A plan that was validated has almost none of these; a file can
 /// have changed, and a variable of the environment can be missing.
 #[derive(Debug, thiserror::Error)]
 pub enum FlowError {
     /// A feed could not be read.
     #[error(transparent)]
     Feed(#[from] FeedError),
-    /// A template could not be resolved.
+    /// A step could not be compiled.
     #[error("step `{step}`: {error}")]
-    Template {
-        /// The step.
-        step: String,
-        /// What is wrong.
-        error: TemplateError,
-    },
-    /// A check or an extraction could not be compiled.
-    #[error("step `{step}`: {error}")]
-    Check {
-        /// The step.
-        step: String,
-        /// What is wrong.
-        error: CheckError,
-    },
-    /// The step can't become a request.
-    #[error("step `{step}`: {what}; check the scenario again")]
     Step {
-        /// The step.
+        /// The step, by its name or by what it is.
         step: String,
         /// What is wrong.
-        what: String,
+        error: StepError,
     },
-    /// The proxy's address could not be resolved.
-    #[error("the proxy: {0}")]
-    Proxy(TemplateError),
+    /// No step sends anything.
+    #[error("the flow has no request and no stream; check the scenario again")]
+    Idle,
     /// The target is not the URL of a server.
     #[error("the target `{0}` is not an http or https URL")]
     Target(String),
+    /// The proxy's address could not be filled.
+    #[error("`proxy` in [http]: {0}")]
+    Proxy(TemplateError),
+}
+
+/// What a flow is compiled from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub(super) flow: &'a FlowPlan,
+    /// The feeds of the plan; those that the flow doesn't name are not read.
+    pub(super) feeds: &'a BTreeMap<String, FeedPlan>,
+    pub(super) target: &'a str,
+    pub(super) http: &'a HttpPlan,
+    /// What the setup extracted.
+    pub(super) setup: &'a BTreeMap<String, String>,
+    pub(super) secrets: &'a Secrets,
+    /// The place among the loads that draw from a feed, and their number, by feed.
+    pub(super) turns: &'a BTreeMap<String, (u32, u32)>,
+    pub(super) seed: u64,
 }
 
 /// A compiled flow with its feeds.
 #[derive(Debug)]
 pub(super) struct Flow {
-    /// The server that all steps go to.
+    /// The server that all requests go to.
     pub(super) origin: Url,
-    /// The proxy before it.
+    /// The proxy's address, where there is one.
     pub(super) proxy: Option<String>,
-    /// In order.
-    pub(super) steps: Vec<Step>,
-    /// The request names, each once, in the order of the steps.
+    /// What a user goes through.
+    pub(super) ops: Vec<Op>,
+    /// The request names, each once, in the order of the flow.
     pub(super) requests: Vec<String>,
+    /// The names of groups, each once, in the order of the flow.
+    pub(super) groups: Vec<String>,
     /// Those that the flow names.
-    pub(super) feeds: Vec<(String, Feed)>,
-    /// How many values the steps extract.
-    pub(super) extracted: usize,
+    pub(super) feeds: Vec<Feed>,
+    /// The names of the values that the steps extract, in the order of their indices.
+    pub(super) extracted: Vec<String>,
+    /// How many counters its loops need.
+    pub(super) counters: usize,
+    /// Whether an iteration draws any value at all.
+    pub(super) has_values: bool,
+    /// How long cookies are kept; not at all where no request could send them back.
+    pub(super) cookies: CookieScope,
 }
 
-/// A compiled step.
-#[derive(Debug)]
-pub(super) struct Step {
-    /// The index of its request name; steps of one name are counted together.
-    pub(super) request: usize,
-    pub(super) checks: Checks,
-    pub(super) think: Option<ThinkPlan>,
-    method: Method,
-    origin: Url,
-    url: Address,
-    fixed_headers: HeaderMap,
-    filled_headers: Vec<(HeaderName, Compiled)>,
-    body: Option<Compiled>,
-    timeout: Duration,
-}
-
-#[derive(Debug)]
-enum Address {
-    Fixed(PathAndQuery),
-    Filled(Compiled),
+impl<'a> From<&'a WorkerJob> for Source<'a> {
+    fn from(job: &'a WorkerJob) -> Self {
+        Self {
+            flow: &job.flow,
+            feeds: &job.feeds,
+            target: &job.target,
+            http: &job.http,
+            setup: &job.setup,
+            secrets: &job.secrets,
+            turns: &job.turns,
+            seed: job.load.seed,
+        }
+    }
 }
 
 impl Flow {
-    /// Compiles the job's flow and reads the feeds that it names.
-    pub(super) fn new(job: &WorkerJob) -> Result<Self, FlowError> {
-        let origin = Url::parse(&job.target)
+    /// Compiles a flow and reads the files that it names.
+    pub(super) fn new<'a>(source: impl Into<Source<'a>>) -> Result<Self, FlowError> {
+        let source = source.into();
+        let plan = source.flow;
+        let origin = Url::parse(source.target)
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
-            .ok_or_else(|| FlowError::Target(job.target.clone()))?;
-        let feeds = named_feeds(&job.flow)
+            .ok_or_else(|| FlowError::Target(source.target.to_owned()))?;
+        let feeds = named_feeds(plan)
             .into_iter()
-            .filter_map(|name| Some((name.to_owned(), job.feeds.get(name)?)))
-            .map(|(name, plan)| Ok((name, Feed::read(plan)?)))
+            .filter_map(|name| Some((name, source.feeds.get(name)?)))
+            .map(|(name, plan)| {
+                let turn = source.turns.get(name).copied().unwrap_or((0, 1));
+                Feed::read(name, plan, source.seed, turn)
+            })
             .collect::<Result<Vec<_>, FeedError>>()?;
-        let names = Names {
-            feeds: &[],
-            extracted: &[],
-            setup: &BTreeMap::new(),
-            secrets: &job.secrets,
-        };
-        let proxy = job.http.proxy.as_ref();
-        let proxy = proxy.map(|proxy| Compiled::new(proxy, Place::Plain, &names));
-        let proxy = proxy.transpose().map_err(FlowError::Proxy)?;
-        let proxy = proxy.and_then(|proxy| proxy.literal());
-        let mut requests: Vec<String> = Vec::new();
-        let mut extracted: Vec<String> = Vec::new();
-        let mut steps = Vec::with_capacity(job.flow.steps.len());
-        for plan in job.flow.requests() {
-            let request = index_of(&mut requests, &plan.name);
-            // A step sees what earlier ones extracted, not what it extracts itself.
-            let names = Names {
-                feeds: &feeds,
-                extracted: &extracted,
-                setup: &job.setup,
-                secrets: &job.secrets,
-            };
-            let step = StepParts::new(plan, &job.target, &origin, &names)?;
-            let extract: Vec<_> = plan
-                .extract
-                .iter()
-                .map(|(name, plan)| (index_of(&mut extracted, name), plan))
-                .collect();
-            let checks = Checks::new(&plan.check, extract.into_iter()).map_err(|error| {
-                FlowError::Check {
-                    step: plan.name.clone(),
-                    error,
-                }
-            })?;
-            steps.push(Step {
-                request,
-                checks,
-                think: plan.think.clone(),
-                method: step.method,
-                origin: origin.clone(),
-                url: step.url,
-                fixed_headers: step.fixed_headers,
-                filled_headers: step.filled_headers,
-                body: step.body,
-                timeout: Duration::from_nanos(plan.timeout_ns),
-            });
+        let requests = each_once(plan.request_names());
+        let groups = each_once(plan.group_names());
+        if requests.is_empty() {
+            return Err(FlowError::Idle);
         }
+        let proxy = source.http.proxy.as_ref();
+        let proxy = proxy.map(|proxy| filled(proxy, source.secrets)).transpose();
+        let program = Program::new(
+            &plan.steps,
+            &Surroundings {
+                origin: &origin,
+                feeds: &feeds,
+                setup: source.setup,
+                secrets: source.secrets,
+                requests: &requests,
+                groups: &groups,
+            },
+        )?;
+        let cookies = match plan.cookies {
+            CookieScope::Iteration if !program.may_send_twice() => CookieScope::None,
+            scope => scope,
+        };
         Ok(Self {
             origin,
-            proxy,
-            steps,
+            proxy: proxy.map_err(FlowError::Proxy)?,
+            ops: program.ops,
             requests,
+            groups,
+            has_values: program.has_values || !feeds.is_empty(),
             feeds,
-            extracted: extracted.len(),
+            extracted: program.extracted,
+            counters: program.counters,
+            cookies,
         })
     }
 
-    /// Whether an iteration draws any value at all.
-    pub(super) fn has_values(&self) -> bool {
-        let is_filled = |step: &Step| {
-            matches!(step.url, Address::Filled(_))
-                || !step.filled_headers.is_empty()
-                || step
-                    .body
-                    .as_ref()
-                    .is_some_and(|body| body.literal().is_none())
-                || !matches!(step.think, None | Some(ThinkPlan::Constant(_)))
-        };
-        self.extracted > 0 || self.steps.iter().any(is_filled)
+    /// The URL of a path on the target, for what only a URL can tell.
+    pub(super) fn url(&self, path: &PathAndQuery) -> Url {
+        let server = &self.origin[..Position::BeforePath];
+        // A path of a request is always part of a URL; if it weren't, the server stands for it.
+        Url::parse(&format!("{server}{path}")).unwrap_or_else(|_| self.origin.clone())
     }
 }
 
-impl Step {
-    /// The request of one iteration. The error says why it can't be built; it may hold hostile text.
-    pub(super) fn request(
-        &self,
-        values: &mut Values,
-        feeds: &[(String, Feed)],
-    ) -> Result<Request, String> {
-        let path = match &self.url {
-            Address::Fixed(path) => path.clone(),
-            Address::Filled(template) => {
-                let mut text = String::new();
-                template.fill(&mut text, values, feeds)?;
-                let url = Url::parse(&text).map_err(|error| format!("not a URL: {error}"))?;
-                path_of(&on_origin(url, &self.origin)?)?
-            }
-        };
-        let mut headers = self.fixed_headers.clone();
-        for (name, template) in &self.filled_headers {
-            let mut text = String::new();
-            template.fill(&mut text, values, feeds)?;
-            let value = HeaderValue::from_str(&text).map_err(|_| {
-                format!("the value for the header {name} holds a control character")
-            })?;
-            headers.append(name, value);
-        }
-        let body = match &self.body {
-            Some(template) => {
-                let mut text = String::new();
-                template.fill(&mut text, values, feeds)?;
-                Some(text.into())
-            }
-            None => None,
-        };
-        Ok(Request {
-            method: self.method.clone(),
-            path,
-            headers,
-            body,
-            timeout: self.timeout,
-            keep_body: self.checks.needs_body(),
-        })
-    }
-}
-
-/// What a step is made of apart from its checks.
-struct StepParts {
-    method: Method,
-    url: Address,
-    fixed_headers: HeaderMap,
-    filled_headers: Vec<(HeaderName, Compiled)>,
-    body: Option<Compiled>,
-}
-
-impl StepParts {
-    fn new(
-        plan: &RequestPlan,
-        target: &str,
-        origin: &Url,
-        names: &Names<'_>,
-    ) -> Result<Self, FlowError> {
-        let wrong = |what: String| FlowError::Step {
-            step: plan.name.clone(),
-            what,
-        };
-        let compile = |template: &Template, place| {
-            Compiled::new(template, place, names).map_err(|error| FlowError::Template {
-                step: plan.name.clone(),
-                error,
-            })
-        };
-        let method = Method::from_bytes(plan.method.as_bytes())
-            .map_err(|_| wrong(format!("`{}` is not an HTTP method", plan.method)))?;
-        let url = compile(&below(target, &plan.address.path), Place::Url)?;
-        let url = match url.literal() {
-            Some(text) => {
-                let url = Url::parse(&text)
-                    .map_err(|error| wrong(format!("`{text}` is not a URL: {error}")))?;
-                let path = on_origin(url, origin).and_then(|url| path_of(&url));
-                Address::Fixed(path.map_err(wrong)?)
-            }
-            None => Address::Filled(url),
-        };
-        let mut fixed_headers = HeaderMap::new();
-        let mut filled_headers = Vec::new();
-        for (name, template) in &plan.address.headers {
-            let name = HeaderName::from_bytes(name.as_bytes())
-                .map_err(|_| wrong(format!("`{name}` is not the name of a header")))?;
-            let value = compile(template, Place::Plain)?;
-            match value.literal() {
-                Some(text) => {
-                    let value = HeaderValue::from_str(&text).map_err(|_| {
-                        wrong(format!(
-                            "the value of the header {name} holds a control character"
-                        ))
-                    })?;
-                    fixed_headers.append(name, value);
-                }
-                None => filled_headers.push((name, value)),
-            }
-        }
-        let (body, content_type) = match &plan.body {
-            None => (None, None),
-            Some(BodyPlan::Json(text)) => {
-                (Some(compile(text, Place::Json)?), Some("application/json"))
-            }
-            Some(BodyPlan::Text(text)) => (
-                Some(compile(text, Place::Plain)?),
-                Some("text/plain; charset=utf-8"),
-            ),
-            Some(BodyPlan::Form(fields)) => (
-                Some(compile(&form(fields), Place::Url)?),
-                Some("application/x-www-form-urlencoded"),
-            ),
-            Some(BodyPlan::File(_) | BodyPlan::Multipart(_)) => {
-                unimplemented!("no scenario can say this yet")
-            }
-        };
-        let is_given = fixed_headers.contains_key(CONTENT_TYPE)
-            || filled_headers.iter().any(|(name, _)| name == CONTENT_TYPE);
-        if let Some(content_type) = content_type.filter(|_| !is_given) {
-            fixed_headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        }
-        // The client says nothing of a body that is empty. Where the method means one, some servers
-        // answer 411 to that (RFC 9110, section 8.6).
-        let is_empty = body
-            .as_ref()
-            .is_none_or(|body| body.literal().is_some_and(|text| text.is_empty()));
-        if is_empty && matches!(method, Method::POST | Method::PUT | Method::PATCH) {
-            fixed_headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-        }
-        Ok(Self {
-            method,
-            url,
-            fixed_headers,
-            filled_headers,
-            body,
-        })
-    }
-}
-
-/// The path below the target. A scenario's path begins with `/`; what else a job may say is still
-/// held to the target.
-fn below(target: &str, path: &Template) -> Template {
-    let mut parts = vec![Part::Text(target.trim_end_matches('/').to_owned())];
-    parts.extend(path.parts.iter().cloned());
-    Template { parts }
-}
-
-/// The fields of a form as one template: names and fixed texts are encoded here, values on filling.
-fn form(fields: &[(String, Template)]) -> Template {
-    let mut parts = Vec::new();
-    for (index, (name, value)) in fields.iter().enumerate() {
-        let separator = if index == 0 { "" } else { "&" };
-        parts.push(Part::Text(format!("{separator}{}=", percent_encoded(name))));
-        parts.extend(value.parts.iter().map(|part| match part {
-            Part::Text(text) => Part::Text(percent_encoded(text)),
-            other => other.clone(),
-        }));
-    }
-    Template { parts }
-}
-
-/// The load goes to the target and nowhere else, whatever the values say.
-fn on_origin(url: Url, origin: &Url) -> Result<Url, String> {
-    let place = |url: &Url| {
-        (
-            url.scheme().to_owned(),
-            url.host_str().map(str::to_owned),
-            url.port_or_known_default(),
-        )
+/// The proxy's address: its values, which the environment has, stand as they are, because they may
+/// be all of it.
+fn filled(proxy: &Template, secrets: &Secrets) -> Result<String, TemplateError> {
+    let names = Names {
+        feeds: &[],
+        extracted: &[],
+        setup: &BTreeMap::new(),
+        secrets,
     };
-    if place(&url) == place(origin) {
-        Ok(url)
-    } else {
-        Err("the URL leads away from the target".to_owned())
-    }
-}
-
-/// What a request says of its URL.
-fn path_of(url: &Url) -> Result<PathAndQuery, String> {
-    PathAndQuery::try_from(&url[Position::BeforePath..Position::AfterQuery])
-        .map_err(|error| format!("not a path: {error}"))
+    let compiled = Compiled::new(proxy, Place::Plain, &names)?;
+    Ok(compiled.literal().unwrap_or_default().to_owned())
 }
 
 /// The feeds that a flow names.
@@ -373,15 +179,14 @@ fn named_feeds(flow: &FlowPlan) -> BTreeSet<&str> {
         .collect()
 }
 
-/// The index of `name`, which is added where it is new.
-fn index_of(names: &mut Vec<String>, name: &str) -> usize {
-    names
-        .iter()
-        .position(|known| known == name)
-        .unwrap_or_else(|| {
-            names.push(name.to_owned());
-            names.len() - 1
-        })
+fn each_once<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut once: Vec<String> = Vec::new();
+    for name in names {
+        if !once.iter().any(|known| known == name) {
+            once.push(name.to_owned());
+        }
+    }
+    once
 }
 
 #[cfg(test)]
@@ -389,100 +194,279 @@ fn index_of(names: &mut Vec<String>, name: &str) -> usize {
 mod tests {
     use super::super::fixture;
     use super::*;
-    use crate::harness::scenario::{ExtractSource, StepPlan};
+    use crate::harness::scenario::{
+        BranchPlan, ConditionPlan, ExtractSource, RequestPlan, RetryPlan, StepPlan, ThinkPlan,
+        TimesPlan,
+    };
 
-    /// The only request of a job's flow.
-    fn first(job: &mut WorkerJob) -> &mut RequestPlan {
-        match &mut job.flow.steps[0] {
-            StepPlan::Request(request) => request,
-            other => panic!("{other:?}"),
+    fn flow(change: impl FnOnce(&mut WorkerJob)) -> Result<Flow, FlowError> {
+        let mut job = fixture::job("http://127.0.0.1:8080/base");
+        change(&mut job);
+        Flow::new(&job)
+    }
+
+    fn of_steps(steps: Vec<StepPlan>) -> Flow {
+        flow(|job| job.flow.steps = steps).unwrap()
+    }
+
+    fn get(path: &str) -> StepPlan {
+        RequestPlan::get(path).into()
+    }
+
+    fn chance(then: Vec<StepPlan>, otherwise: Vec<StepPlan>) -> StepPlan {
+        StepPlan::If {
+            condition: ConditionPlan::Chance(0.5),
+            then,
+            otherwise,
         }
     }
 
-    fn request(change: impl FnOnce(&mut WorkerJob)) -> Result<Request, String> {
-        let mut job = fixture::job("http://127.0.0.1:8080/base");
-        change(&mut job);
-        let flow = Flow::new(&job).map_err(|error| error.to_string())?;
-        let mut values = Values::new(1);
-        values.renew(0, &flow.feeds, flow.extracted);
-        values.extracted.fill(Some("a/..:@b".into()));
-        flow.steps.last().unwrap().request(&mut values, &flow.feeds)
-    }
-
-    #[test]
-    fn a_path_is_below_the_target() {
-        let check = |path: &str, expected: &str| {
-            let found = request(|job| first(job).address.path = Template::literal(path)).unwrap();
-            assert_eq!(found.path.as_str(), expected);
+    /// The ops in short, with the places that they lead to.
+    fn shown(flow: &Flow) -> Vec<String> {
+        let op = |op: &Op| match op {
+            Op::Request(op) => flow.requests[op.name].clone(),
+            Op::Open(op) => format!("open {}", op.name),
+            Op::Send(_) => "send".into(),
+            Op::Expect(op) => format!("expect {}", op.name),
+            Op::Close => "close".into(),
+            Op::Pause(_) => "pause".into(),
+            Op::GroupBegin(group) => format!("begin {}", flow.groups[*group]),
+            Op::GroupEnd => "end".into(),
+            Op::RepeatBegin { .. } => "repeat".into(),
+            Op::RepeatEnd { back, .. } => format!("back to {back}"),
+            Op::JumpUnless { to, .. } => format!("else to {to}"),
+            Op::Jump(to) => format!("to {to}"),
+            Op::Choose { to, .. } => format!("one of {to:?}"),
         };
-        check("/a?b=c", "/base/a?b=c");
-        check("//elsewhere/a", "/base//elsewhere/a");
-        let away = request(|job| {
-            job.target = "http://127.0.0.1:8080".into();
-            first(job).address.path = Template::literal("@elsewhere/a");
-        });
-        assert!(away.unwrap_err().contains("away from the target"));
+        flow.ops.iter().map(op).collect()
     }
 
     #[test]
-    fn a_value_cannot_lead_away_from_the_target() {
-        let found = request(|job| {
-            first(job).address.path.parts =
-                vec![Part::Text("/x/".into()), Part::Extracted("v".into())];
-            let mut before = fixture::request();
-            let source = ExtractSource::Header("x".into());
-            before.extract.insert("v".into(), source.into());
-            job.flow.steps.insert(0, before.into());
-        });
-        assert_eq!(found.unwrap().path.as_str(), "/base/x/a%2F..%3A%40b");
-    }
-
-    #[test]
-    fn a_body_has_its_content_type_unless_a_header_says_otherwise() {
-        let check = |body: BodyPlan, header: Option<&str>, text: &str, content_type: &str| {
-            let found = request(|job| {
-                let step = first(job);
-                step.body = Some(body);
-                step.address.headers = header
-                    .map(|value| ("Content-Type".into(), Template::literal(value)))
-                    .into_iter()
-                    .collect();
-            })
-            .unwrap();
-            assert_eq!(found.body.as_deref(), Some(text.as_bytes()));
-            let types: Vec<_> = found.headers.get_all(CONTENT_TYPE).iter().collect();
-            assert_eq!(types, [content_type]);
-        };
-        let json = || BodyPlan::Json(Template::literal("{}"));
-        check(json(), None, "{}", "application/json");
-        check(json(), Some("text/x"), "{}", "text/x");
-        let form = BodyPlan::Form(vec![
-            ("a b".into(), Template::literal("1&2")),
-            ("c".into(), Template::literal("é")),
+    fn nested_steps_become_a_list_with_jumps() {
+        let branch = |weight, steps| BranchPlan { weight, steps };
+        let flow = of_steps(vec![
+            StepPlan::Group {
+                name: "g".into(),
+                steps: vec![
+                    get("/a"),
+                    StepPlan::Repeat {
+                        times: TimesPlan { min: 2, max: 2 },
+                        until: None,
+                        steps: vec![chance(vec![get("/b")], vec![get("/c")])],
+                    },
+                ],
+            },
+            chance(vec![get("/a")], vec![]),
+            StepPlan::Choose(vec![branch(1.0, vec![get("/d")]), branch(2.0, vec![])]),
+            get("/e"),
         ]);
-        let encoded = "a%20b=1%262&c=%C3%A9";
-        check(form, None, encoded, "application/x-www-form-urlencoded");
+        let expected = [
+            "begin g",
+            "GET /a",
+            "repeat",
+            "else to 6",
+            "GET /b",
+            "to 7",
+            "GET /c",
+            "back to 3",
+            "end",
+            "else to 11",
+            "GET /a",
+            "one of [12, 14]",
+            "GET /d",
+            "to 15",
+            "to 15",
+            "GET /e",
+        ];
+        assert_eq!(shown(&flow), expected);
+        assert_eq!(
+            flow.requests,
+            ["GET /a", "GET /b", "GET /c", "GET /d", "GET /e"]
+        );
+        assert_eq!(flow.counters, 1);
     }
 
     #[test]
-    fn an_empty_body_is_said_to_be_so_where_the_method_means_one() {
-        let check = |method: &str, body: Option<&str>, expected: Option<&str>| {
-            let found = request(|job| {
-                let step = first(job);
-                step.method = method.into();
-                step.body = body.map(|text| BodyPlan::Text(Template::literal(text)));
+    fn the_last_request_is_known_where_only_pauses_follow() {
+        let check = |steps: Vec<StepPlan>, expected: &[bool]| {
+            let flow = of_steps(steps);
+            let found = flow.ops.iter().filter_map(|op| match op {
+                Op::Request(request) => Some(request.is_last),
+                _ => None,
             });
-            let headers = found.unwrap().headers;
-            let length = headers.get(CONTENT_LENGTH);
-            let length = length.map(|length| length.to_str().unwrap());
-            assert_eq!(length, expected, "{method} {body:?}");
+            assert_eq!(found.collect::<Vec<_>>(), expected, "{:?}", shown(&flow));
         };
-        check("POST", None, Some("0"));
-        check("PUT", None, Some("0"));
-        check("PATCH", Some(""), Some("0"));
-        // Of any other the client says the length itself.
-        check("POST", Some("x"), None);
-        check("GET", None, None);
-        check("DELETE", None, None);
+        let pause = || StepPlan::Think(ThinkPlan::Constant(1));
+        check(vec![get("/a")], &[true]);
+        check(vec![get("/a"), get("/b"), pause(), pause()], &[false, true]);
+        check(
+            vec![get("/a"), chance(vec![get("/b")], vec![])],
+            &[false, true],
+        );
+        check(
+            vec![chance(vec![get("/a")], vec![get("/b")])],
+            &[false, true],
+        );
+        let group = StepPlan::Group {
+            name: "g".into(),
+            steps: vec![get("/a")],
+        };
+        check(vec![group], &[false]);
+        let repeat = StepPlan::Repeat {
+            times: TimesPlan { min: 1, max: 1 },
+            until: None,
+            steps: vec![get("/a")],
+        };
+        check(vec![repeat], &[false]);
+    }
+
+    #[test]
+    fn values_are_drawn_where_something_follows_from_them() {
+        let check = |steps: Vec<StepPlan>, expected: bool| {
+            let flow = of_steps(steps);
+            assert_eq!(flow.has_values, expected, "{:?}", shown(&flow));
+        };
+        let with = |change: fn(&mut RequestPlan)| {
+            let mut plan = RequestPlan::get("/");
+            change(&mut plan);
+            vec![plan.into()]
+        };
+        check(vec![get("/")], false);
+        check(
+            with(|plan| plan.think = Some(ThinkPlan::Constant(1))),
+            false,
+        );
+        check(
+            with(|plan| {
+                plan.think = Some(ThinkPlan::Uniform {
+                    min_ns: 1,
+                    max_ns: 2,
+                });
+            }),
+            true,
+        );
+        check(with(|plan| plan.address.path.parts.push(Part::Uuid)), true);
+        check(
+            with(|plan| {
+                let source = ExtractSource::Header("x".into());
+                plan.extract.insert("x".into(), source.into());
+            }),
+            true,
+        );
+        check(vec![get("/"), chance(vec![], vec![])], true);
+        let repeat = |max| StepPlan::Repeat {
+            times: TimesPlan { min: 1, max },
+            until: None,
+            steps: vec![get("/")],
+        };
+        check(vec![repeat(1)], false);
+        check(vec![repeat(2)], true);
+    }
+
+    #[test]
+    fn cookies_are_kept_where_they_could_be_sent_back() {
+        let check = |scope: CookieScope, steps: Vec<StepPlan>, expected: CookieScope| {
+            let flow = flow(|job| {
+                job.flow.cookies = scope;
+                job.flow.steps = steps;
+            });
+            assert_eq!(flow.unwrap().cookies, expected);
+        };
+        let retried = || {
+            let mut plan = RequestPlan::get("/");
+            plan.retry = Some(RetryPlan {
+                times: 1,
+                status: vec![],
+                on_connection_failure: true,
+                wait_ns: 0,
+            });
+            plan.into()
+        };
+        check(CookieScope::Iteration, vec![get("/")], CookieScope::None);
+        check(
+            CookieScope::Iteration,
+            vec![retried()],
+            CookieScope::Iteration,
+        );
+        let two = || vec![get("/"), get("/")];
+        check(CookieScope::Iteration, two(), CookieScope::Iteration);
+        check(CookieScope::None, two(), CookieScope::None);
+        check(CookieScope::User, vec![get("/")], CookieScope::User);
+    }
+
+    #[test]
+    fn a_loop_that_waits_in_vain_blames_its_last_request() {
+        let until = Some(ConditionPlan::Value {
+            value: Template {
+                parts: vec![Part::Extracted("state".into())],
+            },
+            test: crate::harness::scenario::TestPlan::Is(Template::literal("done")),
+        });
+        let mut state = RequestPlan::get("/state");
+        let source = ExtractSource::Json("$.state".into());
+        state.extract.insert("state".into(), source.into());
+        let flow = of_steps(vec![
+            get("/a"),
+            StepPlan::Repeat {
+                times: TimesPlan { min: 3, max: 3 },
+                until,
+                steps: vec![get("/b"), state.into()],
+            },
+            get("/c"),
+        ]);
+        let blamed = flow.ops.iter().find_map(|op| match op {
+            Op::RepeatEnd { until, .. } => until.as_ref().map(|until| until.blamed),
+            _ => None,
+        });
+        assert_eq!(flow.requests[blamed.unwrap()], "GET /state");
+    }
+
+    #[test]
+    fn what_can_t_be_compiled_names_its_step() {
+        let check = |change: &dyn Fn(&mut WorkerJob), expected: &str| {
+            let error = flow(change).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        };
+        check(&|job| job.target = "ftp://a/".into(), "ftp://a/");
+        check(&|job| job.flow.steps = vec![StepPlan::Close], "no request");
+        check(
+            &|job| job.flow.steps = vec![get("x")],
+            "step `GET x`: `x` is not a path",
+        );
+        check(
+            &|job| {
+                let send = Template {
+                    parts: vec![Part::Extracted("none".into())],
+                };
+                job.flow.steps.push(StepPlan::Send(send));
+            },
+            "step `send`: no earlier step extracts `none`",
+        );
+        check(
+            &|job| {
+                let branch = BranchPlan {
+                    weight: 0.0,
+                    steps: vec![],
+                };
+                job.flow.steps.push(StepPlan::Choose(vec![branch]));
+            },
+            "step `choice`",
+        );
+        let proxy = Template {
+            parts: vec![Part::Env("PROXY".into())],
+        };
+        check(
+            &|job| job.http.proxy = Some(proxy.clone()),
+            "`PROXY` is not set",
+        );
+        let found = flow(|job| {
+            job.http.proxy = Some(proxy.clone());
+            let value = "http://u:p@127.0.0.1:3128".to_owned();
+            job.secrets.0.insert("PROXY".into(), value);
+        });
+        assert_eq!(
+            found.unwrap().proxy.as_deref(),
+            Some("http://u:p@127.0.0.1:3128")
+        );
     }
 }

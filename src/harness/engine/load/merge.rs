@@ -147,6 +147,9 @@ fn add_connections(connections: &mut ConnectionSeries, other: &ConnectionSeries)
 fn add_health(health: &mut GeneratorHealth, other: GeneratorHealth) {
     health.ticket_lateness.merge(&other.ticket_lateness);
     health.cores += other.cores;
+    for (feed, iterations) in other.exhausted_feeds {
+        add(health.exhausted_feeds.entry(feed).or_default(), iterations);
+    }
     let step_ns = spacing_ns(&health.samples).max(spacing_ns(&other.samples));
     let mut grid = on_grid(&health.samples, step_ns);
     for (cell, sample) in on_grid(&other.samples, step_ns) {
@@ -214,7 +217,7 @@ fn add(sum: &mut u64, more: u64) {
 #[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
     use super::super::fixture;
-    use super::super::recorder::{Ended, Recorder};
+    use super::super::recorder::{Began, Ended, Recorder};
     use super::super::windows;
     use super::*;
     use crate::harness::engine::Redactor;
@@ -237,23 +240,26 @@ mod tests {
         for nth in (index..total).step_by(of as usize) {
             let start_ns = nth * S * 33 / 10;
             let ended_ns = start_ns + 1_000_000 * (nth % 50 + 1);
-            recorder.began(start_ns, Some(start_ns), start_ns + 1000 * nth);
-            recorder.sending(0, start_ns);
+            let began = Began {
+                intended_ns: start_ns,
+                due_ns: Some(start_ns),
+                taken_ns: start_ns + 1000 * nth,
+            };
+            recorder.began_sending(&began, 0, start_ns);
             let failure = (nth % 7 == 0).then(|| (ErrorKind::Closed, "closed".to_owned()));
             let is_ok = failure.is_none();
             recorder.ended(&Ended {
-                request: 0,
                 intended_ns: start_ns,
                 sent_ns: start_ns,
                 ended_ns,
                 status: is_ok.then_some(200),
-                bytes_sent: 0,
                 bytes_received: 5,
                 failure,
+                ..Ended::default()
             });
             match is_ok {
                 true => recorder.completed(start_ns, ended_ns),
-                false => recorder.failed(start_ns, false),
+                false => recorder.failed(start_ns, false, &[]),
             }
         }
         let (measured, seconds) = recorder.finish();

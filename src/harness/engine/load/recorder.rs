@@ -1,20 +1,26 @@
 //! What happened, as it happens: counts and latencies of the measure phase, and of each second.
 //!
 //! Every user reports here, so this must cost little: one lock that is almost never contended (the
-//! users of a worker share a thread) and a few counters below it. Seconds that have passed are
+//! users of a worker share a thread) and a few counters below it. An iteration of one request takes
+//! it twice, when it begins and when it ends. Seconds that have passed are
 //! taken away by the clerk, which encodes them on its own thread; so memory doesn't grow with the
 //! duration, and no user ever waits for an encoding.
 //!
 //! An iteration belongs to the second and the phase of its intended start; a request belongs to
-//! the phase of its own intended start and to the second in which it ended.
+//! the phase of its own intended start and to the second in which it ended; a group belongs to the
+//! phase in which it began.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::check::Complaint;
+use super::transport::Timings;
 use super::windows::WINDOW_NS;
 use crate::harness::engine::Redactor;
-use crate::harness::model::{Counts, ErrorKind, LatencyHistogram, Outcome, RequestSeries};
+use crate::harness::model::{
+    ConnectionSeries, Counts, ErrorKind, GroupSeries, LatencyHistogram, Outcome, RequestSeries,
+};
 
 /// An example of a failure is cut to this many characters.
 const MAX_EXAMPLE_CHARS: usize = 300;
@@ -48,6 +54,11 @@ pub(super) struct Measured {
     pub(super) lateness: LatencyHistogram,
     /// By request name; without windows.
     pub(super) requests: Vec<RequestSeries>,
+    /// By the name of the group.
+    pub(super) groups: Vec<GroupSeries>,
+    pub(super) connections: ConnectionSeries,
+    /// Iterations that found no row left in a feed, by feed.
+    pub(super) exhausted_feeds: BTreeMap<String, u64>,
     /// Time of users in the measure phase that went into requests that failed, in ns. Of the measure
     /// phase is the time, not the request: one that began before it counts from its start on.
     pub(super) failed_ns: u64,
@@ -105,19 +116,46 @@ pub(super) struct LastSecond {
     pub(super) in_flight: u64,
 }
 
-/// A request that ended, well or not.
-#[derive(Debug)]
+/// An iteration that a user takes up.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Began {
+    pub(super) intended_ns: u64,
+    /// Its due time in an open model; in a closed one it is due when the user begins it, and can't be
+    /// late.
+    pub(super) due_ns: Option<u64>,
+    pub(super) taken_ns: u64,
+}
+
+/// A request that ended, well or not. Its attempts and redirects belong to it.
+#[derive(Debug, Default)]
 pub(super) struct Ended {
     /// The index of its name.
     pub(super) request: usize,
     pub(super) intended_ns: u64,
+    /// The first time.
     pub(super) sent_ns: u64,
+    /// The last time.
     pub(super) ended_ns: u64,
+    /// Of the last answer.
     pub(super) status: Option<u16>,
+    /// Of all attempts that were answered.
     pub(super) bytes_sent: u64,
+    /// Of all answers.
     pub(super) bytes_received: u64,
+    pub(super) retries: u64,
+    pub(super) redirects: u64,
+    /// Of the last exchange; of those before it see [`Recorder::exchanged`].
+    pub(super) timings: Timings,
     /// What failed, and a message that may hold hostile text; `None` for one in order.
-    pub(super) failure: Option<(ErrorKind, String)>,
+    pub(super) failure: Option<Complaint>,
+}
+
+/// A group of steps that a user is in.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OpenGroup {
+    /// The index of its name.
+    pub(super) group: usize,
+    pub(super) began_ns: u64,
 }
 
 impl Recorder {
@@ -129,7 +167,7 @@ impl Recorder {
         redactor: Redactor,
     ) -> Self {
         let state = State {
-            measured: Measured::nothing_of(requests.iter()),
+            measured: Measured::nothing_of(requests.iter(), [].into_iter()),
             under_way: vec![0; requests.len()],
             ..State::default()
         };
@@ -139,6 +177,12 @@ impl Recorder {
             redactor,
             state: Mutex::new(state),
         }
+    }
+
+    /// The same for a flow with groups of these names.
+    pub(super) fn with_groups(self, groups: &[String]) -> Self {
+        self.lock().measured.groups = groups.iter().map(group_series).collect();
+        self
     }
 
     /// An arrival found no idle user.
@@ -151,39 +195,81 @@ impl Recorder {
         });
     }
 
-    /// A user took up an iteration. `due_ns` is its due time in an open model; in a closed one it
-    /// is due when the user begins it, and can't be late.
-    pub(super) fn began(&self, intended_ns: u64, due_ns: Option<u64>, taken_ns: u64) {
+    /// A user took up an iteration.
+    pub(super) fn began(&self, began: &Began) {
+        self.note_began(&mut self.lock(), began);
+    }
+
+    /// A user took up an iteration and is about to send its first request.
+    pub(super) fn began_sending(&self, began: &Began, request: usize, intended_ns: u64) {
         let mut state = self.lock();
-        state.last.in_flight += 1;
-        let lateness_ns = due_ns.map(|due_ns| taken_ns.saturating_sub(due_ns));
-        if let Some(lateness_ns) = lateness_ns
-            && self.measure.contains(&intended_ns)
-        {
-            state.measured.lateness.record(lateness_ns);
+        self.note_began(&mut state, began);
+        self.note_sending(&mut state, request, intended_ns);
+    }
+
+    /// A request is about to be sent.
+    pub(super) fn sending(&self, request: usize, intended_ns: u64) {
+        self.note_sending(&mut self.lock(), request, intended_ns);
+    }
+
+    /// An exchange ended that was not the last of its request, which was meant to be sent then.
+    pub(super) fn exchanged(&self, intended_ns: u64, timings: &Timings) {
+        if self.measure.contains(&intended_ns) {
+            note_timings(&mut self.lock().measured.connections, timings);
         }
-        let is_late = lateness_ns.is_some_and(|lateness_ns| lateness_ns > self.late_ns);
-        self.count(&mut state, intended_ns, |counts| {
-            counts.offered += 1;
-            counts.started += 1;
-            counts.late += u64::from(is_late);
-        });
+    }
+
+    /// A request ended.
+    pub(super) fn ended(&self, ended: &Ended) {
+        self.note_ended(&mut self.lock(), ended);
+    }
+
+    /// A request ended in order, and with it the iteration that was meant to begin at
+    /// `iteration_ns`.
+    pub(super) fn ended_last(&self, ended: &Ended, iteration_ns: u64) {
+        let mut state = self.lock();
+        self.note_ended(&mut state, ended);
+        self.note_completed(&mut state, iteration_ns, ended.ended_ns);
+    }
+
+    /// Something went wrong that is no request: one could not be built, or a loop waited in vain. It
+    /// counts among the failures of `request`, without a latency.
+    pub(super) fn fault(&self, request: usize, intended_ns: u64, complaint: &Complaint) {
+        let mut state = self.lock();
+        state.last.failed += 1;
+        if self.measure.contains(&intended_ns) {
+            let series = &mut state.measured.requests[request];
+            self.tally(series, complaint);
+        }
+    }
+
+    /// An iteration found no row left in a feed.
+    pub(super) fn feed_exhausted(&self, feed: &str, intended_ns: u64) {
+        if self.measure.contains(&intended_ns) {
+            let mut state = self.lock();
+            let feeds = &mut state.measured.exhausted_feeds;
+            *feeds.entry(feed.to_owned()).or_default() += 1;
+        }
+    }
+
+    /// Every step of a group was in order.
+    pub(super) fn group_ended(&self, open: OpenGroup, ended_ns: u64) {
+        if self.measure.contains(&open.began_ns) {
+            let mut state = self.lock();
+            let series = &mut state.measured.groups[open.group];
+            series
+                .duration
+                .record(ended_ns.saturating_sub(open.began_ns));
+        }
     }
 
     /// Every step of an iteration was in order.
     pub(super) fn completed(&self, intended_ns: u64, ended_ns: u64) {
-        let mut state = self.lock();
-        state.last.in_flight -= 1;
-        state.last.iterations += 1;
-        if self.measure.contains(&intended_ns) {
-            let latency_ns = ended_ns.saturating_sub(intended_ns);
-            state.measured.iteration.record(latency_ns);
-        }
-        self.count(&mut state, intended_ns, |counts| counts.completed += 1);
+        self.note_completed(&mut self.lock(), intended_ns, ended_ns);
     }
 
-    /// A step of an iteration failed.
-    pub(super) fn failed(&self, intended_ns: u64, timed_out: bool) {
+    /// A step of an iteration failed, and with it the groups that it was in.
+    pub(super) fn failed(&self, intended_ns: u64, timed_out: bool, groups: &[OpenGroup]) {
         let mut state = self.lock();
         state.last.in_flight -= 1;
         state.last.iterations += 1;
@@ -191,78 +277,10 @@ impl Recorder {
             counts.failed += 1;
             counts.timed_out += u64::from(timed_out);
         });
-    }
-
-    /// A request could not be built, so nothing was sent.
-    pub(super) fn unsendable(&self, request: usize, intended_ns: u64, message: &str) {
-        let mut state = self.lock();
-        state.last.failed += 1;
-        if self.measure.contains(&intended_ns) {
-            let series = &mut state.measured.requests[request];
-            self.tally(series, ErrorKind::Template, message);
-        }
-    }
-
-    /// A request is about to be sent.
-    pub(super) fn sending(&self, request: usize, intended_ns: u64) {
-        let mut state = self.lock();
-        state.waiting.count += 1;
-        state.waiting.since_ns += u128::from(self.in_measure(intended_ns));
-        if self.measure.contains(&intended_ns) {
-            state.under_way[request] += 1;
-        }
-    }
-
-    /// A request ended.
-    pub(super) fn ended(&self, ended: &Ended) {
-        let response_ns = ended.ended_ns.saturating_sub(ended.intended_ns);
-        let service_ns = ended.ended_ns.saturating_sub(ended.sent_ns);
-        let outcome = match ended.failure {
-            None => Outcome::Ok,
-            Some(_) => Outcome::Failed,
-        };
-        let mut state = self.lock();
-        let since_ns = self.in_measure(ended.intended_ns);
-        state.waiting.count -= 1;
-        state.waiting.since_ns -= u128::from(since_ns);
-        if outcome == Outcome::Failed {
-            let until_ns = self.in_measure(ended.ended_ns);
-            state.measured.failed_ns += until_ns.saturating_sub(since_ns);
-        }
-        if self.measure.contains(&ended.intended_ns) {
-            state.under_way[ended.request] -= 1;
-            let series = &mut state.measured.requests[ended.request];
-            let response = series.response.entry(outcome).or_default();
-            response.record(response_ns);
-            let service = series.service.entry(outcome).or_default();
-            service.record(service_ns);
-            series.bytes_sent += ended.bytes_sent;
-            series.bytes_received += ended.bytes_received;
-            if let Some(status) = ended.status {
-                *series.statuses.entry(status).or_default() += 1;
+        for open in groups {
+            if self.measure.contains(&open.began_ns) {
+                state.measured.groups[open.group].failed += 1;
             }
-            if let Some((kind, message)) = &ended.failure {
-                self.tally(series, *kind, message);
-            }
-        }
-        state.last.ended += 1;
-        if outcome == Outcome::Ok {
-            state.last.response.record(response_ns);
-        } else {
-            state.last.failed += 1;
-        }
-        let names = state.under_way.len();
-        let second = state
-            .seconds
-            .entry(ended.ended_ns / WINDOW_NS)
-            .or_default()
-            .request(ended.request, names);
-        second.bytes_received += ended.bytes_received;
-        if outcome == Outcome::Ok {
-            second.response.record(response_ns);
-            second.service.record(service_ns);
-        } else {
-            second.failed += 1;
         }
     }
 
@@ -292,10 +310,11 @@ impl Recorder {
     pub(super) fn take_measured(&self) -> SoFar {
         let mut state = self.lock();
         let counts = state.measured.counts;
-        let names = state.measured.requests.iter().map(|series| &series.name);
+        let requests = state.measured.requests.iter().map(|series| &series.name);
+        let groups = state.measured.groups.iter().map(|series| &series.name);
         let nothing = Measured {
             counts,
-            ..Measured::nothing_of(names)
+            ..Measured::nothing_of(requests, groups)
         };
         SoFar {
             measured: std::mem::replace(&mut state.measured, nothing),
@@ -330,6 +349,95 @@ impl Recorder {
         (measured, seconds)
     }
 
+    fn note_began(&self, state: &mut State, began: &Began) {
+        state.last.in_flight += 1;
+        let taken_ns = began.taken_ns;
+        let lateness_ns = began.due_ns.map(|due_ns| taken_ns.saturating_sub(due_ns));
+        if let Some(lateness_ns) = lateness_ns
+            && self.measure.contains(&began.intended_ns)
+        {
+            state.measured.lateness.record(lateness_ns);
+        }
+        let is_late = lateness_ns.is_some_and(|lateness_ns| lateness_ns > self.late_ns);
+        self.count(state, began.intended_ns, |counts| {
+            counts.offered += 1;
+            counts.started += 1;
+            counts.late += u64::from(is_late);
+        });
+    }
+
+    fn note_sending(&self, state: &mut State, request: usize, intended_ns: u64) {
+        state.waiting.count += 1;
+        state.waiting.since_ns += u128::from(self.in_measure(intended_ns));
+        if self.measure.contains(&intended_ns) {
+            state.under_way[request] += 1;
+        }
+    }
+
+    fn note_ended(&self, state: &mut State, ended: &Ended) {
+        let response_ns = ended.ended_ns.saturating_sub(ended.intended_ns);
+        let service_ns = ended.ended_ns.saturating_sub(ended.sent_ns);
+        let outcome = match ended.failure {
+            None => Outcome::Ok,
+            Some(_) => Outcome::Failed,
+        };
+        let since_ns = self.in_measure(ended.intended_ns);
+        state.waiting.count -= 1;
+        state.waiting.since_ns -= u128::from(since_ns);
+        if outcome == Outcome::Failed {
+            let until_ns = self.in_measure(ended.ended_ns);
+            state.measured.failed_ns += until_ns.saturating_sub(since_ns);
+        }
+        if self.measure.contains(&ended.intended_ns) {
+            state.under_way[ended.request] -= 1;
+            note_timings(&mut state.measured.connections, &ended.timings);
+            let series = &mut state.measured.requests[ended.request];
+            let response = series.response.entry(outcome).or_default();
+            response.record(response_ns);
+            let service = series.service.entry(outcome).or_default();
+            service.record(service_ns);
+            series.bytes_sent += ended.bytes_sent;
+            series.bytes_received += ended.bytes_received;
+            series.retries += ended.retries;
+            series.redirects += ended.redirects;
+            if let Some(status) = ended.status {
+                *series.statuses.entry(status).or_default() += 1;
+            }
+            if let Some(complaint) = &ended.failure {
+                self.tally(series, complaint);
+            }
+        }
+        state.last.ended += 1;
+        if outcome == Outcome::Ok {
+            state.last.response.record(response_ns);
+        } else {
+            state.last.failed += 1;
+        }
+        let names = state.under_way.len();
+        let second = state
+            .seconds
+            .entry(ended.ended_ns / WINDOW_NS)
+            .or_default()
+            .request(ended.request, names);
+        second.bytes_received += ended.bytes_received;
+        if outcome == Outcome::Ok {
+            second.response.record(response_ns);
+            second.service.record(service_ns);
+        } else {
+            second.failed += 1;
+        }
+    }
+
+    fn note_completed(&self, state: &mut State, intended_ns: u64, ended_ns: u64) {
+        state.last.in_flight -= 1;
+        state.last.iterations += 1;
+        if self.measure.contains(&intended_ns) {
+            let latency_ns = ended_ns.saturating_sub(intended_ns);
+            state.measured.iteration.record(latency_ns);
+        }
+        self.count(state, intended_ns, |counts| counts.completed += 1);
+    }
+
     /// The instant of the measure phase that is nearest.
     fn in_measure(&self, at_ns: u64) -> u64 {
         at_ns.clamp(self.measure.start, self.measure.end)
@@ -343,8 +451,8 @@ impl Recorder {
         add(&mut second.counts);
     }
 
-    fn tally(&self, series: &mut RequestSeries, kind: ErrorKind, message: &str) {
-        let tally = series.errors.entry(kind).or_default();
+    fn tally(&self, series: &mut RequestSeries, (kind, message): &Complaint) {
+        let tally = series.errors.entry(*kind).or_default();
         tally.count += 1;
         if tally.count == 1 {
             // Redacted before it is cut, lest half a secret be left.
@@ -359,10 +467,14 @@ impl Recorder {
 }
 
 impl Measured {
-    /// Of a flow with these request names, before there is anything.
-    fn nothing_of(requests: impl Iterator<Item = impl Into<String>>) -> Self {
+    /// Of a flow with requests and groups of these names, before there is anything.
+    fn nothing_of<'a>(
+        requests: impl Iterator<Item = &'a String>,
+        groups: impl Iterator<Item = &'a String>,
+    ) -> Self {
         Self {
             requests: requests.map(RequestSeries::new).collect(),
+            groups: groups.map(group_series).collect(),
             ..Self::default()
         }
     }
@@ -375,6 +487,25 @@ impl Waiting {
         let waited_ns = u128::from(self.count) * u128::from(until_ns);
         u64::try_from(waited_ns.saturating_sub(self.since_ns)).unwrap_or(u64::MAX)
     }
+}
+
+fn group_series(name: &String) -> GroupSeries {
+    GroupSeries {
+        name: name.clone(),
+        ..GroupSeries::default()
+    }
+}
+
+fn note_timings(connections: &mut ConnectionSeries, timings: &Timings) {
+    let note = |histogram: &mut LatencyHistogram, ns: Option<u64>| {
+        if let Some(ns) = ns {
+            histogram.record(ns);
+        }
+    };
+    note(&mut connections.dns, timings.dns_ns);
+    note(&mut connections.connect, timings.connect_ns);
+    note(&mut connections.tls, timings.tls_ns);
+    note(&mut connections.first_byte, timings.first_byte_ns);
 }
 
 impl Second {
@@ -404,7 +535,6 @@ mod tests {
 
     fn ended(intended_ns: u64, ended_ns: u64, failure: Option<ErrorKind>) -> Ended {
         Ended {
-            request: 0,
             intended_ns,
             sent_ns: intended_ns,
             ended_ns,
@@ -412,6 +542,15 @@ mod tests {
             bytes_sent: 1,
             bytes_received: 10,
             failure: failure.map(|kind| (kind, format!("{kind:?} hush"))),
+            ..Ended::default()
+        }
+    }
+
+    fn began(intended_ns: u64, due_ns: Option<u64>, taken_ns: u64) -> Began {
+        Began {
+            intended_ns,
+            due_ns,
+            taken_ns,
         }
     }
 
@@ -419,10 +558,9 @@ mod tests {
     fn only_what_was_meant_to_start_in_the_measure_phase_counts() {
         let recorder = recorder();
         for start in [S - 1, S, 2 * S - 1, 2 * S] {
-            recorder.began(start, Some(start), start + 2_000_000);
-            recorder.sending(0, start);
-            recorder.ended(&ended(start, start + 5_000_000, None));
-            recorder.completed(start, start + 5_000_000);
+            let late = began(start, Some(start), start + 2_000_000);
+            recorder.began_sending(&late, 0, start);
+            recorder.ended_last(&ended(start, start + 5_000_000, None), start);
         }
         let (measured, seconds) = recorder.finish();
         assert_eq!(measured.counts.completed, 2);
@@ -441,7 +579,7 @@ mod tests {
     fn what_did_not_end_is_cancelled_and_everything_adds_up() {
         let recorder = recorder();
         for start in S..S + 10 {
-            recorder.began(start, None, start);
+            recorder.began(&began(start, None, start));
             recorder.sending(0, start);
         }
         recorder.dropped(S + 11);
@@ -451,7 +589,7 @@ mod tests {
         }
         for start in S + 4..S + 7 {
             recorder.ended(&ended(start, 3 * S, Some(ErrorKind::Timeout)));
-            recorder.failed(start, true);
+            recorder.failed(start, true, &[]);
         }
         let last = recorder.look();
         assert_eq!((last.in_flight, last.iterations, last.ended), (3, 7, 7));
@@ -463,6 +601,72 @@ mod tests {
         assert_eq!(errors[&ErrorKind::Cancelled].count, 3);
         assert_eq!(errors[&ErrorKind::Timeout].count, 3);
         assert_eq!(errors[&ErrorKind::Timeout].example, "Timeout {$env.T}");
+    }
+
+    #[test]
+    fn a_second_that_was_taken_can_be_added_to() {
+        let recorder = recorder();
+        recorder.began(&began(S, None, S));
+        assert_eq!(recorder.take_before(1).len(), 0);
+        assert_eq!(recorder.take_before(2)[&1].counts.started, 1);
+        recorder.completed(S, 5 * S);
+        let late = recorder.take_before(5);
+        assert_eq!(late[&1].counts.completed, 1);
+        assert_eq!(late[&1].counts.started, 0);
+    }
+
+    #[test]
+    fn attempts_and_what_connections_took_are_those_of_the_measure_phase() {
+        let recorder = recorder();
+        for start in [0, S, S + 1] {
+            recorder.began_sending(&began(start, None, start), 0, start);
+            let timings = Timings {
+                connect_ns: Some(2_000_000),
+                first_byte_ns: Some(3_000_000),
+                ..Timings::default()
+            };
+            recorder.exchanged(start, &timings);
+            let ended = Ended {
+                retries: 1,
+                redirects: 2,
+                timings: Timings {
+                    first_byte_ns: Some(4_000_000),
+                    ..Timings::default()
+                },
+                ..ended(start, start + 9_000_000, None)
+            };
+            recorder.ended_last(&ended, start);
+        }
+        let (measured, _) = recorder.finish();
+        let series = &measured.requests[0];
+        assert_eq!((series.retries, series.redirects), (2, 4));
+        let connections = &measured.connections;
+        let counts = [
+            &connections.dns,
+            &connections.connect,
+            &connections.tls,
+            &connections.first_byte,
+        ];
+        assert_eq!(counts.map(LatencyHistogram::count), [0, 2, 0, 4]);
+    }
+
+    #[test]
+    fn groups_are_those_that_began_in_the_measure_phase() {
+        let groups = ["outer".to_owned(), "inner".to_owned()];
+        let recorder = recorder().with_groups(&groups);
+        let open = |group, began_ns| OpenGroup { group, began_ns };
+        recorder.group_ended(open(0, S - 1), S + 5_000_000);
+        recorder.group_ended(open(0, S), 3 * S);
+        recorder.began(&began(0, None, 0));
+        // The outer one began before the measure phase, the inner one in it.
+        recorder.failed(0, false, &[open(0, S - 1), open(1, S + 1)]);
+        let (measured, _) = recorder.finish();
+        let found: Vec<_> = measured
+            .groups
+            .iter()
+            .map(|series| (series.name.as_str(), series.duration.count(), series.failed))
+            .collect();
+        assert_eq!(found, [("outer", 1, 0), ("inner", 0, 1)]);
     }
 
     /// Of a phase from second 1 to 2, whenever the requests began and ended.
@@ -505,14 +709,14 @@ mod tests {
     fn what_was_taken_and_what_is_left_are_the_whole() {
         let recorder = recorder();
         let one = |start_ns: u64, failure| {
-            recorder.began(start_ns, Some(start_ns), start_ns + 5);
+            recorder.began(&began(start_ns, Some(start_ns), start_ns + 5));
             recorder.sending(0, start_ns);
             recorder.ended(&ended(start_ns, start_ns + 9, failure));
             recorder.completed(start_ns, start_ns + 9);
         };
         one(S, None);
         one(S + 1, Some(ErrorKind::Timeout));
-        recorder.began(S + 2, None, S + 2);
+        recorder.began(&began(S + 2, None, S + 2));
         recorder.sending(0, S + 2);
         let first = recorder.take_measured();
         assert_eq!(first.under_way, [1]);
@@ -535,14 +739,20 @@ mod tests {
     }
 
     #[test]
-    fn a_second_that_was_taken_can_be_added_to() {
+    fn a_fault_counts_without_a_latency() {
         let recorder = recorder();
-        recorder.began(S, None, S);
-        assert_eq!(recorder.take_before(1).len(), 0);
-        assert_eq!(recorder.take_before(2)[&1].counts.started, 1);
-        recorder.completed(S, 5 * S);
-        let late = recorder.take_before(5);
-        assert_eq!(late[&1].counts.completed, 1);
-        assert_eq!(late[&1].counts.started, 0);
+        let fault = |kind| (kind, "hush".to_owned());
+        recorder.fault(0, S, &fault(ErrorKind::Condition));
+        recorder.fault(0, 0, &fault(ErrorKind::Template));
+        recorder.feed_exhausted("clients", S);
+        recorder.feed_exhausted("clients", S + 1);
+        recorder.feed_exhausted("clients", 2 * S);
+        assert_eq!(recorder.look().failed, 2);
+        let (measured, _) = recorder.finish();
+        let series = &measured.requests[0];
+        assert_eq!(series.errors.len(), 1);
+        assert_eq!(series.errors[&ErrorKind::Condition].example, "{$env.T}");
+        assert!(series.response.is_empty());
+        assert_eq!(measured.exhausted_feeds, [("clients".to_owned(), 2)].into());
     }
 }

@@ -36,9 +36,6 @@ pub enum TemplateError {
     /// No step before this one extracts the value.
     #[error("no earlier step extracts `{0}`; check the scenario again")]
     Extracted(String),
-    /// The setup did not extract the value.
-    #[error("the setup extracts no `{0}`; check the scenario again")]
-    Setup(String),
     /// A variable of the environment was not handed on.
     #[error("the environment variable `{0}` is not set; set it and run again")]
     Env(String),
@@ -52,23 +49,39 @@ pub enum TemplateError {
 pub(super) struct Compiled {
     place: Place,
     pieces: Vec<Piece>,
+    /// About how long the filled text is.
+    length: usize,
+    /// Whether a value that was not extracted is the empty text instead of a failure.
+    is_lenient: bool,
 }
 
 #[derive(Debug)]
 enum Piece {
     Text(String),
-    Feed { feed: usize, column: usize },
-    Extracted(usize),
+    Feed {
+        feed: usize,
+        column: usize,
+    },
+    Extracted {
+        index: usize,
+        name: String,
+    },
+    /// What the setup was to extract in a step that it did not perform.
+    Absent(String),
     Uuid,
     Counter,
-    Random { low: i64, high: i64 },
+    Random {
+        low: i64,
+        high: i64,
+    },
     Now,
 }
 
 /// What names in templates mean.
+#[derive(Clone, Copy)]
 pub(super) struct Names<'a> {
     /// The feeds that were read, in the order of their indices.
-    pub(super) feeds: &'a [(String, Feed)],
+    pub(super) feeds: &'a [Feed],
     /// The values that earlier steps extract, in the order of their indices.
     pub(super) extracted: &'a [String],
     /// What the setup extracted, by name.
@@ -81,11 +94,19 @@ pub(super) struct Names<'a> {
 #[derive(Debug)]
 pub(super) struct Values {
     seeded: ChaCha8Rng,
-    random: ChaCha8Rng,
+    /// What everything random in the iteration is drawn from.
+    pub(super) random: ChaCha8Rng,
     iteration: u64,
     rows: Vec<usize>,
     /// By index; `None` until extracted.
     pub(super) extracted: Vec<Option<String>>,
+}
+
+/// Every row of a feed whose rows are drawn once has been drawn.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Exhausted {
+    /// The index of the feed.
+    pub(super) feed: usize,
 }
 
 impl Values {
@@ -103,24 +124,23 @@ impl Values {
     }
 
     /// Draws the values of an iteration.
-    pub(super) fn renew(&mut self, iteration: u64, feeds: &[(String, Feed)], extracted: usize) {
+    pub(super) fn renew(
+        &mut self,
+        iteration: u64,
+        feeds: &[Feed],
+        extracted: usize,
+    ) -> Result<(), Exhausted> {
         self.iteration = iteration;
         self.random.clone_from(&self.seeded);
         self.random.set_stream(iteration);
         self.rows.clear();
-        for (_, feed) in feeds {
-            self.rows.push(feed.draw(iteration, &mut self.random));
+        for (index, feed) in feeds.iter().enumerate() {
+            let row = feed.draw(iteration, &mut self.random);
+            self.rows.push(row.ok_or(Exhausted { feed: index })?);
         }
         self.extracted.clear();
         self.extracted.resize(extracted, None);
-    }
-
-    /// A whole number between two bounds, both included.
-    pub(super) fn between(&mut self, low: u64, high: u64) -> u64 {
-        if low >= high {
-            return low;
-        }
-        self.random.random_range(low..=high)
+        Ok(())
     }
 }
 
@@ -131,23 +151,49 @@ impl Compiled {
         place: Place,
         names: &Names<'_>,
     ) -> Result<Self, TemplateError> {
-        let pieces = template
-            .parts
-            .iter()
-            .map(|part| Piece::new(part, place, names))
-            .collect::<Result<_, _>>()?;
-        Ok(Self { place, pieces })
+        let mut pieces: Vec<Piece> = Vec::new();
+        for part in &template.parts {
+            let piece = Piece::new(part, place, names)?;
+            match (pieces.last_mut(), piece) {
+                (Some(Piece::Text(before)), Piece::Text(text)) => before.push_str(&text),
+                (_, piece) => pieces.push(piece),
+            }
+        }
+        let lengths = pieces.iter().map(|piece| match piece {
+            Piece::Text(text) => text.len(),
+            Piece::Uuid => 36,
+            _ => 20,
+        });
+        Ok(Self {
+            place,
+            length: lengths.sum(),
+            pieces,
+            is_lenient: false,
+        })
+    }
+
+    /// The same for a condition, in which a value that was not extracted is the empty text.
+    pub(super) fn lenient(template: &Template, names: &Names<'_>) -> Result<Self, TemplateError> {
+        Ok(Self {
+            is_lenient: true,
+            ..Self::new(template, Place::Plain, names)?
+        })
     }
 
     /// The text, where it holds no values.
-    pub(super) fn literal(&self) -> Option<String> {
-        self.pieces
-            .iter()
-            .map(|piece| match piece {
-                Piece::Text(text) => Some(text.as_str()),
-                _ => None,
-            })
-            .collect()
+    pub(super) fn literal(&self) -> Option<&str> {
+        match self.pieces.as_slice() {
+            [] => Some(""),
+            [Piece::Text(text)] => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The filled text. The error names a value that is missing.
+    pub(super) fn filled(&self, values: &mut Values, feeds: &[Feed]) -> Result<String, String> {
+        let mut out = String::with_capacity(self.length);
+        self.fill(&mut out, values, feeds)?;
+        Ok(out)
     }
 
     /// Adds the filled text to `out`. The error names a value that is missing.
@@ -155,19 +201,31 @@ impl Compiled {
         &self,
         out: &mut String,
         values: &mut Values,
-        feeds: &[(String, Feed)],
+        feeds: &[Feed],
     ) -> Result<(), String> {
         for piece in &self.pieces {
             match piece {
                 Piece::Text(text) => out.push_str(text),
                 Piece::Feed { feed, column } => {
-                    let value = feeds[*feed].1.value(values.rows[*feed], *column);
+                    let value = feeds[*feed].value(values.rows[*feed], *column);
                     escape(out, value, self.place);
                 }
-                Piece::Extracted(index) => match &values.extracted[*index] {
+                Piece::Extracted { index, name } => match &values.extracted[*index] {
                     Some(value) => escape(out, value, self.place),
-                    None => return Err("a value was not extracted before it was used".into()),
+                    None if self.is_lenient => {}
+                    None => {
+                        return Err(format!(
+                            "`{{{name}}}` has no value: the step that extracts it was not performed"
+                        ));
+                    }
                 },
+                Piece::Absent(_) if self.is_lenient => {}
+                Piece::Absent(name) => {
+                    return Err(format!(
+                        "`{{setup.{name}}}` has no value: the setup did not perform the step that \
+                         extracts it"
+                    ));
+                }
                 // Not of the seed: a server that keeps what it was sent has seen those of the run before.
                 Piece::Uuid => {
                     let _ = write!(out, "{}", uuid::Uuid::new_v4());
@@ -187,39 +245,37 @@ impl Compiled {
 
 impl Piece {
     fn new(part: &Part, place: Place, names: &Names<'_>) -> Result<Self, TemplateError> {
+        let escaped = |value: &str| {
+            let mut text = String::new();
+            escape(&mut text, value, place);
+            Self::Text(text)
+        };
         Ok(match part {
             Part::Text(text) => Self::Text(text.clone()),
             Part::Feed { feed, column } => {
-                let index = names
-                    .feeds
-                    .iter()
-                    .position(|(name, _)| name == feed)
-                    .ok_or_else(|| TemplateError::Feed(feed.clone()))?;
+                let mut feeds = names.feeds.iter();
+                let index = feeds.position(|known| known.name == *feed);
+                let index = index.ok_or_else(|| TemplateError::Feed(feed.clone()))?;
                 Self::Feed {
                     feed: index,
-                    column: names.feeds[index].1.column(column)?,
+                    column: names.feeds[index].column(column)?,
                 }
             }
-            Part::Extracted(name) => Self::Extracted(
-                names
-                    .extracted
-                    .iter()
-                    .position(|known| known == name)
-                    .ok_or_else(|| TemplateError::Extracted(name.clone()))?,
-            ),
-            Part::Setup(name) => {
-                let value = names.setup.get(name);
-                let value = value.ok_or_else(|| TemplateError::Setup(name.clone()))?;
-                let mut text = String::new();
-                escape(&mut text, value, place);
-                Self::Text(text)
+            Part::Extracted(name) => {
+                let mut extracted = names.extracted.iter();
+                let index = extracted.position(|known| known == name);
+                Self::Extracted {
+                    index: index.ok_or_else(|| TemplateError::Extracted(name.clone()))?,
+                    name: name.clone(),
+                }
             }
+            Part::Setup(name) => match names.setup.get(name) {
+                Some(value) => escaped(value),
+                None => Self::Absent(name.clone()),
+            },
             Part::Env(name) => {
                 let value = names.secrets.0.get(name);
-                let value = value.ok_or_else(|| TemplateError::Env(name.clone()))?;
-                let mut text = String::new();
-                escape(&mut text, value, place);
-                Self::Text(text)
+                escaped(value.ok_or_else(|| TemplateError::Env(name.clone()))?)
             }
             Part::Uuid => Self::Uuid,
             Part::Counter => Self::Counter,
@@ -240,9 +296,20 @@ impl Piece {
     }
 }
 
-/// `value` as it may stand in a path, a query or a form.
-pub(super) fn percent_encoded(value: &str) -> String {
-    utf8_percent_encode(value, UNRESERVED).to_string()
+/// The fields of a form or a query as one template: names and fixed texts are encoded here, values
+/// when they are filled in.
+pub(super) fn form(fields: &[(String, Template)]) -> Template {
+    let encoded = |text: &str| utf8_percent_encode(text, UNRESERVED).to_string();
+    let mut parts = Vec::new();
+    for (index, (name, value)) in fields.iter().enumerate() {
+        let separator = if index == 0 { "" } else { "&" };
+        parts.push(Part::Text(format!("{separator}{}=", encoded(name))));
+        parts.extend(value.parts.iter().map(|part| match part {
+            Part::Text(text) => Part::Text(encoded(text)),
+            other => other.clone(),
+        }));
+    }
+    Template { parts }
 }
 
 fn escape(out: &mut String, value: &str, place: Place) {
@@ -262,33 +329,41 @@ mod tests {
     use super::*;
     use crate::harness::scenario::{FeedFormat, FeedOrder, FeedPlan};
 
-    fn feeds(order: FeedOrder) -> Vec<(String, Feed)> {
+    fn feeds(order: FeedOrder) -> Vec<Feed> {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("c.csv");
         std::fs::write(&file, "id,name\n1,a b\n2,\"q\"\"/é\"\n3,..\n").unwrap();
-        let feed = Feed::read(&FeedPlan {
+        let plan = FeedPlan {
             file,
             format: FeedFormat::Csv,
             columns: vec!["id".into(), "name".into()],
             order,
-        });
-        vec![("clients".into(), feed.unwrap())]
+        };
+        vec![Feed::read("clients", &plan, 1, (0, 1)).unwrap()]
     }
 
-    fn fill(parts: Vec<Part>, place: Place, iteration: u64) -> Result<String, String> {
+    fn filled(
+        parts: Vec<Part>,
+        iteration: u64,
+        compile: impl Fn(&Template, &Names<'_>) -> Result<Compiled, TemplateError>,
+    ) -> Result<String, String> {
         let feeds = feeds(FeedOrder::Sequential);
         let names = Names {
             feeds: &feeds,
             extracted: &["token".into()],
-            setup: &BTreeMap::new(),
+            setup: &BTreeMap::from([("id".into(), "<7>".into())]),
             secrets: &Secrets(BTreeMap::from([("KEY".into(), "s&t".into())])),
         };
-        let template =
-            Compiled::new(&Template { parts }, place, &names).map_err(|error| error.to_string())?;
+        let template = compile(&Template { parts }, &names).map_err(|error| error.to_string())?;
         let mut values = Values::new(7);
-        values.renew(iteration, &feeds, 1);
-        let mut out = String::new();
-        template.fill(&mut out, &mut values, &feeds).map(|()| out)
+        values.renew(iteration, &feeds, 1).unwrap();
+        template.filled(&mut values, &feeds)
+    }
+
+    fn fill(parts: Vec<Part>, place: Place, iteration: u64) -> Result<String, String> {
+        filled(parts, iteration, |template, names| {
+            Compiled::new(template, place, names)
+        })
     }
 
     #[test]
@@ -315,13 +390,35 @@ mod tests {
             let error = fill(vec![part], Place::Plain, 0).unwrap_err();
             assert!(error.contains(expected), "{error}");
         };
-        check(Part::Extracted("token".into()), "not extracted");
+        check(Part::Extracted("token".into()), "`{token}` has no value");
+        check(Part::Setup("token".into()), "`{setup.token}` has no value");
         check(Part::Extracted("other".into()), "`other`");
         check(Part::Env("NONE".into()), "`NONE`");
         check(Part::OwnPort, "{port}");
         let column = "none".into();
         let feed = "clients".into();
         check(Part::Feed { feed, column }, "no column `none`");
+    }
+
+    #[test]
+    fn what_no_step_extracted_is_the_empty_text_in_a_condition() {
+        let check = |part: Part, expected: Result<&str, ()>| {
+            let parts = vec![Part::Text("<".into()), part, Part::Text(">".into())];
+            let found = filled(parts, 0, Compiled::lenient);
+            assert_eq!(found.as_deref().map_err(|_| ()), expected);
+        };
+        check(Part::Extracted("token".into()), Ok("<>"));
+        check(Part::Setup("token".into()), Ok("<>"));
+        check(Part::Setup("id".into()), Ok("<<7>>"));
+        check(Part::Extracted("other".into()), Err(()));
+    }
+
+    #[test]
+    fn a_feed_without_a_row_left_ends_the_iteration() {
+        let feeds = feeds(FeedOrder::Unique);
+        let mut values = Values::new(1);
+        assert_eq!(values.renew(2, &feeds, 0), Ok(()));
+        assert_eq!(values.renew(3, &feeds, 0), Err(Exhausted { feed: 0 }));
     }
 
     #[test]
@@ -350,7 +447,7 @@ mod tests {
         let mut values = Values::new(1);
         let mut seen = [0_u32; 3];
         for iteration in 0..300 {
-            values.renew(iteration, &feeds, 0);
+            values.renew(iteration, &feeds, 0).unwrap();
             seen[values.rows[0]] += 1;
         }
         assert!(seen.iter().all(|count| *count > 50), "{seen:?}");

@@ -68,6 +68,16 @@ pub fn validity(
             message: tally.example.clone(),
         });
     }
+    let feeds = &load.generator.exhausted_feeds;
+    reasons.extend(
+        feeds
+            .iter()
+            .map(|(feed, iterations)| InvalidReason::FeedExhausted {
+                load: name(),
+                feed: feed.clone(),
+                iterations: *iterations,
+            }),
+    );
     reasons
 }
 
@@ -164,6 +174,10 @@ mod tests {
                 load.requests[0].errors = [(ErrorKind::Exhausted, tally)].into();
             },
             "GeneratorExhausted { load: \"reads\", failures: 3, message: \"Too many open files\" }",
+        );
+        check(
+            &|load| load.generator.exhausted_feeds = [("clients".to_owned(), 4)].into(),
+            "FeedExhausted { load: \"reads\", feed: \"clients\", iterations: 4 }",
         );
     }
 

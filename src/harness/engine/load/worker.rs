@@ -21,6 +21,7 @@ use super::clock::LoadClock;
 use super::dispatcher::dispatch;
 use super::flow::{Flow, FlowError};
 use super::job::{LOAD_FORMAT, LoadFile, WorkerEvent, WorkerJob};
+use super::journey::Journey;
 use super::recorder::Recorder;
 use super::schedule::Schedule;
 use super::shape::Shape;
@@ -144,12 +145,9 @@ async fn execute(job: WorkerJob, mut terminate: Signal) -> Result<(), WorkerErro
     let flow = Flow::new(&job)?;
     let total_ns = job.phases.total_ns();
     let measure = job.phases.warmup_ns..job.phases.measure_end_ns();
-    let recorder = Arc::new(Recorder::new(
-        &flow.requests,
-        measure,
-        job.late_ns,
-        Redactor::new(&job.secrets.0),
-    ));
+    let redactor = Redactor::new(&job.secrets.0);
+    let recorder = Recorder::new(&flow.requests, measure, job.late_ns, redactor);
+    let recorder = Arc::new(recorder.with_groups(&flow.groups));
     let (stop_tx, stop) = watch::channel(false);
     let Setup {
         model,
@@ -210,15 +208,17 @@ async fn execute(job: WorkerJob, mut terminate: Signal) -> Result<(), WorkerErro
     };
     let transport = Transport::new(&flow.origin, &job.http, flow.proxy.as_deref())?;
     let crew = Arc::new(Crew {
-        flow,
+        journey: Journey {
+            flow,
+            recorder,
+            clock,
+            end_ns: total_ns,
+            stop,
+        },
         transport,
-        recorder: Arc::clone(&recorder),
-        clock,
         arrivals,
         shard: job.shard,
         seed: job.load.seed,
-        end_ns: total_ns,
-        stop,
         begun: AtomicU64::new(0),
     });
 

@@ -7,10 +7,11 @@ use tokio::sync::watch;
 
 use super::file::{FailedWorker, SHARD_FORMAT, ShardFile};
 use crate::harness::engine::execute::{
-    ExecuteError, LoadPart, Observe, SubjectEngine, down, nothing_measured, up,
+    ExecuteError, LoadPart, Observe, SubjectEngine, Up, down, nothing_measured, up,
 };
-use crate::harness::engine::load::Shard;
-use crate::harness::engine::machine;
+use crate::harness::engine::load::{Shard, WorkerEnd};
+use crate::harness::engine::process::Surroundings;
+use crate::harness::engine::{Executed, machine, setup};
 use crate::harness::engine::watch::nanoseconds;
 use crate::harness::scenario::{Plan, Target};
 
@@ -47,8 +48,9 @@ impl SubjectEngine {
         let (executed, ends) = match up(plan, &around, &mut stop, observe).await? {
             None => (nothing_measured(), Vec::new()),
             Some((processes, mut exits)) => {
+                let up = (&processes, &mut exits);
                 let performed = engine
-                    .perform(plan, &around, &processes, &mut exits, stop, observe)
+                    .set_up_and_perform(plan, &around, up, stop, observe)
                     .await;
                 down(&processes, observe).await;
                 performed?
@@ -83,6 +85,26 @@ impl SubjectEngine {
             }
         }
         Ok(file)
+    }
+
+    async fn set_up_and_perform(
+        &self,
+        plan: &Plan,
+        around: &Surroundings,
+        (processes, exits): Up<'_>,
+        stop: watch::Receiver<bool>,
+        observe: Observe<'_>,
+    ) -> Result<(Executed, Vec<WorkerEnd>), ExecuteError> {
+        let (aim, instead) = setup::set_up(plan, around, processes, exits, stop.clone()).await?;
+        let performed = match instead {
+            Some(executed) => Ok((executed, Vec::new())),
+            None => {
+                self.perform(plan, around, &aim, (processes, exits), stop, observe)
+                    .await
+            }
+        };
+        setup::tear_down(plan, &aim, around, observe).await;
+        performed
     }
 }
 
