@@ -26,6 +26,8 @@ mod failure;
 #[cfg(test)]
 mod fixture;
 
-pub(super) use self::exchange::{Answer, Connection, Request};
+pub(super) use self::exchange::{Answer, Connection, Request, Timings};
+pub(super) use self::failure::Failure;
+pub(super) use self::stream::{Message, Stream};
 pub(super) use self::target::Transport;
 pub use self::target::TransportError;
