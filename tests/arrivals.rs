@@ -181,7 +181,11 @@ async fn a_run_that_is_stopped_keeps_what_it_measured() {
         }
         ok("ok")
     });
-    let plan = plan(&server.url(), "[load.a]\nopen = { rate = \"100/s\" }", "10min");
+    let plan = plan(
+        &server.url(),
+        "[load.a]\nopen = { rate = \"100/s\" }",
+        "10min",
+    );
     let (stop, stopped) = watch::channel(false);
     let running = tokio::spawn(async move { (run_until(&plan, stopped).await, plan) });
     // A second until it begins, one of warm-up, and two that are measured.
@@ -196,12 +200,18 @@ async fn a_run_that_is_stopped_keeps_what_it_measured() {
     assert_eq!(run.invalid, []);
     let counts = run.measurement.loads[0].counts;
     assert!(counts.adds_up(), "{counts:?}");
-    assert!(counts.completed >= 50 && counts.cancelled >= 1, "{counts:?}");
+    assert!(
+        counts.completed >= 50 && counts.cancelled >= 1,
+        "{counts:?}"
+    );
     let partial = Reason::PartialRun {
         run: "head run 1".into(),
     };
     let verdict = judged(&plan, &run);
-    assert_eq!((verdict.exit_code, verdict.reasons), (exit::INVALID, vec![partial]));
+    assert_eq!(
+        (verdict.exit_code, verdict.reasons),
+        (exit::INVALID, vec![partial])
+    );
 }
 
 /// The server answers for three seconds and refuses after that. Nobody waits for the rest of the ten

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use plimsoll::harness::model::Unit;
 use plimsoll::harness::scenario::{
-    self, Arrivals, AuthPlan, BodyPlan, Code, ConditionPlan, CookieScope, ExtractSource, FeedFormat,
-    FeedOrder, HttpVersion, Part, PartContent, Pick, Plan, Problem, Ready, RequestPlan, RetryPlan,
-    Reuse, Scenario, Spacing, Stage, StepPlan, Target, Template, TestPlan, ThinkPlan, catalogue,
+    self, Arrivals, AuthPlan, BodyPlan, Code, ConditionPlan, CookieScope, ExtractSource,
+    FeedFormat, FeedOrder, HttpVersion, Part, PartContent, Pick, Plan, Problem, Ready, RequestPlan,
+    RetryPlan, Reuse, Scenario, Spacing, Stage, StepPlan, Target, Template, TestPlan, ThinkPlan,
+    catalogue,
 };
 use proptest::prelude::*;
 use serde_json::Value;
@@ -338,7 +339,9 @@ type Course = Vec<(f64, f64, f64, Option<(f64, f64)>)>;
 fn course(stages: &[Stage]) -> Course {
     let seconds = |ns: u64| ns as f64 / 1e9;
     let stages = stages.iter().map(|stage| {
-        let wave = stage.wave.map(|wave| (wave.amplitude, seconds(wave.period_ns)));
+        let wave = stage
+            .wave
+            .map(|wave| (wave.amplitude, seconds(wave.period_ns)));
         (seconds(stage.duration_ns), stage.from, stage.to, wave)
     });
     stages.collect()
@@ -374,7 +377,11 @@ fn every_course_of_a_load_becomes_stages() {
         (20.0, 100.0, 100.0, Some((50.0, 10.0))),
     ];
     check("sine", &sine, Some((150, Spacing::Even)));
-    check("random", &vec![level(35.0, 500.0)], Some((50, Spacing::Poisson)));
+    check(
+        "random",
+        &vec![level(35.0, 500.0)],
+        Some((50, Spacing::Poisson)),
+    );
     // Half a user rounds up.
     let people = vec![
         level(3.0, 1.0),
@@ -503,7 +510,11 @@ fn the_hash_knows_traces_and_the_limits_of_a_search() {
             "schema = 1\nname = \"h\"\nurl = \"http://127.0.0.1:1\"\n[[flow.f.step]]\nget = \"/\"\n{lines}"
         );
         let scenario = scenario::parse(&text, &folder.path().join("h.toml"));
-        scenario.unwrap_or_else(|problems| panic!("{problems:#?}")).plans.remove(0).hash
+        scenario
+            .unwrap_or_else(|problems| panic!("{problems:#?}"))
+            .plans
+            .remove(0)
+            .hash
     };
     let traced = "[load.a]\nopen = { trace = \"t.csv\" }\n";
     assert_eq!(hash("7\n", traced), hash("7\n", traced), "another folder");
@@ -550,7 +561,10 @@ fn whatever_a_journey_can_do_is_in_its_plan() {
         let feed = &plan.feeds[name];
         (feed.format, feed.order, feed.columns.join(","))
     };
-    assert_eq!(feed("clients"), (FeedFormat::Csv, FeedOrder::Shuffled, "id,name".into()));
+    assert_eq!(
+        feed("clients"),
+        (FeedFormat::Csv, FeedOrder::Shuffled, "id,name".into())
+    );
     assert_eq!(
         feed("visitors"),
         (FeedFormat::Json, FeedOrder::Unique, "id,name,is_new".into())
@@ -573,7 +587,12 @@ fn whatever_a_journey_can_do_is_in_its_plan() {
     assert_eq!(search.name, "GET /search?sort=name");
     assert_eq!(names(search), ["accept-language", "x-trace"]);
     assert_eq!(
-        search.address.query.iter().map(|(name, _)| &**name).collect::<Vec<_>>(),
+        search
+            .address
+            .query
+            .iter()
+            .map(|(name, _)| &**name)
+            .collect::<Vec<_>>(),
         ["q", "page"]
     );
     let token = Template {
@@ -591,7 +610,10 @@ fn whatever_a_journey_can_do_is_in_its_plan() {
         })
     );
     let check = &search.check;
-    assert_eq!((check.min_bytes, check.max_bytes), (Some(1024), Some(1 << 20)));
+    assert_eq!(
+        (check.min_bytes, check.max_bytes),
+        (Some(1024), Some(1 << 20))
+    );
     assert_eq!(check.max_time_ns, Some(500_000_000));
     assert_eq!(check.body_matches.as_deref(), Some(r#"id="\d+""#));
     assert_eq!(search.extract["item"].pick, Pick::Random);
@@ -612,15 +634,29 @@ fn whatever_a_journey_can_do_is_in_its_plan() {
     let Some(BodyPlan::Json(template)) = &order.body else {
         panic!("JSON");
     };
-    assert_eq!(template.parts[1], Part::Feed { feed: "clients".into(), column: "id".into() });
+    assert_eq!(
+        template.parts[1],
+        Part::Feed {
+            feed: "clients".into(),
+            column: "id".into()
+        }
+    );
     let normal = |max_ns| ThinkPlan::Normal {
         mean_ns: 2_000_000_000,
         sd_ns: 500_000_000,
         max_ns,
     };
     assert_eq!(order.think, Some(normal(4_000_000_000)));
-    assert!(matches!(&photo.address.auth, Some(AuthPlan::Basic { password, .. }) if password.as_literal() == Some("x")));
-    assert_eq!(album.address.auth, Some(AuthPlan::Basic { user: Template::literal("ada"), password: env("PASSWORD") }));
+    assert!(
+        matches!(&photo.address.auth, Some(AuthPlan::Basic { password, .. }) if password.as_literal() == Some("x"))
+    );
+    assert_eq!(
+        album.address.auth,
+        Some(AuthPlan::Basic {
+            user: Template::literal("ada"),
+            password: env("PASSWORD")
+        })
+    );
     let exponential = ThinkPlan::Exponential {
         mean_ns: 2_000_000_000,
         max_ns: 9_000_000_000,
@@ -632,7 +668,13 @@ fn whatever_a_journey_can_do_is_in_its_plan() {
     };
     let heads: Vec<_> = parts
         .iter()
-        .map(|part| (&*part.name, part.filename.as_deref(), part.content_type.as_deref()))
+        .map(|part| {
+            (
+                &*part.name,
+                part.filename.as_deref(),
+                part.content_type.as_deref(),
+            )
+        })
         .collect();
     assert_eq!(
         heads,
@@ -642,32 +684,59 @@ fn whatever_a_journey_can_do_is_in_its_plan() {
             ("photo", Some("cat.jpg"), Some("application/octet-stream")),
         ]
     );
-    let (Some(BodyPlan::File(file)), PartContent::File(part)) = (&photo.body, &parts[2].content) else {
+    let (Some(BodyPlan::File(file)), PartContent::File(part)) = (&photo.body, &parts[2].content)
+    else {
         panic!("files");
     };
     assert_eq!(file, part);
     // `sha256sum tests/scenarios/cat.jpg`.
-    assert_eq!(file.sha256, "32461d5bd1773012acef0ba15636752949bd7c2ce50f9172159d9f56cf0dd9af");
+    assert_eq!(
+        file.sha256,
+        "32461d5bd1773012acef0ba15636752949bd7c2ce50f9172159d9f56cf0dd9af"
+    );
 
     assert_eq!(shop.group_names().collect::<Vec<_>>(), ["checkout"]);
     let Some(StepPlan::Group { steps, .. }) = shop.steps.get(5) else {
         panic!("{:?}", shop.steps.get(5));
     };
-    let [StepPlan::Repeat { times, until, steps }, StepPlan::If { otherwise, .. }] = &steps[..] else {
+    let [
+        StepPlan::Repeat {
+            times,
+            until,
+            steps,
+        },
+        StepPlan::If { otherwise, .. },
+    ] = &steps[..]
+    else {
         panic!("{steps:?}");
     };
     assert_eq!((times.min, times.max), (1, 3));
-    assert!(matches!(until, Some(ConditionPlan::Value { test: TestPlan::Is(_), .. })));
-    assert!(matches!(&steps[..], [StepPlan::Request(_), StepPlan::Think(_)]));
+    assert!(matches!(
+        until,
+        Some(ConditionPlan::Value {
+            test: TestPlan::Is(_),
+            ..
+        })
+    ));
+    assert!(matches!(
+        &steps[..],
+        [StepPlan::Request(_), StepPlan::Think(_)]
+    ));
     assert_eq!(otherwise.len(), 1);
     let Some(StepPlan::Choose(branches)) = shop.steps.last() else {
         panic!("a choice");
     };
-    let shares: Vec<_> = branches.iter().map(|branch| (branch.weight, branch.steps.len())).collect();
+    let shares: Vec<_> = branches
+        .iter()
+        .map(|branch| (branch.weight, branch.steps.len()))
+        .collect();
     assert_eq!(shares, [(3.0, 1), (0.5, 0)]);
 
     let live: Vec<&str> = plan.flows["live"].request_names().collect();
-    assert_eq!(live, ["open", "expect 1", "events /stream?from={price}", "tick"]);
+    assert_eq!(
+        live,
+        ["open", "expect 1", "events /stream?from={price}", "tick"]
+    );
     let timeouts: Vec<u64> = plan.flows["live"]
         .steps
         .iter()
@@ -680,9 +749,16 @@ fn whatever_a_journey_can_do_is_in_its_plan() {
     assert_eq!(timeouts, [2, 1, 10, 10]);
 
     let setup: Vec<_> = plan.setup.as_ref().unwrap().requests().collect();
-    assert!(setup.iter().all(|request| request.timeout_ns == 3_000_000_000));
+    assert!(
+        setup
+            .iter()
+            .all(|request| request.timeout_ns == 3_000_000_000)
+    );
     let teardown: Vec<_> = plan.teardown.as_ref().unwrap().requests().collect();
-    assert_eq!(teardown[0].address.path.parts[1], Part::Setup("first".into()));
+    assert_eq!(
+        teardown[0].address.path.parts[1],
+        Part::Setup("first".into())
+    );
 }
 
 /// What flows say of files is their contents: a project may be moved, and a payload changed.
@@ -722,11 +798,19 @@ step = [
     let hash = |text: &str, changed: &str, to: &str| {
         let folder = tempfile::tempdir().unwrap();
         for (name, contents) in &files {
-            let contents = if *name == changed { to } else { contents.as_str() };
+            let contents = if *name == changed {
+                to
+            } else {
+                contents.as_str()
+            };
             std::fs::write(folder.path().join(name), contents).unwrap();
         }
         let scenario = scenario::parse(text, &folder.path().join("a.toml"));
-        scenario.unwrap_or_else(|problems| panic!("{problems:?}")).plans.remove(0).hash
+        scenario
+            .unwrap_or_else(|problems| panic!("{problems:?}"))
+            .plans
+            .remove(0)
+            .hash
     };
     let base = hash(text, "", "");
     assert_eq!(hash(text, "", ""), base, "another folder");
@@ -740,7 +824,10 @@ step = [
     let both = pem("pem") + &pem("pem");
     assert_ne!(hash(text, "c.pem", &both), base);
     // What only looks like a file of the plan is what is demanded of an answer.
-    assert_ne!(hash(&text.replace("path = \"p\"", "path = \"o\""), "", ""), base);
+    assert_ne!(
+        hash(&text.replace("path = \"p\"", "path = \"o\""), "", ""),
+        base
+    );
 }
 
 #[test]
@@ -818,6 +905,22 @@ fn a_link_does_not_lead_out_of_the_project() {
 }
 
 #[test]
+fn a_file_is_only_so_large() {
+    let project = tempfile::tempdir().unwrap();
+    let codes = |bytes: u64| -> Vec<Code> {
+        let body = std::fs::File::create(project.path().join("body")).unwrap();
+        body.set_len(bytes).unwrap();
+        let text = "schema = 1\nurl = \"http://127.0.0.1:1\"\nload.l.closed = { users = 1 }\n\
+                    flow.f.step = [{ post = \"/\", file = \"body\" }]\n";
+        let problems = scenario::parse(text, &project.path().join("a.toml")).err();
+        let problems = problems.into_iter().flatten();
+        problems.map(|problem| problem.code).collect()
+    };
+    assert_eq!(codes(1 << 20), []);
+    assert_eq!(codes((64 << 20) + 1), [Code::MissingFile]);
+}
+
+#[test]
 fn deep_nesting_is_a_problem_and_no_crash() {
     let check = |text: String| {
         let problems = parse(&text).unwrap_err();
@@ -878,13 +981,71 @@ fn floor_char(text: &str, mut at: usize) -> usize {
 /// A line of TOML with the words of a scenario in it.
 fn line() -> impl Strategy<Value = String> {
     let key = prop::sample::select(vec![
-        "schema", "name", "url", "variants", "start", "ready", "file", "get", "json", "check",
-        "extract", "flow", "open", "rate", "stages", "closed", "users", "measure", "ratio", "max",
-        "at", "stop", "metric", "regress", "targets", "filter", "think", "after", "env", "target",
-        "capacity", "weight", "trace", "speed", "arrivals", "steps", "mean", "amplitude", "period",
-        "from", "to", "for", "within", "hold", "abort", "workers",
-        "step", "else", "if", "until", "repeat", "group", "choice", "send", "expect", "websocket",
-        "multipart", "template", "retry", "bearer", "basic", "auth", "headers", "query", "proxy",
+        "schema",
+        "name",
+        "url",
+        "variants",
+        "start",
+        "ready",
+        "file",
+        "get",
+        "json",
+        "check",
+        "extract",
+        "flow",
+        "open",
+        "rate",
+        "stages",
+        "closed",
+        "users",
+        "measure",
+        "ratio",
+        "max",
+        "at",
+        "stop",
+        "metric",
+        "regress",
+        "targets",
+        "filter",
+        "think",
+        "after",
+        "env",
+        "target",
+        "capacity",
+        "weight",
+        "trace",
+        "speed",
+        "arrivals",
+        "steps",
+        "mean",
+        "amplitude",
+        "period",
+        "from",
+        "to",
+        "for",
+        "within",
+        "hold",
+        "abort",
+        "workers",
+        "step",
+        "else",
+        "if",
+        "until",
+        "repeat",
+        "group",
+        "choice",
+        "send",
+        "expect",
+        "websocket",
+        "multipart",
+        "template",
+        "retry",
+        "bearer",
+        "basic",
+        "auth",
+        "headers",
+        "query",
+        "proxy",
     ]);
     let value = prop_oneof![
         Just("1".to_owned()),
@@ -898,8 +1059,14 @@ fn line() -> impl Strategy<Value = String> {
         Just("[{ for = \"1s\", from = 0, to = 7, steps = 3 }]".to_owned()),
         Just("[{ for = \"1s\", mean = \"1/s\", amplitude = \"2/s\", period = \"0s\" }]".to_owned()),
         Just("{ from = \"10/s\", to = \"1/s\", rate = \"nan/s\" }".to_owned()),
-        Just("[{ get = \"/{a}\", step = [{ send = \"{a.b}\" }], extract.a.html = \"p\" }]".to_owned()),
-        Just("{ value = \"{setup.a}\", is = \"\", chance = 2, file = \"a\", mean = \"1s\" }".to_owned()),
+        Just(
+            "[{ get = \"/{a}\", step = [{ send = \"{a.b}\" }], extract.a.html = \"p\" }]"
+                .to_owned()
+        ),
+        Just(
+            "{ value = \"{setup.a}\", is = \"\", chance = 2, file = \"a\", mean = \"1s\" }"
+                .to_owned()
+        ),
         "\"[a-z{}$./0-9 ]{0,12}\"",
         prop::sample::select(vec![
             "\"a\"",

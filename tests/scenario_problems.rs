@@ -291,14 +291,32 @@ fn a_step_is_of_one_kind() {
     let get = "[[flow.f.step]]\nget = \"/\"\n";
     let missing = |line| [(Code::MissingKey, line)];
     check(get, &[]);
-    check(&format!("{get}[[flow.f.step]]\nname = \"x\"\n"), &missing(5));
-    check(&format!("{get}group = \"g\"\n"), &[(Code::MissingKey, 5), (Code::ConflictingKeys, 5)]);
-    check(&format!("{get}send = \"x\"\n"), &[(Code::ConflictingKeys, 5)]);
+    check(
+        &format!("{get}[[flow.f.step]]\nname = \"x\"\n"),
+        &missing(5),
+    );
+    check(
+        &format!("{get}group = \"g\"\n"),
+        &[(Code::MissingKey, 5), (Code::ConflictingKeys, 5)],
+    );
+    check(
+        &format!("{get}send = \"x\"\n"),
+        &[(Code::ConflictingKeys, 5)],
+    );
     // One that lacks its kind is not told of everything that goes with it.
-    check("[[flow.f.step]]\njson = 'x'\ncheck = { status = 200 }\n", &[(Code::MissingKey, 3), (Code::BadBody, 4)]);
-    check("[[flow.f.step]]\ngte = \"/\"\njson = '1'\n", &[(Code::UnknownKey, 4)]);
+    check(
+        "[[flow.f.step]]\njson = 'x'\ncheck = { status = 200 }\n",
+        &[(Code::MissingKey, 3), (Code::BadBody, 4)],
+    );
+    check(
+        "[[flow.f.step]]\ngte = \"/\"\njson = '1'\n",
+        &[(Code::UnknownKey, 4)],
+    );
     check(&format!("{get}step = [{{ get = \"/\" }}]\n"), &missing(5));
-    check(&format!("{get}until = {{ value = \"{{$uuid}}\", is = \"a\" }}\n"), &missing(5));
+    check(
+        &format!("{get}until = {{ value = \"{{$uuid}}\", is = \"a\" }}\n"),
+        &missing(5),
+    );
     check(&format!("{get}else = [{{ get = \"/\" }}]\n"), &missing(5));
     // `else` says what is missing: no other kind is asked for as well.
     let alone = "[[flow.f.step]]\nelse = [{ get = \"/\" }]\n";
@@ -311,7 +329,9 @@ fn a_step_is_of_one_kind() {
 #[test]
 fn a_condition_is_one_test_of_one_text() {
     let check = |condition: &str, expected: &[Code]| {
-        let text = steps(&format!("[[flow.f.step]]\nif = {condition}\nstep = [{{ get = \"/\" }}]\n"));
+        let text = steps(&format!(
+            "[[flow.f.step]]\nif = {condition}\nstep = [{{ get = \"/\" }}]\n"
+        ));
         let expected: Vec<_> = expected.iter().map(|code| (*code, 4)).collect();
         check(&text, &expected);
     };
@@ -323,13 +343,22 @@ fn a_condition_is_one_test_of_one_text() {
     check(r#"{}"#, &[Code::MissingKey]);
     check(r#"{ value = "{$uuid}" }"#, &[Code::MissingKey]);
     check(r#"{ is = "a" }"#, &[Code::MissingKey]);
-    check(r#"{ value = "{$uuid}", is = "a", above = 1 }"#, &[Code::ConflictingKeys]);
-    check(r#"{ value = "{$uuid}", chance = 0.5 }"#, &[Code::ConflictingKeys]);
+    check(
+        r#"{ value = "{$uuid}", is = "a", above = 1 }"#,
+        &[Code::ConflictingKeys],
+    );
+    check(
+        r#"{ value = "{$uuid}", chance = 0.5 }"#,
+        &[Code::ConflictingKeys],
+    );
     check(r#"{ chance = 0 }"#, &[Code::OutOfRange]);
     check(r#"{ chance = "101%" }"#, &[Code::OutOfRange]);
     check(r#"{ value = "a", above = 1 }"#, &[Code::OutOfRange]);
     check(r#"{ value = "{$uuid}", above = inf }"#, &[Code::OutOfRange]);
-    check(r#"{ value = "{nothing}", is = "a" }"#, &[Code::UnknownValue]);
+    check(
+        r#"{ value = "{nothing}", is = "a" }"#,
+        &[Code::UnknownValue],
+    );
 }
 
 /// A stream is looked for on every way through a flow, and missed only where none leads to it.
@@ -348,7 +377,10 @@ fn a_stream_is_opened_before_it_is_used() {
             .replace("EXPECT", "{ expect = {} }")
             .replace("CHANCE", "if = { chance = 0.5 }");
         let text = steps(&format!("[flow.f]\nstep = [\n{flow}\n]\n"));
-        let expected: Vec<_> = expected.iter().map(|line| (Code::StreamOrder, line + 4)).collect();
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|line| (Code::StreamOrder, line + 4))
+            .collect();
         check(&text, &expected);
     };
     check("OPEN,\nSEND,\nEXPECT,\nCLOSE", &[]);
@@ -368,8 +400,40 @@ fn a_stream_is_opened_before_it_is_used() {
     // The second pass begins where the first one ends.
     check("{ repeat = 2, step = [\nOPEN\n] }", &[2]);
     check("{ repeat = 1, step = [\nOPEN\n] }", &[]);
-    check("{ repeat = { min = 1, max = 2 }, step = [\nOPEN,\nCLOSE] }", &[]);
+    check(
+        "{ repeat = { min = 1, max = 2 }, step = [\nOPEN,\nCLOSE] }",
+        &[],
+    );
     check("{ group = \"g\", step = [OPEN] },\nSEND", &[]);
+}
+
+/// The parser of TOML bounds neither dotted keys within tables nor tables within dotted keys.
+#[test]
+fn json_is_only_so_deep() {
+    let nested = |levels: usize| {
+        let path = ["a"; 30].join(".");
+        let inner =
+            (0..levels / 30).fold("1".to_owned(), |inner, _| format!("{{ {path} = {inner} }}"));
+        (0..levels % 30).fold(inner, |inner, _| format!("[{inner}]"))
+    };
+    let body = |levels| {
+        steps(&format!(
+            "[[flow.f.step]]\npost = \"/\"\njson = {}\n",
+            nested(levels)
+        ))
+    };
+    let demand = |levels| {
+        let value = nested(levels);
+        steps(&format!(
+            "[[flow.f.step]]\nget = \"/\"\ncheck.json.\"$\" = {value}\n"
+        ))
+    };
+    check(&body(64), &[]);
+    check(&demand(64), &[]);
+    for levels in [65, 1500] {
+        check(&body(levels), &[(Code::BadBody, 5)]);
+        check(&demand(levels), &[(Code::BadBody, 5)]);
+    }
 }
 
 #[test]
@@ -395,14 +459,19 @@ fn blocks_and_steps_are_bounded() {
     check(&many(500, 500), &[(Code::OutOfRange, 4 + 500 + 1 + 500)]);
     check(&many(2000, 500), &[(Code::OutOfRange, 4 + 1000)]);
     let loops = |counts: &[u32]| {
-        let inner = counts.iter().fold("{ get = \"/\" }".to_owned(), |inner, count| {
-            format!("{{ repeat = {count}, step = [{inner}] }}")
-        });
+        let inner = counts
+            .iter()
+            .fold("{ get = \"/\" }".to_owned(), |inner, count| {
+                format!("{{ repeat = {count}, step = [{inner}] }}")
+            });
         steps(&format!("[flow.f]\nstep = [{inner}]\n"))
     };
     check(&loops(&[1000, 1000]), &[]);
     // Said of the loop that makes it too many, and not of those around it.
-    check(&loops(&[1000, 1001, 10_000, 10_000]), &[(Code::OutOfRange, 4)]);
+    check(
+        &loops(&[1000, 1001, 10_000, 10_000]),
+        &[(Code::OutOfRange, 4)],
+    );
 }
 
 #[test]
@@ -413,7 +482,10 @@ fn what_a_setup_extracts_is_known_behind_it() {
     check(&steps(&format!("{teardown}{flow}{base}")), &[]);
     check(&steps(flow), &[(Code::UnknownValue, 4)]);
     let without_load = format!("schema = 1\n[[bench]]\n{base}{teardown}");
-    check(&without_load, &[(Code::MissingKey, 3), (Code::MissingKey, 6)]);
+    check(
+        &without_load,
+        &[(Code::MissingKey, 3), (Code::MissingKey, 6)],
+    );
 }
 
 #[test]
@@ -435,13 +507,26 @@ fn how_a_target_is_reached_is_checked_as_far_as_it_is_known() {
     };
     proxy("http://127.0.0.1:3128", true);
     proxy("http://ada:secret@proxy.example/", true);
-    proxy("http://{$env.USER}:{$env.PASSWORD}@127.0.0.1:{$env.PORT}", true);
+    proxy(
+        "http://{$env.USER}:{$env.PASSWORD}@127.0.0.1:{$env.PORT}",
+        true,
+    );
     proxy("{$env.PROXY}", true);
-    for wrong in ["", "127.0.0.1:3128", "socks5://127.0.0.1", "http://", "http://a/b", "http://a?b"] {
+    for wrong in [
+        "",
+        "127.0.0.1:3128",
+        "socks5://127.0.0.1",
+        "http://",
+        "http://a/b",
+        "http://a?b",
+    ] {
         proxy(wrong, false);
     }
     check("proxy = \"http://{$now}\"", &[(Code::UnknownValue, 4)]);
-    check("certificate = \"certs/client.pem\"", &[(Code::MissingKey, 4)]);
+    check(
+        "certificate = \"certs/client.pem\"",
+        &[(Code::MissingKey, 4)],
+    );
     check("key = \"certs/client.key\"", &[(Code::MissingKey, 4)]);
     check("ca = \"certs/client.key\"", &[(Code::BadFile, 4)]);
     check("ca = \"certs\"", &[(Code::MissingFile, 4)]);
@@ -460,7 +545,10 @@ fn a_mistake_in_a_template_is_found_in_its_file() {
         let text = steps("[[flow.f.step]]\npost = \"/\"\ntemplate = \"body.json\"\n");
         let problems = scenario::parse(&text, &folder.path().join("s.toml")).err();
         let problems = problems.unwrap_or_default();
-        assert!(problems.iter().all(|problem| problem.line == 5), "{problems:?}");
+        assert!(
+            problems.iter().all(|problem| problem.line == 5),
+            "{problems:?}"
+        );
         problems.into_iter().map(|problem| problem.label).collect()
     };
     assert!(labels("{ \"id\": {$counter} }\n").is_empty());
@@ -471,7 +559,9 @@ fn a_mistake_in_a_template_is_found_in_its_file() {
             "line 3, column 9 of it: opened here",
         ]
     );
-    let [label] = labels("{\n  \"a\": {$counter}\n  \"b\": 1\n}").try_into().unwrap();
+    let [label] = labels("{\n  \"a\": {$counter}\n  \"b\": 1\n}")
+        .try_into()
+        .unwrap();
     assert!(label.contains("line 3"), "{label}");
     let many = format!("[{}]", "{nothing},\n".repeat(10_000));
     assert_eq!(labels(&many).len(), 20);

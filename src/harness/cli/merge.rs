@@ -11,7 +11,7 @@ use crate::harness::model::{Run, RunId};
 use crate::harness::report::text;
 use crate::harness::scenario::Plan;
 
-use super::args::{Global, MergeArgs, Selection, OverrideArgs};
+use super::args::{Global, MergeArgs, OverrideArgs, Selection};
 use super::compare::plan_of;
 use super::execute::{Asked, Label, Session, new_session, save};
 use super::failure::Failure;

@@ -30,10 +30,7 @@ const REACHABLE_WITHIN: Duration = Duration::from_secs(5);
 pub(super) type Observe<'run> = &'run (dyn Fn(Progress) + Send + Sync);
 
 /// Processes that are up, and the news of their ends.
-pub(super) type Up<'run> = (
-    &'run Processes,
-    &'run mut mpsc::UnboundedReceiver<Exit>,
-);
+pub(super) type Up<'run> = (&'run Processes, &'run mut mpsc::UnboundedReceiver<Exit>);
 
 /// Executes plans on real processes. A clone shares what was built.
 #[derive(Debug, Clone)]

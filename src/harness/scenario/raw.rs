@@ -185,28 +185,52 @@ pub(crate) fn number_text(value: &DeValue<'_>) -> Option<String> {
     }
 }
 
-/// A value as JSON; a date becomes its text. `None` where it holds a number that JSON doesn't have or
-/// that has more than 64 bits.
-pub(crate) fn json(value: &DeValue<'_>) -> Option<serde_json::Value> {
-    Some(match value {
+/// More levels of arrays and tables than this are a generated file or a hostile one; servers and
+/// parsers of JSON refuse not many more.
+pub(crate) const MAX_JSON_DEPTH: usize = 64;
+
+/// Why a value can't be JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotJson {
+    /// It holds a number that JSON doesn't have, or one of more than 64 bits.
+    Number,
+    /// It has more than [`MAX_JSON_DEPTH`] levels.
+    TooDeep,
+}
+
+/// A value as JSON; a date becomes its text.
+pub(crate) fn json(value: &DeValue<'_>) -> Result<serde_json::Value, NotJson> {
+    json_within(value, MAX_JSON_DEPTH)
+}
+
+fn json_within(value: &DeValue<'_>, levels: usize) -> Result<serde_json::Value, NotJson> {
+    let inside = || levels.checked_sub(1).ok_or(NotJson::TooDeep);
+    Ok(match value {
         DeValue::String(text) => text.as_ref().into(),
-        DeValue::Integer(_) => integer(value)?.into(),
+        DeValue::Integer(_) => integer(value).ok_or(NotJson::Number)?.into(),
         DeValue::Float(number) => {
-            let number: f64 = number.as_str().parse().ok()?;
-            serde_json::Number::from_f64(number)?.into()
+            let number = number.as_str().parse().ok();
+            let number = number.and_then(serde_json::Number::from_f64);
+            number.ok_or(NotJson::Number)?.into()
         }
         DeValue::Boolean(value) => (*value).into(),
         DeValue::Datetime(date) => date.to_string().into(),
         DeValue::Array(array) => {
-            let values = array.iter().map(|value| json(value.get_ref()));
-            values.collect::<Option<Vec<_>>>()?.into()
+            let levels = inside()?;
+            let values = array
+                .iter()
+                .map(|value| json_within(value.get_ref(), levels));
+            values.collect::<Result<Vec<_>, _>>()?.into()
         }
         DeValue::Table(table) => {
+            let levels = inside()?;
             let entries = table.iter().map(|(key, value)| {
-                let value = json(value.get_ref())?;
-                Some((key.get_ref().to_string(), value))
+                let value = json_within(value.get_ref(), levels)?;
+                Ok((key.get_ref().to_string(), value))
             });
-            entries.collect::<Option<serde_json::Map<_, _>>>()?.into()
+            entries
+                .collect::<Result<serde_json::Map<_, _>, _>>()?
+                .into()
         }
     })
 }

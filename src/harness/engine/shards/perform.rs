@@ -11,8 +11,8 @@ use crate::harness::engine::execute::{
 };
 use crate::harness::engine::load::{Shard, WorkerEnd};
 use crate::harness::engine::process::Surroundings;
-use crate::harness::engine::{Executed, machine, setup};
 use crate::harness::engine::watch::nanoseconds;
+use crate::harness::engine::{Executed, machine, setup};
 use crate::harness::scenario::{Plan, Target};
 
 /// What one machine is to do of a run.

@@ -118,8 +118,8 @@ pub(super) fn read(
         problems.report(
             Code::OutOfRange,
             value.span(),
-            "`auth` says that a request is sent without any, by `false`",
-            "not a user or a token",
+            "`auth` can only be `false`: nothing says who sends the request",
+            "neither a user nor a token",
             "write `basic = { user = \"…\", password = \"…\" }` or `bearer = \"…\"`",
         );
     }

@@ -12,10 +12,8 @@ use super::values::{self, Scope};
 use crate::harness::scenario::keys::BODIES;
 use crate::harness::scenario::plan::{BodyPlan, Part, PartContent, PartPlan, Template};
 use crate::harness::scenario::problem::{Code, Problems};
-use crate::harness::scenario::raw::{self, Text, Value};
+use crate::harness::scenario::raw::{self, MAX_JSON_DEPTH, NotJson, Text, Value};
 
-/// A body that is nested deeper than this is refused by the servers that it is sent to as well.
-const MAX_JSON_DEPTH: usize = 64;
 /// What the bytes of a file are taken for where nothing says more.
 const BYTES: &str = "application/octet-stream";
 
@@ -45,7 +43,9 @@ pub(super) fn read(
             let before = problems.count();
             let template = values::template(&text, &mut scope, problems);
             if problems.count() == before {
-                check_json_text(&template, text.span, problems);
+                let help =
+                    "a TOML table is easier to get right: `json = { name = \"{clients.name}\" }`";
+                check_json_text(&template, text.span, help, problems);
             }
             Some(BodyPlan::Json(template))
         }
@@ -96,7 +96,8 @@ fn from_file(
         return BodyPlan::Text(template);
     }
     if problems.count() == before {
-        check_json_text(&template, named.span.clone(), problems);
+        let help = "this was read with `0` in the place of each value";
+        check_json_text(&template, named.span.clone(), help, problems);
     }
     BodyPlan::Json(template)
 }
@@ -187,7 +188,12 @@ fn check_part_text(what: &str, text: &Text<'_>, problems: &mut Problems<'_>) {
 
 /// Whether the template is JSON with a number in the place of each value, which stands inside and
 /// outside of quotes alike.
-fn check_json_text(template: &Template, span: Range<usize>, problems: &mut Problems<'_>) {
+fn check_json_text(
+    template: &Template,
+    span: Range<usize>,
+    help: &str,
+    problems: &mut Problems<'_>,
+) {
     let filled = values::filled(template);
     if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(&filled) {
         problems.report(
@@ -195,7 +201,7 @@ fn check_json_text(template: &Template, span: Range<usize>, problems: &mut Probl
             span,
             "the body is not JSON",
             error.to_string(),
-            "a TOML table is easier to get right: `json = { name = \"{clients.name}\" }`",
+            help,
         );
     }
 }
@@ -211,13 +217,7 @@ fn write_json(
 ) {
     match value.get_ref() {
         DeValue::Array(_) | DeValue::Table(_) if levels == 0 => {
-            problems.report(
-                Code::BadBody,
-                value.span(),
-                format!("the body is more than {MAX_JSON_DEPTH} levels deep"),
-                "one level too deep",
-                "send such a body from a file",
-            );
+            report_not_json(NotJson::TooDeep, value.span(), problems);
         }
         DeValue::String(text) => {
             push_text(template, "\"");
@@ -258,23 +258,34 @@ fn write_json(
     }
 }
 
-/// A value as JSON, or a problem where JSON lacks one of its numbers.
+/// A value as JSON, or a problem.
 pub(super) fn json(
     value: &DeValue<'_>,
     span: Range<usize>,
     problems: &mut Problems<'_>,
 ) -> Option<serde_json::Value> {
-    let json = raw::json(value);
-    if json.is_none() {
-        problems.report(
+    raw::json(value)
+        .inspect_err(|reason| report_not_json(*reason, span, problems))
+        .ok()
+}
+
+fn report_not_json(reason: NotJson, span: Range<usize>, problems: &mut Problems<'_>) {
+    match reason {
+        NotJson::Number => problems.report(
             Code::BadBody,
             span,
             "JSON has no such number",
             "not a JSON number",
             "write a finite number, a whole one in 64 bits, or a text",
-        );
-    }
-    json
+        ),
+        NotJson::TooDeep => problems.report(
+            Code::BadBody,
+            span,
+            format!("JSON of more than {MAX_JSON_DEPTH} levels"),
+            "too deep",
+            "write less of it, or send it as a `file`",
+        ),
+    };
 }
 
 fn push_text(template: &mut Template, text: &str) {

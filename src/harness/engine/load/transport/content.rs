@@ -37,11 +37,15 @@ pub(super) fn decoded(headers: &HeaderMap, body: &Bytes) -> Result<Bytes, Failur
         }
     };
     let decompressed = decompressed.map_err(|error| {
-        Failure::new(ErrorKind::Protocol, format!("the body is not {coding}: {error}"))
+        Failure::new(
+            ErrorKind::Protocol,
+            format!("the body is not {coding}: {error}"),
+        )
     })?;
     if decompressed.len() > MAX_KEPT_BYTES {
-        let message =
-            format!("the body has more than the {MAX_KEPT_BYTES} bytes, decompressed, that can be checked");
+        let message = format!(
+            "the body has more than the {MAX_KEPT_BYTES} bytes, decompressed, that can be checked"
+        );
         return Err(Failure::new(ErrorKind::Protocol, message));
     }
     Ok(decompressed.into())
@@ -195,7 +199,11 @@ mod tests {
         check(&["br"], BROTLI, TEXT);
         check(&["zstd"], ZSTD, TEXT);
         let skipped = [&[0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3], ZSTD].concat();
-        check(&["zstd"], &[skipped.clone(), skipped].concat(), &[TEXT, TEXT].concat());
+        check(
+            &["zstd"],
+            &[skipped.clone(), skipped].concat(),
+            &[TEXT, TEXT].concat(),
+        );
         // An answer to HEAD.
         check(&["br"], b"", b"");
     }
@@ -223,7 +231,11 @@ mod tests {
         let mut wide = zstd_zeros(1);
         wide[5] = 14 << 3;
         check(&["zstd"], &wide, "the body is not zstd");
-        check(&["zstd"], &[0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1], "the body is not zstd");
+        check(
+            &["zstd"],
+            &[0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1],
+            "the body is not zstd",
+        );
     }
 
     #[test]

@@ -178,17 +178,29 @@ mod tests {
                 ("message", " third event"),
             ],
         );
-        check("data\n\ndata\ndata\n\ndata:", &[("message", ""), ("message", "\n")]);
-        check("data:test\n\ndata: test\n\n", &[("message", "test"), ("message", "test")]);
+        check(
+            "data\n\ndata\ndata\n\ndata:",
+            &[("message", ""), ("message", "\n")],
+        );
+        check(
+            "data:test\n\ndata: test\n\n",
+            &[("message", "test"), ("message", "test")],
+        );
         check(
             "event: add\ndata: 73857293\n\nevent: remove\ndata: 2153\n\ndata: 1\n\n",
             &[("add", "73857293"), ("remove", "2153"), ("message", "1")],
         );
         // Each end of a line.
-        check("data: a\r\n\r\ndata: b\r\rdata: c\n\n", &[("message", "a"), ("message", "b"), ("message", "c")]);
+        check(
+            "data: a\r\n\r\ndata: b\r\rdata: c\n\n",
+            &[("message", "a"), ("message", "b"), ("message", "c")],
+        );
         check("data: a\r\ndata: b\r\n\r\n", &[("message", "a\nb")]);
         // A byte order mark stands before the first line and nowhere else.
-        check("\u{feff}data: a\n\n\u{feff}data: b\n\n", &[("message", "a")]);
+        check(
+            "\u{feff}data: a\n\n\u{feff}data: b\n\n",
+            &[("message", "a")],
+        );
         // Without data there is no event, and its name is forgotten.
         check("event: a\n\ndata: b\n\n", &[("message", "b")]);
         check("event: a\nevent: b\ndata: ü: x\n\n", &[("b", "ü: x")]);

@@ -232,9 +232,7 @@ mod tests {
     use tokio::net::TcpListener;
     use url::Url;
 
-    use super::super::fixture::{
-        OK, SILENCE, Server, exchange, exchange_or_why, get, listen, ok,
-    };
+    use super::super::fixture::{OK, SILENCE, Server, exchange, exchange_or_why, get, listen, ok};
     use super::super::target::Transport;
     use super::*;
     use crate::harness::engine::http::USER_AGENT as PLIMSOLL;
@@ -251,9 +249,9 @@ mod tests {
     const HALF: &str = "HTTP/1.1 200 X\r\ncontent-length: 9\r\n\r\nok";
     const UNASKED: &str = "HTTP/1.1 200 X\r\ncontent-length: 2\r\n\r\nokmore";
     const GARBAGE: &str = "SSH-2.0-OpenSSH_9.2\r\n";
-    const ENCODED: &str = "HTTP/1.1 200 X\r\ncontent-encoding: x-other\r\ncontent-length: 2\r\n\r\nok";
-    const REDIRECT: &str =
-        "HTTP/1.1 302 X\r\nlocation: /elsewhere\r\ncontent-length: 2\r\n\r\nok";
+    const ENCODED: &str =
+        "HTTP/1.1 200 X\r\ncontent-encoding: x-other\r\ncontent-length: 2\r\n\r\nok";
+    const REDIRECT: &str = "HTTP/1.1 302 X\r\nlocation: /elsewhere\r\ncontent-length: 2\r\n\r\nok";
 
     #[tokio::test]
     async fn a_connection_is_kept_as_long_as_it_is_fit() {
@@ -462,7 +460,9 @@ mod tests {
             ..get("/")
         };
         assert_eq!(exchange(&mut connection, unseen).await, ok(""));
-        let (kind, message) = exchange_or_why(&mut connection, get("/")).await.unwrap_err();
+        let (kind, message) = exchange_or_why(&mut connection, get("/"))
+            .await
+            .unwrap_err();
         assert_eq!(kind, ErrorKind::Protocol);
         assert!(message.contains("`x-other`"), "{message}");
         // The exchange was in order, and so is the connection.

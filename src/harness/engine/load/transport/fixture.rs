@@ -116,7 +116,10 @@ pub(super) async fn answer_h2<S: AsyncRead + AsyncWrite + Unpin>(stream: S, requ
         tokio::spawn(async move {
             let mut said = request.uri().path().to_owned();
             while let Some(Ok(part)) = request.body_mut().data().await {
-                let _ = request.body_mut().flow_control().release_capacity(part.len());
+                let _ = request
+                    .body_mut()
+                    .flow_control()
+                    .release_capacity(part.len());
                 said.push_str(std::str::from_utf8(&part).unwrap());
             }
             let mut body = respond.send_response(Response::new(()), false).unwrap();

@@ -72,7 +72,8 @@ impl Proxy {
             Some(code) if parsed.is_ok() => Err(Failure::new(
                 ErrorKind::Connect,
                 match code {
-                    407 => "it wants user and password, or others; correct `proxy` in [http]".to_owned(),
+                    407 => "it wants user and password, or others; correct `proxy` in [http]"
+                        .to_owned(),
                     code => format!("it answered {code} to CONNECT {target}"),
                 },
             )),
@@ -107,7 +108,10 @@ async fn read_head(stream: &mut TcpStream) -> Result<Vec<u8>, Failure> {
             .map(|at| from + at + END.len());
         head.truncate(end.unwrap_or(head.len()));
         let taken = head.len() - before;
-        stream.read_exact(&mut part[..taken]).await.map_err(broken)?;
+        stream
+            .read_exact(&mut part[..taken])
+            .await
+            .map_err(broken)?;
         if end.is_some() {
             return Ok(head);
         }
@@ -155,13 +159,18 @@ mod tests {
         let (listener, url) = listen("http").await;
         let asked = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&asked);
-        let target = (target.host_str().unwrap().to_owned(), target.port().unwrap());
+        let target = (
+            target.host_str().unwrap().to_owned(),
+            target.port().unwrap(),
+        );
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let mut stream = BufReader::new(stream);
                 let head = head(&mut stream).await.unwrap();
                 log.lock().unwrap().push(head);
-                let mut target = TcpStream::connect((target.0.as_str(), target.1)).await.unwrap();
+                let mut target = TcpStream::connect((target.0.as_str(), target.1))
+                    .await
+                    .unwrap();
                 let agreed = "HTTP/1.1 200 Connection established\r\nvia: x\r\n\r\n";
                 stream.write_all(agreed.as_bytes()).await.unwrap();
                 tokio::spawn(async move {
@@ -176,7 +185,10 @@ mod tests {
     #[tokio::test]
     async fn a_plain_request_is_read_by_the_proxy() {
         let proxy = Server::start(&[&[OK, OK]]).await;
-        let url = proxy.url.as_str().replace("http://", "http://u:%3ap%40%3Ab@");
+        let url = proxy
+            .url
+            .as_str()
+            .replace("http://", "http://u:%3ap%40%3Ab@");
         // Nobody but the proxy would know where that is.
         let target = Url::parse("http://target.invalid:81").unwrap();
         let transport = Transport::new(&target, &HttpPlan::default(), Some(&url)).unwrap();
@@ -188,7 +200,10 @@ mod tests {
         assert_eq!(head[0], "GET http://target.invalid:81/a?b=c HTTP/1.1");
         let authorization = format!("proxy-authorization: {CREDENTIALS}");
         assert!(head.contains(&authorization), "{head:?}");
-        assert!(head.contains(&"host: target.invalid:81".to_owned()), "{head:?}");
+        assert!(
+            head.contains(&"host: target.invalid:81".to_owned()),
+            "{head:?}"
+        );
         assert!(!format!("{transport:?}").contains(CREDENTIALS));
     }
 
@@ -246,9 +261,14 @@ mod tests {
         let target = Url::parse("http://target.invalid").unwrap();
         let transport = Transport::new(&target, &HttpPlan::default(), Some(&proxy));
         let mut connection = transport.unwrap().connection();
-        let (kind, message) = exchange_or_why(&mut connection, get("/")).await.unwrap_err();
+        let (kind, message) = exchange_or_why(&mut connection, get("/"))
+            .await
+            .unwrap_err();
         assert_eq!(kind, ErrorKind::Connect);
-        assert!(message.starts_with("the proxy: Connection refused"), "{message}");
+        assert!(
+            message.starts_with("the proxy: Connection refused"),
+            "{message}"
+        );
     }
 
     #[tokio::test]

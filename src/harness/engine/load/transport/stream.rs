@@ -120,17 +120,14 @@ async fn web_socket(
 }
 
 /// Server-sent events (WHATWG HTML, section 9.2).
-async fn events(
-    target: &Target,
-    request: Request,
-    answer: &mut Answer,
-) -> Result<Stream, Failure> {
+async fn events(target: &Target, request: Request, answer: &mut Answer) -> Result<Stream, Failure> {
     let outgoing = target.outgoing(Purpose::Events, request)?;
     let (sender, response) = ask(target, Purpose::Events, outgoing, answer).await?;
     accepted(answer, StatusCode::OK)?;
     let media_type = token(&answer.headers, &CONTENT_TYPE);
     if media_type != "text/event-stream" {
-        let message = format!("the server answered with `{media_type}`, not with `text/event-stream`");
+        let message =
+            format!("the server answered with `{media_type}`, not with `text/event-stream`");
         return Err(Failure::new(ErrorKind::Protocol, message));
     }
     let encoding = token(&answer.headers, &CONTENT_ENCODING);
@@ -255,12 +252,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_may_refuse_a_stream() {
-        async fn check(
-            answer: &'static str,
-            kind: StreamKind,
-            expected: ErrorKind,
-            message: &str,
-        ) {
+        async fn check(answer: &'static str, kind: StreamKind, expected: ErrorKind, message: &str) {
             let answers = &*Vec::leak(vec![answer]);
             let server = Server::start(Vec::leak(vec![answers])).await;
             let (opened, answer) = open(&mut server.connection(), kind).await;
@@ -276,8 +268,7 @@ mod tests {
         const NO_CONTENT: &str = "HTTP/1.1 204 X\r\n\r\n";
         const ZIPPED: &str = "HTTP/1.1 200 X\r\ncontent-type: text/event-stream\r\n\
                               content-encoding: gzip\r\ncontent-length: 0\r\n\r\n";
-        const KEYLESS: &str =
-            "HTTP/1.1 101 X\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+        const KEYLESS: &str = "HTTP/1.1 101 X\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
         const OTHER: &str = "HTTP/1.1 101 X\r\nconnection: upgrade\r\nupgrade: other\r\n\r\n";
         check(NOT_FOUND, Events, Status, "404").await;
         check(NO_CONTENT, Events, Status, "204").await;

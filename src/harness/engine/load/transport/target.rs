@@ -42,7 +42,9 @@ pub enum TransportError {
         error: io::Error,
     },
     /// A file is larger than any chain of certificates.
-    #[error("{path} is larger than {limit} bytes; name a file with certificates or a key in PEM form")]
+    #[error(
+        "{path} is larger than {limit} bytes; name a file with certificates or a key in PEM form"
+    )]
     TooLarge {
         /// The file.
         path: PathBuf,
@@ -147,8 +149,7 @@ impl Target {
         let authority = Authority::try_from(authority).map_err(|_| TransportError::Target)?;
         let host = HeaderValue::from_str(authority.as_str()).map_err(|_| TransportError::Target)?;
         let proxy = proxy.map(|proxy| Proxy::new(proxy, origin)).transpose()?;
-        let is_tunnelled =
-            proxy.is_some() && (tls.is_some() || http.version == HttpVersion::Two);
+        let is_tunnelled = proxy.is_some() && (tls.is_some() || http.version == HttpVersion::Two);
         let is_read_by_proxy = proxy.is_some() && !is_tunnelled;
 
         let mut common = HeaderMap::new();
@@ -302,7 +303,11 @@ mod tests {
             let headers = outgoing.headers();
             let found = headers.get(HOST).map(|host| host.to_str().unwrap());
             assert_eq!(found, host, "{uri}");
-            assert_eq!(headers.contains_key(PROXY_AUTHORIZATION), asks_proxy, "{uri}");
+            assert_eq!(
+                headers.contains_key(PROXY_AUTHORIZATION),
+                asks_proxy,
+                "{uri}"
+            );
         };
         let (plain, secured) = ("http://u:p@a.example:81/b", "https://[::1]/");
         let (path, whole) = ("/a?b=c", "http://a.example:81/a?b=c");
@@ -317,7 +322,12 @@ mod tests {
         check(outgoing(plain, by_proxy(One), WebSocket), path, host, false);
         check(outgoing(plain, by_proxy(Two), Exchange), whole, None, false);
         let (path, whole) = ("/a?b=c", "https://[::1]/a?b=c");
-        check(outgoing(secured, by_proxy(One), Exchange), path, Some("[::1]"), false);
+        check(
+            outgoing(secured, by_proxy(One), Exchange),
+            path,
+            Some("[::1]"),
+            false,
+        );
         check(outgoing(secured, by_proxy(Two), Events), whole, None, false);
     }
 

@@ -52,7 +52,9 @@ impl Tls {
             .with_safe_default_protocol_versions()?;
         let builder = if plan.insecure {
             let anybody = Arc::new(Anybody(provider));
-            builder.dangerous().with_custom_certificate_verifier(anybody)
+            builder
+                .dangerous()
+                .with_custom_certificate_verifier(anybody)
         } else {
             let trusted = match &plan.ca {
                 Some(file) => own_authorities(&file.path)?,
@@ -170,7 +172,9 @@ fn unsecured(error: &io::Error, version: HttpVersion) -> Failure {
         Some(error) => refused(error),
         None => Failure::new(
             ErrorKind::Tls,
-            format!("the connection was cut during the TLS handshake ({error}): does the server speak TLS there?"),
+            format!(
+                "the connection was cut during the TLS handshake ({error}): does the server speak TLS there?"
+            ),
         ),
     }
 }
@@ -431,7 +435,11 @@ mod tests {
     }
 
     /// `expected` is the body of the answer, or a part of the message.
-    async fn check(config: ServerConfig, http: &HttpPlan, expected: Result<&str, (ErrorKind, &str)>) {
+    async fn check(
+        config: ServerConfig,
+        http: &HttpPlan,
+        expected: Result<&str, (ErrorKind, &str)>,
+    ) {
         let (url, _) = start(config).await;
         check_at(&url, http, expected).await;
     }
@@ -458,7 +466,12 @@ mod tests {
         let signed = || ours.sign(HOST, as_signed);
         check(server(signed()), &trusting, Ok("ok")).await;
         let refused = |part| Err((ErrorKind::Tls, part));
-        check(server(signed()), &other.trusted(), refused("not trusted: name that as `ca`")).await;
+        check(
+            server(signed()),
+            &other.trusted(),
+            refused("not trusted: name that as `ca`"),
+        )
+        .await;
         let expired = ours.sign(HOST, |params| params.not_after = date_time_ymd(2020, 1, 1));
         check(server(expired), &trusting, refused("has expired: renew it")).await;
         let early = ours.sign(HOST, |params| params.not_before = date_time_ymd(4000, 1, 1));
@@ -466,8 +479,19 @@ mod tests {
         let of_other = ours.sign("other.example", as_signed);
         check(server(of_other), &trusting, refused("only valid for")).await;
         // The machine's own authorities have not signed it, where there are any.
-        match Transport::new(&Url::parse("https://127.0.0.1").unwrap(), &HttpPlan::default(), None) {
-            Ok(_) => check(server(signed()), &HttpPlan::default(), refused("not trusted")).await,
+        match Transport::new(
+            &Url::parse("https://127.0.0.1").unwrap(),
+            &HttpPlan::default(),
+            None,
+        ) {
+            Ok(_) => {
+                check(
+                    server(signed()),
+                    &HttpPlan::default(),
+                    refused("not trusted"),
+                )
+                .await
+            }
             Err(error) => assert!(matches!(error, TransportError::NoAuthorities), "{error}"),
         }
     }
@@ -499,10 +523,20 @@ mod tests {
         let signed = || ours.sign(HOST, |_| {});
         let mut http = ours.trusted();
         let refused = |part| Err((ErrorKind::Tls, part));
-        check(demanding(signed(), &ours), &http, refused("demands a client's certificate")).await;
+        check(
+            demanding(signed(), &ours),
+            &http,
+            refused("demands a client's certificate"),
+        )
+        .await;
         let (client, _files) = other.client();
         http.tls.client = Some(client);
-        check(demanding(signed(), &ours), &http, refused("does not take the client's")).await;
+        check(
+            demanding(signed(), &ours),
+            &http,
+            refused("does not take the client's"),
+        )
+        .await;
         let (client, _files) = ours.client();
         http.tls.client = Some(client);
         check(demanding(signed(), &ours), &http, Ok("ok")).await;
@@ -523,7 +557,12 @@ mod tests {
                 .unwrap();
             let _ = stream.read_to_end(&mut Vec::new()).await;
         });
-        check_at(&url, &http, Err((ErrorKind::Tls, "cut during the TLS handshake"))).await;
+        check_at(
+            &url,
+            &http,
+            Err((ErrorKind::Tls, "cut during the TLS handshake")),
+        )
+        .await;
         check_at(&url, &http, Err((ErrorKind::Tls, "not TLS"))).await;
         check_at(&url, &http, Err((ErrorKind::Connect, "refused"))).await;
     }
@@ -547,7 +586,12 @@ mod tests {
         check(speaking(&[]), &one, Ok("ok")).await;
         check(speaking(&[]), &two, protocol("does not negotiate HTTP/2")).await;
         check(speaking(&[HTTP_1_1]), &two, protocol("`version = \"1.1\"`")).await;
-        check(speaking(&[H2]), &one, protocol("does not negotiate HTTP/1.1")).await;
+        check(
+            speaking(&[H2]),
+            &one,
+            protocol("does not negotiate HTTP/1.1"),
+        )
+        .await;
     }
 
     #[tokio::test]
@@ -576,7 +620,9 @@ mod tests {
             let stream = acceptor.accept(stream).await.unwrap();
             let mut socket = tokio_tungstenite::accept_async(stream).await.unwrap();
             let hello = tokio_tungstenite::tungstenite::Message::text("hello");
-            futures_util::SinkExt::send(&mut socket, hello).await.unwrap();
+            futures_util::SinkExt::send(&mut socket, hello)
+                .await
+                .unwrap();
             std::future::pending::<()>().await;
         });
         let http = HttpPlan {
@@ -616,7 +662,10 @@ mod tests {
         };
         let key = files[1].path().display().to_string();
         check(&|_| {}, "");
-        check(&|plan| plan.ca = Some(plan_of(&files[1])), "holds no certificate");
+        check(
+            &|plan| plan.ca = Some(plan_of(&files[1])),
+            "holds no certificate",
+        );
         check(
             &|plan| plan.ca.as_mut().unwrap().path = PathBuf::from("/nowhere/ca.pem"),
             "/nowhere/ca.pem: No such file",
@@ -641,7 +690,10 @@ mod tests {
         let garbled = file("-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n");
         check(&|plan| plan.ca = Some(plan_of(&garbled)), "base64");
         let no_certificate = file("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
-        check(&|plan| plan.ca = Some(plan_of(&no_certificate)), "can't be used");
+        check(
+            &|plan| plan.ca = Some(plan_of(&no_certificate)),
+            "can't be used",
+        );
         let large = file(&"a".repeat(MAX_PEM_BYTES as usize + 1));
         check(&|plan| plan.ca = Some(plan_of(&large)), "is larger than");
     }

@@ -78,7 +78,12 @@ impl WebSocket {
     /// Says that it closes and waits for the server to say so too, which ends the inbox.
     pub(super) async fn close(mut self) {
         let closed = async {
-            if self.sink.send(tungstenite::Message::Close(None)).await.is_ok() {
+            if self
+                .sink
+                .send(tungstenite::Message::Close(None))
+                .await
+                .is_ok()
+            {
                 while self.inbox.recv().await.is_some() {}
             }
         };
@@ -288,7 +293,10 @@ mod tests {
             before = sent.load(Ordering::Relaxed);
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
-        assert!((MAX_KEPT_BYTES >> 20..MESSAGES).contains(&before), "{before}");
+        assert!(
+            (MAX_KEPT_BYTES >> 20..MESSAGES).contains(&before),
+            "{before}"
+        );
         for _ in 0..MESSAGES {
             assert_eq!(text(&mut stream).await.len(), 1 << 20);
         }

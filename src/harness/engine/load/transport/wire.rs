@@ -268,25 +268,60 @@ mod tests {
         let closed = Err(ErrorKind::Closed);
         check(&[&[Answer, Answer, Silence]], &[ok, ok], &[0, 0]).await;
         // The server says good-bye between two requests.
-        check(&[&[AnswerAndGoAway(1), Silence], &[Answer, Silence]], &[ok, ok], &[0, 1]).await;
+        check(
+            &[&[AnswerAndGoAway(1), Silence], &[Answer, Silence]],
+            &[ok, ok],
+            &[0, 1],
+        )
+        .await;
         // It says of a request that came that it was not processed, whatever the reason is.
         const CALM: &[Deed] = &[Answer, GoAway(1, ENHANCE_YOUR_CALM)];
-        check(&[&[Answer, GoAway(1, NO_ERROR)], &[Answer]], &[ok, ok], &[0, 0, 1]).await;
+        check(
+            &[&[Answer, GoAway(1, NO_ERROR)], &[Answer]],
+            &[ok, ok],
+            &[0, 0, 1],
+        )
+        .await;
         check(&[CALM, &[Answer]], &[ok, ok], &[0, 0, 1]).await;
-        check(&[&[Answer, Reset(REFUSED_STREAM)], &[Answer]], &[ok, ok], &[0, 0, 1]).await;
+        check(
+            &[&[Answer, Reset(REFUSED_STREAM)], &[Answer]],
+            &[ok, ok],
+            &[0, 0, 1],
+        )
+        .await;
         // It may have been.
         let once_more = [ok, closed, ok];
-        check(&[&[Answer, GoAway(3, NO_ERROR)], &[Answer]], &once_more, &[0, 0, 1]).await;
-        check(&[&[Answer, GoAway(3, INTERNAL_ERROR)], &[Answer]], &once_more, &[0, 0, 1]).await;
+        check(
+            &[&[Answer, GoAway(3, NO_ERROR)], &[Answer]],
+            &once_more,
+            &[0, 0, 1],
+        )
+        .await;
+        check(
+            &[&[Answer, GoAway(3, INTERNAL_ERROR)], &[Answer]],
+            &once_more,
+            &[0, 0, 1],
+        )
+        .await;
         check(&[&[Answer, Close], &[Answer]], &once_more, &[0, 0, 1]).await;
         // A server that processes nothing is not asked for ever.
         check(&[&[GoAway(0, NO_ERROR)], &[Answer]], &[closed, ok], &[0, 1]).await;
-        check(&[&[Reset(REFUSED_STREAM), Answer, Silence]], &[closed, ok], &[0, 0]).await;
+        check(
+            &[&[Reset(REFUSED_STREAM), Answer, Silence]],
+            &[closed, ok],
+            &[0, 0],
+        )
+        .await;
         // One stream that fails leaves the connection as it is.
         const ONE_FAILS: &[Deed] = &[Answer, Reset(INTERNAL_ERROR), Answer, Silence];
         check(&[ONE_FAILS], &once_more, &[0, 0, 0]).await;
         let timeout = Err(ErrorKind::Timeout);
-        check(&[&[Answer, Silence, Answer, Silence]], &[ok, timeout, ok], &[0, 0, 0]).await;
+        check(
+            &[&[Answer, Silence, Answer, Silence]],
+            &[ok, timeout, ok],
+            &[0, 0, 0],
+        )
+        .await;
     }
 
     #[tokio::test]
