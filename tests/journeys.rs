@@ -920,29 +920,31 @@ async fn server_sent_events_are_waited_for_and_bring_values() {
     let (requests, iterations) = in_order_of_all(&executed);
     let names = ["events /stream", "expect 1", "GET /of/{n}"];
     assert_eq!(requests, names.map(|name| (name, iterations)));
+    // Until the second of them came.
     let waited = &executed.measurement.loads[0].requests[1].response[&Outcome::Ok];
-    assert!(waited.quantile_ns(0.0).expect("some came") >= 25 * MS);
+    assert!(waited.max_ns().expect("some came") >= 25 * MS);
 }
 
 /// Nobody but the proxy would know where the target is, and nobody else is asked for it. What it answers
 /// is compressed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_target_behind_a_proxy_is_reached_through_it() {
-    let proxy = Server::answering(|request| {
+    let mut body = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    std::io::Write::write_all(&mut body, b"hello hello").expect("memory");
+    let body = body.finish().expect("memory");
+    let head = format!(
+        "HTTP/1.1 200 X\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    let answer = [head.as_bytes(), &body].concat();
+    let proxy = Server::answering(move |request| {
         // printf 'ada:p/1#%%41' | base64
         let may_pass = header(request, "proxy-authorization") == "basic ywrhonavmsmlnde=";
         let is_asked = request.line == "GET http://target.invalid/a HTTP/1.1";
         if !(may_pass && is_asked && header(request, "accept-encoding") == "gzip") {
             return reply(407, "", &request.line);
         }
-        let mut body = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-        std::io::Write::write_all(&mut body, b"hello hello").expect("memory");
-        let body = body.finish().expect("memory");
-        let head = format!(
-            "HTTP/1.1 200 X\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n",
-            body.len()
-        );
-        Reply::Acts(vec![Act::send([head.as_bytes(), &body].concat())])
+        Reply::Acts(vec![Act::send(answer.clone())])
     });
     let text = format!(
         "[http]\nproxy = \"http://ada:{{$env.PASSWORD}}@{}\"\naccept_encoding = [\"gzip\"]\n\

@@ -124,7 +124,11 @@ mod tests {
         check("sid=1", other, None);
         check("sid=1; Path=/", other, Some("sid=1"));
         check("sid=1; Path=/other; HttpOnly", app, None);
-        check("sid=1; Path=/; Secure", app, None);
+        // As in browsers: what doesn't leave the machine is as good as secured.
+        check("sid=1; Path=/; Secure", app, Some("sid=1"));
+        let far = "http://app.example/login";
+        let found = sent(&jar(far, &["sid=1; Path=/; Secure"]), far, None);
+        assert_eq!(found, None);
         check("sid=1; Path=/; Max-Age=60", app, Some("sid=1"));
         check("sid=1; Path=/; Max-Age=0", app, None);
         check("sid=1; Expires=Wed, 01 Jan 2020 00:00:00 GMT", app, None);

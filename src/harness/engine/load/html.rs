@@ -109,7 +109,7 @@ mod tests {
             "inside of one another",
         );
         // Each paragraph opens again what is open in the one before it.
-        let fonts: String = (0..400).map(|nth| format!("<font size={nth}>")).collect();
+        let fonts: String = (0..200).map(|nth| format!("<font size={nth}>")).collect();
         check(
             format!("{fonts}{}", "<p>x".repeat(200_000)),
             "elements and texts",

@@ -282,7 +282,9 @@ mod tests {
     use std::path::PathBuf;
     use std::sync::Mutex;
 
-    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+    use rcgen::{
+        BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd,
+    };
     use rustls::ServerConfig;
     use rustls::server::WebPkiClientVerifier;
     use sha2::{Digest as _, Sha256};
@@ -310,6 +312,9 @@ mod tests {
         fn new() -> Self {
             let mut params = CertificateParams::default();
             params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            // Of two with the same name, one would be taken for the other.
+            let name = uuid::Uuid::new_v4().to_string();
+            params.distinguished_name.push(DnType::CommonName, name);
             let key = KeyPair::generate().unwrap();
             let file = file(&params.self_signed(&key).unwrap().pem());
             Self {
@@ -537,6 +542,7 @@ mod tests {
             let (stream, _) = listener.accept().await.unwrap();
             drop(stream);
             let (mut stream, _) = listener.accept().await.unwrap();
+            drop(listener);
             let answer = "HTTP/1.1 400 X\r\ncontent-length: 0\r\n\r\n";
             tokio::io::AsyncWriteExt::write_all(&mut stream, answer.as_bytes())
                 .await
