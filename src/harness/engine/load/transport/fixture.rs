@@ -1,5 +1,7 @@
 //! Servers with known answers, and what the tests of this module send to them.
 
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 

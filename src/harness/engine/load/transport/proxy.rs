@@ -273,7 +273,7 @@ mod tests {
             tokio::spawn(async move {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 stream.set_nodelay(true).unwrap();
-                stream.write_all(HEAD[..cut].as_bytes()).await.unwrap();
+                stream.write_all(&HEAD.as_bytes()[..cut]).await.unwrap();
                 tokio::task::yield_now().await;
                 let rest = format!("{}more", &HEAD[cut..]);
                 stream.write_all(rest.as_bytes()).await.unwrap();
