@@ -64,6 +64,7 @@ fn first(job: &mut WorkerJob) -> &mut RequestPlan {
 fn closed(users: u32) -> Arrivals {
     Arrivals::Closed {
         stages: vec![Stage::constant(S, f64::from(users))],
+        share: None,
     }
 }
 
@@ -555,6 +556,7 @@ async fn users_come_and_go_with_the_stages() {
         stages: [0.0, 4.0, 1.0]
             .map(|users| Stage::constant(S, users))
             .into(),
+        share: None,
     };
     let job = job(folder.path(), "stages", &server.url(), arrivals, 2 * S);
     let (load, _) = only(run(&[job]).await);

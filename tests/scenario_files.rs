@@ -356,7 +356,7 @@ fn staged(plan: &Plan, load: &str) -> (Course, Option<(u32, Spacing)>) {
             spacing,
             max_in_flight,
         } => (course(stages), Some((*max_in_flight, *spacing))),
-        Arrivals::Closed { stages } => (course(stages), None),
+        Arrivals::Closed { stages, .. } => (course(stages), None),
         other => panic!("{other:?}"),
     }
 }
@@ -437,14 +437,26 @@ fn a_mix_is_divided_by_weights() {
     assert_eq!(staged(&plan, "few"), (ramp(10.0, 5.0), even(15)));
 
     let plan = good("mix-users");
-    let users = |from: f64, to: f64, mean: f64, amplitude: f64| {
-        vec![
-            (10.0, from, to, None),
-            (10.0, mean, mean, Some((amplitude, 5.0))),
-        ]
+    // Both have the course of all, of whose users each knows its own.
+    let all = vec![
+        (10.0, 7.0, 60.0, None),
+        (10.0, 12.0, 12.0, Some((6.0, 5.0))),
+    ];
+    let own = |load: &str| {
+        assert_eq!(staged(&plan, load), (all.clone(), None));
+        let load = plan.loads.iter().find(|known| known.name == load).unwrap();
+        let Arrivals::Closed { share, .. } = &load.arrivals else {
+            panic!("{load:?}");
+        };
+        assert_eq!(
+            load.arrivals.most_users(),
+            Some(share.as_ref().unwrap().own(60).len() as u64)
+        );
+        share.as_ref().unwrap().own(18)
     };
-    assert_eq!(staged(&plan, "most"), (users(6.0, 50.0, 10.0, 5.0), None));
-    assert_eq!(staged(&plan, "few"), (users(1.0, 10.0, 2.0, 1.0), None));
+    assert_eq!(own("few"), [4, 10, 16]);
+    let others: Vec<u64> = (1..=18).filter(|user| ![4, 10, 16].contains(user)).collect();
+    assert_eq!(own("most"), others);
 }
 
 #[test]

@@ -13,14 +13,15 @@ use super::plan::{
 use crate::harness::model::hexadecimal;
 
 /// What doesn't change a measurement: names, words, judgement, places, and how often it is made. What
-/// a mix says is in its loads.
-const NOT_MEASURED: [&str; 9] = [
+/// a mix says, and what follows from a rate, is in the loads.
+const NOT_MEASURED: [&str; 10] = [
     "name",
     "variant",
     "description",
     "file",
     "root",
     "mix",
+    "default_in_flight",
     "gates",
     "runs",
     "hash",

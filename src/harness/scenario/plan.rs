@@ -5,7 +5,7 @@ mod flow;
 mod http;
 mod load;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -49,6 +49,8 @@ pub struct Plan {
     /// The weights of the loads that share one arrival process, by load. What arrives at each is its
     /// share already; who changes the rate or the users of the process shares them anew.
     pub mix: BTreeMap<String, u32>,
+    /// The open loads whose `max_in_flight` the scenario doesn't say: it follows from their rate.
+    pub default_in_flight: BTreeSet<String>,
     /// How long each phase takes.
     pub phases: PhasePlan,
     /// Numbers derived from a process's own metrics, by name.

@@ -34,8 +34,29 @@ pub(super) struct Crew {
 pub(super) enum Arrivals {
     /// When they are handed a ticket.
     Open(Arc<Counter>),
-    /// When they have ended the one before, as long as the shape has room for them.
-    Closed(Shape),
+    /// When they have ended the one before, as long as there is room for them.
+    Closed(Room),
+}
+
+/// How many users are at work, in a closed model.
+#[derive(Debug)]
+pub(super) struct Room {
+    /// Their number over time; of all loads together that share them.
+    pub(super) course: Shape,
+    /// The users of this load among them, by their numbers from 1, ascending; `None`: all.
+    pub(super) own: Option<Vec<u64>>,
+}
+
+impl Room {
+    /// The number of users from which on the load's `nth` user, from 0, is one of them; `None` where the
+    /// load has not so many.
+    fn level(&self, nth: u64) -> Option<f64> {
+        let user = match &self.own {
+            None => nth + 1,
+            Some(own) => *own.get(usize::try_from(nth).ok()?)?,
+        };
+        Some(user as f64)
+    }
 }
 
 /// How long a user of a closed model rests after an iteration that failed, or that had nothing to wait
@@ -107,10 +128,12 @@ impl Crew {
                     self.journey.iterate(&mut user, start).await;
                 }
             }
-            Arrivals::Closed(users) => {
-                let level = (self.shard.global(number) + 1) as f64;
+            Arrivals::Closed(room) => {
+                let Some(level) = room.level(self.shard.global(number)) else {
+                    return;
+                };
                 let mut now_ns = clock.now_ns();
-                while let Some(from_ns) = users.reaches(level, now_ns) {
+                while let Some(from_ns) = room.course.reaches(level, now_ns) {
                     // Before the start, and whenever the load has fewer users than this one's number.
                     if from_ns > now_ns {
                         self.journey.wait_until(from_ns).await;
@@ -138,6 +161,37 @@ impl Crew {
             number: self.shard.global(nth),
             due_ns,
             taken_ns,
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use super::*;
+    use crate::harness::scenario::{Stage, UserShare};
+
+    const S: u64 = 1_000_000_000;
+
+    #[test]
+    fn loads_that_share_a_ramp_are_together_what_it_is() {
+        let room = |nth| {
+            let weights = vec![1; 10];
+            Room {
+                course: Shape::new(&[Stage::line(20 * S, 0.0, 10.0)], 30 * S),
+                own: Some(UserShare { weights, nth }.own(10)),
+            }
+        };
+        let mut begins: Vec<u64> = (0..10)
+            .map(|nth| {
+                let room = room(nth);
+                assert_eq!(room.level(1), None, "one user each");
+                room.course.reaches(room.level(0).unwrap(), 0).unwrap()
+            })
+            .collect();
+        begins.sort_unstable();
+        for (begins_ns, expected_s) in begins.into_iter().zip((2..=20).step_by(2)) {
+            assert!(begins_ns.abs_diff(expected_s * S) <= 10, "{begins_ns}");
         }
     }
 }

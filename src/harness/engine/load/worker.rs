@@ -27,7 +27,7 @@ use super::schedule::Schedule;
 use super::shape::Shape;
 use super::trace::TraceError;
 use super::transport::{Transport, TransportError};
-use super::users::{self, Arrivals, Crew};
+use super::users::{self, Arrivals, Crew, Room};
 use crate::harness::engine::{DocumentError, Redactor};
 use crate::harness::model::{
     Aborted, ArrivalModel, GeneratorHealth, LoadMeasurement, RequestSeries,
@@ -152,6 +152,7 @@ async fn execute(job: WorkerJob, mut terminate: Signal) -> Result<(), WorkerErro
     let Setup {
         model,
         users,
+        users_over_time,
         arrivals,
     } = Setup::new(&job, total_ns);
     let schedule = Schedule::of(&job, total_ns)?;
@@ -170,10 +171,7 @@ async fn execute(job: WorkerJob, mut terminate: Signal) -> Result<(), WorkerErro
         clock,
         phases: job.phases,
         schedule: schedule.clone(),
-        users: match &arrivals {
-            Arrivals::Open(_) => None,
-            Arrivals::Closed(users) => Some(users.clone()),
-        },
+        users: users_over_time,
         shard: job.shard,
         aborts: Aborts::of(&job),
         load,
@@ -281,6 +279,8 @@ async fn execute(job: WorkerJob, mut terminate: Signal) -> Result<(), WorkerErro
 struct Setup {
     model: ArrivalModel,
     users: usize,
+    /// Those of the whole load, in a closed model.
+    users_over_time: Option<Shape>,
     arrivals: Arrivals,
 }
 
@@ -288,12 +288,24 @@ impl Setup {
     fn new(job: &WorkerJob, total_ns: u64) -> Self {
         let share = |total: u64| usize::try_from(job.shard.share(total)).unwrap_or(usize::MAX);
         match &job.load.arrivals {
-            ArrivalPlan::Closed { stages } => {
-                let most = stages.iter().map(Stage::highest).fold(0.0, f64::max);
+            ArrivalPlan::Closed {
+                stages,
+                share: of_mix,
+            } => {
+                let all = stages.iter().map(Stage::highest).fold(0.0, f64::max) as u64;
+                let own = of_mix.as_ref().map(|of_mix| of_mix.own(all));
+                let most = own.as_ref().map_or(all, |own| own.len() as u64);
+                let part = most as f64 / all.max(1) as f64;
+                let part = |stage: &Stage| stage.map(|users| users * part);
+                let over_time: Vec<Stage> = stages.iter().map(part).collect();
                 Self {
                     model: ArrivalModel::Closed,
-                    users: share(most as u64),
-                    arrivals: Arrivals::Closed(Shape::new(stages, total_ns)),
+                    users: share(most),
+                    users_over_time: Some(Shape::new(&over_time, total_ns)),
+                    arrivals: Arrivals::Closed(Room {
+                        course: Shape::new(stages, total_ns),
+                        own,
+                    }),
                 }
             }
             ArrivalPlan::Open { max_in_flight, .. } | ArrivalPlan::Trace { max_in_flight, .. } => {
@@ -308,6 +320,7 @@ impl Setup {
         Self {
             model: ArrivalModel::Open,
             users,
+            users_over_time: None,
             arrivals: Arrivals::Open(Arc::default()),
         }
     }

@@ -114,13 +114,12 @@ fn about(load: &LoadSummary, input: &ReportInput<'_>) -> String {
             format::duration_ns(*hold_ns),
             spaced(*spacing)
         ),
-        Some(Arrivals::Closed { stages }) => {
-            let users = stages.iter().map(Stage::highest).fold(0.0, f64::max);
+        Some(closed @ Arrivals::Closed { stages, .. }) => {
             let up_to = match is_constant(stages) {
                 true => "",
                 false => "Up to ",
             };
-            match users as u64 {
+            match closed.most_users().unwrap_or(0) {
                 1 => "1 user that waits for its answers".to_owned(),
                 users => format!(
                     "{up_to}{} that wait for their answers",

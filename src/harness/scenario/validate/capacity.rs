@@ -135,7 +135,7 @@ pub(super) fn check_alone(loads: &[Load<'_>], problems: &mut Problems<'_>) {
 /// Whether what arrives is not the same all the time. Of what is itself wrong nothing is said.
 fn changes(arrivals: &Arrivals) -> bool {
     match arrivals {
-        Arrivals::Open { stages, .. } | Arrivals::Closed { stages } => {
+        Arrivals::Open { stages, .. } | Arrivals::Closed { stages, .. } => {
             let is_wrong = |stage: &Stage| stage.from.is_nan() || stage.to.is_nan();
             let is_one = |stages: &[Stage]| matches!(stages, [only] if only.is_constant());
             !is_one(stages) && !stages.iter().any(is_wrong)

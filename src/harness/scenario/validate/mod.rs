@@ -114,6 +114,11 @@ pub(crate) fn validate(
         flows,
         loads: loads.iter().map(|load| load.plan.clone()).collect(),
         mix,
+        default_in_flight: loads
+            .iter()
+            .filter(|load| load.has_default_in_flight)
+            .map(|load| load.plan.name.clone())
+            .collect(),
         phases: phases.plan,
         probes: BTreeMap::new(),
         faults: Vec::new(),
