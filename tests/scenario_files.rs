@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use plimsoll::harness::model::Unit;
 use plimsoll::harness::scenario::{
     self, Arrivals, AuthPlan, BodyPlan, Code, ConditionPlan, CookieScope, ExtractSource,
-    FeedFormat, FeedOrder, HttpVersion, Part, PartContent, Pick, Plan, Problem, Ready, RequestPlan,
-    RetryPlan, Reuse, Scenario, Spacing, Stage, StepPlan, Target, Template, TestPlan, ThinkPlan,
-    catalogue,
+    FeedFormat, FeedOrder, FlowPlan, HttpVersion, Part, PartContent, Pick, Plan, Problem, Ready,
+    RequestPlan, RetryPlan, Reuse, Scenario, Spacing, Stage, StepPlan, Target, Template, TestPlan,
+    ThinkPlan, catalogue,
 };
 use proptest::prelude::*;
 use serde_json::Value;
@@ -207,7 +207,7 @@ fn ten_lines_are_a_scenario() {
     let padded = text.replace(":8000\"", ":8000/ \"");
     assert_ne!(padded, text);
     assert_eq!(parse(&padded).unwrap().plans[0].target, plan.target);
-    let step = plan.flows["home"].requests().next().unwrap();
+    let step = requests_of(&plan.flows["home"])[0];
     assert_eq!(step.name, "GET /");
     assert_eq!(step.check.status, [(200, 399)]);
     assert_eq!(step.timeout_ns, 30_000_000_000);
@@ -273,7 +273,7 @@ fn whatever_the_format_allows_is_understood() {
     assert_eq!(small.faults.len() + 1, large.faults.len());
     assert_eq!(small.gates.len() + 1, large.gates.len());
 
-    let steps: Vec<_> = small.flows["shop"].requests().collect();
+    let steps = requests_of(&small.flows["shop"]);
     let json = |step: usize| match &steps[step].body {
         Some(BodyPlan::Json(template)) => template
             .parts
@@ -331,6 +331,16 @@ fn good(name: &str) -> Plan {
     plans
         .unwrap_or_else(|rejection| panic!("{rejection:#?}"))
         .remove(0)
+}
+
+/// The requests among all steps, in the order of the file.
+fn requests_of(flow: &FlowPlan) -> Vec<&RequestPlan> {
+    let steps = flow.all_steps().into_iter();
+    let requests = steps.filter_map(|step| match step {
+        StepPlan::Request(request) => Some(&**request),
+        _ => None,
+    });
+    requests.collect()
 }
 
 /// Stages as seconds, values and waves: amplitude and seconds.
@@ -455,7 +465,9 @@ fn a_mix_is_divided_by_weights() {
         share.as_ref().unwrap().own(18)
     };
     assert_eq!(own("few"), [4, 10, 16]);
-    let others: Vec<u64> = (1..=18).filter(|user| ![4, 10, 16].contains(user)).collect();
+    let others: Vec<u64> = (1..=18)
+        .filter(|user| ![4, 10, 16].contains(user))
+        .collect();
     assert_eq!(own("most"), others);
 }
 
@@ -588,7 +600,7 @@ fn whatever_a_journey_can_do_is_in_its_plan() {
     let shop = &plan.flows["shop"];
     assert_eq!(shop.cookies, CookieScope::User);
     assert_eq!(plan.flows["live"].cookies, CookieScope::Iteration);
-    let requests: Vec<_> = shop.requests().collect();
+    let requests = requests_of(shop);
     let [search, order, photo, album] = requests[..4] else {
         panic!("four requests first");
     };
@@ -760,13 +772,13 @@ fn whatever_a_journey_can_do_is_in_its_plan() {
         .collect();
     assert_eq!(timeouts, [2, 1, 10, 10]);
 
-    let setup: Vec<_> = plan.setup.as_ref().unwrap().requests().collect();
+    let setup = requests_of(plan.setup.as_ref().unwrap());
     assert!(
         setup
             .iter()
             .all(|request| request.timeout_ns == 3_000_000_000)
     );
-    let teardown: Vec<_> = plan.teardown.as_ref().unwrap().requests().collect();
+    let teardown = requests_of(plan.teardown.as_ref().unwrap());
     assert_eq!(
         teardown[0].address.path.parts[1],
         Part::Setup("first".into())

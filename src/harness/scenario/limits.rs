@@ -8,6 +8,9 @@ use super::plan::{GatePlan, LoadPlan, Plan};
 /// The share of a load's requests that may fail where its scenario doesn't say: 1 %. A service that
 /// answers every request with an error has no latency to judge, and would pass.
 pub const IMPLIED_ERROR_RATE_MAX: f64 = 0.01;
+/// No limit ends a run before so much of its measure phase is over, in ns: its first seconds say little
+/// of the rest.
+pub(crate) const ABORTS_AFTER_NS: u64 = 5_000_000_000;
 /// In an open model, the share of the offered iterations that must be completed where the scenario
 /// doesn't say.
 pub const IMPLIED_ACHIEVED_MIN: f64 = 0.99;

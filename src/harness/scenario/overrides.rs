@@ -224,17 +224,19 @@ fn set_measure(plan: &mut Plan, measure_ns: u64) -> Result<(), OverrideError> {
     for load in &mut plan.loads {
         let name = || load.name.clone();
         match &mut load.arrivals {
-            Arrivals::Open { stages, .. } | Arrivals::Closed { stages, .. } => match &mut stages[..] {
-                [only] if only.is_constant() => only.duration_ns = total_ns,
-                stages if length_ns(stages) > total_ns => {
-                    let outside_ns = phases.warmup_ns.saturating_add(phases.cooldown_ns);
-                    return Err(OverrideError::TooShort {
-                        load: name(),
-                        measure_ns: length_ns(stages).saturating_sub(outside_ns),
-                    });
+            Arrivals::Open { stages, .. } | Arrivals::Closed { stages, .. } => {
+                match &mut stages[..] {
+                    [only] if only.is_constant() => only.duration_ns = total_ns,
+                    stages if length_ns(stages) > total_ns => {
+                        let outside_ns = phases.warmup_ns.saturating_add(phases.cooldown_ns);
+                        return Err(OverrideError::TooShort {
+                            load: name(),
+                            measure_ns: length_ns(stages).saturating_sub(outside_ns),
+                        });
+                    }
+                    _ => {}
                 }
-                _ => {}
-            },
+            }
             Arrivals::Trace { file, speed, .. } => {
                 let wrong = |error| OverrideError::TraceFile {
                     load: name(),
@@ -597,7 +599,11 @@ mod tests {
         check(&few, &rates(&[("", 9.0)]), &few.replace("100/s", "9/s"));
         // Also where it says what it would have been.
         let same = OPEN.replace("\" }", "\", max_in_flight = 100 }");
-        check(&same, &rates(&[("", 250.0)]), &same.replace("100/s", "250/s"));
+        check(
+            &same,
+            &rates(&[("", 250.0)]),
+            &same.replace("100/s", "250/s"),
+        );
     }
 
     #[test]
@@ -656,9 +662,16 @@ mod tests {
         };
         check(&ramp(12), &users(&[("", 30)]), &ramp(30));
         let in_flight = |rate: u32, users: u32| {
-            mix(&format!("{rate}/s")).replace("/s\" }\n[load.a]", &format!("/s\", max_in_flight = {users} }}\n[load.a]"))
+            mix(&format!("{rate}/s")).replace(
+                "/s\" }\n[load.a]",
+                &format!("/s\", max_in_flight = {users} }}\n[load.a]"),
+            )
         };
-        check(&in_flight(600, 600), &rates(&[("", 900.0)]), &in_flight(900, 600));
+        check(
+            &in_flight(600, 600),
+            &rates(&[("", 900.0)]),
+            &in_flight(900, 600),
+        );
     }
 
     #[test]

@@ -218,7 +218,7 @@ pub const MAX_FEED_BYTES: u64 = 64 << 20;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FeedPlan {
     /// The file; read and checked at validation, read again by the worker.
-    pub file: PathBuf,
+    pub file: FilePlan,
     /// What it is.
     pub format: FeedFormat,
     /// Its columns.
@@ -247,13 +247,13 @@ pub enum FeedOrder {
     Random,
     /// Each row once, in an order that is drawn anew (seeded) whenever all had their turn.
     Shuffled,
-    /// Each row once in a run, in order. An iteration that finds none left fails. Where several loads
+    /// Each row once in a run, in order. An iteration that finds none left makes the run invalid. Where several loads
     /// draw from the feed, they take turns: the n-th of k loads has the rows n, n + k, ….
     Unique,
 }
 
 /// A file of the project whose contents belong to the scenario, and to what is measured.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FilePlan {
     /// Where it is, absolute.
     pub path: PathBuf,

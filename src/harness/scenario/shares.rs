@@ -149,7 +149,10 @@ mod tests {
         check(&[1; 10]);
         check(&[57, 17, 26]);
         check(&[1_000_000, 1, 1, 3, 70]);
-        assert_eq!(Vec::from_iter(owners(&[5, 1]).take(8)), [0, 0, 0, 1, 0, 0, 0, 0]);
+        assert_eq!(
+            Vec::from_iter(owners(&[5, 1]).take(8)),
+            [0, 0, 0, 1, 0, 0, 0, 0]
+        );
         assert_eq!(owners(&[]).next(), None);
     }
 
@@ -167,7 +170,11 @@ mod tests {
     #[test]
     fn everybody_gets_a_user_and_all_together_no_more_than_there_are() {
         let check = |users: u32, weights: &[u32], expected: &[u32]| {
-            assert_eq!(at_least_one(users, weights), expected, "{users} by {weights:?}");
+            assert_eq!(
+                at_least_one(users, weights),
+                expected,
+                "{users} by {weights:?}"
+            );
         };
         check(10, &[1000, 1, 1, 1], &[7, 1, 1, 1]);
         check(120, &[5, 1], &[100, 20]);

@@ -1,6 +1,6 @@
 //! A flow compiled for its users: what can be done once is done before the load starts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use http::uri::PathAndQuery;
 use url::{Position, Url};
@@ -102,7 +102,8 @@ impl Flow {
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
             .ok_or_else(|| FlowError::Target(source.target.to_owned()))?;
-        let feeds = named_feeds(plan)
+        let feeds = plan
+            .feed_names()
             .into_iter()
             .filter_map(|name| Some((name, source.feeds.get(name)?)))
             .map(|(name, plan)| {
@@ -154,8 +155,8 @@ impl Flow {
     }
 }
 
-/// The proxy's address: its values, which the environment has, stand as they are, because they may
-/// be all of it.
+/// The proxy's address. Its values, which the environment has, stand as they are, because they may be all
+/// of it; but those before an `@` are a user and a password, in which any character may be.
 fn filled(proxy: &Template, secrets: &Secrets) -> Result<String, TemplateError> {
     let names = Names {
         feeds: &[],
@@ -163,20 +164,16 @@ fn filled(proxy: &Template, secrets: &Secrets) -> Result<String, TemplateError> 
         setup: &BTreeMap::new(),
         secrets,
     };
-    let compiled = Compiled::new(proxy, Place::Plain, &names)?;
-    Ok(compiled.literal().unwrap_or_default().to_owned())
-}
-
-/// The feeds that a flow names.
-fn named_feeds(flow: &FlowPlan) -> BTreeSet<&str> {
-    let templates = flow.templates().into_iter();
-    templates
-        .flat_map(|template| &template.parts)
-        .filter_map(|part| match part {
-            Part::Feed { feed, .. } => Some(feed.as_str()),
-            _ => None,
-        })
-        .collect()
+    let is_at = |part: &Part| matches!(part, Part::Text(text) if text.contains('@'));
+    let behind = proxy.parts.iter().rposition(is_at).unwrap_or(0);
+    let (user, server) = proxy.parts.split_at(behind);
+    let mut address = String::new();
+    for (parts, place) in [(user, Place::Url), (server, Place::Plain)] {
+        let parts = parts.to_vec();
+        let compiled = Compiled::new(&Template { parts }, place, &names)?;
+        address.push_str(compiled.literal().unwrap_or_default());
+    }
+    Ok(address)
 }
 
 fn each_once<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
@@ -468,5 +465,27 @@ mod tests {
             found.unwrap().proxy.as_deref(),
             Some("http://u:p@127.0.0.1:3128")
         );
+        let env = |name: &str| Part::Env(name.into());
+        let text = |text: &str| Part::Text(text.into());
+        let found = flow(|job| {
+            let parts = vec![
+                text("http://u:"),
+                env("PASSWORD"),
+                text("@"),
+                env("HOST"),
+                text(":3128"),
+            ];
+            job.http.proxy = Some(Template { parts });
+            let secrets = [("PASSWORD", "a/b#c?%41@:"), ("HOST", "[::1]")];
+            job.secrets
+                .0
+                .extend(secrets.map(|(name, value)| (name.into(), value.into())));
+        });
+        let proxy = found.unwrap().proxy.unwrap();
+        let url = Url::parse(&proxy).unwrap();
+        assert_eq!((url.host_str(), url.port()), (Some("[::1]"), Some(3128)));
+        let password = url.password().unwrap();
+        let password = percent_encoding::percent_decode_str(password).decode_utf8();
+        assert_eq!(password.unwrap(), "a/b#c?%41@:");
     }
 }

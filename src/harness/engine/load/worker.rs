@@ -34,8 +34,9 @@ use crate::harness::model::{
 };
 use crate::harness::scenario::{Arrivals as ArrivalPlan, Stage};
 
-/// A longer job is refused before it is parsed.
-const MAX_JOB_BYTES: u64 = 64 << 20;
+/// A longer job is refused before it is parsed. The 9 MiB of text that a scenario may have, with its
+/// templates in files, are at most ten times as long as JSON.
+const MAX_JOB_BYTES: u64 = 128 << 20;
 /// The users of a worker share one thread.
 const CORES: f64 = 1.0;
 

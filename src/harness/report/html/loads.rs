@@ -14,7 +14,7 @@ use crate::harness::report::plots::{
 };
 use crate::harness::report::text;
 use crate::harness::report::words;
-use crate::harness::scenario::{Arrivals, Spacing, Stage};
+use crate::harness::scenario::{Arrivals, Spacing, Stage, is_constant};
 
 use super::table::{Cell, Figure, Table, key, name, num, prose};
 
@@ -199,10 +199,6 @@ fn spaced(spacing: Spacing) -> &'static str {
         Spacing::Even => "",
         Spacing::Poisson => " at random (Poisson)",
     }
-}
-
-fn is_constant(stages: &[Stage]) -> bool {
-    matches!(stages, [only] if only.is_constant())
 }
 
 fn arithmetic(load: &LoadSummary) -> Vec<Sum> {

@@ -181,6 +181,11 @@ impl Stage {
     }
 }
 
+/// Whether stages are one that never changes.
+pub fn is_constant(stages: &[Stage]) -> bool {
+    matches!(stages, [only] if only.is_constant())
+}
+
 /// A sine that begins at zero and rises.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Wave {
@@ -195,7 +200,7 @@ pub struct Wave {
 pub struct PhasePlan {
     /// Before measuring.
     pub warmup_ns: u64,
-    /// What counts; positive where the plan has a load.
+    /// What counts; positive where the plan has a load. Of a search for a capacity, at each rate.
     pub measure_ns: u64,
     /// After measuring, under the same load.
     pub cooldown_ns: u64,

@@ -12,7 +12,7 @@ use super::phases::Phases;
 use super::shapes::{self, CLOSED, OPEN, default_in_flight, spacing, stages};
 use super::{capacity, traces};
 use crate::harness::scenario::plan::{Arrivals, FlowPlan, LoadPlan, Spacing};
-use crate::harness::scenario::problem::{Code, Problems};
+use crate::harness::scenario::problem::{Code, Problems, known_here};
 use crate::harness::scenario::raw::{self, Text, Value};
 
 const DEFAULT_ALLOWED_DROPPED: f64 = 0.001;
@@ -64,6 +64,7 @@ pub(super) fn read<'a>(
         })
         .collect();
     capacity::check_alone(&loads, problems);
+    capacity::check_measure(table, &loads, problems);
     (loads, weights)
 }
 
@@ -171,13 +172,12 @@ fn flow(
             );
         }
         (Some(_), Some(_)) => {
-            let known: Vec<&str> = flows.keys().map(String::as_str).collect();
             problems.report(
                 Code::MissingKey,
                 load.span.clone(),
                 format!("load `{}` needs `flow`, as there are several", load.text),
                 "which flow?",
-                format!("known here: {}", known.join(", ")),
+                known_here(flows.keys().map(String::as_str)),
             );
         }
     }

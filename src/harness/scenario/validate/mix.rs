@@ -141,7 +141,11 @@ fn check_users(weighted: &[Weighted<'_>], shared: &[Arrivals], problems: &mut Pr
     if users.iter().all(|users| *users == 0) {
         return;
     }
-    for (load, _) in weighted.iter().zip(&users).filter(|(_, users)| **users == 0) {
+    for (load, _) in weighted
+        .iter()
+        .zip(&users)
+        .filter(|(_, users)| **users == 0)
+    {
         problems.report(
             Code::OutOfRange,
             load.place.clone(),
