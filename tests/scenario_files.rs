@@ -45,11 +45,8 @@ fn portable(plan: &Plan) -> Value {
     let root = value["root"].as_str().unwrap().to_owned();
     value["root"] = "[root]".into();
     for feed in value["feeds"].as_object_mut().unwrap().values_mut() {
-        feed["file"] = feed["file"]
-            .as_str()
-            .unwrap()
-            .replace(&root, "[root]")
-            .into();
+        let path = &mut feed["file"]["path"];
+        *path = path.as_str().unwrap().replace(&root, "[root]").into();
     }
     value
 }
@@ -494,6 +491,12 @@ fn a_search_has_its_rates_its_limits_and_its_capacity() {
         limits,
         [
             ("load.api.p90", Some(1e8), None),
+            ("load.api.service.p90", Some(1e8), None),
+            ("load.api.iteration.p90", Some(1e8), None),
+            ("load.api.first_byte.p90", Some(1e8), None),
+            ("load.api.connect.p90", Some(1e8), None),
+            ("load.api.request.GET /.p90", Some(1e8), None),
+            ("load.api.request.GET /.service.p90", Some(1e8), None),
             ("load.api.p95", Some(2e8), None),
             ("load.api.error_rate", Some(0.02), None),
             ("load.api.achieved", None, Some(0.99)),

@@ -151,9 +151,20 @@ mod tests {
             &[p50, errors, achieved],
         );
         // Of a pattern that finds others as well, its own part.
+        let each = |metric| (metric, Some(2e8), None);
         check(
             &gate("load.*.p50", "max = \"200ms\""),
-            &[p50, errors, achieved],
+            &[
+                p50,
+                each("load.a.service.p50"),
+                each("load.a.iteration.p50"),
+                each("load.a.first_byte.p50"),
+                each("load.a.connect.p50"),
+                each("load.a.request.GET /.p50"),
+                each("load.a.request.GET /.service.p50"),
+                errors,
+                achieved,
+            ],
         );
         let stated =
             gate("load.*.error_rate", "max = \"5%\"") + &gate("load.a.achieved", "min = \"90%\"");

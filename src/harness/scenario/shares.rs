@@ -103,8 +103,8 @@ mod tests {
         check(2.0, &[5, 1], &[2.0, 0.0]);
         check(0.0, &[5, 1], &[0.0, 0.0]);
         check(3.0, &[7], &[3.0]);
-        // The largest remainder, .6, is that of the last.
-        check(10.0, &[57, 17, 26], &[6.0, 1.0, 3.0]);
+        // The largest remainders, .7 and .7, are those of the first two.
+        check(10.0, &[57, 17, 26], &[6.0, 2.0, 2.0]);
     }
 
     #[test]

@@ -132,9 +132,11 @@ impl Crew {
                 let Some(level) = room.level(self.shard.global(number)) else {
                     return;
                 };
+                // All users are there before the start, when the load time is zero already.
+                self.journey.wait_until(0).await;
                 let mut now_ns = clock.now_ns();
                 while let Some(from_ns) = room.course.reaches(level, now_ns) {
-                    // Before the start, and whenever the load has fewer users than this one's number.
+                    // Whenever the load has fewer users than this one's number.
                     if from_ns > now_ns {
                         self.journey.wait_until(from_ns).await;
                         now_ns = clock.now_ns();
