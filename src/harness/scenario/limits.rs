@@ -172,6 +172,7 @@ mod tests {
             &stated,
             &[
                 ("load.a.error_rate", Some(0.05), None),
+                ("load.a.request.GET /.error_rate", Some(0.05), None),
                 ("load.a.achieved", None, Some(0.9)),
             ],
         );
