@@ -13,14 +13,14 @@ use plimsoll::harness::engine::{Engine as _, Executed, Progress, SubjectEngine};
 use plimsoll::harness::model::{InvalidReason, Outcome, RequestSeries};
 use plimsoll::harness::scenario::{
     Arrivals, AuthPlan, BodyPlan, BranchPlan, ConditionPlan, ExtractPlan, ExtractSource,
-    FeedFormat, FeedOrder, FeedPlan, FilePlan, FlowPlan, GeneratorLimits, HttpPlan, LoadPlan, Part,
+    FeedFormat, FeedOrder, FeedPlan, FlowPlan, GeneratorLimits, HttpPlan, LoadPlan, Part,
     PartContent, PartPlan, PhasePlan, Pick, Plan, RequestPlan, RetryPlan, Stage, StepPlan,
     Template, TestPlan, ThinkPlan, TimesPlan, parse,
 };
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
+use support::files::planned;
 use support::http_servers::{Act, Reply, Request, Server, ok};
 
 const MS: u64 = 1_000_000;
@@ -89,16 +89,6 @@ fn extract(plan: &mut RequestPlan, name: &str, from: ExtractSource, pick: Pick) 
 
 fn json_path(path: &str) -> ExtractSource {
     ExtractSource::Json(path.into())
-}
-
-fn file(folder: &Path, name: &str, contents: &str) -> FilePlan {
-    let path = folder.join(name);
-    std::fs::write(&path, contents).expect("a temporary folder can be written to");
-    let digest = Sha256::digest(contents);
-    FilePlan {
-        path,
-        sha256: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
-    }
 }
 
 /// A visit of the shop: what is on the first page, login, search, an order in a group of its own, and
@@ -181,7 +171,9 @@ fn visit(folder: &Path) -> FlowPlan {
         otherwise: vec![request("GET", "/ads").into()],
     };
     let mut upload = request("PUT", "/upload");
-    upload.body = Some(BodyPlan::File(file(folder, "order.txt", "two of each")));
+    upload.body = Some(BodyPlan::File(
+        planned(folder, "order.txt", "two of each").expect("a file"),
+    ));
     let mut photo = request("POST", "/photo");
     photo.body = Some(BodyPlan::Multipart(vec![
         PartPlan {
@@ -194,7 +186,7 @@ fn visit(folder: &Path) -> FlowPlan {
             name: "photo".into(),
             filename: Some("cat.txt".into()),
             content_type: Some("text/plain".into()),
-            content: PartContent::File(file(folder, "cat.txt", "=^.^=")),
+            content: PartContent::File(planned(folder, "cat.txt", "=^.^=").expect("a file")),
         },
     ]));
     let rating = |weight, path: &str| BranchPlan {
@@ -518,7 +510,8 @@ fn job(folder: &Path, target: &str, shard: Shard) -> WorkerJob {
     let rows: String = (0..ROWS)
         .map(|row| format!("client {row},{}\n", level_of(&format!("client {row}"))))
         .collect();
-    let clients = file(folder, "clients.csv", &format!("name,level\n{rows}"));
+    let clients = planned(folder, "clients.csv", &format!("name,level\n{rows}"));
+    let clients = clients.expect("a file");
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     WorkerJob {
         load: LoadPlan {
@@ -527,6 +520,7 @@ fn job(folder: &Path, target: &str, shard: Shard) -> WorkerJob {
             arrivals: Arrivals::Closed {
                 // Nobody begins in the last seconds, so that all ends within the measure phase.
                 stages: vec![Stage::constant(2 * S, 6.0), Stage::constant(S, 0.0)],
+                share: None,
             },
             seed: 1,
             allowed_dropped: 0.001,
@@ -535,7 +529,7 @@ fn job(folder: &Path, target: &str, shard: Shard) -> WorkerJob {
         feeds: [(
             "clients".to_owned(),
             FeedPlan {
-                file: clients.path,
+                file: clients,
                 format: FeedFormat::Csv,
                 columns: vec!["name".into(), "level".into()],
                 order: FeedOrder::Unique,

@@ -6,7 +6,7 @@ use std::thread::available_parallelism;
 
 use super::demand::workers;
 use super::load::{Secrets, Shard, WorkerJob, abort_rules};
-use crate::harness::scenario::{FeedOrder, FlowPlan, Part, Plan};
+use crate::harness::scenario::{FeedOrder, Plan};
 
 /// What all jobs of a run have in common.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ fn turns(plan: &Plan, load: &str) -> BTreeMap<String, (u32, u32)> {
     let turn = |feed: &String| {
         let of_feed = plan.loads.iter().filter(|load| {
             let flow = plan.flows.get(&load.flow);
-            flow.is_some_and(|flow| draws(flow, feed))
+            flow.is_some_and(|flow| flow.feed_names().contains(feed.as_str()))
         });
         let names: Vec<&str> = of_feed.map(|load| load.name.as_str()).collect();
         let place = names.iter().position(|name| *name == load)?;
@@ -74,13 +74,6 @@ fn turns(plan: &Plan, load: &str) -> BTreeMap<String, (u32, u32)> {
         Some((feed.clone(), (place, all)))
     };
     unique.filter_map(|(feed, _)| turn(feed)).collect()
-}
-
-fn draws(flow: &FlowPlan, name: &str) -> bool {
-    let parts = flow.templates().into_iter().flat_map(|it| &it.parts);
-    parts
-        .into_iter()
-        .any(|part| matches!(part, Part::Feed { feed, .. } if feed == name))
 }
 
 #[cfg(test)]

@@ -528,6 +528,7 @@ mod tests {
                 allowed_dropped: 0.0,
             }],
             mix: BTreeMap::new(),
+            default_in_flight: Default::default(),
             phases: PhasePlan {
                 warmup_ns: 2 * S,
                 measure_ns: 10 * S,

@@ -125,6 +125,9 @@ impl Trial<'_> {
         let metric = self.metric(spec);
         let Some(value) = metric.value() else {
             return match metric.reading {
+                // Connections that are kept are made in the warm-up; of those that are not made nobody
+                // waits for one.
+                _ if is_of_connections(&key) => Finding::Holds,
                 Reading::NotMeasurable { reason, .. } if metric.observations > 0 => {
                     Finding::Unknown(format!("{}: {reason}", limit.metric))
                 }
@@ -170,6 +173,10 @@ impl Trial<'_> {
     fn metric(&self, spec: MetricSpec) -> Metric {
         metrics::of_load(spec, self.load, self.phase_ns.clone())
     }
+}
+
+fn is_of_connections(key: &MetricKey) -> bool {
+    matches!(key, MetricKey::Load { what, .. } if what.is_of_connections())
 }
 
 /// The share of arrivals at random that find none of so many users idle, where they keep `busy` of them
@@ -334,6 +341,16 @@ mod tests {
             offered: 10_000,
             allowed: 0.001,
         }
+    }
+
+    /// `load.*.p90` finds them too.
+    #[test]
+    fn connections_that_are_kept_break_no_limit() {
+        let fast = measured(2000, 10 * MS, 0, 0);
+        let [p95, ..] = limits();
+        let of_connections = limit("load.find.connect.p95", Some(1.0), None);
+        let trial = judged(&fast, None, &[], &[p95, of_connections]);
+        assert_eq!(trial.outcome, TrialOutcome::Held, "{}", trial.reason);
     }
 
     #[test]

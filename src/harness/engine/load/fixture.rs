@@ -29,6 +29,7 @@ pub(super) fn job(target: &str) -> WorkerJob {
             flow: "read".into(),
             arrivals: Arrivals::Closed {
                 stages: vec![Stage::constant(1_000_000_000, 1.0)],
+                share: None,
             },
             seed: 1,
             allowed_dropped: 0.001,

@@ -1,6 +1,6 @@
 //! A flow compiled for its users: what can be done once is done before the load starts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use http::uri::PathAndQuery;
 use percent_encoding::percent_decode_str;
@@ -104,7 +104,8 @@ impl Flow {
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
             .ok_or_else(|| FlowError::Target(source.target.to_owned()))?;
-        let feeds = named_feeds(plan)
+        let feeds = plan
+            .feed_names()
             .into_iter()
             .filter_map(|name| Some((name, source.feeds.get(name)?)))
             .map(|(name, plan)| {
@@ -223,18 +224,6 @@ pub(super) fn redactor(http: &HttpPlan, secrets: &Secrets) -> Redactor {
         }
     }
     Redactor::of(known.iter().map(|(name, value)| (*name, value.as_str())))
-}
-
-/// The feeds that a flow names.
-fn named_feeds(flow: &FlowPlan) -> BTreeSet<&str> {
-    let templates = flow.templates().into_iter();
-    templates
-        .flat_map(|template| &template.parts)
-        .filter_map(|part| match part {
-            Part::Feed { feed, .. } => Some(feed.as_str()),
-            _ => None,
-        })
-        .collect()
 }
 
 fn each_once<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
@@ -568,5 +557,27 @@ mod tests {
             found.unwrap().proxy.as_deref(),
             Some("http://u:p@127.0.0.1:3128")
         );
+        let env = |name: &str| Part::Env(name.into());
+        let text = |text: &str| Part::Text(text.into());
+        let found = flow(|job| {
+            let parts = vec![
+                text("http://u:"),
+                env("PASSWORD"),
+                text("@"),
+                env("HOST"),
+                text(":3128"),
+            ];
+            job.http.proxy = Some(Template { parts });
+            let secrets = [("PASSWORD", "a/b#c?%41@:"), ("HOST", "[::1]")];
+            job.secrets
+                .0
+                .extend(secrets.map(|(name, value)| (name.into(), value.into())));
+        });
+        let proxy = found.unwrap().proxy.unwrap();
+        let url = Url::parse(&proxy).unwrap();
+        assert_eq!((url.host_str(), url.port()), (Some("[::1]"), Some(3128)));
+        let password = url.password().unwrap();
+        let password = percent_encoding::percent_decode_str(password).decode_utf8();
+        assert_eq!(password.unwrap(), "a/b#c?%41@:");
     }
 }

@@ -1150,7 +1150,7 @@ mod tests {
     async fn a_feed_gives_out_and_says_so() {
         let site = always_ok().await;
         let folder = tempfile::tempdir().unwrap();
-        let file = fixture::file(folder.path(), "c.csv", b"id\n1\n2\n3\n").path;
+        let file = fixture::file(folder.path(), "c.csv", b"id\n1\n2\n3\n");
         let mut trip = Trip::new(&site, |job| {
             let plan = FeedPlan {
                 file,

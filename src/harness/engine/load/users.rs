@@ -34,8 +34,29 @@ pub(super) struct Crew {
 pub(super) enum Arrivals {
     /// When they are handed a ticket.
     Open(Arc<Counter>),
-    /// When they have ended the one before, as long as the shape has room for them.
-    Closed(Shape),
+    /// When they have ended the one before, as long as there is room for them.
+    Closed(Room),
+}
+
+/// How many users are at work, in a closed model.
+#[derive(Debug)]
+pub(super) struct Room {
+    /// Their number over time; of all loads together that share them.
+    pub(super) course: Shape,
+    /// The users of this load among them, by their numbers from 1, ascending; `None`: all.
+    pub(super) own: Option<Vec<u64>>,
+}
+
+impl Room {
+    /// The number of users from which on the load's `nth` user, from 0, is one of them; `None` where the
+    /// load has not so many.
+    fn level(&self, nth: u64) -> Option<f64> {
+        let user = match &self.own {
+            None => nth + 1,
+            Some(own) => *own.get(usize::try_from(nth).ok()?)?,
+        };
+        Some(user as f64)
+    }
 }
 
 /// How long a user of a closed model rests after an iteration that failed, or that had nothing to wait
@@ -113,12 +134,14 @@ impl Crew {
                     self.journey.iterate(&mut user, start).await;
                 }
             }
-            Arrivals::Closed(users) => {
-                let level = (self.shard.global(number) + 1) as f64;
+            Arrivals::Closed(room) => {
+                let Some(level) = room.level(self.shard.global(number)) else {
+                    return;
+                };
                 // All users are there before the start, when the load time is zero already.
                 self.journey.wait_until(0).await;
                 let mut now_ns = clock.now_ns();
-                while let Some(from_ns) = users.reaches(level, now_ns) {
+                while let Some(from_ns) = room.course.reaches(level, now_ns) {
                     // Whenever the load has fewer users than this one's number.
                     if from_ns > now_ns {
                         self.journey.wait_until(from_ns).await;
@@ -161,7 +184,7 @@ mod tests {
     use super::super::recorder::Recorder;
     use super::*;
     use crate::harness::engine::Redactor;
-    use crate::harness::scenario::{HttpPlan, Stage};
+    use crate::harness::scenario::{HttpPlan, Stage, UserShare};
 
     const MS: u64 = 1_000_000;
 
@@ -198,7 +221,10 @@ mod tests {
     async fn a_user_with_nothing_more_to_do_waits_for_the_end() {
         let no_more_users = || {
             let stages = [Stage::constant(50 * MS, 1.0), Stage::constant(MS, 0.0)];
-            Arrivals::Closed(Shape::new(&stages, 60_000 * MS))
+            Arrivals::Closed(Room {
+                course: Shape::new(&stages, 60_000 * MS),
+                own: None,
+            })
         };
         let no_more_arrivals = || {
             let counter = Arc::new(Counter::default());
@@ -219,6 +245,28 @@ mod tests {
                 (least..Duration::from_secs(30)).contains(&lived),
                 "{lived:?}"
             );
+        }
+    }
+
+    #[test]
+    fn loads_that_share_a_ramp_are_together_what_it_is() {
+        let room = |nth| {
+            let weights = vec![1; 10];
+            Room {
+                course: Shape::new(&[Stage::line(20_000 * MS, 0.0, 10.0)], 30_000 * MS),
+                own: Some(UserShare { weights, nth }.own(10)),
+            }
+        };
+        let mut begins: Vec<u64> = (0..10)
+            .map(|nth| {
+                let room = room(nth);
+                assert_eq!(room.level(1), None, "one user each");
+                room.course.reaches(room.level(0).expect("one of ten"), 0).expect("one of ten")
+            })
+            .collect();
+        begins.sort_unstable();
+        for (begins_ns, expected_s) in begins.into_iter().zip((2..=20).step_by(2)) {
+            assert!(begins_ns.abs_diff(expected_s * 1000 * MS) <= 10, "{begins_ns}");
         }
     }
 }

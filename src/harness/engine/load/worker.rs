@@ -27,15 +27,16 @@ use super::schedule::Schedule;
 use super::shape::Shape;
 use super::trace::TraceError;
 use super::transport::{Transport, TransportError};
-use super::users::{self, Arrivals, Crew};
+use super::users::{self, Arrivals, Crew, Room};
 use crate::harness::engine::DocumentError;
 use crate::harness::model::{
     Aborted, ArrivalModel, GeneratorHealth, GroupSeries, LoadMeasurement, RequestSeries,
 };
 use crate::harness::scenario::{Arrivals as ArrivalPlan, Stage};
 
-/// A longer job is refused before it is parsed.
-const MAX_JOB_BYTES: u64 = 64 << 20;
+/// A longer job is refused before it is parsed. The 9 MiB of text that a scenario may have, with its
+/// templates in files, are at most ten times as long as JSON.
+const MAX_JOB_BYTES: u64 = 128 << 20;
 /// The users of a worker share one thread.
 const CORES: f64 = 1.0;
 
@@ -153,6 +154,7 @@ async fn execute(job: WorkerJob, mut terminate: Signal) -> Result<(), WorkerErro
     let Setup {
         model,
         users,
+        users_over_time,
         arrivals,
     } = Setup::new(&job, total_ns);
     let schedule = Schedule::of(&job, total_ns)?;
@@ -172,10 +174,7 @@ async fn execute(job: WorkerJob, mut terminate: Signal) -> Result<(), WorkerErro
         clock,
         phases: job.phases,
         schedule: schedule.clone(),
-        users: match &arrivals {
-            Arrivals::Open(_) => None,
-            Arrivals::Closed(users) => Some(users.clone()),
-        },
+        users: users_over_time,
         shard: job.shard,
         aborts: Aborts::of(&job),
         load,
@@ -301,6 +300,8 @@ async fn execute(job: WorkerJob, mut terminate: Signal) -> Result<(), WorkerErro
 struct Setup {
     model: ArrivalModel,
     users: usize,
+    /// Those of the whole load, in a closed model.
+    users_over_time: Option<Shape>,
     arrivals: Arrivals,
 }
 
@@ -308,12 +309,24 @@ impl Setup {
     fn new(job: &WorkerJob, total_ns: u64) -> Self {
         let share = |total: u64| usize::try_from(job.shard.share(total)).unwrap_or(usize::MAX);
         match &job.load.arrivals {
-            ArrivalPlan::Closed { stages } => {
-                let most = stages.iter().map(Stage::highest).fold(0.0, f64::max);
+            ArrivalPlan::Closed {
+                stages,
+                share: of_mix,
+            } => {
+                let all = stages.iter().map(Stage::highest).fold(0.0, f64::max) as u64;
+                let own = of_mix.as_ref().map(|of_mix| of_mix.own(all));
+                let most = own.as_ref().map_or(all, |own| own.len() as u64);
+                let part = most as f64 / all.max(1) as f64;
+                let part = |stage: &Stage| stage.map(|users| users * part);
+                let over_time: Vec<Stage> = stages.iter().map(part).collect();
                 Self {
                     model: ArrivalModel::Closed,
-                    users: share(most as u64),
-                    arrivals: Arrivals::Closed(Shape::new(stages, total_ns)),
+                    users: share(most),
+                    users_over_time: Some(Shape::new(&over_time, total_ns)),
+                    arrivals: Arrivals::Closed(Room {
+                        course: Shape::new(stages, total_ns),
+                        own,
+                    }),
                 }
             }
             ArrivalPlan::Open { max_in_flight, .. } | ArrivalPlan::Trace { max_in_flight, .. } => {
@@ -328,6 +341,7 @@ impl Setup {
         Self {
             model: ArrivalModel::Open,
             users,
+            users_over_time: None,
             arrivals: Arrivals::Open(Arc::default()),
         }
     }

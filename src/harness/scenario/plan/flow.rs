@@ -1,10 +1,10 @@
 //! What a virtual user does: steps, what is sent, what must come back, how long the user waits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{FilePlan, Template};
+use super::{FilePlan, Part, Template};
 
 /// How long an answer may take where the scenario doesn't say.
 pub(crate) const DEFAULT_TIMEOUT_NS: u64 = 30_000_000_000;
@@ -35,14 +35,6 @@ impl FlowPlan {
         all
     }
 
-    /// The requests among all steps, in the order of the file.
-    pub fn requests(&self) -> impl Iterator<Item = &RequestPlan> {
-        self.all_steps().into_iter().filter_map(|step| match step {
-            StepPlan::Request(request) => Some(&**request),
-            _ => None,
-        })
-    }
-
     /// Everything that has a request name, in the order of the file, names that come again included:
     /// requests, streams that are opened, messages that are waited for.
     pub fn request_names(&self) -> impl Iterator<Item = &str> {
@@ -66,6 +58,16 @@ impl FlowPlan {
     pub fn templates(&self) -> Vec<&Template> {
         let steps = self.all_steps();
         steps.into_iter().flat_map(StepPlan::templates).collect()
+    }
+
+    /// The names of the feeds that it draws from.
+    pub fn feed_names(&self) -> BTreeSet<&str> {
+        let parts = self.templates().into_iter().flat_map(|it| &it.parts);
+        let feeds = parts.filter_map(|part| match part {
+            Part::Feed { feed, .. } => Some(feed.as_str()),
+            _ => None,
+        });
+        feeds.collect()
     }
 }
 

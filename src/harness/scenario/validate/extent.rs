@@ -36,17 +36,20 @@ fn longest_send_ns(steps: &[StepPlan]) -> u64 {
     steps.iter().map(of_step).max().unwrap_or(0)
 }
 
-/// The most steps that these may perform, each as often as it is.
+/// The most steps that these may perform, each as often as it is. A block of none is one all the same, as
+/// often as its user comes by: otherwise loops around nothing would be free.
 pub(super) fn performed(steps: &[StepPlan]) -> u64 {
     let of_step = |step: &StepPlan| match step {
-        StepPlan::Repeat { times, steps, .. } => performed(steps).saturating_mul(times.max.into()),
-        StepPlan::Group { steps, .. } => performed(steps),
+        StepPlan::Repeat { times, steps, .. } => {
+            performed(steps).max(1).saturating_mul(times.max.into())
+        }
+        StepPlan::Group { steps, .. } => performed(steps).max(1),
         StepPlan::If {
             then, otherwise, ..
-        } => performed(then).max(performed(otherwise)),
+        } => performed(then).max(performed(otherwise)).max(1),
         StepPlan::Choose(branches) => {
             let of_branches = branches.iter().map(|branch| performed(&branch.steps));
-            of_branches.max().unwrap_or(0)
+            of_branches.max().unwrap_or(0).max(1)
         }
         StepPlan::Request(_)
         | StepPlan::Open(_)
@@ -82,7 +85,8 @@ fn longest_of_step(step: &StepPlan, ends: bool, send_ns: u64) -> u64 {
         StepPlan::Close => CLOSE_NS,
         StepPlan::Think(_) if ends => 0,
         StepPlan::Think(think) => think.max_ns(),
-        StepPlan::Group { steps, .. } => longest_of(steps, ends, send_ns),
+        // Its time is measured with the pause at its end.
+        StepPlan::Group { steps, .. } => longest_of(steps, false, send_ns),
         StepPlan::Repeat { times, steps, .. } => longest_of(steps, false, send_ns)
             .saturating_mul(times.max.saturating_sub(1).into())
             .saturating_add(longest_of(steps, ends, send_ns)),
@@ -162,7 +166,7 @@ mod tests {
             name: "g".into(),
             steps: vec![request(1, 1), request(1, 1)],
         };
-        check(vec![group], 3, 2);
+        check(vec![group], 1 + 1 + 1 + 1, 2);
         let open = |timeout_s: u64| {
             let mut plan = OpenPlan {
                 name: "live".into(),
@@ -179,6 +183,20 @@ mod tests {
             22,
             4,
         );
+    }
+
+    #[test]
+    fn a_loop_around_nothing_is_not_free() {
+        let mut steps = vec![StepPlan::Choose(vec![branch(1.0, vec![])])];
+        for _ in 0..3 {
+            steps = vec![repeat(1, 100, steps)];
+        }
+        assert_eq!(performed(&steps), 1_000_000);
+        let group = |steps| StepPlan::Group {
+            name: "g".into(),
+            steps,
+        };
+        assert_eq!(performed(&[repeat(1, 9, vec![group(vec![])])]), 9);
     }
 
     #[test]

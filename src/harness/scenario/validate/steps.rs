@@ -8,12 +8,12 @@ use super::answers::{self, Seen};
 use super::files::Files;
 use super::names::Names;
 use super::outline::{Kind, Step};
-use super::policies::{positive, redirects, retry};
+use super::policies::{Retry, positive, redirects, retry};
 use super::values::{self, AtStep, Scope, Sources};
 use super::{SECOND_NS, blocks, bodies, think};
 use crate::harness::scenario::plan::{
-    DEFAULT_TIMEOUT_NS, ExpectPlan, OpenPlan, Part, RequestPlan, RetryPlan, StepPlan, StreamKind,
-    Template, ThinkPlan,
+    DEFAULT_TIMEOUT_NS, ExpectPlan, OpenPlan, Part, RequestPlan, StepPlan, StreamKind, Template,
+    ThinkPlan,
 };
 use crate::harness::scenario::problem::{Code, Problems};
 use crate::harness::scenario::raw;
@@ -26,7 +26,7 @@ pub(super) struct Defaults {
     pub(super) head: Head,
     pub(super) timeout_ns: Option<u64>,
     pub(super) redirects: u32,
-    pub(super) retry: Option<RetryPlan>,
+    pub(super) retry: Option<Retry>,
 }
 
 /// What the steps of a flow are made with.
@@ -145,6 +145,10 @@ fn request(
         problems,
     );
     let timeout_ns = timeout(step, DEFAULT_TIMEOUT_NS, cx, problems);
+    let retry = retry(step.table, problems).or_else(|| cx.defaults.retry.clone());
+    if let Some(retry) = &retry {
+        retry.check(timeout_ns, step, problems);
+    }
     let seen = if method == "HEAD" {
         Seen::HeadOfAnswer
     } else {
@@ -160,7 +164,7 @@ fn request(
         method,
         timeout_ns,
         redirects: redirects(step.table).unwrap_or(cx.defaults.redirects),
-        retry: retry(step.table, timeout_ns, problems).or_else(|| cx.defaults.retry.clone()),
+        retry: retry.map(|retry| retry.plan),
         check,
         extract,
         think: think::read(step.table, cx.files, problems),
