@@ -142,9 +142,16 @@ fn with(lines: &str) -> String {
 
 #[test]
 fn stages_are_of_one_kind_and_within_bounds() {
-    let stage = |stage: &str| with(&format!("[load.a]\nopen = {{ stages = [{{ for = \"9s\", {stage} }}] }}"));
+    let stage = |stage: &str| {
+        with(&format!(
+            "[load.a]\nopen = {{ stages = [{{ for = \"9s\", {stage} }}] }}"
+        ))
+    };
     check(&stage("from = \"1/s\", to = \"9/s\", steps = 2"), &[]);
-    check(&stage("mean = \"9/s\", amplitude = \"9/s\", period = \"1s\""), &[]);
+    check(
+        &stage("mean = \"9/s\", amplitude = \"9/s\", period = \"1s\""),
+        &[],
+    );
     let missing = [(Code::MissingKey, 6)];
     check(&stage("rate = \"1/s\", steps = 2"), &missing);
     check(&stage("from = \"1/s\""), &missing);
@@ -155,17 +162,39 @@ fn stages_are_of_one_kind_and_within_bounds() {
         &[(Code::ConflictingKeys, 6)],
     );
     let range = [(Code::OutOfRange, 6)];
-    check(&stage("mean = \"9/s\", amplitude = \"10/s\", period = \"1s\""), &range);
-    check(&stage("mean = \"9000000/s\", amplitude = \"9000000/s\", period = \"1s\""), &range);
-    check(&stage("mean = \"9/s\", amplitude = \"1/s\", period = \"9ms\""), &range);
+    check(
+        &stage("mean = \"9/s\", amplitude = \"10/s\", period = \"1s\""),
+        &range,
+    );
+    check(
+        &stage("mean = \"9000000/s\", amplitude = \"9000000/s\", period = \"1s\""),
+        &range,
+    );
+    check(
+        &stage("mean = \"9/s\", amplitude = \"1/s\", period = \"9ms\""),
+        &range,
+    );
     check(&stage("from = \"1/s\", to = \"9/s\", steps = 1"), &range);
-    check(&stage("from = \"1/s\", to = \"99999999/s\", steps = 3"), &range);
+    check(
+        &stage("from = \"1/s\", to = \"99999999/s\", steps = 3"),
+        &range,
+    );
     check(&stage("from = \"0/s\", to = \"0/s\", steps = 3"), &range);
-    let users = |stage: &str| with(&format!("[load.a]\nclosed = {{ stages = [{{ for = \"9s\", {stage} }}] }}"));
+    let users = |stage: &str| {
+        with(&format!(
+            "[load.a]\nclosed = {{ stages = [{{ for = \"9s\", {stage} }}] }}"
+        ))
+    };
     check(&users("mean = 9, amplitude = 9, period = \"1s\""), &[]);
-    check(&users("mean = 60000, amplitude = 60000, period = \"1s\""), &range);
+    check(
+        &users("mean = 60000, amplitude = 60000, period = \"1s\""),
+        &range,
+    );
     let stairs = "{ for = \"1s\", from = \"1/s\", to = \"9/s\", steps = 1000 },".repeat(11);
-    check(&with(&format!("[load.a]\nopen = {{ stages = [{stairs}] }}")), &range);
+    check(
+        &with(&format!("[load.a]\nopen = {{ stages = [{stairs}] }}")),
+        &range,
+    );
 }
 
 #[test]
@@ -187,16 +216,30 @@ fn a_trace_is_a_column_of_seconds_that_fits_the_phases() {
     check("69\n", ", speed = 2", &[]);
     check("5\n4\n", "", &[(Code::BadFile, "row 2: 4s comes before")]);
     check("", "", &[(Code::BadFile, "no arrivals")]);
-    check("a,b\n1,2\n", "", &[(Code::BadFile, "row 1: it has 2 columns")]);
-    check("5\n35\n36\n", "", &[(Code::OutOfRange, "2 of its 3 arrivals")]);
+    check(
+        "a,b\n1,2\n",
+        "",
+        &[(Code::BadFile, "row 1: it has 2 columns")],
+    );
+    check(
+        "5\n35\n36\n",
+        "",
+        &[(Code::OutOfRange, "2 of its 3 arrivals")],
+    );
     check("4\n", "", &[(Code::OutOfRange, "none of its arrivals")]);
     check("9\n", ", speed = 0", &[(Code::OutOfRange, "out of range")]);
-    check("9\n", ", arrivals = \"even\"", &[(Code::ConflictingKeys, "only one")]);
+    check(
+        "9\n",
+        ", arrivals = \"even\"",
+        &[(Code::ConflictingKeys, "only one")],
+    );
     let text = with("[load.a]\nopen = { rate = \"1/s\", speed = 2 }");
     self::check(&text, &[(Code::MissingKey, 6)]);
     let text = with("[load.a]\nopen = { trace = \"../t.csv\" }");
     self::check(&text, &[(Code::PathOutside, 6)]);
-    let text = with("[load.a]\nopen = { trace = \"nowhere.csv\" }\n[[gate]]\nmetric = \"load.a.p95\"\nmax = \"1s\"");
+    let text = with(
+        "[load.a]\nopen = { trace = \"nowhere.csv\" }\n[[gate]]\nmetric = \"load.a.p95\"\nmax = \"1s\"",
+    );
     self::check(&text, &[(Code::MissingFile, 6)]);
 }
 
@@ -209,12 +252,17 @@ fn a_mix_and_its_shares_belong_together() {
     let own = "[mix]\nopen = { rate = \"6/s\" }\n[load.a]\nopen = { rate = \"6/s\" }";
     check(&with(own), &[(Code::MissingKey, 5)]);
     check(
-        &with(&format!("[mix]\nopen = {{ rate = \"6/s\" }}\n{two}\nclosed = {{ users = 1 }}")),
+        &with(&format!(
+            "[mix]\nopen = {{ rate = \"6/s\" }}\n{two}\nclosed = {{ users = 1 }}"
+        )),
         &[(Code::ConflictingKeys, 11)],
     );
     check(&mix(""), &[(Code::MissingKey, 5)]);
     check(&mix("open = { rate = \"0/s\" }"), &[(Code::OutOfRange, 6)]);
-    check(&mix("open = { rate = \"6/s\", max_in_flight = 1 }"), &[(Code::OutOfRange, 6)]);
+    check(
+        &mix("open = { rate = \"6/s\", max_in_flight = 1 }"),
+        &[(Code::OutOfRange, 6)],
+    );
     check(&mix("closed = { users = 2 }"), &[(Code::OutOfRange, 10)]);
     check(&mix("closed = { users = 4 }"), &[]);
 }
@@ -224,16 +272,24 @@ fn a_search_needs_limits_and_nothing_beside_it_that_changes() {
     let gate = |metric: &str, keys: &str| format!("[[gate]]\nmetric = \"{metric}\"\n{keys}\n");
     let mean = gate("load.a.mean", "max = \"1s\"");
     let search = |keys: &str, more: &str| {
-        with(&format!("[load.a]\ncapacity = {{ from = \"100/s\", {keys} }}\n{more}"))
+        with(&format!(
+            "[load.a]\ncapacity = {{ from = \"100/s\", {keys} }}\n{more}"
+        ))
     };
     let to = "to = \"900/s\"";
     check(&search(to, &mean), &[]);
     // Without limits of its own there is nothing to search for.
     let unlimited = [(Code::MissingKey, 6)];
     check(&search(to, ""), &unlimited);
-    check(&search(to, &gate("load.a.capacity", "min = \"500/s\"")), &unlimited);
+    check(
+        &search(to, &gate("load.a.capacity", "min = \"500/s\"")),
+        &unlimited,
+    );
     check(&search(to, &gate("load.*.error_rate", "max = \"5%\"")), &[]);
-    check(&search(to, &gate("load.a.p59x", "max = \"5s\"")), &[(Code::UnknownMetric, 8)]);
+    check(
+        &search(to, &gate("load.a.p59x", "max = \"5s\"")),
+        &[(Code::UnknownMetric, 8)],
+    );
 
     let range = [(Code::OutOfRange, 6)];
     check(&search("to = \"100/s\"", &mean), &range);
@@ -245,30 +301,63 @@ fn a_search_needs_limits_and_nothing_beside_it_that_changes() {
 
     let beside = |load: &str| search(to, &format!("[load.b]\n{load}\n{mean}"));
     check(&beside("open = { rate = \"5/s\" }"), &[]);
-    check(&beside("closed = { stages = [{ for = \"5s\", users = 3 }] }"), &[]);
-    let changing = [(Code::ConflictingKeys, 8)];
-    check(&beside("open = { stages = [{ for = \"5s\", from = \"1/s\", to = \"2/s\" }] }"), &changing);
     check(
-        &beside("open = { stages = [{ for = \"5s\", mean = \"2/s\", amplitude = \"1/s\", period = \"1s\" }] }"),
+        &beside("closed = { stages = [{ for = \"5s\", users = 3 }] }"),
+        &[],
+    );
+    let changing = [(Code::ConflictingKeys, 8)];
+    check(
+        &beside("open = { stages = [{ for = \"5s\", from = \"1/s\", to = \"2/s\" }] }"),
         &changing,
     );
-    let both = format!("capacity = {{ from = \"1/s\", {to} }}\n{}", gate("load.b.mean", "max = \"1s\""));
+    check(
+        &beside(
+            "open = { stages = [{ for = \"5s\", mean = \"2/s\", amplitude = \"1/s\", period = \"1s\" }] }",
+        ),
+        &changing,
+    );
+    let both = format!(
+        "capacity = {{ from = \"1/s\", {to} }}\n{}",
+        gate("load.b.mean", "max = \"1s\"")
+    );
     check(&beside(&both), &changing);
 
     let more = |gate: String| search(to, &format!("{mean}{gate}"));
     // From 100/s on, p99 would need rates to be held longer than anybody guesses.
-    check(&more(gate("load.a.p99", "max = \"1s\"")), &[(Code::NotMeasurable, 11)]);
-    check(&more(gate("load.a.p95", "regress = \"5%\"")), &[(Code::UnknownMetric, 12)]);
-    check(&more(gate("load.a.rate", "min = \"5/s\"")), &[(Code::UnknownMetric, 11)]);
-    check(&more(gate("load.a.p95", "max = \"1s\"\nabort = true")), &[(Code::OutOfRange, 13)]);
+    check(
+        &more(gate("load.a.p99", "max = \"1s\"")),
+        &[(Code::NotMeasurable, 11)],
+    );
+    check(
+        &more(gate("load.a.p95", "regress = \"5%\"")),
+        &[(Code::UnknownMetric, 12)],
+    );
+    check(
+        &more(gate("load.a.rate", "min = \"5/s\"")),
+        &[(Code::UnknownMetric, 11)],
+    );
+    check(
+        &more(gate("load.a.p95", "max = \"1s\"\nabort = true")),
+        &[(Code::OutOfRange, 13)],
+    );
     check(&more(gate("load.a.capacity", "regress = \"5%\"")), &[]);
 }
 
 #[test]
 fn only_a_limit_on_a_load_ends_a_run() {
-    let gate = |keys: &str| with(&format!("[load.a]\nclosed = {{ users = 1 }}\n[[gate]]\n{keys}"));
-    check(&gate("metric = \"load.a.error_rate\"\nmax = \"5%\"\nabort = true"), &[]);
-    check(&gate("metric = \"load.a.p95\"\nmax = \"5s\"\nregress = \"5%\"\nabort = true"), &[]);
+    let gate = |keys: &str| {
+        with(&format!(
+            "[load.a]\nclosed = {{ users = 1 }}\n[[gate]]\n{keys}"
+        ))
+    };
+    check(
+        &gate("metric = \"load.a.error_rate\"\nmax = \"5%\"\nabort = true"),
+        &[],
+    );
+    check(
+        &gate("metric = \"load.a.p95\"\nmax = \"5s\"\nregress = \"5%\"\nabort = true"),
+        &[],
+    );
     check(
         &gate("metric = \"load.a.p95\"\nregress = \"5%\"\nabort = true"),
         &[(Code::MissingKey, 10)],
@@ -278,7 +367,11 @@ fn only_a_limit_on_a_load_ends_a_run() {
     check(&gate(process), &[(Code::OutOfRange, 10)]);
     let pattern = "metric = \"*max\"\nmin = \"1ns\"\nabort = true";
     check(&gate(pattern), &[]);
-    check(&gate("metric = \"load.a.p95\"\nmax = \"5s\"\nabort = false"), &[]);
+    check(
+        &gate("metric = \"load.a.p95\"\nmax = \"5s\"\nabort = false"),
+        &[],
+    );
+}
 
 /// A scenario with these steps in its only flow, which begin on line 3.
 fn steps(steps: &str) -> String {
