@@ -61,10 +61,19 @@ fn typical(searches: &[load::Search]) -> Option<&CapacitySearch> {
 
 fn figure(search: &load::Search, base: Option<&CapacitySearch>, of_run: &str) -> Option<Figure> {
     let found = &search.found;
+    let drawn = drawn_quantiles(found);
+    let is_silent = |trial: &CapacityTrial| {
+        let mut quantiles = drawn.iter();
+        quantiles.all(|(quantile, _)| quantile_of(trial, *quantile).is_none())
+    };
+    let silent = match found.trials.iter().any(is_silent) {
+        true => " At the bottom: trials with too few requests in order for any of them.",
+        false => "",
+    };
     Some(Figure {
         title: "Response time by offered rate".to_owned(),
         note: format!(
-            "Both logarithmic. Each point is a trial{of_run}, the curves go through the medians of a rate; at the bottom is what had no response time to show."
+            "Both axes are logarithmic. Each point is a trial{of_run}; where a rate was tried again, the curves go through the median.{silent}"
         ),
         alt: alt(search),
         svg: latency_by_rate(found, base)?,
@@ -91,9 +100,8 @@ fn keys(found: &CapacitySearch, base: Option<&CapacitySearch>) -> Vec<Key> {
     if found.holds.is_some() && found.breaks.is_some() {
         keys.push(shaped(Shape::Band, Role::LoadLine, "load line"));
     }
-    if let Some((base, quantile)) = base.and_then(|base| Some((base, base_quantile(base)?))) {
-        let label = format!("base p{}", format::tick(&Unit::Count, 100.0 * quantile));
-        keys.push(key(Role::Base, label));
+    if let Some((base, (_, role))) = base.and_then(|base| Some((base, base_quantile(base)?))) {
+        keys.push(key(Role::Base, format!("base {}", role.class())));
         if base.holds.is_some() && base.breaks.is_some() {
             keys.push(shaped(Shape::Band, Role::BaseLoadLine, "base load line"));
         }

@@ -34,17 +34,14 @@ pub(crate) fn drawn_quantiles(search: &CapacitySearch) -> Vec<(f64, Role)> {
         .collect()
 }
 
-/// The quantile of the base that stands for it beside a head: the 95th percentile, or the one next to it.
-pub(crate) fn base_quantile(base: &CapacitySearch) -> Option<f64> {
-    let drawn = drawn_quantiles(base);
-    let nearest = drawn
-        .iter()
-        .min_by(|(a, _), (b, _)| (a - 0.95).abs().total_cmp(&(b - 0.95).abs()));
-    nearest.map(|(quantile, _)| *quantile)
+/// The quantile that stands for a base beside a head: the 95th percentile, or the one next to it.
+pub(crate) fn base_quantile(base: &CapacitySearch) -> Option<(f64, Role)> {
+    let drawn = drawn_quantiles(base).into_iter();
+    drawn.min_by(|(a, _), (b, _)| (a - 0.95).abs().total_cmp(&(b - 0.95).abs()))
 }
 
 /// The response times of requests in order by the offered rate, both on logarithmic axes; `None` where
-/// no trial has any. A curve goes through the median of the trials of a rate; every trial is a point of a
+/// none is known. A curve goes through the median of the trials of a rate; every trial is a point of a
 /// shape that says what became of it.
 pub(crate) fn latency_by_rate(
     search: &CapacitySearch,
@@ -52,7 +49,7 @@ pub(crate) fn latency_by_rate(
 ) -> Option<String> {
     let head = Drawn::of(search, &drawn_quantiles(search));
     let base = base.and_then(|base| {
-        let quantile = base_quantile(base)?;
+        let (quantile, _) = base_quantile(base)?;
         Some((base, Drawn::of(base, &[(quantile, Role::Base)])))
     });
     let all = || std::iter::once(&head).chain(base.iter().map(|(_, drawn)| drawn));
@@ -348,7 +345,7 @@ mod tests {
                 trial(110.0, Broke, &[(0.5, MS), (0.99, 9 * MS)]),
             ],
         );
-        assert_eq!(base_quantile(&base), Some(0.99));
+        assert_eq!(base_quantile(&base), Some((0.99, Role::P99)));
         let head = search(None, None, vec![trial(50.0, Held, &[(0.5, MS)])]);
         let svg = latency_by_rate(&head, Some(&base)).unwrap();
         assert_eq!(curve(&svg, "base").len(), 2);
