@@ -131,7 +131,15 @@ fn a_search_is_a_curve_and_a_table_in_the_order_of_rates() {
     let drawing = drawing.unwrap().captures(&page).unwrap();
     let alt = "10 trials between 100/s and 800/s. The limits held at 476/s, and no more at 519/s. At 476/s: p50 ";
     assert!(drawing[1].starts_with(alt), "{}", &drawing[1]);
-    for class in ["s-p50", "s-p95", "s-p99", "s-load-line", "f-load-line", "s-base", "f-base-load-line"] {
+    for class in [
+        "s-p50",
+        "s-p95",
+        "s-p99",
+        "s-load-line",
+        "f-load-line",
+        "s-base",
+        "f-base-load-line",
+    ] {
         let class = format!("class=\"{class}\"");
         assert!(drawing[2].contains(&class), "no {class}");
     }
@@ -180,7 +188,10 @@ fn whatever_a_search_found_is_a_page() {
         let tag = Regex::new("<[^>]*>").unwrap();
         assert_eq!(tag.replace_all(shown[0], ""), tile);
         assert_eq!(table(&page, "Trials, by rate").len(), tried.len() + 1);
-        assert_eq!(page.contains("Response time by offered rate"), !tried.is_empty());
+        assert_eq!(
+            page.contains("Response time by offered rate"),
+            !tried.is_empty()
+        );
         assert!(page.contains("&lt;b&gt;was") || tried.is_empty());
     };
     use TrialOutcome::{Broke, Held, NotOffered};
@@ -219,7 +230,13 @@ fn whatever_a_search_found_is_a_page() {
         "–no rate held",
         "The generator could not even offer 100/s",
     );
-    check(None, None, &[], "–no rate held", "The search found nothing.");
+    check(
+        None,
+        None,
+        &[],
+        "–no rate held",
+        "The search found nothing.",
+    );
 }
 
 #[test]
@@ -247,7 +264,13 @@ fn a_search_that_was_cut_short_says_so() {
 #[test]
 fn groups_connections_and_further_attempts_are_shown_where_there_are_any() {
     let without = page(&fixture::single());
-    for absent in ["Groups:", "Connections, in", "Tried again", "Redirects", "Trials"] {
+    for absent in [
+        "Groups:",
+        "Connections, in",
+        "Tried again",
+        "Redirects",
+        "Trials",
+    ] {
         assert!(!without.contains(absent), "{absent}");
     }
     let page = page(&searched());
@@ -297,12 +320,18 @@ fn a_run_that_a_limit_ended_says_so_first() {
     let until = "A limit ended the run: the numbers are of what was measured until then.";
     let page = page(&example).replace('\u{202f}', " ");
     assert!(page.contains(&format!("<p class=\"headline\">{said}")));
-    assert!(page.contains(until) && page.contains(">ended by a limit<"), "no mark");
+    assert!(
+        page.contains(until) && page.contains(">ended by a limit<"),
+        "no mark"
+    );
     assert!(page.contains("A limit ended the run; nothing else is judged."));
     let text = terminal::render(&example.input(), PLAIN).replace('\u{202f}', " ");
     let words: Vec<&str> = text.split_whitespace().collect();
     let text = words.join(" ");
-    assert!(text.starts_with(&format!("[FAIL] mixed-workload {said}")), "{text}");
+    assert!(
+        text.starts_with(&format!("[FAIL] mixed-workload {said}")),
+        "{text}"
+    );
     assert!(text.contains(until), "{text}");
     let whole = html::render(&fixture::single().input());
     assert!(!whole.contains("until then"));

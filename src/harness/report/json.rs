@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::harness::gate::Verdict;
 use crate::harness::model::{
-    Aborted, Arm, ArrivalModel, CapacitySearch, Counts, ErrorKind, Fingerprint, InvalidReason, LatencyHistogram,
-    Metric, Run, RunId,
+    Aborted, Arm, ArrivalModel, CapacitySearch, Counts, ErrorKind, Fingerprint, InvalidReason,
+    LatencyHistogram, Metric, Run, RunId,
 };
 
 use super::input::ReportInput;

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::harness::model::{
     ArrivalModel, CapacitySearch, ConnectionSeries, Counts, ErrorKind, ErrorTally, GroupSeries,
-    InvalidReason, LatencyHistogram, LoadMeasurement, Outcome, Phase, RequestSeries, Run,
-    RunId,
+    InvalidReason, LatencyHistogram, LoadMeasurement, Outcome, Phase, RequestSeries, Run, RunId,
 };
 
 /// One load over the runs of an arm.
@@ -205,9 +204,8 @@ fn add_groups(groups: &mut Vec<GroupSeries>, more: &[GroupSeries]) {
 /// What the run found of the load. The engine ends a search for every reason but that the generator gave in
 /// before the target: that is how one ends.
 fn search(run: &Run, load: &LoadMeasurement) -> Option<Search> {
-    let is_end = |reason: &InvalidReason| {
-        matches!(reason, InvalidReason::CapacityBeyondGenerator { .. })
-    };
+    let is_end =
+        |reason: &InvalidReason| matches!(reason, InvalidReason::CapacityBeyondGenerator { .. });
     Some(Search {
         run: run.id,
         found: load.capacity.clone()?,

@@ -90,7 +90,11 @@ fn keys(found: &CapacitySearch, base: Option<&CapacitySearch>) -> Vec<Key> {
     let outcomes = [
         (TrialOutcome::Held, Shape::Dot, "limits held"),
         (TrialOutcome::Broke, Shape::Cross, "a limit was broken"),
-        (TrialOutcome::NotOffered, Shape::Ring, "the generator gave in"),
+        (
+            TrialOutcome::NotOffered,
+            Shape::Ring,
+            "the generator gave in",
+        ),
     ];
     for (outcome, shape, label) in outcomes {
         if found.trials.iter().any(|trial| trial.outcome == outcome) {
@@ -123,9 +127,8 @@ fn alt(search: &load::Search) -> String {
     };
     let at_holds = found.holds.and_then(|holds| {
         let mut trials = found.trials.iter();
-        let trial = trials.find(|trial| {
-            trial.rate == holds && trial.outcome == TrialOutcome::Held
-        })?;
+        let trial =
+            trials.find(|trial| trial.rate == holds && trial.outcome == TrialOutcome::Held)?;
         let quantiles: Vec<String> = drawn_quantiles(found)
             .into_iter()
             .filter_map(|(quantile, role)| {

@@ -136,7 +136,8 @@ fn about(load: &LoadSummary, input: &ReportInput<'_>) -> String {
         ArrivalModel::Open => " Response times count from the moment at which a request was due.",
         ArrivalModel::Closed => "",
     };
-    let found = words::capacity(&load.searches).map_or_else(String::new, |found| format!("{found} "));
+    let found =
+        words::capacity(&load.searches).map_or_else(String::new, |found| format!("{found} "));
     format!(
         "{arrivals}; flow {}. {found}Measured for {} in {}.{clock}",
         text::shown(&load.flow, 60),

@@ -83,7 +83,15 @@ pub(super) fn groups(load: &LoadSummary) -> Option<Table> {
     }
     let mut table = Table::new(
         "Groups: how long those took in which every step was in order, pauses included",
-        &["Group", "Performed", "Failed", "p50", "p95", "p99", "Slowest"],
+        &[
+            "Group",
+            "Performed",
+            "Failed",
+            "p50",
+            "p95",
+            "p99",
+            "Slowest",
+        ],
     );
     let performed = |group: &GroupSeries| group.duration.count().saturating_add(group.failed);
     let (groups, note) = busiest(&load.groups, performed);

@@ -90,8 +90,9 @@ struct Drawn<'a> {
 impl<'a> Drawn<'a> {
     fn of(search: &'a CapacitySearch, quantiles: &[(f64, Role)]) -> Self {
         let trials = search.trials.iter();
-        let mut trials: Vec<&CapacityTrial> =
-            trials.filter(|trial| axis::RATES.contains(&trial.rate)).collect();
+        let mut trials: Vec<&CapacityTrial> = trials
+            .filter(|trial| axis::RATES.contains(&trial.rate))
+            .collect();
         trials.sort_by(|a, b| a.rate.total_cmp(&b.rate));
         trials.truncate(MAX_TRIALS);
         Self {
@@ -312,7 +313,9 @@ mod tests {
             .trials
             .extend([at_200(1, Broke), at_200(64, Broke), at_200(2, NotOffered)]);
         let mut alone_wide = alone;
-        alone_wide.trials.push(trial(200.0, NotOffered, &[(0.5, 64 * MS)]));
+        alone_wide
+            .trials
+            .push(trial(200.0, NotOffered, &[(0.5, 64 * MS)]));
         let svg = latency_by_rate(&thrice, None).unwrap();
         let expected = latency_by_rate(&alone_wide, None).unwrap();
         assert_eq!(curve(&svg, "p50"), curve(&expected, "p50"));
@@ -364,12 +367,22 @@ mod tests {
         assert!((x - middle).abs() <= 4, "{x}");
         assert_eq!(latency_by_rate(&search(None, None, vec![]), None), None);
         let silent = vec![trial(100.0, Broke, &[])];
-        assert_eq!(latency_by_rate(&search(None, Some(100.0), silent), None), None);
+        assert_eq!(
+            latency_by_rate(&search(None, Some(100.0), silent), None),
+            None
+        );
     }
 
     #[test]
     fn what_a_file_says_may_be_anything() {
-        let rates = [f64::NAN, f64::INFINITY, f64::MAX, -1.0, 0.0, f64::MIN_POSITIVE];
+        let rates = [
+            f64::NAN,
+            f64::INFINITY,
+            f64::MAX,
+            -1.0,
+            0.0,
+            f64::MIN_POSITIVE,
+        ];
         let mut trials: Vec<CapacityTrial> = rates
             .iter()
             .map(|rate| trial(*rate, Held, &[(0.5, u64::MAX), (f64::NAN, 0)]))

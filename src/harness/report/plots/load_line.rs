@@ -73,8 +73,12 @@ mod tests {
                 trials: Vec::new(),
             };
             let marks = load_line(&search, &y, Role::LoadLine);
-            let lines = marks.iter().filter(|mark| matches!(mark, Mark::Line { .. }));
-            let bands = marks.iter().filter(|mark| matches!(mark, Mark::Band { .. }));
+            let lines = marks
+                .iter()
+                .filter(|mark| matches!(mark, Mark::Line { .. }));
+            let bands = marks
+                .iter()
+                .filter(|mark| matches!(mark, Mark::Band { .. }));
             assert_eq!((lines.count(), bands.count()), drawn, "{marks:?}");
             let label = label(&search, &x, 7.0);
             let said = match &label {

@@ -301,7 +301,11 @@ mod tests {
             }
             drawn.len()
         };
-        let dot = check(Mark::Dot { at, radius, role }, "circle", &["f-p99", "r=\"6\""]);
+        let dot = check(
+            Mark::Dot { at, radius, role },
+            "circle",
+            &["f-p99", "r=\"6\""],
+        );
         let ring = check(
             Mark::Ring { at, radius, role },
             "circle",

@@ -138,11 +138,7 @@ mod tests {
     use super::*;
     use crate::harness::model::RunId;
 
-    fn search(
-        holds: Option<f64>,
-        breaks: Option<f64>,
-        trials: &[(f64, TrialOutcome)],
-    ) -> Search {
+    fn search(holds: Option<f64>, breaks: Option<f64>, trials: &[(f64, TrialOutcome)]) -> Search {
         let trial = |&(rate, outcome): &(f64, TrialOutcome)| CapacityTrial {
             rate,
             achieved: 1.0,

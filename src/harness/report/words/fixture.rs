@@ -2,7 +2,9 @@
 
 use super::headline;
 use crate::harness::compare::{Comparison, Design};
-use crate::harness::gate::{MetricOutcome, MetricVerdict, Outcome, Reason, VERDICT_FORMAT, Verdict};
+use crate::harness::gate::{
+    MetricOutcome, MetricVerdict, Outcome, Reason, VERDICT_FORMAT, Verdict,
+};
 use crate::harness::model::{Direction, Unit};
 
 pub(super) fn verdict(outcome: Outcome, reasons: Vec<Reason>) -> Verdict {
@@ -33,7 +35,11 @@ pub(super) fn broken(metric: &str) -> Reason {
 }
 
 /// The verdict on the metric `m`, of five values in each arm, with these bounds around its effect.
-pub(super) fn compared(scenario: &str, design: Design, [lower, effect, upper]: [f64; 3]) -> Verdict {
+pub(super) fn compared(
+    scenario: &str,
+    design: Design,
+    [lower, effect, upper]: [f64; 3],
+) -> Verdict {
     let mut compared = verdict(Outcome::Pass, Vec::new());
     compared.scenario = scenario.into();
     compared.comparison = Some(Comparison {

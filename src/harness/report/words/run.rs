@@ -38,7 +38,9 @@ pub fn cut_short(shown: &[&Run]) -> Option<String> {
             by_limit + stopped
         ),
     };
-    Some(format!("{what}: the numbers are of what was measured until then."))
+    Some(format!(
+        "{what}: the numbers are of what was measured until then."
+    ))
 }
 
 /// That a limit ended a run.
