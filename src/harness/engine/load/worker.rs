@@ -22,7 +22,7 @@ use super::dispatcher::dispatch;
 use super::flow::{Flow, FlowError};
 use super::job::{LOAD_FORMAT, LoadFile, WorkerEvent, WorkerJob};
 use super::journey::Journey;
-use super::recorder::Recorder;
+use super::recorder::{Began, Recorder};
 use super::schedule::Schedule;
 use super::shape::Shape;
 use super::trace::TraceError;
@@ -30,7 +30,7 @@ use super::transport::{Transport, TransportError};
 use super::users::{self, Arrivals, Crew};
 use crate::harness::engine::{DocumentError, Redactor};
 use crate::harness::model::{
-    Aborted, ArrivalModel, GeneratorHealth, LoadMeasurement, RequestSeries,
+    Aborted, ArrivalModel, GeneratorHealth, GroupSeries, LoadMeasurement, RequestSeries,
 };
 use crate::harness::scenario::{Arrivals as ArrivalPlan, Stage};
 
@@ -158,6 +158,7 @@ async fn execute(job: WorkerJob, mut terminate: Signal) -> Result<(), WorkerErro
 
     let load = LoadMeasurement {
         requests: flow.requests.iter().map(RequestSeries::new).collect(),
+        groups: flow.groups.iter().map(GroupSeries::new).collect(),
         shards: vec![job.shard.into()],
         generator: GeneratorHealth {
             cores: CORES,
@@ -210,7 +211,7 @@ async fn execute(job: WorkerJob, mut terminate: Signal) -> Result<(), WorkerErro
     let crew = Arc::new(Crew {
         journey: Journey {
             flow,
-            recorder,
+            recorder: Arc::clone(&recorder),
             clock,
             end_ns: total_ns,
             stop,
@@ -260,7 +261,11 @@ async fn execute(job: WorkerJob, mut terminate: Signal) -> Result<(), WorkerErro
     }
     // Whoever was handed a ticket and had no time to take it has none left now.
     for ticket in counter.iter().flat_map(|counter| counter.take_back()) {
-        recorder.began(ticket.due_ns, Some(ticket.due_ns), clock.now_ns());
+        recorder.began(&Began {
+            intended_ns: ticket.due_ns,
+            due_ns: Some(ticket.due_ns),
+            taken_ns: clock.now_ns(),
+        });
     }
     drop(finish);
     let measurement = clerk.join().map_err(|_| WorkerError::Panicked("clerk"))?;
