@@ -376,7 +376,10 @@ fn every_command_that_is_named_exists() {
         let words = command.split_whitespace();
         let path: Vec<&str> = words
             .clone()
-            .take_while(|word| word.chars().all(|char| char.is_ascii_lowercase()))
+            .take_while(|word| {
+                let mut chars = word.chars();
+                chars.all(|char| char.is_ascii_lowercase() || char.is_ascii_digit())
+            })
             .collect();
         let help = Command::new(env!("CARGO_BIN_EXE_plimsoll"))
             .args(&path)

@@ -102,11 +102,11 @@ fn journey(load: &mut LoadMeasurement) {
     load.shards = (0..3).map(|index| ShardPart { index, of: 3 }).collect();
 }
 
-/// The texts of the rows of the table with that caption.
+/// The texts of the rows of the first table with that caption.
 fn table(page: &str, caption: &str) -> Vec<Vec<String>> {
     let caption = regex::escape(caption);
     let of = format!("(?s)<caption>{caption}[^<]*</caption>(.*?)</table>");
-    let [table] = found(page, &of)[..] else {
+    let Some(table) = found(page, &of).into_iter().next() else {
         return Vec::new();
     };
     let tag = Regex::new("<[^>]*>").unwrap();
@@ -187,7 +187,8 @@ fn whatever_a_search_found_is_a_page() {
         let shown = found(&page, "reads: capacity</span>(.*?)</li>");
         let tag = Regex::new("<[^>]*>").unwrap();
         assert_eq!(tag.replace_all(shown[0], ""), tile);
-        assert_eq!(table(&page, "Trials, by rate").len(), tried.len() + 1);
+        let rows = table(&page, "Trials, by rate");
+        assert_eq!(rows.len().saturating_sub(1), tried.len());
         assert_eq!(
             page.contains("Response time by offered rate"),
             !tried.is_empty()
@@ -267,7 +268,7 @@ fn groups_connections_and_further_attempts_are_shown_where_there_are_any() {
     for absent in [
         "Groups:",
         "Connections, in",
-        "Tried again",
+        "Retries",
         "Redirects",
         "Trials",
     ] {
@@ -286,7 +287,7 @@ fn groups_connections_and_further_attempts_are_shown_where_there_are_any() {
     assert_eq!(connections[1][1], "40");
     assert_eq!(connections[1][4..], ["–", "1.00 ms"]);
     let requests = table(&page, "Requests:");
-    assert_eq!(requests[0][3..5], ["Tried again", "Redirects"]);
+    assert_eq!(requests[0][3..5], ["Retries", "Redirects"]);
     assert_eq!(requests[1][3..5], ["2,468", "0"]);
     assert_eq!(requests[2][3..5], ["0", "112"]);
 }
@@ -298,7 +299,7 @@ fn the_generator_says_how_many_workers_there_were() {
         let rows = table(&page(example), "Whether the generator kept up");
         [rows[1][1].clone(), rows[2][1].clone()]
     };
-    assert_eq!(workers(&example), ["3", "–"]);
+    assert_eq!(workers(&example), ["3", "1"]);
     example.head[0].measurement.loads[0].shards.pop();
     assert_eq!(workers(&example)[0], "2 … 3, 66.7 % of the load");
 }
@@ -321,7 +322,7 @@ fn a_run_that_a_limit_ended_says_so_first() {
     let page = page(&example).replace('\u{202f}', " ");
     assert!(page.contains(&format!("<p class=\"headline\">{said}")));
     assert!(
-        page.contains(until) && page.contains(">ended by a limit<"),
+        page.contains(until) && page.contains("ended by a limit"),
         "no mark"
     );
     assert!(page.contains("A limit ended the run; nothing else is judged."));
@@ -363,7 +364,7 @@ fn the_json_has_all_of_it() {
     assert_eq!(load["requests"][0]["retries"], 2468);
     assert_eq!(load["requests"][1]["redirects"], 112);
     assert_eq!(load["workers"], 3);
-    assert_eq!(document["loads"][1]["workers"], 0);
+    assert_eq!(document["loads"][1]["workers"], 1);
     let verdict: Verdict = serde_json::from_value(document["verdict"].clone()).unwrap();
     assert_eq!(verdict, example.verdict);
 }

@@ -21,7 +21,8 @@ const MAX_TRIALS: usize = 200;
 pub(super) struct Search {
     /// `None` where no trial has a latency.
     figure: Option<Figure>,
-    trials: Table,
+    /// `None` where nothing was tried.
+    trials: Option<Table>,
     /// Of what all else about the load is, in a sentence.
     rest: String,
 }
@@ -44,7 +45,7 @@ impl Search {
         let base = base.and_then(|base| typical(&base.searches));
         Some(Self {
             figure: figure(search, base, &of_run),
-            trials: trials(&search.found, &of_run),
+            trials: (!search.found.trials.is_empty()).then(|| trials(&search.found, &of_run)),
             rest: words::rest_of_search(&load.searches).unwrap_or_default(),
         })
     }
@@ -147,45 +148,40 @@ fn alt(search: &load::Search) -> String {
 }
 
 fn trials(found: &CapacitySearch, of_run: &str) -> Table {
-    let mut table = Table::new(
-        format!("Trials{of_run}, by rate"),
-        &[
-            "Offered", "Achieved", "Errors", "p50", "p95", "p99", "Outcome", "Why",
-        ],
-    );
+    let quantiles = drawn_quantiles(found);
+    let mut heads = vec!["Offered", "Achieved", "Errors"];
+    heads.extend(quantiles.iter().map(|(_, role)| role.class()));
+    heads.extend(["Outcome", "Why"]);
+    let mut table = Table::new(format!("Trials{of_run}, by rate"), &heads);
     let mut trials: Vec<&CapacityTrial> = found.trials.iter().collect();
     trials.sort_by(|a, b| a.rate.total_cmp(&b.rate));
-    table.note = "Achieved: the completed share of what was offered. A dash: too few requests for that quantile."
+    table.note = "Achieved: the completed share of what was offered. A dash: too few requests for that percentile."
         .to_owned();
     let more = trials.len().saturating_sub(MAX_TRIALS);
     if more > 0 {
         table.note = format!("{} {more} more are in the JSON report.", table.note);
     }
     let shown = trials.into_iter().take(MAX_TRIALS);
-    table.rows = shown.map(trial_row).collect();
+    table.rows = shown.map(|trial| trial_row(trial, &quantiles)).collect();
     table
 }
 
-fn trial_row(trial: &CapacityTrial) -> Vec<Cell> {
-    let latency = |quantile| {
-        num(format::or_dash(
-            quantile_of(trial, quantile),
-            format::duration_ns,
-        ))
-    };
+fn trial_row(trial: &CapacityTrial, quantiles: &[(f64, Role)]) -> Vec<Cell> {
+    let mut row = vec![
+        num(value(&Unit::PerSecond, trial.rate)),
+        num(value(&Unit::Ratio, trial.achieved)),
+        num(value(&Unit::Ratio, trial.error_rate)),
+    ];
+    row.extend(quantiles.iter().map(|(quantile, _)| {
+        let latency = quantile_of(trial, *quantile);
+        num(format::or_dash(latency, format::duration_ns))
+    }));
     let class = match trial.outcome {
         TrialOutcome::Held => "good",
         TrialOutcome::Broke => "bad",
         TrialOutcome::NotOffered => "unsure",
     };
-    vec![
-        num(value(&Unit::PerSecond, trial.rate)),
-        num(value(&Unit::Ratio, trial.achieved)),
-        num(value(&Unit::Ratio, trial.error_rate)),
-        latency(0.5),
-        latency(0.95),
-        latency(0.99),
-        judged(words::trial_outcome(trial.outcome), class),
-        prose(&words::capitalised(&trial.reason)),
-    ]
+    row.push(judged(words::trial_outcome(trial.outcome), class));
+    row.push(prose(&words::capitalised(&trial.reason)));
+    row
 }

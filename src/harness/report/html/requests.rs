@@ -18,7 +18,7 @@ type Count = fn(&RequestSummary) -> u64;
 /// One row per request name. Further attempts and redirects have columns where there were any.
 pub(super) fn requests(load: &LoadSummary) -> Table {
     let mut extra: Vec<(&str, Count)> = vec![
-        ("Tried again", |request| request.retries),
+        ("Retries", |request| request.retries),
         ("Redirects", |request| request.redirects),
     ];
     extra.retain(|(_, count)| load.requests.iter().any(|request| count(request) > 0));

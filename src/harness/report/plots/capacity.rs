@@ -9,7 +9,7 @@ use super::role::Role;
 use super::scene::{Mark, Scene};
 
 /// The usual size in pixels.
-const SIZE_PX: (u32, u32) = (760, 300);
+const SIZE_PX: (u32, u32) = (760, 330);
 /// The height of the label of the load line in pixels.
 const LABEL_PX: f64 = 24.0;
 /// Trials that are drawn at most, the lowest rates first; a search tries some tens.
@@ -58,9 +58,11 @@ pub(crate) fn latency_by_rate(
         Some((values.clone().reduce(f64::min)?, values.reduce(f64::max)?))
     };
     let (low, high) = extent(all().flat_map(Drawn::latencies).collect())?;
+    let (low, high) = apart(low, high);
     let y = with_room(axis::log(&Unit::Nanoseconds, low, high));
     let (low, high) = extent(all().flat_map(Drawn::rates).collect())?;
-    let x = rate_axis(low, high);
+    let (low, high) = apart(low, high);
+    let x = axis::log_rate(low, high);
     let mut marks = Vec::new();
     if let Some((search, drawn)) = &base {
         marks.extend(load_line(search, &y, Role::BaseLoadLine));
@@ -187,11 +189,11 @@ fn place(rate: f64, ns: u64) -> (f64, f64) {
     (rate.log10(), (ns.max(1) as f64).log10())
 }
 
-/// One rate is in the middle.
-fn rate_axis(low: f64, high: f64) -> Axis {
+/// The ends of an axis: a single value is in its middle.
+fn apart(low: f64, high: f64) -> (f64, f64) {
     match low < high {
-        true => axis::log_rate(low, high),
-        false => axis::log_rate(low / 2.0, high * 2.0),
+        true => (low, high),
+        false => (low / 2.0, high * 2.0),
     }
 }
 

@@ -26,6 +26,8 @@ pub(crate) struct Timeline<'a> {
     phases: &'a [PhaseSpan],
     /// When something happened, in seconds, and what.
     happenings: Vec<(f64, String)>,
+    /// When a limit ended the run, in seconds.
+    ended_s: Option<f64>,
     to_s: f64,
 }
 
@@ -70,19 +72,19 @@ impl<'a> Timeline<'a> {
             end => end,
         };
         let to_s = seconds(end as i64).max(1.0);
-        let mut happenings: Vec<(f64, String)> = measurement
-            .events
-            .iter()
+        let is_visible = |at_s: &f64| (0.0..=to_s).contains(at_s);
+        let happenings = measurement.events.iter();
+        let happenings = happenings
             .map(|event| (seconds(event.at_ns), text::shown(&event.what, 28)))
+            .filter(|(at_s, _)| is_visible(at_s))
             .collect();
-        happenings.extend(run.aborted.iter().map(|aborted| {
-            let at_s = seconds(aborted.at_ns as i64);
-            (at_s, "ended by a limit".to_owned())
-        }));
-        happenings.retain(|(at_s, _)| (0.0..=to_s).contains(at_s));
+        let ended_s = run.aborted.as_ref();
         Self {
             phases: &measurement.phases,
             happenings,
+            ended_s: ended_s
+                .map(|aborted| seconds(aborted.at_ns as i64))
+                .filter(is_visible),
             to_s,
         }
     }
@@ -94,7 +96,7 @@ impl<'a> Timeline<'a> {
     /// A scene on this axis: phases behind the marks, happenings before them.
     pub(super) fn scene(&self, height_px: u32, y: Axis, marks: Vec<Mark>) -> Scene {
         // The room for the names of happenings, in the units of the axis.
-        let levels = self.happenings.len().min(LEVELS) as f64;
+        let levels = (self.levels() + usize::from(self.ended_s.is_some())) as f64;
         let level = (y.to - y.from) * LEVEL_PX / f64::from(height_px);
         let y = Axis {
             to: y.to + levels * level,
@@ -109,6 +111,11 @@ impl<'a> Timeline<'a> {
             y,
             marks: all,
         }
+    }
+
+    /// Levels that happenings take; the end of the run has one of its own below them.
+    fn levels(&self) -> usize {
+        self.happenings.len().min(LEVELS)
     }
 
     fn shades(&self, y: &Axis) -> Vec<Mark> {
@@ -126,21 +133,26 @@ impl<'a> Timeline<'a> {
     }
 
     fn marked(&self, y: &Axis, level: f64) -> Vec<Mark> {
-        let lines = self.happenings.iter().map(|(at, _)| Mark::Line {
-            points: vec![(*at, y.from), (*at, y.to)],
+        let happenings = self.happenings.iter().enumerate();
+        let happenings = happenings.map(|(i, (at, what))| (i % LEVELS, *at, what.as_str()));
+        let end = self.ended_s.iter();
+        let end = end.map(|at| (self.levels(), *at, "ended by a limit"));
+        let lines = happenings.clone().chain(end.clone());
+        let lines = lines.map(|(_, at, _)| Mark::Line {
+            points: vec![(at, y.from), (at, y.to)],
             role: Role::Event,
         });
-        let labels = self.happenings.iter().take(MAX_LABELS).enumerate();
-        let labels = labels.map(|(i, (at, what))| {
-            let side = if *at > 0.7 * self.to_s {
+        let labels = happenings.take(MAX_LABELS).chain(end);
+        let labels = labels.map(|(row, at, what)| {
+            let side = if at > 0.7 * self.to_s {
                 Side::Left
             } else {
                 Side::Right
             };
             let nudge = 0.008 * self.to_s * if side == Side::Left { -1.0 } else { 1.0 };
             Mark::Text {
-                at: (at + nudge, y.to - level * ((i % LEVELS) as f64 + 0.5)),
-                text: what.clone(),
+                at: (at + nudge, y.to - level * (row as f64 + 0.5)),
+                text: what.to_owned(),
                 role: Role::Event,
                 side,
             }
@@ -285,6 +297,7 @@ mod tests {
         let timeline = Timeline {
             phases: &[],
             happenings: Vec::new(),
+            ended_s: None,
             to_s: 2.0,
         };
         let curve = Curve {

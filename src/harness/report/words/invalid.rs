@@ -240,7 +240,7 @@ mod tests {
         let ended_ns = 1_500_000_000;
         check(
             ShardFault::Partial { ended_ns },
-            "shard 1/3 was stopped after 1.5 s",
+            "shard 1/3 was stopped after 1.50 s",
         );
         let hostile = "it began\u{1b}[2J later".to_owned();
         check(

@@ -73,6 +73,7 @@ pub(super) fn moment(at_ns: i64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
 
     #[test]
     fn a_sentence_begins_with_a_capital_and_a_path_does_not() {
