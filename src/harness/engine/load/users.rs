@@ -261,12 +261,17 @@ mod tests {
             .map(|nth| {
                 let room = room(nth);
                 assert_eq!(room.level(1), None, "one user each");
-                room.course.reaches(room.level(0).expect("one of ten"), 0).expect("one of ten")
+                room.course
+                    .reaches(room.level(0).expect("one of ten"), 0)
+                    .expect("one of ten")
             })
             .collect();
         begins.sort_unstable();
         for (begins_ns, expected_s) in begins.into_iter().zip((2..=20).step_by(2)) {
-            assert!(begins_ns.abs_diff(expected_s * 1000 * MS) <= 10, "{begins_ns}");
+            assert!(
+                begins_ns.abs_diff(expected_s * 1000 * MS) <= 10,
+                "{begins_ns}"
+            );
         }
     }
 }

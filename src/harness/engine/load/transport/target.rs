@@ -19,7 +19,6 @@ use super::proxy::Proxy;
 use super::tls::Tls;
 use super::wire::{Outgoing, Sender};
 use crate::harness::engine::http::USER_AGENT as PLIMSOLL;
-use crate::harness::engine::load::files::FileError;
 use crate::harness::model::ErrorKind;
 use crate::harness::scenario::{Encoding, HttpPlan, HttpVersion, Reuse};
 
