@@ -186,8 +186,10 @@ async fn execute(job: WorkerJob, mut terminate: Signal) -> Result<(), WorkerErro
         .spawn(move || {
             let report = |tick| say(&WorkerEvent::Tick(tick));
             let abort = |aborted: Aborted| {
-                say(&WorkerEvent::Abort(aborted.clone()));
-                let _ = broke.send(aborted);
+                // In this order: whoever hears of it tells all workers to end, this one too, and that
+                // would be another reason.
+                let _ = broke.send(aborted.clone());
+                say(&WorkerEvent::Abort(aborted));
             };
             clerk.work(&finished, report, abort)
         })?;
@@ -234,14 +236,15 @@ async fn execute(job: WorkerJob, mut terminate: Signal) -> Result<(), WorkerErro
     tokio::pin!(crew);
     let mut aborted = None;
     let partial = tokio::select! {
-        () = tokio::time::sleep(clock.until(total_ns)) => false,
-        _ = terminate.recv() => true,
-        () = users::interrupted() => true,
+        biased;
         // An error means that the clerk has died; its thread says so when it is joined.
         Ok(limit) = broken => {
             aborted = Some(limit);
             true
         }
+        () = tokio::time::sleep(clock.until(total_ns)) => false,
+        _ = terminate.recv() => true,
+        () = users::interrupted() => true,
         gone = &mut crew => {
             gone?;
             return Err(WorkerError::Left);
