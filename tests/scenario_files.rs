@@ -240,6 +240,10 @@ fn the_default_drain_is_the_longest_that_an_iteration_may_take() {
     check(&both, "", 47);
     let pauses = both.replace("get", "think = { min = \"5s\", max = \"7s\" }\nget");
     check(&pauses, "", 54);
+    // Nobody waits for longer who has not asked for it.
+    let long = format!("{a}timeout = \"50s\"\n{a}timeout = \"20s\"\n");
+    check(&long, "", 60);
+    check(&long, "drain = \"70s\"", 70);
     check(&both, "drain = \"1s\"", 1);
     check(&both, "drain = \"0s\"", 0);
 }

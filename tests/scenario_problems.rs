@@ -104,6 +104,35 @@ fn a_mistake_causes_no_others() {
 }
 
 #[test]
+fn a_body_that_is_too_large_to_be_looked_at_is_not_asked_for() {
+    let text = |more: &str| {
+        format!(
+            "schema = 1\nurl = \"http://127.0.0.1:1\"\n[[flow.a.step]]\nget = \"/\"\n{more}\n\
+             [load.a]\nclosed = {{ users = 1 }}\n"
+        )
+    };
+    let range = [(Code::OutOfRange, 5)];
+    let size = "size = { min = \"20MiB\" }";
+    check(
+        &text(&format!("check = {{ {size}, json = {{ \"$.a\" = 1 }} }}")),
+        &range,
+    );
+    let extracting = "extract = { a = { regex = \"(a)\" } }";
+    check(
+        &text(&format!("check = {{ {size} }}\n{extracting}")),
+        &range,
+    );
+    let most = "size = { min = \"16MiB\", max = \"17MiB\" }";
+    check(
+        &text(&format!("check = {{ {most}, body_contains = \"a\" }}")),
+        &range,
+    );
+    // Only counted, or of the head.
+    let extracting = "extract = { a = { header = \"etag\" } }";
+    check(&text(&format!("check = {{ {size} }}\n{extracting}")), &[]);
+}
+
+#[test]
 fn what_is_wrong_in_two_variants_is_said_of_both() {
     let listed = LOADED.replace("schema = 1", "schema = 1\nvariants = [\"x\", \"y\"]");
     let text = format!("{listed}open = {{ rate = \"100/s\" }}\n");

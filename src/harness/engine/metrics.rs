@@ -612,6 +612,7 @@ mod tests {
                 series("<b>one.two</b>", millis(1..=500), 90, 0),
             ],
             groups: vec![GroupSeries {
+                cancelled: 0,
                 name: "check out".into(),
                 duration: millis(101..=1100),
                 failed: 3,

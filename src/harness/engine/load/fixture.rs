@@ -79,7 +79,8 @@ pub(super) struct Trip {
     pub(super) user: User,
     /// Of the next iteration.
     pub(super) number: u64,
-    _stop: watch::Sender<bool>,
+    pub(super) stop: watch::Sender<bool>,
+    pub(super) cut: watch::Sender<bool>,
 }
 
 impl Trip {
@@ -89,6 +90,7 @@ impl Trip {
         change(&mut job);
         let flow = Flow::new(&job).expect("it can be compiled");
         let (stop_tx, stop) = watch::channel(false);
+        let (cut_tx, cut) = watch::channel(false);
         let transport = Transport::new(&flow.origin, &job.http, None).expect("a plain server");
         let user = User::new(&flow, transport.connection(), 1);
         let recorder = Recorder::new(&flow.requests, 0..u64::MAX, u64::MAX, Redactor::default());
@@ -97,13 +99,15 @@ impl Trip {
             clock: LoadClock::starting(std::time::Instant::now()),
             end_ns: u64::MAX,
             stop,
+            cut,
             flow,
         };
         Self {
             journey,
             user,
             number: 0,
-            _stop: stop_tx,
+            stop: stop_tx,
+            cut: cut_tx,
         }
     }
 

@@ -63,7 +63,7 @@ impl Room {
 /// for. Without it, users whose target refuses them at once would take turns as fast as the processor
 /// can: millions of failures that say no more than the first. No latency contains it.
 const REST_NS: u64 = 10_000_000;
-/// How long a user that has nothing more to do waits before it looks whether goose wants it to leave.
+/// How long a user waits after the end of the load before it looks whether goose wants it to leave.
 const LEAVING: Duration = Duration::from_millis(20);
 
 /// Runs so many users until all have left. They do so when the crew's `stop` is true and [`end`] has
@@ -116,8 +116,14 @@ pub(super) async fn interrupted() {
 }
 
 impl Crew {
-    /// The life of one user, by its number within the worker.
+    /// The life of one user, by its number within the worker, until the end of the load.
     async fn live(&self, number: u64) {
+        self.work(number).await;
+        // The load may go on without this user for long: it has fewer by then, or no more arrivals.
+        self.journey.wait_until(self.journey.end_ns).await;
+    }
+
+    async fn work(&self, number: u64) {
         let Journey { flow, clock, .. } = &self.journey;
         let mut user = User::new(flow, self.transport.connection(), self.seed);
         match &self.arrivals {
@@ -168,19 +174,86 @@ impl Crew {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
-    use super::*;
-    use crate::harness::scenario::{Stage, UserShare};
+    use std::time::Instant;
 
-    const S: u64 = 1_000_000_000;
+    use tokio::sync::watch;
+
+    use super::super::dispatcher::dispatch;
+    use super::super::fixture::{Site, Trip, answer};
+    use super::super::recorder::Recorder;
+    use super::*;
+    use crate::harness::engine::Redactor;
+    use crate::harness::scenario::{HttpPlan, Stage, UserShare};
+
+    const MS: u64 = 1_000_000;
+
+    /// How long the life of a user lasts whose load ends after so long and is stopped after so long.
+    async fn lived(arrivals: Arrivals, end_ms: u64, stop_ms: u64) -> Duration {
+        let site = Site::start(|_, _| answer(200, "", "ok")).await;
+        let Trip {
+            mut journey, stop, ..
+        } = Trip::new(&site, |_| ());
+        journey.end_ns = end_ms * MS;
+        let transport = Transport::new(&journey.flow.origin, &HttpPlan::default(), None);
+        let crew = Crew {
+            transport: transport.expect("a plain server"),
+            journey,
+            arrivals,
+            shard: Shard::WHOLE,
+            seed: 1,
+            begun: AtomicU64::new(0),
+        };
+        let began = Instant::now();
+        let stopping = async {
+            tokio::time::sleep(Duration::from_millis(stop_ms)).await;
+            let _ = stop.send(true);
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = crew.live(0) => {}
+            () = stopping => {}
+        }
+        began.elapsed()
+    }
+
+    #[tokio::test]
+    async fn a_user_with_nothing_more_to_do_waits_for_the_end() {
+        let no_more_users = || {
+            let stages = [Stage::constant(50 * MS, 1.0), Stage::constant(MS, 0.0)];
+            Arrivals::Closed(Room {
+                course: Shape::new(&stages, 60_000 * MS),
+                own: None,
+            })
+        };
+        let no_more_arrivals = || {
+            let counter = Arc::new(Counter::default());
+            let recorder = Recorder::new(&[], 0..MS, 0, Redactor::default());
+            let (_never, stop) = watch::channel(false);
+            let clock = super::super::clock::LoadClock::starting(Instant::now());
+            dispatch(std::iter::empty(), clock, &counter, &recorder, &stop);
+            Arrivals::Open(counter)
+        };
+        let least = Duration::from_millis(400);
+        for arrivals in [no_more_users(), no_more_arrivals()] {
+            assert!(lived(arrivals, 400, 60_000).await >= least);
+        }
+        // A stop ends it sooner.
+        for arrivals in [no_more_users(), no_more_arrivals()] {
+            let lived = lived(arrivals, 60_000, 400).await;
+            assert!(
+                (least..Duration::from_secs(30)).contains(&lived),
+                "{lived:?}"
+            );
+        }
+    }
 
     #[test]
     fn loads_that_share_a_ramp_are_together_what_it_is() {
         let room = |nth| {
             let weights = vec![1; 10];
             Room {
-                course: Shape::new(&[Stage::line(20 * S, 0.0, 10.0)], 30 * S),
+                course: Shape::new(&[Stage::line(20_000 * MS, 0.0, 10.0)], 30_000 * MS),
                 own: Some(UserShare { weights, nth }.own(10)),
             }
         };
@@ -188,12 +261,17 @@ mod tests {
             .map(|nth| {
                 let room = room(nth);
                 assert_eq!(room.level(1), None, "one user each");
-                room.course.reaches(room.level(0).unwrap(), 0).unwrap()
+                room.course
+                    .reaches(room.level(0).expect("one of ten"), 0)
+                    .expect("one of ten")
             })
             .collect();
         begins.sort_unstable();
         for (begins_ns, expected_s) in begins.into_iter().zip((2..=20).step_by(2)) {
-            assert!(begins_ns.abs_diff(expected_s * S) <= 10, "{begins_ns}");
+            assert!(
+                begins_ns.abs_diff(expected_s * 1000 * MS) <= 10,
+                "{begins_ns}"
+            );
         }
     }
 }

@@ -19,7 +19,7 @@ use super::abort::Aborts;
 use super::clerk::Clerk;
 use super::clock::LoadClock;
 use super::dispatcher::dispatch;
-use super::flow::{Flow, FlowError};
+use super::flow::{Flow, FlowError, redactor};
 use super::job::{LOAD_FORMAT, LoadFile, WorkerEvent, WorkerJob};
 use super::journey::Journey;
 use super::recorder::{Began, Recorder};
@@ -28,7 +28,7 @@ use super::shape::Shape;
 use super::trace::TraceError;
 use super::transport::{Transport, TransportError};
 use super::users::{self, Arrivals, Crew, Room};
-use crate::harness::engine::{DocumentError, Redactor};
+use crate::harness::engine::DocumentError;
 use crate::harness::model::{
     Aborted, ArrivalModel, GeneratorHealth, GroupSeries, LoadMeasurement, RequestSeries,
 };
@@ -146,10 +146,11 @@ async fn execute(job: WorkerJob, mut terminate: Signal) -> Result<(), WorkerErro
     let flow = Flow::new(&job)?;
     let total_ns = job.phases.total_ns();
     let measure = job.phases.warmup_ns..job.phases.measure_end_ns();
-    let redactor = Redactor::new(&job.secrets.0);
+    let redactor = redactor(&job.http, &job.secrets);
     let recorder = Recorder::new(&flow.requests, measure, job.late_ns, redactor);
     let recorder = Arc::new(recorder.with_groups(&flow.groups));
     let (stop_tx, stop) = watch::channel(false);
+    let (cut_tx, cut) = watch::channel(false);
     let Setup {
         model,
         users,
@@ -214,6 +215,7 @@ async fn execute(job: WorkerJob, mut terminate: Signal) -> Result<(), WorkerErro
             clock,
             end_ns: total_ns,
             stop,
+            cut,
         },
         transport,
         arrivals,
@@ -246,11 +248,24 @@ async fn execute(job: WorkerJob, mut terminate: Signal) -> Result<(), WorkerErro
         }
     };
     let ended_ns = clock.now_ns().min(total_ns);
+    if partial {
+        let _ = cut_tx.send(true);
+    }
     let _ = stop_tx.send(true);
     users::end();
     // Whoever has not left at the end of the drain is cut off when the runtime is dropped.
     let drain = Duration::from_nanos(job.phases.drain_ns);
-    if let Ok(gone) = tokio::time::timeout(drain, &mut crew).await {
+    let drained = tokio::time::timeout(drain, &mut crew);
+    tokio::pin!(drained);
+    let drained = tokio::select! {
+        drained = &mut drained => drained,
+        // A stop that comes only now: what is still under way ends at its next step.
+        _ = terminate.recv() => {
+            let _ = cut_tx.send(true);
+            drained.await
+        }
+    };
+    if let Ok(gone) = drained {
         gone?;
     }
     // Users who have left waited for it; where some have not, it is about to end.

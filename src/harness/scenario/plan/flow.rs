@@ -350,6 +350,9 @@ pub struct RetryPlan {
     pub wait_ns: u64,
 }
 
+/// A larger body is not looked at, nor a larger message, decompressed or not.
+pub const MAX_SEEN_BYTES: u64 = 16 << 20;
+
 /// What must hold of an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckPlan {

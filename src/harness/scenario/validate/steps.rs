@@ -154,6 +154,9 @@ fn request(
     } else {
         Seen::Answer
     };
+    let check = answers::check(step.table, seen, problems);
+    let extract = answers::extract(step.table, seen, problems);
+    answers::check_seen_size(step.table, &check, &extract, problems);
     RequestPlan {
         name,
         address: address::read(step, path.as_ref(), cx, problems),
@@ -162,8 +165,8 @@ fn request(
         timeout_ns,
         redirects: redirects(step.table).unwrap_or(cx.defaults.redirects),
         retry: retry.map(|retry| retry.plan),
-        check: answers::check(step.table, seen, problems),
-        extract: answers::extract(step.table, seen, problems),
+        check,
+        extract,
         think: think::read(step.table, cx.files, problems),
     }
 }

@@ -11,6 +11,7 @@ use http::uri::{self, Authority, Scheme, Uri};
 use http_body_util::Full;
 use url::{Position, Url};
 
+use super::super::files::FileError;
 use super::dial::{Dial, Place};
 use super::exchange::{Connection, Request, Timings};
 use super::failure::Failure;
@@ -18,7 +19,6 @@ use super::proxy::Proxy;
 use super::tls::Tls;
 use super::wire::{Outgoing, Sender};
 use crate::harness::engine::http::USER_AGENT as PLIMSOLL;
-use crate::harness::engine::load::files::FileError;
 use crate::harness::model::ErrorKind;
 use crate::harness::scenario::{Encoding, HttpPlan, HttpVersion, Reuse};
 

@@ -18,9 +18,9 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use url::Url;
 
+use super::super::files::{read, read_checked};
 use super::failure::Failure;
 use super::target::TransportError;
-use crate::harness::engine::load::files::{self, read_checked};
 use crate::harness::model::ErrorKind;
 use crate::harness::scenario::{FilePlan, HttpVersion, TlsPlan};
 
@@ -261,8 +261,9 @@ fn certificates(file: &FilePlan) -> Result<Vec<CertificateDer<'static>>, Transpo
     Ok(found)
 }
 
+/// The key of a certificate; no hash tells of that.
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TransportError> {
-    PrivateKeyDer::from_pem_slice(&files::read(path)?)
+    PrivateKeyDer::from_pem_slice(&read(path)?)
         .map_err(|error| unreadable(path, "private key without a passphrase", error))
 }
 
@@ -281,7 +282,9 @@ mod tests {
     use std::path::PathBuf;
     use std::sync::Mutex;
 
-    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+    use rcgen::{
+        BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd,
+    };
     use rustls::ServerConfig;
     use rustls::server::WebPkiClientVerifier;
     use sha2::{Digest as _, Sha256};
@@ -309,6 +312,9 @@ mod tests {
         fn new() -> Self {
             let mut params = CertificateParams::default();
             params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            // Of two with the same name, one would be taken for the other.
+            let name = uuid::Uuid::new_v4().to_string();
+            params.distinguished_name.push(DnType::CommonName, name);
             let key = KeyPair::generate().unwrap();
             let file = file(&params.self_signed(&key).unwrap().pem());
             Self {
@@ -353,9 +359,10 @@ mod tests {
     }
 
     fn plan_of(file: &NamedTempFile) -> FilePlan {
+        let contents = std::fs::read(file.path()).unwrap();
         FilePlan {
             path: file.path().to_owned(),
-            sha256: hexadecimal(&Sha256::digest(std::fs::read(file.path()).unwrap())),
+            sha256: hexadecimal(&Sha256::digest(contents)),
         }
     }
 
@@ -535,6 +542,7 @@ mod tests {
             let (stream, _) = listener.accept().await.unwrap();
             drop(stream);
             let (mut stream, _) = listener.accept().await.unwrap();
+            drop(listener);
             let answer = "HTTP/1.1 400 X\r\ncontent-length: 0\r\n\r\n";
             tokio::io::AsyncWriteExt::write_all(&mut stream, answer.as_bytes())
                 .await
@@ -678,9 +686,12 @@ mod tests {
             &|plan| plan.ca = Some(plan_of(&no_certificate)),
             "can't be used",
         );
+        // The contents are part of what is measured, so they are those that were checked.
+        let another = |file: &mut FilePlan| file.path = other[0].path().to_owned();
+        check(&|plan| another(plan.ca.as_mut().unwrap()), "changed after");
         check(
-            &|plan| plan.ca.as_mut().unwrap().sha256 = "another's".to_owned(),
-            "changed after the scenario was checked",
+            &|plan| another(&mut plan.client.as_mut().unwrap().certificate),
+            "changed after",
         );
     }
 }
