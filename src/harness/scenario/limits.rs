@@ -103,7 +103,6 @@ fn on(spec: &MetricSpec) -> GatePlan {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
     use std::path::Path;
 
