@@ -62,20 +62,24 @@ pub(super) async fn set_up(
 }
 
 /// Performs the plan's teardown, where it has one. What goes wrong in it changes nothing of what was
-/// measured, so it is said and no more.
-pub(super) async fn tear_down(plan: &Plan, aim: &Aim, around: &Surroundings, observe: Observe<'_>) {
-    let Some(flow) = &plan.teardown else { return };
+/// measured: it is said at once, and a warning of the run.
+pub(super) async fn tear_down(
+    plan: &Plan,
+    aim: &Aim,
+    around: &Surroundings,
+    observe: Observe<'_>,
+) -> Option<String> {
+    let flow = plan.teardown.as_ref()?;
     let performed = load::once(plan, flow, &aim.target, &aim.setup, around.secrets()).await;
-    if let Some(FailedStep { step, message }) = performed.failed {
-        let place = match step.as_str() {
-            "" => String::new(),
-            step => format!(" at `{step}`"),
-        };
-        let message = process::clean(&message, around.redactor());
-        observe(Progress::Note(format!(
-            "the teardown failed{place}: {message}"
-        )));
-    }
+    let FailedStep { step, message } = performed.failed?;
+    let place = match step.as_str() {
+        "" => String::new(),
+        step => format!(" at `{step}`"),
+    };
+    let message = process::clean(&message, around.redactor());
+    let warning = format!("the teardown failed{place}: {message}");
+    observe(Progress::Note(warning.clone()));
+    Some(warning)
 }
 
 /// No load was driven because the setup failed. What a process did comes first: what the setup then
