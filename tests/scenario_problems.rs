@@ -438,7 +438,7 @@ fn a_step_is_of_one_kind() {
     );
     check(
         &format!("{get}group = \"g\"\n"),
-        &[(Code::MissingKey, 5), (Code::ConflictingKeys, 5)],
+        &[(Code::ConflictingKeys, 5)],
     );
     check(
         &format!("{get}send = \"x\"\n"),
@@ -465,6 +465,13 @@ fn a_step_is_of_one_kind() {
     check(&format!("{get}[[flow.f.step]]\nrepeat = 2\n"), &missing(6));
     check(&format!("{get}[[flow.f.step]]\nthink = \"1s\"\n"), &[]);
     check("[[flow.f.step]]\nthink = \"1s\"\n", &missing(3));
+    let think = |think: &str| format!("{get}think = {{ {think} }}\n");
+    check(
+        &think("mean = \"2s\", deviation = \"1s\", min = \"1s\""),
+        &[(Code::ConflictingKeys, 5)],
+    );
+    check(&think("min = \"1s\""), &missing(5));
+    check(&think("min = \"1s\", max = \"2s\""), &[]);
 }
 
 #[test]
