@@ -123,7 +123,10 @@ impl Checks {
         let in_order = |&(low, high): &(u16, u16)| (low..=high).contains(&status);
         if !self.status.iter().any(in_order) {
             let expected = in_words(&self.status);
-            return Err((ErrorKind::Status, format!("status {status}, not {expected}")));
+            return Err((
+                ErrorKind::Status,
+                format!("status {status}, not {expected}"),
+            ));
         }
         let content = Content::new(body);
         self.find_fault(head, &content)

@@ -116,10 +116,7 @@ impl Files {
                 named.span.clone(),
                 format!("{what} lies outside the project"),
                 "leads out of the project",
-                format!(
-                    "name a path below the project, which is {}",
-                    self.project()
-                ),
+                format!("name a path below the project, which is {}", self.project()),
             );
             return None;
         }
