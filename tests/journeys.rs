@@ -745,7 +745,7 @@ async fn a_setup_that_fails_drives_no_load() {
     };
     assert_eq!(
         (step.as_str(), message.as_str()),
-        ("POST /things", "status 403")
+        ("POST /things", "status 403, not 200-399")
     );
     assert!(!executed.partial);
     assert_eq!(lines(&server), ["POST /login", "POST /things"]);
@@ -771,6 +771,7 @@ async fn a_teardown_that_fails_is_said_and_changes_nothing() {
         panic!("{notes:?}");
     };
     assert!(note.contains("status 403"), "{note}");
+    assert_eq!(executed.warnings, [note.clone()]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use plimsoll::harness::cli::diagnostics;
-use plimsoll::harness::scenario::{self, Code, Rejection};
+use plimsoll::harness::scenario::{self, Code, Rejection, StepPlan};
 
 const WIDTH: usize = 100;
 
@@ -167,6 +167,54 @@ fn a_number_that_json_lacks_can_not_be_demanded() {
 /// A scenario with a target and one flow, and with these lines from line 5 on.
 fn with(lines: &str) -> String {
     format!("schema = 1\nurl = \"http://127.0.0.1:1\"\n[[flow.f.step]]\nget = \"/\"\n{lines}\n")
+}
+
+/// It would be compared as it is written, and fail every request.
+#[test]
+fn a_check_holds_no_values() {
+    let with_check = |check: &str| {
+        let load = "[load.a]\nopen = { rate = \"1/s\" }";
+        with(&format!("check = {{ {check} }}\n{load}"))
+    };
+    let check = |check: &str, expected: &[(Code, usize)]| {
+        self::check(&with_check(check), expected);
+    };
+    let value = [(Code::UnknownValue, 5)];
+    check("body_contains = '{\"id\":{n}'", &value);
+    check(
+        "body_contains = '{users.name} and {setup.id}'",
+        &[(Code::UnknownValue, 5); 2],
+    );
+    check("body_matches = '^{users.name}$'", &value);
+    check("body_matches = 'at {$now}'", &value);
+    check("json = { \"$.id\" = \"{$env.ID}\" }", &value);
+    check("json = { \"$.id\" = [{ a = \"{id}\" }] }", &value);
+    check("headers = { location = \"/of/{id}\" }", &value);
+    for literal in [
+        "body_contains = '{\"a\": {\"b\": {}}} {4} { x }'",
+        "body_contains = 'p {color: red} f() {return {{id}'",
+        "body_matches = '^\\d{4}[{a}]\\p{Lu}\\x{e9}\\{id\\}$'",
+        "json = { \"$.path\" = \"/of/{{id}\" }",
+        "headers = { location = \"/of/{{id}\", etag = true }",
+    ] {
+        check(literal, &[]);
+    }
+    check("body_matches = 'a{4'", &[(Code::BadRegex, 5)]);
+
+    let text = with_check("json = { \"$.path\" = \"/of/{{id}\" }, body_contains = '{return 1'");
+    let scenario = scenario::parse(&text, Path::new("s.toml")).unwrap();
+    let StepPlan::Request(request) = &scenario.plans[0].flows["f"].steps[0] else {
+        panic!("{scenario:?}");
+    };
+    assert_eq!(request.check.json[0].1, "/of/{id}");
+    assert_eq!(request.check.body_contains.as_deref(), Some("{return 1"));
+    let problems = scenario::parse(
+        &with_check("json = { \"$.id\" = \"{$env.ID}\" }"),
+        Path::new("s.toml"),
+    )
+    .unwrap_err();
+    assert!(problems[0].help.contains("tested by `if`"), "{problems:?}");
+    assert_eq!(problems[0].column, 30);
 }
 
 #[test]
@@ -514,7 +562,7 @@ fn a_step_is_of_one_kind() {
     );
     check(
         &format!("{get}group = \"g\"\n"),
-        &[(Code::MissingKey, 5), (Code::ConflictingKeys, 5)],
+        &[(Code::ConflictingKeys, 5)],
     );
     check(
         &format!("{get}send = \"x\"\n"),
@@ -541,6 +589,13 @@ fn a_step_is_of_one_kind() {
     check(&format!("{get}[[flow.f.step]]\nrepeat = 2\n"), &missing(6));
     check(&format!("{get}[[flow.f.step]]\nthink = \"1s\"\n"), &[]);
     check("[[flow.f.step]]\nthink = \"1s\"\n", &missing(3));
+    let think = |think: &str| format!("{get}think = {{ {think} }}\n");
+    check(
+        &think("mean = \"2s\", deviation = \"1s\", min = \"1s\""),
+        &[(Code::ConflictingKeys, 5)],
+    );
+    check(&think("min = \"1s\""), &missing(5));
+    check(&think("min = \"1s\", max = \"2s\""), &[]);
 }
 
 #[test]

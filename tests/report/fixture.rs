@@ -218,6 +218,7 @@ pub(crate) fn run(arm: Arm, pair: u32, slower: f64, faster: f64) -> Run {
         invalid: Vec::new(),
         partial: false,
         aborted: None,
+        warnings: Vec::new(),
         metrics: metrics(&measurement),
         measurement,
     }

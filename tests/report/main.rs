@@ -337,6 +337,58 @@ fn a_cancelled_request_is_a_failed_one() {
     assert_eq!(cancelled.unwrap().count, 777);
 }
 
+/// A limit on failures that is broken is told with what failed, in a few lines that fit.
+#[test]
+fn the_terminal_says_why_requests_failed() {
+    let text = |max: f64, change: &dyn Fn(&mut Run)| {
+        let mut head = fixture::single().head;
+        head.iter_mut().for_each(change);
+        let gate = fixture::gate("load.reads.error_rate", Some(max), None, None);
+        let example = fixture::judged(Vec::new(), head, vec![gate]);
+        terminal::render(&example.input(), PLAIN)
+    };
+    let heading = "Why requests of reads failed";
+    assert!(!text(0.01, &|_| ()).contains(heading));
+    let broken = text(0.0001, &|_| ());
+    assert!(broken.contains(heading), "{broken}");
+    assert!(!broken.contains("Why requests of writes"), "{broken}");
+    let (_, why) = broken.split_once(heading).unwrap();
+    let lines: Vec<&str> = why.lines().skip(1).take(2).collect();
+    assert!(lines[0].contains(" × unexpected status at GET /"), "{why}");
+    assert!(lines[1].starts_with("      | 503 Service Un"), "{why}");
+    // An invalid run judges nothing, and its requests failed all the same.
+    let invalid = text(0.0001, &|run| {
+        run.invalid = vec![InvalidReason::NothingMeasured {
+            load: "writes".into(),
+        }];
+    });
+    assert!(invalid.contains(heading), "{invalid}");
+
+    let hostile = text(0.0001, &|run| {
+        let request = &mut run.measurement.loads[0].requests[0];
+        for (count, kind) in [
+            (9001, ErrorKind::Check),
+            (9002, ErrorKind::Connect),
+            (9003, ErrorKind::Closed),
+            (9004, ErrorKind::Tls),
+            (9005, ErrorKind::Extract),
+            (9006, ErrorKind::Template),
+        ] {
+            let example = format!("\u{1b}[31mred\nnext{}\u{202e}", "x".repeat(500));
+            request.errors.insert(kind, ErrorTally { count, example });
+        }
+    });
+    let (_, why) = hostile.split_once(heading).unwrap();
+    let (why, _) = why[1..].split_once("\n\n").unwrap();
+    let lines: Vec<&str> = why.lines().collect();
+    assert_eq!(lines.len(), 7, "{hostile}");
+    assert!(lines[0].starts_with("  · 9,006 × request not built at GET /"));
+    assert!(lines[1].starts_with("      | red nextxxx"), "{hostile}");
+    assert_eq!(lines[6], "  4 kinds more in the report");
+    assert!(lines.iter().all(|line| line.chars().count() <= 80));
+    assert!(!hostile.contains('\u{1b}') && !hostile.contains('\u{202e}'));
+}
+
 #[test]
 fn the_median_of_two_invocations_lies_between_them() {
     let mut example = only_benches();

@@ -36,6 +36,7 @@ pub(crate) fn light_run(number: u64) -> Run {
         invalid: Vec::new(),
         partial: false,
         aborted: None,
+        warnings: Vec::new(),
         metrics: vec![Metric::single(
             "load.reads.rate",
             Unit::PerSecond,

@@ -787,6 +787,28 @@ fn a_metric_that_is_gone_is_not_passed_over() {
 }
 
 #[test]
+fn what_went_wrong_beside_the_measurement_is_told_and_changes_nothing() {
+    let (base, mut head) = drifting(1.0);
+    let before = gate(&five_percent(), &(base.clone(), head.clone()));
+    for at in [1, 3] {
+        head[at].warnings.push("the teardown failed".into());
+    }
+    let check = |head: &[Run], outcome: Outcome| {
+        let verdict = gate(&five_percent(), &(base.clone(), head.to_vec()));
+        assert_eq!(verdict.verdict, outcome);
+        let text = "head run 2 and 1 more: the teardown failed".to_owned();
+        assert_eq!(verdict.warnings, [Warning::Note { text }]);
+        verdict
+    };
+    let after = check(&head, before.verdict);
+    assert_eq!(after.exit_code, before.exit_code);
+    assert_eq!(after.metrics, before.metrics);
+    // Nor does it get lost where nothing is judged.
+    head[0].partial = true;
+    check(&head, Outcome::Invalid);
+}
+
+#[test]
 fn runs_without_partner_are_mentioned() {
     let (base, mut head) = drifting(1.0);
     head.truncate(4);

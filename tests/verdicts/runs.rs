@@ -39,6 +39,7 @@ pub(crate) fn run(session: &str, pair: Option<u32>, metrics: Vec<Metric>) -> Run
         invalid: vec![],
         partial: false,
         aborted: None,
+        warnings: Vec::new(),
         metrics,
         measurement: Measurement::default(),
     }

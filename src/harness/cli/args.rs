@@ -19,8 +19,9 @@ pub(super) const BASELINES: &str = "baselines";
 ///
 /// A scenario file starts processes, drives load or microbenchmarks, and names what is judged;
 /// the exit code gates a pull request: 0 pass, 1 the tool failed, 2 wrong usage or scenario,
-/// 10 regression or broken limit, 11 inconclusive (--strict), 12 no comparable baseline
-/// (--require-baseline), 13 invalid measurement.
+/// 10 regression or broken limit, 13 invalid measurement; of `gate` and `compare` also
+/// 11 inconclusive (with --strict) and 12 no comparable baseline (with --require-baseline).
+/// `run` has neither option: what it can't decide is exit code 0, and its verdict says so.
 #[derive(Debug, Parser)]
 #[command(
     name = "plimsoll",

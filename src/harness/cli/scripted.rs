@@ -67,6 +67,7 @@ pub(super) fn executed(metrics: Vec<Metric>, invalid: Vec<InvalidReason>) -> Exe
         invalid,
         partial: false,
         aborted: None,
+        warnings: Vec::new(),
         duration_ns: 1,
     }
 }

@@ -150,6 +150,7 @@ pub(super) fn assemble(
         invalid: executed.invalid,
         partial: executed.partial,
         aborted: executed.aborted,
+        warnings: executed.warnings,
         metrics: executed.metrics,
         measurement: executed.measurement,
     }

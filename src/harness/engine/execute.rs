@@ -219,8 +219,11 @@ impl SubjectEngine {
                     .await
             }
         };
-        setup::tear_down(plan, &aim, around, observe).await;
-        executed
+        let warning = setup::tear_down(plan, &aim, around, observe).await;
+        executed.map(|mut executed| {
+            executed.warnings.extend(warning);
+            executed
+        })
     }
 
     /// Drives the loads at one rate after the other, on processes that are up.
@@ -500,6 +503,7 @@ pub(super) fn nothing_measured() -> Executed {
         invalid: Vec::new(),
         partial: true,
         aborted: None,
+        warnings: Vec::new(),
         duration_ns: 0,
     }
 }

@@ -72,6 +72,8 @@ pub struct Executed {
     pub partial: bool,
     /// The limit that stopped it before its time, where one did.
     pub aborted: Option<Aborted>,
+    /// What went wrong beside what was measured, in sentences; hostile text without secrets.
+    pub warnings: Vec<String>,
     /// From the start of the first process to the end of the last, in ns.
     pub duration_ns: u64,
 }

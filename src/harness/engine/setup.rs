@@ -70,25 +70,27 @@ pub(super) async fn set_up(
     Ok((aim, instead))
 }
 
-/// Performs the plan's teardown, where it has one and anything was begun. What goes wrong in it changes nothing of what was
-/// measured, so it is said and no more.
-pub(super) async fn tear_down(plan: &Plan, aim: &Aim, around: &Surroundings, observe: Observe<'_>) {
-    let Some(flow) = plan.teardown.as_ref().filter(|_| aim.begun) else {
-        return;
-    };
+/// Performs the plan's teardown, where it has one and anything was begun. What goes wrong in it changes
+/// nothing of what was measured: it is said at once, and a warning of the run.
+pub(super) async fn tear_down(
+    plan: &Plan,
+    aim: &Aim,
+    around: &Surroundings,
+    observe: Observe<'_>,
+) -> Option<String> {
+    let flow = plan.teardown.as_ref().filter(|_| aim.begun)?;
     // A stop doesn't end this.
     let (_going_on, stop) = watch::channel(false);
     let performed = load::once(plan, flow, &aim.target, &aim.setup, around.secrets(), stop).await;
-    if let Some(FailedStep { step, message }) = performed.failed {
-        let place = match step.as_str() {
-            "" => String::new(),
-            step => format!(" at `{step}`"),
-        };
-        let message = process::clean(&message, around.redactor());
-        observe(Progress::Note(format!(
-            "the teardown failed{place}: {message}"
-        )));
-    }
+    let FailedStep { step, message } = performed.failed?;
+    let place = match step.as_str() {
+        "" => String::new(),
+        step => format!(" at `{step}`"),
+    };
+    let message = process::clean(&message, around.redactor());
+    let warning = format!("the teardown failed{place}: {message}");
+    observe(Progress::Note(warning.clone()));
+    Some(warning)
 }
 
 /// No load was driven because the setup failed. What a process did comes first: what the setup then

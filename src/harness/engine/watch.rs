@@ -392,6 +392,7 @@ impl<'run> Watcher<'run> {
             metrics: Vec::new(),
             partial: false,
             aborted: None,
+            warnings: Vec::new(),
             duration_ns: 0,
         }
     }

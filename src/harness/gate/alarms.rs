@@ -205,6 +205,7 @@ fn lightened(sitting: &AaPairs) -> AaPairs {
         fingerprint: run.fingerprint.clone(),
         invalid: run.invalid.clone(),
         aborted: run.aborted.clone(),
+        warnings: Vec::new(),
         metrics: run.metrics.clone(),
         measurement: Measurement::default(),
         ..*run

@@ -11,6 +11,9 @@ use crate::harness::compare::{Comparison, Estimate, rule_of_three};
 use crate::harness::model::{Arm, Run, path};
 use crate::harness::scenario::nearest;
 
+/// A run says no more than this beside what was measured; a file of anyone's may.
+const MAX_WARNINGS_OF_A_RUN: usize = 5;
+
 /// What a verdict is reached from.
 #[derive(Debug, Clone, Copy)]
 pub struct Evidence<'a> {
@@ -101,10 +104,11 @@ fn verdict(
     policy: &Policy,
     evidence: &Evidence<'_>,
     mut findings: Vec<(Outcome, Reason)>,
-    warnings: Vec<Warning>,
+    mut warnings: Vec<Warning>,
     metrics: Vec<MetricVerdict>,
     limits: Vec<LimitVerdict>,
 ) -> Verdict {
+    warnings.extend(of_runs(evidence));
     findings.sort_by_key(|(outcome, _)| std::cmp::Reverse(*outcome));
     // Limits and margins on one metric may have the same to say.
     let mut said = Vec::with_capacity(findings.len());
@@ -192,6 +196,31 @@ fn withheld(metrics: Vec<MetricVerdict>, why: &str) -> Vec<MetricVerdict> {
         ..metric
     });
     metrics.collect()
+}
+
+/// What went wrong in the runs beside what was measured, each once.
+fn of_runs(evidence: &Evidence<'_>) -> Vec<Warning> {
+    let mut said: Vec<(&str, String, u64)> = Vec::new();
+    for (arm, runs) in [("base", evidence.base), ("head", evidence.head)] {
+        for (number, run) in (1..).zip(runs) {
+            for warning in run.warnings.iter().take(MAX_WARNINGS_OF_A_RUN) {
+                match said.iter_mut().find(|(known, ..)| known == warning) {
+                    Some((.., runs)) => *runs += 1,
+                    None => said.push((warning.as_str(), format!("{arm} run {number}"), 1)),
+                }
+            }
+        }
+    }
+    let notes = said.into_iter().map(|(warning, run, runs)| {
+        let others = match runs {
+            1 => String::new(),
+            runs => format!(" and {} more", runs - 1),
+        };
+        Warning::Note {
+            text: format!("{run}{others}: {warning}"),
+        }
+    });
+    notes.collect()
 }
 
 /// A cap on errors that holds because too few requests were made to break it.

@@ -94,6 +94,10 @@ pub struct Run {
     /// The limit that stopped it before its time, where one did: such a run has failed.
     #[serde(default)]
     pub aborted: Option<Aborted>,
+    /// What went wrong beside what was measured, in sentences; hostile text without secrets. Nothing is
+    /// judged by it.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// Every metric of the run, sorted by name.
     pub metrics: Vec<Metric>,
     /// What the metrics were computed from, for display and for going on from it.
@@ -120,6 +124,7 @@ impl Run {
             invalid: Vec::new(),
             partial: false,
             aborted: None,
+            warnings: Vec::new(),
             metrics,
             measurement: Measurement::default(),
         }

@@ -91,6 +91,43 @@ impl LoadSummary {
         let failed = sum(self.requests.iter().map(|request| request.failed));
         (failed, failed.saturating_add(self.response.count()))
     }
+
+    /// Its failures by kind, the most frequent first.
+    pub(crate) fn failures(&self) -> Vec<FailuresOfKind<'_>> {
+        let mut by_kind: BTreeMap<ErrorKind, FailuresOfKind<'_>> = BTreeMap::new();
+        for request in &self.requests {
+            for (kind, tally) in &request.errors {
+                let known = by_kind.entry(*kind).or_insert(FailuresOfKind {
+                    kind: *kind,
+                    count: 0,
+                    request: &request.name,
+                    most: tally,
+                });
+                known.count = known.count.saturating_add(tally.count);
+                if tally.count > known.most.count {
+                    known.request = &request.name;
+                    known.most = tally;
+                }
+            }
+        }
+        let mut failures: Vec<FailuresOfKind<'_>> = by_kind.into_values().collect();
+        failures.retain(|failures| failures.count > 0);
+        failures.sort_by_key(|failures| std::cmp::Reverse(failures.count));
+        failures
+    }
+}
+
+/// The failures of one kind in a load.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FailuresOfKind<'a> {
+    /// What went wrong.
+    pub(crate) kind: ErrorKind,
+    /// How many, of all request names.
+    pub(crate) count: u64,
+    /// The request name that has most of them; hostile.
+    pub(crate) request: &'a str,
+    /// Those of that name.
+    pub(crate) most: &'a ErrorTally,
 }
 
 /// Every load of the runs, in the order in which the first run that has it has them.

@@ -52,10 +52,16 @@ pub(crate) fn check(
     }
     let before = problems.count();
     let mut lacks_all = false;
+    // A key that has to go is not told what it lacks as well.
+    let mut in_conflict: Vec<&str> = Vec::new();
     for rule in spec.rules {
         match rule {
             Rule::ExactlyOne(keys) | Rule::AtMostOne(keys) => {
+                let so_far = problems.count();
                 check_conflict(keys, spec, table, problems);
+                if problems.count() > so_far {
+                    in_conflict.extend(*keys);
+                }
             }
             Rule::AtLeastOne(_) | Rule::Together(..) | Rule::Beside(..) => {}
         }
@@ -70,11 +76,11 @@ pub(crate) fn check(
                 }
             }
             Rule::Together(one, other) => {
-                check_beside(&[*one], &[*other], spec, table, problems);
-                check_beside(&[*other], &[*one], spec, table, problems);
+                check_beside(&[*one], &[*other], &in_conflict, spec, table, problems);
+                check_beside(&[*other], &[*one], &in_conflict, spec, table, problems);
             }
             Rule::Beside(keys, others) if !lacks_all => {
-                check_beside(keys, others, spec, table, problems);
+                check_beside(keys, others, &in_conflict, spec, table, problems);
             }
             _ => {}
         }
@@ -175,10 +181,11 @@ fn check_conflict(
     }
 }
 
-/// Reports each of the keys where none of the others is.
+/// Reports each of the keys where none of the others is, but for those in conflict with another.
 fn check_beside(
     keys: &[&str],
     others: &[&str],
+    in_conflict: &[&str],
     spec: &TableSpec,
     table: &DeTable<'_>,
     problems: &mut Problems<'_>,
@@ -197,7 +204,7 @@ fn check_beside(
         [other] => format!("`{other}`"),
         _ => format!("one of {}", list(others)),
     };
-    for key in keys {
+    for key in keys.iter().filter(|key| !in_conflict.contains(key)) {
         if let Some((key, _)) = table.get_key_value(*key) {
             problems.report(
                 Code::MissingKey,

@@ -307,6 +307,7 @@ impl Baseline {
                 invalid: Vec::new(),
                 partial: false,
                 aborted: None,
+                warnings: Vec::new(),
                 metrics: session
                     .metrics
                     .iter()

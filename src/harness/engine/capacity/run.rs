@@ -269,6 +269,7 @@ mod tests {
             invalid,
             partial: false,
             aborted: None,
+            warnings: Vec::new(),
             duration_ns: 0,
         }
     }

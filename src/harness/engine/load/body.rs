@@ -274,7 +274,9 @@ mod tests {
                 assert_eq!(of_type, content_type, "{plan:?}");
             }
         };
-        check(BodyPlan::Json(token()), b"<a&\\\"b", "application/json");
+        let mut quoted = token();
+        quoted.parts.insert(0, scenario::Part::Text("\"".into()));
+        check(BodyPlan::Json(quoted), b"\"<a&\\\"b", "application/json");
         check(
             BodyPlan::Text(token()),
             b"<a&\"b",

@@ -128,7 +128,11 @@ impl Checks {
         let status = head.status;
         let in_order = |&(low, high): &(u16, u16)| (low..=high).contains(&status);
         if !self.status.iter().any(in_order) {
-            return Err((ErrorKind::Status, format!("status {status}")));
+            let expected = in_words(&self.status);
+            return Err((
+                ErrorKind::Status,
+                format!("status {status}, not {expected}"),
+            ));
         }
         let content = Content::new(body);
         self.find_fault(head, &content)
@@ -235,6 +239,15 @@ pub(super) fn regex(pattern: &str) -> Result<Regex, CheckError> {
     })
 }
 
+/// Ranges of statuses as a scenario writes them.
+fn in_words(statuses: &[(u16, u16)]) -> String {
+    let ranges = statuses.iter().map(|(low, high)| match low == high {
+        true => low.to_string(),
+        false => format!("{low}-{high}"),
+    });
+    ranges.collect::<Vec<_>>().join(" or ")
+}
+
 /// Whether two JSON values mean the same: for JSON, unlike for serde_json, 1 and 1.0 do. Two whole
 /// numbers are compared as such, because a float would make neighbours of 2^53 equal.
 fn same(a: &Value, b: &Value) -> bool {
@@ -312,7 +325,11 @@ mod tests {
         check(&|_| (), Ok(()));
         check(
             &|plan| plan.status = vec![(200, 200)],
-            Err((ErrorKind::Status, "201")),
+            Err((ErrorKind::Status, "status 201, not 200")),
+        );
+        check(
+            &|plan| plan.status = vec![(204, 204), (300, 399)],
+            Err((ErrorKind::Status, "status 201, not 204 or 300-399")),
         );
         check(&|plan| plan.body_contains = Some("items".into()), Ok(()));
         check(&|plan| plan.body_contains = Some("x".into()), failed("`x`"));

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use percent_encoding::utf8_percent_encode;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
+use serde::de::IgnoredAny;
 
 use super::feed::{Feed, FeedError};
 use super::job::Secrets;
@@ -18,7 +19,7 @@ use crate::harness::scenario::{Part, Template};
 pub(super) enum Place {
     /// A path, a query or a form: values are percent-encoded.
     Url,
-    /// The inside of a JSON text: values are escaped as the inside of a string.
+    /// JSON: values inside of its strings are escaped, others have to be JSON themselves.
     Json,
     /// A header or a plain text: values stand as they are.
     Plain,
@@ -47,7 +48,6 @@ pub enum TemplateError {
 /// A template with its names resolved to indices.
 #[derive(Debug)]
 pub(super) struct Compiled {
-    place: Place,
     pieces: Vec<Piece>,
     /// About how long the filled text is.
     length: usize,
@@ -61,20 +61,39 @@ enum Piece {
     Feed {
         feed: usize,
         column: usize,
+        /// How the template names it.
+        name: String,
+        form: Form,
     },
     Extracted {
         index: usize,
         name: String,
+        form: Form,
     },
     /// What the setup was to extract in a step that it did not perform.
     Absent(String),
+    /// A value that is known and can't stand there; the sentence says why.
+    Misplaced(String),
     Uuid,
     Counter,
     Random {
         low: i64,
         high: i64,
     },
-    Now,
+    Now(Form),
+}
+
+/// How a value is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// Percent-encoded.
+    Encoded,
+    /// Escaped as the inside of a JSON string.
+    Quoted,
+    /// As it is, and it has to be JSON.
+    Json,
+    /// As it is.
+    Plain,
 }
 
 /// What names in templates mean.
@@ -152,8 +171,18 @@ impl Compiled {
         names: &Names<'_>,
     ) -> Result<Self, TemplateError> {
         let mut pieces: Vec<Piece> = Vec::new();
+        let mut is_in_string = false;
         for part in &template.parts {
-            let piece = Piece::new(part, place, names)?;
+            let form = match place {
+                Place::Url => Form::Encoded,
+                Place::Plain => Form::Plain,
+                Place::Json if is_in_string => Form::Quoted,
+                Place::Json => Form::Json,
+            };
+            if let Part::Text(text) = part {
+                is_in_string = ends_in_string(text, is_in_string);
+            }
+            let piece = Piece::new(part, form, names)?;
             match (pieces.last_mut(), piece) {
                 (Some(Piece::Text(before)), Piece::Text(text)) => before.push_str(&text),
                 (_, piece) => pieces.push(piece),
@@ -165,7 +194,6 @@ impl Compiled {
             _ => 20,
         });
         Ok(Self {
-            place,
             length: lengths.sum(),
             pieces,
             is_lenient: false,
@@ -206,12 +234,19 @@ impl Compiled {
         for piece in &self.pieces {
             match piece {
                 Piece::Text(text) => out.push_str(text),
-                Piece::Feed { feed, column } => {
+                Piece::Feed {
+                    feed,
+                    column,
+                    name,
+                    form,
+                } => {
                     let value = feeds[*feed].value(values.rows[*feed], *column);
-                    escape(out, value, self.place);
+                    write(out, value, *form).map_err(|NotJson| misplaced(name))?;
                 }
-                Piece::Extracted { index, name } => match &values.extracted[*index] {
-                    Some(value) => escape(out, value, self.place),
+                Piece::Extracted { index, name, form } => match &values.extracted[*index] {
+                    Some(value) => {
+                        write(out, value, *form).map_err(|NotJson| misplaced(name))?;
+                    }
                     None if self.is_lenient => {}
                     None => {
                         return Err(format!(
@@ -226,6 +261,7 @@ impl Compiled {
                          extracts it"
                     ));
                 }
+                Piece::Misplaced(why) => return Err(why.clone()),
                 // Not of the seed: a server that keeps what it was sent has seen those of the run before.
                 Piece::Uuid => {
                     let _ = write!(out, "{}", uuid::Uuid::new_v4());
@@ -236,7 +272,10 @@ impl Compiled {
                 Piece::Random { low, high } => {
                     let _ = write!(out, "{}", values.random.random_range(*low..=*high));
                 }
-                Piece::Now => escape(out, &jiff::Timestamp::now().to_string(), self.place),
+                Piece::Now(form) => {
+                    let now = jiff::Timestamp::now().to_string();
+                    write(out, &now, *form).map_err(|NotJson| misplaced("$now"))?;
+                }
             }
         }
         Ok(())
@@ -244,11 +283,13 @@ impl Compiled {
 }
 
 impl Piece {
-    fn new(part: &Part, place: Place, names: &Names<'_>) -> Result<Self, TemplateError> {
-        let escaped = |value: &str| {
+    fn new(part: &Part, form: Form, names: &Names<'_>) -> Result<Self, TemplateError> {
+        let known = |value: &str, name: &str| {
             let mut text = String::new();
-            escape(&mut text, value, place);
-            Self::Text(text)
+            match write(&mut text, value, form) {
+                Ok(()) => Self::Text(text),
+                Err(NotJson) => Self::Misplaced(misplaced(name)),
+            }
         };
         Ok(match part {
             Part::Text(text) => Self::Text(text.clone()),
@@ -259,6 +300,8 @@ impl Piece {
                 Self::Feed {
                     feed: index,
                     column: names.feeds[index].column(column)?,
+                    name: format!("{feed}.{column}"),
+                    form,
                 }
             }
             Part::Extracted(name) => {
@@ -267,23 +310,26 @@ impl Piece {
                 Self::Extracted {
                     index: index.ok_or_else(|| TemplateError::Extracted(name.clone()))?,
                     name: name.clone(),
+                    form,
                 }
             }
             Part::Setup(name) => match names.setup.get(name) {
-                Some(value) => escaped(value),
+                Some(value) => known(value, &format!("setup.{name}")),
                 None => Self::Absent(name.clone()),
             },
             Part::Env(name) => {
                 let value = names.secrets.0.get(name);
-                escaped(value.ok_or_else(|| TemplateError::Env(name.clone()))?)
+                let value = value.ok_or_else(|| TemplateError::Env(name.clone()))?;
+                known(value, &format!("$env.{name}"))
             }
+            Part::Uuid if form == Form::Json => Self::Misplaced(misplaced("$uuid")),
             Part::Uuid => Self::Uuid,
             Part::Counter => Self::Counter,
             Part::Random { low, high } => Self::Random {
                 low: *low.min(high),
                 high: *low.max(high),
             },
-            Part::Now => Self::Now,
+            Part::Now => Self::Now(form),
             Part::OwnPort => return Err(TemplateError::ProcessOnly("{port}".into())),
             Part::OwnDir => return Err(TemplateError::ProcessOnly("{dir}".into())),
             Part::PortOf(name) => {
@@ -312,15 +358,46 @@ pub(super) fn form(fields: &[(String, Template)]) -> Template {
     Template { parts }
 }
 
-fn escape(out: &mut String, value: &str, place: Place) {
-    match place {
-        Place::Url => out.extend(utf8_percent_encode(value, UNRESERVED)),
-        Place::Json => {
+/// Whether JSON text that goes on from inside or outside of a string ends inside of one.
+fn ends_in_string(text: &str, mut is_in_string: bool) -> bool {
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => is_in_string = !is_in_string,
+            b'\\' if is_in_string => {
+                bytes.next();
+            }
+            _ => {}
+        }
+    }
+    is_in_string
+}
+
+/// A value is not JSON where it has to be.
+struct NotJson;
+
+fn write(out: &mut String, value: &str, form: Form) -> Result<(), NotJson> {
+    match form {
+        Form::Encoded => out.extend(utf8_percent_encode(value, UNRESERVED)),
+        Form::Quoted => {
             let quoted = serde_json::Value::from(value).to_string();
             out.push_str(&quoted[1..quoted.len() - 1]);
         }
-        Place::Plain => out.push_str(value),
+        Form::Json => {
+            serde_json::from_str::<IgnoredAny>(value).map_err(|_| NotJson)?;
+            out.push_str(value);
+        }
+        Form::Plain => out.push_str(value),
     }
+    Ok(())
+}
+
+/// Why a request can't be sent whose JSON needs JSON from that value.
+fn misplaced(name: &str) -> String {
+    format!(
+        "`{{{name}}}` is not JSON and stands outside of a string in JSON: write `\"{{{name}}}\"` for \
+         a text"
+    )
 }
 
 #[cfg(test)]
@@ -369,20 +446,69 @@ mod tests {
 
     #[test]
     fn values_are_escaped_for_their_place_and_the_rest_is_not() {
-        let name = || {
+        let name = |before: &str| {
             let feed = Part::Feed {
                 feed: "clients".into(),
                 column: "name".into(),
             };
-            vec![Part::Text("/x?q=".into()), feed, Part::Env("KEY".into())]
+            vec![Part::Text(before.into()), feed, Part::Env("KEY".into())]
         };
         let check = |place, iteration, expected: &str| {
-            assert_eq!(fill(name(), place, iteration).unwrap(), expected);
+            assert_eq!(fill(name("/x?q="), place, iteration).unwrap(), expected);
         };
         check(Place::Url, 0, "/x?q=a%20bs%26t");
         check(Place::Url, 1, "/x?q=q%22%2F%C3%A9s%26t");
-        check(Place::Json, 1, "/x?q=q\\\"/és&t");
         check(Place::Plain, 4, "/x?q=q\"/és&t");
+        let json = fill(name("{\"q\": \""), Place::Json, 1).unwrap();
+        assert_eq!(json, "{\"q\": \"q\\\"/és&t");
+    }
+
+    #[test]
+    fn a_value_outside_of_the_strings_of_json_is_json() {
+        let check = |before: &str, value: &str, expected: Result<&str, &str>| {
+            let names = Names {
+                feeds: &[],
+                extracted: &["o".into()],
+                setup: &BTreeMap::from([("o".into(), value.to_owned())]),
+                secrets: &Secrets::default(),
+            };
+            for part in [Part::Extracted("o".into()), Part::Setup("o".into())] {
+                let parts = vec![Part::Text(before.into()), part, Part::Text("}".into())];
+                let template = Compiled::new(&Template { parts }, Place::Json, &names).unwrap();
+                let mut values = Values::new(7);
+                values.renew(0, &[], 1).unwrap();
+                values.extracted[0] = Some(value.to_owned());
+                let found = template.filled(&mut values, &[]);
+                match (&found, expected) {
+                    (Ok(found), Ok(expected)) => assert_eq!(found, expected),
+                    (Err(message), Err(part)) if message.contains(part) => {}
+                    _ => panic!("{before}{value}: {found:?}, not {expected:?}"),
+                }
+            }
+        };
+        let object = r#"{"x":[1,"y"]}"#;
+        check("{\"o\": ", object, Ok(r#"{"o": {"x":[1,"y"]}}"#));
+        check("{\"o\": \"", object, Ok(r#"{"o": "{\"x\":[1,\"y\"]}}"#));
+        for value in ["-1.5e3", "true", "null", "\"a\\nb\""] {
+            let expected = format!("{{\"o\": {value}}}");
+            check("{\"o\": ", value, Ok(&expected));
+        }
+        for value in ["ada", "", "007", "1, \"admin\": true", "{"] {
+            check("{\"o\": ", value, Err("is not JSON"));
+        }
+        // A quote that is escaped, and a backslash that is, before the quote that ends a string.
+        check(r#"{"a\"b": ""#, "x", Ok(r#"{"a\"b": "x}"#));
+        check(r#"{"a\\": "#, "x", Err("write `\""));
+        check(r#"{"a\\": "#, "7", Ok(r#"{"a\\": 7}"#));
+    }
+
+    #[test]
+    fn what_is_never_json_is_no_value_of_json() {
+        for part in [Part::Uuid, Part::Now] {
+            let before = Part::Text("{\"a\": ".into());
+            let error = fill(vec![before, part], Place::Json, 0).unwrap_err();
+            assert!(error.contains("is not JSON"), "{error}");
+        }
     }
 
     #[test]

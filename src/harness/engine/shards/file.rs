@@ -50,6 +50,9 @@ pub struct ShardFile {
     pub partial: bool,
     /// Why it must not be judged, as far as its workers don't say.
     pub invalid: Vec<InvalidReason>,
+    /// What went wrong beside what was measured, in sentences; hostile text without secrets.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// What its workers left: one or more a load.
     pub workers: Vec<LoadFile>,
     /// Those that left nothing.

@@ -135,9 +135,12 @@ fn together(
     let duration_ns = shards.values().map(|file| file.duration_ns).max();
     let mut partial = shards.values().any(|file| file.partial);
     let mut aborted = None;
+    let mut warnings = Vec::new();
     let mut ends = Vec::new();
-    for (_, mut file) in shards {
+    for (index, mut file) in shards {
         invalid.append(&mut file.invalid);
+        let said = file.warnings.drain(..);
+        warnings.extend(said.map(|warning| format!("shard {index}: {warning}")));
         ends.extend(file.ends());
     }
     let mut ends = by_load(ends);
@@ -164,6 +167,7 @@ fn together(
             invalid,
             partial,
             aborted,
+            warnings,
             duration_ns: duration_ns.unwrap_or_default(),
         },
         start_at_ns,
@@ -357,6 +361,7 @@ mod tests {
             duration_ns: 2 * S + u64::from(index),
             partial: false,
             invalid: Vec::new(),
+            warnings: Vec::new(),
             workers: (0..workers)
                 .map(|nth| worker(shard.part(nth, workers)))
                 .collect(),
@@ -387,6 +392,16 @@ mod tests {
         let found = faults(change);
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].contains(expected), "{found:?}");
+    }
+
+    #[test]
+    fn what_a_shard_says_is_said_of_the_run() {
+        let plan = plan();
+        let mut files = three(&plan);
+        files[1].warnings.push("the teardown failed".into());
+        let gathered = gather(&plan, files).unwrap();
+        assert_eq!(gathered.executed.warnings, ["shard 1: the teardown failed"]);
+        assert_eq!(gathered.executed.invalid, []);
     }
 
     #[test]

@@ -68,6 +68,7 @@ impl SubjectEngine {
             duration_ns: since_start_ns(clock, assignment.start_at_ns),
             partial: executed.partial,
             invalid: executed.invalid,
+            warnings: executed.warnings,
             workers: Vec::new(),
             failed: Vec::new(),
         };
@@ -103,8 +104,11 @@ impl SubjectEngine {
                     .await
             }
         };
-        setup::tear_down(plan, &aim, around, observe).await;
-        performed
+        let warning = setup::tear_down(plan, &aim, around, observe).await;
+        performed.map(|(mut executed, ends)| {
+            executed.warnings.extend(warning);
+            (executed, ends)
+        })
     }
 }
 

@@ -1,16 +1,21 @@
 //! The loads of a run: a row each.
 
-use crate::harness::model::{ArrivalModel, GroupSeries, Unit};
+use crate::harness::gate::Verdict;
+use crate::harness::model::{ArrivalModel, GroupSeries, Unit, path};
 use crate::harness::report::format::{self, value};
 use crate::harness::report::input::ReportInput;
 use crate::harness::report::load::{LoadSummary, RequestSummary, summarise};
 use crate::harness::report::text;
 use crate::harness::report::words;
+use crate::harness::scenario::catalogue::{self, LoadMetric};
 
 use super::sheet::{Cell, GAP, Sheet, Tone, plain, toned};
 
 /// More groups than this are counted; the page has all of them.
 const MAX_GROUPS: usize = 20;
+
+/// More kinds of failures of a load than this are counted; the page has all of them.
+const MAX_FAILURES: usize = 3;
 
 /// A row per load, and below it what only some have: a capacity, groups, further attempts.
 pub(super) fn loads(input: &ReportInput<'_>, sheet: &mut Sheet) {
@@ -57,6 +62,11 @@ pub(super) fn loads(input: &ReportInput<'_>, sheet: &mut Sheet) {
     for load in &loads {
         remarks(load, sheet);
     }
+    for load in &loads {
+        if fails_too_often(load, input.verdict) {
+            failures(load, sheet);
+        }
+    }
     groups(&loads, sheet);
 }
 
@@ -91,6 +101,50 @@ fn extra(load: &LoadSummary) -> Option<String> {
         .map(|(count, what)| format::counted(count, what))
         .collect();
     (!parts.is_empty()).then(|| format!("With {}.", parts.join(" and ")))
+}
+
+/// Whether a load breaks a limit on its failures, also where the run is not judged.
+fn fails_too_often(load: &LoadSummary, verdict: &Verdict) -> bool {
+    let prefix = catalogue::load_prefix(&load.name);
+    let is_on_failures = |metric: &str| {
+        path::error_rate_of(metric).is_some()
+            || matches!(catalogue::of_load(metric), Some((_, LoadMetric::Lost)))
+    };
+    verdict.limits.iter().any(|limit| {
+        limit.metric.starts_with(&prefix)
+            && is_on_failures(&limit.metric)
+            && matches!((limit.value, limit.max), (Some(value), Some(max)) if value > max)
+    })
+}
+
+/// Why requests of a load failed.
+fn failures(load: &LoadSummary, sheet: &mut Sheet) {
+    let all = load.failures();
+    if all.is_empty() {
+        return;
+    }
+    sheet.heading(&format!(
+        "Why requests of {} failed",
+        text::shown(&load.name, 40)
+    ));
+    for failures in all.iter().take(MAX_FAILURES) {
+        let line = format!(
+            "{} × {} at {}",
+            format::count(failures.count),
+            words::error_kind(failures.kind),
+            text::shown(failures.request, 60)
+        );
+        sheet.paragraph("  · ", "    ", &line, Tone::Plain);
+        sheet.block("      | ", &text::one_line(&failures.most.example));
+    }
+    let more = all.len().saturating_sub(MAX_FAILURES);
+    if more > 0 {
+        let text = format!(
+            "{} more in the report",
+            format::counted(more as u64, "kind")
+        );
+        sheet.paragraph(GAP, GAP, &text, Tone::Dim);
+    }
 }
 
 fn groups(loads: &[LoadSummary], sheet: &mut Sheet) {

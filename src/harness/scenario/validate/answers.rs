@@ -1,6 +1,7 @@
 //! What must hold of an answer or of a message, and what later steps take from it.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use toml::de::DeTable;
 
@@ -9,11 +10,14 @@ use super::policies::{positive, statuses};
 use super::syntax::{
     check_cookie_name, check_css, check_header_name, check_jsonpath, regex_groups,
 };
+use super::values::locate;
 use crate::harness::scenario::plan::{
     CheckPlan, ExpectPlan, ExtractPlan, ExtractSource, MAX_SEEN_BYTES, Pick,
 };
 use crate::harness::scenario::problem::{Code, Problems};
-use crate::harness::scenario::raw;
+use crate::harness::scenario::raw::{self, Text};
+use crate::harness::scenario::structure::is_name;
+use crate::harness::scenario::template::{self, Piece};
 
 /// What a step gets to see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +52,7 @@ pub(super) fn check(step: &DeTable<'_>, seen: Seen, problems: &mut Problems<'_>)
     if let Some(value) = table.get("status") {
         check.status = statuses(value);
     }
-    check.body_contains = raw::text(table, "body_contains").map(|text| text.text.to_owned());
+    check.body_contains = fixed_text(table, "body_contains", problems);
     check.body_matches = regex(table, "body_matches", problems);
     check.json = expected_json(table, problems);
     check.headers = expected_headers(table, problems);
@@ -109,7 +113,7 @@ pub(super) fn check_seen_size(
 /// Reads what is asked of a message into `expect`.
 pub(super) fn expect(table: &DeTable<'_>, expect: &mut ExpectPlan, problems: &mut Problems<'_>) {
     expect.event = raw::text(table, "event").map(|text| text.text.to_owned());
-    expect.contains = raw::text(table, "contains").map(|text| text.text.to_owned());
+    expect.contains = fixed_text(table, "contains", problems);
     expect.matches = regex(table, "matches", problems);
     expect.json = expected_json(table, problems);
     if let Some(count) = raw::integer_at(table, "count").and_then(|count| u32::try_from(count).ok())
@@ -195,8 +199,85 @@ fn report_unseen(table: &DeTable<'_>, seen: Seen, problems: &mut Problems<'_>) {
 
 fn regex(table: &DeTable<'_>, key: &str, problems: &mut Problems<'_>) -> Option<String> {
     let pattern = raw::text(table, key)?;
-    regex_groups(&pattern, problems);
+    // A value would be a repetition without a number. Where the braces mean something, as those of
+    // `\p{L}` do, they are the expression's own.
+    let before = problems.count();
+    if regex::Regex::new(pattern.text).is_err() {
+        report_values(&pattern, "write `\\{` for a brace", problems);
+    }
+    if problems.count() == before {
+        regex_groups(&pattern, problems);
+    }
     Some(pattern.text.to_owned())
+}
+
+fn fixed_text(table: &DeTable<'_>, key: &str, problems: &mut Problems<'_>) -> Option<String> {
+    raw::text(table, key).map(|text| fixed(&text, problems))
+}
+
+/// A text that an answer is compared with, in which `{{` is a brace as in a template. A value in it
+/// would be compared as it is written, so it is a mistake.
+fn fixed(text: &Text<'_>, problems: &mut Problems<'_>) -> String {
+    report_values(text, "write `{{` for a brace", problems);
+    let pieces = template::split(text.text).into_iter();
+    let pieces = pieces.map(|piece| match piece {
+        Piece::Text(literal) => literal,
+        Piece::Value(_, range) | Piece::Unclosed(range) => text.text[range].to_owned(),
+    });
+    pieces.collect()
+}
+
+fn fixed_json(value: &mut serde_json::Value, span: &Range<usize>, problems: &mut Problems<'_>) {
+    match value {
+        serde_json::Value::String(text) => {
+            let written = Text {
+                text: text.as_str(),
+                span: span.clone(),
+            };
+            *text = fixed(&written, problems);
+        }
+        serde_json::Value::Array(array) => {
+            for value in array {
+                fixed_json(value, span, problems);
+            }
+        }
+        serde_json::Value::Object(object) => {
+            for value in object.values_mut() {
+                fixed_json(value, span, problems);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Reports what looks like a value of a template.
+fn report_values(text: &Text<'_>, brace: &str, problems: &mut Problems<'_>) {
+    for piece in template::split(text.text) {
+        if let Piece::Value(value, range) = piece
+            && looks_like_value(value)
+        {
+            let place = locate(problems.source(), &text.span, &text.text[range]);
+            problems.report(
+                Code::UnknownValue,
+                place,
+                format!("`{value}` has no value here: answers are compared with fixed texts"),
+                "not filled in",
+                format!(
+                    "compare with a fixed text; a value can be extracted and tested by `if`; {brace}"
+                ),
+            );
+        }
+    }
+}
+
+/// Whether what stands between two braces is named as values are, and is no piece of JSON, of a
+/// style sheet or of a program.
+fn looks_like_value(inner: &str) -> bool {
+    match (inner.strip_prefix('$'), inner.split_once('.')) {
+        (Some(special), _) => special.starts_with(|char: char| char.is_ascii_alphabetic()),
+        (None, Some((feed, column))) => is_name(feed) && is_name(column),
+        (None, None) => is_name(inner),
+    }
 }
 
 fn expected_json(
@@ -210,7 +291,9 @@ fn expected_json(
     for (path, value) in entries {
         let path = raw::key_text(path);
         check_jsonpath(&path, problems);
-        if let Some(value) = json(value.get_ref(), value.span(), problems) {
+        let span = value.span();
+        if let Some(mut value) = json(value.get_ref(), span.clone(), problems) {
+            fixed_json(&mut value, &span, problems);
             expected.push((path.text.to_owned(), value));
         }
     }
@@ -237,7 +320,7 @@ fn expected_headers(
                 "`true`: the header must be there; a text: it must have this value",
             );
         }
-        let value = value.get_ref().as_str().map(str::to_owned);
+        let value = raw::as_text(value).map(|text| fixed(&text, problems));
         expected.push((name.text.to_owned(), value));
     }
     expected

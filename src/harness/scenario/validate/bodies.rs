@@ -99,7 +99,7 @@ fn from_file(
         return BodyPlan::Text(template);
     }
     if problems.count() == before {
-        let help = "this was read with `0` in the place of each value";
+        let help = "this was read with `0` in the place of each value, and `x` in that of `{$uuid}` and `{$now}`";
         check_json_text(&template, named.span.clone(), help, problems);
     }
     BodyPlan::Json(template)
@@ -190,7 +190,7 @@ fn check_part_text(what: &str, text: &Text<'_>, problems: &mut Problems<'_>) {
 }
 
 /// Whether the template is JSON with a number in the place of each value, which stands inside and
-/// outside of quotes alike.
+/// outside of quotes alike; what is never JSON by itself stands inside only.
 fn check_json_text(
     template: &Template,
     span: Range<usize>,

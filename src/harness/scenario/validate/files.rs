@@ -169,6 +169,15 @@ impl Files {
         }
     }
 
+    /// The project's folder as it is seen from the scenario.
+    fn project(&self) -> String {
+        let below = self.folder.strip_prefix(&self.root);
+        match below.map_or(0, |below| below.components().count()) {
+            0 => "the scenario's own folder".to_owned(),
+            levels => format!("`{}` seen from the scenario", vec![".."; levels].join("/")),
+        }
+    }
+
     /// Where the file really is, or a problem.
     fn find(&self, named: &Text<'_>, what: &str, problems: &mut Problems<'_>) -> Option<PathBuf> {
         let path = self.folder.join(named.text);
@@ -178,7 +187,7 @@ impl Files {
                 named.span.clone(),
                 format!("{what} lies outside the project"),
                 "leads out of the project",
-                "put it beside the scenario and name it by a relative path",
+                format!("name a path below the project, which is {}", self.project()),
             );
             return None;
         }

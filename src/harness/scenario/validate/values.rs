@@ -133,10 +133,12 @@ fn part(
     }
 }
 
-/// The text of a template with a number in the place of each value.
+/// The text of a template with a number in the place of each value that may be one, and a letter in
+/// the place of those that can't.
 pub(super) fn filled(template: &Template) -> String {
     let parts = template.parts.iter().map(|part| match part {
         Part::Text(text) => text.as_str(),
+        Part::Uuid | Part::Now => "x",
         _ => "0",
     });
     parts.collect()
