@@ -251,6 +251,16 @@ pub struct GroupSeries {
     pub failed: u64,
 }
 
+impl GroupSeries {
+    /// The groups of that name, before there are any.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            ..Self::default()
+        }
+    }
+}
+
 /// How the users of a closed load spent the measure phase, all of them together. A user who waits for an
 /// answer asks for nothing else, so that few of the requests can stand for much of the time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -181,7 +181,7 @@ impl Recorder {
 
     /// The same for a flow with groups of these names.
     pub(super) fn with_groups(self, groups: &[String]) -> Self {
-        self.lock().measured.groups = groups.iter().map(group_series).collect();
+        self.lock().measured.groups = groups.iter().map(GroupSeries::new).collect();
         self
     }
 
@@ -474,7 +474,7 @@ impl Measured {
     ) -> Self {
         Self {
             requests: requests.map(RequestSeries::new).collect(),
-            groups: groups.map(group_series).collect(),
+            groups: groups.map(GroupSeries::new).collect(),
             ..Self::default()
         }
     }
@@ -486,13 +486,6 @@ impl Waiting {
     pub(super) fn lost_ns(&self, until_ns: u64) -> u64 {
         let waited_ns = u128::from(self.count) * u128::from(until_ns);
         u64::try_from(waited_ns.saturating_sub(self.since_ns)).unwrap_or(u64::MAX)
-    }
-}
-
-fn group_series(name: &String) -> GroupSeries {
-    GroupSeries {
-        name: name.clone(),
-        ..GroupSeries::default()
     }
 }
 
