@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::bench::{self, BenchError, Built, Measured};
 use super::capacity::Capacity;
 use super::flag::became_true;
-use super::jobs::{self, jobs};
+use super::jobs::{self, cores, jobs};
 use super::load::{self, LoadError, MergeError, Secrets, Shard, WorkerEnd};
 use super::process::{self, Exit, ProcessError, Processes, Surroundings};
 use super::secrets::secret_names;
@@ -321,14 +321,17 @@ impl SubjectEngine {
         let (mut executed, ends) = self
             .perform(plan, around, aim, (processes, exits), stop, observe)
             .await?;
-        let mut ends = load::by_load(ends);
-        for load in &plan.loads {
-            let ends = ends.remove(&load.name).unwrap_or_default();
-            let result = load::collect(load, &plan.phases, &plan.generator, ends)?;
+        let generators = ends.iter().filter_map(|end| end.outcome.as_ref().ok());
+        let generators = generators.map(|file| &file.measurement.generator);
+        let crowded = load::crowded(&plan.phases, &plan.generator, cores(), generators);
+        for result in load::collect(&plan.loads, &plan.phases, &plan.generator, ends)? {
             executed.partial |= result.partial;
             executed.aborted = executed.aborted.take().or(result.aborted);
             executed.invalid.extend(result.invalid);
             executed.measurement.loads.extend(result.measurement);
+        }
+        if !executed.partial || executed.aborted.is_some() {
+            executed.invalid.extend(crowded);
         }
         Ok(executed)
     }

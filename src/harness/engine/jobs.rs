@@ -27,10 +27,8 @@ pub(super) struct Common<'run> {
 
 /// The jobs of the plan's loads, in its order: one a worker, each with a part of its load.
 pub(super) fn jobs(plan: &Plan, common: &Common<'_>) -> Vec<WorkerJob> {
-    let cores = available_parallelism().map_or(1, usize::from);
-    let cores = u32::try_from(cores).unwrap_or(u32::MAX);
     let mut jobs = Vec::new();
-    for (load, workers) in plan.loads.iter().zip(workers(plan, common.shard, cores)) {
+    for (load, workers) in plan.loads.iter().zip(workers(plan, common.shard, cores())) {
         let Some(flow) = plan.flows.get(&load.flow) else {
             continue;
         };
@@ -54,6 +52,12 @@ pub(super) fn jobs(plan: &Plan, common: &Common<'_>) -> Vec<WorkerJob> {
         }
     }
     jobs
+}
+
+/// How many cores this process may use.
+pub(super) fn cores() -> u32 {
+    let cores = available_parallelism().map_or(1, usize::from);
+    u32::try_from(cores).unwrap_or(u32::MAX)
 }
 
 /// Which of the loads that draw from a feed this one is, and how many they are, by feed, for those whose

@@ -196,6 +196,9 @@ fn generator(reason: &InvalidReason) -> Option<String> {
             cpu_cores,
             cores,
         } => format!("the generator of load {load} kept {cpu_cores:.2} of {cores} cores busy"),
+        InvalidReason::GeneratorsCrowded { cpu_cores, cores } => {
+            format!("the generators of all loads kept {cpu_cores:.2} of {cores} cores busy")
+        }
         InvalidReason::GeneratorExhausted { load, failures, .. } => {
             format!("the generator of load {load} had no file or port left for {failures} requests")
         }

@@ -374,7 +374,10 @@ mod tests {
         check(&ramp, 9, &[9.0 / 17.0, 8.0 / 17.0]);
         // Before anybody works, nobody has more of it than the others.
         check(&shape(&[(10, 0.0, 0.5)], 10), 10, &[0.5, 0.5]);
-        assert_eq!(constant(3.0).part(Shard { index: 0, of: 2 }, S, S), 2.0 / 3.0);
+        assert_eq!(
+            constant(3.0).part(Shard { index: 0, of: 2 }, S, S),
+            2.0 / 3.0
+        );
     }
 
     #[test]
