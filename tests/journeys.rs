@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use plimsoll::harness::engine::load::{Secrets, Shard, WorkerJob, drive};
 use plimsoll::harness::engine::{Engine as _, Executed, Progress, SubjectEngine};
-use plimsoll::harness::model::{InvalidReason, Outcome, RequestSeries, hexadecimal};
+use plimsoll::harness::model::{InvalidReason, Outcome, RequestSeries};
 use plimsoll::harness::scenario::{
     Arrivals, AuthPlan, BodyPlan, BranchPlan, ConditionPlan, ExtractPlan, ExtractSource,
     FeedFormat, FeedOrder, FeedPlan, FilePlan, FlowPlan, GeneratorLimits, HttpPlan, LoadPlan, Part,
@@ -93,9 +93,10 @@ fn json_path(path: &str) -> ExtractSource {
 fn file(folder: &Path, name: &str, contents: &str) -> FilePlan {
     let path = folder.join(name);
     std::fs::write(&path, contents).expect("a temporary folder can be written to");
+    let digest = Sha256::digest(contents);
     FilePlan {
         path,
-        sha256: hexadecimal(&Sha256::digest(contents)),
+        sha256: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
     }
 }
 

@@ -66,7 +66,7 @@ fn rendered(
         "--image",
         "registry.example/plimsoll:1",
     ];
-    let args = [&args, &["--target", "http://shop:8080"], more].concat();
+    let args = [&args[..], &["--target", "http://shop:8080"], more].concat();
     let (_, printed, said) = project.output(&args, 0)?;
     let list: Value = serde_json::from_str(&printed)?;
     assert_eq!(

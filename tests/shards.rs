@@ -558,7 +558,7 @@ fn a_host_that_is_lost_makes_the_run_invalid() -> Tested {
         fs::remove_file(project.path().join(name))?;
     }
     let begun = Timestamp::now();
-    let mut shards = start();
+    let shards = start();
     // In the middle of its load, a host goes: first its network, then all of it.
     let middle = AHEAD + SignedDuration::from_secs(2);
     wait::until("the middle of the load", PATIENCE, || {

@@ -189,6 +189,7 @@ pub(crate) fn plan(root: &Path, processes: Vec<ProcessPlan>) -> Plan {
         feeds: BTreeMap::new(),
         flows: BTreeMap::new(),
         loads: Vec::new(),
+        mix: BTreeMap::new(),
         phases: PhasePlan {
             warmup_ns: 0,
             measure_ns: 0,

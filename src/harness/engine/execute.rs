@@ -19,7 +19,7 @@ use super::setup::{self, Aim};
 use super::watch::{Watcher, nanoseconds, spans};
 use super::{Engine, Executed, Progress, http, metrics};
 use crate::harness::model::{InvalidReason, Measurement, Phase, PhaseSpan};
-use crate::harness::scenario::{Plan, Target};
+use crate::harness::scenario::Plan;
 
 /// The load begins so long after its workers were started: by then all users are there.
 const LEAD: Duration = Duration::from_secs(1);

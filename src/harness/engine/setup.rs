@@ -40,16 +40,17 @@ pub(super) async fn set_up(
         }
         None => String::new(),
     };
+    let nothing = BTreeMap::new();
     let performed = match &plan.setup {
         None => Some(Performed::default()),
         Some(flow) => tokio::select! {
             biased;
             () = became_true(&mut stop) => None,
-            performed = load::once(plan, flow, &target, &BTreeMap::new(), around.secrets()) => Some(performed),
+            performed = load::once(plan, flow, &target, &nothing, around.secrets()) => Some(performed),
         },
     };
     let Some(Performed { extracted, failed }) = performed else {
-        let setup = BTreeMap::new();
+        let setup = nothing;
         return Ok((Aim { target, setup }, Some(nothing_measured())));
     };
     let instead = match failed {

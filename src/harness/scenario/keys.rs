@@ -7,10 +7,9 @@ mod request;
 mod load;
 
 use self::Presence::{Default, Optional, Required};
-use self::Rule::{AtLeastOne, ExactlyOne, Together};
+use self::Rule::{AtLeastOne, ExactlyOne};
 use self::Shape::{
-    Bool, Choice, Date, Duration, Integer, Limit, List, Map, Name, Rate, Share, Table, Text,
-    TextMap,
+    Bool, Choice, Date, Duration, Integer, Limit, List, Map, Name, Share, Table, Text, TextMap,
 };
 use self::flow::FLOW;
 pub(crate) use self::flow::{BODIES, METHODS, OTHER_KINDS};

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 
 use super::windows::{add_request, coarsen, length_ns, pack};
 use crate::harness::model::{
-    ConnectionSeries, GeneratorHealth, GeneratorSample, LoadMeasurement, LoadWindow, RequestSeries,
+    ConnectionSeries, GeneratorHealth, GeneratorSample, GroupSeries, LoadMeasurement, LoadWindow,
+    RequestSeries,
 };
 
 /// Workers look at themselves this often, or one half, a quarter, … as often.
@@ -67,8 +68,7 @@ pub fn merge(load: &mut LoadMeasurement, mut other: LoadMeasurement) -> Result<(
         add_series(series, other);
     }
     for (series, other) in load.groups.iter_mut().zip(other.groups) {
-        series.duration.merge(&other.duration);
-        add(&mut series.failed, other.failed);
+        add_group(series, &other);
     }
     add_connections(&mut load.connections, &other.connections);
     load.shards.append(&mut other.shards);
@@ -134,7 +134,13 @@ pub(super) fn add_series(series: &mut RequestSeries, other: RequestSeries) {
     }
 }
 
-fn add_connections(connections: &mut ConnectionSeries, other: &ConnectionSeries) {
+/// Adds the groups of the same name.
+pub(super) fn add_group(series: &mut GroupSeries, other: &GroupSeries) {
+    series.duration.merge(&other.duration);
+    add(&mut series.failed, other.failed);
+}
+
+pub(super) fn add_connections(connections: &mut ConnectionSeries, other: &ConnectionSeries) {
     connections.dns.merge(&other.dns);
     connections.connect.merge(&other.connect);
     connections.tls.merge(&other.tls);

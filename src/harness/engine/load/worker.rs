@@ -22,7 +22,7 @@ use super::dispatcher::dispatch;
 use super::flow::{Flow, FlowError};
 use super::job::{LOAD_FORMAT, LoadFile, WorkerEvent, WorkerJob};
 use super::journey::Journey;
-use super::recorder::Recorder;
+use super::recorder::{Began, Recorder};
 use super::schedule::Schedule;
 use super::shape::Shape;
 use super::trace::TraceError;
@@ -212,7 +212,7 @@ async fn execute(job: WorkerJob, mut terminate: Signal) -> Result<(), WorkerErro
     let crew = Arc::new(Crew {
         journey: Journey {
             flow,
-            recorder,
+            recorder: Arc::clone(&recorder),
             clock,
             end_ns: total_ns,
             stop,
@@ -265,7 +265,11 @@ async fn execute(job: WorkerJob, mut terminate: Signal) -> Result<(), WorkerErro
     }
     // Whoever was handed a ticket and had no time to take it has none left now.
     for ticket in counter.iter().flat_map(|counter| counter.take_back()) {
-        recorder.began(ticket.due_ns, Some(ticket.due_ns), clock.now_ns());
+        recorder.began(&Began {
+            intended_ns: ticket.due_ns,
+            due_ns: Some(ticket.due_ns),
+            taken_ns: clock.now_ns(),
+        });
     }
     drop(finish);
     let measurement = clerk.join().map_err(|_| WorkerError::Panicked("clerk"))?;
