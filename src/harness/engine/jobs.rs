@@ -6,7 +6,7 @@ use std::thread::available_parallelism;
 
 use super::demand::workers;
 use super::load::{Secrets, Shard, WorkerJob, abort_rules};
-use crate::harness::scenario::{FeedOrder, FlowPlan, Part, Plan};
+use crate::harness::scenario::{FeedOrder, Plan};
 
 /// What all jobs of a run have in common.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub(super) struct Common<'run> {
     pub(super) target: &'run str,
     /// What the setup extracted.
     pub(super) setup: &'run BTreeMap<String, String>,
+    /// The number of each load's next iteration; one that is not there has had none.
+    pub(super) next: &'run BTreeMap<String, u64>,
     /// Values of the variables that the plan names.
     pub(super) secrets: &'run Secrets,
     /// The start of the loads in ns since the Unix epoch.
@@ -41,6 +43,7 @@ pub(super) fn jobs(plan: &Plan, common: &Common<'_>) -> Vec<WorkerJob> {
                 http: plan.http.clone(),
                 setup: common.setup.clone(),
                 turns: turns(plan, &load.name),
+                first_iteration: common.next.get(&load.name).copied().unwrap_or(0),
                 aborts: abort_rules(plan, load),
                 phases: plan.phases,
                 secrets: common.secrets.clone(),
@@ -70,7 +73,7 @@ fn turns(plan: &Plan, load: &str) -> BTreeMap<String, (u32, u32)> {
     let turn = |feed: &String| {
         let of_feed = plan.loads.iter().filter(|load| {
             let flow = plan.flows.get(&load.flow);
-            flow.is_some_and(|flow| draws(flow, feed))
+            flow.is_some_and(|flow| flow.draws_from(feed))
         });
         let names: Vec<&str> = of_feed.map(|load| load.name.as_str()).collect();
         let place = names.iter().position(|name| *name == load)?;
@@ -78,13 +81,6 @@ fn turns(plan: &Plan, load: &str) -> BTreeMap<String, (u32, u32)> {
         Some((feed.clone(), (place, all)))
     };
     unique.filter_map(|(feed, _)| turn(feed)).collect()
-}
-
-fn draws(flow: &FlowPlan, name: &str) -> bool {
-    let parts = flow.templates().into_iter().flat_map(|it| &it.parts);
-    parts
-        .into_iter()
-        .any(|part| matches!(part, Part::Feed { feed, .. } if feed == name))
 }
 
 #[cfg(test)]
@@ -109,10 +105,12 @@ mod tests {
 
     fn made(plan: &Plan, shard: Shard) -> Vec<WorkerJob> {
         let (setup, secrets) = (BTreeMap::new(), Secrets::default());
+        let next = BTreeMap::from([("b".to_owned(), 70)]);
         let common = Common {
             shard,
             target: "http://10.0.0.1:1",
             setup: &setup,
+            next: &next,
             secrets: &secrets,
             start_at_ns: 7,
             folder: Path::new("files"),
@@ -135,6 +133,8 @@ mod tests {
         results.dedup();
         assert_eq!(results.len(), 6, "each has a file of its own");
         assert!(jobs.iter().all(|job| job.start_at_ns == 7));
+        let first: Vec<u64> = jobs.iter().map(|job| job.first_iteration).collect();
+        assert_eq!(first, [0, 0, 70, 70, 0, 0]);
     }
 
     #[test]

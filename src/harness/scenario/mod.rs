@@ -30,7 +30,8 @@ pub mod waivers;
 pub use self::file::{Rejection, Scenario, check, load, looks_like_one, parse, root_of};
 pub(crate) use self::label::quoted;
 pub use self::limits::{
-    IMPLIED_ACHIEVED_MIN, IMPLIED_ERROR_RATE_MAX, abort_limits, is_limit_of_a_search, search_limits,
+    IMPLIED_ACHIEVED_MIN, IMPLIED_ERROR_RATE_MAX, abort_limits, implied_limits,
+    is_limit_of_a_search, limits_beside_a_search, search_limits, states,
 };
 pub use self::measurable::out_of_reach;
 pub(crate) use self::nearest::nearest;

@@ -160,7 +160,8 @@ mod tests {
             late_ns: 1_000_000,
             ..GeneratorLimits::default()
         };
-        let results = collect(&[job.load], &job.phases, &limits, ends).unwrap();
+        let loads = [job.load.clone()];
+        let results = collect(&loads, &job.phases, &limits, ends).unwrap();
         results.into_iter().next().unwrap()
     }
 

@@ -25,6 +25,8 @@ pub(super) struct Crew {
     pub(super) arrivals: Arrivals,
     pub(super) shard: Shard,
     pub(super) seed: u64,
+    /// The number of the load's first iteration.
+    pub(super) first: u64,
     /// How many iterations were begun.
     pub(super) begun: AtomicU64,
 }
@@ -135,7 +137,7 @@ impl Crew {
     fn start(&self, due_ns: Option<u64>, taken_ns: u64) -> Start {
         let nth = self.begun.fetch_add(1, Ordering::Relaxed);
         Start {
-            number: self.shard.global(nth),
+            number: self.first.saturating_add(self.shard.global(nth)),
             due_ns,
             taken_ns,
         }

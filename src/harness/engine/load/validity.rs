@@ -81,17 +81,23 @@ pub fn validity(
     reasons
 }
 
-/// Whether the workers of one machine together kept its cores busy, though no one of them its own: none of
-/// them had a core then, and how late that made a closed load nobody can tell.
+/// Whether the workers of one machine together kept its cores busy, though no one of them its own: not all of
+/// them had one then, and how late that made a closed load nobody can tell.
 pub fn crowded<'a>(
     phases: &PhasePlan,
     limits: &GeneratorLimits,
     cores: u32,
     workers: impl IntoIterator<Item = &'a GeneratorHealth>,
 ) -> Option<InvalidReason> {
-    let busy = workers.into_iter();
-    let busy = busy.filter_map(|worker| busy_cores(phases, worker));
-    let (cpu_cores, cores) = (busy.sum::<f64>(), f64::from(cores.max(1)));
+    let mut cpu_cores = 0.0;
+    for worker in workers {
+        let busy = busy_cores(phases, worker).unwrap_or(0.0);
+        if busy > limits.cpu * worker.cores {
+            return None;
+        }
+        cpu_cores += busy;
+    }
+    let cores = f64::from(cores.max(1));
     (cpu_cores > limits.cpu * cores)
         .then_some(InvalidReason::GeneratorsCrowded { cpu_cores, cores })
 }
@@ -246,6 +252,8 @@ mod tests {
         check(&[0.5; 8], 4, Some(4.0));
         check(&[0.5; 8], 8, None);
         check(&[0.5; 2], 2, None);
+        // Of one that has filled its own, that is said.
+        check(&[0.95], 1, None);
         check(&[], 2, None);
     }
 

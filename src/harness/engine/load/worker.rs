@@ -221,6 +221,7 @@ async fn execute(job: WorkerJob, mut terminate: Signal) -> Result<(), WorkerErro
         arrivals,
         shard: job.shard,
         seed: job.load.seed,
+        first: job.first_iteration,
         begun: AtomicU64::new(0),
     });
 

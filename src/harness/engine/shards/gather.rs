@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::check::{check, is_a_shard};
 use super::file::ShardFile;
+use super::perform::loads_alone;
 use crate::harness::engine::load::{self, MergeError, Shard, collect};
 use crate::harness::engine::watch::spans;
 use crate::harness::engine::{Executed, metrics};
@@ -26,6 +27,8 @@ pub struct Gathered {
     pub start_at_ns: u64,
     /// The machines together.
     pub fingerprint: Fingerprint,
+    /// The plan as they performed it: its loads, and the gates on them.
+    pub plan: Plan,
 }
 
 /// Why there is no run to speak of.
@@ -119,12 +122,12 @@ pub fn gather(plan: &Plan, files: Vec<ShardFile>) -> Result<Gathered, GatherErro
         .into_iter()
         .map(|(Shard { index, of }, fault)| InvalidReason::Shard { index, of, fault });
     let invalid = invalid.collect();
-    together(plan, shards, invalid)
+    together(loads_alone(plan, &agreed.target), shards, invalid)
 }
 
 /// What the shards that are in order measured, invalid for these reasons and for those of its loads.
 fn together(
-    plan: &Plan,
+    plan: Plan,
     shards: BTreeMap<u32, ShardFile>,
     mut invalid: Vec<InvalidReason>,
 ) -> Result<Gathered, GatherError> {
@@ -177,7 +180,7 @@ fn together(
     Ok(Gathered {
         executed: Executed {
             metrics: match is_of_one_time {
-                true => metrics(plan, &measurement),
+                true => metrics(&plan, &measurement),
                 false => Vec::new(),
             },
             measurement,
@@ -188,6 +191,7 @@ fn together(
         },
         start_at_ns,
         fingerprint,
+        plan,
     })
 }
 
@@ -493,7 +497,10 @@ mod tests {
         let mut all_ended = files.clone();
         let Gathered { executed, .. } = gather(&plan, files).unwrap();
         assert_eq!(executed.invalid, []);
-        assert_eq!((executed.partial, executed.aborted), (true, Some(aborted)));
+        assert_eq!(
+            (executed.partial, &executed.aborted),
+            (true, &Some(aborted))
+        );
         // It ended with the others, a moment before its time.
         assert_eq!(rate(&executed), Some(300.0));
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FilePlan, Template};
+use super::{FilePlan, Part, Template};
 
 /// How long an answer may take where the scenario doesn't say.
 pub(crate) const DEFAULT_TIMEOUT_NS: u64 = 30_000_000_000;
@@ -66,6 +66,14 @@ impl FlowPlan {
     pub fn templates(&self) -> Vec<&Template> {
         let steps = self.all_steps();
         steps.into_iter().flat_map(StepPlan::templates).collect()
+    }
+
+    /// Whether its values come from the feed of that name, too.
+    pub fn draws_from(&self, name: &str) -> bool {
+        let parts = self.templates().into_iter().flat_map(|it| &it.parts);
+        parts
+            .into_iter()
+            .any(|part| matches!(part, Part::Feed { feed, .. } if feed == name))
     }
 }
 

@@ -18,6 +18,8 @@ pub(super) struct Feed {
     pub(super) content_hash: String,
     /// Whether its columns are known.
     pub(super) is_readable: bool,
+    /// How many rows it has.
+    pub(super) rows: u64,
 }
 
 pub(super) fn read(
@@ -57,6 +59,7 @@ fn feed(table: &DeTable<'_>, files: &mut Files, problems: &mut Problems<'_>) -> 
         },
         content_hash: String::new(),
         is_readable: false,
+        rows: 0,
     };
     if let Some(named) = raw::text(table, "file")
         && let Some((file, bytes)) = files.read(&named, "the feed's file", problems)
@@ -66,24 +69,24 @@ fn feed(table: &DeTable<'_>, files: &mut Files, problems: &mut Problems<'_>) -> 
         let is_json = Path::new(named.text)
             .extension()
             .is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
-        let columns = if is_json {
+        let read = if is_json {
             feed.plan.format = FeedFormat::Json;
-            columns_of_json(&bytes, &named, problems)
+            read_json(&bytes, &named, problems)
         } else {
-            columns_of_csv(&bytes, &named, problems)
+            read_csv(&bytes, &named, problems)
         };
-        feed.is_readable = columns.is_some();
-        feed.plan.columns = columns.unwrap_or_default();
+        feed.is_readable = read.is_some();
+        (feed.plan.columns, feed.rows) = read.unwrap_or_default();
     }
     feed
 }
 
-/// The columns of a CSV file with a header and at least one row, or a problem.
-fn columns_of_csv(
+/// The columns of a CSV file with a header and at least one row, and the number of rows, or a problem.
+fn read_csv(
     bytes: &[u8],
     file: &Text<'_>,
     problems: &mut Problems<'_>,
-) -> Option<Vec<String>> {
+) -> Option<(Vec<String>, u64)> {
     let mut report = |message: String, label: String| {
         problems.report(
             Code::BadFeed,
@@ -117,7 +120,7 @@ fn columns_of_csv(
     if rows == 0 {
         return report("the feed has no rows".into(), "no rows in this file".into());
     }
-    Some(columns)
+    Some((columns, rows))
 }
 
 fn csv_reason(error: &csv::Error) -> String {
@@ -138,14 +141,14 @@ fn csv_reason(error: &csv::Error) -> String {
     }
 }
 
-/// The columns of a JSON array of objects, at least one, or a problem.
-fn columns_of_json(
+/// The columns of a JSON array of objects, at least one, and their number, or a problem.
+fn read_json(
     bytes: &[u8],
     file: &Text<'_>,
     problems: &mut Problems<'_>,
-) -> Option<Vec<String>> {
-    let columns = serde_json::from_slice::<Rows>(bytes);
-    if let Err(error) = &columns {
+) -> Option<(Vec<String>, u64)> {
+    let rows = serde_json::from_slice::<Rows>(bytes);
+    if let Err(error) = &rows {
         problems.report(
             Code::BadFeed,
             file.span.clone(),
@@ -154,7 +157,7 @@ fn columns_of_json(
             "a feed is a JSON array of objects with the same keys, whose values are texts, numbers or booleans",
         );
     }
-    columns.ok().map(|rows| rows.columns)
+    rows.ok().map(|rows| (rows.columns, rows.number))
 }
 
 /// The first of the names that was there before.

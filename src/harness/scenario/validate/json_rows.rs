@@ -10,9 +10,10 @@ use super::feeds::repeated;
 /// From here on neighbouring whole numbers are the same floating-point number.
 const NOT_EXACT: f64 = 9_007_199_254_740_992.0;
 
-/// All rows of a JSON feed, of which only the columns are kept, in the order of the first row.
+/// All rows of a JSON feed, of which only the columns are kept, in the order of the first row, and their number.
 pub(super) struct Rows {
     pub(super) columns: Vec<String>,
+    pub(super) number: u64,
 }
 
 impl<'de> Deserialize<'de> for Rows {
@@ -36,7 +37,9 @@ impl<'de> Visitor<'de> for RowsVisitor {
             .ok_or_else(|| A::Error::custom("no rows"))?;
         let columns = first.keys;
         let known: BTreeSet<&str> = columns.iter().map(String::as_str).collect();
+        let mut number = 1;
         while let Some(row) = rows.next_element::<Row>()? {
+            number += 1;
             let is_alike = row.keys == columns
                 || (row.keys.len() == columns.len()
                     && row.keys.iter().all(|key| known.contains(key.as_str())));
@@ -44,7 +47,7 @@ impl<'de> Visitor<'de> for RowsVisitor {
                 return Err(A::Error::custom("an object with other keys than the first"));
             }
         }
-        Ok(Rows { columns })
+        Ok(Rows { columns, number })
     }
 }
 
