@@ -746,7 +746,7 @@ async fn a_worker_that_fails_is_named_and_stops_the_others() {
     let good = job(folder.path(), "good", &server.url(), closed(1), 60 * S);
     let mut bad = job(folder.path(), "bad", &server.url(), closed(1), 60 * S);
     first(&mut bad).address.path = Template {
-        parts: vec![Part::Env("NOT_SET".into())],
+        parts: vec![Part::Text("/".into()), Part::Env("NOT_SET".into())],
     };
     let started = Instant::now();
     let results = run(&[good, bad]).await;
