@@ -216,8 +216,8 @@ mod tests {
         );
         // Of a pattern that finds others as well, its own part.
         check(
-            &gate("load.*.p50", "max = \"200ms\""),
-            &[p50, errors, achieved],
+            &gate("load.*.dropped", "max = 3"),
+            &[("load.a.dropped", Some(3.0), None), errors, achieved],
         );
         let stated =
             gate("load.*.error_rate", "max = \"5%\"") + &gate("load.a.achieved", "min = \"90%\"");
@@ -247,10 +247,10 @@ mod tests {
         };
         let errors = |max| ("load.b.error_rate".to_owned(), Some(max), None);
         assert_eq!(beside(""), [errors(0.01)]);
-        let p90 = || ("load.b.p90".to_owned(), Some(2e8), None);
+        let dropped = ("load.b.dropped".to_owned(), Some(3.0), None);
         assert_eq!(
-            beside(&gate("load.*.p90", "max = \"200ms\"")),
-            [p90(), errors(0.01)]
+            beside(&gate("load.*.dropped", "max = 3")),
+            [dropped, errors(0.01)]
         );
         assert_eq!(
             beside(&gate("load.b.error_rate", "max = \"5%\"")),

@@ -92,7 +92,8 @@ impl Shard {
 
     /// How many of `total` things are this shard's.
     pub(in crate::harness::engine) fn share(self, total: u64) -> u64 {
-        (total + u64::from(self.of) - 1).saturating_sub(u64::from(self.index)) / u64::from(self.of)
+        let from_its_first = total.saturating_sub(u64::from(self.index));
+        from_its_first.div_ceil(u64::from(self.of))
     }
 
     /// The number among all of this shard's `nth` thing, both from 0.
