@@ -8,7 +8,8 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use plimsoll::harness::engine::load::{
@@ -736,6 +737,27 @@ async fn the_generator_s_own_limit_on_files_is_not_blamed_on_the_target() {
     let errors = &load.requests[0].errors;
     assert_eq!(errors.keys().collect::<Vec<_>>(), [&ErrorKind::Exhausted]);
     assert_eq!(*failures, errors[&ErrorKind::Exhausted].count);
+}
+
+/// All users are there a moment before.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_sent_before_the_load_begins() {
+    let _machine = MACHINE.read().await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let first_ns = Arc::new(AtomicU64::new(u64::MAX));
+    let seen_ns = Arc::clone(&first_ns);
+    let server = Server::answering(move |_| {
+        seen_ns.fetch_min(unix_now_ns(), Ordering::Relaxed);
+        ok("ok")
+    });
+    let closed = job(folder.path(), "closed", &server.url(), closed(3), S);
+    let start_ns = closed.start_at_ns;
+    only(run(&[closed]).await);
+    let first_ns = first_ns.load(Ordering::Relaxed);
+    assert!(
+        (start_ns..u64::MAX).contains(&first_ns),
+        "{first_ns} before {start_ns}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -111,9 +111,11 @@ impl Crew {
             }
             Arrivals::Closed(users) => {
                 let level = (self.shard.global(number) + 1) as f64;
+                // All users are there before the start, when the load time is zero already.
+                self.journey.wait_until(0).await;
                 let mut now_ns = clock.now_ns();
                 while let Some(from_ns) = users.reaches(level, now_ns) {
-                    // Before the start, and whenever the load has fewer users than this one's number.
+                    // Whenever the load has fewer users than this one's number.
                     if from_ns > now_ns {
                         self.journey.wait_until(from_ns).await;
                         now_ns = clock.now_ns();
