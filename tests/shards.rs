@@ -49,7 +49,7 @@ measure = "{seconds}s"
 cooldown = "0s"
 drain = "2s"
 [[gate]]
-metric = "load.a.p50"
+metric = "load.a.mean"
 max = "5s"
 "#
     )
