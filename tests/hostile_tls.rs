@@ -5,6 +5,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -70,12 +71,14 @@ fn a_connection_that_goes_away_after_its_answer_costs_nothing_but_itself() -> Te
 }
 
 /// Whether the connection, the stream or the socket is given up: before the answer was whole, it was
-/// closed early. What the server says that it never looked at is not sent again: the scenario did not
-/// ask for that.
+/// closed early. What the server says that it never looked at is sent once more over a new connection, and
+/// not for ever; what it may have looked at is not.
 #[test]
 fn a_stream_that_is_given_up_was_closed_early() -> Tested {
+    static REFUSED: AtomicU64 = AtomicU64::new(0);
+    static RESET: AtomicU64 = AtomicU64::new(0);
     let closed = ErrorKind::Closed;
-    withstand(&[
+    let ran = withstand(&[
         fails("goes-unanswered", closed, |stream| {
             let goes = h2_server::go_away(stream.saturating_sub(2), NO_ERROR);
             vec![Act::send(goes), Act::Pause(MOMENT), Act::Close]
@@ -91,9 +94,11 @@ fn a_stream_that_is_given_up_was_closed_early() -> Tested {
             ]
         }),
         fails("reset", closed, |stream| {
+            RESET.fetch_add(1, Ordering::Relaxed);
             vec![Act::send(h2_server::reset(stream, INTERNAL_ERROR))]
         }),
         fails("refused", closed, |stream| {
+            REFUSED.fetch_add(1, Ordering::Relaxed);
             vec![Act::send(h2_server::reset(stream, REFUSED_STREAM))]
         }),
         fails("reset-in-body", closed, |stream| {
@@ -115,6 +120,17 @@ fn a_stream_that_is_given_up_was_closed_early() -> Tested {
         }),
         fails("reset-socket", closed, |_| vec![Act::Reset]),
     ])?;
+    let failed = |load: &str| -> u64 {
+        let series = &ran.load(load).requests[0];
+        series.windows.iter().map(|window| window.failed).sum()
+    };
+    assert_eq!(RESET.load(Ordering::Relaxed), failed("reset"));
+    // Only over a connection that is new already a refusal is the end of it.
+    let (refused, requests) = (REFUSED.load(Ordering::Relaxed), failed("refused"));
+    assert!(
+        (requests + 1..2 * requests).contains(&refused),
+        "{refused} of {requests}"
+    );
     Ok(())
 }
 

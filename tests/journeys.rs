@@ -7,20 +7,21 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use futures_util::{SinkExt as _, StreamExt as _};
 use plimsoll::harness::engine::load::{Secrets, Shard, WorkerJob};
 use plimsoll::harness::engine::{Engine as _, Executed, Progress, SubjectEngine};
 use plimsoll::harness::model::{InvalidReason, Outcome, RequestSeries};
 use plimsoll::harness::scenario::{
     Arrivals, AuthPlan, BodyPlan, BranchPlan, ConditionPlan, ExtractPlan, ExtractSource,
-    FeedFormat, FeedOrder, FeedPlan, FilePlan, FlowPlan, GeneratorLimits, HttpPlan, LoadPlan, Part,
+    FeedFormat, FeedOrder, FeedPlan, FlowPlan, GeneratorLimits, HttpPlan, LoadPlan, Part,
     PartContent, PartPlan, PhasePlan, Pick, Plan, RequestPlan, RetryPlan, Stage, StepPlan,
     Template, TestPlan, ThinkPlan, TimesPlan, parse,
 };
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
-use support::http_servers::{Reply, Request, Server, ok};
+use support::files::planned;
+use support::http_servers::{Act, Reply, Request, Server, ok};
 use support::loads::drive;
 
 const MS: u64 = 1_000_000;
@@ -89,16 +90,6 @@ fn extract(plan: &mut RequestPlan, name: &str, from: ExtractSource, pick: Pick) 
 
 fn json_path(path: &str) -> ExtractSource {
     ExtractSource::Json(path.into())
-}
-
-fn file(folder: &Path, name: &str, contents: &str) -> FilePlan {
-    let path = folder.join(name);
-    std::fs::write(&path, contents).expect("a temporary folder can be written to");
-    let digest = Sha256::digest(contents);
-    FilePlan {
-        path,
-        sha256: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
-    }
 }
 
 /// A visit of the shop: what is on the first page, login, search, an order in a group of its own, and
@@ -181,7 +172,9 @@ fn visit(folder: &Path) -> FlowPlan {
         otherwise: vec![request("GET", "/ads").into()],
     };
     let mut upload = request("PUT", "/upload");
-    upload.body = Some(BodyPlan::File(file(folder, "order.txt", "two of each")));
+    upload.body = Some(BodyPlan::File(
+        planned(folder, "order.txt", "two of each").expect("a file"),
+    ));
     let mut photo = request("POST", "/photo");
     photo.body = Some(BodyPlan::Multipart(vec![
         PartPlan {
@@ -194,7 +187,7 @@ fn visit(folder: &Path) -> FlowPlan {
             name: "photo".into(),
             filename: Some("cat.txt".into()),
             content_type: Some("text/plain".into()),
-            content: PartContent::File(file(folder, "cat.txt", "=^.^=")),
+            content: PartContent::File(planned(folder, "cat.txt", "=^.^=").expect("a file")),
         },
     ]));
     let rating = |weight, path: &str| BranchPlan {
@@ -518,7 +511,8 @@ fn job(folder: &Path, target: &str, shard: Shard) -> WorkerJob {
     let rows: String = (0..ROWS)
         .map(|row| format!("client {row},{}\n", level_of(&format!("client {row}"))))
         .collect();
-    let clients = file(folder, "clients.csv", &format!("name,level\n{rows}"));
+    let clients = planned(folder, "clients.csv", &format!("name,level\n{rows}"));
+    let clients = clients.expect("a file");
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     WorkerJob {
         load: LoadPlan {
@@ -527,6 +521,7 @@ fn job(folder: &Path, target: &str, shard: Shard) -> WorkerJob {
             arrivals: Arrivals::Closed {
                 // Nobody begins in the last seconds, so that all ends within the measure phase.
                 stages: vec![Stage::constant(2 * S, 6.0), Stage::constant(S, 0.0)],
+                share: None,
             },
             seed: 1,
             allowed_dropped: 0.001,
@@ -535,7 +530,7 @@ fn job(folder: &Path, target: &str, shard: Shard) -> WorkerJob {
         feeds: [(
             "clients".to_owned(),
             FeedPlan {
-                file: clients.path,
+                file: clients,
                 format: FeedFormat::Csv,
                 columns: vec!["name".into(), "level".into()],
                 order: FeedOrder::Unique,
@@ -800,5 +795,256 @@ async fn a_load_that_is_stopped_is_torn_down_too() {
     assert_eq!(
         lines(&server).last().map(String::as_str),
         Some("DELETE /things/a%20b")
+    );
+}
+
+/// A plan of one load that is written as people write it. Where nobody begins in its last second, all
+/// ends within the measure phase.
+fn written(url: &str, text: &str) -> Plan {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let text = format!(
+        "schema = 1\nname = \"s\"\nurl = \"{url}\"\n{text}\n\
+         [phases]\nwarmup = \"0s\"\nmeasure = \"2s\"\ndrain = \"5s\"\n"
+    );
+    let scenario = parse(&text, &folder.path().join("s.toml"));
+    let mut plan = scenario.expect("a good scenario").plans.remove(0);
+    plan.generator = LIMITS;
+    plan
+}
+
+/// Of each request of a run in which nothing failed and all that began ended, its name and how often it
+/// was in order; and how many iterations there were.
+fn in_order_of_all(executed: &Executed) -> (Vec<(&str, u64)>, u64) {
+    assert_eq!(executed.invalid, []);
+    let load = &executed.measurement.loads[0];
+    let errors: Vec<_> = load.requests.iter().map(|series| &series.errors).collect();
+    assert_eq!(load.counts.failed + load.counts.cancelled, 0, "{errors:?}");
+    assert!(load.counts.completed > 1, "{:?}", load.counts);
+    let requests = load.requests.iter();
+    let requests = requests.map(|series| (series.name.as_str(), in_order(series)));
+    (requests.collect(), load.counts.completed)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_web_socket_is_opened_spoken_over_and_closed() {
+    use tokio_tungstenite::tungstenite::Message;
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+    let listener = listener.expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("it is bound"));
+    // What each connection said, and how it ended.
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&heard);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let log = Arc::clone(&log);
+            tokio::spawn(async move {
+                // Whoever only looks whether there is a server says nothing.
+                let Ok(mut socket) = tokio_tungstenite::accept_async(stream).await else {
+                    return;
+                };
+                let mut said = Vec::new();
+                while let Some(Ok(message)) = socket.next().await {
+                    if let Message::Text(text) = &message {
+                        said.push(text.to_string());
+                        for answer in [r#"{"echo": false}"#.to_owned(), echo(text), echo(text)] {
+                            let sent = socket.send(Message::text(answer)).await;
+                            sent.expect("the client is there");
+                        }
+                    }
+                    if matches!(message, Message::Close(_)) {
+                        log.lock().expect("nobody panics").push(said.clone());
+                    }
+                }
+            });
+        }
+    });
+    fn echo(text: &str) -> String {
+        format!(r#"{{"echo": true, "of": {text}}}"#)
+    }
+    let text = "[[flow.live.step]]\nwebsocket = \"/live\"\n\
+                [[flow.live.step]]\nsend = '{\"n\": {$counter}}'\n\
+                [[flow.live.step]]\nexpect = { json = { \"$.echo\" = true }, count = 2 }\n\
+                extract.n = { json = \"$.of.n\" }\n\
+                [[flow.live.step]]\nsend = '\"again {n}\"'\n\
+                [[flow.live.step]]\nname = \"again\"\nexpect = { contains = \"again \" }\n\
+                [[flow.live.step]]\nclose = true\n\
+                [[flow.live.step]]\nthink = \"20ms\"\n\
+                [load.live]\nclosed = { stages = [{ for = \"1s\", users = 2 }, { for = \"1s\", users = 0 }] }\n";
+    let (_stop, never) = watch::channel(false);
+    let (executed, _) = run(&written(&url, text), never).await;
+    let (requests, iterations) = in_order_of_all(&executed);
+    let names = ["websocket /live", "expect 1", "again"];
+    assert_eq!(requests, names.map(|name| (name, iterations)));
+    let load = &executed.measurement.loads[0];
+    assert_eq!(load.connections.connect.count(), iterations);
+    let mut heard = heard.lock().expect("nobody panics").clone();
+    let mut expected: Vec<_> = (0..iterations)
+        .map(|n| vec![format!(r#"{{"n": {n}}}"#), format!(r#""again {n}""#)])
+        .collect();
+    heard.sort();
+    expected.sort();
+    assert_eq!(heard, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn server_sent_events_are_waited_for_and_bring_values() {
+    let server = Server::answering(|request| match request.line.as_str() {
+        "GET /stream HTTP/1.1" if header(request, "accept") == "text/event-stream" => {
+            let head = "HTTP/1.1 200 X\r\ncontent-type: text/event-stream\r\n\r\n";
+            let events = "data: hello\n\nevent: tick\ndata: {\"n\": 1}\n\n";
+            let later = "event: tick\ndata: {\"n\":\ndata: 2}\n\n";
+            Reply::Acts(vec![
+                Act::send([head, events].concat()),
+                Act::Pause(Duration::from_millis(30)),
+                Act::send(later),
+                Act::Hold,
+            ])
+        }
+        "GET /of/2 HTTP/1.1" => ok("two"),
+        line => reply(400, "", line),
+    });
+    let text = "[[flow.live.step]]\nevents = \"/stream\"\n\
+                [[flow.live.step]]\nexpect = { event = \"tick\", count = 2 }\n\
+                extract.n = { json = \"$.n\" }\n\
+                [[flow.live.step]]\nget = \"/of/{n}\"\n\
+                [load.live]\nclosed = { stages = [{ for = \"1s\", users = 2 }, { for = \"1s\", users = 0 }] }\n";
+    let (_stop, never) = watch::channel(false);
+    let (executed, _) = run(&written(&server.url(), text), never).await;
+    let (requests, iterations) = in_order_of_all(&executed);
+    let names = ["events /stream", "expect 1", "GET /of/{n}"];
+    assert_eq!(requests, names.map(|name| (name, iterations)));
+    // Until the second of them came.
+    let waited = &executed.measurement.loads[0].requests[1].response[&Outcome::Ok];
+    assert!(waited.max_ns().expect("some came") >= 25 * MS);
+}
+
+/// Nobody but the proxy would know where the target is, and nobody else is asked for it. What it answers
+/// is compressed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_behind_a_proxy_is_reached_through_it() {
+    let mut body = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    std::io::Write::write_all(&mut body, b"hello hello").expect("memory");
+    let body = body.finish().expect("memory");
+    let head = format!(
+        "HTTP/1.1 200 X\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    let answer = [head.as_bytes(), &body].concat();
+    let proxy = Server::answering(move |request| {
+        // printf 'ada:p/1#%%41' | base64
+        let may_pass = header(request, "proxy-authorization") == "basic ywrhonavmsmlnde=";
+        let is_asked = request.line == "GET http://target.invalid/a HTTP/1.1";
+        if !(may_pass && is_asked && header(request, "accept-encoding") == "gzip") {
+            return reply(407, "", &request.line);
+        }
+        Reply::Acts(vec![Act::send(answer.clone())])
+    });
+    let text = format!(
+        "[http]\nproxy = \"http://ada:{{$env.PASSWORD}}@{}\"\naccept_encoding = [\"gzip\"]\n\
+         reuse = \"request\"\n\
+         [[flow.a.step]]\nget = \"/a\"\nthink = \"20ms\"\n\
+         check = {{ body_contains = \"hello hello\", size = {{ min = \"11B\", max = \"11B\" }} }}\n\
+         [load.a]\nclosed = {{ users = 2 }}\n",
+        proxy.address()
+    );
+    let plan = written("http://target.invalid", &text);
+    let environment = [("PASSWORD".to_owned(), "p/1#%41".to_owned())].into();
+    let mut engine = SubjectEngine::new(worker().into(), environment);
+    let (_stop, never) = watch::channel(false);
+    let executed = engine.run(&plan, never, &|_| ()).await;
+    let executed = executed.expect("the proxy is there");
+    let (requests, iterations) = in_order_of_all(&executed);
+    assert_eq!(requests, [("GET /a", iterations)]);
+    // Each over a connection of its own; the first only looked whether the proxy is there.
+    assert_eq!(proxy.connections() as u64, iterations + 1);
+    assert_eq!(executed.measurement.loads[0].connections.dns.count(), 0);
+
+    let address = proxy.address();
+    drop(proxy);
+    let executed = SubjectEngine::new(
+        worker().into(),
+        BTreeMap::from([("PASSWORD".into(), "x".into())]),
+    )
+    .run(&plan, watch::channel(false).1, &|_| ())
+    .await;
+    let error = executed.expect_err("nobody is there").to_string();
+    assert!(
+        error.contains("http://target.invalid: the proxy: "),
+        "{error}"
+    );
+    assert!(!error.contains(&address.to_string()), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_stopped_before_it_began_is_not_torn_down() {
+    let server = things("nothing");
+    let (_stop, stopped) = watch::channel(true);
+    let (executed, notes) = run(&plan_with_setup(&server.url(), "1s"), stopped).await;
+    assert!(executed.partial);
+    assert_eq!(notes, Vec::<String>::new());
+    assert_eq!(lines(&server), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_setup_made_before_it_was_stopped_is_removed() {
+    let server = things("nothing");
+    let mut plan = plan_with_setup(&server.url(), "1s");
+    let setup = plan.setup.as_mut().expect("it has one");
+    setup
+        .steps
+        .push(StepPlan::Think(ThinkPlan::Constant(600 * S)));
+    setup.steps.push(request("GET", "/never").into());
+    let (stop, stopped) = watch::channel(false);
+    let stopping = async {
+        while !lines(&server).contains(&"POST /things".to_owned()) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let _ = stop.send(true);
+        std::future::pending::<()>().await;
+    };
+    let (executed, notes) = tokio::select! {
+        ended = run(&plan, stopped) => ended,
+        () = stopping => unreachable!("it waits for ever"),
+        () = tokio::time::sleep(Duration::from_secs(60)) => panic!("nobody stopped it"),
+    };
+    assert!(executed.partial);
+    assert_eq!(executed.invalid, []);
+    assert_eq!(notes, Vec::<String>::new());
+    let expected = ["POST /login", "POST /things", "DELETE /things/a%20b"];
+    assert_eq!(lines(&server), expected);
+}
+
+/// A run of ten minutes in iterations of ten minutes: neither is waited for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_that_is_stopped_ends_in_the_middle_of_its_iterations() {
+    let server = Server::answering(|_| ok("x"));
+    let text = "[[flow.a.step]]\nrepeat = 10000\nstep = [{ get = \"/\" }, { think = \"60ms\" }]\n\
+                [load.a]\nclosed = { users = 3 }\n";
+    let mut plan = written(&server.url(), text);
+    plan.phases.measure_ns = 600 * S;
+    plan.phases.drain_ns = 600 * S;
+    let (stop, stopped) = watch::channel(false);
+    let stopping = async {
+        while server.seen().len() < 6 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let _ = stop.send(true);
+        std::future::pending::<()>().await;
+    };
+    let (executed, _) = tokio::select! {
+        ended = run(&plan, stopped) => ended,
+        () = stopping => unreachable!("it waits for ever"),
+        () = tokio::time::sleep(Duration::from_secs(60)) => panic!("it goes on"),
+    };
+    assert!(executed.partial);
+    let load = &executed.measurement.loads[0];
+    assert_eq!((load.counts.started, load.counts.cancelled), (3, 3));
+    assert!(in_order(&load.requests[0]) >= 6);
+    assert!(
+        load.requests[0].errors.is_empty(),
+        "{:?}",
+        load.requests[0].errors
     );
 }

@@ -26,6 +26,7 @@ use plimsoll::harness::scenario::{
 };
 use tokio::sync::{RwLock, watch};
 
+use support::files::planned;
 use support::http_servers::{Behaviour, Reply, Server, ok, precise_sleep};
 use support::loads::{check_arithmetic, drive};
 
@@ -65,6 +66,7 @@ fn first(job: &mut WorkerJob) -> &mut RequestPlan {
 fn closed(users: u32) -> Arrivals {
     Arrivals::Closed {
         stages: vec![Stage::constant(S, f64::from(users))],
+        share: None,
     }
 }
 
@@ -403,8 +405,8 @@ async fn users_of_a_dead_target_rest_between_their_failures() {
 async fn a_journey_feeds_extracts_checks_and_keeps_its_secrets() {
     let _machine = MACHINE.read().await;
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let file = folder.path().join("clients.csv");
-    std::fs::write(&file, "id,name\n1,Ann & Co\n2,\"B\"\"ob\"\n").expect("a file");
+    let rows = "id,name\n1,Ann & Co\n2,\"B\"\"ob\"\n";
+    let file = planned(folder.path(), "clients.csv", rows).expect("a file");
     let server = Server::answering(|request| {
         if request.line.starts_with("POST /login") {
             return ok(r#"{"token": "t/1", "left": 3}"#);
@@ -566,6 +568,7 @@ async fn users_come_and_go_with_the_stages() {
         stages: [0.0, 4.0, 1.0]
             .map(|users| Stage::constant(S, users))
             .into(),
+        share: None,
     };
     let job = job(folder.path(), "stages", &server.url(), arrivals, 2 * S);
     let (load, _) = only(run(&[job]).await);

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use plimsoll::harness::model::Unit;
 use plimsoll::harness::scenario::{
     self, Arrivals, AuthPlan, BodyPlan, Code, ConditionPlan, CookieScope, ExtractSource,
-    FeedFormat, FeedOrder, HttpVersion, Part, PartContent, Pick, Plan, Problem, Ready, RequestPlan,
-    RetryPlan, Reuse, Scenario, Spacing, Stage, StepPlan, Target, Template, TestPlan, ThinkPlan,
-    catalogue,
+    FeedFormat, FeedOrder, FlowPlan, HttpVersion, Part, PartContent, Pick, Plan, Problem, Ready,
+    RequestPlan, RetryPlan, Reuse, Scenario, Spacing, Stage, StepPlan, Target, Template, TestPlan,
+    ThinkPlan, catalogue,
 };
 use proptest::prelude::*;
 use serde_json::Value;
@@ -45,11 +45,8 @@ fn portable(plan: &Plan) -> Value {
     let root = value["root"].as_str().unwrap().to_owned();
     value["root"] = "[root]".into();
     for feed in value["feeds"].as_object_mut().unwrap().values_mut() {
-        feed["file"] = feed["file"]
-            .as_str()
-            .unwrap()
-            .replace(&root, "[root]")
-            .into();
+        let path = &mut feed["file"]["path"];
+        *path = path.as_str().unwrap().replace(&root, "[root]").into();
     }
     value
 }
@@ -207,7 +204,7 @@ fn ten_lines_are_a_scenario() {
     let padded = text.replace(":8000\"", ":8000/ \"");
     assert_ne!(padded, text);
     assert_eq!(parse(&padded).unwrap().plans[0].target, plan.target);
-    let step = plan.flows["home"].requests().next().unwrap();
+    let step = requests_of(&plan.flows["home"])[0];
     assert_eq!(step.name, "GET /");
     assert_eq!(step.check.status, [(200, 399)]);
     assert_eq!(step.timeout_ns, 30_000_000_000);
@@ -243,6 +240,10 @@ fn the_default_drain_is_the_longest_that_an_iteration_may_take() {
     check(&both, "", 47);
     let pauses = both.replace("get", "think = { min = \"5s\", max = \"7s\" }\nget");
     check(&pauses, "", 54);
+    // Nobody waits for longer who has not asked for it.
+    let long = format!("{a}timeout = \"50s\"\n{a}timeout = \"20s\"\n");
+    check(&long, "", 60);
+    check(&long, "drain = \"70s\"", 70);
     check(&both, "drain = \"1s\"", 1);
     check(&both, "drain = \"0s\"", 0);
 }
@@ -273,7 +274,7 @@ fn whatever_the_format_allows_is_understood() {
     assert_eq!(small.faults.len() + 1, large.faults.len());
     assert_eq!(small.gates.len() + 1, large.gates.len());
 
-    let steps: Vec<_> = small.flows["shop"].requests().collect();
+    let steps = requests_of(&small.flows["shop"]);
     let json = |step: usize| match &steps[step].body {
         Some(BodyPlan::Json(template)) => template
             .parts
@@ -333,6 +334,16 @@ fn good(name: &str) -> Plan {
         .remove(0)
 }
 
+/// The requests among all steps, in the order of the file.
+fn requests_of(flow: &FlowPlan) -> Vec<&RequestPlan> {
+    let steps = flow.all_steps().into_iter();
+    let requests = steps.filter_map(|step| match step {
+        StepPlan::Request(request) => Some(&**request),
+        _ => None,
+    });
+    requests.collect()
+}
+
 /// Stages as seconds, values and waves: amplitude and seconds.
 type Course = Vec<(f64, f64, f64, Option<(f64, f64)>)>;
 
@@ -356,7 +367,7 @@ fn staged(plan: &Plan, load: &str) -> (Course, Option<(u32, Spacing)>) {
             spacing,
             max_in_flight,
         } => (course(stages), Some((*max_in_flight, *spacing))),
-        Arrivals::Closed { stages } => (course(stages), None),
+        Arrivals::Closed { stages, .. } => (course(stages), None),
         other => panic!("{other:?}"),
     }
 }
@@ -437,14 +448,28 @@ fn a_mix_is_divided_by_weights() {
     assert_eq!(staged(&plan, "few"), (ramp(10.0, 5.0), even(15)));
 
     let plan = good("mix-users");
-    let users = |from: f64, to: f64, mean: f64, amplitude: f64| {
-        vec![
-            (10.0, from, to, None),
-            (10.0, mean, mean, Some((amplitude, 5.0))),
-        ]
+    // Both have the course of all, of whose users each knows its own.
+    let all = vec![
+        (10.0, 7.0, 60.0, None),
+        (10.0, 12.0, 12.0, Some((6.0, 5.0))),
+    ];
+    let own = |load: &str| {
+        assert_eq!(staged(&plan, load), (all.clone(), None));
+        let load = plan.loads.iter().find(|known| known.name == load).unwrap();
+        let Arrivals::Closed { share, .. } = &load.arrivals else {
+            panic!("{load:?}");
+        };
+        assert_eq!(
+            load.arrivals.most_users(),
+            Some(share.as_ref().unwrap().own(60).len() as u64)
+        );
+        share.as_ref().unwrap().own(18)
     };
-    assert_eq!(staged(&plan, "most"), (users(6.0, 50.0, 10.0, 5.0), None));
-    assert_eq!(staged(&plan, "few"), (users(1.0, 10.0, 2.0, 1.0), None));
+    assert_eq!(own("few"), [4, 10, 16]);
+    let others: Vec<u64> = (1..=18)
+        .filter(|user| ![4, 10, 16].contains(user))
+        .collect();
+    assert_eq!(own("most"), others);
 }
 
 #[test]
@@ -470,6 +495,12 @@ fn a_search_has_its_rates_its_limits_and_its_capacity() {
         limits,
         [
             ("load.api.p90", Some(1e8), None),
+            ("load.api.service.p90", Some(1e8), None),
+            ("load.api.iteration.p90", Some(1e8), None),
+            ("load.api.first_byte.p90", Some(1e8), None),
+            ("load.api.connect.p90", Some(1e8), None),
+            ("load.api.request.GET /.p90", Some(1e8), None),
+            ("load.api.request.GET /.service.p90", Some(1e8), None),
             ("load.api.p95", Some(2e8), None),
             ("load.api.error_rate", Some(0.02), None),
             ("load.api.achieved", None, Some(0.99)),
@@ -576,7 +607,7 @@ fn whatever_a_journey_can_do_is_in_its_plan() {
     let shop = &plan.flows["shop"];
     assert_eq!(shop.cookies, CookieScope::User);
     assert_eq!(plan.flows["live"].cookies, CookieScope::Iteration);
-    let requests: Vec<_> = shop.requests().collect();
+    let requests = requests_of(shop);
     let [search, order, photo, album] = requests[..4] else {
         panic!("four requests first");
     };
@@ -748,13 +779,13 @@ fn whatever_a_journey_can_do_is_in_its_plan() {
         .collect();
     assert_eq!(timeouts, [2, 1, 10, 10]);
 
-    let setup: Vec<_> = plan.setup.as_ref().unwrap().requests().collect();
+    let setup = requests_of(plan.setup.as_ref().unwrap());
     assert!(
         setup
             .iter()
             .all(|request| request.timeout_ns == 3_000_000_000)
     );
-    let teardown: Vec<_> = plan.teardown.as_ref().unwrap().requests().collect();
+    let teardown = requests_of(plan.teardown.as_ref().unwrap());
     assert_eq!(
         teardown[0].address.path.parts[1],
         Part::Setup("first".into())

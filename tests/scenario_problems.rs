@@ -104,6 +104,35 @@ fn a_mistake_causes_no_others() {
 }
 
 #[test]
+fn a_body_that_is_too_large_to_be_looked_at_is_not_asked_for() {
+    let text = |more: &str| {
+        format!(
+            "schema = 1\nurl = \"http://127.0.0.1:1\"\n[[flow.a.step]]\nget = \"/\"\n{more}\n\
+             [load.a]\nclosed = {{ users = 1 }}\n"
+        )
+    };
+    let range = [(Code::OutOfRange, 5)];
+    let size = "size = { min = \"20MiB\" }";
+    check(
+        &text(&format!("check = {{ {size}, json = {{ \"$.a\" = 1 }} }}")),
+        &range,
+    );
+    let extracting = "extract = { a = { regex = \"(a)\" } }";
+    check(
+        &text(&format!("check = {{ {size} }}\n{extracting}")),
+        &range,
+    );
+    let most = "size = { min = \"16MiB\", max = \"17MiB\" }";
+    check(
+        &text(&format!("check = {{ {most}, body_contains = \"a\" }}")),
+        &range,
+    );
+    // Only counted, or of the head.
+    let extracting = "extract = { a = { header = \"etag\" } }";
+    check(&text(&format!("check = {{ {size} }}\n{extracting}")), &[]);
+}
+
+#[test]
 fn what_is_wrong_in_two_variants_is_said_of_both() {
     let listed = LOADED.replace("schema = 1", "schema = 1\nvariants = [\"x\", \"y\"]");
     let text = format!("{listed}open = {{ rate = \"100/s\" }}\n");
@@ -386,6 +415,101 @@ fn a_search_needs_rows_for_all_of_its_rates() {
     check(1599, "unique", &other("f"), Some(few));
     check(1600, "unique", &other("f"), None);
     check(220, "unique", &other("g"), None);
+}
+
+/// Each rate is measured for its hold, and so is what arrives beside it.
+#[test]
+fn a_hold_stands_in_the_place_of_the_measure_phase() {
+    let text = |hold: &str, more: &str| {
+        with(&format!(
+            "[load.a]\ncapacity = {{ from = \"100/s\", to = \"900/s\"{hold} }}\n\
+             [load.b]\nopen = {{ rate = \"50/s\" }}\n\
+             [[gate]]\nmetric = \"load.a.mean\"\nmax = \"1s\"\n\
+             [[gate]]\nmetric = \"load.b.p90\"\nmax = \"1s\"\n{more}"
+        ))
+    };
+    check(&text("", ""), &[]);
+    let held = |text: &str| scenario::parse(text, Path::new("s.toml")).unwrap().plans[0].phases;
+    // 100 of 1000 requests lie beyond p90.
+    assert!(held(&text("", "")).measure_ns >= 20_000_000_000);
+    let too_short = text(", hold = \"10s\"", "");
+    check(&too_short, &[(Code::NotMeasurable, 13)]);
+    let problems = scenario::parse(&too_short, Path::new("s.toml")).unwrap_err();
+    assert!(
+        problems[0].help.contains("`hold` each rate"),
+        "{problems:#?}"
+    );
+    let measured = text("", "[phases]\nmeasure = \"1h\"");
+    check(&measured, &[(Code::NoEffect, 16)]);
+}
+
+#[test]
+fn a_limit_ends_no_run_that_is_over_before() {
+    let text = |measure: &str| {
+        with(&format!(
+            "[load.a]\nopen = {{ rate = \"100/s\" }}\n[phases]\nmeasure = \"{measure}\"\n\
+             [[gate]]\nmetric = \"load.a.error_rate\"\nmax = \"5%\"\nabort = true\n"
+        ))
+    };
+    check(&text("6s"), &[]);
+    check(&text("5s"), &[(Code::NoEffect, 12)]);
+}
+
+/// What a flow says of all its requests, a step may not be able to keep.
+#[test]
+fn the_pause_before_a_further_attempt_is_held_against_the_timeout_of_each_step() {
+    let text = |flow: &str, step: &str| {
+        format!(
+            "schema = 1\nurl = \"http://127.0.0.1:1\"\n[flow.f]\n{flow}\n[[flow.f.step]]\nget = \"/\"\n\
+             {step}\n[load.a]\nopen = {{ rate = \"1/s\" }}\n"
+        )
+    };
+    let retry = |wait: &str| format!("retry = {{ times = 2, wait = \"{wait}\" }}");
+    check(&text(&retry("200ms"), ""), &[]);
+    check(
+        &text(&retry("200ms"), "timeout = \"100ms\""),
+        &[(Code::OutOfRange, 4)],
+    );
+    check(&text(&retry("40s"), "timeout = \"2min\""), &[]);
+    check(&text(&retry("40s"), ""), &[(Code::OutOfRange, 4)]);
+    check(
+        &text("timeout = \"1s\"", &retry("1s")),
+        &[(Code::OutOfRange, 7)],
+    );
+}
+
+#[test]
+fn a_flow_can_t_say_what_the_handshake_of_a_web_socket_says() {
+    let text = |header: &str, step: &str| {
+        format!(
+            "schema = 1\nurl = \"http://127.0.0.1:1\"\n[flow.f]\nheaders = {{ {header} = \"8\" }}\n\
+             [[flow.f.step]]\n{step} = \"/\"\n[load.a]\nopen = {{ rate = \"1/s\" }}\n"
+        )
+    };
+    let bad = [(Code::BadHeader, 4)];
+    check(&text("Sec-WebSocket-Version", "websocket"), &bad);
+    check(&text("sec-websocket-extensions", "websocket"), &bad);
+    check(&text("sec-websocket-protocol", "websocket"), &[]);
+    check(&text("sec-websocket-version", "get"), &[]);
+}
+
+#[test]
+fn templates_together_have_a_bound() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = LOADED.replace("schema = 1", "schema = 1\nurl = \"http://127.0.0.1:1\"")
+        .replace("get = \"/\"", "post = \"/\"\ntemplate = \"a.txt\"\n[[flow.f.step]]\npost = \"/\"\ntemplate = \"a.txt\"")
+        + "open = { rate = \"1/s\" }\n";
+    let check = |contents: &str, expected: &[(Code, usize)]| {
+        std::fs::write(folder.path().join("a.txt"), contents).unwrap();
+        let problems = scenario::parse(&text, &folder.path().join("s.toml")).err();
+        let problems = problems.unwrap_or_default();
+        let found: Vec<_> = problems.iter().map(|one| (one.code, one.line)).collect();
+        assert_eq!(found, expected, "{problems:#?}");
+    };
+    check(&"a".repeat(4 << 20), &[]);
+    check(&"a".repeat((4 << 20) + 1), &[(Code::OutOfRange, 8)]);
+    check(&"{$now}".repeat(50_000), &[]);
+    check(&"{$now}".repeat(50_001), &[(Code::OutOfRange, 8)]);
 }
 
 #[test]

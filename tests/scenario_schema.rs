@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use jsonschema::Validator;
@@ -371,6 +371,85 @@ fn the_schema_of_waivers_takes_what_the_parser_takes() {
     check(&format!("schema = 0\n{example}"), false);
 }
 
+/// The definitions of the schema, and the headings under which the documentation has their keys.
+const SECTIONS: [(&str, &str); 33] = [
+    ("scenario", "The file"),
+    ("process", "`[[process]]`"),
+    ("ready", "`ready`"),
+    ("http", "`[http]`"),
+    ("feed", "`[feed.NAME]`"),
+    ("flow", "`[flow.NAME]`"),
+    ("step", "`[[flow.NAME.step]]`"),
+    ("basic", "`basic`"),
+    ("retry", "`retry`"),
+    ("part", "`multipart.NAME`"),
+    ("check", "`check`"),
+    ("size", "`check.size`"),
+    ("extract", "`extract.NAME`"),
+    ("think", "`think`"),
+    ("expect", "`expect`"),
+    ("times", "`repeat`"),
+    ("condition", "`if` and `until`"),
+    ("branch", "`choice`"),
+    ("load", "`[load.NAME]`"),
+    ("open", "`open`"),
+    ("open_stage", "`open`"),
+    ("closed", "`closed`"),
+    ("closed_stage", "`closed`"),
+    ("capacity", "`capacity`"),
+    ("mix", "`[mix]`"),
+    ("mix_open", "`[mix]`"),
+    ("phases", "`[phases]`"),
+    ("probe", "`[probe]`"),
+    ("fault", "`[[fault]]`"),
+    ("gate", "`[[gate]]`"),
+    ("bench", "`[[bench]]`"),
+    ("sampling", "`[sampling]`"),
+    ("generator", "`[generator]`"),
+];
+
+/// What stands under each heading, up to the next.
+fn sections(document: &str) -> BTreeMap<&str, &str> {
+    let heading = |line: &str| {
+        ["## ", "### ", "#### "]
+            .iter()
+            .any(|mark| line.starts_with(mark))
+    };
+    let mut begins: Vec<usize> = Vec::new();
+    let mut at = 0;
+    for line in document.split_inclusive('\n') {
+        if heading(line) {
+            begins.push(at);
+        }
+        at += line.len();
+    }
+    let ends = begins.iter().skip(1).copied().chain([document.len()]);
+    let sections = begins.iter().zip(ends).map(|(begin, end)| {
+        let (heading, section) = document[*begin..end].split_once('\n').unwrap();
+        (heading.trim_start_matches('#').trim(), section)
+    });
+    sections.collect()
+}
+
+/// The rows of a table's keys: name, description, and whether it is needed or what it is without.
+fn rows(table: &Value) -> Vec<String> {
+    let needed: Vec<&str> = table["required"]
+        .as_array()
+        .map(|keys| keys.iter().filter_map(Value::as_str).collect())
+        .unwrap_or_default();
+    let row = |(name, key): (&String, &Value)| {
+        let description = key["description"].as_str().unwrap();
+        let (description, default) = match description.split_once(" Default: ") {
+            Some((description, default)) => (description, default.strip_suffix('.').unwrap()),
+            None if needed.contains(&name.as_str()) => (description, "needed"),
+            None => (description, ""),
+        };
+        format!("\n| `{name}` | {description} | {default} |\n")
+    };
+    let properties = table["properties"].as_object().unwrap();
+    properties.iter().map(row).collect()
+}
+
 #[test]
 fn the_documentation_names_every_key_and_every_code() {
     let document = std::fs::read_to_string("docs/SCENARIO.md").unwrap();
@@ -379,16 +458,24 @@ fn the_documentation_names_every_key_and_every_code() {
         assert!(document.contains(&row), "missing: {row}");
     }
     let schema = scenario::schema();
-    for key in all_keys(&schema) {
-        let (definition, name) = key.split_once('/').unwrap();
-        let properties = match definition {
-            "scenario" => &schema["properties"],
-            definition => &schema["$defs"][definition]["properties"],
+    let sections = sections(&document);
+    for (definition, heading) in SECTIONS {
+        let table = match definition {
+            "scenario" => &schema,
+            definition => &schema["$defs"][definition],
         };
-        let description = properties[name]["description"].as_str().unwrap();
-        let description = description.split(" Default: ").next().unwrap();
-        let row = format!("| `{name}` | {description} |");
-        assert!(document.contains(&row), "{key} is missing: {row}");
+        let section = sections[heading];
+        for row in rows(table) {
+            assert!(section.contains(&row), "not under {heading}: {row}");
+        }
+    }
+    let described: BTreeSet<&str> = SECTIONS.map(|(definition, _)| definition).into();
+    for key in all_keys(&schema) {
+        let (definition, _) = key.split_once('/').unwrap();
+        assert!(
+            described.contains(definition),
+            "{definition} has no section"
+        );
     }
     let document = std::fs::read_to_string("docs/BASELINES.md").unwrap();
     let schema = scenario::waivers_schema();

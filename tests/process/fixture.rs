@@ -190,6 +190,7 @@ pub(crate) fn plan(root: &Path, processes: Vec<ProcessPlan>) -> Plan {
         flows: BTreeMap::new(),
         loads: Vec::new(),
         mix: BTreeMap::new(),
+        default_in_flight: Default::default(),
         phases: PhasePlan {
             warmup_ns: 0,
             measure_ns: 0,

@@ -3,6 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use plimsoll::harness::scenario::FilePlan;
+use sha2::{Digest as _, Sha256};
+
 /// A path of the repository.
 pub(crate) fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -39,4 +42,15 @@ pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// A file in that folder, as a plan names it.
+pub(crate) fn planned(folder: &Path, name: &str, contents: &str) -> io::Result<FilePlan> {
+    let path = folder.join(name);
+    fs::write(&path, contents)?;
+    let digest = Sha256::digest(contents);
+    Ok(FilePlan {
+        path,
+        sha256: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+    })
 }

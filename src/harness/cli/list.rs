@@ -210,7 +210,10 @@ fn describe(plan: &Plan, metrics: bool) -> String {
                 max_in_flight,
                 ..
             } => format!("open, {arrivals} recorded arrivals, at most {max_in_flight} in flight"),
-            Arrivals::Closed { stages } => format!("closed, up to {} users", highest(stages)),
+            Arrivals::Closed { .. } => {
+                let users = load.arrivals.most_users().unwrap_or(0);
+                format!("closed, up to {users} users")
+            }
             Arrivals::Capacity {
                 from, to, hold_ns, ..
             } => format!(

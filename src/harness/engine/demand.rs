@@ -76,10 +76,10 @@ impl Demand {
             Arrivals::Capacity {
                 to, max_in_flight, ..
             } => (*to, max_in_flight.map_or(u64::MAX, u64::from)),
-            Arrivals::Closed { stages } => {
-                let users = highest(stages);
+            Arrivals::Closed { .. } => {
+                let users = arrivals.most_users().unwrap_or(0);
                 let seconds = iteration.requests * ANSWER_S + iteration.pause_s;
-                (users / seconds, users as u64)
+                (users as f64 / seconds, users)
             }
         };
         Self {
@@ -249,6 +249,7 @@ mod tests {
     fn closed(users: f64) -> Arrivals {
         Arrivals::Closed {
             stages: vec![Stage::constant(1_000_000_000, users)],
+            share: None,
         }
     }
 

@@ -441,14 +441,17 @@ fn together(
     Ok(executed)
 }
 
-/// Whether anything accepts connections there. No request is sent: that would be one that the scenario
-/// did not ask for.
-pub(super) async fn reach(url: &str) -> Result<(), ExecuteError> {
+/// Whether anything accepts connections there, or at the proxy in front of it: what is behind that may
+/// be known to nobody else. No request is sent: that would be one that the scenario did not ask for.
+pub(super) async fn reach(url: &str, proxy: Option<&str>) -> Result<(), ExecuteError> {
+    // The address of a proxy can hold a password.
+    let who = if proxy.is_some() { "the proxy: " } else { "" };
     let unreachable = |cause: String| ExecuteError::Unreachable {
         url: url.to_owned(),
-        cause,
+        cause: format!("{who}{cause}"),
     };
-    let parsed = reqwest::Url::parse(url).map_err(|error| unreachable(error.to_string()))?;
+    let parsed = reqwest::Url::parse(proxy.unwrap_or(url));
+    let parsed = parsed.map_err(|error| unreachable(error.to_string()))?;
     // An IPv6 host is written in brackets, which name resolution doesn't know.
     let host = parsed
         .host_str()

@@ -3,6 +3,11 @@
 
 use std::error::Error;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::HeaderValue;
+
 /// How Plimsoll introduces itself, to the load's requests too where a step has no other name for it.
 pub(crate) const USER_AGENT: &str = concat!("plimsoll/", env!("CARGO_PKG_VERSION"));
 
@@ -20,6 +25,16 @@ pub(crate) fn client() -> Result<reqwest::Client, reqwest::Error> {
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(USER_AGENT)
         .build()
+}
+
+/// Basic authentication (RFC 7617), kept out of whatever shows or indexes headers.
+pub(crate) fn basic(user: &[u8], password: &[u8]) -> HeaderValue {
+    let pair = STANDARD.encode([user, b":", password].concat());
+    let value = Bytes::from(format!("Basic {pair}"));
+    let mut value =
+        HeaderValue::from_maybe_shared(value).expect("BUG: the digits of base64 are plain text");
+    value.set_sensitive(true);
+    value
 }
 
 /// The innermost cause: `Connection refused` where the outermost only says that a request failed.

@@ -73,7 +73,7 @@ fn turns(plan: &Plan, load: &str) -> BTreeMap<String, (u32, u32)> {
     let turn = |feed: &String| {
         let of_feed = plan.loads.iter().filter(|load| {
             let flow = plan.flows.get(&load.flow);
-            flow.is_some_and(|flow| flow.draws_from(feed))
+            flow.is_some_and(|flow| flow.feed_names().contains(feed.as_str()))
         });
         let names: Vec<&str> = of_feed.map(|load| load.name.as_str()).collect();
         let place = names.iter().position(|name| *name == load)?;

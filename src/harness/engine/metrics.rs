@@ -542,6 +542,7 @@ mod tests {
                 allowed_dropped: 0.0,
             }],
             mix: BTreeMap::new(),
+            default_in_flight: Default::default(),
             phases: PhasePlan {
                 warmup_ns: 2 * S,
                 measure_ns: 10 * S,
@@ -625,6 +626,7 @@ mod tests {
                 series("<b>one.two</b>", millis(1..=500), 90, 0),
             ],
             groups: vec![GroupSeries {
+                cancelled: 0,
                 name: "check out".into(),
                 duration: millis(101..=1100),
                 failed: 3,

@@ -33,10 +33,16 @@ pub struct Redactor {
 impl Redactor {
     /// A redactor of these values by the names of their variables.
     pub fn new(secrets: &BTreeMap<String, String>) -> Self {
+        let secrets = secrets.iter();
+        Self::of(secrets.map(|(name, value)| (name.as_str(), value.as_str())))
+    }
+
+    /// The same of values that may have a variable in common.
+    pub(super) fn of<'a>(secrets: impl Iterator<Item = (&'a str, &'a str)> + Clone) -> Self {
         let mut names = BTreeMap::new();
-        for (name, value) in secrets {
+        for (name, value) in secrets.clone() {
             for needle in disguises(value) {
-                names.entry(needle).or_insert_with(|| name.clone());
+                names.entry(needle).or_insert_with(|| name.to_owned());
             }
         }
         let mut needles: Vec<String> = names.keys().cloned().collect();
@@ -49,7 +55,7 @@ impl Redactor {
                 let digit = "[A-Za-z0-9+/_-]{0,2}";
                 let pattern = format!("{digit}{}{digit}={{0,2}}", regex::escape(&digits));
                 alternatives.push(pattern);
-                names.entry(digits).or_insert_with(|| name.clone());
+                names.entry(digits).or_insert_with(|| name.to_owned());
             }
         }
         // Escaped literals are always a valid pattern, and its size is not limited. To go on without

@@ -7,7 +7,6 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use super::execute::{ExecuteError, Observe, nothing_measured, reach};
-use super::flag::became_true;
 use super::load::{self, FailedStep, Performed, WorkerEnd};
 use super::process::{self, Exit, Processes, Surroundings};
 use super::watch::{EXIT_NEWS, ended_by_itself};
@@ -21,20 +20,15 @@ pub(super) struct Aim {
     pub(super) target: String,
     /// What the setup extracted.
     pub(super) setup: BTreeMap<String, String>,
+    /// Whether the setup was begun, or the loads where there is none: what was made since then is torn
+    /// down.
+    begun: bool,
     /// The number of each load's next iteration, by load: a run that searches for a capacity has several
     /// trials, and none begins at 0 again.
     pub(super) next: BTreeMap<String, u64>,
 }
 
 impl Aim {
-    fn new(target: String, setup: BTreeMap<String, String>) -> Self {
-        Self {
-            target,
-            setup,
-            next: BTreeMap::new(),
-        }
-    }
-
     /// Passes over the numbers that the iterations of these workers had.
     pub(super) fn pass(&mut self, ends: &[WorkerEnd]) {
         let mut next = self.next.clone();
@@ -59,42 +53,54 @@ pub(super) async fn set_up(
     around: &Surroundings,
     processes: &Processes,
     exits: &mut mpsc::UnboundedReceiver<Exit>,
-    mut stop: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
 ) -> Result<(Aim, Option<Executed>), ExecuteError> {
     let target = match &plan.target {
         Some(Target::Process(name)) => processes.url(name).unwrap_or_default(),
         Some(Target::Url(url)) => {
-            reach(url).await?;
+            // An address of a proxy that can't be filled in is the workers' to complain of.
+            if let Ok(proxy) = load::proxy(&plan.http, around.secrets()) {
+                reach(url, proxy.as_deref()).await?;
+            }
             url.clone()
         }
         None => String::new(),
     };
-    let nothing = BTreeMap::new();
-    let performed = match &plan.setup {
-        None => Some(Performed::default()),
-        Some(flow) => tokio::select! {
-            biased;
-            () = became_true(&mut stop) => None,
-            performed = load::once(plan, flow, &target, &nothing, around.secrets()) => Some(performed),
-        },
+    let mut aim = Aim {
+        target,
+        setup: BTreeMap::new(),
+        begun: !*stop.borrow(),
+        next: BTreeMap::new(),
     };
-    let Some(Performed { extracted, failed }) = performed else {
-        let setup = nothing;
-        return Ok((Aim::new(target, setup), Some(nothing_measured())));
+    if !aim.begun {
+        return Ok((aim, Some(nothing_measured())));
+    }
+    let Some(flow) = &plan.setup else {
+        return Ok((aim, None));
     };
+    let Performed {
+        extracted,
+        failed,
+        stopped,
+    } = load::once(plan, flow, &aim.target, &aim.setup, around.secrets(), stop).await;
+    // Also of a setup that did not come to its end: the teardown may remove what there is of it.
+    aim.setup = extracted;
     let instead = match failed {
-        None => None,
         Some(failed) => Some(not_set_up(failed, processes, exits).await),
+        None => stopped.then(nothing_measured),
     };
-    let setup = extracted;
-    Ok((Aim::new(target, setup), instead))
+    Ok((aim, instead))
 }
 
-/// Performs the plan's teardown, where it has one. What goes wrong in it changes nothing of what was
+/// Performs the plan's teardown, where it has one and anything was begun. What goes wrong in it changes nothing of what was
 /// measured, so it is said and no more.
 pub(super) async fn tear_down(plan: &Plan, aim: &Aim, around: &Surroundings, observe: Observe<'_>) {
-    let Some(flow) = &plan.teardown else { return };
-    let performed = load::once(plan, flow, &aim.target, &aim.setup, around.secrets()).await;
+    let Some(flow) = plan.teardown.as_ref().filter(|_| aim.begun) else {
+        return;
+    };
+    // A stop doesn't end this.
+    let (_going_on, stop) = watch::channel(false);
+    let performed = load::once(plan, flow, &aim.target, &aim.setup, around.secrets(), stop).await;
     if let Some(FailedStep { step, message }) = performed.failed {
         let place = match step.as_str() {
             "" => String::new(),
@@ -168,7 +174,12 @@ mod tests {
             }
         };
         let part = |index| Shard { index, of: 2 };
-        let mut aim = Aim::new(String::new(), BTreeMap::new());
+        let mut aim = Aim {
+            target: String::new(),
+            setup: BTreeMap::new(),
+            begun: true,
+            next: BTreeMap::new(),
+        };
         // The numbers 0, 2, …, 18 and 1, 3, 5, 7; then 0 … 5 of the other load.
         aim.pass(&[
             end("a", part(0), 10),

@@ -127,7 +127,6 @@ fn capacity_floor(plan: &Plan, load: &LoadPlan, from: f64) -> Option<GatePlan> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
     use std::path::Path;
 

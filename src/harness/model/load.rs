@@ -249,6 +249,9 @@ pub struct GroupSeries {
     pub duration: LatencyHistogram,
     /// Groups of the measure phase in which a step failed.
     pub failed: u64,
+    /// Groups of the measure phase that the end of the drain, or a stop, cut off.
+    #[serde(default)]
+    pub cancelled: u64,
 }
 
 impl GroupSeries {

@@ -818,9 +818,16 @@ mod tests {
                         max_in_flight: 1,
                     },
                 ),
-                load("users", Arrivals::Closed { stages }),
+                load(
+                    "users",
+                    Arrivals::Closed {
+                        stages,
+                        share: None,
+                    },
+                ),
             ],
             mix: BTreeMap::new(),
+            default_in_flight: Default::default(),
             phases: PhasePlan {
                 warmup_ns: 0,
                 measure_ns: 1,

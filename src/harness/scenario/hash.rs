@@ -1,6 +1,5 @@
 //! The identity of what a plan measures.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
@@ -13,34 +12,30 @@ use super::plan::{
 use crate::harness::model::hexadecimal;
 
 /// What doesn't change a measurement: names, words, judgement, places, and how often it is made. What
-/// a mix says is in its loads.
-const NOT_MEASURED: [&str; 9] = [
+/// a mix says, and what follows from a rate, is in the loads.
+const NOT_MEASURED: [&str; 10] = [
     "name",
     "variant",
     "description",
     "file",
     "root",
     "mix",
+    "default_in_flight",
     "gates",
     "runs",
     "hash",
 ];
 
 /// SHA-256 of the plan as JSON with sorted keys, without what doesn't change a measurement: files count
-/// by the hashes of their contents (those of feeds are in `contents`, by feed), not by their places. The
-/// limits of a search for a capacity are part of what it measures.
-pub(crate) fn measured_part(plan: &Plan, contents: &BTreeMap<&str, &str>) -> String {
+/// by the hashes of their contents, not by their places. The limits of a search for a capacity are part
+/// of what it measures.
+pub(crate) fn measured_part(plan: &Plan) -> String {
     let mut placeless = plan.clone();
     forget_places(&mut placeless);
     let mut value = serde_json::to_value(&placeless).expect("BUG: a plan is plain data");
     if let Value::Object(fields) = &mut value {
         for field in NOT_MEASURED {
             fields.remove(field);
-        }
-        if let Some(Value::Object(feeds)) = fields.get_mut("feeds") {
-            for (name, feed) in feeds {
-                feed["file"] = contents.get(name.as_str()).copied().into();
-            }
         }
         let limits = limits_of_searches(plan);
         if !limits.is_empty() {
@@ -51,10 +46,10 @@ pub(crate) fn measured_part(plan: &Plan, contents: &BTreeMap<&str, &str>) -> Str
     hexadecimal(&Sha256::digest(value.to_string()))
 }
 
-/// The hash of a plan that was changed after it was read: of the hash that it had, which knows what
-/// is in its feeds, and of what it measures now.
+/// The hash of a plan that was changed after it was read: of the hash that it had, and of what it
+/// measures now. So it is never that of another scenario, which nobody changed.
 pub(crate) fn renewed(plan: &Plan) -> String {
-    let now = measured_part(plan, &BTreeMap::new());
+    let now = measured_part(plan);
     hexadecimal(&Sha256::digest(format!("{} {now}", plan.hash)))
 }
 
@@ -71,7 +66,7 @@ fn limits_of_searches(plan: &Plan) -> Vec<Value> {
     limits.into_iter().map(|limit| json!(limit)).collect()
 }
 
-/// Empties the paths of all files but those of feeds. What a text of the scenario says in the place of
+/// Empties the paths of all files. What a text of the scenario says in the place of
 /// a path is left alone, so this goes by the types of the plan.
 fn forget_places(plan: &mut Plan) {
     let tls = &mut plan.http.tls;
@@ -80,6 +75,9 @@ fn forget_places(plan: &mut Plan) {
         forget_place(&mut client.certificate);
         // A renewed key measures the same.
         client.key = PathBuf::new();
+    }
+    for feed in plan.feeds.values_mut() {
+        forget_place(&mut feed.file);
     }
     for load in &mut plan.loads {
         match &mut load.arrivals {

@@ -403,7 +403,7 @@ static PHASES: TableSpec = TableSpec {
             "drain",
             Duration,
             Default(
-                "the longest that an iteration may take: a flow's timeouts and the pauses between its steps",
+                "the longest that an iteration may take: a flow's timeouts and the pauses between its steps; 60s where that is longer",
             ),
             "How long requests in flight at the end may take; one that takes longer is a failed one.",
         ),

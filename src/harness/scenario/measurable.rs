@@ -50,15 +50,9 @@ pub(crate) fn shortfall(plan: &Plan, spec: &MetricSpec) -> Option<Shortfall> {
     };
     let load = plan.loads.iter().find(|known| known.name == load)?;
     let flow = plan.flows.get(&load.flow)?;
-    let of = match (of, plan.http.reuse) {
-        // Each request has a connection of its own, or the first of an iteration has.
-        (Of::Connections, Reuse::Request) => Of::Answers,
-        (Of::Connections, Reuse::Iteration) => Of::Iterations,
-        (Of::Connections, Reuse::User) => return None,
-        (of, _) => of,
-    };
     let per_iteration = match of {
         Of::Iterations => 1.0,
+        Of::Connections => connections(&flow.steps, plan.http.reuse)?,
         of => expected(&flow.steps, &|step| of.counts(step))?,
     };
     let expected = offered(load, &plan.phases)? * per_iteration;
@@ -131,6 +125,73 @@ fn latency(key: &MetricKey) -> Option<(&str, Of<'_>, LatencyStat)> {
         } => Some((load, Of::Requests(request), *stat)),
         MetricKey::Group { load, group, stat } => Some((load, Of::Groups(group), *stat)),
         _ => None,
+    }
+}
+
+/// How many connections an iteration is expected to make: one for each stream, and for requests one each,
+/// one if there is any, or none, where that of their user is kept. `None` where nobody knows, which is so
+/// too where only such a connection is left.
+fn connections(steps: &[StepPlan], reuse: Reuse) -> Option<f64> {
+    let streams = expected(steps, &|step| matches!(step, StepPlan::Open(_)))?;
+    let own = match reuse {
+        Reuse::Request => expected(steps, &|step| matches!(step, StepPlan::Request(_)))?,
+        Reuse::Iteration => 1.0 - without_request(steps)?,
+        Reuse::User if streams == 0.0 => return None,
+        Reuse::User => 0.0,
+    };
+    Some(streams + own)
+}
+
+/// The share of iterations that send no request with these steps; `None` where that depends on what the
+/// target answers.
+fn without_request(steps: &[StepPlan]) -> Option<f64> {
+    let each = steps.iter().map(|step| match step {
+        StepPlan::Request(_) => Some(0.0),
+        StepPlan::Group { steps, .. } => without_request(steps),
+        // It has a first pass in any case, and others where that has sent nothing.
+        StepPlan::Repeat {
+            times,
+            until,
+            steps,
+        } => match (without_request(steps)?, until) {
+            (sure, _) if sure == 0.0 || sure == 1.0 => Some(sure),
+            (_, Some(_)) => None,
+            (once, None) => {
+                let passes = times.min..=times.max;
+                let count = f64::from(times.max - times.min) + 1.0;
+                let none = passes.map(|passes| once.powf(f64::from(passes)));
+                Some(none.sum::<f64>() / count)
+            }
+        },
+        StepPlan::If {
+            condition,
+            then,
+            otherwise,
+        } => {
+            let (then, otherwise) = (without_request(then)?, without_request(otherwise)?);
+            match condition {
+                ConditionPlan::Chance(share) => Some(share * then + (1.0 - share) * otherwise),
+                ConditionPlan::Value { .. } => (then == otherwise).then_some(then),
+            }
+        }
+        StepPlan::Choose(branches) => {
+            let weights: f64 = branches.iter().map(|branch| branch.weight).sum();
+            let weighted = branches
+                .iter()
+                .map(|branch| Some(branch.weight * without_request(&branch.steps)?));
+            Some(weighted.sum::<Option<f64>>()? / weights)
+        }
+        StepPlan::Open(_)
+        | StepPlan::Send(_)
+        | StepPlan::Expect(_)
+        | StepPlan::Close
+        | StepPlan::Think(_) => Some(1.0),
+    });
+    // One that surely sends decides, whatever nobody knows of the others.
+    let each: Vec<Option<f64>> = each.collect();
+    match each.contains(&Some(0.0)) {
+        true => Some(0.0),
+        false => each.into_iter().product(),
     }
 }
 
@@ -245,7 +306,8 @@ fn area(stage: &Stage, low_ns: f64, high_ns: f64) -> f64 {
 mod tests {
     use super::*;
     use crate::harness::scenario::{
-        BranchPlan, RequestPlan, Template, TestPlan, ThinkPlan, TimesPlan, Wave,
+        BranchPlan, OpenPlan, RequestPlan, StreamKind, Template, TestPlan, ThinkPlan, TimesPlan,
+        Wave,
     };
 
     const SECOND_NS: u64 = 1_000_000_000;
@@ -360,11 +422,70 @@ mod tests {
     }
 
     #[test]
+    fn connections_are_those_of_streams_and_of_iterations_that_send_a_request() {
+        let request = || StepPlan::from(RequestPlan::get("/"));
+        let stream = || {
+            StepPlan::Open(Box::new(OpenPlan {
+                name: "websocket /".into(),
+                kind: StreamKind::WebSocket,
+                address: RequestPlan::get("/").address,
+                timeout_ns: 1,
+            }))
+        };
+        let chance = |share, steps| StepPlan::If {
+            condition: ConditionPlan::Chance(share),
+            then: steps,
+            otherwise: vec![],
+        };
+        let repeat = |max, steps| StepPlan::Repeat {
+            times: TimesPlan { min: 1, max },
+            until: None,
+            steps,
+        };
+        let asked = |steps| StepPlan::If {
+            condition: ConditionPlan::Value {
+                value: Template::literal("a"),
+                test: TestPlan::Above(1.0),
+            },
+            then: steps,
+            otherwise: vec![],
+        };
+        let check = |steps: Vec<StepPlan>, expected: [Option<f64>; 3]| {
+            let reuses = [Reuse::User, Reuse::Iteration, Reuse::Request];
+            assert_eq!(
+                reuses.map(|reuse| connections(&steps, reuse)),
+                expected,
+                "{steps:?}"
+            );
+        };
+        check(vec![request(), request()], [None, Some(1.0), Some(2.0)]);
+        check(
+            vec![request(), stream(), stream()],
+            [Some(2.0), Some(3.0), Some(3.0)],
+        );
+        check(vec![stream()], [Some(1.0); 3]);
+        check(
+            vec![chance(0.25, vec![request(), request()])],
+            [None, Some(0.25), Some(0.5)],
+        );
+        // Once, or twice: one in two and three in four send.
+        check(
+            vec![repeat(2, vec![chance(0.5, vec![request()])])],
+            [None, Some(1.0 - (0.5 + 0.25) / 2.0), Some(0.75)],
+        );
+        check(vec![asked(vec![request()])], [None, None, None]);
+        check(
+            vec![asked(vec![request()]), request()],
+            [None, Some(1.0), None],
+        );
+    }
+
+    #[test]
     fn what_is_too_little_depends_on_how_it_comes_about() {
         let check = |load: &str, http: &str, metric: &str, expected: Option<f64>| {
             let text = format!(
                 "schema = 1\nname = \"s\"\nurl = \"http://localhost:1\"\n[[flow.f.step]]\nget = \"/\"\n\
-                 [[flow.f.step]]\nget = \"/b\"\n[load.a]\n{load}\n[phases]\nwarmup = \"0s\"\nmeasure = \"30s\"\n\
+                 [[flow.f.step]]\nget = \"/b\"\n[load.a]\n{load}\n[phases]\nwarmup = \"0s\"\n\
                  [[gate]]\nmetric = \"load.a.mean\"\nmax = \"1s\"\n"
             );
             let path = std::path::Path::new("s.toml");
@@ -391,6 +512,9 @@ mod tests {
         let capacity = "capacity = { from = \"10/s\", to = \"90/s\", hold = \"20s\" }";
         check(capacity, "", "load.a.p95", Some(400.0));
         check(capacity, "", "load.a.p50", None);
+        // Beside a search, too, each rate is measured for its hold.
+        let beside = format!("{capacity}\n[load.b]\nopen = {{ rate = \"10/s\" }}");
+        check(&beside, "", "load.b.p95", Some(400.0));
     }
 
     #[test]

@@ -15,6 +15,8 @@ mod raw;
 mod quantity;
 mod template;
 mod trace;
+mod rows;
+mod durations;
 mod label;
 mod structure;
 mod validate;
@@ -27,8 +29,11 @@ mod overrides;
 mod schema;
 pub mod waivers;
 
+pub use self::durations::NoDurations;
+pub(crate) use self::durations::each_duration;
 pub use self::file::{Rejection, Scenario, check, load, looks_like_one, parse, root_of};
 pub(crate) use self::label::quoted;
+pub(crate) use self::limits::ABORTS_AFTER_NS;
 pub use self::limits::{
     IMPLIED_ACHIEVED_MIN, IMPLIED_ERROR_RATE_MAX, abort_limits, implied_limits,
     is_limit_of_a_search, limits_beside_a_search, search_limits, states,
@@ -39,6 +44,7 @@ pub use self::overrides::{OverrideError, Overrides, Wanted};
 pub use self::plan::*;
 pub use self::problem::{Code, Problem};
 pub use self::quantity::{duration_ns, parse_percent, rate_per_s};
+pub(crate) use self::rows::each_row;
 pub use self::schema::{schema, waivers_schema};
 pub use self::trace::NoTrace;
 pub(crate) use self::trace::each_time;

@@ -224,17 +224,19 @@ fn set_measure(plan: &mut Plan, measure_ns: u64) -> Result<(), OverrideError> {
     for load in &mut plan.loads {
         let name = || load.name.clone();
         match &mut load.arrivals {
-            Arrivals::Open { stages, .. } | Arrivals::Closed { stages } => match &mut stages[..] {
-                [only] if only.is_constant() => only.duration_ns = total_ns,
-                stages if length_ns(stages) > total_ns => {
-                    let outside_ns = phases.warmup_ns.saturating_add(phases.cooldown_ns);
-                    return Err(OverrideError::TooShort {
-                        load: name(),
-                        measure_ns: length_ns(stages).saturating_sub(outside_ns),
-                    });
+            Arrivals::Open { stages, .. } | Arrivals::Closed { stages, .. } => {
+                match &mut stages[..] {
+                    [only] if only.is_constant() => only.duration_ns = total_ns,
+                    stages if length_ns(stages) > total_ns => {
+                        let outside_ns = phases.warmup_ns.saturating_add(phases.cooldown_ns);
+                        return Err(OverrideError::TooShort {
+                            load: name(),
+                            measure_ns: length_ns(stages).saturating_sub(outside_ns),
+                        });
+                    }
+                    _ => {}
                 }
-                _ => {}
-            },
+            }
             Arrivals::Trace { file, speed, .. } => {
                 let wrong = |error| OverrideError::TraceFile {
                     load: name(),
@@ -269,7 +271,10 @@ struct Number {
     bounds: &'static str,
     /// The stages of a load that has it.
     stages: fn(&Arrivals) -> Option<&[Stage]>,
+    /// The stages of loads that share it, put together.
+    together: fn(&[&[Stage]]) -> Vec<Stage>,
     scale: fn(&[Stage], f64) -> Vec<Stage>,
+    /// What each of the loads with these weights has of stages.
     share: fn(&[Stage], &[u32]) -> Vec<Vec<Stage>>,
 }
 
@@ -281,6 +286,7 @@ const RATE: Number = Number {
         Arrivals::Open { stages, .. } => Some(stages),
         _ => None,
     },
+    together: added_up,
     scale: scaled_rate,
     share: shares::of_rate,
 };
@@ -290,11 +296,13 @@ const USERS: Number = Number {
     largest: MAX_USERS as f64,
     bounds: "1 to 100000",
     stages: |arrivals| match arrivals {
-        Arrivals::Closed { stages } => Some(stages),
+        Arrivals::Closed { stages, .. } => Some(stages),
         _ => None,
     },
+    // Each has the stages of all.
+    together: |shares| shares.first().copied().unwrap_or_default().to_vec(),
     scale: scaled_users,
-    share: shares::of_users,
+    share: |stages, weights| vec![stages.to_vec(); weights.len()],
 };
 
 impl Number {
@@ -377,34 +385,31 @@ impl Number {
             .iter()
             .map(|at| plan.mix.get(&plan.loads[*at].name).copied().unwrap_or(1))
             .collect();
-        let stages = loads
-            .iter()
-            .filter_map(|at| (self.stages)(&plan.loads[*at].arrivals));
-        let together = stages
-            .map(<[Stage]>::to_vec)
-            .reduce(|sum, more| sum.iter().zip(&more).map(|(a, b)| added(a, b)).collect())
-            .unwrap_or_default();
-        let scaled = (self.scale)(&together, highest);
+        let stages = loads.iter();
+        let stages: Vec<&[Stage]> = stages
+            .filter_map(|at| (self.stages)(&plan.loads[*at].arrivals))
+            .collect();
+        let scaled = (self.scale)(&(self.together)(&stages), highest);
         for (at, own) in loads.iter().zip((self.share)(&scaled, &weights)) {
             let load = &mut plan.loads[*at];
-            if own.iter().all(|stage| stage.highest() == 0.0) {
-                return Err(OverrideError::Nobody {
-                    load: load.name.clone(),
-                });
-            }
             match &mut load.arrivals {
                 Arrivals::Open {
                     stages,
                     max_in_flight,
                     ..
                 } => {
-                    if *max_in_flight == default_in_flight(stages) {
+                    if plan.default_in_flight.contains(&load.name) {
                         *max_in_flight = default_in_flight(&own);
                     }
                     *stages = own;
                 }
-                Arrivals::Closed { stages } => *stages = own,
+                Arrivals::Closed { stages, .. } => *stages = own,
                 Arrivals::Trace { .. } | Arrivals::Capacity { .. } => {}
+            }
+            if load.arrivals.most_users() == Some(0) {
+                return Err(OverrideError::Nobody {
+                    load: load.name.clone(),
+                });
             }
         }
         Ok(())
@@ -436,6 +441,12 @@ fn other_model(load: &LoadPlan) -> OverrideError {
         has,
         remedy,
     }
+}
+
+fn added_up(shares: &[&[Stage]]) -> Vec<Stage> {
+    let shares = shares.iter().map(|stages| stages.to_vec());
+    let sum = shares.reduce(|sum, more| sum.iter().zip(&more).map(|(a, b)| added(a, b)).collect());
+    sum.unwrap_or_default()
 }
 
 /// Two shares of one stage together.
@@ -586,6 +597,13 @@ mod tests {
         // The users of an open load follow its rate, unless the scenario says how many there are.
         let few = OPEN.replace("\" }", "\", max_in_flight = 7 }");
         check(&few, &rates(&[("", 9.0)]), &few.replace("100/s", "9/s"));
+        // Also where it says what it would have been.
+        let same = OPEN.replace("\" }", "\", max_in_flight = 100 }");
+        check(
+            &same,
+            &rates(&[("", 250.0)]),
+            &same.replace("100/s", "250/s"),
+        );
     }
 
     #[test]
@@ -634,9 +652,26 @@ mod tests {
                 "[mix]\nclosed = {{ users = {users} }}\n[load.a]\nweight = 5\n[load.b]\nweight = 1"
             )
         };
-        // From 6 and 1 alone nobody could tell the weights.
         check(&users_of(7), &users(&[("", 60)]), &users_of(60));
         refused(&users_of(7), &users(&[("", 2)]), "load `b` would get none");
+        let ramp = |to: u32| {
+            format!(
+                "[mix]\nclosed = {{ stages = [{{ for = \"5s\", from = 0, to = {to} }}] }}\n\
+                 [load.a]\nweight = 5\n[load.b]\nweight = 1"
+            )
+        };
+        check(&ramp(12), &users(&[("", 30)]), &ramp(30));
+        let in_flight = |rate: u32, users: u32| {
+            mix(&format!("{rate}/s")).replace(
+                "/s\" }\n[load.a]",
+                &format!("/s\", max_in_flight = {users} }}\n[load.a]"),
+            )
+        };
+        check(
+            &in_flight(600, 600),
+            &rates(&[("", 900.0)]),
+            &in_flight(900, 600),
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@ mod flow;
 mod http;
 mod load;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -49,6 +49,8 @@ pub struct Plan {
     /// The weights of the loads that share one arrival process, by load. What arrives at each is its
     /// share already; who changes the rate or the users of the process shares them anew.
     pub mix: BTreeMap<String, u32>,
+    /// The open loads whose `max_in_flight` the scenario doesn't say: it follows from their rate.
+    pub default_in_flight: BTreeSet<String>,
     /// How long each phase takes.
     pub phases: PhasePlan,
     /// Numbers derived from a process's own metrics, by name.
@@ -216,7 +218,7 @@ pub const MAX_FEED_BYTES: u64 = 64 << 20;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FeedPlan {
     /// The file; read and checked at validation, read again by the worker.
-    pub file: PathBuf,
+    pub file: FilePlan,
     /// What it is.
     pub format: FeedFormat,
     /// Its columns.
@@ -245,13 +247,13 @@ pub enum FeedOrder {
     Random,
     /// Each row once, in an order that is drawn anew (seeded) whenever all had their turn.
     Shuffled,
-    /// Each row once in a run, in order. An iteration that finds none left fails. Where several loads
+    /// Each row once in a run, in order. An iteration that finds none left makes the run invalid. Where several loads
     /// draw from the feed, they take turns: the n-th of k loads has the rows n, n + k, ….
     Unique,
 }
 
 /// A file of the project whose contents belong to the scenario, and to what is measured.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FilePlan {
     /// Where it is, absolute.
     pub path: PathBuf,

@@ -7,6 +7,12 @@ use serde::{Serialize, Serializer};
 
 use crate::harness::model::escaped;
 
+/// Nobody mends more at once, and each costs a look through the file.
+const MAX_PROBLEMS: usize = 1000;
+/// So many known names are compared with one that isn't known, and so many are shown.
+const MAX_COMPARED: usize = 1000;
+const MAX_SHOWN: usize = 20;
+
 /// One mistake in a scenario file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
@@ -35,15 +41,24 @@ impl Problem {
     pub(crate) fn suggest<'a>(
         &mut self,
         name: &str,
-        known: impl IntoIterator<Item = &'a str> + Clone,
+        known: impl IntoIterator<Item = &'a str>,
     ) -> &mut Self {
-        let all: Vec<&str> = known.clone().into_iter().collect();
-        match super::nearest::nearest(name, known) {
+        if self.is_left_out() {
+            return self;
+        }
+        let mut known = known.into_iter();
+        let compared: Vec<&str> = known.by_ref().take(MAX_COMPARED).collect();
+        match super::nearest::nearest(name, compared.iter().copied()) {
             Some(nearest) => self.help = format!("did you mean `{nearest}`?"),
-            None if all.is_empty() => {}
-            None => self.help = format!("known here: {}", all.join(", ")),
+            None if compared.is_empty() => {}
+            None => self.help = known_here(compared.into_iter().chain(known)),
         }
         self
+    }
+
+    /// Whether it came when there were too many, and nobody will see it.
+    fn is_left_out(&self) -> bool {
+        self.line == 0
     }
 
     /// With another place that has to do with it.
@@ -53,10 +68,24 @@ impl Problem {
     }
 }
 
+/// The names that are known, or the first of them, as a help.
+pub(crate) fn known_here<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    let mut names = names.into_iter();
+    let shown: Vec<&str> = names.by_ref().take(MAX_SHOWN).collect();
+    let shown = shown.join(", ");
+    match names.count() {
+        0 => format!("known here: {shown}"),
+        more => format!("known here: {shown} and {more} more"),
+    }
+}
+
 /// Collects the problems of one file.
 pub(crate) struct Problems<'a> {
     source: &'a str,
     found: Vec<Problem>,
+    /// The last of those that came when there were too many, and their number.
+    left_out: Problem,
+    left_out_count: usize,
 }
 
 impl<'a> Problems<'a> {
@@ -64,6 +93,17 @@ impl<'a> Problems<'a> {
         Self {
             source,
             found: Vec::new(),
+            left_out: Problem {
+                code: Code::TooLarge,
+                message: String::new(),
+                span: 0..0,
+                line: 0,
+                column: 0,
+                label: String::new(),
+                help: String::new(),
+                related: None,
+            },
+            left_out_count: 0,
         }
     }
 
@@ -74,10 +114,10 @@ impl<'a> Problems<'a> {
 
     /// How many there are so far.
     pub(crate) fn count(&self) -> usize {
-        self.found.len()
+        self.found.len() + self.left_out_count
     }
 
-    /// Those that came after there were `count`.
+    /// Those that came after there were `count`, but for those that are left out.
     pub(crate) fn since(&mut self, count: usize) -> &mut [Problem] {
         self.found.get_mut(count..).unwrap_or_default()
     }
@@ -91,6 +131,10 @@ impl<'a> Problems<'a> {
         label: impl Into<String>,
         help: impl Into<String>,
     ) -> &mut Problem {
+        if self.found.len() == MAX_PROBLEMS {
+            self.left_out_count += 1;
+            return &mut self.left_out;
+        }
         let end = span.end.min(self.source.len());
         let span = span.start.min(end)..end;
         let (line, column) = position(self.source, span.start);
@@ -111,6 +155,9 @@ impl<'a> Problems<'a> {
     /// All problems in the order of the file, each once: what is wrong in every variant is said once.
     pub(crate) fn into_sorted(self) -> Vec<Problem> {
         let mut found = self.found;
+        if let (count @ 1.., Some(last)) = (self.left_out_count, found.last_mut()) {
+            last.help = format!("{}; {count} more problems are not shown", last.help);
+        }
         for problem in &mut found {
             // Names and patterns of a hostile file are quoted in these.
             problem.message = escaped(problem.message.chars());
@@ -252,6 +299,26 @@ mod tests {
         check("é = 1", 3, (1, 3));
         check("a\r\nb", 3, (2, 1));
         check("a\n", 2, (2, 1));
+    }
+
+    #[test]
+    fn what_nobody_could_mend_at_once_is_counted() {
+        let mut problems = Problems::new("abc");
+        let names: Vec<String> = (0..30).map(|name| format!("name{name}")).collect();
+        for at in 0..MAX_PROBLEMS + 7 {
+            let report = problems.report(Code::Syntax, 0..1, format!("{at}"), format!("{at}"), "h");
+            report.suggest("zzz", names.iter().map(String::as_str));
+        }
+        assert_eq!(problems.count(), MAX_PROBLEMS + 7);
+        assert!(problems.since(MAX_PROBLEMS + 1).is_empty());
+        let found = problems.into_sorted();
+        assert_eq!(found.len(), MAX_PROBLEMS);
+        let shown: Vec<&str> = names[..20].iter().map(String::as_str).collect();
+        let help = format!("known here: {} and 10 more", shown.join(", "));
+        assert_eq!(found[0].help, help);
+        let last = found.iter().filter(|problem| problem.help != help);
+        let last: Vec<&str> = last.map(|problem| problem.help.as_str()).collect();
+        assert_eq!(last, [format!("{help}; 7 more problems are not shown")]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! One arrival process divided among several loads by their weights.
 
-use super::plan::{Stage, Wave};
+use super::plan::Stage;
 
 /// The stages of a rate, for each weight: at each moment the rates are as the weights, and their sum
 /// is the rate.
@@ -13,33 +13,57 @@ pub(super) fn of_rate(stages: &[Stage], weights: &[u32]) -> Vec<Vec<Stage>> {
     weights.iter().map(|weight| of_weight(*weight)).collect()
 }
 
-/// The stages of a number of users, for each weight: whole users at the beginning and the end of each
-/// stage, and a wave for each in proportion to the users that it is around.
-pub(super) fn of_users(stages: &[Stage], weights: &[u32]) -> Vec<Vec<Stage>> {
-    let mut shared = vec![Vec::with_capacity(stages.len()); weights.len()];
-    for stage in stages {
-        let from = whole(stage.from, weights);
-        let to = whole(stage.to, weights);
-        for (at, own) in shared.iter_mut().enumerate() {
-            let wave = stage.wave.filter(|_| stage.from > 0.0);
-            own.push(Stage {
-                from: from[at],
-                to: to[at],
-                wave: wave.map(|wave| Wave {
-                    amplitude: wave.amplitude * from[at] / stage.from,
-                    ..wave
-                }),
-                ..*stage
-            });
+/// To which of the weights each user belongs, from the first on: of however many users, each weight has
+/// what it would have of users that could be divided, rounded up or down. A number that is divided anew
+/// whenever it changes can't do that: of one user more, another weight may get one less.
+///
+/// R. Tijdeman, "The chairman assignment problem", Discrete Mathematics 32 (1980): of those who are owed
+/// at least 1/(2k − 2) of a user, the one who would be owed 1 − 1/(2k − 2) first.
+pub(super) fn owners(weights: &[u32]) -> impl Iterator<Item = usize> {
+    let weights: Vec<i128> = weights.iter().copied().map(i128::from).collect();
+    let sum: i128 = weights.iter().sum();
+    // All in parts of 1/(sum · scale).
+    let scale = 2 * (weights.len() as i128 - 1).max(1);
+    let most = sum * (scale - 1);
+    let mut have = vec![0; weights.len()];
+    (1..).map_while(move |users: i128| {
+        let owed = |at: usize| (weights[at] * users - have[at] * sum) * scale;
+        let next = (0..weights.len())
+            .filter(|at| owed(*at) >= sum)
+            .min_by(|a, b| {
+                let (of_a, of_b) = (most - owed(*a), most - owed(*b));
+                (of_a * weights[*b]).cmp(&(of_b * weights[*a]))
+            })?;
+        have[next] += 1;
+        Some(next)
+    })
+}
+
+/// So many users in parts that are as the weights, as nearly as they can be where each has one at
+/// least. Fewer than there are weights give each one all the same.
+pub(super) fn at_least_one(users: u32, weights: &[u32]) -> Vec<u32> {
+    let mut parts = vec![1; weights.len()];
+    let mut larger: Vec<usize> = (0..weights.len()).collect();
+    loop {
+        let own: Vec<u32> = larger.iter().map(|at| weights[*at]).collect();
+        let left = users.saturating_sub((weights.len() - larger.len()) as u32);
+        let shared = whole(f64::from(left), &own);
+        let before = larger.len();
+        let mut shared_again = shared.iter();
+        larger.retain(|_| shared_again.next().is_some_and(|part| *part >= 1.0));
+        if larger.len() == before || larger.is_empty() {
+            for (at, part) in larger.into_iter().zip(shared) {
+                parts[at] = part as u32;
+            }
+            return parts;
         }
     }
-    shared
 }
 
 /// A whole number in whole parts that are as the weights, as nearly as they can be: the method of the
 /// largest remainder (Hamilton's); of equal remainders the first. The sum of the parts is the number.
 /// What is no whole number, because something is wrong with it, is divided as it is.
-pub(super) fn whole(total: f64, weights: &[u32]) -> Vec<f64> {
+fn whole(total: f64, weights: &[u32]) -> Vec<f64> {
     let sum = sum(weights);
     let exact = weights
         .iter()
@@ -66,6 +90,7 @@ fn sum(weights: &[u32]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::harness::scenario::plan::{UserShare, Wave};
 
     #[test]
     fn parts_of_users_are_whole_and_make_the_whole() {
@@ -78,8 +103,8 @@ mod tests {
         check(2.0, &[5, 1], &[2.0, 0.0]);
         check(0.0, &[5, 1], &[0.0, 0.0]);
         check(3.0, &[7], &[3.0]);
-        // The largest remainder, .6, is that of the last.
-        check(10.0, &[57, 17, 26], &[6.0, 1.0, 3.0]);
+        // The largest remainders, .7 and .7, are those of the first two.
+        check(10.0, &[57, 17, 26], &[6.0, 2.0, 2.0]);
     }
 
     #[test]
@@ -106,20 +131,56 @@ mod tests {
     }
 
     #[test]
-    fn a_wave_of_users_never_goes_below_nobody() {
-        let wave = Wave {
-            amplitude: 7.0,
-            period_ns: 1,
+    fn each_user_belongs_to_one_weight_and_each_weight_has_its_share_of_any_number() {
+        let check = |weights: &[u32]| {
+            let sum: u32 = weights.iter().sum();
+            let mut have = vec![0_u32; weights.len()];
+            for (owner, users) in owners(weights).zip(1..=500_u32) {
+                have[owner] += 1;
+                for (have, weight) in have.iter().zip(weights) {
+                    let exact = f64::from(users) * f64::from(*weight) / f64::from(sum);
+                    let off = (f64::from(*have) - exact).abs();
+                    assert!(off < 1.0, "{have} of {users}, not {exact}: {weights:?}");
+                }
+            }
         };
-        let stage = Stage {
-            wave: Some(wave),
-            ..Stage::constant(1, 7.0)
+        check(&[1]);
+        check(&[5, 1]);
+        check(&[1; 10]);
+        check(&[57, 17, 26]);
+        check(&[1_000_000, 1, 1, 3, 70]);
+        assert_eq!(
+            Vec::from_iter(owners(&[5, 1]).take(8)),
+            [0, 0, 0, 1, 0, 0, 0, 0]
+        );
+        assert_eq!(owners(&[]).next(), None);
+    }
+
+    #[test]
+    fn a_share_is_the_users_that_are_its_own() {
+        let own = |nth, all| {
+            let weights = vec![1; 10];
+            UserShare { weights, nth }.own(all)
         };
-        let shared = of_users(&[stage], &[1, 1, 1]);
-        let own: Vec<(f64, f64)> = shared
-            .iter()
-            .filter_map(|stages| Some((stages[0].from, stages[0].wave?.amplitude)))
-            .collect();
-        assert_eq!(own, [(3.0, 3.0), (2.0, 2.0), (2.0, 2.0)]);
+        assert_eq!(own(0, 25), [1, 11, 21]);
+        assert_eq!(own(9, 25), [10, 20]);
+        assert!(own(9, 9).is_empty());
+    }
+
+    #[test]
+    fn everybody_gets_a_user_and_all_together_no_more_than_there_are() {
+        let check = |users: u32, weights: &[u32], expected: &[u32]| {
+            assert_eq!(
+                at_least_one(users, weights),
+                expected,
+                "{users} by {weights:?}"
+            );
+        };
+        check(10, &[1000, 1, 1, 1], &[7, 1, 1, 1]);
+        check(120, &[5, 1], &[100, 20]);
+        check(3, &[1000, 1, 1], &[1, 1, 1]);
+        // Two is what is left for the second when the third has got its one.
+        check(6, &[50, 30, 1], &[3, 2, 1]);
+        check(1, &[5, 1], &[1, 1]);
     }
 }

@@ -147,6 +147,9 @@ impl Trial<'_> {
         let metric = self.metric(spec);
         let Some(value) = metric.value() else {
             return match metric.reading {
+                // Connections that are kept are made in the warm-up; of those that are not made nobody
+                // waits for one.
+                _ if is_of_connections(&key) => Finding::Holds,
                 Reading::NotMeasurable { reason, .. } if metric.observations > 0 => {
                     Finding::Unknown(format!("{}: {reason}", limit.metric))
                 }
@@ -203,6 +206,10 @@ impl Trial<'_> {
         };
         (meant / counts.completed.max(1) as f64).clamp(1.0, MOST_WEIGHT)
     }
+}
+
+fn is_of_connections(key: &MetricKey) -> bool {
+    matches!(key, MetricKey::Load { what, .. } if what.is_of_connections())
 }
 
 /// The share of arrivals at random that find none of so many users idle, where they keep `busy` of them
@@ -381,6 +388,16 @@ mod tests {
             offered: 10_000,
             allowed: 0.001,
         }
+    }
+
+    /// `load.*.p90` finds them too.
+    #[test]
+    fn connections_that_are_kept_break_no_limit() {
+        let fast = measured(2000, 10 * MS, 0, 0);
+        let [p95, ..] = limits();
+        let of_connections = limit("load.find.connect.p95", Some(1.0), None);
+        let trial = judged(&fast, None, &[], &[p95, of_connections]);
+        assert_eq!(trial.outcome, TrialOutcome::Held, "{}", trial.reason);
     }
 
     #[test]

@@ -6,10 +6,10 @@ use super::job::{AbortRule, WorkerJob};
 use super::recorder::under_way;
 use crate::harness::engine::metrics;
 use crate::harness::model::{Aborted, LoadMeasurement, Outcome, Unit};
-use crate::harness::scenario::{GatePlan, LoadPlan, Plan, abort_limits, catalogue};
+use crate::harness::scenario::{
+    ABORTS_AFTER_NS, GatePlan, LoadPlan, Plan, abort_limits, catalogue,
+};
 
-/// The first seconds of a measure phase say little of the rest. Nothing is ended before.
-const LEAST_NS: u64 = 5_000_000_000;
 /// A latency or a share of fewer requests says little of all.
 const LEAST_OBSERVATIONS: u64 = 100;
 
@@ -42,7 +42,7 @@ impl Aborts {
 
     /// Whether it is time to look, in load time.
     pub(super) fn are_due(&self, now_ns: u64) -> bool {
-        let from_ns = self.measure.start.saturating_add(LEAST_NS);
+        let from_ns = self.measure.start.saturating_add(ABORTS_AFTER_NS);
         !self.rules.is_empty() && (from_ns..self.measure.end).contains(&now_ns)
     }
 

@@ -108,11 +108,6 @@ impl Body {
         })
     }
 
-    /// Whether it is empty in every request.
-    pub(super) fn is_empty(&self) -> bool {
-        matches!(self, Self::Whole(Content::Fixed(bytes)) if bytes.is_empty())
-    }
-
     /// Whether it is another in each request.
     pub(super) fn is_filled(&self) -> bool {
         !matches!(self, Self::Whole(Content::Fixed(_)))

@@ -8,6 +8,7 @@ use serde_json_path::JsonPath;
 use super::content::Content;
 use super::extract::Extract;
 use super::template::Values;
+use super::transport::Keep;
 use crate::harness::model::ErrorKind;
 use crate::harness::scenario::{CheckPlan, ExtractPlan};
 
@@ -69,6 +70,8 @@ pub(super) type Complaint = (ErrorKind, String);
 pub(super) struct Head<'a> {
     pub(super) status: u16,
     pub(super) headers: &'a HeaderMap,
+    /// Of the body, decompressed, whether it was kept or not.
+    pub(super) body_bytes: u64,
     pub(super) service_ns: u64,
 }
 
@@ -96,15 +99,18 @@ impl Checks {
         })
     }
 
-    /// Whether the body is looked at, so that it must be kept. Its size is that of what came out of
-    /// a compression.
-    pub(super) fn needs_body(&self) -> bool {
-        self.min_bytes.is_some()
-            || self.max_bytes.is_some()
-            || self.body_contains.is_some()
+    /// What of the body must be kept to look at it.
+    pub(super) fn keep(&self) -> Keep {
+        let is_seen = self.body_contains.is_some()
             || self.body_matches.is_some()
             || !self.json.is_empty()
-            || self.extract.iter().any(Extract::needs_body)
+            || self.extract.iter().any(Extract::needs_body);
+        match is_seen {
+            true => Keep::All,
+            // The size is that of what came out of a compression.
+            false if self.min_bytes.is_some() || self.max_bytes.is_some() => Keep::Length,
+            false => Keep::Nothing,
+        }
     }
 
     /// Whether a value is extracted by chance.
@@ -156,7 +162,7 @@ impl Checks {
             let (took, most) = (ms(head.service_ns), ms(max_ns));
             return Err(format!("the answer took {took:.1} ms, more than {most} ms"));
         }
-        let length = content.len();
+        let length = head.body_bytes;
         if let Some(least) = self.min_bytes.filter(|least| length < *least) {
             return Err(format!("the body has {length} bytes, fewer than {least}"));
         }
@@ -273,6 +279,7 @@ mod tests {
         let head = Head {
             status: 201,
             headers: &headers,
+            body_bytes: body.len() as u64,
             service_ns: 2_000_000,
         };
         let mut values = Values::new(1);
@@ -381,18 +388,26 @@ mod tests {
             change(&mut plan);
             let extract: Vec<ExtractPlan> = source.into_iter().map(Into::into).collect();
             let checks = Checks::new(&plan, extract.iter().enumerate()).unwrap();
-            assert_eq!(checks.needs_body(), expected, "{plan:?} {extract:?}");
+            assert_eq!(checks.keep(), expected, "{plan:?} {extract:?}");
         };
         let header = || Some(ExtractSource::Header("etag".into()));
-        check(&|_| (), None, false);
+        check(&|_| (), None, Keep::Nothing);
         check(
             &|plan| plan.headers = vec![("etag".into(), None)],
             header(),
-            false,
+            Keep::Nothing,
         );
-        check(&|_| (), Some(ExtractSource::Cookie("sid".into())), false);
-        check(&|plan| plan.max_bytes = Some(9), None, true);
-        check(&|plan| plan.body_matches = Some("x".into()), None, true);
-        check(&|_| (), Some(ExtractSource::Regex("x".into())), true);
+        let cookie = Some(ExtractSource::Cookie("sid".into()));
+        check(&|_| (), cookie, Keep::Nothing);
+        check(&|plan| plan.max_bytes = Some(9), None, Keep::Length);
+        check(&|plan| plan.min_bytes = Some(9), header(), Keep::Length);
+        let json = Some(ExtractSource::Json("$.id".into()));
+        check(&|plan| plan.max_bytes = Some(9), json, Keep::All);
+        check(
+            &|plan| plan.body_matches = Some("x".into()),
+            None,
+            Keep::All,
+        );
+        check(&|_| (), Some(ExtractSource::Regex("x".into())), Keep::All);
     }
 }

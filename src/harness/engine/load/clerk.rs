@@ -16,6 +16,7 @@ use super::merge::{add_connections, add_group, add_series};
 use super::recorder::{Measured, Recorder, under_way};
 use super::schedule::Schedule;
 use super::shape::Shape;
+use super::users::Room;
 use super::windows::{WINDOW_NS, absorb, pack, window};
 use crate::harness::engine::LoadTick;
 use crate::harness::engine::thinned::{Thinned, mean};
@@ -31,6 +32,8 @@ pub(super) struct Clerk {
     pub(super) schedule: Option<Schedule>,
     /// The users of the whole load, in a closed model.
     pub(super) users: Option<Shape>,
+    /// Which of them are at work, in a closed model.
+    pub(super) room: Option<Room>,
     /// Which part of the load this worker has.
     pub(super) shard: Shard,
     pub(super) aborts: Aborts,
@@ -166,8 +169,8 @@ impl Clerk {
     /// The part, from 0 to 1, that this worker had of the load in the measure phase until then.
     fn part(&self, until_ns: u64) -> f64 {
         let start_ns = self.phases.warmup_ns;
-        match &self.users {
-            Some(users) => users.part(self.shard, start_ns, until_ns),
+        match &self.room {
+            Some(room) => room.part(self.shard, start_ns, until_ns),
             None => 1.0 / f64::from(self.shard.of),
         }
     }

@@ -6,12 +6,14 @@ use std::cell::OnceCell;
 use scraper::Html;
 use serde_json::Value;
 
+use super::html::document;
+
 /// The body of an answer, or the text of a message.
 pub(super) struct Content<'a> {
     bytes: &'a [u8],
     text: OnceCell<Cow<'a, str>>,
     json: OnceCell<Result<Value, String>>,
-    html: OnceCell<Html>,
+    html: OnceCell<Result<Html, String>>,
 }
 
 impl<'a> Content<'a> {
@@ -22,11 +24,6 @@ impl<'a> Content<'a> {
             json: OnceCell::new(),
             html: OnceCell::new(),
         }
-    }
-
-    /// Its length in bytes.
-    pub(super) fn len(&self) -> u64 {
-        self.bytes.len() as u64
     }
 
     /// The text, with what is no UTF-8 replaced.
@@ -43,8 +40,9 @@ impl<'a> Content<'a> {
         json.as_ref().map_err(String::as_str)
     }
 
-    /// The document; anything can be read as one.
-    pub(super) fn html(&self) -> &Html {
-        self.html.get_or_init(|| Html::parse_document(self.text()))
+    /// The HTML document, or why it is too large for one.
+    pub(super) fn html(&self) -> Result<&Html, &str> {
+        let html = self.html.get_or_init(|| document(self.text()));
+        html.as_ref().map_err(String::as_str)
     }
 }

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::fmt::Write as _;
 
 use bytes::Bytes;
-use cookie_store::CookieStore;
+use cookie_store::{Cookie, CookieStore};
 use http::header::{COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
 use url::Url;
 
@@ -34,16 +34,23 @@ impl Jar {
                 .to_str()
                 .ok()
                 .filter(|text| text.len() <= MAX_COOKIE_BYTES);
-            let Some(text) = text else { continue };
+            let cookie = text.and_then(|text| Cookie::parse(text.to_owned(), url).ok());
+            let Some(cookie) = cookie else { continue };
             if self.store.iter_any().count() >= MAX_COOKIES {
                 self.forget_expired();
             }
-            if self.store.iter_any().count() < MAX_COOKIES {
-                // One that the server may not set, or that can't be read, is none.
-                let _ = self.store.parse(text, url);
+            // A jar that is full takes what replaces or removes a cookie that it has.
+            if self.store.iter_any().count() < MAX_COOKIES || self.has(&cookie) {
+                // One that the server may not set is none.
+                let _ = self.store.insert(cookie, url);
                 self.is_used = true;
             }
         }
+    }
+
+    fn has(&self, cookie: &Cookie<'_>) -> bool {
+        let domain = cookie.domain.as_cow();
+        domain.is_some_and(|domain| self.store.contains(&domain, &cookie.path, cookie.name()))
     }
 
     /// Adds the cookies for `url` to a request's own.
@@ -117,7 +124,11 @@ mod tests {
         check("sid=1", other, None);
         check("sid=1; Path=/", other, Some("sid=1"));
         check("sid=1; Path=/other; HttpOnly", app, None);
-        check("sid=1; Path=/; Secure", app, None);
+        // As in browsers: what doesn't leave the machine is as good as secured.
+        check("sid=1; Path=/; Secure", app, Some("sid=1"));
+        let far = "http://app.example/login";
+        let found = sent(&jar(far, &["sid=1; Path=/; Secure"]), far, None);
+        assert_eq!(found, None);
         check("sid=1; Path=/; Max-Age=60", app, Some("sid=1"));
         check("sid=1; Path=/; Max-Age=0", app, None);
         check("sid=1; Expires=Wed, 01 Jan 2020 00:00:00 GMT", app, None);
@@ -154,6 +165,13 @@ mod tests {
         let full = jar(at, &many);
         let line = sent(&full, at, None).unwrap();
         assert_eq!(line.split("; ").count(), MAX_COOKIES);
+        // What it has, a server can still renew and remove; then there is room again.
+        let later = ["c7=2", "new=1", "c8=; Max-Age=0", "newer=1"];
+        let full = jar(at, &[&many, &later[..]].concat());
+        let line = sent(&full, at, None).unwrap();
+        assert_eq!(line.split("; ").count(), MAX_COOKIES);
+        let has = |cookie| line.split("; ").any(|sent| sent == cookie);
+        assert!(has("c7=2") && has("newer=1") && !has("c8=1") && !has("new=1"));
         let turns: Vec<String> = (0..3 * MAX_COOKIES)
             .flat_map(|nth| [format!("c{nth}=1"), format!("c{nth}=; Max-Age=0")])
             .chain(["last=1".to_owned()])

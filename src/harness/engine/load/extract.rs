@@ -136,7 +136,7 @@ impl Extract {
                 written,
                 attribute,
             } => {
-                let elements = content.html().select(selector);
+                let elements = content.html()?.select(selector);
                 let found = elements.filter_map(|element| match attribute {
                     Some(attribute) => element.attr(attribute).map(str::to_owned),
                     None => Some(text_of(element)),

@@ -1,19 +1,14 @@
 //! Rows that a flow draws values from, read whole into memory before the load starts.
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::path::PathBuf;
 
 use csv::StringRecord;
 use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
-use serde::Deserializer as _;
-use serde::de::{Error as _, SeqAccess, Visitor};
-use serde_json::Value;
 
 use super::files::{self, FileError};
 use super::shuffle::Shuffle;
-use crate::harness::scenario::{FeedFormat, FeedOrder, FeedPlan};
+use crate::harness::scenario::{FeedFormat, FeedOrder, FeedPlan, each_row};
 
 /// Why a feed could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -84,19 +79,17 @@ impl Feed {
         seed: u64,
         turn: (u32, u32),
     ) -> Result<Self, FeedError> {
-        let path = plan.file.clone();
-        let bytes = files::read(&path)?;
+        let path = plan.file.path.clone();
+        let bytes = files::read_checked(&plan.file)?;
         let (columns, rows) = match plan.format {
             FeedFormat::Csv => from_csv(&bytes).map_err(|error| FeedError::Csv {
                 path: path.clone(),
                 error,
             })?,
-            FeedFormat::Json => {
-                from_json(&bytes, &plan.columns).map_err(|error| FeedError::Json {
-                    path: path.clone(),
-                    error,
-                })?
-            }
+            FeedFormat::Json => from_json(&bytes).map_err(|error| FeedError::Json {
+                path: path.clone(),
+                error,
+            })?,
         };
         if rows.is_empty() {
             return Err(FeedError::Empty { path });
@@ -160,52 +153,10 @@ fn from_csv(bytes: &[u8]) -> Result<(Vec<String>, Vec<StringRecord>), csv::Error
     Ok((columns, reader.records().collect::<Result<_, _>>()?))
 }
 
-fn from_json(
-    bytes: &[u8],
-    columns: &[String],
-) -> Result<(Vec<String>, Vec<StringRecord>), serde_json::Error> {
-    let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let rows = reader.deserialize_seq(Rows { columns })?;
-    reader.end()?;
-    Ok((columns.to_vec(), rows))
-}
-
-/// Reads an array of objects row by row: as values all at once they would take many times the memory
-/// of their text.
-struct Rows<'a> {
-    columns: &'a [String],
-}
-
-impl<'de> Visitor<'de> for Rows<'_> {
-    type Value = Vec<StringRecord>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array of objects")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Self::Value, A::Error> {
-        let mut rows = Vec::new();
-        while let Some(row) = array.next_element::<BTreeMap<String, Value>>()? {
-            let mut record = StringRecord::new();
-            for column in self.columns {
-                match row.get(column) {
-                    Some(Value::String(text)) => record.push_field(text),
-                    Some(value @ (Value::Number(_) | Value::Bool(_))) => {
-                        record.push_field(&value.to_string());
-                    }
-                    _ => {
-                        let message = format!(
-                            "`{column}` of row {} is no text, number or boolean",
-                            rows.len() + 1
-                        );
-                        return Err(A::Error::custom(message));
-                    }
-                }
-            }
-            rows.push(record);
-        }
-        Ok(rows)
-    }
+fn from_json(bytes: &[u8]) -> Result<(Vec<String>, Vec<StringRecord>), serde_json::Error> {
+    let mut rows = Vec::new();
+    let columns = each_row(bytes, |row| rows.push(row.iter().collect()))?;
+    Ok((columns, rows))
 }
 
 #[cfg(test)]
@@ -213,12 +164,12 @@ impl<'de> Visitor<'de> for Rows<'_> {
 mod tests {
     use rand::SeedableRng as _;
 
+    use super::super::fixture;
     use super::*;
 
     fn read(name: &str, text: &str, order: FeedOrder, turn: (u32, u32)) -> Result<Feed, FeedError> {
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join(name);
-        std::fs::write(&file, text).unwrap();
+        let file = fixture::file(folder.path(), name, text.as_bytes());
         let format = match name.ends_with(".json") {
             true => FeedFormat::Json,
             false => FeedFormat::Csv,
@@ -242,7 +193,7 @@ mod tests {
     #[test]
     fn csv_and_json_give_the_same_values() {
         let csv = "name,id\n\"a \"\"b\"\"\",1\nü,2.5\ntrue,-3\n";
-        let json = r#"[{"id": 1, "name": "a \"b\""}, {"name": "ü", "id": 2.5, "more": null},
+        let json = r#"[{"id": 1, "name": "a \"b\""}, {"name": "ü", "id": 2.5},
                        {"id": "-3", "name": true}]"#;
         for (file, text) in [("c.csv", csv), ("c.json", json)] {
             let feed = read(file, text, FeedOrder::Sequential, (0, 1)).unwrap();
@@ -256,6 +207,24 @@ mod tests {
             assert_eq!(column("name"), ["a \"b\"", "ü", "true"], "{file}");
             assert!(matches!(feed.column("x"), Err(FeedError::Column { .. })));
         }
+    }
+
+    #[test]
+    fn other_rows_than_those_that_were_checked_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let plan = FeedPlan {
+            file: fixture::file(folder.path(), "c.csv", b"id\n1\n"),
+            format: FeedFormat::Csv,
+            columns: vec!["id".into()],
+            order: FeedOrder::Sequential,
+        };
+        assert_eq!(Feed::read("clients", &plan, 3, (0, 1)).unwrap().len(), 1);
+        std::fs::write(&plan.file.path, "id\n2\n").unwrap();
+        let error = Feed::read("clients", &plan, 3, (0, 1)).unwrap_err();
+        let changed = FeedError::File(FileError::Changed {
+            path: plan.file.path,
+        });
+        assert_eq!(error.to_string(), changed.to_string());
     }
 
     #[test]
@@ -273,9 +242,13 @@ mod tests {
         check(
             "c.json",
             r#"[{"id": 1, "name": "a"}, {"id": 2}]"#,
-            "`name` of row 2",
+            "other keys than the first",
         );
-        check("c.json", r#"[{"id": [1], "name": "a"}]"#, "`id` of row 1");
+        check(
+            "c.json",
+            r#"[{"id": [1], "name": "a"}]"#,
+            "a text, a number or a boolean",
+        );
     }
 
     #[test]

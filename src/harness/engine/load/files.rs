@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 use crate::harness::model::hexadecimal;
-use crate::harness::scenario::{FilePlan, MAX_FEED_BYTES, duration_ns};
+use crate::harness::scenario::{FilePlan, MAX_FEED_BYTES, NoDurations, each_duration};
 
 /// Why a file could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -32,21 +32,13 @@ pub enum FileError {
         /// The file.
         path: PathBuf,
     },
-    /// A line of recorded pauses is no duration.
-    #[error("{path}: line {line} is {expected}")]
-    Duration {
+    /// It holds no recorded pauses.
+    #[error("{path}: {error}; write one duration a line, such as `850ms`")]
+    Durations {
         /// The file.
         path: PathBuf,
-        /// From 1.
-        line: usize,
-        /// What it has to be.
-        expected: &'static str,
-    },
-    /// It has no line with anything on it.
-    #[error("{path} has no lines; write one duration a line, such as `850ms`")]
-    Empty {
-        /// The file.
-        path: PathBuf,
+        /// What is wrong with it.
+        error: NoDurations,
     },
 }
 
@@ -81,26 +73,12 @@ pub(super) fn read_checked(plan: &FilePlan) -> Result<Vec<u8>, FileError> {
 /// Recorded pauses in ns, one a line; never none.
 pub(super) fn read_durations_ns(plan: &FilePlan) -> Result<Vec<u64>, FileError> {
     let bytes = read_checked(plan)?;
-    let text = String::from_utf8_lossy(&bytes);
-    let lines = text
-        .lines()
-        .enumerate()
-        .filter(|(_, line)| !line.trim().is_empty());
-    let durations = lines
-        .map(|(index, line)| {
-            duration_ns(line.trim()).map_err(|expected| FileError::Duration {
-                path: plan.path.clone(),
-                line: index + 1,
-                expected,
-            })
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    if durations.is_empty() {
-        return Err(FileError::Empty {
-            path: plan.path.clone(),
-        });
-    }
-    Ok(durations)
+    let mut durations_ns = Vec::new();
+    each_duration(&bytes, |ns| durations_ns.push(ns)).map_err(|error| FileError::Durations {
+        path: plan.path.clone(),
+        error,
+    })?;
+    Ok(durations_ns)
 }
 
 #[cfg(test)]
@@ -144,11 +122,8 @@ mod tests {
                 _ => panic!("{found:?}, not {expected:?}"),
             }
         };
-        check(
-            "850ms\r\n\n 1.5s \n0s",
-            Ok(&[850_000_000, 1_500_000_000, 0]),
-        );
-        check("1s\n\nsoon", Err("line 3"));
-        check("\n", Err("no lines"));
+        check("850ms\r\n 1.5s \n0s", Ok(&[850_000_000, 1_500_000_000, 0]));
+        check("1s\n2s\nsoon", Err("think.csv: line 3"));
+        check("", Err("empty"));
     }
 }

@@ -29,6 +29,7 @@ pub(super) fn job(target: &str) -> WorkerJob {
             flow: "read".into(),
             arrivals: Arrivals::Closed {
                 stages: vec![Stage::constant(1_000_000_000, 1.0)],
+                share: None,
             },
             seed: 1,
             allowed_dropped: 0.001,
@@ -79,7 +80,8 @@ pub(super) struct Trip {
     pub(super) user: User,
     /// Of the next iteration.
     pub(super) number: u64,
-    _stop: watch::Sender<bool>,
+    pub(super) stop: watch::Sender<bool>,
+    pub(super) cut: watch::Sender<bool>,
 }
 
 impl Trip {
@@ -89,6 +91,7 @@ impl Trip {
         change(&mut job);
         let flow = Flow::new(&job).expect("it can be compiled");
         let (stop_tx, stop) = watch::channel(false);
+        let (cut_tx, cut) = watch::channel(false);
         let transport = Transport::new(&flow.origin, &job.http, None).expect("a plain server");
         let user = User::new(&flow, transport.connection(), 1);
         let recorder = Recorder::new(&flow.requests, 0..u64::MAX, u64::MAX, Redactor::default());
@@ -97,13 +100,15 @@ impl Trip {
             clock: LoadClock::starting(std::time::Instant::now()),
             end_ns: u64::MAX,
             stop,
+            cut,
             flow,
         };
         Self {
             journey,
             user,
             number: 0,
-            _stop: stop_tx,
+            stop: stop_tx,
+            cut: cut_tx,
         }
     }
 

@@ -1,14 +1,16 @@
 //! A flow compiled for its users: what can be done once is done before the load starts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use http::uri::PathAndQuery;
+use percent_encoding::percent_decode_str;
 use url::{Position, Url};
 
 use super::feed::{Feed, FeedError};
 use super::job::{Secrets, WorkerJob};
 use super::program::{Op, Program, StepError, Surroundings};
 use super::template::{Compiled, Names, Place, TemplateError};
+use crate::harness::engine::Redactor;
 use crate::harness::scenario::{CookieScope, FeedPlan, FlowPlan, HttpPlan, Part, Template};
 
 /// Why a flow could not be compiled. A plan that was validated has almost none of these; a file can
@@ -102,7 +104,8 @@ impl Flow {
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
             .ok_or_else(|| FlowError::Target(source.target.to_owned()))?;
-        let feeds = named_feeds(plan)
+        let feeds = plan
+            .feed_names()
             .into_iter()
             .filter_map(|name| Some((name, source.feeds.get(name)?)))
             .map(|(name, plan)| {
@@ -115,8 +118,6 @@ impl Flow {
         if requests.is_empty() {
             return Err(FlowError::Idle);
         }
-        let proxy = source.http.proxy.as_ref();
-        let proxy = proxy.map(|proxy| filled(proxy, source.secrets)).transpose();
         let program = Program::new(
             &plan.steps,
             &Surroundings {
@@ -134,7 +135,7 @@ impl Flow {
         };
         Ok(Self {
             origin,
-            proxy: proxy.map_err(FlowError::Proxy)?,
+            proxy: proxy(source.http, source.secrets)?,
             ops: program.ops,
             requests,
             groups,
@@ -154,29 +155,75 @@ impl Flow {
     }
 }
 
-/// The proxy's address: its values, which the environment has, stand as they are, because they may
-/// be all of it.
-fn filled(proxy: &Template, secrets: &Secrets) -> Result<String, TemplateError> {
+/// The address of a plan's proxy, where it has one.
+///
+/// A value that stands for a user or for a password beside a `:` is percent-encoded, whatever it is. Any
+/// other may be all of the address or several parts of it, so it stands as it is.
+pub(crate) fn proxy(http: &HttpPlan, secrets: &Secrets) -> Result<Option<String>, FlowError> {
+    let Some(template) = &http.proxy else {
+        return Ok(None);
+    };
     let names = Names {
         feeds: &[],
         extracted: &[],
         setup: &BTreeMap::new(),
         secrets,
     };
-    let compiled = Compiled::new(proxy, Place::Plain, &names)?;
-    Ok(compiled.literal().unwrap_or_default().to_owned())
+    let mut address = String::new();
+    let credentials = credentials(template);
+    for (index, part) in template.parts.iter().enumerate() {
+        let place = match index < credentials {
+            true => Place::Url,
+            false => Place::Plain,
+        };
+        let parts = vec![part.clone()];
+        let compiled = Compiled::new(&Template { parts }, place, &names);
+        address += compiled
+            .map_err(FlowError::Proxy)?
+            .literal()
+            .unwrap_or_default();
+    }
+    Ok(Some(address))
 }
 
-/// The feeds that a flow names.
-fn named_feeds(flow: &FlowPlan) -> BTreeSet<&str> {
-    let templates = flow.templates().into_iter();
-    templates
-        .flat_map(|template| &template.parts)
-        .filter_map(|part| match part {
-            Part::Feed { feed, .. } => Some(feed.as_str()),
-            _ => None,
-        })
-        .collect()
+/// How many parts of a proxy's address are a user and a password, each for itself.
+fn credentials(proxy: &Template) -> usize {
+    let mut text = String::new();
+    for (index, part) in proxy.parts.iter().enumerate() {
+        if let Part::Text(part) = part {
+            text += part;
+        }
+        if let Some((before, _)) = text.split_once('@') {
+            let pair = before.split_once("//").map_or(before, |(_, pair)| pair);
+            return if pair.contains(':') { index } else { 0 };
+        }
+    }
+    0
+}
+
+/// Redacts the secrets, and the user and the password in the address of a proxy that is one of them.
+pub(super) fn redactor(http: &HttpPlan, secrets: &Secrets) -> Redactor {
+    let mut known: Vec<(&str, String)> = secrets
+        .0
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.clone()))
+        .collect();
+    let variable = http.proxy.iter().flat_map(|proxy| &proxy.parts);
+    let variable = variable.into_iter().find_map(|part| match part {
+        Part::Env(name) => Some(name.as_str()),
+        _ => None,
+    });
+    let address = proxy(http, secrets).ok().flatten();
+    let address = address.and_then(|address| Url::parse(&address).ok());
+    if let (Some(name), Some(address)) = (variable, address) {
+        let pair = [Some(address.username()), address.password()];
+        // Fewer letters than these stand in many a text by chance.
+        for text in pair.into_iter().flatten().filter(|text| text.len() >= 4) {
+            let decoded = percent_decode_str(text).decode_utf8_lossy();
+            known.push((name, decoded.into_owned()));
+        }
+    }
+    Redactor::of(known.iter().map(|(name, value)| (*name, value.as_str())))
 }
 
 fn each_once<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
@@ -422,6 +469,48 @@ mod tests {
     }
 
     #[test]
+    fn a_proxy_is_filled_as_its_values_are_meant() {
+        let env = |name: &str| Part::Env(name.into());
+        let text = |text: &str| Part::Text(text.into());
+        let secrets = Secrets(
+            [
+                ("U", "a/b"),
+                ("P", "p#1%41"),
+                ("PAIR", "u:hunter2"),
+                ("ALL", "http://u:p%23assword@h:1"),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
+        );
+        let check = |parts: Vec<Part>, expected: &str| {
+            let http = HttpPlan {
+                proxy: Some(Template { parts }),
+                ..HttpPlan::default()
+            };
+            let found = proxy(&http, &secrets).unwrap();
+            assert_eq!(found.as_deref(), Some(expected));
+            redactor(&http, &secrets)
+        };
+        check(vec![text("http://h:1")], "http://h:1");
+        let pair = vec![text("http://"), env("U"), text(":"), env("P"), text("@h:1")];
+        check(pair, "http://a%2Fb:p%231%2541@h:1");
+        check(
+            vec![text("http://u:"), env("P"), text("@h:1")],
+            "http://u:p%231%2541@h:1",
+        );
+        check(
+            vec![text("http://"), env("PAIR"), text("@h:1")],
+            "http://u:hunter2@h:1",
+        );
+        // The password in an address is a secret by itself, also where a header holds it.
+        let redactor = check(vec![env("ALL")], "http://u:p%23assword@h:1");
+        let said = "p#assword dTpwI2Fzc3dvcmQ="; // printf 'u:p#assword' | base64
+        let redacted = redactor.redact(said).into_owned();
+        assert!(redacted.starts_with("{$env.ALL} "), "{redacted}");
+        assert!(redacted.ends_with("{$env.ALL}"), "{redacted}");
+    }
+
+    #[test]
     fn what_can_t_be_compiled_names_its_step() {
         let check = |change: &dyn Fn(&mut WorkerJob), expected: &str| {
             let error = flow(change).unwrap_err().to_string();
@@ -468,5 +557,27 @@ mod tests {
             found.unwrap().proxy.as_deref(),
             Some("http://u:p@127.0.0.1:3128")
         );
+        let env = |name: &str| Part::Env(name.into());
+        let text = |text: &str| Part::Text(text.into());
+        let found = flow(|job| {
+            let parts = vec![
+                text("http://u:"),
+                env("PASSWORD"),
+                text("@"),
+                env("HOST"),
+                text(":3128"),
+            ];
+            job.http.proxy = Some(Template { parts });
+            let secrets = [("PASSWORD", "a/b#c?%41@:"), ("HOST", "[::1]")];
+            job.secrets
+                .0
+                .extend(secrets.map(|(name, value)| (name.into(), value.into())));
+        });
+        let proxy = found.unwrap().proxy.unwrap();
+        let url = Url::parse(&proxy).unwrap();
+        assert_eq!((url.host_str(), url.port()), (Some("[::1]"), Some(3128)));
+        let password = url.password().unwrap();
+        let password = percent_encoding::percent_decode_str(password).decode_utf8();
+        assert_eq!(password.unwrap(), "a/b#c?%41@:");
     }
 }

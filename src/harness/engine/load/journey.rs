@@ -34,6 +34,9 @@ pub(super) struct Journey {
     pub(super) end_ns: u64,
     /// Becomes true when the load ends or is stopped.
     pub(super) stop: watch::Receiver<bool>,
+    /// Becomes true when the load is stopped before its end: then an iteration ends at its next step
+    /// or in its pause, where at the end of a load it comes to its own.
+    pub(super) cut: watch::Receiver<bool>,
 }
 
 /// What a user has with it.
@@ -69,6 +72,8 @@ pub(super) enum End {
     Idle,
     /// A step failed.
     Failed,
+    /// The load was stopped before its last step.
+    Cut,
 }
 
 /// One pass through the flow.
@@ -89,10 +94,13 @@ pub(super) struct Pass {
     is_idle: bool,
 }
 
-/// A step failed, and the recorder knows why.
+/// Why an iteration ends before its last step.
 #[derive(Debug)]
-pub(super) struct Broken {
-    pub(super) timed_out: bool,
+pub(super) enum Broken {
+    /// A step failed, and the recorder knows why.
+    Failed { timed_out: bool },
+    /// The load was stopped.
+    Cut,
 }
 
 impl User {
@@ -110,6 +118,7 @@ impl User {
 
     /// Leaves nothing of an iteration to the next but what belongs to the user.
     async fn leave(&mut self, cookies: CookieScope) {
+        self.groups.clear();
         if let Some((stream, _)) = self.stream.take() {
             stream.close().await;
         }
@@ -156,7 +165,8 @@ impl Pass {
 }
 
 impl Journey {
-    /// Performs one iteration, which ends with the first step that fails, and the pause after it.
+    /// Performs one iteration, which ends with the first step that fails, and of a closed model the
+    /// pause after it: a user who is there for arrivals is free for the next one.
     pub(super) async fn iterate(&self, user: &mut User, start: Start) -> End {
         let mut pass = Pass::new(&start);
         let walked = match self.draw(user, &start) {
@@ -166,10 +176,13 @@ impl Journey {
         let intended_ns = pass.began.intended_ns;
         self.note_began(&mut pass);
         let end = match walked {
-            Err(Broken { timed_out }) => {
+            Err(Broken::Failed { timed_out }) => {
                 self.recorder.failed(intended_ns, timed_out, &user.groups);
-                user.groups.clear();
                 End::Failed
+            }
+            Err(Broken::Cut) => {
+                self.recorder.cut();
+                End::Cut
             }
             Ok(()) => {
                 if !pass.is_over {
@@ -182,7 +195,8 @@ impl Journey {
             }
         };
         user.leave(self.flow.cookies).await;
-        if let Some(until_ns) = pass.pause_until_ns.filter(|_| end == End::Completed) {
+        let is_paused = end == End::Completed && start.due_ns.is_none();
+        if let Some(until_ns) = pass.pause_until_ns.filter(|_| is_paused) {
             // Nothing of the iteration is left, so the end of the load ends the pause.
             self.wait_until(until_ns.min(self.end_ns)).await;
         }
@@ -218,23 +232,23 @@ impl Journey {
             at += 1;
             match op {
                 Op::Request(step) => {
-                    self.rest(pass).await;
+                    self.come_to(pass).await?;
                     self.request(step, user, pass).await?;
                 }
                 Op::Open(step) => {
-                    self.rest(pass).await;
+                    self.come_to(pass).await?;
                     self.open(step, user, pass).await?;
                 }
                 Op::Send(step) => {
-                    self.rest(pass).await;
+                    self.come_to(pass).await?;
                     self.send_message(step, user, pass).await?;
                 }
                 Op::Expect(step) => {
-                    self.rest(pass).await;
+                    self.come_to(pass).await?;
                     self.expect(step, user, pass).await?;
                 }
                 Op::Close => {
-                    self.rest(pass).await;
+                    self.come_to(pass).await?;
                     if let Some((stream, _)) = user.stream.take() {
                         stream.close().await;
                     }
@@ -244,14 +258,16 @@ impl Journey {
                     pass.pause(length_ns, self.clock.now_ns());
                 }
                 Op::GroupBegin(group) => {
-                    self.rest(pass).await;
-                    user.groups.push(OpenGroup {
+                    self.come_to(pass).await?;
+                    let open = OpenGroup {
                         group: *group,
                         began_ns: pass.intended_ns(self.clock.now_ns()),
-                    });
+                    };
+                    self.recorder.group_began(open);
+                    user.groups.push(open);
                 }
                 Op::GroupEnd => {
-                    self.rest(pass).await;
+                    self.rest(pass).await?;
                     if let Some(open) = user.groups.pop() {
                         self.recorder.group_ended(open, self.clock.now_ns());
                     }
@@ -267,6 +283,7 @@ impl Journey {
                     // A loop that waits for nothing leaves the thread to other users all the same.
                     self.note_began(pass);
                     consume_budget().await;
+                    self.go_on()?;
                     if self.goes_on(*counter, until.as_ref(), user, pass)? {
                         at = *back;
                     }
@@ -306,11 +323,36 @@ impl Journey {
         Ok(true)
     }
 
+    /// Takes the pauses before a step; an error where it is not to be begun any more.
+    async fn come_to(&self, pass: &mut Pass) -> Result<(), Broken> {
+        self.rest(pass).await?;
+        self.go_on()
+    }
+
     /// Takes the pauses that were met.
-    async fn rest(&self, pass: &mut Pass) {
-        if let Some(until_ns) = pass.pause_until_ns.take() {
-            self.note_began(pass);
-            sleep_until(self.instant(until_ns)).await;
+    async fn rest(&self, pass: &mut Pass) -> Result<(), Broken> {
+        let Some(until_ns) = pass.pause_until_ns.take() else {
+            return Ok(());
+        };
+        self.note_began(pass);
+        self.pause_until(self.instant(until_ns)).await
+    }
+
+    /// Waits within an iteration; an error where the load is stopped meanwhile.
+    pub(super) async fn pause_until(&self, at: Instant) -> Result<(), Broken> {
+        let mut cut = self.cut.clone();
+        tokio::select! {
+            biased;
+            Ok(_) = cut.wait_for(|cut| *cut) => Err(Broken::Cut),
+            () = sleep_until(at) => Ok(()),
+        }
+    }
+
+    /// An error where the load was stopped before its end. (As with `stop`, nobody says anything else.)
+    fn go_on(&self) -> Result<(), Broken> {
+        match self.cut.has_changed() {
+            Ok(true) => Err(Broken::Cut),
+            _ => Ok(()),
         }
     }
 
@@ -342,7 +384,7 @@ impl Journey {
         self.note_began(pass);
         let intended_ns = pass.intended_ns(self.clock.now_ns());
         self.recorder.fault(request, intended_ns, &complaint);
-        Broken { timed_out: false }
+        Broken::Failed { timed_out: false }
     }
 
     /// Notes that a feed has no row left. That is a fault of the flow's first request: what the
@@ -383,11 +425,13 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::super::fixture::{self, Site, Trip, answer, header};
+    use super::super::recorder::Measured;
     use super::*;
     use crate::harness::model::{GroupSeries, LatencyHistogram, Outcome, RequestSeries};
     use crate::harness::scenario::{
-        AuthPlan, BodyPlan, BranchPlan, ConditionPlan, ExtractSource, FeedFormat, FeedOrder,
-        FeedPlan, Part, RequestPlan, RetryPlan, StepPlan, Template, TestPlan, ThinkPlan,
+        AuthPlan, BodyPlan, BranchPlan, ConditionPlan, ExpectPlan, ExtractSource, FeedFormat,
+        FeedOrder, FeedPlan, OpenPlan, Part, RequestPlan, RetryPlan, StepPlan, StreamKind,
+        Template, TestPlan, ThinkPlan,
     };
 
     const MS: u64 = 1_000_000;
@@ -550,6 +594,185 @@ mod tests {
         trip.journey.end_ns = 20 * MS;
         assert_eq!(trip.iterate().await, End::Completed);
         assert!(trip.journey.clock.now_ns() < 10_000 * MS);
+    }
+
+    #[tokio::test]
+    async fn whoever_is_there_for_arrivals_takes_no_last_pause() {
+        let site = always_ok().await;
+        let mut trip = Trip::of_steps(&site, vec![step("/a"), pause(60_000)]);
+        let ended = trip.iterate_from(Some(0), 0).await;
+        assert_eq!(ended, End::Completed);
+        assert!(trip.journey.clock.now_ns() < 30_000 * MS);
+    }
+
+    /// Performs steps until the site has seen so many requests, stops the load, and gives what the
+    /// site saw in all.
+    async fn cut_after(requests: usize, steps: Vec<StepPlan>) -> (Vec<String>, Measured) {
+        let site = always_ok().await;
+        let mut trip = Trip::of_steps(&site, steps);
+        let cut = trip.cut.clone();
+        let cutting = async {
+            while site.seen().len() < requests {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            let _ = cut.send(true);
+        };
+        let (end, ()) = tokio::join!(trip.iterate(), cutting);
+        assert_eq!(end, End::Cut);
+        assert!(trip.journey.clock.now_ns() < 30_000 * MS);
+        // Nothing is begun any more.
+        assert_eq!(trip.iterate().await, End::Cut);
+        (site.lines(), trip.finish())
+    }
+
+    #[tokio::test]
+    async fn a_load_that_is_stopped_cuts_iterations_off() {
+        let inside = group("g", vec![step("/a"), pause(60_000), step("/b")]);
+        let (lines, measured) = cut_after(1, vec![inside]).await;
+        assert_eq!(lines, ["GET /a"]);
+        assert_eq!(measured.counts.cancelled, 2);
+        assert!(measured.counts.adds_up());
+        let group = &measured.groups[0];
+        assert_eq!((group.failed, group.cancelled), (0, 1));
+        assert_eq!(ok_count(&measured.requests[0]), 1);
+        assert!(errors(&measured.requests[0]).is_empty());
+
+        let (_, measured) = cut_after(3, vec![repeat(10_000, None, vec![step("/a")])]).await;
+        assert_eq!(measured.counts.cancelled, 2);
+        let mut again = retried(9, 60_000);
+        again.timeout_ns = 600_000 * MS;
+        let down = Site::start(|_, _| answer(503, "", "")).await;
+        let mut trip = Trip::of_steps(&down, vec![again.into()]);
+        let _ = trip.cut.send(true);
+        assert_eq!(trip.iterate().await, End::Cut);
+        assert_eq!(down.lines(), Vec::<String>::new());
+    }
+
+    #[tokio::test]
+    async fn a_last_step_that_is_over_is_not_cut_off() {
+        let site = always_ok().await;
+        let mut trip = Trip::of_steps(&site, vec![group("g", vec![step("/a")]), pause(60_000)]);
+        let cut = trip.cut.clone();
+        let cutting = async {
+            while site.seen().is_empty() {
+                tokio::task::yield_now().await;
+            }
+            let _ = cut.send(true);
+            let _ = trip.stop.send(true);
+        };
+        let start = Start {
+            number: 0,
+            due_ns: None,
+            taken_ns: 0,
+        };
+        let iterated = trip.journey.iterate(&mut trip.user, start);
+        let (end, ()) = tokio::join!(iterated, cutting);
+        assert_eq!(end, End::Completed);
+        assert_eq!(trip.finish().groups[0].duration.count(), 1);
+    }
+
+    fn open(path: &str) -> StepPlan {
+        StepPlan::Open(Box::new(OpenPlan {
+            name: format!("events {path}"),
+            kind: StreamKind::Events,
+            address: get(path).address,
+            timeout_ns: 2000 * MS,
+        }))
+    }
+
+    fn expect(timeout_ms: u64, contains: &str) -> StepPlan {
+        StepPlan::Expect(Box::new(ExpectPlan {
+            name: "expect 1".into(),
+            event: None,
+            contains: Some(contains.into()),
+            matches: None,
+            json: Vec::new(),
+            count: 1,
+            extract: [("n".to_owned(), ExtractSource::Regex(r"\d".into()).into())].into(),
+            timeout_ns: timeout_ms * MS,
+        }))
+    }
+
+    /// A stream of three events that ends, or doesn't.
+    async fn events(ends: bool) -> Site {
+        Site::start(move |request, _| match request.starts_with("GET /live ") {
+            true => {
+                let body = "data: a1\n\ndata: b2\n\ndata: b3\n\n";
+                let length = body.len() + usize::from(!ends);
+                let head = format!("content-type: text/event-stream\r\ncontent-length: {length}");
+                format!("HTTP/1.1 200 X\r\n{head}\r\n\r\n{body}")
+            }
+            false => answer(200, "", "ok"),
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn messages_of_a_stream_are_waited_for_and_passed_over() {
+        let site = events(false).await;
+        let steps = vec![
+            open("/live"),
+            expect(2000, "b"),
+            below("/of/", "n"),
+            expect(2000, "b"),
+            StepPlan::Close,
+            below("/of/", "n"),
+        ];
+        let mut trip = Trip::of_steps(&site, steps);
+        assert_eq!(trip.iterate().await, End::Completed);
+        assert_eq!(site.lines(), ["GET /live", "GET /of/2", "GET /of/3"]);
+        assert!(trip.user.stream.is_none());
+        let measured = trip.finish();
+        let counts: Vec<_> = measured.requests.iter().map(ok_count).collect();
+        assert_eq!(counts, [1, 2, 2]);
+        assert_eq!(measured.requests[1].bytes_received, 6);
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_says_nothing_or_ends_fails_the_step_that_waits() {
+        for (ends, kind) in [(false, ErrorKind::Timeout), (true, ErrorKind::Closed)] {
+            let site = events(ends).await;
+            let mut trip = Trip::of_steps(&site, vec![open("/live"), expect(300, "c")]);
+            assert_eq!(trip.iterate().await, End::Failed);
+            // Nothing of it is left to the next iteration.
+            assert!(trip.user.stream.is_none());
+            let measured = trip.finish();
+            assert_eq!(ok_count(&measured.requests[0]), 1);
+            assert_eq!(errors(&measured.requests[1]), [(kind, 1)]);
+            let tally = &measured.requests[1].errors[&kind];
+            assert!(
+                tally.example.contains("3 messages came, 0 of 1"),
+                "{tally:?}"
+            );
+            assert_eq!(measured.counts.timed_out, u64::from(!ends));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_was_not_opened_can_t_be_used() {
+        let site = events(false).await;
+        let skipped = || StepPlan::If {
+            condition: ConditionPlan::Chance(0.0),
+            then: vec![open("/live")],
+            otherwise: vec![step("/a")],
+        };
+        let send = || StepPlan::Send(Template::literal("x"));
+        for (used, request) in [(expect(300, "a"), 2), (send(), 0)] {
+            let mut trip = Trip::of_steps(&site, vec![skipped(), used]);
+            assert_eq!(trip.iterate().await, End::Failed);
+            let measured = trip.finish();
+            let series = &measured.requests[request];
+            assert_eq!(errors(series), [(ErrorKind::Template, 1)]);
+            assert!(measured.counts.adds_up());
+        }
+        // Nothing is sent over a stream of events; to close what is not open is nothing.
+        let mut trip = Trip::of_steps(&site, vec![open("/live"), send()]);
+        assert_eq!(trip.iterate().await, End::Failed);
+        let measured = trip.finish();
+        assert_eq!(errors(&measured.requests[0]), [(ErrorKind::Protocol, 1)]);
+        let mut trip = Trip::of_steps(&site, vec![skipped(), StepPlan::Close]);
+        assert_eq!(trip.iterate().await, End::Completed);
     }
 
     #[tokio::test]
@@ -927,7 +1150,7 @@ mod tests {
     async fn a_feed_gives_out_and_says_so() {
         let site = always_ok().await;
         let folder = tempfile::tempdir().unwrap();
-        let file = fixture::file(folder.path(), "c.csv", b"id\n1\n2\n3\n").path;
+        let file = fixture::file(folder.path(), "c.csv", b"id\n1\n2\n3\n");
         let mut trip = Trip::new(&site, |job| {
             let plan = FeedPlan {
                 file,

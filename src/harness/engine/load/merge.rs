@@ -138,6 +138,7 @@ pub(super) fn add_series(series: &mut RequestSeries, other: RequestSeries) {
 pub(super) fn add_group(series: &mut GroupSeries, other: &GroupSeries) {
     series.duration.merge(&other.duration);
     add(&mut series.failed, other.failed);
+    add(&mut series.cancelled, other.cancelled);
 }
 
 pub(super) fn add_connections(connections: &mut ConnectionSeries, other: &ConnectionSeries) {

@@ -57,6 +57,7 @@ mod expect;
 mod check;
 mod extract;
 mod content;
+mod html;
 mod cookies;
 mod redirect;
 mod transport;
@@ -79,6 +80,7 @@ pub use self::drive::{LoadError, perform};
 pub use self::feed::FeedError;
 pub use self::files::FileError;
 pub use self::flow::FlowError;
+pub(super) use self::flow::proxy;
 pub use self::job::{
     AbortRule, LOAD_FORMAT, LoadFile, Secrets, Shard, WORKER_COMMAND, WorkerEvent, WorkerJob,
 };

@@ -8,12 +8,12 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 use super::clock::LoadClock;
-use super::flow::{Flow, Source};
+use super::flow::{Flow, Source, redactor};
 use super::job::Secrets;
 use super::journey::{End, Journey, Start, User};
 use super::recorder::Recorder;
 use super::transport::Transport;
-use crate::harness::engine::Redactor;
+use crate::harness::engine::flag::became_true;
 use crate::harness::scenario::{FlowPlan, Plan};
 
 /// What is random in these flows follows from this; the seeds of a plan are those of its loads.
@@ -24,8 +24,10 @@ const SEED: u64 = 0;
 pub struct Performed {
     /// What it extracted, by name, also where it failed later.
     pub extracted: BTreeMap<String, String>,
-    /// Why it failed; `None` where every step was in order.
+    /// Why it failed; `None` where every step was in order, or would have been without a stop.
     pub failed: Option<FailedStep>,
+    /// Whether it was stopped before its last step.
+    pub stopped: bool,
 }
 
 /// Why a flow that was performed once failed.
@@ -38,15 +40,16 @@ pub struct FailedStep {
 }
 
 /// Performs a flow of the plan once. `setup` holds what the setup extracted. Each of its steps ends
-/// by its timeout; dropping the future cuts it off.
+/// by its timeout; all of it ends at once when `stop` becomes true.
 pub async fn once(
     plan: &Plan,
     flow: &FlowPlan,
     target: &str,
     setup: &BTreeMap<String, String>,
     secrets: &Secrets,
+    mut stop: watch::Receiver<bool>,
 ) -> Performed {
-    let redactor = Redactor::new(&secrets.0);
+    let redactor = redactor(&plan.http, secrets);
     let failed = |message: &str| Performed {
         failed: Some(FailedStep {
             step: String::new(),
@@ -73,12 +76,13 @@ pub async fn once(
     };
     let recorder = Recorder::new(&flow.requests, 0..u64::MAX, u64::MAX, redactor.clone());
     // The pauses of these flows are never cut short.
-    let (_going_on, stop) = watch::channel(false);
+    let (_going_on, goes_on) = watch::channel(false);
     let journey = Journey {
         recorder: Arc::new(recorder.with_groups(&flow.groups)),
         clock: LoadClock::starting(Instant::now()),
         end_ns: u64::MAX,
-        stop,
+        stop: goes_on.clone(),
+        cut: goes_on,
         flow,
     };
     let mut user = User::new(&journey.flow, transport.connection(), SEED);
@@ -87,7 +91,11 @@ pub async fn once(
         due_ns: None,
         taken_ns: journey.clock.now_ns(),
     };
-    let end = journey.iterate(&mut user, start).await;
+    let end = tokio::select! {
+        biased;
+        end = journey.iterate(&mut user, start) => end,
+        () = became_true(&mut stop) => End::Cut,
+    };
     let names = journey.flow.extracted.iter().cloned();
     let extracted = names.zip(user.values.extracted);
     Performed {
@@ -95,6 +103,7 @@ pub async fn once(
             .filter_map(|(name, value)| Some((name, value?)))
             .collect(),
         failed: (end == End::Failed).then(|| first_failure(&journey.recorder)),
+        stopped: end == End::Cut,
     }
 }
 
@@ -117,10 +126,12 @@ fn first_failure(recorder: &Recorder) -> FailedStep {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
+    use std::time::Duration;
+
     use super::super::fixture::{Site, answer, header};
     use super::*;
     use crate::harness::scenario::{
-        AuthPlan, ExtractSource, Part, RequestPlan, StepPlan, Template, parse,
+        AuthPlan, ExtractSource, Part, RequestPlan, StepPlan, Template, ThinkPlan, parse,
     };
 
     fn plan() -> Plan {
@@ -157,7 +168,37 @@ mod tests {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let setup = setup.iter().map(owned).collect();
         let secrets = Secrets([("PW".to_owned(), "hunter2!".to_owned())].into());
-        once(&plan(), &FlowPlan::new(steps), &site.url, &setup, &secrets).await
+        let (_going_on, stop) = watch::channel(false);
+        let flow = FlowPlan::new(steps);
+        once(&plan(), &flow, &site.url, &setup, &secrets, stop).await
+    }
+
+    #[tokio::test]
+    async fn what_was_extracted_before_a_stop_is_known() {
+        let site = Site::start(|_, _| answer(200, "", r#"{"token": "t7"}"#)).await;
+        let (stop, stopped) = watch::channel(false);
+        let stopping = async {
+            while site.seen().is_empty() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let _ = stop.send(true);
+        };
+        let pause = StepPlan::Think(ThinkPlan::Constant(60_000_000_000));
+        let flow = FlowPlan::new(vec![login("PW").into(), pause, post("/never").into()]);
+        let (plan, nothing) = (plan(), BTreeMap::new());
+        let secrets = Secrets([("PW".to_owned(), "p".to_owned())].into());
+        let performing = once(&plan, &flow, &site.url, &nothing, &secrets, stopped);
+        let limit = Duration::from_secs(30);
+        let performing = tokio::time::timeout(limit, performing);
+        let (performed, ()) = tokio::join!(performing, stopping);
+        let expected = Performed {
+            extracted: [("token".to_owned(), "t7".to_owned())].into(),
+            failed: None,
+            stopped: true,
+        };
+        assert_eq!(performed.unwrap(), expected);
+        assert_eq!(site.lines(), ["POST /login"]);
     }
 
     #[tokio::test]
@@ -169,7 +210,7 @@ mod tests {
             found,
             Performed {
                 extracted,
-                failed: None
+                ..Performed::default()
             }
         );
         let seen = site.seen();

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::SET_COOKIE;
 use http::uri::PathAndQuery;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::check::{Complaint, Head};
 use super::expect::Seen;
@@ -19,12 +19,9 @@ use super::program::{ExpectOp, OpenOp, Policy, RequestOp, SendOp};
 use super::recorder::Ended;
 use super::redirect;
 use super::request::Ready;
-use super::transport::{Answer, Failure, Request};
+use super::transport::{Answer, Failure, Keep, Request};
 use crate::harness::model::ErrorKind;
-use crate::harness::scenario::{CookieScope, DEFAULT_TIMEOUT_NS, RetryPlan};
-
-/// How long a message may wait to be taken.
-const SEND_TIMEOUT: Duration = Duration::from_nanos(DEFAULT_TIMEOUT_NS);
+use crate::harness::scenario::{CookieScope, RetryPlan};
 
 /// The outcome of an exchange, and when it was there.
 type Outcome = (Result<(), Complaint>, u64);
@@ -82,14 +79,15 @@ impl Journey {
             }
         };
         let checked = result.and_then(|()| {
+            let body = match step.keep {
+                Keep::Nothing => Bytes::new(),
+                Keep::Length | Keep::All => answer.body().map_err(complaint)?,
+            };
             let head = Head {
                 status: answer.status.unwrap_or_default(),
                 headers: &answer.headers,
+                body_bytes: answer.length(&body),
                 service_ns: ended_ns.saturating_sub(sent_ns),
-            };
-            let body = match step.keep_body {
-                true => answer.body().map_err(complaint)?,
-                false => Bytes::new(),
             };
             step.checks.apply(&head, &body, &mut user.values)
         });
@@ -125,7 +123,7 @@ impl Journey {
         let intended_ns = self.note_sending(pass, step.name, sent_ns);
         let path = self.bake(user, &mut ready);
         let mut answer = Answer::default();
-        let request = outgoing(ready, step.timeout, false);
+        let request = outgoing(ready, step.timeout, Keep::Nothing);
         let opened = user.connection.open(step.kind, request, &mut answer).await;
         let ended_ns = self.clock.now_ns();
         self.keep_cookies(user, path.as_ref(), &answer);
@@ -145,7 +143,8 @@ impl Journey {
     }
 
     /// Sends a message. That is not measured, but where it fails, it is a failed request of its
-    /// stream's name. It fails too where the server leaves no room for it.
+    /// stream's name. It fails too where the server leaves no room for it for as long as the stream
+    /// could take to be opened.
     pub(super) async fn send_message(
         &self,
         step: &SendOp,
@@ -162,13 +161,7 @@ impl Journey {
             return Err(self.fault(pass, step.stream, not_open()));
         };
         let began_ns = self.clock.now_ns();
-        let sent = match tokio::time::timeout(SEND_TIMEOUT, stream.send(text)).await {
-            Ok(sent) => sent.map_err(complaint),
-            Err(_) => {
-                let message = format!("the server took no message within {SEND_TIMEOUT:?}");
-                Err((ErrorKind::Timeout, message))
-            }
-        };
+        let sent = stream.send(text).await.map_err(complaint);
         if sent.is_ok() {
             pass.ended_ns = self.clock.now_ns();
             return Ok(());
@@ -217,7 +210,7 @@ impl Journey {
         self.recorder.ended(&ended);
         match &ended.failure {
             None => Ok(()),
-            Some((kind, _)) => Err(Broken {
+            Some((kind, _)) => Err(Broken::Failed {
                 timed_out: *kind == ErrorKind::Timeout,
             }),
         }
@@ -233,7 +226,7 @@ impl Journey {
         answer: &mut Answer,
     ) -> Outcome {
         let path = self.bake(user, &mut ready);
-        let request = outgoing(ready, timeout, step.keep_body);
+        let request = outgoing(ready, timeout, step.keep);
         let result = user.connection.exchange(request, answer).await;
         let ended_ns = self.clock.now_ns();
         self.keep_cookies(user, path.as_ref(), answer);
@@ -264,9 +257,11 @@ impl Journey {
             let Some(again_at) = again_at else {
                 return (result, ended_ns);
             };
+            if self.pause_until(again_at).await.is_err() {
+                return (result, ended_ns);
+            }
             self.recorder.exchanged(ended.intended_ns, &answer.timings);
             *answer = Answer::default();
-            sleep_until(again_at).await;
             ended.retries += 1;
         }
     }
@@ -344,14 +339,14 @@ impl Journey {
     }
 }
 
-fn outgoing(ready: Ready, timeout: Duration, keep_body: bool) -> Request {
+fn outgoing(ready: Ready, timeout: Duration, keep: Keep) -> Request {
     Request {
         method: ready.method,
         path: ready.path,
         headers: ready.headers,
         body: ready.body,
         timeout,
-        keep_body,
+        keep,
     }
 }
 

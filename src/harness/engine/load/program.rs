@@ -17,6 +17,7 @@ use super::job::Secrets;
 use super::request::{Prepared, RequestError};
 use super::template::{Compiled, Names, Place, TemplateError};
 use super::think::Think;
+use super::transport::Keep;
 use crate::harness::scenario::{
     BranchPlan, ConditionPlan, ExpectPlan, ExtractPlan, OpenPlan, RequestPlan, RetryPlan, StepPlan,
     StreamKind, ThinkPlan, TimesPlan,
@@ -66,8 +67,8 @@ pub(super) struct RequestOp {
     pub(super) prepared: Prepared,
     pub(super) checks: Checks,
     pub(super) timeout: Duration,
-    /// Whether the checks look at the body.
-    pub(super) keep_body: bool,
+    /// What of the body the checks look at.
+    pub(super) keep: Keep,
     /// Whether it is another in each iteration.
     pub(super) is_filled: bool,
     /// What is done where the first answer is not the last; `None` where it always is.
@@ -263,7 +264,7 @@ impl Compiler<'_> {
         self.add(Op::Request(Box::new(RequestOp {
             name,
             prepared,
-            keep_body: checks.needs_body(),
+            keep: checks.keep(),
             checks,
             timeout: Duration::from_nanos(plan.timeout_ns),
             is_filled,

@@ -40,6 +40,8 @@ struct State {
     measured: Measured,
     /// Requests of the measure phase that are under way, by request name.
     under_way: Vec<u64>,
+    /// Groups that began in the measure phase and did not end, by name.
+    groups_under_way: Vec<u64>,
     waiting: Waiting,
     /// Seconds that the clerk has not taken yet, by number.
     seconds: BTreeMap<u64, Second>,
@@ -181,7 +183,10 @@ impl Recorder {
 
     /// The same for a flow with groups of these names.
     pub(super) fn with_groups(self, groups: &[String]) -> Self {
-        self.lock().measured.groups = groups.iter().map(GroupSeries::new).collect();
+        let mut state = self.lock();
+        state.measured.groups = groups.iter().map(GroupSeries::new).collect();
+        state.groups_under_way = vec![0; groups.len()];
+        drop(state);
         self
     }
 
@@ -252,10 +257,18 @@ impl Recorder {
         }
     }
 
+    /// A user came to a group.
+    pub(super) fn group_began(&self, open: OpenGroup) {
+        if self.measure.contains(&open.began_ns) {
+            self.lock().groups_under_way[open.group] += 1;
+        }
+    }
+
     /// Every step of a group was in order.
     pub(super) fn group_ended(&self, open: OpenGroup, ended_ns: u64) {
         if self.measure.contains(&open.began_ns) {
             let mut state = self.lock();
+            state.groups_under_way[open.group] -= 1;
             let series = &mut state.measured.groups[open.group];
             series
                 .duration
@@ -279,9 +292,16 @@ impl Recorder {
         });
         for open in groups {
             if self.measure.contains(&open.began_ns) {
+                state.groups_under_way[open.group] -= 1;
                 state.measured.groups[open.group].failed += 1;
             }
         }
+    }
+
+    /// An iteration was given up because the load was stopped. It did not end: with the groups that it
+    /// is in, it is one of those that [`finish`](Self::finish) counts as cancelled.
+    pub(super) fn cut(&self) {
+        self.lock().last.in_flight -= 1;
     }
 
     /// Takes away what was noted of the seconds before `second`.
@@ -345,6 +365,10 @@ impl Recorder {
                 tally.count += count;
                 tally.example = "the drain ended while the request was in flight".to_owned();
             }
+        }
+        let cut = std::mem::take(&mut state.groups_under_way);
+        for (series, count) in measured.groups.iter_mut().zip(cut) {
+            series.cancelled += count;
         }
         (measured, seconds)
     }
@@ -648,18 +672,31 @@ mod tests {
         let groups = ["outer".to_owned(), "inner".to_owned()];
         let recorder = recorder().with_groups(&groups);
         let open = |group, began_ns| OpenGroup { group, began_ns };
-        recorder.group_ended(open(0, S - 1), S + 5_000_000);
-        recorder.group_ended(open(0, S), 3 * S);
+        let ends = [open(0, S - 1), open(0, S)];
+        let fails = [open(0, S - 1), open(1, S + 1)];
+        let never_ends = [open(0, S + 2), open(1, 2 * S)];
+        for open in [ends, fails, never_ends].concat() {
+            recorder.group_began(open);
+        }
+        recorder.group_ended(ends[0], S + 5_000_000);
+        recorder.group_ended(ends[1], 3 * S);
         recorder.began(&began(0, None, 0));
         // The outer one began before the measure phase, the inner one in it.
-        recorder.failed(0, false, &[open(0, S - 1), open(1, S + 1)]);
+        recorder.failed(0, false, &fails);
         let (measured, _) = recorder.finish();
         let found: Vec<_> = measured
             .groups
             .iter()
-            .map(|series| (series.name.as_str(), series.duration.count(), series.failed))
+            .map(|it| {
+                (
+                    it.name.as_str(),
+                    it.duration.count(),
+                    it.failed,
+                    it.cancelled,
+                )
+            })
             .collect();
-        assert_eq!(found, [("outer", 1, 0), ("inner", 0, 1)]);
+        assert_eq!(found, [("outer", 1, 0, 1), ("inner", 0, 1, 0)]);
     }
 
     /// Of a phase from second 1 to 2, whenever the requests began and ended.

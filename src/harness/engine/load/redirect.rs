@@ -28,11 +28,7 @@ pub(super) fn next(
     let to = url
         .join(&location)
         .map_err(|error| format!("the redirect to `{location}` leads nowhere: {error}"))?;
-    let place = |url: &Url| {
-        let host = url.host().map(|host| host.to_owned());
-        (url.scheme().to_owned(), host, url.port_or_known_default())
-    };
-    if place(&to) != place(url) {
+    if to.origin() != url.origin() {
         return Err(format!(
             "the redirect to `{location}` leads away from the target"
         ));

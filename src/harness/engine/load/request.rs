@@ -4,8 +4,6 @@
 //! its body. There is no URL in it: the path begins below the target whatever the values are, and
 //! the transport knows no other place.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::Method;
 use http::header::{
@@ -18,6 +16,7 @@ use url::{Position, Url};
 use super::body::{Body, BodyError};
 use super::feed::Feed;
 use super::template::{Compiled, Names, Place, TemplateError, Values, form};
+use crate::harness::engine::http::basic;
 use crate::harness::scenario::{AddressPlan, AuthPlan, BodyPlan, Part, Template};
 
 /// What can't stand in a path or a query as it is. `%` can: a scenario may have encoded already.
@@ -138,13 +137,6 @@ impl Prepared {
                 Some(body)
             }
         };
-        // The client says nothing of a body that is empty. Where the method means one, some servers
-        // answer 411 to that (RFC 9110, section 8.6).
-        if body.as_ref().is_none_or(Body::is_empty)
-            && matches!(method, Method::POST | Method::PUT | Method::PATCH)
-        {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-        }
         Ok(Self {
             method,
             path,
@@ -194,6 +186,13 @@ impl Prepared {
                 Some(bytes)
             }
         };
+        // The client says nothing of a body that is empty. Where the method means one, some servers
+        // answer 411 to that (RFC 9110, section 8.6).
+        if body.as_ref().is_none_or(Bytes::is_empty)
+            && matches!(self.method, Method::POST | Method::PUT | Method::PATCH)
+        {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
         Ok(Ready {
             method: self.method.clone(),
             path,
@@ -251,7 +250,7 @@ impl Auth {
     fn kept_in(self, headers: &mut HeaderMap) -> Result<Option<Self>, RequestError> {
         let value = match &self {
             Self::Basic { user, password } => match (user.literal(), password.literal()) {
-                (Some(user), Some(password)) => basic(user, password),
+                (Some(user), Some(password)) => Some(basic(user.as_bytes(), password.as_bytes())),
                 _ => return Ok(Some(self)),
             },
             Self::Bearer(token) => match token.literal() {
@@ -268,7 +267,8 @@ impl Auth {
         let value = match self {
             Self::Basic { user, password } => {
                 let user = user.filled(values, feeds)?;
-                basic(&user, &password.filled(values, feeds)?)
+                let password = password.filled(values, feeds)?;
+                Some(basic(user.as_bytes(), password.as_bytes()))
             }
             Self::Bearer(token) => bearer(&token.filled(values, feeds)?),
         };
@@ -276,23 +276,11 @@ impl Auth {
     }
 }
 
-/// RFC 7617.
-fn basic(user: &str, password: &str) -> Option<HeaderValue> {
-    let pair = STANDARD.encode(format!("{user}:{password}"));
-    secret(header_value(format!("Basic {pair}")))
-}
-
-/// RFC 6750.
+/// RFC 6750; kept out of whatever shows or indexes headers.
 fn bearer(token: &str) -> Option<HeaderValue> {
-    secret(header_value(format!("Bearer {token}")))
-}
-
-/// Kept out of whatever shows or indexes headers.
-fn secret(value: Option<HeaderValue>) -> Option<HeaderValue> {
-    value.map(|mut value| {
-        value.set_sensitive(true);
-        value
-    })
+    let mut value = header_value(format!("Bearer {token}"))?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 /// `None` where the text holds a control character.
@@ -542,5 +530,16 @@ mod tests {
         check("POST", Some("x"), None);
         check("GET", None, None);
         check("DELETE", None, None);
+        // One that turns out empty.
+        for (value, expected) in [("", Some("0")), ("x", None)] {
+            let filled = |plan: &mut RequestPlan| {
+                plan.method = "POST".into();
+                plan.body = Some(BodyPlan::Text(filled("", "")));
+            };
+            let headers = ready(filled, value).unwrap().headers;
+            let length = headers.get(CONTENT_LENGTH);
+            let length = length.map(|length| length.to_str().unwrap());
+            assert_eq!(length, expected, "{value:?}");
+        }
     }
 }

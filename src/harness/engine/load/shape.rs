@@ -6,7 +6,6 @@
 
 use std::f64::consts::{PI, TAU};
 
-use super::job::Shard;
 use crate::harness::scenario::{Stage, Wave};
 
 const NS_PER_S: f64 = 1e9;
@@ -15,8 +14,6 @@ const NS_PER_S: f64 = 1e9;
 const NEWTON_STEPS: u32 = 8;
 /// A ramp computed in floating point may end a hair below the whole number that it means.
 const HAIR: f64 = 1e-9;
-/// Which part of the users a shard has is looked at so many times.
-const LOOKS: u64 = 256;
 
 /// A function of time, piece by piece.
 #[derive(Debug, Clone)]
@@ -118,30 +115,13 @@ impl Shape {
             .filter(|at_ns| *at_ns < self.end_ns)
     }
 
-    /// The part, from 0 to 1, that a shard has of the users of this shape between two instants in ns. User
-    /// n works where the value is at least n, so of two users the one of three shards has none. Where nobody
-    /// works at all, it is as large as that of any other.
-    pub(super) fn part(&self, shard: Shard, start_ns: u64, end_ns: u64) -> f64 {
-        let length_ns = end_ns.saturating_sub(start_ns);
-        let (mut own, mut all) = (0, 0);
-        for look in 0..LOOKS {
-            // In the middle of each of so many equal stretches.
-            let after = u128::from(length_ns) * u128::from(2 * look + 1) / u128::from(2 * LOOKS);
-            let users = (self.value(start_ns + after as u64) + HAIR) as u64;
-            own += shard.share(users);
-            all += users;
-        }
-        match all {
-            0 => 1.0 / f64::from(shard.of),
-            all => own as f64 / all as f64,
-        }
-    }
-
-    /// The value at an instant in ns; nothing after the end.
-    fn value(&self, at_ns: u64) -> f64 {
+    /// How many users there is room for at an instant in ns: none after the end.
+    pub(super) fn users_at(&self, at_ns: u64) -> u64 {
         let piece = self.pieces.partition_point(|piece| piece.end_ns <= at_ns);
         let piece = self.pieces.get(piece).filter(|_| at_ns < self.end_ns);
-        piece.map_or(0.0, |piece| piece.value(at_ns - piece.start_ns))
+        piece.map_or(0, |piece| {
+            (piece.value(at_ns - piece.start_ns) + HAIR) as u64
+        })
     }
 
     fn area_until(&self, at_ns: u64) -> f64 {
@@ -355,29 +335,16 @@ mod tests {
     }
 
     #[test]
-    fn shards_have_their_own_part_of_the_users() {
-        let check = |shape: &Shape, until_s: u64, expected: &[f64]| {
-            let of = expected.len() as u32;
-            for (index, expected) in (0..of).zip(expected) {
-                let part = shape.part(Shard { index, of }, 0, until_s * S);
-                assert!((part - expected).abs() < 0.01, "{index}/{of}: {part}");
-            }
-        };
-        let constant = |users: f64| shape(&[(10, users, users)], 10);
-        check(&constant(6.0), 10, &[1.0]);
-        check(&constant(6.0), 10, &[1.0 / 3.0; 3]);
-        check(&constant(3.0), 10, &[2.0 / 3.0, 1.0 / 3.0]);
-        check(&constant(1.0), 10, &[1.0, 0.0]);
-        // Until the second one comes, the first is alone: 1 of 1 for a second, then 1 of 2.
-        let ramp = shape(&[(1, 1.0, 2.0), (8, 2.0, 2.0)], 9);
-        check(&ramp, 1, &[1.0, 0.0]);
-        check(&ramp, 9, &[9.0 / 17.0, 8.0 / 17.0]);
-        // Before anybody works, nobody has more of it than the others.
-        check(&shape(&[(10, 0.0, 0.5)], 10), 10, &[0.5, 0.5]);
-        assert_eq!(
-            constant(3.0).part(Shard { index: 0, of: 2 }, S, S),
-            2.0 / 3.0
-        );
+    fn there_is_room_for_whole_users() {
+        let shape = shape(&[(10, 0.0, 10.0), (5, 10.0, 10.0)], 15);
+        let check = |at_ns: u64, expected: u64| assert_eq!(shape.users_at(at_ns), expected);
+        check(0, 0);
+        check(S - 1_000, 0);
+        // As `reaches` has it.
+        check(shape.reaches(1.0, 0).unwrap(), 1);
+        check(9 * S + S / 2, 9);
+        check(12 * S, 10);
+        check(15 * S, 0);
     }
 
     #[test]

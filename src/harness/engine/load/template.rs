@@ -326,13 +326,14 @@ fn escape(out: &mut String, value: &str, place: Place) {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
+    use super::super::fixture;
     use super::*;
     use crate::harness::scenario::{FeedFormat, FeedOrder, FeedPlan};
 
     fn feeds(order: FeedOrder) -> Vec<Feed> {
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("c.csv");
-        std::fs::write(&file, "id,name\n1,a b\n2,\"q\"\"/é\"\n3,..\n").unwrap();
+        let rows = "id,name\n1,a b\n2,\"q\"\"/é\"\n3,..\n";
+        let file = fixture::file(folder.path(), "c.csv", rows.as_bytes());
         let plan = FeedPlan {
             file,
             format: FeedFormat::Csv,

@@ -19,7 +19,7 @@ use super::abort::Aborts;
 use super::clerk::Clerk;
 use super::clock::LoadClock;
 use super::dispatcher::dispatch;
-use super::flow::{Flow, FlowError};
+use super::flow::{Flow, FlowError, redactor};
 use super::job::{LOAD_FORMAT, LoadFile, WorkerEvent, WorkerJob};
 use super::journey::Journey;
 use super::recorder::{Began, Recorder};
@@ -27,15 +27,16 @@ use super::schedule::Schedule;
 use super::shape::Shape;
 use super::trace::TraceError;
 use super::transport::{Transport, TransportError};
-use super::users::{self, Arrivals, Crew};
-use crate::harness::engine::{DocumentError, Redactor};
+use super::users::{self, Arrivals, Crew, Room};
+use crate::harness::engine::DocumentError;
 use crate::harness::model::{
     Aborted, ArrivalModel, GeneratorHealth, GroupSeries, LoadMeasurement, RequestSeries,
 };
 use crate::harness::scenario::{Arrivals as ArrivalPlan, Stage};
 
-/// A longer job is refused before it is parsed.
-const MAX_JOB_BYTES: u64 = 64 << 20;
+/// A longer job is refused before it is parsed. The 9 MiB of text that a scenario may have, with its
+/// templates in files, are at most ten times as long as JSON.
+const MAX_JOB_BYTES: u64 = 128 << 20;
 /// The users of a worker share one thread.
 const CORES: f64 = 1.0;
 
@@ -145,13 +146,15 @@ async fn execute(job: WorkerJob, mut terminate: Signal) -> Result<(), WorkerErro
     let flow = Flow::new(&job)?;
     let total_ns = job.phases.total_ns();
     let measure = job.phases.warmup_ns..job.phases.measure_end_ns();
-    let redactor = Redactor::new(&job.secrets.0);
+    let redactor = redactor(&job.http, &job.secrets);
     let recorder = Recorder::new(&flow.requests, measure, job.late_ns, redactor);
     let recorder = Arc::new(recorder.with_groups(&flow.groups));
     let (stop_tx, stop) = watch::channel(false);
+    let (cut_tx, cut) = watch::channel(false);
     let Setup {
         model,
         users,
+        users_over_time,
         arrivals,
     } = Setup::new(&job, total_ns);
     let schedule = Schedule::of(&job, total_ns)?;
@@ -171,9 +174,10 @@ async fn execute(job: WorkerJob, mut terminate: Signal) -> Result<(), WorkerErro
         clock,
         phases: job.phases,
         schedule: schedule.clone(),
-        users: match &arrivals {
+        users: users_over_time,
+        room: match &arrivals {
+            Arrivals::Closed(room) => Some(room.clone()),
             Arrivals::Open(_) => None,
-            Arrivals::Closed(users) => Some(users.clone()),
         },
         shard: job.shard,
         aborts: Aborts::of(&job),
@@ -216,6 +220,7 @@ async fn execute(job: WorkerJob, mut terminate: Signal) -> Result<(), WorkerErro
             clock,
             end_ns: total_ns,
             stop,
+            cut,
         },
         transport,
         arrivals,
@@ -248,6 +253,9 @@ async fn execute(job: WorkerJob, mut terminate: Signal) -> Result<(), WorkerErro
         }
     };
     let ended_ns = clock.now_ns().min(total_ns);
+    if partial {
+        let _ = cut_tx.send(true);
+    }
     let _ = stop_tx.send(true);
     users::end();
     // Whoever has not left at the end of the drain is cut off when the runtime is dropped. Where there is
@@ -256,7 +264,17 @@ async fn execute(job: WorkerJob, mut terminate: Signal) -> Result<(), WorkerErro
         0 => Duration::ZERO,
         _ => Duration::from_nanos(job.phases.drain_ns),
     };
-    if let Ok(gone) = tokio::time::timeout(drain, &mut crew).await {
+    let drained = tokio::time::timeout(drain, &mut crew);
+    tokio::pin!(drained);
+    let drained = tokio::select! {
+        drained = &mut drained => drained,
+        // A stop that comes only now: what is still under way ends at its next step.
+        _ = terminate.recv() => {
+            let _ = cut_tx.send(true);
+            drained.await
+        }
+    };
+    if let Ok(gone) = drained {
         gone?;
     }
     // Users who have left waited for it; where some have not, it is about to end.
@@ -308,6 +326,8 @@ async fn end_of_load(
 struct Setup {
     model: ArrivalModel,
     users: usize,
+    /// Those of the whole load, in a closed model.
+    users_over_time: Option<Shape>,
     arrivals: Arrivals,
 }
 
@@ -315,12 +335,24 @@ impl Setup {
     fn new(job: &WorkerJob, total_ns: u64) -> Self {
         let share = |total: u64| usize::try_from(job.shard.share(total)).unwrap_or(usize::MAX);
         match &job.load.arrivals {
-            ArrivalPlan::Closed { stages } => {
-                let most = stages.iter().map(Stage::highest).fold(0.0, f64::max);
+            ArrivalPlan::Closed {
+                stages,
+                share: of_mix,
+            } => {
+                let all = stages.iter().map(Stage::highest).fold(0.0, f64::max) as u64;
+                let own = of_mix.as_ref().map(|of_mix| of_mix.own(all));
+                let most = own.as_ref().map_or(all, |own| own.len() as u64);
+                let part = most as f64 / all.max(1) as f64;
+                let part = |stage: &Stage| stage.map(|users| users * part);
+                let over_time: Vec<Stage> = stages.iter().map(part).collect();
                 Self {
                     model: ArrivalModel::Closed,
-                    users: share(most as u64),
-                    arrivals: Arrivals::Closed(Shape::new(stages, total_ns)),
+                    users: share(most),
+                    users_over_time: Some(Shape::new(&over_time, total_ns)),
+                    arrivals: Arrivals::Closed(Room {
+                        course: Shape::new(stages, total_ns),
+                        own,
+                    }),
                 }
             }
             ArrivalPlan::Open { max_in_flight, .. } | ArrivalPlan::Trace { max_in_flight, .. } => {
@@ -335,6 +367,7 @@ impl Setup {
         Self {
             model: ArrivalModel::Open,
             users,
+            users_over_time: None,
             arrivals: Arrivals::Open(Arc::default()),
         }
     }

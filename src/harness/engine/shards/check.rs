@@ -104,7 +104,11 @@ fn of_worker(worker: &LoadFile, plan: &LoadPlan, of: &Plan) -> Result<(), Unsoun
     demand(worker.ended_ns <= total_ns, "it ended after its end")?;
     demand(load.counts.adds_up(), "its counts don't add up")?;
     demand(
-        load.counts.offered <= MAX_COUNT && load.groups.iter().all(|it| it.failed <= MAX_COUNT),
+        load.counts.offered <= MAX_COUNT
+            && load
+                .groups
+                .iter()
+                .all(|it| it.failed.max(it.cancelled) <= MAX_COUNT),
         "nobody can count so far",
     )?;
     demand(

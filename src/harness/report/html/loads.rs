@@ -14,7 +14,7 @@ use crate::harness::report::plots::{
 };
 use crate::harness::report::text;
 use crate::harness::report::words;
-use crate::harness::scenario::{Arrivals, Spacing, Stage};
+use crate::harness::scenario::{Arrivals, Spacing, Stage, is_constant};
 
 use super::table::{Cell, Figure, Table, key, name, num, prose};
 
@@ -114,13 +114,12 @@ fn about(load: &LoadSummary, input: &ReportInput<'_>) -> String {
             format::duration_ns(*hold_ns),
             spaced(*spacing)
         ),
-        Some(Arrivals::Closed { stages }) => {
-            let users = stages.iter().map(Stage::highest).fold(0.0, f64::max);
+        Some(closed @ Arrivals::Closed { stages, .. }) => {
             let up_to = match is_constant(stages) {
                 true => "",
                 false => "Up to ",
             };
-            match users as u64 {
+            match closed.most_users().unwrap_or(0) {
                 1 => "1 user that waits for its answers".to_owned(),
                 users => format!(
                     "{up_to}{} that wait for their answers",
@@ -200,10 +199,6 @@ fn spaced(spacing: Spacing) -> &'static str {
         Spacing::Even => "",
         Spacing::Poisson => " at random (Poisson)",
     }
-}
-
-fn is_constant(stages: &[Stage]) -> bool {
-    matches!(stages, [only] if only.is_constant())
 }
 
 fn arithmetic(load: &LoadSummary) -> Vec<Sum> {

@@ -239,9 +239,7 @@ static CAPACITY: TableSpec = TableSpec {
         key(
             "hold",
             Duration,
-            Default(
-                "10s, up to 1min where a quantile among the limits needs it at the lowest rate",
-            ),
+            Default("10s, up to 1min where a quantile that is gated needs it at the lowest rate"),
             "How long each rate is measured, after the warm-up.",
         ),
         ARRIVALS,

@@ -1,6 +1,6 @@
 //! What a virtual user does: steps, what is sent, what must come back, how long the user waits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -35,14 +35,6 @@ impl FlowPlan {
         all
     }
 
-    /// The requests among all steps, in the order of the file.
-    pub fn requests(&self) -> impl Iterator<Item = &RequestPlan> {
-        self.all_steps().into_iter().filter_map(|step| match step {
-            StepPlan::Request(request) => Some(&**request),
-            _ => None,
-        })
-    }
-
     /// Everything that has a request name, in the order of the file, names that come again included:
     /// requests, streams that are opened, messages that are waited for.
     pub fn request_names(&self) -> impl Iterator<Item = &str> {
@@ -68,12 +60,14 @@ impl FlowPlan {
         steps.into_iter().flat_map(StepPlan::templates).collect()
     }
 
-    /// Whether its values come from the feed of that name, too.
-    pub fn draws_from(&self, name: &str) -> bool {
+    /// The names of the feeds that it draws from.
+    pub fn feed_names(&self) -> BTreeSet<&str> {
         let parts = self.templates().into_iter().flat_map(|it| &it.parts);
-        parts
-            .into_iter()
-            .any(|part| matches!(part, Part::Feed { feed, .. } if feed == name))
+        let feeds = parts.filter_map(|part| match part {
+            Part::Feed { feed, .. } => Some(feed.as_str()),
+            _ => None,
+        });
+        feeds.collect()
     }
 }
 
@@ -355,6 +349,9 @@ pub struct RetryPlan {
     /// The pause before each further attempt, in ns.
     pub wait_ns: u64,
 }
+
+/// A larger body is not looked at, nor a larger message, decompressed or not.
+pub const MAX_SEEN_BYTES: u64 = 16 << 20;
 
 /// What must hold of an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::FilePlan;
+use crate::harness::scenario::shares;
 
 /// One load: a flow and how it arrives.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,8 +46,10 @@ pub enum Arrivals {
     },
     /// By a number of users that wait for their answers.
     Closed {
-        /// The number of users over time.
+        /// The number of users over time; of all loads together that share them.
         stages: Vec<Stage>,
+        /// Which of them are this load's; `None`: all.
+        share: Option<UserShare>,
     },
     /// At several rates in turn, to find the highest at which the scenario's limits hold.
     Capacity {
@@ -71,9 +74,44 @@ impl Arrivals {
         !matches!(self, Self::Closed { .. })
     }
 
+    /// The most users that are at work at a time, in a closed model.
+    pub fn most_users(&self) -> Option<u64> {
+        let Self::Closed { stages, share } = self else {
+            return None;
+        };
+        let highest = stages.iter().map(Stage::highest).fold(0.0, f64::max);
+        // A number of users that is between two whole ones has room for the lower.
+        let all = highest as u64;
+        Some(match share {
+            None => all,
+            Some(share) => share.own(all).len() as u64,
+        })
+    }
+
     /// Whether it is a search, of which one run has no latencies but at each of its rates.
     pub fn is_search(&self) -> bool {
         matches!(self, Self::Capacity { .. })
+    }
+}
+
+/// A load's part of users that several loads share. Each user belongs to one of the loads, however many
+/// users there are at the moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserShare {
+    /// The weights of the loads that share them.
+    pub weights: Vec<u32>,
+    /// Which of these loads it is, from 0.
+    pub nth: usize,
+}
+
+impl UserShare {
+    /// The users that are this load's of so many, by their numbers from 1, ascending.
+    pub fn own(&self, all: u64) -> Vec<u64> {
+        let owners = shares::owners(&self.weights).take(all as usize);
+        (1..)
+            .zip(owners)
+            .filter_map(|(user, owner)| (owner == self.nth).then_some(user))
+            .collect()
     }
 }
 
@@ -143,6 +181,11 @@ impl Stage {
     }
 }
 
+/// Whether stages are one that never changes.
+pub fn is_constant(stages: &[Stage]) -> bool {
+    matches!(stages, [only] if only.is_constant())
+}
+
 /// A sine that begins at zero and rises.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Wave {
@@ -157,7 +200,7 @@ pub struct Wave {
 pub struct PhasePlan {
     /// Before measuring.
     pub warmup_ns: u64,
-    /// What counts; positive where the plan has a load.
+    /// What counts; positive where the plan has a load. Of a search for a capacity, at each rate.
     pub measure_ns: u64,
     /// After measuring, under the same load.
     pub cooldown_ns: u64,

@@ -107,8 +107,6 @@ pub(super) fn read(
         })
         .collect();
     let own = head(step.table, &mut scope, problems);
-    check_own_headers(step, &own, problems);
-
     let says_who = own.auth.is_some()
         || own.header(AUTHORIZATION).is_some()
         || raw::bool_at(step.table, "auth") == Some(false);
@@ -132,6 +130,11 @@ pub(super) fn read(
         !is_left_out && own.header(name).is_none()
     });
     let common: Vec<&Header> = common.collect();
+    check_own_headers(
+        step,
+        own.headers.iter().chain(common.iter().copied()),
+        problems,
+    );
     let common_auth = defaults.head.auth.as_ref().filter(|_| !says_who);
     for header in &common {
         cx.check_common(&[&header.value], &header.span, step, problems);
@@ -152,8 +155,12 @@ pub(super) fn read(
     }
 }
 
-/// Reports headers that this kind of step writes by itself.
-fn check_own_headers(step: &Step<'_>, head: &Head, problems: &mut Problems<'_>) {
+/// Reports headers, of the step and of its flow, that this kind of step writes by itself.
+fn check_own_headers<'a>(
+    step: &Step<'_>,
+    headers: impl Iterator<Item = &'a Header>,
+    problems: &mut Problems<'_>,
+) {
     let mut report = |header: &Header, reason: &str, help: &str| {
         problems.report(
             Code::BadHeader,
@@ -163,24 +170,26 @@ fn check_own_headers(step: &Step<'_>, head: &Head, problems: &mut Problems<'_>) 
             help,
         );
     };
-    if step.table.contains_key("multipart")
-        && let Some(header) = head.header(CONTENT_TYPE)
-    {
-        report(
-            header,
-            "can't be set beside `multipart`",
-            "remove it; it says what separates the parts",
-        );
-    }
-    if step.kind == Some(Kind::Open(StreamKind::WebSocket)) {
-        for name in HANDSHAKE_HEADERS {
-            if let Some(header) = head.header(name) {
-                report(
-                    header,
-                    "can't be set",
-                    "remove it; `sec-websocket-protocol` is the one that can be set",
-                );
-            }
+    let is_multipart = step.table.contains_key("multipart");
+    let is_web_socket = step.kind == Some(Kind::Open(StreamKind::WebSocket));
+    for header in headers {
+        let is_one_of = |names: &[&str]| {
+            let mut names = names.iter();
+            names.any(|name| header.name.eq_ignore_ascii_case(name))
+        };
+        if is_multipart && is_one_of(&[CONTENT_TYPE]) {
+            report(
+                header,
+                "can't be set beside `multipart`",
+                "remove it; it says what separates the parts",
+            );
+        }
+        if is_web_socket && is_one_of(&HANDSHAKE_HEADERS) {
+            report(
+                header,
+                "can't be set for a WebSocket",
+                "remove it; `sec-websocket-protocol` is the one that can be set",
+            );
         }
     }
 }

@@ -9,7 +9,9 @@ use super::policies::{positive, statuses};
 use super::syntax::{
     check_cookie_name, check_css, check_header_name, check_jsonpath, regex_groups,
 };
-use crate::harness::scenario::plan::{CheckPlan, ExpectPlan, ExtractPlan, ExtractSource, Pick};
+use crate::harness::scenario::plan::{
+    CheckPlan, ExpectPlan, ExtractPlan, ExtractSource, MAX_SEEN_BYTES, Pick,
+};
 use crate::harness::scenario::problem::{Code, Problems};
 use crate::harness::scenario::raw;
 
@@ -67,6 +69,41 @@ pub(super) fn check(step: &DeTable<'_>, seen: Seen, problems: &mut Problems<'_>)
     }
     check.max_time_ns = positive(table, "time", problems);
     check
+}
+
+/// Reports a size that the body may not have: one that large is not looked at, and this step does.
+pub(super) fn check_seen_size(
+    step: &DeTable<'_>,
+    check: &CheckPlan,
+    extract: &BTreeMap<String, ExtractPlan>,
+    problems: &mut Problems<'_>,
+) {
+    let is_of_body = |plan: &ExtractPlan| {
+        !matches!(
+            plan.from,
+            ExtractSource::Header(_) | ExtractSource::Cookie(_)
+        )
+    };
+    let is_seen = check.body_contains.is_some()
+        || check.body_matches.is_some()
+        || !check.json.is_empty()
+        || extract.values().any(is_of_body);
+    let size = raw::table(step, "check").and_then(|(table, _)| raw::table(table, "size"));
+    let Some((size, _)) = size.filter(|_| is_seen) else {
+        return;
+    };
+    for key in ["min", "max"] {
+        let bytes = raw::size_bytes(size, key).unwrap_or(0);
+        if let Some(value) = size.get(key).filter(|_| bytes > MAX_SEEN_BYTES) {
+            problems.report(
+                Code::OutOfRange,
+                value.span(),
+                "a body of more than 16MiB is not looked at, and this step looks at what it holds",
+                "at most `16MiB`",
+                "write a smaller size, or check nothing of that body but its size",
+            );
+        }
+    }
 }
 
 /// Reads what is asked of a message into `expect`.

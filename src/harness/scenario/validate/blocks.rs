@@ -41,7 +41,7 @@ pub(super) fn repeat(
     // It is looked at after a pass, and knows what the steps of one extract.
     let until = raw::table(step.table, "until")
         .map(|(table, _)| condition(table, &mut cx.scope(step.end), problems));
-    let once = performed(&steps);
+    let once = performed(&steps).max(1);
     if let Some(value) = step.table.get("repeat")
         && once <= MAX_PERFORMED
         && once.saturating_mul(times.max.into()) > MAX_PERFORMED

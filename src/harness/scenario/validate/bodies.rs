@@ -5,6 +5,7 @@ use std::path::Path;
 
 use toml::de::DeValue;
 
+use super::files::Files;
 use super::outline::Step;
 use super::steps::Context;
 use super::syntax::is_media_type;
@@ -73,7 +74,7 @@ pub(super) fn read(
         }
         ("template", Some(file)) => {
             let text = cx.files.text(&file, "the template", problems)?;
-            Some(from_file(&text, &file, &mut scope, problems))
+            Some(from_file(&text, &file, cx.files, &mut scope, problems))
         }
         ("multipart", None) => Some(multipart(step, value, cx, problems)),
         _ => None,
@@ -84,11 +85,13 @@ pub(super) fn read(
 fn from_file(
     text: &str,
     named: &Text<'_>,
+    files: &mut Files,
     scope: &mut Scope<'_>,
     problems: &mut Problems<'_>,
 ) -> BodyPlan {
     let before = problems.count();
     let template = values::of_file(text, named, scope, problems);
+    files.count_values(&template, named, problems);
     let is_json = Path::new(named.text)
         .extension()
         .is_some_and(|extension| extension.eq_ignore_ascii_case("json"));

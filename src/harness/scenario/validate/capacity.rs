@@ -13,7 +13,7 @@ use super::{SECOND_NS, gates};
 use crate::harness::model::quantile::enough;
 use crate::harness::scenario::catalogue::{self, LoadMetric};
 use crate::harness::scenario::measurable::{is_asked_for_by_name, shortfall};
-use crate::harness::scenario::plan::{Arrivals, FeedOrder, LoadPlan, Plan, Stage};
+use crate::harness::scenario::plan::{Arrivals, FeedOrder, LoadPlan, Plan, Stage, is_constant};
 use crate::harness::scenario::problem::{Code, Problems};
 use crate::harness::scenario::raw::{self, Value};
 
@@ -71,8 +71,10 @@ pub(super) fn read(table: &DeTable<'_>, problems: &mut Problems<'_>) -> Arrivals
 }
 
 /// Lengthens the hold of a search, where the file doesn't say it, so that the quantiles that gates ask
-/// for have requests enough at the lowest rate.
+/// for have requests enough at the lowest rate, and those on the loads beside it too. It is the measure
+/// phase of all of them.
 pub(super) fn set_hold(table: &DeTable<'_>, plan: &mut Plan) {
+    measure_as_held(plan);
     let written = |load: &str| {
         let capacity = raw::table(table, "load")
             .and_then(|(loads, _)| raw::table(loads, load))
@@ -93,11 +95,38 @@ pub(super) fn set_hold(table: &DeTable<'_>, plan: &mut Plan) {
             found.filter(|spec| is_asked_for_by_name(&spec.path(), &gate.metric))
         });
         let needed_ns = asked
-            .filter(|spec| spec.key.load() == Some(&*load.name))
             .filter_map(|spec| shortfall(&named, &spec))
             .map(|shortfall| enough(*hold_ns as f64 / 1e9, shortfall.beyond) * 1e9)
             .filter(|needed_ns| *needed_ns <= LONGEST_DEFAULT_HOLD_NS as f64);
         *hold_ns = needed_ns.fold(*hold_ns as f64, f64::max) as u64;
+    }
+    measure_as_held(plan);
+}
+
+/// While a load looks for its capacity, each of its rates is measured for the hold.
+fn measure_as_held(plan: &mut Plan) {
+    let holds = plan.loads.iter().filter_map(|load| match load.arrivals {
+        Arrivals::Capacity { hold_ns, .. } => Some(hold_ns),
+        _ => None,
+    });
+    if let Some(hold_ns) = holds.max() {
+        plan.phases.measure_ns = hold_ns;
+    }
+}
+
+/// Says where a measure phase has a length that none will have.
+pub(super) fn check_measure(table: &DeTable<'_>, loads: &[Load<'_>], problems: &mut Problems<'_>) {
+    let searches = loads.iter().any(|load| load.plan.arrivals.is_search());
+    if let Some((phases, _)) = raw::table(table, "phases").filter(|_| searches)
+        && let Some((key, _)) = phases.get_key_value("measure")
+    {
+        problems.report(
+            Code::NoEffect,
+            key.span(),
+            "`measure` is not looked at where a load looks for its capacity",
+            "each rate is measured for its `hold`",
+            "remove it; how long each rate is measured is `hold` of the load's `capacity`",
+        );
     }
 }
 
@@ -137,10 +166,9 @@ pub(super) fn check_alone(loads: &[Load<'_>], problems: &mut Problems<'_>) {
 /// Whether what arrives is not the same all the time. Of what is itself wrong nothing is said.
 fn changes(arrivals: &Arrivals) -> bool {
     match arrivals {
-        Arrivals::Open { stages, .. } | Arrivals::Closed { stages } => {
+        Arrivals::Open { stages, .. } | Arrivals::Closed { stages, .. } => {
             let is_wrong = |stage: &Stage| stage.from.is_nan() || stage.to.is_nan();
-            let is_one = |stages: &[Stage]| matches!(stages, [only] if only.is_constant());
-            !is_one(stages) && !stages.iter().any(is_wrong)
+            !is_constant(stages) && !stages.iter().any(is_wrong)
         }
         Arrivals::Trace { .. } => true,
         Arrivals::Capacity { .. } => false,
@@ -173,7 +201,7 @@ pub(super) fn check_rows(
         for (name, feed) in unique {
             let draws = |load: &&LoadPlan| {
                 let flow = plan.flows.get(&load.flow);
-                flow.is_some_and(|flow| flow.draws_from(name))
+                flow.is_some_and(|flow| flow.feed_names().contains(name.as_str()))
             };
             let drawing: Vec<&LoadPlan> = plan.loads.iter().filter(draws).collect();
             // They take turns, so that each passes over the rows of the others.

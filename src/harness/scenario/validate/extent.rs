@@ -5,24 +5,51 @@ use crate::harness::scenario::plan::{FlowPlan, StepPlan};
 /// Where a flow could take longer than this, the end of a run waits no longer for it: 30 days, as
 /// long as any duration of a scenario.
 const LONGEST_NS: u64 = 30 * 86_400 * super::SECOND_NS;
+/// A server that is told that its stream is closed is not waited for any longer.
+const CLOSE_NS: u64 = super::SECOND_NS;
 
 /// The longest that an iteration may take, in ns: loops at their most, of several ways the longest.
 /// Nothing of it is left when the last step has ended, so a pause behind that doesn't count.
 pub(super) fn longest_ns(flow: &FlowPlan) -> u64 {
-    longest_of(&flow.steps, true).min(LONGEST_NS)
+    let send_ns = longest_send_ns(&flow.steps);
+    longest_of(&flow.steps, true, send_ns).min(LONGEST_NS)
 }
 
-/// The most steps that these may perform, each as often as it is.
-pub(super) fn performed(steps: &[StepPlan]) -> u64 {
+/// The longest that a message may take to be sent: as long as its stream may take to be opened.
+fn longest_send_ns(steps: &[StepPlan]) -> u64 {
     let of_step = |step: &StepPlan| match step {
-        StepPlan::Repeat { times, steps, .. } => performed(steps).saturating_mul(times.max.into()),
-        StepPlan::Group { steps, .. } => performed(steps),
+        StepPlan::Open(open) => open.timeout_ns,
+        StepPlan::Group { steps, .. } | StepPlan::Repeat { steps, .. } => longest_send_ns(steps),
         StepPlan::If {
             then, otherwise, ..
-        } => performed(then).max(performed(otherwise)),
+        } => longest_send_ns(then).max(longest_send_ns(otherwise)),
+        StepPlan::Choose(branches) => {
+            let of_branches = branches.iter().map(|branch| longest_send_ns(&branch.steps));
+            of_branches.max().unwrap_or(0)
+        }
+        StepPlan::Request(_)
+        | StepPlan::Send(_)
+        | StepPlan::Expect(_)
+        | StepPlan::Close
+        | StepPlan::Think(_) => 0,
+    };
+    steps.iter().map(of_step).max().unwrap_or(0)
+}
+
+/// The most steps that these may perform, each as often as it is. A block of none is one all the same, as
+/// often as its user comes by: otherwise loops around nothing would be free.
+pub(super) fn performed(steps: &[StepPlan]) -> u64 {
+    let of_step = |step: &StepPlan| match step {
+        StepPlan::Repeat { times, steps, .. } => {
+            performed(steps).max(1).saturating_mul(times.max.into())
+        }
+        StepPlan::Group { steps, .. } => performed(steps).max(1),
+        StepPlan::If {
+            then, otherwise, ..
+        } => performed(then).max(performed(otherwise)).max(1),
         StepPlan::Choose(branches) => {
             let of_branches = branches.iter().map(|branch| performed(&branch.steps));
-            of_branches.max().unwrap_or(0)
+            of_branches.max().unwrap_or(0).max(1)
         }
         StepPlan::Request(_)
         | StepPlan::Open(_)
@@ -34,17 +61,18 @@ pub(super) fn performed(steps: &[StepPlan]) -> u64 {
     steps.iter().map(of_step).fold(0, u64::saturating_add)
 }
 
-/// The longest that these may take; `ends` where nothing of the iteration follows them.
-fn longest_of(steps: &[StepPlan], ends: bool) -> u64 {
+/// The longest that these may take; `ends` where nothing of the iteration follows them, `send_ns` for each
+/// message that is sent.
+fn longest_of(steps: &[StepPlan], ends: bool, send_ns: u64) -> u64 {
     let last = steps.len().saturating_sub(1);
     let of_steps = steps
         .iter()
         .enumerate()
-        .map(|(index, step)| longest_of_step(step, ends && index == last));
+        .map(|(index, step)| longest_of_step(step, ends && index == last, send_ns));
     of_steps.fold(0, u64::saturating_add)
 }
 
-fn longest_of_step(step: &StepPlan, ends: bool) -> u64 {
+fn longest_of_step(step: &StepPlan, ends: bool, send_ns: u64) -> u64 {
     match step {
         StepPlan::Request(request) => {
             let pause = request.think.as_ref().filter(|_| !ends);
@@ -53,20 +81,22 @@ fn longest_of_step(step: &StepPlan, ends: bool) -> u64 {
         }
         StepPlan::Open(open) => open.timeout_ns,
         StepPlan::Expect(expect) => expect.timeout_ns,
-        StepPlan::Send(_) | StepPlan::Close => 0,
+        StepPlan::Send(_) => send_ns,
+        StepPlan::Close => CLOSE_NS,
         StepPlan::Think(_) if ends => 0,
         StepPlan::Think(think) => think.max_ns(),
-        StepPlan::Group { steps, .. } => longest_of(steps, ends),
-        StepPlan::Repeat { times, steps, .. } => longest_of(steps, false)
+        // Its time is measured with the pause at its end.
+        StepPlan::Group { steps, .. } => longest_of(steps, false, send_ns),
+        StepPlan::Repeat { times, steps, .. } => longest_of(steps, false, send_ns)
             .saturating_mul(times.max.saturating_sub(1).into())
-            .saturating_add(longest_of(steps, ends)),
+            .saturating_add(longest_of(steps, ends, send_ns)),
         StepPlan::If {
             then, otherwise, ..
-        } => longest_of(then, ends).max(longest_of(otherwise, ends)),
+        } => longest_of(then, ends, send_ns).max(longest_of(otherwise, ends, send_ns)),
         StepPlan::Choose(branches) => {
             let of_branches = branches
                 .iter()
-                .map(|branch| longest_of(&branch.steps, ends));
+                .map(|branch| longest_of(&branch.steps, ends, send_ns));
             of_branches.max().unwrap_or(0)
         }
     }
@@ -77,7 +107,8 @@ mod tests {
     use super::super::SECOND_NS;
     use super::*;
     use crate::harness::scenario::plan::{
-        BranchPlan, ConditionPlan, RequestPlan, ThinkPlan, TimesPlan,
+        BranchPlan, ConditionPlan, OpenPlan, RequestPlan, StreamKind, Template, ThinkPlan,
+        TimesPlan,
     };
 
     fn request(timeout_s: u64, think_s: u64) -> StepPlan {
@@ -135,7 +166,37 @@ mod tests {
             name: "g".into(),
             steps: vec![request(1, 1), request(1, 1)],
         };
-        check(vec![group], 3, 2);
+        check(vec![group], 1 + 1 + 1 + 1, 2);
+        let open = |timeout_s: u64| {
+            let mut plan = OpenPlan {
+                name: "live".into(),
+                kind: StreamKind::WebSocket,
+                address: RequestPlan::get("/live").address,
+                timeout_ns: 0,
+            };
+            plan.timeout_ns = timeout_s * SECOND_NS;
+            StepPlan::Open(Box::new(plan))
+        };
+        let send = || StepPlan::Send(Template::literal("x"));
+        check(
+            vec![open(7), repeat(1, 2, vec![send()]), StepPlan::Close],
+            22,
+            4,
+        );
+    }
+
+    #[test]
+    fn a_loop_around_nothing_is_not_free() {
+        let mut steps = vec![StepPlan::Choose(vec![branch(1.0, vec![])])];
+        for _ in 0..3 {
+            steps = vec![repeat(1, 100, steps)];
+        }
+        assert_eq!(performed(&steps), 1_000_000);
+        let group = |steps| StepPlan::Group {
+            name: "g".into(),
+            steps,
+        };
+        assert_eq!(performed(&[repeat(1, 9, vec![group(vec![])])]), 9);
     }
 
     #[test]

@@ -1,21 +1,19 @@
 //! Feeds: files of rows, read once here to know their columns and contents.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::Path;
 
 use toml::de::DeTable;
 
 use super::files::Files;
-use super::json_rows::Rows;
-use crate::harness::scenario::plan::{FeedFormat, FeedOrder, FeedPlan};
+use crate::harness::scenario::plan::{FeedFormat, FeedOrder, FeedPlan, FilePlan};
 use crate::harness::scenario::problem::{Code, Problems};
 use crate::harness::scenario::raw::{self, Text};
+use crate::harness::scenario::rows::{each_row, repeated};
 
 /// A feed with what the plan doesn't keep of it.
 pub(super) struct Feed {
     pub(super) plan: FeedPlan,
-    /// SHA-256 of the file, so that other rows are another measured part.
-    pub(super) content_hash: String,
     /// Whether its columns are known.
     pub(super) is_readable: bool,
     /// How many rows it has.
@@ -47,7 +45,7 @@ pub(super) fn read(
 fn feed(table: &DeTable<'_>, files: &mut Files, problems: &mut Problems<'_>) -> Feed {
     let mut feed = Feed {
         plan: FeedPlan {
-            file: PathBuf::new(),
+            file: FilePlan::default(),
             format: FeedFormat::Csv,
             columns: Vec::new(),
             order: match raw::text(table, "order").map(|order| order.text) {
@@ -57,15 +55,13 @@ fn feed(table: &DeTable<'_>, files: &mut Files, problems: &mut Problems<'_>) -> 
                 _ => FeedOrder::Sequential,
             },
         },
-        content_hash: String::new(),
         is_readable: false,
         rows: 0,
     };
     if let Some(named) = raw::text(table, "file")
         && let Some((file, bytes)) = files.read(&named, "the feed's file", problems)
     {
-        feed.content_hash = file.sha256;
-        feed.plan.file = file.path;
+        feed.plan.file = file;
         let is_json = Path::new(named.text)
             .extension()
             .is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
@@ -147,8 +143,9 @@ fn read_json(
     file: &Text<'_>,
     problems: &mut Problems<'_>,
 ) -> Option<(Vec<String>, u64)> {
-    let rows = serde_json::from_slice::<Rows>(bytes);
-    if let Err(error) = &rows {
+    let mut rows = 0;
+    let columns = each_row(bytes, |_| rows += 1);
+    if let Err(error) = &columns {
         problems.report(
             Code::BadFeed,
             file.span.clone(),
@@ -157,11 +154,5 @@ fn read_json(
             "a feed is a JSON array of objects with the same keys, whose values are texts, numbers or booleans",
         );
     }
-    rows.ok().map(|rows| (rows.columns, rows.number))
-}
-
-/// The first of the names that was there before.
-pub(super) fn repeated(names: &[String]) -> Option<&String> {
-    let mut seen = BTreeSet::new();
-    names.iter().find(|name| !seen.insert(*name))
+    columns.ok().map(|columns| (columns, rows))
 }

@@ -10,13 +10,20 @@ use sha2::{Digest, Sha256};
 
 use super::{Place, stays_below};
 use crate::harness::model::hexadecimal;
-use crate::harness::scenario::plan::{FilePlan, MAX_FEED_BYTES};
+use crate::harness::scenario::durations::{NoDurations, each_duration};
+use crate::harness::scenario::plan::{FilePlan, MAX_FEED_BYTES, Part, Template};
 use crate::harness::scenario::problem::{Code, Problems};
 use crate::harness::scenario::raw::Text;
 
-/// A larger file is refused, as a larger feed is. The texts of templates become part of the plan: all
-/// of them together are no larger either.
+/// A larger file is refused, as a larger feed is.
 const MAX_BYTES: u64 = MAX_FEED_BYTES;
+/// All files of a scenario together are read, hashed and parsed each time that somebody looks at it.
+const MAX_READ_BYTES: u64 = 8 * MAX_BYTES;
+/// The texts of templates become part of the plan, of which each variant has a copy, and of the job that
+/// each worker is given: as JSON, in which some of them are several times as long.
+const MAX_TEXT_BYTES: u64 = 8 << 20;
+/// The values in these texts, each of which is a part of its own there.
+const MAX_TEXT_VALUES: usize = 100_000;
 
 /// Reads the files of one scenario.
 pub(super) struct Files {
@@ -24,8 +31,13 @@ pub(super) struct Files {
     root: PathBuf,
     /// The hashes of what was read, so that a body that many steps send is read once.
     hashes: BTreeMap<PathBuf, String>,
-    /// How many bytes of templates there may still be.
+    /// The longest of the durations in what was read for them, likewise.
+    longest: BTreeMap<PathBuf, Result<u64, NoDurations>>,
+    /// How many bytes may still be read.
+    bytes_left: u64,
+    /// How many bytes of templates there may still be, and how many values in them.
     text_left: u64,
+    values_left: usize,
 }
 
 impl Files {
@@ -34,7 +46,10 @@ impl Files {
             folder: place.folder.clone(),
             root: place.root.clone(),
             hashes: BTreeMap::new(),
-            text_left: MAX_BYTES,
+            longest: BTreeMap::new(),
+            bytes_left: MAX_READ_BYTES,
+            text_left: MAX_TEXT_BYTES,
+            values_left: MAX_TEXT_VALUES,
         }
     }
 
@@ -46,10 +61,43 @@ impl Files {
         problems: &mut Problems<'_>,
     ) -> Option<(FilePlan, Vec<u8>)> {
         let path = self.find(named, what, problems)?;
+        if self.bytes_left == 0 {
+            problems.report(
+                Code::OutOfRange,
+                named.span.clone(),
+                "the files of the scenario are too large",
+                "more than 512 MiB together",
+                "use smaller files; one that is named several times counts as often as it is read",
+            );
+            return None;
+        }
         let bytes = or_reported(contents(&path), named, what, problems)?;
+        self.bytes_left = self.bytes_left.saturating_sub(bytes.len() as u64);
         let sha256 = hexadecimal(&Sha256::digest(&bytes));
         self.hashes.insert(path.clone(), sha256.clone());
         Some((FilePlan { path, sha256 }, bytes))
+    }
+
+    /// The file that `named` names, and the longest of the durations in it, in ns, or what is wrong with
+    /// them; or a problem, as with [`read`](Self::read).
+    pub(super) fn longest(
+        &mut self,
+        named: &Text<'_>,
+        what: &str,
+        problems: &mut Problems<'_>,
+    ) -> Option<(FilePlan, Result<u64, NoDurations>)> {
+        let path = self.find(named, what, problems)?;
+        let known = (self.hashes.get(&path), self.longest.get(&path));
+        if let (Some(sha256), Some(longest)) = known {
+            let sha256 = sha256.clone();
+            return Some((FilePlan { path, sha256 }, longest.clone()));
+        }
+        let (file, bytes) = self.read(named, what, problems)?;
+        let mut longest_ns = 0;
+        let read = each_duration(&bytes, |ns| longest_ns = longest_ns.max(ns));
+        let longest = read.map(|()| longest_ns);
+        self.longest.insert(path, longest.clone());
+        Some((file, longest))
     }
 
     /// The file that `named` names, whatever it holds; or a problem, as with [`read`](Self::read).
@@ -79,7 +127,7 @@ impl Files {
                 Code::OutOfRange,
                 named.span.clone(),
                 "the templates of the scenario are too large",
-                "larger than 64 MiB together",
+                "larger than 8 MiB together",
                 "send what holds no values as a `file`",
             );
             return None;
@@ -96,6 +144,29 @@ impl Files {
             );
         }
         text.ok()
+    }
+
+    /// Reports the values of one template too many in the texts of files.
+    pub(super) fn count_values(
+        &mut self,
+        template: &Template,
+        named: &Text<'_>,
+        problems: &mut Problems<'_>,
+    ) {
+        let parts = template.parts.iter();
+        let values = parts.filter(|part| !matches!(part, Part::Text(_))).count();
+        match self.values_left.checked_sub(values) {
+            Some(left) => self.values_left = left,
+            None => {
+                problems.report(
+                    Code::OutOfRange,
+                    named.span.clone(),
+                    "the templates of the scenario hold too many values",
+                    format!("more than {MAX_TEXT_VALUES} together"),
+                    "send what holds no values as a `file`",
+                );
+            }
+        }
     }
 
     /// Where the file really is, or a problem.

@@ -13,7 +13,7 @@ use super::policies::{positive, redirects, retry};
 use super::steps::{self, Context, Defaults};
 use super::values::{AtStep, Role, Scope, Sources};
 use super::{address, declares, streams};
-use crate::harness::scenario::plan::{CookieScope, DEFAULT_TIMEOUT_NS, FlowPlan};
+use crate::harness::scenario::plan::{CookieScope, FlowPlan};
 use crate::harness::scenario::problem::{Code, Problems};
 use crate::harness::scenario::raw;
 
@@ -134,12 +134,11 @@ fn defaults(
         extracted,
         number: usize::MAX,
     });
-    let timeout_ns = positive(table, "timeout", problems);
     Defaults {
         head: address::head(table, &mut scope, problems),
-        timeout_ns,
+        timeout_ns: positive(table, "timeout", problems),
         redirects: redirects(table).unwrap_or(0),
-        retry: retry(table, timeout_ns.unwrap_or(DEFAULT_TIMEOUT_NS), problems),
+        retry: retry(table, problems),
     }
 }
 

@@ -10,6 +10,7 @@ use super::unique;
 use crate::harness::model::Unit;
 use crate::harness::model::quantile::{NEEDED_BEYOND, enough};
 use crate::harness::scenario::catalogue::{self, LoadMetric, MetricKey, MetricSpec};
+use crate::harness::scenario::limits::ABORTS_AFTER_NS;
 use crate::harness::scenario::measurable::{Shortfall, is_asked_for_by_name, shortfall};
 use crate::harness::scenario::plan::{Arrivals, GatePlan, Plan};
 use crate::harness::scenario::problem::{Code, Problems};
@@ -215,6 +216,17 @@ fn abort(
             "not known while the run lasts",
             "remove `abort`, or gate a metric of a load such as `load.NAME.error_rate`",
         );
+    } else if plan.phases.measure_ns <= ABORTS_AFTER_NS {
+        problems.report(
+            Code::NoEffect,
+            value.span(),
+            "no run is that long that a limit could end it",
+            format!(
+                "no limit is looked at in the first {}s of the measure phase",
+                ABORTS_AFTER_NS / 1_000_000_000
+            ),
+            "measure for longer, or remove `abort`: the limit is held against the run in any case",
+        );
     }
     true
 }
@@ -318,10 +330,18 @@ fn report_too_few(
             needed_s(*hold_ns)
         ),
         Some(Arrivals::Trace { .. }) => "record more arrivals, or gate a lower quantile".to_owned(),
-        _ => format!(
-            "measure for at least {}s at this rate, or gate a lower quantile",
-            needed_s(plan.phases.measure_ns)
-        ),
+        _ => {
+            let searches = plan.loads.iter().any(|load| load.arrivals.is_search());
+            let how = if searches {
+                "`hold` each rate"
+            } else {
+                "measure"
+            };
+            format!(
+                "{how} for at least {}s at this rate, or gate a lower quantile",
+                needed_s(plan.phases.measure_ns)
+            )
+        }
     };
     problems.report(
         Code::NotMeasurable,

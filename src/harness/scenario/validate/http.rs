@@ -74,7 +74,7 @@ fn proxy(text: &Text<'_>, problems: &mut Problems<'_>) -> Template {
     if problems.count() > before || !is_shown {
         return template;
     }
-    let url = Url::parse(&values::filled(&template));
+    let url = Url::parse(&with_stand_ins(&template));
     let wrong = match &url {
         Err(error) => error.to_string(),
         Ok(url) if url.scheme() != "http" => "only `http://` proxies are spoken to".to_owned(),
@@ -96,6 +96,23 @@ fn proxy(text: &Text<'_>, problems: &mut Problems<'_>) -> Template {
         "write `http://HOST:PORT`, perhaps with a user: `http://{$env.USER}:{$env.PASSWORD}@HOST:PORT`",
     );
     template
+}
+
+/// A proxy's address with a number in the place of a value that is its port, or a part of it, and with a
+/// letter in the place of every other: a host that ends with a number would have to be an address.
+fn with_stand_ins(proxy: &Template) -> String {
+    let mut url = String::new();
+    for part in &proxy.parts {
+        match part {
+            Part::Text(text) => url.push_str(text),
+            _ => {
+                let behind_scheme = url.split_once("//").map_or("", |(_, rest)| rest);
+                let server = behind_scheme.rsplit('@').next().unwrap_or_default();
+                url.push(if server.contains(':') { '0' } else { 'x' });
+            }
+        }
+    }
+    url
 }
 
 fn encoding(name: &Text<'_>) -> Option<Encoding> {
@@ -163,5 +180,37 @@ fn check_pem(is_right: bool, named: &Text<'_>, what: &str, problems: &mut Proble
             "not what is needed here",
             "a PEM file is text with a line `-----BEGIN …-----`; `openssl` writes it",
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_values_of_a_proxy_may_stand_for_any_part_of_its_address() {
+        let check = |address: &str, is_right: bool| {
+            let mut problems = Problems::new(address);
+            let text = Text {
+                text: address,
+                span: 0..address.len(),
+            };
+            proxy(&text, &mut problems);
+            let found = problems.into_sorted();
+            assert_eq!(found.is_empty(), is_right, "{address}: {found:?}");
+        };
+        check("http://127.0.0.1:3128", true);
+        check("http://{$env.HOST}:{$env.PORT}", true);
+        check("http://proxy.{$env.DOMAIN}:3128", true);
+        check("http://proxy.{$env.DOMAIN}:31{$env.PORT}", true);
+        check(
+            "http://{$env.USER}:{$env.PASSWORD}@proxy.{$env.DOMAIN}:{$env.PORT}",
+            true,
+        );
+        check("http://{$env.PROXY}", true);
+        check("{$env.PROXY}", true);
+        check("http://proxy:{$env.PORT}/path", false);
+        check("https://{$env.HOST}:3128", false);
+        check("http://{$env.HOST}:port", false);
     }
 }

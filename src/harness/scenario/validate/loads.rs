@@ -12,7 +12,7 @@ use super::phases::Phases;
 use super::shapes::{self, CLOSED, OPEN, default_in_flight, spacing, stages};
 use super::{capacity, traces};
 use crate::harness::scenario::plan::{Arrivals, FlowPlan, LoadPlan, Spacing};
-use crate::harness::scenario::problem::{Code, Problems};
+use crate::harness::scenario::problem::{Code, Problems, known_here};
 use crate::harness::scenario::raw::{self, Text, Value};
 
 const DEFAULT_ALLOWED_DROPPED: f64 = 0.001;
@@ -27,6 +27,8 @@ pub(super) struct Load<'a> {
     pub(super) plan: LoadPlan,
     /// Whether its flow is there; without, nothing can be said about its requests.
     pub(super) has_flow: bool,
+    /// Whether its users follow from its rate, because nothing says how many there are.
+    pub(super) has_default_in_flight: bool,
 }
 
 /// The loads in the order of the file, and the weights of those that share one arrival process.
@@ -41,17 +43,28 @@ pub(super) fn read<'a>(
         weights,
         mut arrivals,
     } = mix::read(table, phases, problems);
+    let says_users = |table: &DeTable<'_>| {
+        raw::table(table, "open").is_some_and(|(open, _)| open.contains_key("max_in_flight"))
+    };
+    let mix_says_users = raw::table(table, "mix").is_some_and(|(mix, _)| says_users(mix));
     let loads = raw::named_tables(table, "load").into_iter();
     let loads: Vec<Load<'_>> = loads
         .map(|(name, table)| {
-            let arrivals = match arrivals.remove(name.text) {
-                Some(shared) => shared,
-                None => own_arrivals(table, phases, files, problems),
+            let (arrivals, says_users) = match arrivals.remove(name.text) {
+                Some(shared) => (shared, mix_says_users),
+                None => {
+                    let own = own_arrivals(table, phases, files, problems);
+                    (own, says_users(table))
+                }
             };
-            load(name, table, arrivals, flows, problems)
+            let mut load = load(name, table, arrivals, flows, problems);
+            load.has_default_in_flight =
+                matches!(load.plan.arrivals, Arrivals::Open { .. }) && !says_users;
+            load
         })
         .collect();
     capacity::check_alone(&loads, problems);
+    capacity::check_measure(table, &loads, problems);
     (loads, weights)
 }
 
@@ -78,6 +91,7 @@ fn load<'a>(
         name,
         plan,
         has_flow: flow.is_some(),
+        has_default_in_flight: false,
     }
 }
 
@@ -92,6 +106,7 @@ fn own_arrivals(
     if let Some(closed) = inside("closed") {
         return Arrivals::Closed {
             stages: stages(closed, &CLOSED, phases, problems),
+            share: None,
         };
     }
     if let Some(capacity) = inside("capacity") {
@@ -157,13 +172,12 @@ fn flow(
             );
         }
         (Some(_), Some(_)) => {
-            let known: Vec<&str> = flows.keys().map(String::as_str).collect();
             problems.report(
                 Code::MissingKey,
                 load.span.clone(),
                 format!("load `{}` needs `flow`, as there are several", load.text),
                 "which flow?",
-                format!("known here: {}", known.join(", ")),
+                known_here(flows.keys().map(String::as_str)),
             );
         }
     }

@@ -7,7 +7,7 @@ use toml::de::DeTable;
 
 use super::phases::Phases;
 use super::shapes::{CLOSED, OPEN, default_in_flight, spacing, stages};
-use crate::harness::scenario::plan::{Arrivals, Stage};
+use crate::harness::scenario::plan::{Arrivals, UserShare};
 use crate::harness::scenario::problem::{Code, Problems};
 use crate::harness::scenario::raw::{self, Text, Value};
 use crate::harness::scenario::shares;
@@ -59,10 +59,16 @@ pub(super) fn read(table: &DeTable<'_>, phases: &Phases, problems: &mut Problems
     let weights: Vec<u32> = weighted.iter().map(|load| load.weight).collect();
     let arrivals: Vec<Arrivals> = if let Some((closed, _)) = raw::table(mix, "closed") {
         let stages = stages(closed, &CLOSED, phases, problems);
-        let shared = shares::of_users(&stages, &weights);
+        let shared = |nth| Arrivals::Closed {
+            stages: stages.clone(),
+            share: Some(UserShare {
+                weights: weights.clone(),
+                nth,
+            }),
+        };
+        let shared: Vec<Arrivals> = (0..weights.len()).map(shared).collect();
         check_users(&weighted, &shared, problems);
-        let shared = shared.into_iter();
-        shared.map(|stages| Arrivals::Closed { stages }).collect()
+        shared
     } else if let Some((open, _)) = raw::table(mix, "open") {
         of_rate(open, &weights, phases, problems)
     } else {
@@ -125,23 +131,27 @@ fn in_flight(open: &DeTable<'_>, weights: &[u32], problems: &mut Problems<'_>) -
             "each load that shares the mix needs a user",
         );
     }
-    let shared = shares::whole(f64::from(all), weights).into_iter();
-    Some(shared.map(|users| users.max(1.0) as u32).collect())
+    Some(shares::at_least_one(all, weights))
 }
 
-/// Says whose share is less than one user throughout.
-fn check_users(weighted: &[Weighted<'_>], shared: &[Vec<Stage>], problems: &mut Problems<'_>) {
-    for (load, stages) in weighted.iter().zip(shared) {
-        // Where there is nobody at all, that is said of the stages.
-        let has_nobody = |stages: &[Stage]| stages.iter().all(|stage| stage.highest() == 0.0);
-        if has_nobody(stages) && !shared.iter().all(|stages| has_nobody(stages)) {
-            problems.report(
-                Code::OutOfRange,
-                load.place.clone(),
-                format!("load `{}` gets none of the mix's users", load.load.text),
-                "less than one user",
-                "let the mix have more users, or give the load a larger `weight`",
-            );
-        }
+/// Says who has no user even when there are most.
+fn check_users(weighted: &[Weighted<'_>], shared: &[Arrivals], problems: &mut Problems<'_>) {
+    let users: Vec<u64> = shared.iter().filter_map(Arrivals::most_users).collect();
+    // Where there is nobody at all, that is said of the stages.
+    if users.iter().all(|users| *users == 0) {
+        return;
+    }
+    for (load, _) in weighted
+        .iter()
+        .zip(&users)
+        .filter(|(_, users)| **users == 0)
+    {
+        problems.report(
+            Code::OutOfRange,
+            load.place.clone(),
+            format!("load `{}` gets none of the mix's users", load.load.text),
+            "less than one user",
+            "let the mix have more users, or give the load a larger `weight`",
+        );
     }
 }

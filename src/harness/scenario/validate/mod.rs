@@ -7,7 +7,6 @@
 mod files;
 mod syntax;
 mod feeds;
-mod json_rows;
 mod values;
 mod resolve;
 mod http;
@@ -115,6 +114,11 @@ pub(crate) fn validate(
         flows,
         loads: loads.iter().map(|load| load.plan.clone()).collect(),
         mix,
+        default_in_flight: loads
+            .iter()
+            .filter(|load| load.has_default_in_flight)
+            .map(|load| load.plan.name.clone())
+            .collect(),
         phases: phases.plan,
         probes: BTreeMap::new(),
         faults: Vec::new(),
@@ -127,10 +131,6 @@ pub(crate) fn validate(
         generator: generator(table, problems),
         hash: String::new(),
     };
-    let contents: BTreeMap<&str, &str> = feeds
-        .iter()
-        .map(|(name, feed)| (name.as_str(), feed.content_hash.as_str()))
-        .collect();
 
     let parts = Parts {
         table,
@@ -150,7 +150,7 @@ pub(crate) fn validate(
     let plans = plans.into_iter().enumerate().map(|(index, mut plan)| {
         // The first variant is the scenario itself: its runs are kept under the bare name.
         plan.variant = (index > 0).then(|| variants[index].clone());
-        plan.hash = hash::measured_part(&plan, &contents);
+        plan.hash = hash::measured_part(&plan);
         plan
     });
     let plans = plans.collect();

@@ -1,7 +1,10 @@
 //! How long a step may take, and what is tried again.
 
+use std::ops::Range;
+
 use toml::de::{DeTable, DeValue};
 
+use super::outline::Step;
 use crate::harness::scenario::plan::RetryPlan;
 use crate::harness::scenario::problem::{Code, Problems};
 use crate::harness::scenario::raw::{self, Value};
@@ -29,12 +32,15 @@ pub(super) fn redirects(table: &DeTable<'_>) -> Option<u32> {
     raw::integer_at(table, "redirects").and_then(|number| u32::try_from(number).ok())
 }
 
-/// What is tried again within the timeout, where the table says so.
-pub(super) fn retry(
-    table: &DeTable<'_>,
-    timeout_ns: u64,
-    problems: &mut Problems<'_>,
-) -> Option<RetryPlan> {
+/// What is tried again, and where the pause before that is written.
+#[derive(Clone)]
+pub(super) struct Retry {
+    pub(super) plan: RetryPlan,
+    wait: Option<Range<usize>>,
+}
+
+/// What is tried again, where the table says so.
+pub(super) fn retry(table: &DeTable<'_>, problems: &mut Problems<'_>) -> Option<Retry> {
     let (retry, span) = raw::table(table, "retry")?;
     let plan = RetryPlan {
         times: raw::integer_at(retry, "times")
@@ -53,12 +59,25 @@ pub(super) fn retry(
             "add `status`, or remove `connection = false`",
         );
     }
-    if let Some(wait) = retry.get("wait")
-        && plan.wait_ns >= timeout_ns
-    {
-        problems.report(
+    Some(Retry {
+        plan,
+        wait: retry.get("wait").map(Value::span),
+    })
+}
+
+impl Retry {
+    /// Reports a pause that leaves the request at `step` no time for a further attempt.
+    pub(super) fn check(&self, timeout_ns: u64, step: &Step<'_>, problems: &mut Problems<'_>) {
+        let Some(wait) = self
+            .wait
+            .as_ref()
+            .filter(|_| self.plan.wait_ns >= timeout_ns)
+        else {
+            return;
+        };
+        let report = problems.report(
             Code::OutOfRange,
-            wait.span(),
+            wait.clone(),
             "the wait is as long as the timeout, which holds for all attempts together",
             "nothing is ever tried again",
             format!(
@@ -66,8 +85,10 @@ pub(super) fn retry(
                 timeout_ns as f64 / 1e9
             ),
         );
+        if !step.table.contains_key("retry") {
+            report.related(step.span.clone(), "of this step");
+        }
     }
-    Some(plan)
 }
 
 /// `200`, `"2xx"` or a list of them, as inclusive ranges.

@@ -8,12 +8,12 @@ use super::answers::{self, Seen};
 use super::files::Files;
 use super::names::Names;
 use super::outline::{Kind, Step};
-use super::policies::{positive, redirects, retry};
+use super::policies::{Retry, positive, redirects, retry};
 use super::values::{self, AtStep, Scope, Sources};
 use super::{SECOND_NS, blocks, bodies, think};
 use crate::harness::scenario::plan::{
-    DEFAULT_TIMEOUT_NS, ExpectPlan, OpenPlan, Part, RequestPlan, RetryPlan, StepPlan, StreamKind,
-    Template, ThinkPlan,
+    DEFAULT_TIMEOUT_NS, ExpectPlan, OpenPlan, Part, RequestPlan, StepPlan, StreamKind, Template,
+    ThinkPlan,
 };
 use crate::harness::scenario::problem::{Code, Problems};
 use crate::harness::scenario::raw;
@@ -26,7 +26,7 @@ pub(super) struct Defaults {
     pub(super) head: Head,
     pub(super) timeout_ns: Option<u64>,
     pub(super) redirects: u32,
-    pub(super) retry: Option<RetryPlan>,
+    pub(super) retry: Option<Retry>,
 }
 
 /// What the steps of a flow are made with.
@@ -145,11 +145,18 @@ fn request(
         problems,
     );
     let timeout_ns = timeout(step, DEFAULT_TIMEOUT_NS, cx, problems);
+    let retry = retry(step.table, problems).or_else(|| cx.defaults.retry.clone());
+    if let Some(retry) = &retry {
+        retry.check(timeout_ns, step, problems);
+    }
     let seen = if method == "HEAD" {
         Seen::HeadOfAnswer
     } else {
         Seen::Answer
     };
+    let check = answers::check(step.table, seen, problems);
+    let extract = answers::extract(step.table, seen, problems);
+    answers::check_seen_size(step.table, &check, &extract, problems);
     RequestPlan {
         name,
         address: address::read(step, path.as_ref(), cx, problems),
@@ -157,9 +164,9 @@ fn request(
         method,
         timeout_ns,
         redirects: redirects(step.table).unwrap_or(cx.defaults.redirects),
-        retry: retry(step.table, timeout_ns, problems).or_else(|| cx.defaults.retry.clone()),
-        check: answers::check(step.table, seen, problems),
-        extract: answers::extract(step.table, seen, problems),
+        retry: retry.map(|retry| retry.plan),
+        check,
+        extract,
         think: think::read(step.table, cx.files, problems),
     }
 }

@@ -7,7 +7,6 @@ use toml::de::DeTable;
 use super::files::Files;
 use crate::harness::scenario::plan::ThinkPlan;
 use crate::harness::scenario::problem::{Code, Problems};
-use crate::harness::scenario::quantity;
 use crate::harness::scenario::raw;
 
 /// A normal distribution is cut so far above its mean where the scenario doesn't say.
@@ -92,58 +91,18 @@ fn recorded(
     problems: &mut Problems<'_>,
 ) -> Option<ThinkPlan> {
     let named = raw::text(table, "recorded")?;
-    let (file, bytes) = files.read(&named, "the recorded times", problems)?;
-    let longest = longest(&bytes);
-    if let Err(reason) = &longest {
-        problems.report(
-            Code::BadFile,
-            named.span,
-            format!("`{}` holds no durations", named.text),
-            reason.clone(),
-            "write one duration a line, with its unit: `850ms`",
-        );
-    }
-    Some(ThinkPlan::Recorded {
-        file,
-        max_ns: longest.ok()?,
-    })
-}
-
-/// The longest of the durations in a file, one a line, or what is wrong with it.
-fn longest(bytes: &[u8]) -> Result<u64, String> {
-    let text = std::str::from_utf8(bytes)
-        .map_err(|error| format!("byte {} is not UTF-8", error.valid_up_to()))?;
-    let mut longest = None;
-    for (index, line) in text.lines().enumerate() {
-        let ns = quantity::duration_ns(line)
-            .map_err(|expected| format!("line {} is none: {expected}", index + 1))?;
-        longest = longest.max(Some(ns));
-    }
-    longest.ok_or_else(|| "it is empty".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_recorded_time_stands_on_a_line_of_its_own() {
-        let check = |text: &[u8], expected: Result<u64, &str>| {
-            let found = longest(text);
-            let found = found
-                .as_ref()
-                .map_or_else(|reason| Err(&**reason), |ns| Ok(*ns));
-            match (found, expected) {
-                (Ok(found), Ok(expected)) => assert_eq!(found, expected),
-                (Err(reason), Err(part)) if reason.contains(part) => {}
-                other => panic!("{other:?}"),
-            }
-        };
-        check(b"850ms\n1.2s\r\n3 us", Ok(1_200_000_000));
-        check(b"0s\n", Ok(0));
-        check(b"", Err("empty"));
-        check(b"1s\n\n2s\n", Err("line 2"));
-        check(b"1s\n850\n", Err("line 2"));
-        check(b"1s\n\xff", Err("byte 3"));
+    let (file, longest) = files.longest(&named, "the recorded times", problems)?;
+    match longest {
+        Ok(max_ns) => Some(ThinkPlan::Recorded { file, max_ns }),
+        Err(wrong) => {
+            problems.report(
+                Code::BadFile,
+                named.span,
+                format!("`{}` holds no durations", named.text),
+                wrong.to_string(),
+                "write one duration a line, with its unit: `850ms`",
+            );
+            None
+        }
     }
 }

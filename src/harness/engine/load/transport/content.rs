@@ -51,6 +51,11 @@ pub(super) fn decoded(headers: &HeaderMap, body: &Bytes) -> Result<Bytes, Failur
     Ok(decompressed.into())
 }
 
+/// Whether the body of an answer with these headers is compressed, in whatever way.
+pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
+    headers.contains_key(CONTENT_ENCODING) && !coding(headers).is_empty()
+}
+
 /// The name of the coding, in small letters; empty where there is none. Several are given as they
 /// were said.
 fn coding(headers: &HeaderMap) -> String {
@@ -147,10 +152,20 @@ mod tests {
     use super::*;
 
     /// `hello hello hello hello hello` by node's zlib.brotliCompressSync, and by zstd 1.5 (--no-check).
-    const BROTLI: &[u8] = &[];
-    const ZSTD: &[u8] = &[];
-    /// So many zeros by the same two.
-    const BROTLI_ZEROS: &[u8] = &[];
+    const BROTLI: &[u8] = &[
+        0x1b, 0x1c, 0x00, 0xf8, 0x8d, 0x94, 0x6e, 0xde, 0x44, 0x55, 0x86, 0x96, 0x6c, 0x20, 0x6f,
+        0x41, 0x4f, 0x1c, 0x20, 0x71,
+    ];
+    const ZSTD: &[u8] = &[
+        0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x58, 0x65, 0x00, 0x00, 0x30, 0x68, 0x65, 0x6c, 0x6c, 0x6f,
+        0x20, 0x01, 0x00, 0xa9, 0x4b, 0x11,
+    ];
+    /// So many zeros by the first of them.
+    const BROTLI_ZEROS: &[u8] = &[
+        0xcb, 0xff, 0xff, 0x3f, 0xf8, 0x27, 0x00, 0xe2, 0xb1, 0x40, 0x20, 0xf7, 0xfe, 0x8f, 0xff,
+        0xff, 0x7f, 0xf0, 0x4f, 0x00, 0xc4, 0x61, 0x11, 0x80, 0xee, 0xfd, 0x1f, 0x00, 0x00, 0x02,
+        0x00, 0x03,
+    ];
     const ZEROS: usize = MAX_KEPT_BYTES + 1;
     const TEXT: &[u8] = b"hello hello hello hello hello";
 

@@ -10,16 +10,16 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, Method};
 use hyper::body::{Body as _, Incoming};
 
-use super::content::decoded;
+use super::content::{decoded, is_encoded};
 use super::failure::Failure;
 use super::target::{Purpose, Target};
 use super::wire::Sender;
 use crate::harness::model::ErrorKind;
-use crate::harness::scenario::Reuse;
+use crate::harness::scenario::{MAX_SEEN_BYTES, Reuse};
 
 /// So much of a body is kept for checks, and so much at most of a message; more is counted, but a
 /// step that has to look at it fails.
-pub(super) const MAX_KEPT_BYTES: usize = 16 << 20;
+pub(super) const MAX_KEPT_BYTES: usize = MAX_SEEN_BYTES as usize;
 
 /// A user's way to the target.
 #[derive(Debug)]
@@ -28,6 +28,19 @@ pub(crate) struct Connection {
     /// The connection over which the next request goes. One of HTTP/1.1 is not here while it is used:
     /// an exchange that fails, or that nobody waits for any more, takes it along.
     idle: Option<Sender>,
+    /// Whether the last exchange over it timed out before anything came back.
+    is_suspect: bool,
+}
+
+/// How much of an answer's body is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// None: nothing looks at it.
+    Nothing,
+    /// What its length has to be told from: all of it where it is compressed, else none.
+    Length,
+    /// All of it.
+    All,
 }
 
 /// A request that is ready to be sent.
@@ -40,8 +53,7 @@ pub(crate) struct Request {
     pub(crate) body: Option<Bytes>,
     /// How long the whole answer may take; of a stream, the head of it.
     pub(crate) timeout: Duration,
-    /// Whether the answer's body is looked at.
-    pub(crate) keep_body: bool,
+    pub(crate) keep: Keep,
 }
 
 /// What came back, as far as it came.
@@ -53,8 +65,9 @@ pub(crate) struct Answer {
     /// The length of the body as it came over the wire.
     pub(crate) body_bytes: u64,
     pub(crate) timings: Timings,
-    /// As it came over the wire.
+    /// As it came over the wire, where it is kept.
     body: Bytes,
+    is_kept: bool,
 }
 
 /// What the parts of an exchange took, in ns; `None` for those that it didn't need.
@@ -73,7 +86,11 @@ pub(crate) struct Timings {
 impl Connection {
     /// Not connected yet.
     pub(super) fn new(target: Arc<Target>) -> Self {
-        Self { target, idle: None }
+        Self {
+            target,
+            idle: None,
+            is_suspect: false,
+        }
     }
 
     /// Sends the request and reads the answer to its end. `answer` holds what came even where the
@@ -83,13 +100,14 @@ impl Connection {
         request: Request,
         answer: &mut Answer,
     ) -> Result<(), Failure> {
-        let (timeout, keep_body) = (request.timeout, request.keep_body);
+        let timeout = request.timeout;
         let performed = within(timeout, "no whole answer", self.perform(request, answer)).await;
         if self.target.reuse == Reuse::Request {
             self.idle = None;
         }
+        self.suspect(&performed, answer);
         performed?;
-        if keep_body && answer.body_bytes > MAX_KEPT_BYTES as u64 {
+        if answer.is_kept && answer.body_bytes > MAX_KEPT_BYTES as u64 {
             let message = format!(
                 "the body has {} bytes; only {MAX_KEPT_BYTES} can be checked",
                 answer.body_bytes
@@ -106,8 +124,20 @@ impl Connection {
         }
     }
 
+    /// Gives a connection of HTTP/2 up over which nothing came in two exchanges: all its packets may
+    /// get lost without a word, and TCP takes a quarter of an hour to say so. One slow answer is no
+    /// reason: only its stream is given up then.
+    fn suspect(&mut self, performed: &Result<(), Failure>, answer: &Answer) {
+        let is_timeout = |failure: &Failure| failure.kind == ErrorKind::Timeout;
+        let is_silent = performed.as_ref().is_err_and(is_timeout) && answer.status.is_none();
+        if is_silent && self.is_suspect {
+            self.idle = None;
+        }
+        self.is_suspect = is_silent && self.idle.is_some();
+    }
+
     async fn perform(&mut self, request: Request, answer: &mut Answer) -> Result<(), Failure> {
-        let keep_body = request.keep_body;
+        let keep = request.keep;
         let mut outgoing = self.target.outgoing(Purpose::Exchange, request)?;
         let (sender, response) = loop {
             // One of HTTP/1.1 that is not ready was closed by the server, or still sends what the
@@ -143,10 +173,15 @@ impl Connection {
         let (head, mut body) = response.into_parts();
         answer.status = Some(head.status.as_u16());
         answer.headers = head.headers;
+        answer.is_kept = match keep {
+            Keep::Nothing => false,
+            Keep::Length => is_encoded(&answer.headers),
+            Keep::All => true,
+        };
         let mut kept = Kept::default();
         while let Some(part) = next_part(&mut body).await? {
             answer.body_bytes += part.len() as u64;
-            if keep_body && answer.body_bytes <= MAX_KEPT_BYTES as u64 {
+            if answer.is_kept && answer.body_bytes <= MAX_KEPT_BYTES as u64 {
                 kept.push(part);
             }
         }
@@ -161,6 +196,14 @@ impl Answer {
     /// the exchange, so it belongs after the moment at which the exchange ended.
     pub(crate) fn body(&self) -> Result<Bytes, Failure> {
         decoded(&self.headers, &self.body)
+    }
+
+    /// The length of that body, which needs to be kept for this only where it is compressed.
+    pub(crate) fn length(&self, body: &Bytes) -> u64 {
+        match self.is_kept {
+            true => body.len() as u64,
+            false => self.body_bytes,
+        }
     }
 }
 
@@ -456,7 +499,7 @@ mod tests {
         let server = Server::start(&[&[ENCODED, ENCODED, OK]]).await;
         let mut connection = server.connection();
         let unseen = Request {
-            keep_body: false,
+            keep: Keep::Nothing,
             ..get("/")
         };
         assert_eq!(exchange(&mut connection, unseen).await, ok(""));
@@ -475,11 +518,13 @@ mod tests {
         let (listener, url) = listen("http").await;
         let bytes = MAX_KEPT_BYTES + 1;
         tokio::spawn(async move {
-            let (mut stream, _) = listener.accept().await.unwrap();
+            let (stream, _) = listener.accept().await.unwrap();
             let head = format!("HTTP/1.1 200 X\r\ncontent-length: {bytes}\r\n\r\n");
-            stream.write_all(head.as_bytes()).await.unwrap();
-            stream.write_all(&vec![b'x'; bytes]).await.unwrap();
-            std::future::pending::<()>().await;
+            let mut stream = tokio::io::BufReader::new(stream);
+            while super::super::fixture::head(&mut stream).await.is_some() {
+                stream.write_all(head.as_bytes()).await.unwrap();
+                stream.write_all(&vec![b'x'; bytes]).await.unwrap();
+            }
         });
         let http = HttpPlan::default();
         let mut connection = Transport::new(&url, &http, None).unwrap().connection();
@@ -487,6 +532,44 @@ mod tests {
         let found = connection.exchange(get("/"), &mut answer).await;
         assert_eq!(found.unwrap_err().kind, ErrorKind::Protocol);
         assert_eq!(answer.body_bytes, bytes as u64);
+        // Only its length is asked for.
+        let sized = Request {
+            keep: Keep::Length,
+            ..get("/")
+        };
+        let mut answer = Answer::default();
+        connection.exchange(sized, &mut answer).await.unwrap();
+        let body = answer.body().unwrap();
+        assert_eq!((body.len(), answer.length(&body)), (0, bytes as u64));
+    }
+
+    #[tokio::test]
+    async fn the_length_of_a_compressed_body_is_that_of_what_it_says() {
+        // `hello` by node's zlib.brotliCompressSync.
+        const HELLO: &[u8] = b"\x0b\x02\x80hello\x03";
+        const HEAD: &str = "HTTP/1.1 200 X\r\ncontent-encoding: br\r\ncontent-length: 9\r\n\r\n";
+        let (listener, url) = listen("http").await;
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut stream = tokio::io::BufReader::new(stream);
+            for answer in [&[HEAD.as_bytes(), HELLO].concat(), OK.as_bytes()] {
+                super::super::fixture::head(&mut stream).await.unwrap();
+                stream.write_all(answer).await.unwrap();
+            }
+            std::future::pending::<()>().await;
+        });
+        let http = HttpPlan::default();
+        let mut connection = Transport::new(&url, &http, None).unwrap().connection();
+        for length in [5, 2] {
+            let sized = Request {
+                keep: Keep::Length,
+                ..get("/")
+            };
+            let mut answer = Answer::default();
+            connection.exchange(sized, &mut answer).await.unwrap();
+            let body = answer.body().unwrap();
+            assert_eq!(answer.length(&body), length);
+        }
     }
 
     #[tokio::test]

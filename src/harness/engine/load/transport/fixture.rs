@@ -1,5 +1,7 @@
 //! Servers with known answers, and what the tests of this module send to them.
 
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _,
 use tokio::net::TcpListener;
 use url::Url;
 
-use super::exchange::{Answer, Connection, Request};
+use super::exchange::{Answer, Connection, Keep, Request};
 use super::target::Transport;
 use crate::harness::model::ErrorKind;
 use crate::harness::scenario::{HttpPlan, HttpVersion};
@@ -142,7 +144,7 @@ pub(super) fn get(path: &'static str) -> Request {
         headers: HeaderMap::new(),
         body: None,
         timeout: Duration::from_secs(10),
-        keep_body: true,
+        keep: Keep::All,
     }
 }
 

@@ -26,7 +26,7 @@ mod failure;
 #[cfg(test)]
 mod fixture;
 
-pub(super) use self::exchange::{Answer, Connection, Request, Timings};
+pub(super) use self::exchange::{Answer, Connection, Keep, Request, Timings};
 pub(super) use self::failure::Failure;
 pub(super) use self::stream::{Message, Stream};
 pub(super) use self::target::Transport;

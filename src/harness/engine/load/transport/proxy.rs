@@ -2,8 +2,6 @@
 
 use std::fmt::Write as _;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 use percent_encoding::percent_decode_str;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -13,7 +11,7 @@ use url::Url;
 use super::dial::Place;
 use super::failure::Failure;
 use super::target::TransportError;
-use crate::harness::engine::http::USER_AGENT;
+use crate::harness::engine::http::{USER_AGENT, basic};
 use crate::harness::model::ErrorKind;
 
 /// A longer answer to the wish for a tunnel is refused.
@@ -43,7 +41,7 @@ impl Proxy {
         let port = origin.port_or_known_default();
         Ok(Self {
             place: Place::of(&url).ok_or(TransportError::Proxy)?,
-            authorization: authorization(&url)?,
+            authorization: authorization(&url),
             target: format!("{host}:{}", port.ok_or(TransportError::Target)?),
         })
     }
@@ -122,18 +120,14 @@ async fn read_head(stream: &mut TcpStream) -> Result<Vec<u8>, Failure> {
     }
 }
 
-/// Basic authentication (RFC 7617) with the user and the password of a URL.
-fn authorization(url: &Url) -> Result<Option<HeaderValue>, TransportError> {
+/// Basic authentication with the user and the password of a URL.
+fn authorization(url: &Url) -> Option<HeaderValue> {
     if url.username().is_empty() && url.password().is_none() {
-        return Ok(None);
+        return None;
     }
-    let mut pair: Vec<u8> = percent_decode_str(url.username()).collect();
-    pair.push(b':');
-    pair.extend(percent_decode_str(url.password().unwrap_or_default()));
-    let mut value = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(pair)))
-        .map_err(|_| TransportError::Proxy)?;
-    value.set_sensitive(true);
-    Ok(Some(value))
+    let decoded = |text| percent_decode_str(text).collect::<Vec<u8>>();
+    let password = url.password().unwrap_or_default();
+    Some(basic(&decoded(url.username()), &decoded(password)))
 }
 
 #[cfg(test)]
@@ -279,7 +273,7 @@ mod tests {
             tokio::spawn(async move {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 stream.set_nodelay(true).unwrap();
-                stream.write_all(HEAD[..cut].as_bytes()).await.unwrap();
+                stream.write_all(&HEAD.as_bytes()[..cut]).await.unwrap();
                 tokio::task::yield_now().await;
                 let rest = format!("{}more", &HEAD[cut..]);
                 stream.write_all(rest.as_bytes()).await.unwrap();

@@ -1,6 +1,5 @@
 //! The server that every request goes to, and what each of them says unless its step says otherwise.
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,6 +11,7 @@ use http::uri::{self, Authority, Scheme, Uri};
 use http_body_util::Full;
 use url::{Position, Url};
 
+use super::super::files::FileError;
 use super::dial::{Dial, Place};
 use super::exchange::{Connection, Request, Timings};
 use super::failure::Failure;
@@ -33,24 +33,9 @@ pub enum TransportError {
         "the proxy is not `http://HOST:PORT` or `http://USER:PASSWORD@HOST:PORT`; correct `proxy` in [http]"
     )]
     Proxy,
-    /// A file could not be read.
-    #[error("{path}: {error}")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the file system said.
-        error: io::Error,
-    },
-    /// A file is larger than any chain of certificates.
-    #[error(
-        "{path} is larger than {limit} bytes; name a file with certificates or a key in PEM form"
-    )]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// So much is read.
-        limit: u64,
-    },
+    /// A file could not be read, or is another than the one that was checked.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// A file holds nothing of what it was named for.
     #[error("{path} holds no {what} in PEM form: {error}")]
     Pem {

@@ -1,8 +1,7 @@
 //! TLS: whom the plan trusts, who the generator says that it is, and why a handshake failed.
 
-use std::fs::File;
-use std::io::{self, Read as _};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::Resumption;
@@ -19,13 +18,12 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use url::Url;
 
+use super::super::files::{read, read_checked};
 use super::failure::Failure;
 use super::target::TransportError;
 use crate::harness::model::ErrorKind;
-use crate::harness::scenario::{HttpVersion, TlsPlan};
+use crate::harness::scenario::{FilePlan, HttpVersion, TlsPlan};
 
-/// A larger file is no chain of certificates.
-const MAX_PEM_BYTES: u64 = 4 << 20;
 /// HTTP/2 among the protocols that TLS negotiates (RFC 9113, section 3.2).
 const H2: &[u8] = b"h2";
 const HTTP_1_1: &[u8] = b"http/1.1";
@@ -57,7 +55,7 @@ impl Tls {
                 .with_custom_certificate_verifier(anybody)
         } else {
             let trusted = match &plan.ca {
-                Some(file) => own_authorities(&file.path)?,
+                Some(file) => own_authorities(file)?,
                 None => authorities_of_the_system()?,
             };
             builder.with_root_certificates(trusted)
@@ -65,7 +63,7 @@ impl Tls {
         let mut one = match &plan.client {
             None => builder.with_no_client_auth(),
             Some(client) => {
-                let chain = certificates(&client.certificate.path)?;
+                let chain = certificates(&client.certificate)?;
                 let key = private_key(&client.key)?;
                 let given = builder.with_client_auth_cert(chain, key);
                 given.map_err(|error| TransportError::Unusable {
@@ -229,12 +227,12 @@ impl ServerCertVerifier for Anybody {
     }
 }
 
-fn own_authorities(path: &Path) -> Result<RootCertStore, TransportError> {
+fn own_authorities(file: &FilePlan) -> Result<RootCertStore, TransportError> {
     let mut trusted = RootCertStore::empty();
-    for certificate in certificates(path)? {
+    for certificate in certificates(file)? {
         let added = trusted.add(certificate);
         added.map_err(|error| TransportError::Unusable {
-            path: path.to_owned(),
+            path: file.path.clone(),
             error,
         })?;
     }
@@ -252,17 +250,18 @@ fn authorities_of_the_system() -> Result<RootCertStore, TransportError> {
 }
 
 /// The certificates of a file, of which it has at least one.
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TransportError> {
+fn certificates(file: &FilePlan) -> Result<Vec<CertificateDer<'static>>, TransportError> {
     const WHAT: &str = "certificate";
-    let text = read(path)?;
+    let text = read_checked(file)?;
     let found = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
-    let found = found.map_err(|error| unreadable(path, WHAT, error))?;
+    let found = found.map_err(|error| unreadable(&file.path, WHAT, error))?;
     if found.is_empty() {
-        return Err(unreadable(path, WHAT, "there is none"));
+        return Err(unreadable(&file.path, WHAT, "there is none"));
     }
     Ok(found)
 }
 
+/// The key of a certificate; no hash tells of that.
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TransportError> {
     PrivateKeyDer::from_pem_slice(&read(path)?)
         .map_err(|error| unreadable(path, "private key without a passphrase", error))
@@ -276,32 +275,19 @@ fn unreadable(path: &Path, what: &'static str, error: impl ToString) -> Transpor
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, TransportError> {
-    let mut text = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_PEM_BYTES + 1).read_to_end(&mut text))
-        .map_err(|error| TransportError::Io {
-            path: path.to_owned(),
-            error,
-        })?;
-    if text.len() as u64 > MAX_PEM_BYTES {
-        return Err(TransportError::TooLarge {
-            path: PathBuf::from(path),
-            limit: MAX_PEM_BYTES,
-        });
-    }
-    Ok(text)
-}
-
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
     use std::io::Write as _;
+    use std::path::PathBuf;
     use std::sync::Mutex;
 
-    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+    use rcgen::{
+        BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd,
+    };
     use rustls::ServerConfig;
     use rustls::server::WebPkiClientVerifier;
+    use sha2::{Digest as _, Sha256};
     use tempfile::NamedTempFile;
     use tokio::io::AsyncReadExt as _;
     use tokio_rustls::TlsAcceptor;
@@ -311,7 +297,8 @@ mod tests {
     use super::super::target::Transport;
     use super::super::{Answer, Connection};
     use super::*;
-    use crate::harness::scenario::{ClientCertificate, FilePlan, HttpPlan, StreamKind};
+    use crate::harness::model::hexadecimal;
+    use crate::harness::scenario::{ClientCertificate, HttpPlan, StreamKind};
 
     /// Who signs certificates.
     struct Authority {
@@ -325,6 +312,9 @@ mod tests {
         fn new() -> Self {
             let mut params = CertificateParams::default();
             params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            // Of two with the same name, one would be taken for the other.
+            let name = uuid::Uuid::new_v4().to_string();
+            params.distinguished_name.push(DnType::CommonName, name);
             let key = KeyPair::generate().unwrap();
             let file = file(&params.self_signed(&key).unwrap().pem());
             Self {
@@ -369,9 +359,10 @@ mod tests {
     }
 
     fn plan_of(file: &NamedTempFile) -> FilePlan {
+        let contents = std::fs::read(file.path()).unwrap();
         FilePlan {
             path: file.path().to_owned(),
-            sha256: String::new(),
+            sha256: hexadecimal(&Sha256::digest(contents)),
         }
     }
 
@@ -387,7 +378,7 @@ mod tests {
     /// A server that wants to see a certificate of that authority.
     fn demanding(signed: Signed, authority: &Authority) -> ServerConfig {
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let trusted = own_authorities(authority.file.path()).unwrap();
+        let trusted = own_authorities(&plan_of(&authority.file)).unwrap();
         let verifier =
             WebPkiClientVerifier::builder_with_provider(Arc::new(trusted), Arc::clone(&provider));
         ServerConfig::builder_with_provider(provider)
@@ -551,6 +542,7 @@ mod tests {
             let (stream, _) = listener.accept().await.unwrap();
             drop(stream);
             let (mut stream, _) = listener.accept().await.unwrap();
+            drop(listener);
             let answer = "HTTP/1.1 400 X\r\ncontent-length: 0\r\n\r\n";
             tokio::io::AsyncWriteExt::write_all(&mut stream, answer.as_bytes())
                 .await
@@ -694,7 +686,12 @@ mod tests {
             &|plan| plan.ca = Some(plan_of(&no_certificate)),
             "can't be used",
         );
-        let large = file(&"a".repeat(MAX_PEM_BYTES as usize + 1));
-        check(&|plan| plan.ca = Some(plan_of(&large)), "is larger than");
+        // The contents are part of what is measured, so they are those that were checked.
+        let another = |file: &mut FilePlan| file.path = other[0].path().to_owned();
+        check(&|plan| another(plan.ca.as_mut().unwrap()), "changed after");
+        check(
+            &|plan| another(&mut plan.client.as_mut().unwrap().certificate),
+            "changed after",
+        );
     }
 }

@@ -322,6 +322,19 @@ mod tests {
             &[0, 0, 0],
         )
         .await;
+        // Nothing comes any more, and no end either.
+        check(
+            &[&[Answer, Silence, Silence, Silence], &[Answer, Silence]],
+            &[ok, timeout, timeout, ok],
+            &[0, 0, 0, 1],
+        )
+        .await;
+        check(
+            &[&[Silence, Answer, Silence, Answer, Silence]],
+            &[timeout, ok, timeout, ok],
+            &[0, 0, 0, 0],
+        )
+        .await;
     }
 
     #[tokio::test]
