@@ -12,7 +12,7 @@ use plimsoll::harness::model::{
     Fingerprint, GeneratorHealth, GeneratorSample, LatencyHistogram, LoadMeasurement, LoadWindow,
     MEASUREMENT_VERSION, Measurement, Metric, Outcome, Phase, PhaseSpan, ProbePoint, ProbeSeries,
     ProcessSample, ProcessSeries, RUN_FORMAT, Reading, RequestSeries, RequestWindow, Run, RunId,
-    Sampling, TimelineEvent, Unit,
+    Sampling, ShardPart, TimelineEvent, Unit,
 };
 use plimsoll::harness::report::ReportInput;
 use plimsoll::harness::scenario::GatePlan;
@@ -335,6 +335,7 @@ fn load(
         windows,
         iteration,
         requests: series,
+        shards: vec![ShardPart { index: 0, of: 1 }],
         generator: health,
         ..LoadMeasurement::new(name, name.trim_end_matches('s'), ArrivalModel::Open)
     }

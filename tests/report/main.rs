@@ -5,6 +5,7 @@
 
 mod fixture;
 mod list;
+mod searched;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -16,8 +17,9 @@ use plimsoll::harness::gate::{
     Verdict, Warning,
 };
 use plimsoll::harness::model::{
-    BenchMeasurement, ErrorKind, ErrorTally, Fingerprint, InvalidReason, LatencyHistogram,
-    LoadWindow, Measurement, RequestWindow, Run, TimelineEvent,
+    BenchMeasurement, CapacitySearch, CapacityTrial, ErrorKind, ErrorTally, Fingerprint,
+    GroupSeries, InvalidReason, LatencyHistogram, LoadWindow, Measurement, RequestWindow, Run,
+    TimelineEvent, TrialOutcome,
 };
 use plimsoll::harness::report::terminal::{self, TerminalStyle};
 use plimsoll::harness::report::{BaseLatency, ReportInput, html, json};
@@ -64,7 +66,13 @@ fn terminal() {
 
 #[test]
 fn a_terminal_line_fits_its_terminal() {
-    let examples = [fixture::regression(), hostile(), invalid(), waived()];
+    let examples = [
+        fixture::regression(),
+        searched::searched(),
+        hostile(),
+        invalid(),
+        waived(),
+    ];
     for width in (30..=130).step_by(10) {
         for example in &examples {
             let text = terminal::render(&example.input(), TerminalStyle { width, ..PLAIN });
@@ -197,6 +205,7 @@ fn every_link_has_its_place() {
     for example in [
         fixture::regression(),
         fixture::single(),
+        searched::searched(),
         nothing(),
         only_benches(),
     ] {
@@ -367,7 +376,10 @@ fn every_command_that_is_named_exists() {
         let words = command.split_whitespace();
         let path: Vec<&str> = words
             .clone()
-            .take_while(|word| word.chars().all(|char| char.is_ascii_lowercase()))
+            .take_while(|word| {
+                let mut chars = word.chars();
+                chars.all(|char| char.is_ascii_lowercase() || char.is_ascii_digit())
+            })
             .collect();
         let help = Command::new(env!("CARGO_BIN_EXE_plimsoll"))
             .args(&path)
@@ -660,6 +672,23 @@ fn hostile() -> Example {
                 };
                 request.errors.insert(ErrorKind::Check, tally);
             }
+            load.groups.push(GroupSeries {
+                name: url.clone(),
+                failed: u64::MAX,
+                ..GroupSeries::default()
+            });
+            load.capacity = Some(CapacitySearch {
+                holds: Some(100.0),
+                breaks: Some(f64::MAX),
+                trials: vec![CapacityTrial {
+                    rate: 100.0,
+                    achieved: 1e300,
+                    error_rate: -1.0,
+                    quantiles: vec![(0.5, u64::MAX), (-1.0, 0)],
+                    outcome: TrialOutcome::Broke,
+                    reason: bad.repeat(50),
+                }],
+            });
         }
         measurement
             .processes

@@ -6,12 +6,12 @@ use serde::Serialize;
 
 use crate::harness::gate::Verdict;
 use crate::harness::model::{
-    Aborted, Arm, ArrivalModel, Counts, ErrorKind, Fingerprint, InvalidReason, LatencyHistogram,
-    Metric, Run, RunId,
+    Aborted, Arm, ArrivalModel, CapacitySearch, Counts, ErrorKind, Fingerprint, InvalidReason,
+    LatencyHistogram, Metric, Run, RunId,
 };
 
 use super::input::ReportInput;
-use super::load::{LoadSummary, summarise};
+use super::load::{LoadSummary, RequestSummary, summarise};
 use super::words;
 
 /// The format of a serialised report.
@@ -96,6 +96,49 @@ pub struct LoadNumbers {
     pub service: Latency,
     /// One per request name, in the order of the flow.
     pub requests: Vec<RequestNumbers>,
+    /// One per group of steps, in the order of the flow.
+    pub groups: Vec<GroupNumbers>,
+    /// How connections came about, and when answers began.
+    pub connections: ConnectionNumbers,
+    /// What the searches for its capacity found, one a run; empty of a load that is none.
+    pub searches: Vec<SearchNumbers>,
+    /// Workers that shared it, in the run with the most of them.
+    pub workers: u32,
+}
+
+/// One group of steps of a load.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct GroupNumbers {
+    /// The name, as it is in the scenario: not escaped.
+    pub name: String,
+    /// How often a step of it failed.
+    pub failed: u64,
+    /// How long those took in which every step was in order, pauses included.
+    pub duration: Latency,
+}
+
+/// How the connections of a load came about, each stretch of time where it was needed.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct ConnectionNumbers {
+    /// Name resolution.
+    pub dns: Latency,
+    /// From the first packet to an open connection.
+    pub connect: Latency,
+    /// The TLS handshake.
+    pub tls: Latency,
+    /// From the send of a request to the first byte of its answer.
+    pub first_byte: Latency,
+}
+
+/// What the search of one run found.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct SearchNumbers {
+    /// The run.
+    pub run: RunId,
+    /// Whether the run ended before the search did.
+    pub is_cut_short: bool,
+    /// What it found.
+    pub found: CapacitySearch,
 }
 
 /// One request name of a load.
@@ -113,6 +156,10 @@ pub struct RequestNumbers {
     pub bytes_sent: u64,
     /// Bytes of response bodies.
     pub bytes_received: u64,
+    /// Attempts that were tried again.
+    pub retries: u64,
+    /// Redirects that were followed.
+    pub redirects: u64,
     /// Response time (from the intended start) of those in order.
     pub response: Latency,
     /// Service time (from the actual send) of those in order.
@@ -220,28 +267,55 @@ fn load(load: &LoadSummary) -> LoadNumbers {
         achieved_per_second: load.per_second(load.counts.completed),
         response: latency(&load.response),
         service: latency(&load.service),
-        requests: load
-            .requests
+        requests: load.requests.iter().map(request).collect(),
+        groups: load
+            .groups
             .iter()
-            .map(|request| RequestNumbers {
-                name: request.name.clone(),
-                ok: request.response.count(),
-                failed: request.failed,
-                errors: request
-                    .errors
-                    .iter()
-                    .map(|(kind, tally)| ErrorNumbers {
-                        kind: *kind,
-                        count: tally.count,
-                        example: tally.example.clone(),
-                    })
-                    .collect(),
-                bytes_sent: request.bytes_sent,
-                bytes_received: request.bytes_received,
-                response: latency(&request.response),
-                service: latency(&request.service),
+            .map(|group| GroupNumbers {
+                name: group.name.clone(),
+                failed: group.failed,
+                duration: latency(&group.duration),
             })
             .collect(),
+        connections: ConnectionNumbers {
+            dns: latency(&load.connections.dns),
+            connect: latency(&load.connections.connect),
+            tls: latency(&load.connections.tls),
+            first_byte: latency(&load.connections.first_byte),
+        },
+        searches: load
+            .searches
+            .iter()
+            .map(|search| SearchNumbers {
+                run: search.run,
+                is_cut_short: search.is_cut_short,
+                found: search.found.clone(),
+            })
+            .collect(),
+        workers: u32::try_from(load.workers.1).unwrap_or(u32::MAX),
+    }
+}
+
+fn request(request: &RequestSummary) -> RequestNumbers {
+    RequestNumbers {
+        name: request.name.clone(),
+        ok: request.response.count(),
+        failed: request.failed,
+        errors: request
+            .errors
+            .iter()
+            .map(|(kind, tally)| ErrorNumbers {
+                kind: *kind,
+                count: tally.count,
+                example: tally.example.clone(),
+            })
+            .collect(),
+        bytes_sent: request.bytes_sent,
+        bytes_received: request.bytes_received,
+        retries: request.retries,
+        redirects: request.redirects,
+        response: latency(&request.response),
+        service: latency(&request.service),
     }
 }
 

@@ -92,8 +92,8 @@ impl Shard {
 
     /// How many of `total` things are this shard's.
     pub(in crate::harness::engine) fn share(self, total: u64) -> u64 {
-        let from_its_first = total.saturating_sub(u64::from(self.index));
-        from_its_first.div_ceil(u64::from(self.of))
+        let of = u64::from(self.of);
+        total / of + u64::from(total % of > u64::from(self.index))
     }
 
     /// The number among all of this shard's `nth` thing, both from 0.

@@ -190,7 +190,8 @@ async fn execute(job: WorkerJob, mut terminate: Signal) -> Result<(), WorkerErro
         .spawn(move || {
             let report = |tick| say(&WorkerEvent::Tick(tick));
             let abort = |aborted: Aborted| {
-                // Whoever hears of it ends all workers, this one too. By then it has to know why.
+                // In this order: whoever hears of it tells all workers to end, this one too, and that
+                // would be another reason.
                 let _ = broke.send(aborted.clone());
                 say(&WorkerEvent::Abort(aborted));
             };

@@ -6,8 +6,12 @@
 
 mod page;
 mod table;
+mod tiles;
 mod judged;
 mod loads;
+mod capacity;
+mod curves;
+mod requests;
 mod subject;
 mod benches;
 mod conditions;

@@ -3,10 +3,10 @@
 use serde::Serialize;
 
 use crate::harness::gate::{Outcome, Verdict};
-use crate::harness::model::{Run, Unit};
-use crate::harness::report::format::{self, value};
+use crate::harness::model::Run;
+use crate::harness::report::format;
 use crate::harness::report::input::ReportInput;
-use crate::harness::report::load::{self, LoadSummary, summarise};
+use crate::harness::report::load::{self, summarise};
 use crate::harness::report::text;
 use crate::harness::report::words::{self, Spoken, Weight};
 
@@ -16,6 +16,7 @@ use super::judged::Judged;
 use super::loads::LoadSection;
 use super::subject::{self, Curves};
 use super::table::Table;
+use super::tiles::{Tile, tiles};
 
 /// Everything that the templates need, formatted.
 #[derive(Debug, Serialize)]
@@ -37,6 +38,8 @@ pub(super) struct Page {
     validity: Validity,
     judged: Judged,
     loads: Vec<LoadSection>,
+    /// That not all of the runs went to their end, in a sentence.
+    cut_short: Option<String>,
     /// Which run the curves are from, in a sentence; empty without curves.
     curves_of: String,
     processes: Vec<Curves>,
@@ -56,16 +59,6 @@ pub(super) struct Page {
 struct Fact {
     label: &'static str,
     value: String,
-}
-
-/// A number in large letters.
-#[derive(Debug, Serialize)]
-struct Tile {
-    label: String,
-    value: String,
-    note: String,
-    /// Whether it is something to look at.
-    alarming: bool,
 }
 
 /// An entry of the contents.
@@ -101,9 +94,6 @@ enum Typical {
     Last,
 }
 
-/// Loads with a tile each; more are in their section.
-const MAX_TILED_LOADS: usize = 3;
-
 impl Page {
     pub(super) fn new(input: &ReportInput<'_>) -> Self {
         let verdict = input.verdict;
@@ -137,6 +127,7 @@ impl Page {
                 .enumerate()
                 .map(|(at, load)| LoadSection::new(at, load, shown, &base, input))
                 .collect(),
+            cut_short: words::cut_short(&head),
             curves_of: curves_of(typical, input),
             processes: shown.map(subject::processes).unwrap_or_default(),
             probes: shown
@@ -264,46 +255,6 @@ fn facts(input: &ReportInput<'_>) -> Vec<Fact> {
         add("Machine", text::shown(&machine, 80));
     }
     facts
-}
-
-fn tiles(loads: &[LoadSummary]) -> Vec<Tile> {
-    let mut tiles = Vec::new();
-    for load in loads.iter().take(MAX_TILED_LOADS) {
-        let name = text::shown(&load.name, 24);
-        let (failed, requests) = load.failed_of();
-        if let (Some(p95), Some(p50)) = (
-            load.response.quantile_ns(0.95),
-            load.response.quantile_ns(0.5),
-        ) {
-            tiles.push(Tile {
-                label: format!("{name}: p95"),
-                value: format::duration_ns(p95),
-                note: format!("median {}", format::duration_ns(p50)),
-                alarming: false,
-            });
-        }
-        let rate = value(&Unit::PerSecond, load.per_second(load.counts.completed));
-        tiles.push(Tile {
-            label: format!("{name}: rate"),
-            value: rate,
-            note: match load.counts.dropped {
-                0 => format!("{} iterations", format::count(load.counts.completed)),
-                dropped => format!("{} dropped", format::share(dropped, load.counts.offered)),
-            },
-            alarming: load.counts.dropped > 0,
-        });
-        tiles.push(Tile {
-            label: format!("{name}: errors"),
-            value: format::share(failed, requests),
-            note: format!(
-                "{} of {}",
-                format::count(failed),
-                format::counted(requests, "request")
-            ),
-            alarming: failed > 0,
-        });
-    }
-    tiles
 }
 
 fn said(spoken: Spoken, weight: Weight) -> Said {

@@ -10,7 +10,7 @@ use crate::harness::report::text;
 use crate::harness::scenario::Plan;
 use crate::harness::scenario::catalogue::MetricKey;
 
-use super::table::{Figure, Table, name, num};
+use super::table::{Cell, Figure, Table, judged, name, num};
 
 /// Processes and probes with curves; a page isn't a monitor.
 const MAX_CURVES: usize = 24;
@@ -159,6 +159,7 @@ pub(super) fn generator_table(loads: &[LoadSummary], runs: &[&Run]) -> Option<Ta
         "Whether the generator kept up, in the measure phase",
         &[
             "Load",
+            "Workers",
             "Lateness p50",
             "Lateness p99",
             "Largest lateness",
@@ -177,6 +178,7 @@ pub(super) fn generator_table(loads: &[LoadSummary], runs: &[&Run]) -> Option<Ta
                 .map(|cores| num(format::or_dash(cores, |c| value(&Unit::Cores, c))));
             vec![
                 name(&load.name),
+                workers(load),
                 late(0.5),
                 late(0.99),
                 shown(load.lateness.max_ns()),
@@ -187,6 +189,24 @@ pub(super) fn generator_table(loads: &[LoadSummary], runs: &[&Run]) -> Option<Ta
         })
         .collect();
     Some(table)
+}
+
+/// How many workers shared a load in each run; with the part of it that was put together, where some were
+/// missing.
+fn workers(load: &LoadSummary) -> Cell {
+    let (fewest, most) = load.workers;
+    let number = match (fewest, most) {
+        (_, 0) => "–".to_owned(),
+        (fewest, most) if fewest == most => format::count(most as u64),
+        (fewest, most) => format!("{fewest} … {most}"),
+    };
+    match load.part < 1.0 - 1e-9 {
+        true => judged(
+            format!("{number}, {} of the load", value(&Unit::Ratio, load.part)),
+            "num bad",
+        ),
+        false => num(number),
+    }
 }
 
 /// The most cores that a load's generator kept busy in the measure phase, and those that it may use.

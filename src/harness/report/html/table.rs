@@ -100,15 +100,34 @@ pub(super) struct Figure {
 /// A line of a legend.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Key {
+    /// The shape of its sample.
+    pub(super) shape: Shape,
     /// The class of its sample.
     pub(super) class: &'static str,
     /// What it stands for.
     pub(super) label: String,
 }
 
-/// A line of a legend.
+/// The shape of a legend's sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Shape {
+    Line,
+    Band,
+    Dot,
+    Cross,
+    Ring,
+}
+
+/// The line of a legend for a curve.
 pub(super) fn key(role: Role, label: impl Into<String>) -> Key {
+    shaped(Shape::Line, role, label)
+}
+
+/// A line of a legend.
+pub(super) fn shaped(shape: Shape, role: Role, label: impl Into<String>) -> Key {
     Key {
+        shape,
         class: role.class(),
         label: label.into(),
     }

@@ -1,5 +1,7 @@
 //! Axes: where they begin and end, and where they carry a label.
 
+use std::ops::RangeInclusive;
+
 use crate::harness::model::Unit;
 use crate::harness::report::format;
 
@@ -14,6 +16,8 @@ pub(super) struct Axis {
     pub(super) ticks: Vec<(f64, String)>,
 }
 
+/// Rates that an axis can hold. No search has others, but a file may.
+pub(super) const RATES: RangeInclusive<f64> = 1e-6..=1e12;
 /// Labels that a time axis can hold.
 const TIME_TICKS: f64 = 7.0;
 /// Labels that a value axis can hold.
@@ -83,6 +87,26 @@ pub(super) fn linear(unit: &Unit, from: f64, to: f64) -> Axis {
 
 /// A logarithmic axis for values of `low` to `high` (both above 0): positions are log10 of the value.
 pub(super) fn log(unit: &Unit, low: f64, high: f64) -> Axis {
+    logarithmic(unit, low, high, |decades| match decades {
+        d if d < 1.0 => &[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0],
+        d if d < 2.2 => &[1.0, 2.0, 5.0],
+        _ => &[1.0],
+    })
+}
+
+/// As [`log`], for rates per second along the bottom, where labels stand side by side.
+pub(super) fn log_rate(low: f64, high: f64) -> Axis {
+    logarithmic(&Unit::PerSecond, low, high, |decades| match decades {
+        d if d < 0.8 => &[],
+        d if d < 1.6 => &[1.0, 2.0, 5.0],
+        d if d < 2.7 => &[1.0, 3.0],
+        _ => &[1.0],
+    })
+}
+
+/// `mantissas` says which digits have labels on an axis of so many decades; where that makes none or one, the
+/// labels are those of a linear axis.
+fn logarithmic(unit: &Unit, low: f64, high: f64, mantissas: fn(f64) -> &'static [f64]) -> Axis {
     let low = if low.is_finite() && low > 0.0 {
         low
     } else {
@@ -94,11 +118,7 @@ pub(super) fn log(unit: &Unit, low: f64, high: f64) -> Axis {
         low * 10.0
     };
     let (from, to) = ((low / 1.12).log10(), (high * 1.12).log10());
-    let mantissas: &[f64] = match to - from {
-        d if d < 1.0 => &[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0],
-        d if d < 2.2 => &[1.0, 2.0, 5.0],
-        _ => &[1.0],
-    };
+    let mantissas = mantissas(to - from);
     let decades = from.floor() as i32..=to.ceil() as i32;
     let positions = decades
         .flat_map(|decade| mantissas.iter().map(move |m| m * 10_f64.powi(decade)))
@@ -106,7 +126,6 @@ pub(super) fn log(unit: &Unit, low: f64, high: f64) -> Axis {
         .filter(|at| (from..=to).contains(at));
     let label = |at: f64| format::tick(unit, 10_f64.powf(at));
     let mut ticks = labelled(positions.collect(), label);
-    // Between two of the mantissas there may be none.
     if ticks.len() < 2 {
         let between = linear(unit, 10_f64.powf(from), 10_f64.powf(to)).ticks;
         ticks = between
@@ -197,6 +216,22 @@ mod tests {
             &log(&Unit::Nanoseconds, 2.3e6, 2.4e6),
             &["2.2 ms", "2.4 ms", "2.6 ms"],
         );
+        check(
+            &log_rate(100.0, 300.0),
+            &["100/s", "150/s", "200/s", "250/s", "300/s"],
+        );
+        check(
+            &log_rate(100.0, 2000.0),
+            &["100/s", "200/s", "500/s", "1,000/s", "2,000/s"],
+        );
+        check(
+            &log_rate(20.0, 1500.0),
+            &["30/s", "100/s", "300/s", "1,000/s"],
+        );
+        check(
+            &log_rate(10.0, 20_000.0),
+            &["10/s", "100/s", "1,000/s", "10,000/s"],
+        );
     }
 
     #[test]
@@ -207,6 +242,7 @@ mod tests {
             from_zero(&Unit::Count, 0.0),
             log(&Unit::Nanoseconds, 0.0, 0.0),
             log(&Unit::Nanoseconds, f64::NAN, f64::INFINITY),
+            log_rate(f64::NAN, f64::INFINITY),
         ] {
             assert!(axis.from < axis.to, "{axis:?}");
             assert!(axis.ticks.len() < 50, "{axis:?}");

@@ -11,7 +11,8 @@ use super::series::{lines, stride};
 use super::timeline::{HEIGHT_PX, Timeline, seconds, usual_step};
 
 /// The percentiles that are drawn.
-const QUANTILES: [(f64, Role); 3] = [(0.5, Role::P50), (0.95, Role::P95), (0.99, Role::P99)];
+pub(super) const QUANTILES: [(f64, Role); 3] =
+    [(0.5, Role::P50), (0.95, Role::P95), (0.99, Role::P99)];
 /// Requests that must lie beyond a quantile in a window before a point is drawn for it. One run's
 /// windows are small: this is for the eye and not for a verdict. Less than one, so that the
 /// windows of a load whose rate is on the edge don't come and go with one request.

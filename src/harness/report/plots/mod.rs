@@ -11,10 +11,13 @@ mod series;
 mod timeline;
 mod latency;
 mod spectrum;
+mod load_line;
+mod capacity;
 mod forest;
 mod bench;
 
 pub(crate) use self::bench::{BenchArm, bench};
+pub(crate) use self::capacity::{base_quantile, drawn_quantiles, latency_by_rate, quantile_of};
 pub(crate) use self::forest::{ForestRow, forest};
 pub(crate) use self::latency::latency_over_time;
 pub(crate) use self::role::Role;

@@ -42,6 +42,10 @@ pub(crate) enum Role {
     Failed,
     /// Dropped arrivals.
     Dropped,
+    /// The load line: between the highest rate that held and the lowest that did not.
+    LoadLine,
+    /// The base's load line.
+    BaseLoadLine,
     /// An area under the head's curve.
     HeadArea,
     /// An area under the base's curve.
@@ -57,7 +61,7 @@ pub(crate) enum Role {
 }
 
 /// Every role; its place in here is its code.
-const ALL: [Role; 24] = [
+const ALL: [Role; 26] = [
     Role::Grid,
     Role::Label,
     Role::Caption,
@@ -76,6 +80,8 @@ const ALL: [Role; 24] = [
     Role::BaseService,
     Role::Failed,
     Role::Dropped,
+    Role::LoadLine,
+    Role::BaseLoadLine,
     Role::HeadArea,
     Role::BaseArea,
     Role::Worse,
@@ -106,6 +112,8 @@ impl Role {
             Self::BaseService => "base-service",
             Self::Failed => "failed",
             Self::Dropped => "dropped",
+            Self::LoadLine => "load-line",
+            Self::BaseLoadLine => "base-load-line",
             Self::HeadArea => "head-area",
             Self::BaseArea => "base-area",
             Self::Worse => "worse",

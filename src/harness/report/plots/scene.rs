@@ -54,6 +54,18 @@ pub(super) enum Mark {
         radius: f64,
         role: Role,
     },
+    /// A point as an outline, `radius` in pixels.
+    Ring {
+        at: (f64, f64),
+        radius: f64,
+        role: Role,
+    },
+    /// A point as a cross, `radius` in pixels.
+    Cross {
+        at: (f64, f64),
+        radius: f64,
+        role: Role,
+    },
     /// A text.
     Text {
         at: (f64, f64),
@@ -133,8 +145,18 @@ impl Scene {
                 }
                 Mark::Dot { at, radius, role } => {
                     if let Some(at) = self.within(*at) {
-                        let radius = (radius * f64::from(UNITS_PER_PIXEL)).round() as i32;
-                        chart.draw_series([Circle::new(at, radius, role.code().filled())])?;
+                        let dot = Circle::new(at, units(*radius), role.code().filled());
+                        chart.draw_series([dot])?;
+                    }
+                }
+                Mark::Ring { at, radius, role } => {
+                    if let Some(at) = self.within(*at) {
+                        chart.draw_series([Circle::new(at, units(*radius), line(*role))])?;
+                    }
+                }
+                Mark::Cross { at, radius, role } => {
+                    if let Some(at) = self.within(*at) {
+                        chart.draw_series([Cross::new(at, units(*radius), line(*role))])?;
                     }
                 }
                 Mark::Text {
@@ -207,6 +229,10 @@ impl ValueFormatter<f64> for Axis {
     }
 }
 
+fn units(pixels: f64) -> i32 {
+    (pixels * f64::from(UNITS_PER_PIXEL)).round() as i32
+}
+
 fn line(role: Role) -> ShapeStyle {
     role.code().stroke_width(UNITS_PER_PIXEL)
 }
@@ -257,6 +283,36 @@ mod tests {
         assert!(svg.contains("class=\"f-label\""), "{svg}");
         assert!(!svg.contains('#'), "{svg}");
         assert!(!svg.contains("http"), "{svg}");
+    }
+
+    #[test]
+    fn a_point_has_its_shape() {
+        let at = (10.0, 5.0);
+        let (radius, role) = (3.0, Role::P99);
+        let check = |mark, element: &str, has: &[&str]| {
+            let svg = scene(vec![mark]).svg();
+            let drawn: Vec<&str> = svg
+                .split('<')
+                .filter(|tag| tag.starts_with(element) && tag.contains("p99"))
+                .collect();
+            assert!(!drawn.is_empty(), "{svg}");
+            for part in has {
+                assert!(drawn.iter().all(|tag| tag.contains(part)), "{drawn:?}");
+            }
+            drawn.len()
+        };
+        let dot = check(
+            Mark::Dot { at, radius, role },
+            "circle",
+            &["f-p99", "r=\"6\""],
+        );
+        let ring = check(
+            Mark::Ring { at, radius, role },
+            "circle",
+            &["s-p99", "fill=\"none\""],
+        );
+        let cross = check(Mark::Cross { at, radius, role }, "line", &["s-p99"]);
+        assert_eq!((dot, ring, cross), (1, 1, 2));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Whatever goes on over the time of a run: phases shaded, happenings marked.
 
-use crate::harness::model::{LoadMeasurement, Phase, PhaseSpan, Run, TimelineEvent, Unit};
+use crate::harness::model::{LoadMeasurement, Phase, PhaseSpan, Run, Unit};
 use crate::harness::report::text;
 
 use super::axis::{self, Axis};
@@ -21,10 +21,13 @@ const LEVEL_PX: f64 = 15.0;
 const MAX_LABELS: usize = 9;
 
 /// The time axis of a run and what stands on it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Timeline<'a> {
     phases: &'a [PhaseSpan],
-    events: &'a [TimelineEvent],
+    /// When something happened, in seconds, and what.
+    happenings: Vec<(f64, String)>,
+    /// When a limit ended the run, in seconds.
+    ended_s: Option<f64>,
     to_s: f64,
 }
 
@@ -68,10 +71,21 @@ impl<'a> Timeline<'a> {
             0 => samples_end,
             end => end,
         };
+        let to_s = seconds(end as i64).max(1.0);
+        let is_visible = |at_s: &f64| (0.0..=to_s).contains(at_s);
+        let happenings = measurement.events.iter();
+        let happenings = happenings
+            .map(|event| (seconds(event.at_ns), text::shown(&event.what, 28)))
+            .filter(|(at_s, _)| is_visible(at_s))
+            .collect();
+        let ended_s = run.aborted.as_ref();
         Self {
             phases: &measurement.phases,
-            events: &measurement.events,
-            to_s: seconds(end as i64).max(1.0),
+            happenings,
+            ended_s: ended_s
+                .map(|aborted| seconds(aborted.at_ns as i64))
+                .filter(is_visible),
+            to_s,
         }
     }
 
@@ -82,7 +96,7 @@ impl<'a> Timeline<'a> {
     /// A scene on this axis: phases behind the marks, happenings before them.
     pub(super) fn scene(&self, height_px: u32, y: Axis, marks: Vec<Mark>) -> Scene {
         // The room for the names of happenings, in the units of the axis.
-        let levels = self.visible().count().min(LEVELS) as f64;
+        let levels = (self.levels() + usize::from(self.ended_s.is_some())) as f64;
         let level = (y.to - y.from) * LEVEL_PX / f64::from(height_px);
         let y = Axis {
             to: y.to + levels * level,
@@ -90,7 +104,7 @@ impl<'a> Timeline<'a> {
         };
         let mut all = self.shades(&y);
         all.extend(marks);
-        all.extend(self.happenings(&y, level));
+        all.extend(self.marked(&y, level));
         Scene {
             size_px: (WIDTH_PX, height_px),
             x: self.axis(),
@@ -99,11 +113,9 @@ impl<'a> Timeline<'a> {
         }
     }
 
-    fn visible(&self) -> impl Iterator<Item = &'a TimelineEvent> {
-        let to_s = self.to_s;
-        self.events
-            .iter()
-            .filter(move |event| (0.0..=to_s).contains(&seconds(event.at_ns)))
+    /// Levels that happenings take; the end of the run has one of its own below them.
+    fn levels(&self) -> usize {
+        self.happenings.len().min(LEVELS)
     }
 
     fn shades(&self, y: &Axis) -> Vec<Mark> {
@@ -120,33 +132,31 @@ impl<'a> Timeline<'a> {
             .collect()
     }
 
-    fn happenings(&self, y: &Axis, level: f64) -> Vec<Mark> {
-        let lines = self.visible().map(|event| {
-            let at = seconds(event.at_ns);
-            Mark::Line {
-                points: vec![(at, y.from), (at, y.to)],
+    fn marked(&self, y: &Axis, level: f64) -> Vec<Mark> {
+        let happenings = self.happenings.iter().enumerate();
+        let happenings = happenings.map(|(i, (at, what))| (i % LEVELS, *at, what.as_str()));
+        let end = self.ended_s.iter();
+        let end = end.map(|at| (self.levels(), *at, "ended by a limit"));
+        let lines = happenings.clone().chain(end.clone());
+        let lines = lines.map(|(_, at, _)| Mark::Line {
+            points: vec![(at, y.from), (at, y.to)],
+            role: Role::Event,
+        });
+        let labels = happenings.take(MAX_LABELS).chain(end);
+        let labels = labels.map(|(row, at, what)| {
+            let side = if at > 0.7 * self.to_s {
+                Side::Left
+            } else {
+                Side::Right
+            };
+            let nudge = 0.008 * self.to_s * if side == Side::Left { -1.0 } else { 1.0 };
+            Mark::Text {
+                at: (at + nudge, y.to - level * (row as f64 + 0.5)),
+                text: what.to_owned(),
                 role: Role::Event,
+                side,
             }
         });
-        let labels = self
-            .visible()
-            .take(MAX_LABELS)
-            .enumerate()
-            .map(|(i, event)| {
-                let at = seconds(event.at_ns);
-                let side = if at > 0.7 * self.to_s {
-                    Side::Left
-                } else {
-                    Side::Right
-                };
-                let nudge = 0.008 * self.to_s * if side == Side::Left { -1.0 } else { 1.0 };
-                Mark::Text {
-                    at: (at + nudge, y.to - level * ((i % LEVELS) as f64 + 0.5)),
-                    text: text::shown(&event.what, 28),
-                    role: Role::Event,
-                    side,
-                }
-            });
         // A name lies above the line of the next happening.
         lines.chain(labels).collect()
     }
@@ -258,12 +268,36 @@ pub(super) fn usual_step(points: &[(f64, f64)]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::harness::model::{Aborted, RunId};
+
+    #[test]
+    fn a_limit_that_ended_the_run_is_marked_where_it_did() {
+        let mut run = Run::imported(RunId::now(), "s".into(), Vec::new());
+        run.measurement.phases = vec![PhaseSpan {
+            phase: Phase::Measure,
+            start_ns: 0,
+            end_ns: 20_000_000_000,
+        }];
+        run.aborted = Some(Aborted {
+            metric: "load.a.error_rate".into(),
+            unit: Unit::Ratio,
+            value: 0.5,
+            limit: 0.1,
+            at_ns: 12_000_000_000,
+        });
+        let svg = curves(&Timeline::of(&run), 165, &Unit::Count, &[]);
+        assert!(svg.contains("ended by a limit"), "{svg}");
+        run.aborted = None;
+        let svg = curves(&Timeline::of(&run), 165, &Unit::Count, &[]);
+        assert!(!svg.contains("ended by a limit"), "{svg}");
+    }
 
     #[test]
     fn what_is_negative_is_no_zero() {
         let timeline = Timeline {
             phases: &[],
-            events: &[],
+            happenings: Vec::new(),
+            ended_s: None,
             to_s: 2.0,
         };
         let curve = Curve {

@@ -4,6 +4,7 @@
 //! reaches the terminal with a control character in it.
 
 mod summary;
+mod loads;
 mod history;
 mod calibration;
 mod sheet;

@@ -1,13 +1,13 @@
 //! What the summary says, from top to bottom.
 
 use crate::harness::gate::{LimitVerdict, MetricOutcome, MetricVerdict, Outcome, Verdict};
-use crate::harness::model::{ArrivalModel, Unit, median};
+use crate::harness::model::{Unit, median};
 use crate::harness::report::format::{self, value};
 use crate::harness::report::input::ReportInput;
-use crate::harness::report::load::summarise;
 use crate::harness::report::text;
 use crate::harness::report::words;
 
+use super::loads::loads;
 use super::sheet::{Cell, GAP, Sheet, TerminalStyle, Tone, plain, toned};
 
 /// More reasons than this are counted; the page has all of them.
@@ -197,46 +197,6 @@ fn metric_row(metric: &MetricVerdict, word: impl Into<String>) -> Vec<Cell> {
     ]
 }
 
-fn loads(input: &ReportInput<'_>, sheet: &mut Sheet) {
-    let runs = input.shown_head();
-    let loads = summarise(&runs);
-    if loads.is_empty() {
-        return;
-    }
-    sheet.heading(&format!(
-        "Load, {} together",
-        format::counted(runs.len() as u64, "run")
-    ));
-    let latency = |ns: Option<u64>| format::or_dash(ns, format::duration_ns);
-    let rows: Vec<Vec<Cell>> = loads
-        .iter()
-        .map(|load| {
-            let rate = |count| value(&Unit::PerSecond, load.per_second(count));
-            let (failed, requests) = load.failed_of();
-            vec![
-                plain(text::shown(&load.name, 40)),
-                plain(match load.model {
-                    ArrivalModel::Open => rate(load.counts.offered),
-                    ArrivalModel::Closed => "–".to_owned(),
-                }),
-                plain(rate(load.counts.completed)),
-                plain(latency(load.response.quantile_ns(0.5))),
-                plain(latency(load.response.quantile_ns(0.95))),
-                plain(latency(load.response.quantile_ns(0.99))),
-                toned(format::share(failed, requests), bad_if(failed > 0)),
-                toned(
-                    format::share(load.counts.dropped, load.counts.offered),
-                    bad_if(load.counts.dropped > 0),
-                ),
-            ]
-        })
-        .collect();
-    let heads = [
-        "load", "offered", "achieved", "p50", "p95", "p99", "errors", "dropped",
-    ];
-    sheet.table(&heads, &rows);
-}
-
 fn benches(input: &ReportInput<'_>, sheet: &mut Sheet) {
     let runs = input.shown_head();
     let Some(first) = runs.first() else {
@@ -325,8 +285,4 @@ fn metric_tone(metric: &MetricVerdict) -> Tone {
         MetricOutcome::Improved => Tone::Good,
         MetricOutcome::Unchanged => Tone::Plain,
     }
-}
-
-fn bad_if(bad: bool) -> Tone {
-    if bad { Tone::Caution } else { Tone::Plain }
 }

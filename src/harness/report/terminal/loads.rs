@@ -1,0 +1,132 @@
+//! The loads of a run: a row each.
+
+use crate::harness::model::{ArrivalModel, GroupSeries, Unit};
+use crate::harness::report::format::{self, value};
+use crate::harness::report::input::ReportInput;
+use crate::harness::report::load::{LoadSummary, RequestSummary, summarise};
+use crate::harness::report::text;
+use crate::harness::report::words;
+
+use super::sheet::{Cell, GAP, Sheet, Tone, plain, toned};
+
+/// More groups than this are counted; the page has all of them.
+const MAX_GROUPS: usize = 20;
+
+/// A row per load, and below it what only some have: a capacity, groups, further attempts.
+pub(super) fn loads(input: &ReportInput<'_>, sheet: &mut Sheet) {
+    let runs = input.shown_head();
+    let loads = summarise(&runs);
+    if loads.is_empty() {
+        return;
+    }
+    sheet.heading(&format!(
+        "Load, {} together",
+        format::counted(runs.len() as u64, "run")
+    ));
+    if let Some(said) = words::cut_short(&runs) {
+        sheet.paragraph("  ! ", "    ", &said, Tone::Caution);
+    }
+    let latency = |ns: Option<u64>| format::or_dash(ns, format::duration_ns);
+    let rows: Vec<Vec<Cell>> = loads
+        .iter()
+        .map(|load| {
+            let rate = |count| value(&Unit::PerSecond, load.per_second(count));
+            let (failed, requests) = load.failed_of();
+            vec![
+                plain(text::shown(&load.name, 40)),
+                plain(match load.model {
+                    ArrivalModel::Open => rate(load.counts.offered),
+                    ArrivalModel::Closed => "–".to_owned(),
+                }),
+                plain(rate(load.counts.completed)),
+                plain(latency(load.response.quantile_ns(0.5))),
+                plain(latency(load.response.quantile_ns(0.95))),
+                plain(latency(load.response.quantile_ns(0.99))),
+                toned(format::share(failed, requests), bad_if(failed > 0)),
+                toned(
+                    format::share(load.counts.dropped, load.counts.offered),
+                    bad_if(load.counts.dropped > 0),
+                ),
+            ]
+        })
+        .collect();
+    let heads = [
+        "load", "offered", "achieved", "p50", "p95", "p99", "errors", "dropped",
+    ];
+    sheet.table(&heads, &rows);
+    for load in &loads {
+        remarks(load, sheet);
+    }
+    groups(&loads, sheet);
+}
+
+/// What a search found, and what the requests cost beyond themselves.
+fn remarks(load: &LoadSummary, sheet: &mut Sheet) {
+    let mut say = |text: &str| {
+        let text = format!("{}: {text}", text::shown(&load.name, 40));
+        sheet.paragraph(GAP, "    ", &text, Tone::Plain);
+    };
+    if let Some(found) = words::capacity(&load.searches) {
+        let rest = words::rest_of_search(&load.searches).unwrap_or_default();
+        say(&format!("{found} {rest}"));
+    }
+    if let Some(extra) = extra(load) {
+        say(&extra);
+    }
+}
+
+/// Attempts beyond the first and redirects, in a sentence; `None` where there were none.
+fn extra(load: &LoadSummary) -> Option<String> {
+    let sum = |of: fn(&RequestSummary) -> u64| {
+        let counts = load.requests.iter().map(of);
+        counts.fold(0, u64::saturating_add)
+    };
+    let parts = [
+        (sum(|request| request.retries), "further attempt"),
+        (sum(|request| request.redirects), "redirect"),
+    ];
+    let parts: Vec<String> = parts
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format::counted(count, what))
+        .collect();
+    (!parts.is_empty()).then(|| format!("With {}.", parts.join(" and ")))
+}
+
+fn groups(loads: &[LoadSummary], sheet: &mut Sheet) {
+    let all: Vec<(&LoadSummary, &GroupSeries)> = loads
+        .iter()
+        .flat_map(|load| load.groups.iter().map(move |group| (load, group)))
+        .collect();
+    if all.is_empty() {
+        return;
+    }
+    sheet.heading("Groups");
+    let rows: Vec<Vec<Cell>> = all
+        .iter()
+        .take(MAX_GROUPS)
+        .map(|(load, group)| {
+            let mut row = vec![
+                plain(text::shown(&group.name, 60)),
+                plain(text::shown(&load.name, 40)),
+                plain(format::count(
+                    group.duration.count().saturating_add(group.failed),
+                )),
+                toned(format::count(group.failed), bad_if(group.failed > 0)),
+            ];
+            let mut found = group.duration.quantiles_ns([0.5, 0.95, 0.99]).into_iter();
+            row.extend([(); 3].map(|()| plain(format::or_dash(found.next(), format::duration_ns))));
+            row
+        })
+        .collect();
+    let heads = ["group", "load", "performed", "failed", "p50", "p95", "p99"];
+    sheet.table(&heads, &rows);
+    let more = all.len().saturating_sub(MAX_GROUPS);
+    if more > 0 {
+        sheet.paragraph(GAP, GAP, &format!("{more} more in the report"), Tone::Dim);
+    }
+}
+
+fn bad_if(bad: bool) -> Tone {
+    if bad { Tone::Caution } else { Tone::Plain }
+}
