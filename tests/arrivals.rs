@@ -232,6 +232,8 @@ async fn a_limit_ends_the_run_as_soon_as_it_is_broken() {
     });
     let loads = "[load.a]\nopen = { rate = \"100/s\" }\n[load.b]\nopen = { rate = \"100/s\" }";
     let mut plan = plan(&server.url(), loads, "10min");
+    // The one that finds it ends the others, of both loads.
+    plan.generator.workers = Some(2);
     plan.gates = vec![
         GatePlan {
             max: Some(0.2),
@@ -283,6 +285,28 @@ async fn a_limit_ends_the_run_as_soon_as_it_is_broken() {
         aborted,
     };
     assert_eq!(verdict.reasons, [reason]);
+}
+
+/// Three users of two workers: the one of the second asks for a third of what all ask for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_with_fewer_users_is_not_too_slow() {
+    let server = Server::answering(|_| {
+        std::thread::sleep(Duration::from_millis(100));
+        ok("ok")
+    });
+    let mut plan = plan(&server.url(), "[load.a]\nclosed = { users = 3 }", "7s");
+    plan.generator.workers = Some(2);
+    // Of about thirty. A half of them for each worker would be more than the one of the second has.
+    plan.gates = vec![GatePlan {
+        min: Some(22.0),
+        abort: true,
+        ..GatePlan::on("load.a.rate")
+    }];
+    let run = kept(run(&plan).await);
+    assert_eq!((run.aborted, run.partial), (None, false));
+    let load = &run.measurement.loads[0];
+    assert_eq!(load.shards.len(), 2);
+    assert_eq!(load.users.total_ns, 3 * 7 * S);
 }
 
 /// Four users of a fast server that hangs for most of the run: few requests in a thousand fail, and

@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
@@ -100,6 +100,61 @@ async fn run(plan: &Plan) -> (Executed, Vec<String>) {
         executed.expect("it can be run"),
         notes.into_inner().expect("nobody panicked"),
     )
+}
+
+/// Three rates, and the last of them once more, each with as many workers as there are: no iteration of the
+/// run has the number of another, nor its row.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_row_comes_twice_in_a_search() {
+    let server = Server::answering(|_| ok("ok"));
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut rows = String::from("id\n");
+    (0..5000).for_each(|row| rows.push_str(&format!("r{row}\n")));
+    std::fs::write(folder.path().join("rows.csv"), rows).expect("a file");
+    let text = format!(
+        r#"schema = 1
+name = "rows"
+url = "{}"
+[feed.rows]
+file = "rows.csv"
+order = "unique"
+[[flow.f.step]]
+get = "/{{rows.id}}/{{$counter}}"
+[load.find]
+capacity = {{ from = "20/s", to = "80/s", hold = "2s" }}
+[phases]
+warmup = "500ms"
+cooldown = "0s"
+drain = "300ms"
+[generator]
+workers = 2
+late = "2s"
+cpu = "100%"
+[[gate]]
+metric = "load.find.max"
+max = "10s"
+"#,
+        server.url()
+    );
+    let scenario = parse(&text, &folder.path().join("rows.toml"));
+    let scenario = scenario.unwrap_or_else(|problems| panic!("{problems:#?}"));
+    let (executed, notes) = run(&scenario.plans[0]).await;
+    assert_eq!(executed.invalid, [], "{notes:#?}");
+    assert_eq!(found(&executed).holds, Some(80.0), "{notes:#?}");
+    let seen = server.seen();
+    let mut paths: Vec<&str> = seen
+        .iter()
+        .filter_map(|request| request.line.split(' ').nth(1))
+        .collect();
+    let all = paths.len();
+    // 2.5 s at 20, 40, 80 and 80 a second.
+    assert!((540..=560).contains(&all), "{all}");
+    let part = |path: &str, nth: usize| path.split('/').nth(nth).map(str::to_owned);
+    paths.sort_unstable();
+    for nth in [1, 2] {
+        let parts: BTreeSet<_> = paths.iter().map(|path| part(path, nth)).collect();
+        assert_eq!(parts.len(), all, "{paths:?}");
+    }
 }
 
 fn found(executed: &Executed) -> &CapacitySearch {

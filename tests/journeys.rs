@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use plimsoll::harness::engine::load::{Secrets, Shard, WorkerJob, drive};
+use plimsoll::harness::engine::load::{Secrets, Shard, WorkerJob};
 use plimsoll::harness::engine::{Engine as _, Executed, Progress, SubjectEngine};
 use plimsoll::harness::model::{InvalidReason, Outcome, RequestSeries};
 use plimsoll::harness::scenario::{
@@ -22,6 +22,7 @@ use tokio::sync::watch;
 
 use support::files::planned;
 use support::http_servers::{Act, Reply, Request, Server, ok};
+use support::loads::drive;
 
 const MS: u64 = 1_000_000;
 const S: u64 = 1_000_000_000;
@@ -540,6 +541,7 @@ fn job(folder: &Path, target: &str, shard: Shard) -> WorkerJob {
         http: HttpPlan::default(),
         setup: BTreeMap::new(),
         turns: BTreeMap::new(),
+        first_iteration: 0,
         aborts: Vec::new(),
         phases: PhasePlan {
             warmup_ns: 0,
@@ -573,9 +575,7 @@ async fn every_request_of_a_journey_is_what_the_server_expects() {
     // Two workers draw from one feed without a name that comes twice.
     let jobs = [0, 1].map(|index| job(folder.path(), &server.url(), Shard { index, of: 2 }));
     assert!(jobs[0].flow.all_steps().len() >= 12);
-    let (_stop, stopped) = watch::channel(false);
-    let results = drive(worker(), &jobs, &LIMITS, stopped, &|_| ()).await;
-    let mut results = results.expect("the workers start");
+    let mut results = drive(worker(), &jobs, &LIMITS, &|_| ()).await;
     let result = results.pop().expect("one load");
     let state = shop.state.lock().expect("nobody panics");
     assert_eq!(state.wrong, Vec::<String>::new());

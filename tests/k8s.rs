@@ -8,9 +8,13 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use flate2::read::GzDecoder;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Container};
 use schemars::{JsonSchema, schema_for};
@@ -124,10 +128,13 @@ fn the_objects_are_what_kubernetes_takes() -> Tested {
     }
     let spec = job.spec.as_ref().ok_or("no spec")?;
     assert_eq!(spec.completion_mode.as_deref(), Some("Indexed"));
+    assert_eq!((spec.completions, spec.parallelism), (Some(3), Some(3)));
+    // One pod that fails, by a limit or otherwise, takes no other with it.
     assert_eq!(
-        (spec.completions, spec.parallelism, spec.backoff_limit),
-        (Some(3), Some(3), Some(0))
+        (spec.backoff_limit, spec.backoff_limit_per_index),
+        (None, Some(0))
     );
+    assert_eq!(spec.max_failed_indexes, None);
     // The ten minutes, the load and its drain are within it.
     assert!(spec.active_deadline_seconds > Some(10 * 60 + 4));
     let container = container(&job).ok_or("not one container")?;
@@ -158,6 +165,8 @@ fn the_objects_are_what_kubernetes_takes() -> Tested {
     for line in [
         "kubectl -n load create secret generic shop-secrets --from-literal=TOKEN=\"$TOKEN\"",
         "kubectl -n load create -f job.json",
+        // A Job of which a pod failed is never complete.
+        "grep -qwE 'Complete|Failed'",
         "plimsoll merge shard-*.json --scenario load/shop.toml",
     ] {
         assert!(said.contains(line), "{said}");
@@ -257,7 +266,11 @@ fn the_pods_of_a_job_make_a_run() -> Tested {
     assert_eq!(verdict["verdict"], "pass", "{verdict}");
     assert_eq!(server.seen().len(), 120);
     for file in files {
-        assert!(!fs::read_to_string(project.path().join(file))?.contains("hunter2"));
+        let log = fs::read_to_string(project.path().join(file))?;
+        let mut text = String::new();
+        GzDecoder::new(STANDARD.decode(log.trim())?.as_slice()).read_to_string(&mut text)?;
+        assert!(text.contains("plimsoll.shard/1") && !text.contains("hunter2"));
+        assert!(log.len() < text.len(), "{} of {}", log.len(), text.len());
     }
     Ok(())
 }
@@ -275,10 +288,9 @@ fn what_no_cluster_can_do_is_refused() -> Tested {
     };
     // The scenario's own target.
     check(("--secret", "s"), "would be the pod itself")?;
-    check(
-        ("--target", "http://localhost:1"),
-        "would be the pod itself",
-    )?;
+    for target in ["http://localhost:1", "http://shop.localhost"] {
+        check(("--target", target), "would be the pod itself")?;
+    }
     check(("--target", "shop"), "can't be the target")?;
     let large = "x".repeat(1 << 20);
     project.write("data/rows.csv", &format!("id\n{large}\n"))?;

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use plimsoll::harness::engine::load::{
-    LoadFile, LoadResult, Secrets, Shard, WorkerEvent, WorkerJob, drive,
+    LoadFile, LoadResult, Secrets, Shard, WorkerEvent, WorkerJob,
 };
 use plimsoll::harness::engine::{Engine as _, Executed, LoadTick, SubjectEngine};
 use plimsoll::harness::model::{
@@ -28,7 +28,7 @@ use tokio::sync::{RwLock, watch};
 
 use support::files::planned;
 use support::http_servers::{Behaviour, Reply, Server, ok, precise_sleep};
-use support::loads::check_arithmetic;
+use support::loads::{check_arithmetic, drive};
 
 const MS: u64 = 1_000_000;
 const S: u64 = 1_000_000_000;
@@ -94,6 +94,7 @@ fn job(folder: &Path, name: &str, target: &str, arrivals: Arrivals, measure_ns: 
         http: HttpPlan::default(),
         setup: BTreeMap::new(),
         turns: BTreeMap::new(),
+        first_iteration: 0,
         aborts: Vec::new(),
         phases: PhasePlan {
             warmup_ns: S,
@@ -115,10 +116,7 @@ fn unix_now_ns() -> u64 {
 }
 
 async fn run(jobs: &[WorkerJob]) -> Vec<LoadResult> {
-    let (_stop, stopped) = watch::channel(false);
-    drive(worker(), jobs, &LIMITS, stopped, &|_| ())
-        .await
-        .expect("the workers start")
+    drive(worker(), jobs, &LIMITS, &|_| ()).await
 }
 
 /// The only load's measurement, which adds up.
@@ -531,10 +529,8 @@ async fn shards_together_offer_what_the_whole_would() {
         })
         .collect();
     let ticks: Mutex<Vec<LoadTick>> = Mutex::new(Vec::new());
-    let (_stop, stopped) = watch::channel(false);
     let on_tick = |tick| ticks.lock().expect("no panic").push(tick);
-    let results = drive(worker(), &jobs, &LIMITS, stopped, &on_tick).await;
-    let (load, invalid) = only(results.expect("the workers start"));
+    let (load, invalid) = only(drive(worker(), &jobs, &LIMITS, &on_tick).await);
     assert_eq!(invalid, []);
     // The measure phase is the second stage: (200 + 100) / 2 · 1 s.
     assert_eq!(load.counts.offered, 150);
@@ -543,6 +539,20 @@ async fn shards_together_offer_what_the_whole_would() {
     assert_eq!((warmup.phase, warmup.counts.offered), (Phase::Warmup, 100));
     assert!((warmup.target_rate.expect("an open model") - 100.0).abs() < 1e-6);
     assert!(ticks.lock().expect("no panic").len() >= 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shard_without_a_user_waits_for_nobody() {
+    let _machine = MACHINE.read().await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let server = Server::answering(|_| ok("ok"));
+    let mut job = job(folder.path(), "nobody", &server.url(), closed(1), S);
+    job.shard = Shard { index: 1, of: 2 };
+    job.phases.drain_ns = 300 * S;
+    let began = Instant::now();
+    let (load, _) = only(run(&[job]).await);
+    assert_eq!(load.counts, Counts::default());
+    assert!(began.elapsed() < Duration::from_secs(60));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -711,12 +721,7 @@ async fn the_generator_s_own_limit_on_files_is_not_blamed_on_the_target() {
         std::fs::write(&script, text).expect("a file");
         std::fs::set_permissions(&script, PermissionsExt::from_mode(0o700)).expect("a file");
         let job = job(folder.path(), "many", &server.url(), closed(100), S);
-        let (_stop, stopped) = watch::channel(false);
-        only(
-            drive(&script, &[job], &LIMITS, stopped, &|_| ())
-                .await
-                .expect("the workers start"),
-        )
+        only(drive(&script, &[job], &LIMITS, &|_| ()).await)
     };
     let (load, invalid) = limited("ulimit -Sn 60").await;
     assert_eq!(invalid, []);

@@ -418,6 +418,51 @@ fn a_search_needs_limits_and_nothing_beside_it_that_changes() {
         &[(Code::OutOfRange, 13)],
     );
     check(&more(gate("load.a.capacity", "regress = \"5%\"")), &[]);
+
+    let fault = "[[process]]\nname = \"p\"\nstart = \"p\"\n[[fault]]\nat = \"6s\"\nkill = \"p\"\n";
+    check(
+        &search(to, &format!("{fault}{mean}")),
+        &[(Code::ConflictingKeys, 10)],
+    );
+}
+
+#[test]
+fn a_search_needs_rows_for_all_of_its_rates() {
+    let folder = tempfile::tempdir().unwrap();
+    let check = |rows: usize, order: &str, more: &str, expected: Option<&str>| {
+        let feed = format!("id\n{}", "1\n".repeat(rows));
+        std::fs::write(folder.path().join("rows.csv"), feed).unwrap();
+        let text = format!(
+            "schema = 1\nurl = \"http://127.0.0.1:1\"\n\
+             [feed.rows]\nfile = \"rows.csv\"\norder = \"{order}\"\n\
+             [[flow.f.step]]\nget = \"/{{rows.id}}\"\n[[flow.g.step]]\nget = \"/\"\n\
+             [phases]\nwarmup = \"500ms\"\ncooldown = \"500ms\"\n\
+             [load.a]\nflow = \"f\"\ncapacity = {{ from = \"10/s\", to = \"40/s\", hold = \"1s\" }}\n\
+             [[gate]]\nmetric = \"load.a.mean\"\nmax = \"1s\"\n{more}"
+        );
+        let problems = scenario::parse(&text, &folder.path().join("s.toml")).err();
+        let problems = problems.unwrap_or_default();
+        let found = problems
+            .iter()
+            .map(|one| (one.code, one.line, one.message.as_str()));
+        let found: Vec<_> = found.collect();
+        let expected = expected.map(|message| (Code::UniqueFeed, 15, message));
+        assert_eq!(found, Vec::from_iter(expected), "{text}");
+    };
+    // Two seconds at 10, 20, 40 and once more at 40 a second.
+    check(220, "unique", "", None);
+    let few =
+        "feed `rows` has 219 rows, and a search up to 40/s draws about 220 of them, each once";
+    check(219, "unique", "", Some(few));
+    check(219, "shuffled", "", None);
+    // Two loads take turns, and the other one goes on all the time.
+    let other =
+        |flow: &str| format!("[load.b]\nflow = \"{flow}\"\nopen = {{ rate = \"100/s\" }}\n");
+    let few =
+        "feed `rows` has 1599 rows, and a search up to 40/s draws about 1600 of them, each once";
+    check(1599, "unique", &other("f"), Some(few));
+    check(1600, "unique", &other("f"), None);
+    check(220, "unique", &other("g"), None);
 }
 
 /// Each rate is measured for its hold, and so is what arrives beside it.

@@ -49,7 +49,7 @@ measure = "{seconds}s"
 cooldown = "0s"
 drain = "2s"
 [[gate]]
-metric = "load.a.p50"
+metric = "load.a.mean"
 max = "5s"
 "#
     )
@@ -361,7 +361,21 @@ fn what_no_shard_can_do_is_refused_before_it_begins() -> Tested {
     check("0/31", &soon, "30 users for 31 shards")?;
     check("0/3", "2026-01-01T00:00:00Z", "has passed")?;
     check("0/3", "2126-01-01T00:00:00Z", "more than a day away")?;
-    check("0/3", "soon", "a time with its zone")
+    check("0/3", "soon", "a time with its zone")?;
+    // A whole run is no time to find that out in.
+    let missing = [
+        "worker",
+        "shop.toml",
+        "--shard",
+        "0/3",
+        "--start-at",
+        &soon,
+        "--out",
+        "missing/x.json",
+    ];
+    let (_, _, said) = project.output(&missing, 2)?;
+    assert!(said.contains("missing/x.json"), "{said}");
+    Ok(())
 }
 
 /// Three workers on one machine, a core each, are one load to whoever looks on.

@@ -1,10 +1,36 @@
-//! What holds of every load, whatever its server did.
+//! Loads from outside, and what holds of every one of them, whatever its server did.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
+use plimsoll::harness::engine::LoadTick;
+use plimsoll::harness::engine::load::{LoadResult, WorkerJob, collect, perform};
 use plimsoll::harness::model::{
     Counts, ErrorKind, LatencyHistogram, LoadMeasurement, Outcome, Phase,
 };
+use plimsoll::harness::scenario::{GeneratorLimits, LoadPlan};
+use tokio::sync::watch;
+
+/// Executes jobs as the engine does, `program` being the worker, and puts together what those of one load
+/// measured; the results are in the order of the jobs.
+pub(crate) async fn drive(
+    program: &Path,
+    jobs: &[WorkerJob],
+    limits: &GeneratorLimits,
+    on_tick: &(dyn Fn(LoadTick) + Send + Sync),
+) -> Vec<LoadResult> {
+    let (_stop, never) = watch::channel(false);
+    let ends = perform(program, jobs, never, on_tick).await;
+    let mut loads: Vec<LoadPlan> = Vec::new();
+    for job in jobs {
+        if loads.iter().all(|load| load.name != job.load.name) {
+            loads.push(job.load.clone());
+        }
+    }
+    let phases = jobs.first().expect("a job").phases;
+    let ends = ends.expect("the workers start");
+    collect(&loads, &phases, limits, ends).expect("they are of these loads")
+}
 
 /// Demands that everything adds up: iterations over all and over time, requests by outcome and by kind
 /// of failure.

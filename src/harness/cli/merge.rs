@@ -1,6 +1,7 @@
 //! `plimsoll merge`: the shards of a run as one run, judged as `plimsoll run` judges.
 
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
@@ -20,6 +21,7 @@ use super::reproduce::CommandLine;
 use super::run::arm;
 use super::session::assemble;
 use super::sources::Source;
+use super::worker::not_judged;
 use super::workspace;
 
 /// Puts the shards together, keeps the run, judges and answers.
@@ -28,6 +30,9 @@ pub(super) async fn run(global: &Global, output: &Output, args: &MergeArgs) -> R
     let plan = plan(args, &files, output)?;
     let gathered = gather(&plan, files)
         .map_err(|error| Failure::usage(error.to_string(), "see docs/SHARDS.md"))?;
+    if let Some(text) = not_judged(&plan, &gathered.plan) {
+        output.say(&text);
+    }
     let selection = selection(args);
     let label = Label {
         arm: args.arm.map(arm),
@@ -45,6 +50,7 @@ pub(super) async fn run(global: &Global, output: &Output, args: &MergeArgs) -> R
         checkout: None,
         session: label.session.clone().unwrap_or_else(new_session),
     };
+    let plan = gathered.plan.clone();
     let run = as_run(&plan, gathered, &case).await?;
     save(&history, &selection, &run).await?;
     let commands = commands(global, args, &run);
@@ -81,10 +87,9 @@ fn read(paths: &[PathBuf], output: &Output) -> Result<Vec<ShardFile>, Failure> {
     Ok(files)
 }
 
-/// The scenario that the shards performed, as it is here.
+/// The scenario that most of the shards performed, as it is here.
 fn plan(args: &MergeArgs, files: &[ShardFile], output: &Output) -> Result<Plan, Failure> {
-    let names: BTreeSet<&str> = files.iter().map(|file| file.scenario.as_str()).collect();
-    for name in names {
+    for name in by_number(files.iter().map(|file| file.scenario.as_str())) {
         let mut run = Run::imported(RunId::now(), String::new(), Vec::new());
         run.scenario = name.to_owned();
         if let Some(plan) = plan_of(args.scenario.as_deref(), &run, output)? {
@@ -99,6 +104,17 @@ fn plan(args: &MergeArgs, files: &[ShardFile], output: &Output) -> Result<Plan, 
         ),
         "name the file that the shards performed: --scenario FILE",
     ))
+}
+
+/// Names by how often they are there, the commonest first.
+fn by_number<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut numbers: BTreeMap<&str, usize> = BTreeMap::new();
+    for name in names {
+        *numbers.entry(name).or_default() += 1;
+    }
+    let mut names = Vec::from_iter(numbers);
+    names.sort_by_key(|(_, number)| Reverse(*number));
+    names.into_iter().map(|(name, _)| name).collect()
 }
 
 async fn as_run(plan: &Plan, gathered: Gathered, case: &Session<'_>) -> Result<Run, Failure> {
@@ -140,4 +156,22 @@ fn commands(global: &Global, args: &MergeArgs, run: &Run) -> Vec<String> {
         .baselines(&args.baselines)
         .store(global);
     vec![merge.line(), report.line()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stray_file_does_not_say_what_the_others_are() {
+        let check = |names: &[&'static str], expected: &[&str]| {
+            assert_eq!(by_number(names.iter().copied()), expected);
+        };
+        check(&["shop", "api", "shop", "shop"], &["shop", "api"]);
+        check(
+            &["shop@servers", "shop", "shop@servers"],
+            &["shop@servers", "shop"],
+        );
+        check(&[], &[]);
+    }
 }

@@ -188,6 +188,7 @@ fn is_generators_fault(run: &Run) -> bool {
                 reason,
                 InvalidReason::GeneratorLate { .. }
                     | InvalidReason::GeneratorSaturated { .. }
+                    | InvalidReason::GeneratorsCrowded { .. }
                     | InvalidReason::CapacityBeyondGenerator { .. }
             )
         })

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use url::Url;
 
 use crate::harness::engine::SubjectEngine;
-use crate::harness::engine::shards::{Assignment, ShardFile};
+use crate::harness::engine::shards::{Assignment, ShardFile, loads_alone};
 use crate::harness::gate::exit;
 use crate::harness::report::{format, text};
 use crate::harness::scenario::{Arrivals, Plan, Target};
@@ -34,8 +34,16 @@ pub(super) async fn run(output: &Output, args: &WorkerArgs) -> Result<u8, Failur
         target: target(&plan, args.target.as_deref())?,
         start_at_ns: agreed(args.start_at)?,
     };
-    for text in left_out(&plan) {
+    for text in left_out(&plan, &assignment.target) {
         output.say(&text);
+    }
+    if args.out != Path::new(STDOUT) {
+        ShardFile::can_be_written(&args.out).map_err(|error| {
+            Failure::usage(
+                format!("the shard's file could not be written: {error}"),
+                "name a file in a folder that is there: --out shard-0.json",
+            )
+        })?;
     }
     let executable = std::env::current_exe()
         .map_err(|error| Failure::tool("finding this program's own file", &error))?;
@@ -140,8 +148,8 @@ pub(super) fn target(plan: &Plan, named: Option<&str>) -> Result<String, Failure
     Ok(url.as_str().trim_end_matches('/').to_owned())
 }
 
-/// What of the scenario shards don't do, in sentences.
-pub(super) fn left_out(plan: &Plan) -> Vec<String> {
+/// What of the scenario shards on that target don't do, in sentences.
+pub(super) fn left_out(plan: &Plan, target: &str) -> Vec<String> {
     let left = [
         (
             plan.processes.is_empty(),
@@ -158,7 +166,22 @@ pub(super) fn left_out(plan: &Plan) -> Vec<String> {
     ];
     let left = left.into_iter().filter(|(is_empty, _)| !is_empty);
     left.map(|(_, what)| format!("{}: its {what}", plan.id()))
+        .chain(not_judged(plan, &loads_alone(plan, target)))
         .collect()
+}
+
+/// The gates of a plan that shards can't be held against, in a sentence.
+pub(super) fn not_judged(plan: &Plan, alone: &Plan) -> Option<String> {
+    let gates = plan.gates.iter().filter(|gate| !alone.gates.contains(gate));
+    let metrics: Vec<&str> = gates.map(|gate| gate.metric.as_str()).collect();
+    let metrics = metrics.join(", ");
+    (!metrics.is_empty()).then(|| {
+        let text = format!(
+            "{}: its gates on {metrics} are not judged: shards measure only the loads",
+            plan.id()
+        );
+        text::one_line(&text)
+    })
 }
 
 /// The start in ns since the Unix epoch, if it can be kept.
@@ -189,7 +212,10 @@ fn ahead_ns(at: Timestamp) -> u64 {
 
 fn leave(file: &ShardFile, out: &Path, output: &Output) -> Result<(), Failure> {
     match out == Path::new(STDOUT) {
-        true => output.answer_json(file),
+        true => {
+            let packed = file.packed();
+            output.answer(&packed.map_err(|error| Failure::tool("packing the shard", &error))?)
+        }
         false => file
             .write(out)
             .map_err(|error| Failure::tool("writing the shard", &error)),

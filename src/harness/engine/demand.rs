@@ -192,17 +192,22 @@ fn mean_s(think: &ThinkPlan) -> f64 {
 fn generators_part(target: Option<&Target>, cores: u32) -> u32 {
     let is_here = match target {
         None | Some(Target::Process(_)) => true,
-        Some(Target::Url(url)) => Url::parse(url).is_ok_and(|url| match url.host() {
-            Some(Host::Ipv4(address)) => address.is_loopback(),
-            Some(Host::Ipv6(address)) => address.is_loopback(),
-            Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-            None => false,
-        }),
+        Some(Target::Url(url)) => is_loopback(url),
     };
     match is_here {
         true => cores / 2,
         false => cores,
     }
+}
+
+/// Whether whoever asks at that URL asks the machine that it is on itself.
+pub fn is_loopback(url: &str) -> bool {
+    Url::parse(url).is_ok_and(|url| match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        None => false,
+    })
 }
 
 #[cfg(test)]

@@ -5,8 +5,14 @@ use std::fs::File;
 use std::io::{BufReader, BufWriter, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tempfile::NamedTempFile;
 
 /// What a file of ours is.
 #[derive(Debug, Clone, Copy)]
@@ -77,11 +83,7 @@ pub(super) fn write(path: &Path, document: &impl Serialize) -> Result<(), Docume
         path: path.to_owned(),
         error,
     };
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    let mut file =
-        tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).map_err(failed)?;
+    let mut file = beside(path)?;
     let mut writer = BufWriter::new(file.as_file_mut());
     serde_json::to_writer(&mut writer, document).map_err(|error| failed(error.into()))?;
     writer.flush().map_err(failed)?;
@@ -90,7 +92,47 @@ pub(super) fn write(path: &Path, document: &impl Serialize) -> Result<(), Docume
     Ok(())
 }
 
-/// Reads what [`write`] wrote. A pipe or a device never blocks us.
+/// A document in one line without a blank, for a way on which space is short: gzip, in base64. [`read`] takes it
+/// as well.
+pub(super) fn packed(document: &impl Serialize) -> std::io::Result<String> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    serde_json::to_writer(&mut encoder, document)?;
+    Ok(STANDARD.encode(encoder.finish()?))
+}
+
+/// What [`packed`] packed, but for what is beyond so many bytes; `None` for anything else.
+fn unpacked(text: &[u8], max_bytes: u64) -> Option<Vec<u8>> {
+    let packed = STANDARD.decode(text.trim_ascii()).ok()?;
+    let mut unpacked = Vec::new();
+    GzDecoder::new(packed.as_slice())
+        .take(max_bytes.saturating_add(1))
+        .read_to_end(&mut unpacked)
+        .ok()?;
+    Some(unpacked)
+}
+
+/// Whether [`write`] could write there now.
+pub(super) fn can_be_written(path: &Path) -> Result<(), DocumentError> {
+    if path.is_dir() {
+        let error = std::io::ErrorKind::IsADirectory.into();
+        let path = path.to_owned();
+        return Err(DocumentError::Io { path, error });
+    }
+    beside(path).map(drop)
+}
+
+/// A new file in the folder of that one.
+fn beside(path: &Path) -> Result<NamedTempFile, DocumentError> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).map_err(|error| DocumentError::Io {
+        path: path.to_owned(),
+        error,
+    })
+}
+
+/// Reads what [`write`] or [`packed`] wrote. A pipe or a device never blocks us.
 pub(super) fn read<T: DeserializeOwned>(path: &Path, kind: &Kind) -> Result<T, DocumentError> {
     let failed = |error| DocumentError::Io {
         path: path.to_owned(),
@@ -112,6 +154,7 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path, kind: &Kind) -> Result<T, D
         .take(kind.max_bytes + 1)
         .read_to_end(&mut text)
         .map_err(failed)?;
+    let text = unpacked(&text, kind.max_bytes).unwrap_or(text);
     if text.len() as u64 > kind.max_bytes {
         return Err(DocumentError::TooLarge {
             path: path.to_owned(),
@@ -167,6 +210,41 @@ mod tests {
         assert_eq!(read::<Document>(&path, &KIND).unwrap(), document);
         // Nothing else was left beside it.
         assert_eq!(folder.path().read_dir().unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_packed_document_is_the_same_document() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("document");
+        let document = Document {
+            schema: KIND.format.to_owned(),
+            value: 7,
+        };
+        let line = packed(&document).unwrap();
+        // As a log has it.
+        std::fs::write(&path, format!("{line}\n")).unwrap();
+        assert_eq!(read::<Document>(&path, &KIND).unwrap(), document);
+        std::fs::write(&path, &line[..line.len() / 2]).unwrap();
+        check(&path, "not a test file");
+        // A little that becomes a lot.
+        let bomb = packed(&"x".repeat(1 << 20)).unwrap();
+        let kind = Kind {
+            max_bytes: 10_000,
+            ..KIND
+        };
+        assert!(bomb.len() < 10_000, "{}", bomb.len());
+        std::fs::write(&path, bomb).unwrap();
+        let error = read::<Document>(&path, &kind).unwrap_err();
+        assert!(matches!(error, DocumentError::TooLarge { .. }), "{error}");
+    }
+
+    #[test]
+    fn where_no_document_can_be_written_is_known_before() {
+        let folder = tempfile::tempdir().unwrap();
+        can_be_written(&folder.path().join("document.json")).unwrap();
+        assert_eq!(folder.path().read_dir().unwrap().count(), 0);
+        assert!(can_be_written(&folder.path().join("missing/document.json")).is_err());
+        assert!(can_be_written(folder.path()).is_err());
     }
 
     #[test]

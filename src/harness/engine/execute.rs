@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::bench::{self, BenchError, Built, Measured};
 use super::capacity::Capacity;
 use super::flag::became_true;
-use super::jobs::{self, jobs};
+use super::jobs::{self, cores, jobs};
 use super::load::{self, LoadError, MergeError, Secrets, Shard, WorkerEnd};
 use super::process::{self, Exit, ProcessError, Processes, Surroundings};
 use super::secrets::secret_names;
@@ -236,11 +236,14 @@ impl SubjectEngine {
         stop: watch::Receiver<bool>,
         observe: Observe<'_>,
     ) -> Result<Executed, ExecuteError> {
+        let mut aim = aim.clone();
         while let Some((rate, plan)) = search.next() {
             let stop = stop.clone();
-            let executed = self
-                .load(&plan, around, aim, (processes, &mut *exits), stop, observe)
+            let (executed, ends) = self
+                .perform(&plan, around, &aim, (processes, &mut *exits), stop, observe)
                 .await?;
+            aim.pass(&ends);
+            let executed = together(&plan, executed, ends)?;
             observe(Progress::Note(search.take(rate, &plan, executed)));
         }
         Ok(search.finish().unwrap_or_else(nothing_measured))
@@ -321,19 +324,10 @@ impl SubjectEngine {
         stop: watch::Receiver<bool>,
         observe: Observe<'_>,
     ) -> Result<Executed, ExecuteError> {
-        let (mut executed, ends) = self
+        let (executed, ends) = self
             .perform(plan, around, aim, (processes, exits), stop, observe)
             .await?;
-        let mut ends = load::by_load(ends);
-        for load in &plan.loads {
-            let ends = ends.remove(&load.name).unwrap_or_default();
-            let result = load::collect(load, &plan.phases, &plan.generator, ends)?;
-            executed.partial |= result.partial;
-            executed.aborted = executed.aborted.take().or(result.aborted);
-            executed.invalid.extend(result.invalid);
-            executed.measurement.loads.extend(result.measurement);
-        }
-        Ok(executed)
+        Ok(together(plan, executed, ends)?)
     }
 
     /// Drives this engine's part of the loads, and watches meanwhile: what was seen beside the loads, and what became of each worker.
@@ -354,6 +348,7 @@ impl SubjectEngine {
                 shard: self.part.shard,
                 target: &aim.target,
                 setup: &aim.setup,
+                next: &aim.next,
                 secrets: around.secrets(),
                 start_at_ns,
                 folder: files.path(),
@@ -425,6 +420,28 @@ impl Engine for SubjectEngine {
         executed.duration_ns = nanoseconds(began.elapsed());
         Ok(executed)
     }
+}
+
+/// What was seen beside the loads, with what their workers measured on this machine.
+fn together(
+    plan: &Plan,
+    mut executed: Executed,
+    ends: Vec<WorkerEnd>,
+) -> Result<Executed, MergeError> {
+    let generators = ends.iter().filter_map(|end| end.outcome.as_ref().ok());
+    let generators = generators.map(|file| &file.measurement.generator);
+    let crowded = load::crowded(&plan.phases, &plan.generator, cores(), generators);
+    for result in load::collect(&plan.loads, &plan.phases, &plan.generator, ends)? {
+        executed.partial |= result.partial;
+        executed.aborted = executed.aborted.take().or(result.aborted);
+        executed.invalid.extend(result.invalid);
+        executed.measurement.loads.extend(result.measurement);
+    }
+    // What was stopped is not judged; what a limit did to it is.
+    if !executed.partial || executed.aborted.is_some() {
+        executed.invalid.extend(crowded);
+    }
+    Ok(executed)
 }
 
 /// Whether anything accepts connections there, or at the proxy in front of it: what is behind that may

@@ -17,6 +17,8 @@ pub(super) struct Common<'run> {
     pub(super) target: &'run str,
     /// What the setup extracted.
     pub(super) setup: &'run BTreeMap<String, String>,
+    /// The number of each load's next iteration; one that is not there has had none.
+    pub(super) next: &'run BTreeMap<String, u64>,
     /// Values of the variables that the plan names.
     pub(super) secrets: &'run Secrets,
     /// The start of the loads in ns since the Unix epoch.
@@ -27,10 +29,8 @@ pub(super) struct Common<'run> {
 
 /// The jobs of the plan's loads, in its order: one a worker, each with a part of its load.
 pub(super) fn jobs(plan: &Plan, common: &Common<'_>) -> Vec<WorkerJob> {
-    let cores = available_parallelism().map_or(1, usize::from);
-    let cores = u32::try_from(cores).unwrap_or(u32::MAX);
     let mut jobs = Vec::new();
-    for (load, workers) in plan.loads.iter().zip(workers(plan, common.shard, cores)) {
+    for (load, workers) in plan.loads.iter().zip(workers(plan, common.shard, cores())) {
         let Some(flow) = plan.flows.get(&load.flow) else {
             continue;
         };
@@ -43,6 +43,7 @@ pub(super) fn jobs(plan: &Plan, common: &Common<'_>) -> Vec<WorkerJob> {
                 http: plan.http.clone(),
                 setup: common.setup.clone(),
                 turns: turns(plan, &load.name),
+                first_iteration: common.next.get(&load.name).copied().unwrap_or(0),
                 aborts: abort_rules(plan, load),
                 phases: plan.phases,
                 secrets: common.secrets.clone(),
@@ -54,6 +55,12 @@ pub(super) fn jobs(plan: &Plan, common: &Common<'_>) -> Vec<WorkerJob> {
         }
     }
     jobs
+}
+
+/// How many cores this process may use.
+pub(super) fn cores() -> u32 {
+    let cores = available_parallelism().map_or(1, usize::from);
+    u32::try_from(cores).unwrap_or(u32::MAX)
 }
 
 /// Which of the loads that draw from a feed this one is, and how many they are, by feed, for those whose
@@ -98,10 +105,12 @@ mod tests {
 
     fn made(plan: &Plan, shard: Shard) -> Vec<WorkerJob> {
         let (setup, secrets) = (BTreeMap::new(), Secrets::default());
+        let next = BTreeMap::from([("b".to_owned(), 70)]);
         let common = Common {
             shard,
             target: "http://10.0.0.1:1",
             setup: &setup,
+            next: &next,
             secrets: &secrets,
             start_at_ns: 7,
             folder: Path::new("files"),
@@ -124,6 +133,8 @@ mod tests {
         results.dedup();
         assert_eq!(results.len(), 6, "each has a file of its own");
         assert!(jobs.iter().all(|job| job.start_at_ns == 7));
+        let first: Vec<u64> = jobs.iter().map(|job| job.first_iteration).collect();
+        assert_eq!(first, [0, 0, 70, 70, 0, 0]);
     }
 
     #[test]

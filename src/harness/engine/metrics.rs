@@ -38,10 +38,21 @@ pub fn metrics(plan: &Plan, measurement: &Measurement) -> Vec<Metric> {
 
 /// One metric of one load over `phase_ns`, so much of the measure phase as there was.
 pub(super) fn of_load(spec: MetricSpec, load: &LoadMeasurement, phase_ns: Range<u64>) -> Metric {
+    of_trial(spec, load, phase_ns, 1.0)
+}
+
+/// The same, where each observation stands for `weight` of those that a quantile needs.
+pub(super) fn of_trial(
+    spec: MetricSpec,
+    load: &LoadMeasurement,
+    phase_ns: Range<u64>,
+    weight: f64,
+) -> Metric {
     let measured = Measured {
         measurement: &Measurement::default(),
         phase_ns,
         loads: BTreeMap::from([(load.name.as_str(), Together::of(load))]),
+        weight,
     };
     let found = measured.found(&spec.key);
     finish(spec, found.map(|(value, count)| (vec![value], count)))
@@ -54,6 +65,8 @@ struct Measured<'a> {
     phase_ns: Range<u64>,
     /// All requests of a load together, by load.
     loads: BTreeMap<&'a str, Together<'a>>,
+    /// How many of those that a quantile needs each observation stands for.
+    weight: f64,
 }
 
 struct Together<'a> {
@@ -105,6 +118,7 @@ impl<'a> Measured<'a> {
             loads: loads
                 .map(|load| (load.name.as_str(), Together::of(load)))
                 .collect(),
+            weight: 1.0,
         })
     }
 
@@ -277,7 +291,7 @@ impl<'a> Measured<'a> {
         let value = match stat {
             LatencyStat::Quantile(quantile) => {
                 let beyond = histogram.beyond(quantile.fraction());
-                if is_too_few(beyond) {
+                if is_too_few(beyond * self.weight) {
                     return Err(self.too_few(count, beyond, quantile, what));
                 }
                 histogram

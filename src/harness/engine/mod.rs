@@ -24,6 +24,7 @@ mod capacity;
 mod execute;
 pub mod shards;
 
+pub use self::demand::is_loopback;
 pub use self::document::DocumentError;
 pub use self::execute::{ExecuteError, SubjectEngine};
 pub use self::metrics::metrics;

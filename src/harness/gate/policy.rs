@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use crate::harness::model::Unit;
 use crate::harness::scenario::catalogue::{self, LoadMetric};
 use crate::harness::scenario::{
-    Arrivals, GatePlan, IMPLIED_ACHIEVED_MIN, IMPLIED_ERROR_RATE_MAX, LoadPlan, Plan,
-    is_limit_of_a_search, out_of_reach,
+    Arrivals, GatePlan, IMPLIED_ACHIEVED_MIN, LoadPlan, Plan, implied_limits, is_limit_of_a_search,
+    out_of_reach, states,
 };
 
 /// The margin against which metrics are shown that no gate gives one: 5 %.
@@ -60,10 +60,11 @@ impl Policy {
                 .loads
                 .iter()
                 .flat_map(|load| match load.arrivals {
-                    Arrivals::Capacity { from, .. } => [capacity_floor(plan, load, from), None],
-                    _ => [error_cap(plan, load), lost_cap(plan, load)],
+                    Arrivals::Capacity { from, .. } => {
+                        Vec::from_iter(capacity_floor(plan, load, from))
+                    }
+                    _ => implied_limits(plan, load),
                 })
-                .flatten()
                 .collect(),
             out_of_reach: plan
                 .gates
@@ -113,17 +114,6 @@ impl Policy {
     }
 }
 
-/// The cap on a load's errors, unless the scenario states one.
-fn error_cap(plan: &Plan, load: &LoadPlan) -> Option<GatePlan> {
-    let spec = catalogue::load_metric(&load.name, LoadMetric::ErrorRate);
-    let metric = spec.path();
-    (!states(&plan.gates, &metric, |gate| gate.max)).then_some(GatePlan {
-        max: Some(IMPLIED_ERROR_RATE_MAX),
-        unit: Some(spec.unit),
-        ..GatePlan::on(metric)
-    })
-}
-
 /// The lowest rate of a search as the least capacity, unless the scenario states one: where not even
 /// that rate holds, there is no capacity to compare, and the target would pass.
 fn capacity_floor(plan: &Plan, load: &LoadPlan, from: f64) -> Option<GatePlan> {
@@ -136,35 +126,7 @@ fn capacity_floor(plan: &Plan, load: &LoadPlan, from: f64) -> Option<GatePlan> {
     })
 }
 
-/// The cap on the time of a closed load's users that goes into requests that fail or are never
-/// answered, unless the scenario states one: the share of its requests that may fail. A user who waits
-/// asks for nothing else, so that a target that hangs fails few requests and takes much time.
-fn lost_cap(plan: &Plan, load: &LoadPlan) -> Option<GatePlan> {
-    let spec = |what| catalogue::load_metric(&load.name, what);
-    let (lost, errors) = (spec(LoadMetric::Lost), spec(LoadMetric::ErrorRate).path());
-    let metric = lost.path();
-    if load.arrivals.is_open() || states(&plan.gates, &metric, |gate| gate.max) {
-        return None;
-    }
-    let mut allowed = plan.gates.iter().filter_map(|gate| {
-        let max = gate.max?;
-        catalogue::matches(&gate.metric, &errors).then_some(max)
-    });
-    Some(GatePlan {
-        max: Some(allowed.next().unwrap_or(IMPLIED_ERROR_RATE_MAX)),
-        unit: Some(lost.unit),
-        ..GatePlan::on(metric)
-    })
-}
-
-fn states(gates: &[GatePlan], metric: &str, limit: fn(&GatePlan) -> Option<f64>) -> bool {
-    gates
-        .iter()
-        .any(|gate| limit(gate).is_some() && catalogue::matches(&gate.metric, metric))
-}
-
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
     use std::path::Path;
 

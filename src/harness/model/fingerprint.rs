@@ -1,6 +1,6 @@
 //! What must be equal before two runs may be compared.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -69,11 +69,23 @@ impl Fingerprint {
     }
 
     /// The conditions of a run that several machines made together: texts that differ stand side by
-    /// side, and the machines' processors and memory add up, so that such a run is never taken for one of a
-    /// single machine. That of one is its own; `None` for none.
+    /// side, those of the processor with the number of machines that have it, and the machines' processors and
+    /// memory add up, so that such a run is never taken for one of a single machine. That of one is its
+    /// own; `None` for none.
     pub fn together<'a>(machines: impl IntoIterator<Item = &'a Self>) -> Option<Self> {
         let machines: Vec<&Self> = machines.into_iter().collect();
         let first = machines.first()?;
+        if machines.len() == 1 {
+            return Some((*first).clone());
+        }
+        let mut models: BTreeMap<&str, u32> = BTreeMap::new();
+        for machine in &machines {
+            *models.entry(&machine.cpu_model).or_default() += 1;
+        }
+        let models = models.into_iter();
+        let models: Vec<String> = models
+            .map(|(model, of)| format!("{of} × {model}"))
+            .collect();
         let texts = |of: fn(&Self) -> &String| {
             let different: BTreeSet<&str> = machines.iter().map(|it| of(it).as_str()).collect();
             Vec::from_iter(different).join(" + ")
@@ -85,7 +97,7 @@ impl Fingerprint {
                 .fold(0, u32::saturating_add)
         };
         Some(Self {
-            cpu_model: texts(|it| &it.cpu_model),
+            cpu_model: models.join(" + "),
             logical_cpus: sum(|it| it.logical_cpus),
             memory_class_gib: sum(|it| it.memory_class_gib),
             virtualisation: texts(|it| &it.virtualisation),
@@ -214,7 +226,16 @@ mod tests {
         assert_eq!(of([&one, &other]), of([&other, &one]));
         let both = Fingerprint::together([&one, &other]);
         let both = both.map(|it| (it.cpu_model, it.logical_cpus, it.memory_class_gib));
-        assert_eq!(both, Some(("another + cpu".into(), 4, 48)));
+        assert_eq!(both, Some(("1 × another + 1 × cpu".into(), 4, 48)));
+        // Two small machines are no large one, nor are a large one and a small one three small ones.
+        let large = |times: u32| Fingerprint {
+            logical_cpus: 2 * times,
+            memory_class_gib: 24 * times,
+            ..fingerprint()
+        };
+        assert_ne!(of([&one, &one]), Some(large(2).id()));
+        let three = Fingerprint::together([&one, &one, &one]).map(|it| it.id());
+        assert_ne!(of([&large(2), &one]), three);
     }
 
     #[test]

@@ -214,6 +214,14 @@ pub enum InvalidReason {
         /// Cores that it may use.
         cores: f64,
     },
+    /// The generators of all loads together had no processor left on their machine, though none of them kept
+    /// one busy alone.
+    GeneratorsCrowded {
+        /// Cores that they kept busy in the measure phase.
+        cpu_cores: f64,
+        /// Cores that the machine has.
+        cores: f64,
+    },
     /// The generator had no file or port left for a connection.
     GeneratorExhausted {
         /// The load.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::limits::search_limits;
+use super::limits::{limits_beside_a_search, search_limits};
 use super::plan::{
     Arrivals, BodyPlan, FilePlan, PartContent, Plan, RequestPlan, StepPlan, ThinkPlan,
 };
@@ -55,7 +55,10 @@ pub(crate) fn renewed(plan: &Plan) -> String {
 
 /// In an order of their own: that of the gates in the file changes nothing.
 fn limits_of_searches(plan: &Plan) -> Vec<Value> {
-    let limits = plan.loads.iter().flat_map(|load| search_limits(plan, load));
+    let limits = plan.loads.iter().flat_map(|load| {
+        let own = search_limits(plan, load);
+        own.into_iter().chain(limits_beside_a_search(plan, load))
+    });
     let mut limits: Vec<_> = limits
         .map(|limit| (limit.metric, limit.max, limit.min))
         .collect();

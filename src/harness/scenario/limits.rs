@@ -1,7 +1,7 @@
 //! The limits that hold while a load runs: those that end the run, and those that a rate has to keep
 //! to count as one that the target can take.
 
-use super::catalogue::{self, LoadMetric, MetricSpec};
+use super::catalogue::{self, LoadMetric, MetricKey, MetricSpec};
 use super::measurable::out_of_reach;
 use super::plan::{GatePlan, LoadPlan, Plan};
 
@@ -51,6 +51,68 @@ pub fn search_limits(plan: &Plan, load: &LoadPlan) -> Vec<GatePlan> {
     [stated, implied].concat()
 }
 
+/// The limits on everything else that has to be kept at each rate at which a load looks for its capacity: gates
+/// with the path of one metric each, on other loads, processes and probes; those of the scenario, and
+/// those that its other loads have where it states none. A limit that ends the run ends it here too. None
+/// beside a load that looks for nothing.
+pub fn limits_beside_a_search(plan: &Plan, search: &LoadPlan) -> Vec<GatePlan> {
+    if !search.arrivals.is_search() {
+        return Vec::new();
+    }
+    let others = plan.loads.iter().filter(|load| load.name != search.name);
+    let stated = limits_of(plan, |gate, spec| {
+        let is_bench = matches!(spec.key, MetricKey::Bench(_));
+        !gate.abort && !is_bench && spec.key.load() != Some(&*search.name)
+    });
+    let implied = others.flat_map(|load| implied_limits(plan, load));
+    stated.into_iter().chain(implied).collect()
+}
+
+/// The limits that hold on a load of a run though its scenario doesn't state them.
+pub fn implied_limits(plan: &Plan, load: &LoadPlan) -> Vec<GatePlan> {
+    let limits = [error_cap(plan, load), lost_cap(plan, load)];
+    limits.into_iter().flatten().collect()
+}
+
+/// The cap on a load's errors, unless the scenario states one.
+fn error_cap(plan: &Plan, load: &LoadPlan) -> Option<GatePlan> {
+    let spec = catalogue::load_metric(&load.name, LoadMetric::ErrorRate);
+    let metric = spec.path();
+    (!states(&plan.gates, &metric, |gate| gate.max)).then_some(GatePlan {
+        max: Some(IMPLIED_ERROR_RATE_MAX),
+        unit: Some(spec.unit),
+        ..GatePlan::on(metric)
+    })
+}
+
+/// The cap on the time of a closed load's users that goes into requests that fail or are never
+/// answered, unless the scenario states one: the share of its requests that may fail. A user who waits
+/// asks for nothing else, so that a target that hangs fails few requests and takes much time.
+fn lost_cap(plan: &Plan, load: &LoadPlan) -> Option<GatePlan> {
+    let spec = |what| catalogue::load_metric(&load.name, what);
+    let (lost, errors) = (spec(LoadMetric::Lost), spec(LoadMetric::ErrorRate).path());
+    let metric = lost.path();
+    if load.arrivals.is_open() || states(&plan.gates, &metric, |gate| gate.max) {
+        return None;
+    }
+    let mut allowed = plan.gates.iter().filter_map(|gate| {
+        let max = gate.max?;
+        catalogue::matches(&gate.metric, &errors).then_some(max)
+    });
+    Some(GatePlan {
+        max: Some(allowed.next().unwrap_or(IMPLIED_ERROR_RATE_MAX)),
+        unit: Some(lost.unit),
+        ..GatePlan::on(metric)
+    })
+}
+
+/// Whether a gate is on the metric, by its path or by a pattern, and has that limit.
+pub fn states(gates: &[GatePlan], metric: &str, limit: fn(&GatePlan) -> Option<f64>) -> bool {
+    gates
+        .iter()
+        .any(|gate| limit(gate).is_some() && catalogue::matches(&gate.metric, metric))
+}
+
 /// Those of them that the scenario states.
 pub(super) fn stated_search_limits(plan: &Plan, load: &LoadPlan) -> Vec<GatePlan> {
     limits_on(plan, load, |_, spec| {
@@ -73,6 +135,13 @@ fn limits_on(
     load: &LoadPlan,
     is_meant: impl Fn(&GatePlan, &MetricSpec) -> bool,
 ) -> Vec<GatePlan> {
+    limits_of(plan, |gate, spec| {
+        spec.key.load() == Some(&*load.name) && is_meant(gate, spec)
+    })
+}
+
+/// The same of whatever is measured.
+fn limits_of(plan: &Plan, is_meant: impl Fn(&GatePlan, &MetricSpec) -> bool) -> Vec<GatePlan> {
     let mut limits = Vec::new();
     for gate in &plan.gates {
         if gate.max.is_none() && gate.min.is_none() {
@@ -80,11 +149,9 @@ fn limits_on(
         }
         let beyond = out_of_reach(plan, gate);
         let found = catalogue::select(plan, &gate.metric).unwrap_or_default();
-        let found = found.iter().filter(|spec| {
-            spec.key.load() == Some(&*load.name)
-                && is_meant(gate, spec)
-                && !beyond.contains(&spec.path())
-        });
+        let found = found
+            .iter()
+            .filter(|spec| is_meant(gate, spec) && !beyond.contains(&spec.path()));
         limits.extend(found.map(|spec| GatePlan {
             max: gate.max,
             min: gate.min,
@@ -181,6 +248,31 @@ mod tests {
             &(gate("load.a.p50", "max = \"200ms\"") + &capacity),
             &[p50, errors, achieved],
         );
+    }
+
+    #[test]
+    fn what_goes_on_beside_a_search_has_to_keep_its_limits_too() {
+        let gate =
+            |metric: &str, limit: &str| format!("[[gate]]\nmetric = \"{metric}\"\n{limit}\n");
+        let beside = |gates: &str| {
+            let plan = plan(&(gate("load.a.p50", "max = \"200ms\"") + gates));
+            assert!(limits_beside_a_search(&plan, &plan.loads[1]).is_empty());
+            shown(limits_beside_a_search(&plan, &plan.loads[0]))
+        };
+        let errors = |max| ("load.b.error_rate".to_owned(), Some(max), None);
+        assert_eq!(beside(""), [errors(0.01)]);
+        let dropped = ("load.b.dropped".to_owned(), Some(3.0), None);
+        assert_eq!(
+            beside(&gate("load.*.dropped", "max = 3")),
+            [dropped, errors(0.01)]
+        );
+        assert_eq!(
+            beside(&gate("load.b.error_rate", "max = \"5%\"")),
+            [errors(0.05)]
+        );
+        // One that ends the run is no limit of the search.
+        let ending = gate("load.b.error_rate", "max = \"5%\"\nabort = true");
+        assert_eq!(beside(&ending), []);
     }
 
     #[test]

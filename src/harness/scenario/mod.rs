@@ -35,7 +35,8 @@ pub use self::file::{Rejection, Scenario, check, load, looks_like_one, parse, ro
 pub(crate) use self::label::quoted;
 pub(crate) use self::limits::ABORTS_AFTER_NS;
 pub use self::limits::{
-    IMPLIED_ACHIEVED_MIN, IMPLIED_ERROR_RATE_MAX, abort_limits, is_limit_of_a_search, search_limits,
+    IMPLIED_ACHIEVED_MIN, IMPLIED_ERROR_RATE_MAX, abort_limits, implied_limits,
+    is_limit_of_a_search, limits_beside_a_search, search_limits, states,
 };
 pub use self::measurable::out_of_reach;
 pub(crate) use self::nearest::nearest;

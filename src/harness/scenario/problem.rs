@@ -259,7 +259,7 @@ codes! {
     MissingFile = "missing-file", "A file that the scenario names can't be read.";
     BadFile = "bad-file", "A file holds something else than it should, such as a template that is not UTF-8 text.";
     BadFeed = "bad-feed", "A feed's file is neither a CSV table with a header and rows nor a JSON array of objects with the same keys.";
-    UniqueFeed = "unique-feed", "The setup or the teardown draws from a feed whose rows are for the loads, once each.";
+    UniqueFeed = "unique-feed", "The setup or the teardown draws from a feed whose rows are for the loads, once each; or a search for a capacity needs more rows than it has.";
     BadCommand = "bad-command", "A command line that can't be split into words.";
     BadUrl = "bad-url", "An address or a path that no request can be made of.";
     BadHeader = "bad-header", "A header, or a cookie's name, that can't be sent.";

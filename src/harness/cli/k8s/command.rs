@@ -2,14 +2,13 @@
 
 use jiff::{SignedDuration, Timestamp};
 use shell_words::quote;
-use url::{Host, Url};
 
 use crate::harness::cli::args::K8sArgs;
 use crate::harness::cli::failure::Failure;
 use crate::harness::cli::output::Output;
 use crate::harness::cli::worker::{can_be_shared, left_out, only_plan, target};
-use crate::harness::engine::secret_names;
 use crate::harness::engine::shards::loads_alone;
+use crate::harness::engine::{is_loopback, secret_names};
 use crate::harness::gate::exit;
 use crate::harness::report::{json, text};
 use crate::harness::scenario::Plan;
@@ -26,7 +25,7 @@ pub(in crate::harness::cli) fn run(output: &Output, args: &K8sArgs) -> Result<u8
     can_be_shared(&plan, args.shards)?;
     let target = target(&plan, args.target.as_deref())?;
     is_elsewhere(&target)?;
-    for text in left_out(&plan) {
+    for text in left_out(&plan, &target) {
         output.say(&text);
     }
     let name = args.name.clone().unwrap_or_else(|| name_of(&plan.id()));
@@ -79,13 +78,7 @@ pub(in crate::harness::cli) fn run(output: &Output, args: &K8sArgs) -> Result<u8
 
 /// A pod is another host: this one's own address would be the pod's.
 fn is_elsewhere(target: &str) -> Result<(), Failure> {
-    let is_loopback = Url::parse(target).is_ok_and(|url| match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    });
-    match is_loopback {
+    match is_loopback(target) {
         false => Ok(()),
         true => Err(Failure::usage(
             format!("the target {target} would be the pod itself"),
@@ -101,10 +94,14 @@ fn next(manifest: &Manifest<'_>, plan: &Plan) -> String {
         Some(namespace) => format!("kubectl -n {namespace}"),
         None => "kubectl".to_owned(),
     };
-    let mut lines = vec![format!(
-        "The loads begin at {}: by then, every pod has to be up.",
-        manifest.start_at
-    )];
+    let mut lines = vec![
+        format!(
+            "The loads begin at {}: by then, every pod has to be up.",
+            manifest.start_at
+        ),
+        "The log of a pod is its shard's file. A kubelet cuts logs at 10 MiB (containerLogMaxSize), so that a very long run of many request names may need a higher limit."
+            .to_owned(),
+    ];
     let mut secrets: Vec<String> = manifest
         .variables
         .iter()
@@ -122,10 +119,13 @@ fn next(manifest: &Manifest<'_>, plan: &Plan) -> String {
     }
     let selector =
         format!("batch.kubernetes.io/job-name={name},batch.kubernetes.io/job-completion-index=$i");
-    let deadline = manifest.deadline_s;
     lines.extend([
         format!("  {kubectl} create -f job.json"),
-        format!("  {kubectl} wait --for=condition=complete --timeout={deadline}s job/{name}"),
+        // A shard that a limit ended has failed, and so has its Job, once the others are done too. The Job has a
+        // deadline, so that this ends.
+        format!(
+            "  until {kubectl} get job/{name} -o jsonpath='{{.status.conditions[*].type}}' | grep -qwE 'Complete|Failed'; do sleep 5; done"
+        ),
         // A log is whole only where all of its lines are asked for; by a label, it is the last ten.
         format!(
             "  for i in $(seq 0 {}); do {kubectl} logs --tail=-1 -l {selector} > shard-$i.json; done",

@@ -8,11 +8,13 @@ use toml::{Table, Value};
 use crate::harness::cli::diagnostics;
 use crate::harness::cli::failure::Failure;
 use crate::harness::cli::output::Output;
-use crate::harness::report::text;
+use crate::harness::report::text::one_line;
 use crate::harness::scenario::{self, Plan};
 
-/// The keys that name a file, wherever they stand in a scenario.
-const FILE_KEYS: [&str; 6] = ["file", "template", "ca", "certificate", "trace", "recorded"];
+/// The keys of `[http]` that name a file which is no secret.
+const HTTP_FILES: [&str; 2] = ["ca", "certificate"];
+/// The keys of a step that name a file.
+const STEP_FILES: [&str; 2] = ["file", "template"];
 /// The key that names the file of a secret: it belongs into no ConfigMap.
 const SECRET_KEY: &str = "key";
 /// Marks the root of the project, so that a scenario may name files above its own folder there too.
@@ -53,7 +55,7 @@ impl Files {
             below.to_str().map(str::to_owned).ok_or_else(outside)
         };
         let mut contents = BTreeMap::from([(ROOT_MARK.to_owned(), Vec::new())]);
-        for name in named(&table, &FILE_KEYS) {
+        for name in named(&table) {
             let path = folder.join(name);
             let bytes = std::fs::read(&path)
                 .map_err(|error| Failure::tool(format!("reading {}", path.display()), &error))?;
@@ -105,30 +107,55 @@ impl Files {
             true => Ok(()),
             false => Err(Failure::Tool(format!(
                 "BUG: a copy of {} with the files that it names is another scenario",
-                text::one_line(&plan.id())
+                one_line(&plan.id())
             ))),
         }
     }
 }
 
-/// The texts of some keys, at any depth.
-fn named<'a>(table: &'a Table, keys: &[&str]) -> Vec<&'a str> {
+/// The files that a scenario names, wherever its grammar has one. What a request sends may have keys of the same
+/// names.
+fn named(scenario: &Table) -> Vec<&str> {
     let mut found = Vec::new();
-    for (key, value) in table {
-        match value {
-            Value::String(text) if keys.contains(&key.as_str()) => found.push(text.as_str()),
-            other => gather(other, keys, &mut found),
-        }
+    let below = |key: &str| scenario.get(key).and_then(Value::as_table);
+    if let Some(http) = below("http") {
+        found.extend(HTTP_FILES.iter().filter_map(|key| text(http, key)));
+    }
+    let tables = |key: &str| below(key).into_iter().flat_map(Table::values);
+    for feed in tables("feed").filter_map(Value::as_table) {
+        found.extend(text(feed, "file"));
+    }
+    for load in tables("load") {
+        let open = load.get("open").and_then(Value::as_table);
+        found.extend(open.and_then(|open| text(open, "trace")));
+    }
+    let once = ["setup", "teardown"].map(|key| scenario.get(key));
+    for flow in tables("flow").chain(once.into_iter().flatten()) {
+        of_steps(flow.get("step"), &mut found);
     }
     found
 }
 
-fn gather<'a>(value: &'a Value, keys: &[&str], found: &mut Vec<&'a str>) {
-    match value {
-        Value::Table(table) => found.extend(named(table, keys)),
-        Value::Array(values) => values.iter().for_each(|value| gather(value, keys, found)),
-        _ => {}
+/// Those of an array of steps, and of the steps inside of them.
+fn of_steps<'a>(steps: Option<&'a Value>, found: &mut Vec<&'a str>) {
+    let steps = steps.and_then(Value::as_array).into_iter().flatten();
+    for step in steps.filter_map(Value::as_table) {
+        found.extend(STEP_FILES.iter().filter_map(|key| text(step, key)));
+        let table = |key: &str| step.get(key).and_then(Value::as_table);
+        found.extend(table("think").and_then(|think| text(think, "recorded")));
+        let parts = table("multipart").into_iter().flat_map(Table::values);
+        found.extend(parts.filter_map(|part| text(part.as_table()?, "file")));
+        of_steps(step.get("step"), found);
+        of_steps(step.get("else"), found);
+        let branches = step.get("choice").and_then(Value::as_array);
+        for branch in branches.into_iter().flatten() {
+            of_steps(branch.get("step"), found);
+        }
     }
+}
+
+fn text<'a>(table: &'a Table, key: &str) -> Option<&'a str> {
+    table.get(key)?.as_str()
 }
 
 /// The path without `.` and `..`, as it is written: a link on its way stays one.
@@ -219,14 +246,64 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_found_at_any_depth() {
-        let table: Table =
-            "file = \"a\"\n[[x.step]]\nmultipart = { p = { file = \"b\" }, q = \"no\" }\n\
-                            think = { recorded = \"c\" }\nname = \"no\"\nfile = 3\n"
-                .parse()
-                .unwrap();
-        let mut found = named(&table, &FILE_KEYS);
+    fn files_are_found_where_the_grammar_has_them() {
+        let table: Table = r#"
+            file = "no"
+            name = "no"
+            [http]
+            ca = "ca.pem"
+            certificate = "client.pem"
+            key = "no"
+            [feed.file]
+            file = "rows.csv"
+            [load.a]
+            open = { trace = "arrivals.csv" }
+            [[setup.step]]
+            post = "/login"
+            file = "login.bin"
+            [[flow.f.step]]
+            post = "/a"
+            template = "order.json"
+            think = { recorded = "think.csv" }
+            query = { file = "no", trace = "no" }
+            headers = { certificate = "no" }
+            check = { json = { "file" = "no" } }
+            [[flow.f.step]]
+            put = "/b"
+            form = { file = "no", template = "no" }
+            [[flow.f.step]]
+            put = "/c"
+            json = { file = "no", step = [{ file = "no" }], recorded = "no" }
+            [[flow.f.step]]
+            post = "/d"
+            multipart = { file = "no", photo = { file = "cat.jpg" }, more = { text = "no" } }
+            [[flow.f.step]]
+            group = "g"
+            step = [
+                { choice = [{ weight = 1, step = [{ post = "/", file = "branch.bin" }] }] },
+                { if = { chance = "1%" }, step = [], else = [{ think = { recorded = "else.csv" } }] },
+            ]
+            [[teardown.step]]
+            repeat = 2
+            step = [{ post = "/logout", file = "logout.bin" }]
+        "#
+        .parse()
+        .unwrap();
+        let mut found = named(&table);
         found.sort_unstable();
-        assert_eq!(found, ["a", "b", "c"]);
+        let expected = [
+            "arrivals.csv",
+            "branch.bin",
+            "ca.pem",
+            "cat.jpg",
+            "client.pem",
+            "else.csv",
+            "login.bin",
+            "logout.bin",
+            "order.json",
+            "rows.csv",
+            "think.csv",
+        ];
+        assert_eq!(found, expected);
     }
 }

@@ -149,8 +149,9 @@ impl Manifest<'_> {
                 "completionMode": "Indexed",
                 "completions": self.shards,
                 "parallelism": self.shards,
-                // A shard that is started again comes after the start that all agreed on.
-                "backoffLimit": 0,
+                // A shard that is started again comes after the start that all agreed on. By index, because one
+                // that fails must not end the others and take their logs with it.
+                "backoffLimitPerIndex": 0,
                 "activeDeadlineSeconds": self.deadline_s,
                 "template": {
                     "metadata": {"labels": pod_labels},

@@ -2,12 +2,13 @@
 
 use super::search::{Interval, Search};
 use super::trial::{Trial, is_of_trial};
-use crate::harness::engine::Executed;
+use crate::harness::engine::{Executed, metrics};
 use crate::harness::model::{
     CapacitySearch, CapacityTrial, InvalidReason, LoadMeasurement, Phase, TrialOutcome,
 };
 use crate::harness::scenario::{
-    Arrivals, GatePlan, LoadPlan, Plan, Spacing, Stage, in_flight_of, search_limits,
+    Arrivals, GatePlan, LoadPlan, Plan, Spacing, Stage, in_flight_of, limits_beside_a_search,
+    search_limits,
 };
 
 /// A run whose plan has a load that searches for its capacity.
@@ -18,6 +19,8 @@ pub(in crate::harness::engine) struct Capacity<'plan> {
     spacing: Spacing,
     max_in_flight: Option<u32>,
     limits: Vec<GatePlan>,
+    /// What has to be kept beside the load.
+    beside: Vec<GatePlan>,
     search: Search,
     trials: Vec<CapacityTrial>,
     /// What was measured at each rate that held, by the number of the trial.
@@ -46,6 +49,7 @@ impl<'plan> Capacity<'plan> {
                 spacing,
                 max_in_flight,
                 limits: search_limits(plan, load),
+                beside: limits_beside_a_search(plan, load),
                 search: Search::new(from, to, within),
                 trials: Vec::new(),
                 held: Vec::new(),
@@ -74,10 +78,6 @@ impl<'plan> Capacity<'plan> {
                 max_in_flight: self.users(rate),
             };
         }
-        // The limits are there to be broken.
-        for gate in &mut plan.gates {
-            gate.abort = false;
-        }
         Some((rate, plan))
     }
 
@@ -101,6 +101,10 @@ impl<'plan> Capacity<'plan> {
                 self.load.name
             );
         };
+        let metrics = match self.beside.is_empty() {
+            true => Vec::new(),
+            false => metrics(plan, &executed.measurement),
+        };
         let mut phases = executed.measurement.phases.iter();
         let measured = phases.find(|span| span.phase == Phase::Measure);
         let trial = Trial {
@@ -112,8 +116,9 @@ impl<'plan> Capacity<'plan> {
             load,
             phase_ns: measured.map_or(0..0, |span| span.start_ns..span.end_ns),
             invalid: &executed.invalid,
+            metrics: &metrics,
         };
-        let trial = trial.judge(&self.limits);
+        let trial = trial.judge(&self.limits, &self.beside);
         let what = match trial.outcome {
             TrialOutcome::Held => "every limit holds".to_owned(),
             TrialOutcome::Broke => trial.reason.clone(),

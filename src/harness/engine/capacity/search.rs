@@ -131,16 +131,24 @@ impl Search {
         }
         // What is left between the two is where trials disagree.
         let mixed = between.first().zip(between.last());
+        // One that is only sometimes borne is no capacity, and without a lower one that is there would be none: it
+        // is tried until it is the one or the other.
+        let lowest = match low {
+            None => between.first().map(|tried| tried.rate),
+            Some(_) => None,
+        };
         let Some(high) = high else {
             let top = between.last().or(low).map(|tried| tried.rate);
             return match top {
                 None => Some(self.from),
                 Some(top) if top < self.to => Some((2.0 * top).min(self.to)),
-                Some(_) => self.confirming(low),
+                Some(_) => lowest.or_else(|| self.confirming(low)),
             };
         };
         // Below the lowest there is nothing to try.
-        let low = low?;
+        let Some(low) = low else {
+            return lowest;
+        };
         let gaps = match mixed {
             None => vec![(low.rate, high.rate)],
             Some((first, last)) => vec![(low.rate, first.rate), (last.rate, high.rate)],
@@ -332,6 +340,36 @@ mod tests {
                 assert!(is_inside, "{hiccup:?} {number}: {found:?}");
             }
         }
+    }
+
+    /// The first trial is the likeliest to be disturbed, and below its rate there is none to go by.
+    #[test]
+    fn a_hiccup_at_the_lowest_rate_is_not_the_end() {
+        for capacity in [150.0, 1000.0] {
+            for number in 0..12 {
+                let mut trials = 0;
+                let (found, _) = search(WHOLE, |rate| {
+                    trials += 1;
+                    match trials == number + 1 {
+                        true => Broke,
+                        false => bears(capacity)(rate),
+                    }
+                });
+                let is_inside = found.holds.is_some_and(|holds| holds <= capacity)
+                    && found.breaks.is_some_and(|breaks| breaks > capacity);
+                assert!(is_inside, "{capacity} {number}: {found:?}");
+            }
+        }
+        // Nor where it is the only one.
+        let mut trials = 0;
+        let (found, _) = search((100.0, 100.0, 0.05), |_| {
+            trials += 1;
+            if trials == 1 { Broke } else { Held }
+        });
+        assert_eq!((found.holds, found.breaks), (Some(100.0), None));
+        // One that keeps failing is too much.
+        let (found, _) = search(WHOLE, bears(99.0));
+        assert_eq!((found.holds, found.breaks), (None, Some(100.0)));
     }
 
     #[test]

@@ -9,6 +9,12 @@ use crate::harness::model::{
 use crate::harness::scenario::catalogue::{self, LatencyStat, LoadMetric, MetricKey, MetricSpec};
 use crate::harness::scenario::{GatePlan, Plan};
 
+/// Arrivals at random are fewer than their mean by more than this many standard deviations once in thirty
+/// thousand times.
+const DEVIATIONS: f64 = 4.0;
+/// Of those that a quantile needs, at least a half have to be in order, whatever share of them may fail.
+const MOST_WEIGHT: f64 = 2.0;
+
 /// One trial, to be judged.
 pub(super) struct Trial<'a> {
     /// The plan of the trial, in which the search is an open load at its rate.
@@ -28,6 +34,8 @@ pub(super) struct Trial<'a> {
     pub(super) phase_ns: Range<u64>,
     /// What would make a run invalid.
     pub(super) invalid: &'a [InvalidReason],
+    /// Of everything that was measured, where something beside the load has limits.
+    pub(super) metrics: &'a [Metric],
 }
 
 /// What a limit says of a trial.
@@ -46,9 +54,9 @@ pub(super) fn is_of_trial(reason: &InvalidReason) -> bool {
 }
 
 impl Trial<'_> {
-    /// The trial as it is kept.
-    pub(super) fn judge(&self, limits: &[GatePlan]) -> CapacityTrial {
-        let (outcome, reason) = self.outcome(limits);
+    /// The trial as it is kept, held against the limits on its load and on what goes on beside it.
+    pub(super) fn judge(&self, limits: &[GatePlan], beside: &[GatePlan]) -> CapacityTrial {
+        let (outcome, reason) = self.outcome(limits, beside);
         let share = |what| {
             let spec = catalogue::load_metric(&self.load.name, what);
             self.metric(spec).value().unwrap_or(0.0)
@@ -63,7 +71,7 @@ impl Trial<'_> {
         }
     }
 
-    fn outcome(&self, limits: &[GatePlan]) -> (TrialOutcome, String) {
+    fn outcome(&self, limits: &[GatePlan], beside: &[GatePlan]) -> (TrialOutcome, String) {
         // A generator that could not offer the rate says nothing of the target, whatever was measured.
         if let Some(cause) = self.invalid.iter().find_map(generator) {
             return (TrialOutcome::NotOffered, cause);
@@ -77,6 +85,20 @@ impl Trial<'_> {
                 Finding::NotAchieved(reason) => not_achieved = Some(reason),
                 Finding::Unknown(reason) => unknown = Some(reason),
             }
+        }
+        // What could not be measured there is no limit of this rate.
+        let broken = beside.iter().find_map(|limit| {
+            let metric = self.metrics.iter().find(|it| it.name == limit.metric)?;
+            let value = metric.value()?;
+            Some(what_broke(
+                limit,
+                &metric.unit,
+                value,
+                limit.broken_by(value)?,
+            ))
+        });
+        if let Some(reason) = broken {
+            return (TrialOutcome::Broke, reason);
         }
         if let Some(reason) = not_achieved {
             return self.not_achieved(reason);
@@ -138,13 +160,7 @@ impl Trial<'_> {
         let Some(broken) = limit.broken_by(value) else {
             return Finding::Holds;
         };
-        let than = if value > broken { "more" } else { "less" };
-        let reason = format!(
-            "{} was {}, {than} than {}",
-            limit.metric,
-            shown(&metric.unit, value),
-            shown(&metric.unit, broken)
-        );
+        let reason = what_broke(limit, &metric.unit, value, broken);
         match key {
             MetricKey::Load {
                 what: LoadMetric::Achieved,
@@ -171,7 +187,24 @@ impl Trial<'_> {
 
     /// By the formulas that a run's metrics are made with.
     fn metric(&self, spec: MetricSpec) -> Metric {
-        metrics::of_load(spec, self.load, self.phase_ns.clone())
+        metrics::of_trial(spec, self.load, self.phase_ns.clone(), self.weight())
+    }
+
+    /// How many of the iterations that were offered each completed one stands for. The rate is held for as long
+    /// as quantiles need where all of them are in order. Those that are not have limits of their own, and of
+    /// arrivals at random a few less than their mean may come: neither makes a rate one that was not offered.
+    fn weight(&self) -> f64 {
+        let counts = &self.load.counts;
+        let offered = counts.offered as f64;
+        let length_ns = self.phase_ns.end.saturating_sub(self.phase_ns.start);
+        let planned = self.rate * length_ns as f64 / 1e9;
+        let was_offered = offered + DEVIATIONS * planned.sqrt() >= planned;
+        let meant = if was_offered {
+            offered.max(planned)
+        } else {
+            offered
+        };
+        (meant / counts.completed.max(1) as f64).clamp(1.0, MOST_WEIGHT)
     }
 }
 
@@ -203,6 +236,9 @@ fn generator(reason: &InvalidReason) -> Option<String> {
             cpu_cores,
             cores,
         } => format!("the generator of load {load} kept {cpu_cores:.2} of {cores} cores busy"),
+        InvalidReason::GeneratorsCrowded { cpu_cores, cores } => {
+            format!("the generators of all loads kept {cpu_cores:.2} of {cores} cores busy")
+        }
         InvalidReason::GeneratorExhausted { load, failures, .. } => {
             format!("the generator of load {load} had no file or port left for {failures} requests")
         }
@@ -227,6 +263,16 @@ fn dropped(reason: &InvalidReason) -> Option<(&str, String)> {
         )),
         _ => None,
     }
+}
+
+fn what_broke(limit: &GatePlan, unit: &Unit, value: f64, broken: f64) -> String {
+    let than = if value > broken { "more" } else { "less" };
+    format!(
+        "{} was {}, {than} than {}",
+        limit.metric,
+        shown(unit, value),
+        shown(unit, broken)
+    )
 }
 
 /// A value for whoever reads why.
@@ -317,8 +363,9 @@ mod tests {
             load,
             phase_ns: 2 * S..12 * S,
             invalid,
+            metrics: &[],
         };
-        trial.judge(limits)
+        trial.judge(limits, &[])
     }
 
     fn check(
@@ -386,6 +433,79 @@ mod tests {
             &[],
             NotOffered,
             "only 50 requests lie beyond p95",
+        );
+    }
+
+    #[test]
+    fn what_goes_on_beside_it_has_to_keep_its_limits() {
+        let mut spec = catalogue::load_metric("writes", LoadMetric::ErrorRate);
+        spec.unit = Unit::Ratio;
+        let metric = |reading| Metric {
+            name: spec.path(),
+            unit: Unit::Ratio,
+            better: spec.better,
+            reading,
+            observations: 100,
+        };
+        let limit = limit("load.writes.error_rate", Some(0.01), None);
+        let load = measured(10_000, 5 * MS, 0, 0);
+        let check = |metric: Metric, expected: TrialOutcome, reason: &str| {
+            let trial = Trial {
+                plan: &plan(),
+                rate: 1000.0,
+                users: 100,
+                allowed_dropped: 0.001,
+                unhurried_ns: None,
+                load: &load,
+                phase_ns: 2 * S..12 * S,
+                invalid: &[],
+                metrics: &[metric],
+            };
+            let trial = trial.judge(&limits(), std::slice::from_ref(&limit));
+            assert_eq!((trial.outcome, trial.reason.as_str()), (expected, reason));
+        };
+        let value = |value| Reading::Measured {
+            values: vec![value],
+        };
+        check(metric(value(0.01)), TrialOutcome::Held, "");
+        let broke = "load.writes.error_rate was 2.00 %, more than 1.00 %";
+        check(metric(value(0.02)), TrialOutcome::Broke, broke);
+        let unknown = Reading::NotMeasurable {
+            reason: "none".into(),
+            remedy: String::new(),
+        };
+        check(metric(unknown), TrialOutcome::Held, "");
+    }
+
+    /// Ten seconds of 200 a second have just as many as p95 needs.
+    #[test]
+    fn a_rate_that_was_offered_is_judged_though_some_failed() {
+        let check = |load: &LoadMeasurement, expected: TrialOutcome, reason: &str| {
+            let trial = Trial {
+                plan: &plan(),
+                rate: 200.0,
+                users: 100,
+                allowed_dropped: 0.001,
+                unhurried_ns: None,
+                load,
+                phase_ns: 2 * S..12 * S,
+                invalid: &[],
+                metrics: &[],
+            };
+            let trial = trial.judge(&limits(), &[]);
+            assert_eq!(trial.outcome, expected, "{}", trial.reason);
+            assert!(trial.reason.contains(reason), "{}", trial.reason);
+        };
+        use TrialOutcome::{Broke, Held, NotOffered};
+        check(&measured(2_000, 5 * MS, 0, 0), Held, "");
+        check(&measured(1_990, 5 * MS, 10, 0), Held, "");
+        check(&measured(1_990, 51 * MS, 10, 0), Broke, "p95 was 51.");
+        // At random, less than the mean came.
+        check(&measured(1_900, 5 * MS, 0, 0), Held, "");
+        check(
+            &measured(1_800, 5 * MS, 0, 0),
+            NotOffered,
+            "only 90 requests lie beyond p95",
         );
     }
 

@@ -29,8 +29,6 @@ pub(in crate::harness::engine) fn abort_rules(plan: &Plan, load: &LoadPlan) -> V
 pub(super) struct Aborts {
     rules: Vec<AbortRule>,
     measure: Range<u64>,
-    /// How many workers the load has.
-    workers: u32,
 }
 
 impl Aborts {
@@ -39,7 +37,6 @@ impl Aborts {
         Self {
             rules: job.aborts.clone(),
             measure: job.phases.warmup_ns..job.phases.measure_end_ns(),
-            workers: job.shard.of,
         }
     }
 
@@ -51,22 +48,27 @@ impl Aborts {
 
     /// The first limit that the totals up to now break. Iterations and requests (by name)
     /// that are under way may still end well, so a limit is broken only where it is without them,
-    /// and with all of them in order and answered at once.
+    /// and with all of them in order and answered at once. `part` is what the worker had of the load, from
+    /// 0 to 1; nothing is held against one that had none of it.
     pub(super) fn broken(
         &self,
         load: &LoadMeasurement,
         requests_under_way: &[u64],
+        part: f64,
         now_ns: u64,
     ) -> Option<Aborted> {
+        if part <= 0.0 {
+            return None;
+        }
         let iterations = under_way(&load.counts);
         let mut ended = load.clone();
         ended.counts.offered -= iterations;
         ended.counts.started -= iterations;
         let mut at_best = None;
         self.rules.iter().find_map(|rule| {
-            let (value, limit) = self.broken_by(rule, &ended, now_ns)?;
+            let (value, limit) = self.broken_by(rule, &ended, part, now_ns)?;
             let at_best = at_best.get_or_insert_with(|| in_order(load, requests_under_way));
-            self.broken_by(rule, at_best, now_ns)?;
+            self.broken_by(rule, at_best, part, now_ns)?;
             Some(Aborted {
                 metric: rule.metric.path(),
                 unit: rule.metric.unit.clone(),
@@ -82,6 +84,7 @@ impl Aborts {
         &self,
         rule: &AbortRule,
         load: &LoadMeasurement,
+        part: f64,
         now_ns: u64,
     ) -> Option<(f64, f64)> {
         let phase_ns = self.measure.start..now_ns;
@@ -92,10 +95,10 @@ impl Aborts {
             return None;
         }
         // The limits are the whole load's: what grows with it is held against them as if its other
-        // workers had as much of it.
+        // workers did as well with theirs.
         let value = match is_of_each {
             true => value,
-            false => value * f64::from(self.workers),
+            false => value / part,
         };
         rule.gate.broken_by(value).map(|limit| (value, limit))
     }
@@ -122,7 +125,6 @@ fn in_order(load: &LoadMeasurement, requests_under_way: &[u64]) -> LoadMeasureme
 #[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
     use super::super::fixture;
-    use super::super::job::Shard;
     use super::*;
     use crate::harness::model::{Counts, ErrorKind, ErrorTally};
     use crate::harness::scenario::PhasePlan;
@@ -131,7 +133,7 @@ mod tests {
     const S: u64 = 1_000_000_000;
     const MS: u64 = 1_000_000;
 
-    fn aborts(what: LoadMetric, max: Option<f64>, min: Option<f64>, of: u32) -> Aborts {
+    fn aborts(what: LoadMetric, max: Option<f64>, min: Option<f64>) -> Aborts {
         let mut job = fixture::job("http://127.0.0.1:1");
         job.phases = PhasePlan {
             warmup_ns: 2 * S,
@@ -139,7 +141,6 @@ mod tests {
             cooldown_ns: 0,
             drain_ns: 0,
         };
-        job.shard = Shard { index: 0, of };
         let metric = catalogue::load_metric("reads", what);
         let gate = GatePlan {
             max,
@@ -177,17 +178,27 @@ mod tests {
 
     /// The value and the limit of what is broken after ten seconds of the measure phase.
     fn found(aborts: &Aborts, load: &LoadMeasurement, under_way: u64) -> Option<(f64, f64)> {
+        found_by(aborts, load, under_way, 1.0)
+    }
+
+    /// The same for a worker that had a part of the load.
+    fn found_by(
+        aborts: &Aborts,
+        load: &LoadMeasurement,
+        under_way: u64,
+        part: f64,
+    ) -> Option<(f64, f64)> {
         let mut load = load.clone();
         load.counts.offered += under_way;
         load.counts.started += under_way;
-        let found = aborts.broken(&load, &[under_way], 12 * S)?;
+        let found = aborts.broken(&load, &[under_way], part, 12 * S)?;
         assert_eq!(found.at_ns, 12 * S);
         Some((found.value, found.limit))
     }
 
     #[test]
     fn nothing_is_ended_before_the_fifth_second_of_the_measure_phase() {
-        let rate = aborts(LoadMetric::Rate, None, Some(1.0), 1);
+        let rate = aborts(LoadMetric::Rate, None, Some(1.0));
         let due = [0, 2, 6, 7, 8, 21, 22, 23].map(|second| rate.are_due(second * S));
         assert_eq!(due, [false, false, false, true, true, true, false, false]);
         let none = Aborts {
@@ -199,13 +210,13 @@ mod tests {
 
     #[test]
     fn a_broken_limit_is_found_with_what_broke_it() {
-        let errors = aborts(LoadMetric::ErrorRate, Some(0.05), None, 1);
+        let errors = aborts(LoadMetric::ErrorRate, Some(0.05), None);
         assert_eq!(found(&errors, &measured(950, MS, 50), 0), None);
         assert_eq!(
             found(&errors, &measured(900, MS, 100), 0),
             Some((0.1, 0.05))
         );
-        let rate = aborts(LoadMetric::Rate, None, Some(100.0), 1);
+        let rate = aborts(LoadMetric::Rate, None, Some(100.0));
         assert_eq!(found(&rate, &measured(1000, MS, 0), 0), None);
         assert_eq!(found(&rate, &measured(900, MS, 0), 0), Some((90.0, 100.0)));
         // Nothing at all is a rate, and too low.
@@ -214,20 +225,20 @@ mod tests {
 
     #[test]
     fn what_is_under_way_gets_the_benefit_of_the_doubt() {
-        let rate = aborts(LoadMetric::Rate, None, Some(100.0), 1);
+        let rate = aborts(LoadMetric::Rate, None, Some(100.0));
         assert_eq!(found(&rate, &measured(900, MS, 0), 99), Some((90.0, 100.0)));
         assert_eq!(found(&rate, &measured(900, MS, 0), 100), None);
-        let errors = aborts(LoadMetric::ErrorRate, Some(0.05), None, 1);
+        let errors = aborts(LoadMetric::ErrorRate, Some(0.05), None);
         assert_eq!(
             found(&errors, &measured(900, MS, 100), 999),
             Some((0.1, 0.05))
         );
         assert_eq!(found(&errors, &measured(900, MS, 100), 1000), None);
-        let p50 = aborts(stat("p50"), Some(5e6), None, 1);
+        let p50 = aborts(stat("p50"), Some(5e6), None);
         assert!(found(&p50, &measured(900, 6 * MS, 0), 890).is_some());
         assert_eq!(found(&p50, &measured(900, 6 * MS, 0), 910), None);
         // Nor does it count as if it had failed.
-        let achieved = aborts(LoadMetric::Achieved, None, Some(0.99), 1);
+        let achieved = aborts(LoadMetric::Achieved, None, Some(0.99));
         assert_eq!(found(&achieved, &measured(1000, MS, 0), 500), None);
         assert_eq!(
             found(&achieved, &measured(980, MS, 20), 500),
@@ -242,19 +253,26 @@ mod tests {
 
     #[test]
     fn a_share_of_few_requests_ends_nothing() {
-        let errors = aborts(LoadMetric::ErrorRate, Some(0.05), None, 1);
+        let errors = aborts(LoadMetric::ErrorRate, Some(0.05), None);
         assert_eq!(found(&errors, &measured(0, MS, 99), 0), None);
         assert_eq!(found(&errors, &measured(0, MS, 100), 0), Some((1.0, 0.05)));
     }
 
     #[test]
     fn a_worker_holds_its_part_against_its_part_of_the_limit() {
-        let rate = aborts(LoadMetric::Rate, None, Some(100.0), 4);
-        assert_eq!(found(&rate, &measured(250, MS, 0), 0), None);
-        assert_eq!(found(&rate, &measured(200, MS, 0), 0), Some((80.0, 100.0)));
-        let errors = aborts(LoadMetric::ErrorRate, Some(0.05), None, 4);
+        let rate = aborts(LoadMetric::Rate, None, Some(100.0));
+        let by = |part, ok| found_by(&rate, &measured(ok, MS, 0), 0, part);
+        assert_eq!(by(0.25, 250), None);
+        assert_eq!(by(0.25, 200), Some((80.0, 100.0)));
+        // Parts need not be alike: one of three users, and two of them.
+        assert_eq!(by(1.0 / 3.0, 334), None);
+        assert_eq!(by(2.0 / 3.0, 667), None);
+        assert!(by(2.0 / 3.0, 334).is_some());
+        // Who has no user at all is not too slow.
+        assert_eq!(by(0.0, 0), None);
+        let errors = aborts(LoadMetric::ErrorRate, Some(0.05), None);
         assert_eq!(
-            found(&errors, &measured(900, MS, 100), 0),
+            found_by(&errors, &measured(900, MS, 100), 0, 0.25),
             Some((0.1, 0.05))
         );
     }

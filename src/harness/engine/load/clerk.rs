@@ -16,6 +16,7 @@ use super::merge::{add_connections, add_group, add_series};
 use super::recorder::{Measured, Recorder, under_way};
 use super::schedule::Schedule;
 use super::shape::Shape;
+use super::users::Room;
 use super::windows::{WINDOW_NS, absorb, pack, window};
 use crate::harness::engine::LoadTick;
 use crate::harness::engine::thinned::{Thinned, mean};
@@ -31,6 +32,8 @@ pub(super) struct Clerk {
     pub(super) schedule: Option<Schedule>,
     /// The users of the whole load, in a closed model.
     pub(super) users: Option<Shape>,
+    /// Which of them are at work, in a closed model.
+    pub(super) room: Option<Room>,
     /// Which part of the load this worker has.
     pub(super) shard: Shard,
     pub(super) aborts: Aborts,
@@ -117,7 +120,8 @@ impl Clerk {
         let so_far = self.recorder.take_measured();
         keep(totals, so_far.measured);
         totals.users.total_ns = self.user_time_ns(now_ns);
-        self.aborts.broken(totals, &so_far.under_way, now_ns)
+        let part = self.part(now_ns);
+        self.aborts.broken(totals, &so_far.under_way, part, now_ns)
     }
 
     fn finish(mut self, mut totals: LoadMeasurement) -> LoadMeasurement {
@@ -158,8 +162,17 @@ impl Clerk {
             .users
             .as_ref()
             .map_or(0.0, |users| users.mean(start_ns, until_ns));
-        let part = users / f64::from(self.shard.of);
-        (part * until_ns.saturating_sub(start_ns) as f64) as u64
+        let own = users * self.part(until_ns);
+        (own * until_ns.saturating_sub(start_ns) as f64) as u64
+    }
+
+    /// The part, from 0 to 1, that this worker had of the load in the measure phase until then.
+    fn part(&self, until_ns: u64) -> f64 {
+        let start_ns = self.phases.warmup_ns;
+        match &self.room {
+            Some(room) => room.part(self.shard, start_ns, until_ns),
+            None => 1.0 / f64::from(self.shard.of),
+        }
     }
 }
 
@@ -170,6 +183,9 @@ fn keep(totals: &mut LoadMeasurement, measured: Measured) {
     totals.iteration.merge(&measured.iteration);
     totals.generator.ticket_lateness.merge(&measured.lateness);
     totals.users.lost_ns = totals.users.lost_ns.saturating_add(measured.failed_ns);
+    // Both are of the flow: what one has and the other has not would be lost without a word.
+    debug_assert_eq!(totals.requests.len(), measured.requests.len());
+    debug_assert_eq!(totals.groups.len(), measured.groups.len());
     for (series, measured) in totals.requests.iter_mut().zip(measured.requests) {
         add_series(series, measured);
     }

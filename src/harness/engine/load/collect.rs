@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::job::{LoadFile, Shard};
 use super::merge::{MergeError, merge};
 use super::validity::validity;
-use crate::harness::model::{Aborted, InvalidReason, LoadMeasurement};
+use crate::harness::model::{Aborted, GeneratorHealth, InvalidReason, LoadMeasurement};
 use crate::harness::scenario::{GeneratorLimits, LoadPlan, PhasePlan};
 
 /// What became of one worker.
@@ -31,38 +31,58 @@ pub struct LoadResult {
     pub partial: bool,
     /// The limit that stopped one, where a limit on this load did.
     pub aborted: Option<Aborted>,
-    /// When the last arrival could be, in ns from the start of the load; the earliest of all workers.
-    pub ended_ns: u64,
     /// Why the load must not be judged; empty for a valid one, and for one that was stopped in order.
     pub invalid: Vec<InvalidReason>,
 }
 
-/// What became of workers, by their load.
-pub fn by_load(ends: impl IntoIterator<Item = WorkerEnd>) -> BTreeMap<String, Vec<WorkerEnd>> {
-    let mut loads: BTreeMap<String, Vec<WorkerEnd>> = BTreeMap::new();
-    for end in ends {
-        loads.entry(end.load.clone()).or_default().push(end);
-    }
-    loads
-}
-
-/// Puts together what became of the workers of a load, and asks whether it may be judged as far as
-/// the generator is concerned.
+/// Puts together what became of the workers of a run's loads, in the order of the plan, and asks of each
+/// load whether it may be judged as far as the generator is concerned.
 ///
 /// # Errors
-/// What they left is not of one load.
+/// What the workers of one load left is not of one load.
 pub fn collect(
-    load: &LoadPlan,
+    loads: &[LoadPlan],
     phases: &PhasePlan,
     limits: &GeneratorLimits,
     ends: impl IntoIterator<Item = WorkerEnd>,
-) -> Result<LoadResult, MergeError> {
+) -> Result<Vec<LoadResult>, MergeError> {
+    let mut by_load: BTreeMap<String, Vec<WorkerEnd>> = BTreeMap::new();
+    for end in ends {
+        by_load.entry(end.load.clone()).or_default().push(end);
+    }
+    let together = loads.iter().map(|load| {
+        let ends = by_load.remove(&load.name).unwrap_or_default();
+        put_together(load, ends)
+    });
+    let mut results = together.collect::<Result<Vec<_>, _>>()?;
+    let is_aborted = results.iter().any(|(result, _)| result.aborted.is_some());
+    for (load, (result, generators)) in loads.iter().zip(&mut results) {
+        // A load that was stopped is not judged. But what a limit did to the run must have been no
+        // generator's fault, whosever load it was on.
+        if (!result.partial || is_aborted)
+            && let Some(measurement) = &result.measurement
+        {
+            let mut reasons = validity(load, phases, limits, measurement, generators);
+            if result.partial && result.aborted.is_none() {
+                // By then another was still about to.
+                reasons.retain(|reason| !matches!(reason, InvalidReason::NothingMeasured { .. }));
+            }
+            result.invalid.extend(reasons);
+        }
+    }
+    Ok(results.into_iter().map(|(result, _)| result).collect())
+}
+
+/// What the workers of a load measured together, and how each of them fared.
+fn put_together(
+    load: &LoadPlan,
+    ends: Vec<WorkerEnd>,
+) -> Result<(LoadResult, Vec<GeneratorHealth>), MergeError> {
     let mut result = LoadResult {
         load: load.name.clone(),
         measurement: None,
         partial: false,
         aborted: None,
-        ended_ns: phases.total_ns(),
         invalid: Vec::new(),
     };
     let mut generators = Vec::new();
@@ -83,22 +103,13 @@ pub fn collect(
         };
         result.partial |= file.partial;
         result.aborted = result.aborted.take().or(file.aborted);
-        result.ended_ns = result.ended_ns.min(file.ended_ns);
         generators.push(file.measurement.generator.clone());
         match &mut result.measurement {
             None => result.measurement = Some(file.measurement),
             Some(measurement) => merge(measurement, file.measurement)?,
         }
     }
-    // A load that was stopped is not judged, and that nothing was measured by then says nothing more. But
-    // what a limit did must not have been the generator's fault.
-    if (!result.partial || result.aborted.is_some())
-        && let Some(measurement) = &result.measurement
-    {
-        let reasons = validity(load, phases, limits, measurement, &generators);
-        result.invalid.extend(reasons);
-    }
-    Ok(result)
+    Ok((result, generators))
 }
 
 #[cfg(test)]
@@ -107,7 +118,7 @@ mod tests {
     use super::super::fixture;
     use super::super::job::LOAD_FORMAT;
     use super::*;
-    use crate::harness::model::{ArrivalModel, Counts};
+    use crate::harness::model::{ArrivalModel, Counts, Unit};
 
     /// What three workers of an open load left, each with the given counts of arrivals that were
     /// started and dropped, and the lateness of its tickets; `None` for a worker that failed.
@@ -149,7 +160,9 @@ mod tests {
             late_ns: 1_000_000,
             ..GeneratorLimits::default()
         };
-        collect(&job.load, &job.phases, &limits, ends).unwrap()
+        let loads = [job.load.clone()];
+        let results = collect(&loads, &job.phases, &limits, ends).unwrap();
+        results.into_iter().next().unwrap()
     }
 
     fn check(workers: [Option<(u64, u64, u64)>; 3], expected: &[&str]) {
@@ -204,5 +217,77 @@ mod tests {
         let shards = result.measurement.unwrap().shards;
         let shards: Vec<u32> = shards.iter().map(|part| part.index).collect();
         assert_eq!(shards, [0, 2]);
+    }
+
+    /// What is said of two loads of which a limit on the first ended the run, after `change` to what the
+    /// worker of the second left.
+    fn aborted(change: impl FnOnce(&mut LoadFile)) -> Vec<InvalidReason> {
+        let job = fixture::job("http://127.0.0.1:1");
+        let loads = ["reads", "writes"].map(|name| LoadPlan {
+            name: name.to_owned(),
+            ..job.load.clone()
+        });
+        let file = |load: &LoadPlan| {
+            let mut measurement = fixture::measurement();
+            measurement.name.clone_from(&load.name);
+            measurement.generator.cores = 1.0;
+            measurement.counts = Counts {
+                offered: 100,
+                started: 100,
+                completed: 100,
+                ..Counts::default()
+            };
+            LoadFile {
+                schema: LOAD_FORMAT.to_owned(),
+                shard: Shard::WHOLE,
+                partial: true,
+                aborted: None,
+                ended_ns: job.phases.total_ns(),
+                measurement,
+            }
+        };
+        let [mut first, mut second] = [&loads[0], &loads[1]].map(file);
+        let limit = Aborted {
+            metric: "load.reads.error_rate".to_owned(),
+            unit: Unit::Ratio,
+            value: 0.5,
+            limit: 0.05,
+            at_ns: 6_000_000_000,
+        };
+        first.aborted = Some(limit.clone());
+        change(&mut second);
+        let ends = [first, second].map(|file| WorkerEnd {
+            load: file.measurement.name.clone(),
+            shard: Shard::WHOLE,
+            outcome: Ok(file),
+        });
+        let limits = GeneratorLimits::default();
+        let results = collect(&loads, &job.phases, &limits, ends).unwrap();
+        assert!(results.iter().all(|result| result.partial));
+        assert_eq!(results[0].aborted, Some(limit));
+        results.into_iter().flat_map(|it| it.invalid).collect()
+    }
+
+    #[test]
+    fn a_limit_that_ends_the_run_asks_all_generators() {
+        assert_eq!(aborted(|_| ()), []);
+        let late = aborted(|file| {
+            for _ in 0..100 {
+                let lateness = &mut file.measurement.generator.ticket_lateness;
+                lateness.record(1_000_000_000);
+            }
+        });
+        assert!(
+            matches!(late.as_slice(), [InvalidReason::GeneratorLate { load, .. }] if load == "writes"),
+            "{late:?}"
+        );
+        // That it had nothing to do by then is no fault.
+        assert_eq!(
+            aborted(|file| file.measurement.counts = Counts::default()),
+            []
+        );
+        // A load that is partial because somebody stopped it is not asked.
+        let stopped = collected([None, Some((10, 90, 0)), None]);
+        assert_eq!(stopped.invalid.len(), 2, "{stopped:?}");
     }
 }

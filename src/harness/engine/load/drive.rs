@@ -1,4 +1,4 @@
-//! The engine's side of the workers: starts them, listens, and collects their files.
+//! The engine's side of the workers: starts them, listens, and reads their files.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -12,14 +12,12 @@ use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::watch;
 
 use super::clock::LoadClock;
-use super::collect::{LoadResult, WorkerEnd, by_load, collect};
+use super::collect::WorkerEnd;
 use super::job::{LoadFile, WORKER_COMMAND, WorkerEvent, WorkerJob};
-use super::merge::MergeError;
 use super::ticks::Ticks;
 use crate::harness::engine::flag::became_true;
 use crate::harness::engine::secrets::STORE_VARIABLE;
 use crate::harness::engine::{LoadTick, Redactor};
-use crate::harness::scenario::GeneratorLimits;
 
 /// How long a worker may take beyond its drain to write its file before it is killed.
 const GRACE: Duration = Duration::from_secs(20);
@@ -39,25 +37,6 @@ pub enum LoadError {
         /// Why.
         error: std::io::Error,
     },
-    /// Two jobs have the name of one load but are not shards of it.
-    #[error(transparent)]
-    Merge(#[from] MergeError),
-}
-
-/// Executes all jobs at the same time and returns a result for each load, in the order of the jobs;
-/// what the jobs of one load measured is put together. The rest is as with [`perform`].
-pub async fn drive(
-    program: &Path,
-    jobs: &[WorkerJob],
-    limits: &GeneratorLimits,
-    stop: watch::Receiver<bool>,
-    on_tick: &(dyn Fn(LoadTick) + Send + Sync),
-) -> Result<Vec<LoadResult>, LoadError> {
-    let mut ends = by_load(perform(program, jobs, stop, on_tick).await?);
-    jobs.iter()
-        .filter_map(|job| ends.remove(&job.load.name).map(|ends| (job, ends)))
-        .map(|(job, ends)| collect(&job.load, &job.phases, limits, ends).map_err(LoadError::from))
-        .collect()
 }
 
 /// Executes all jobs at the same time, each in a process of its own (`program load-worker`), and

@@ -40,6 +40,7 @@ pub(super) fn job(target: &str) -> WorkerJob {
         http: HttpPlan::default(),
         setup: BTreeMap::new(),
         turns: BTreeMap::new(),
+        first_iteration: 0,
         aborts: vec![],
         phases: PhasePlan {
             warmup_ns: 0,

@@ -39,6 +39,9 @@ pub struct WorkerJob {
     /// Which of the loads that draw from a feed this is, by feed, for feeds whose rows are unique: its
     /// place among them, and their number.
     pub turns: BTreeMap<String, (u32, u32)>,
+    /// The number of the load's first iteration: those before it were of trials of the same run. Shards
+    /// count from it.
+    pub first_iteration: u64,
     /// The limits that end the run when they are broken.
     pub aborts: Vec<AbortRule>,
     /// The phases.

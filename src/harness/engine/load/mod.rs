@@ -1,12 +1,12 @@
 //! The load engine: a load of a plan → [`LoadMeasurement`](crate::harness::model::LoadMeasurement).
 //!
 //! ```text
-//! drive ──job──▶ worker: dispatcher ──tickets──▶ users ──▶ recorder ──▶ clerk ──▶ file
+//! perform ─job─▶ worker: dispatcher ──tickets──▶ users ──▶ recorder ──▶ clerk ──▶ file
 //!       ◀─ticks──                                  └──▶ transport
 //! ```
 //!
-//! [`drive`] starts a process for each job and puts together what those of one load measured: a load
-//! that is too much for one core has several, and so do the shards of a run on several machines. Inside
+//! [`perform`] starts a process for each job, and [`collect`] puts together what those of one load measured: a
+//! load that is too much for one core has several, and so do the shards of a run on several machines. Inside
 //! such a process,
 //! [`worker_main`] lets goose keep the users alive; in an open model a dispatcher hands each arrival
 //! to an idle user at its due time, which the schedule says, or drops it; the recorder counts; once a
@@ -74,9 +74,9 @@ mod fixture;
 pub(super) use self::abort::abort_rules;
 pub use self::body::BodyError;
 pub use self::check::CheckError;
-pub use self::collect::{LoadResult, WorkerEnd, by_load, collect};
+pub use self::collect::{LoadResult, WorkerEnd, collect};
 pub use self::condition::ConditionError;
-pub use self::drive::{LoadError, drive, perform};
+pub use self::drive::{LoadError, perform};
 pub use self::feed::FeedError;
 pub use self::files::FileError;
 pub use self::flow::FlowError;
@@ -91,6 +91,6 @@ pub use self::request::RequestError;
 pub use self::template::TemplateError;
 pub use self::trace::TraceError;
 pub use self::transport::TransportError;
-pub use self::validity::validity;
+pub use self::validity::{crowded, validity};
 pub(super) use self::windows::{MAX_WINDOWS, WINDOW_NS, phase_at};
 pub use self::worker::{WorkerError, worker_main};

@@ -115,6 +115,15 @@ impl Shape {
             .filter(|at_ns| *at_ns < self.end_ns)
     }
 
+    /// How many users there is room for at an instant in ns: none after the end.
+    pub(super) fn users_at(&self, at_ns: u64) -> u64 {
+        let piece = self.pieces.partition_point(|piece| piece.end_ns <= at_ns);
+        let piece = self.pieces.get(piece).filter(|_| at_ns < self.end_ns);
+        piece.map_or(0, |piece| {
+            (piece.value(at_ns - piece.start_ns) + HAIR) as u64
+        })
+    }
+
     fn area_until(&self, at_ns: u64) -> f64 {
         let after = self.pieces.partition_point(|piece| piece.start_ns <= at_ns);
         after.checked_sub(1).map_or(0.0, |index| {
@@ -323,6 +332,19 @@ mod tests {
         assert!(shape.reaches(10.0, 0).unwrap().abs_diff(10 * S) <= 10);
         assert_eq!(shape.reaches(3.0, 4 * S), Some(4 * S));
         assert_eq!(shape.reaches(5.0, 21 * S), None);
+    }
+
+    #[test]
+    fn there_is_room_for_whole_users() {
+        let shape = shape(&[(10, 0.0, 10.0), (5, 10.0, 10.0)], 15);
+        let check = |at_ns: u64, expected: u64| assert_eq!(shape.users_at(at_ns), expected);
+        check(0, 0);
+        check(S - 1_000, 0);
+        // As `reaches` has it.
+        check(shape.reaches(1.0, 0).unwrap(), 1);
+        check(9 * S + S / 2, 9);
+        check(12 * S, 10);
+        check(15 * S, 0);
     }
 
     #[test]

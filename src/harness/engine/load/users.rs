@@ -25,6 +25,8 @@ pub(super) struct Crew {
     pub(super) arrivals: Arrivals,
     pub(super) shard: Shard,
     pub(super) seed: u64,
+    /// The number of the load's first iteration.
+    pub(super) first: u64,
     /// How many iterations were begun.
     pub(super) begun: AtomicU64,
 }
@@ -39,7 +41,7 @@ pub(super) enum Arrivals {
 }
 
 /// How many users are at work, in a closed model.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Room {
     /// Their number over time; of all loads together that share them.
     pub(super) course: Shape,
@@ -57,8 +59,32 @@ impl Room {
         };
         Some(user as f64)
     }
+
+    /// The part, from 0 to 1, that a shard has of the load's users at work between two instants in ns: of two
+    /// users, one of three shards has none. Where nobody works at all, it is as large as that of any other.
+    pub(super) fn part(&self, shard: Shard, start_ns: u64, end_ns: u64) -> f64 {
+        let length_ns = end_ns.saturating_sub(start_ns);
+        let (mut its, mut all) = (0, 0);
+        for look in 0..LOOKS {
+            // In the middle of each of so many equal stretches.
+            let after = u128::from(length_ns) * u128::from(2 * look + 1) / u128::from(2 * LOOKS);
+            let room_for = self.course.users_at(start_ns + after as u64);
+            let at_work = match &self.own {
+                None => room_for,
+                Some(own) => own.partition_point(|user| *user <= room_for) as u64,
+            };
+            its += shard.share(at_work);
+            all += at_work;
+        }
+        match all {
+            0 => 1.0 / f64::from(shard.of),
+            all => its as f64 / all as f64,
+        }
+    }
 }
 
+/// What part of the users at work a shard has is looked at so many times.
+const LOOKS: u64 = 256;
 /// How long a user of a closed model rests after an iteration that failed, or that had nothing to wait
 /// for. Without it, users whose target refuses them at once would take turns as fast as the processor
 /// can: millions of failures that say no more than the first. No latency contains it.
@@ -166,7 +192,7 @@ impl Crew {
     fn start(&self, due_ns: Option<u64>, taken_ns: u64) -> Start {
         let nth = self.begun.fetch_add(1, Ordering::Relaxed);
         Start {
-            number: self.shard.global(nth),
+            number: self.first.saturating_add(self.shard.global(nth)),
             due_ns,
             taken_ns,
         }
@@ -202,6 +228,7 @@ mod tests {
             arrivals,
             shard: Shard::WHOLE,
             seed: 1,
+            first: 0,
             begun: AtomicU64::new(0),
         };
         let began = Instant::now();
@@ -215,6 +242,42 @@ mod tests {
             () = stopping => {}
         }
         began.elapsed()
+    }
+
+    #[test]
+    fn shards_have_their_own_part_of_the_users() {
+        let check = |room: &Room, until_s: u64, expected: &[f64]| {
+            let of = expected.len() as u32;
+            for (index, expected) in (0..of).zip(expected) {
+                let part = room.part(Shard { index, of }, 0, until_s * 1000 * MS);
+                assert!((part - expected).abs() < 0.01, "{index}/{of}: {part}");
+            }
+        };
+        let room = |stages: &[(u64, f64, f64)], own: Option<Vec<u64>>| {
+            let stages = stages.iter();
+            let stages = stages.map(|(s, from, to)| Stage::line(s * 1000 * MS, *from, *to));
+            Room {
+                course: Shape::new(&stages.collect::<Vec<_>>(), 10_000 * MS),
+                own,
+            }
+        };
+        let constant = |users: f64| room(&[(10, users, users)], None);
+        check(&constant(6.0), 10, &[1.0]);
+        check(&constant(6.0), 10, &[1.0 / 3.0; 3]);
+        check(&constant(3.0), 10, &[2.0 / 3.0, 1.0 / 3.0]);
+        check(&constant(1.0), 10, &[1.0, 0.0]);
+        // Until the second one comes, the first is alone: 1 of 1 for a second, then 1 of 2.
+        let ramp = room(&[(1, 1.0, 2.0), (9, 2.0, 2.0)], None);
+        check(&ramp, 1, &[1.0, 0.0]);
+        check(&ramp, 9, &[9.0 / 17.0, 8.0 / 17.0]);
+        // Of a mix, only its own count: the second of five, and from then on the fifth.
+        let mix = room(&[(5, 4.0, 4.0), (5, 5.0, 5.0)], Some(vec![2, 5]));
+        check(&mix, 5, &[1.0, 0.0]);
+        check(&mix, 10, &[2.0 / 3.0, 1.0 / 3.0]);
+        // Before anybody works, nobody has more of it than the others.
+        check(&room(&[(10, 0.0, 0.5)], None), 10, &[0.5, 0.5]);
+        let two = Shard { index: 0, of: 2 };
+        assert_eq!(constant(3.0).part(two, 7, 7), 2.0 / 3.0);
     }
 
     #[tokio::test]

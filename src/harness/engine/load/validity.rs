@@ -81,6 +81,27 @@ pub fn validity(
     reasons
 }
 
+/// Whether the workers of one machine together kept its cores busy, though no one of them its own: not all of
+/// them had one then, and how late that made a closed load nobody can tell.
+pub fn crowded<'a>(
+    phases: &PhasePlan,
+    limits: &GeneratorLimits,
+    cores: u32,
+    workers: impl IntoIterator<Item = &'a GeneratorHealth>,
+) -> Option<InvalidReason> {
+    let mut cpu_cores = 0.0;
+    for worker in workers {
+        let busy = busy_cores(phases, worker).unwrap_or(0.0);
+        if busy > limits.cpu * worker.cores {
+            return None;
+        }
+        cpu_cores += busy;
+    }
+    let cores = f64::from(cores.max(1));
+    (cpu_cores > limits.cpu * cores)
+        .then_some(InvalidReason::GeneratorsCrowded { cpu_cores, cores })
+}
+
 /// The cores that a worker kept busy on average in the measure phase; `None` where it was not looked
 /// at in it.
 fn busy_cores(phases: &PhasePlan, worker: &GeneratorHealth) -> Option<f64> {
@@ -210,6 +231,30 @@ mod tests {
             &[worker(0.1), worker(0.95), worker(0.92)],
             "[GeneratorSaturated { load: \"reads\", cpu_cores: 0.95, cores: 1.0 }]",
         );
+    }
+
+    #[test]
+    fn workers_that_fill_a_machine_together_are_noticed() {
+        let worker = |busy: f64| GeneratorHealth {
+            samples: samples([busy; 7]),
+            cores: 1.0,
+            ..GeneratorHealth::default()
+        };
+        let check = |workers: &[f64], cores: u32, expected: Option<f64>| {
+            let workers: Vec<_> = workers.iter().map(|busy| worker(*busy)).collect();
+            let found = crowded(&PHASES, &GeneratorLimits::default(), cores, &workers);
+            let expected = expected.map(|cpu_cores| InvalidReason::GeneratorsCrowded {
+                cpu_cores,
+                cores: f64::from(cores),
+            });
+            assert_eq!(found, expected, "{workers:?}");
+        };
+        check(&[0.5; 8], 4, Some(4.0));
+        check(&[0.5; 8], 8, None);
+        check(&[0.5; 2], 2, None);
+        // Of one that has filled its own, that is said.
+        check(&[0.95], 1, None);
+        check(&[], 2, None);
     }
 
     #[test]

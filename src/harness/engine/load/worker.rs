@@ -175,6 +175,10 @@ async fn execute(job: WorkerJob, mut terminate: Signal) -> Result<(), WorkerErro
         phases: job.phases,
         schedule: schedule.clone(),
         users: users_over_time,
+        room: match &arrivals {
+            Arrivals::Closed(room) => Some(room.clone()),
+            Arrivals::Open(_) => None,
+        },
         shard: job.shard,
         aborts: Aborts::of(&job),
         load,
@@ -223,6 +227,7 @@ async fn execute(job: WorkerJob, mut terminate: Signal) -> Result<(), WorkerErro
         arrivals,
         shard: job.shard,
         seed: job.load.seed,
+        first: job.first_iteration,
         begun: AtomicU64::new(0),
     });
 
@@ -234,17 +239,15 @@ async fn execute(job: WorkerJob, mut terminate: Signal) -> Result<(), WorkerErro
         }
     };
     tokio::pin!(crew);
-    let mut aborted = None;
-    let partial = tokio::select! {
-        biased;
-        // An error means that the clerk has died; its thread says so when it is joined.
-        Ok(limit) = broken => {
-            aborted = Some(limit);
-            true
+    let stopped = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            () = users::interrupted() => {}
         }
-        () = tokio::time::sleep(clock.until(total_ns)) => false,
-        _ = terminate.recv() => true,
-        () = users::interrupted() => true,
+    };
+    let time = tokio::time::sleep(clock.until(total_ns));
+    let (partial, aborted) = tokio::select! {
+        ended = end_of_load(time, stopped, broken) => ended,
         gone = &mut crew => {
             gone?;
             return Err(WorkerError::Left);
@@ -256,8 +259,12 @@ async fn execute(job: WorkerJob, mut terminate: Signal) -> Result<(), WorkerErro
     }
     let _ = stop_tx.send(true);
     users::end();
-    // Whoever has not left at the end of the drain is cut off when the runtime is dropped.
-    let drain = Duration::from_nanos(job.phases.drain_ns);
+    // Whoever has not left at the end of the drain is cut off when the runtime is dropped. Where there is
+    // nobody, nobody is waited for.
+    let drain = match users {
+        0 => Duration::ZERO,
+        _ => Duration::from_nanos(job.phases.drain_ns),
+    };
     let drained = tokio::time::timeout(drain, &mut crew);
     tokio::pin!(drained);
     let drained = tokio::select! {
@@ -297,6 +304,23 @@ async fn execute(job: WorkerJob, mut terminate: Signal) -> Result<(), WorkerErro
     file.write(&job.result)?;
     say(&WorkerEvent::Finished);
     Ok(())
+}
+
+/// Waits until the load is over: whether it ended before its time, and the limit that ended it where one
+/// did. A worker that breaks a limit is told to stop for it as all others are, and by the time it looks
+/// both may have come.
+async fn end_of_load(
+    time: impl Future<Output = ()>,
+    stopped: impl Future<Output = ()>,
+    broken: oneshot::Receiver<Aborted>,
+) -> (bool, Option<Aborted>) {
+    tokio::select! {
+        biased;
+        // An error means that the clerk has died; its thread says so when it is joined.
+        Ok(limit) = broken => (true, Some(limit)),
+        () = stopped => (true, None),
+        () = time => (false, None),
+    }
 }
 
 /// How a job's arrivals come about in this worker.
@@ -359,5 +383,43 @@ fn say(event: &WorkerEvent) {
         let _ = output
             .write_all(line.as_bytes())
             .and_then(|()| output.flush());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+    use crate::harness::model::Unit;
+
+    #[tokio::test]
+    async fn a_limit_that_ended_the_load_is_kept_though_all_are_stopped_for_it() {
+        let limit = Aborted {
+            metric: "load.reads.error_rate".to_owned(),
+            unit: Unit::Ratio,
+            value: 0.5,
+            limit: 0.05,
+            at_ns: 6_000_000_000,
+        };
+        // Without an order the one or the other is taken by chance.
+        for _ in 0..50 {
+            let (broke, broken) = oneshot::channel();
+            assert_eq!(broke.send(limit.clone()), Ok(()));
+            let ended = end_of_load(pending(), ready(()), broken).await;
+            assert_eq!(ended, (true, Some(limit.clone())));
+        }
+        let (broke, broken) = oneshot::channel();
+        assert_eq!(
+            end_of_load(pending(), ready(()), broken).await,
+            (true, None)
+        );
+        drop(broke);
+        // A clerk that died ends nothing by that.
+        let (_, broken) = oneshot::channel();
+        assert_eq!(
+            end_of_load(ready(()), pending(), broken).await,
+            (false, None)
+        );
     }
 }

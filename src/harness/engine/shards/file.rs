@@ -81,6 +81,16 @@ impl ShardFile {
         document::write(path, self)
     }
 
+    /// The same in one line, packed, for a log that may not be long.
+    pub fn packed(&self) -> std::io::Result<String> {
+        document::packed(self)
+    }
+
+    /// Whether one could be written there now: a long run is no time to find out that it can't.
+    pub fn can_be_written(path: &Path) -> Result<(), DocumentError> {
+        document::can_be_written(path)
+    }
+
     /// Reads what [`write`](Self::write) wrote. It may come from anywhere: only its form is known.
     pub fn read(path: &Path) -> Result<Self, DocumentError> {
         document::read(path, &KIND)

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::check::{check, is_a_shard};
 use super::file::ShardFile;
-use crate::harness::engine::load::{MergeError, Shard, by_load, collect};
+use super::perform::loads_alone;
+use crate::harness::engine::load::{self, MergeError, Shard, collect};
 use crate::harness::engine::watch::spans;
 use crate::harness::engine::{Executed, metrics};
 use crate::harness::model::{
@@ -26,6 +27,8 @@ pub struct Gathered {
     pub start_at_ns: u64,
     /// The machines together.
     pub fingerprint: Fingerprint,
+    /// The plan as they performed it: its loads, and the gates on them.
+    pub plan: Plan,
 }
 
 /// Why there is no run to speak of.
@@ -119,12 +122,12 @@ pub fn gather(plan: &Plan, files: Vec<ShardFile>) -> Result<Gathered, GatherErro
         .into_iter()
         .map(|(Shard { index, of }, fault)| InvalidReason::Shard { index, of, fault });
     let invalid = invalid.collect();
-    together(plan, shards, invalid)
+    together(loads_alone(plan, &agreed.target), shards, invalid)
 }
 
 /// What the shards that are in order measured, invalid for these reasons and for those of its loads.
 fn together(
-    plan: &Plan,
+    plan: Plan,
     shards: BTreeMap<u32, ShardFile>,
     mut invalid: Vec<InvalidReason>,
 ) -> Result<Gathered, GatherError> {
@@ -134,35 +137,55 @@ fn together(
     let start_at_ns = starts.min().ok_or(GatherError::Nothing)?;
     let duration_ns = shards.values().map(|file| file.duration_ns).max();
     let mut partial = shards.values().any(|file| file.partial);
-    let mut aborted = None;
+    let all = shards.values().flat_map(|file| &file.workers);
+    let ends: Vec<u64> = all.map(|worker| worker.ended_ns).collect();
+    let (first_ns, last_ns) = (ends.iter().min().copied(), ends.iter().max().copied());
     let mut warnings = Vec::new();
-    let mut ends = Vec::new();
+    let mut crowded = Vec::new();
+    let mut workers = Vec::new();
     for (index, mut file) in shards {
         invalid.append(&mut file.invalid);
         let said = file.warnings.drain(..);
         warnings.extend(said.map(|warning| format!("shard {index}: {warning}")));
-        ends.extend(file.ends());
+        let generators = file.workers.iter().map(|it| &it.measurement.generator);
+        let cores = file.fingerprint.logical_cpus;
+        crowded.extend(load::crowded(
+            &plan.phases,
+            &plan.generator,
+            cores,
+            generators,
+        ));
+        workers.extend(file.ends());
     }
-    let mut ends = by_load(ends);
+    let mut aborted = None;
     let mut loads = Vec::new();
-    let mut ended_ns = u64::MAX;
-    for load in &plan.loads {
-        let ends = ends.remove(&load.name).unwrap_or_default();
-        let result = collect(load, &plan.phases, &plan.generator, ends)?;
+    for result in collect(&plan.loads, &plan.phases, &plan.generator, workers)? {
         partial |= result.partial;
         aborted = aborted.or(result.aborted);
-        ended_ns = ended_ns.min(result.ended_ns);
         invalid.extend(result.invalid);
         loads.extend(result.measurement);
     }
+    if !partial || aborted.is_some() {
+        invalid.extend(crowded);
+    }
+    // Where one was ended and others went on, what they counted together was in no one stretch of time, and
+    // no rate of it is one.
+    let is_of_one_time = last_ns.unwrap_or(0) - first_ns.unwrap_or(0) <= START_TOLERANCE_NS;
+    let ended_ns = match is_of_one_time {
+        true => first_ns,
+        false => last_ns,
+    };
     let measurement = Measurement {
-        phases: spans(&plan.phases, ended_ns),
+        phases: spans(&plan.phases, ended_ns.unwrap_or(u64::MAX)),
         loads,
         ..Measurement::default()
     };
     Ok(Gathered {
         executed: Executed {
-            metrics: metrics(plan, &measurement),
+            metrics: match is_of_one_time {
+                true => metrics(&plan, &measurement),
+                false => Vec::new(),
+            },
             measurement,
             invalid,
             partial,
@@ -172,6 +195,7 @@ fn together(
         },
         start_at_ns,
         fingerprint,
+        plan,
     })
 }
 
@@ -485,9 +509,46 @@ mod tests {
         let worker = &mut files[1].workers[0];
         worker.partial = true;
         worker.aborted = Some(aborted.clone());
+        let mut all_ended = files.clone();
         let Gathered { executed, .. } = gather(&plan, files).unwrap();
         assert_eq!(executed.invalid, []);
-        assert_eq!((executed.partial, executed.aborted), (true, Some(aborted)));
+        assert_eq!(
+            (executed.partial, &executed.aborted),
+            (true, &Some(aborted))
+        );
+        // It ended with the others, a moment before its time.
+        assert_eq!(rate(&executed), Some(300.0));
+
+        // Its rates are of no time where the others went on: all of what they did in the time of the first.
+        all_ended[1].workers[0].ended_ns = S / 2;
+        let Gathered { executed, .. } = gather(&plan, all_ended).unwrap();
+        assert_eq!(executed.invalid, []);
+        assert_eq!(executed.metrics, []);
+        assert_eq!(executed.measurement.loads[0].counts.completed, 600);
+        let measure = executed.measurement.phases.last().unwrap();
+        assert_eq!((measure.phase, measure.end_ns), (Phase::Measure, 2 * S));
+    }
+
+    fn rate(executed: &Executed) -> Option<f64> {
+        let mut metrics = executed.metrics.iter();
+        metrics.find(|metric| metric.name == "load.a.rate")?.value()
+    }
+
+    #[test]
+    fn a_machine_that_is_full_of_its_workers_is_noticed() {
+        let crowded = |busy: f64| {
+            faults(|files| {
+                let worker = &mut files[1].workers[0].measurement;
+                worker.generator.cores = 4.0;
+                worker.generator.samples[0].cpu_cores = busy;
+            })
+        };
+        assert_eq!(crowded(1.7), [""; 0]);
+        let found = crowded(1.9);
+        assert!(
+            matches!(found.as_slice(), [one] if one.starts_with("GeneratorsCrowded")),
+            "{found:?}"
+        );
     }
 
     #[test]

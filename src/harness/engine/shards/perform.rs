@@ -13,7 +13,7 @@ use crate::harness::engine::load::{Shard, WorkerEnd};
 use crate::harness::engine::process::Surroundings;
 use crate::harness::engine::watch::nanoseconds;
 use crate::harness::engine::{Executed, machine, setup};
-use crate::harness::scenario::{Plan, Target};
+use crate::harness::scenario::{GatePlan, Plan, Target, catalogue};
 
 /// What one machine is to do of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,17 +112,25 @@ impl SubjectEngine {
     }
 }
 
-/// What shards do of a plan: its loads, on a server that is there already. Its hash stays: it is that of the
-/// scenario, by which shards know each other.
+/// What shards do of a plan: its loads, on a server that is there already, with the gates on them. Its hash stays:
+/// it is that of the scenario, by which shards know each other.
 pub fn loads_alone(plan: &Plan, target: &str) -> Plan {
-    Plan {
+    let mut alone = Plan {
         target: Some(Target::Url(target.to_owned())),
         processes: Vec::new(),
         probes: BTreeMap::new(),
         faults: Vec::new(),
         benches: Vec::new(),
         ..plan.clone()
-    }
+    };
+    let is_measured = |gate: &GatePlan| catalogue::select(&alone, &gate.metric).is_ok();
+    alone.gates = plan
+        .gates
+        .iter()
+        .filter(|it| is_measured(it))
+        .cloned()
+        .collect();
+    alone
 }
 
 /// How long ago the start was, in ns, by the clocks as they were read before it.
@@ -147,6 +155,23 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::harness::scenario::parse;
+
+    #[test]
+    fn what_shards_do_not_measure_is_not_judged() {
+        let text = "schema = 1\nname = \"s\"\n[[process]]\nname = \"web\"\nstart = \"web {port}\"\n\
+                    [[flow.f.step]]\nget = \"/\"\n[load.a]\nclosed = { users = 1 }\n\
+                    [[gate]]\nmetric = \"load.a.p50\"\nmax = \"1s\"\n\
+                    [[gate]]\nmetric = \"process.web.rss_max\"\nmax = \"1GiB\"\n\
+                    [[gate]]\nmetric = \"*.rss_max\"\nmax = \"1GiB\"\n";
+        let scenario = parse(text, std::path::Path::new("s.toml"));
+        let plan = scenario.unwrap_or_else(|problems| panic!("{problems:#?}"));
+        let plan = &plan.plans[0];
+        assert_eq!(plan.gates.len(), 3);
+        let alone = loads_alone(plan, "http://shop:8080");
+        assert_eq!(alone.gates, plan.gates[..1]);
+        assert_eq!(alone.hash, plan.hash);
+    }
 
     #[test]
     fn a_clock_that_was_set_is_noticed() {

@@ -51,6 +51,14 @@ pub fn invalid(reason: &InvalidReason) -> Spoken {
             ),
             "Give it more workers, a core each (`workers` in `[generator]`), or share the load among machines (docs/SHARDS.md); or lower the rate or the users",
         ),
+        InvalidReason::GeneratorsCrowded { cpu_cores, cores } => Spoken::new(
+            format!(
+                "the generators of all loads together kept {} of {} of their machine busy",
+                format::value(&Unit::Count, (cpu_cores * 100.0).round() / 100.0),
+                format::value(&Unit::Cores, *cores),
+            ),
+            "Use a machine with more cores, or share the loads among machines (docs/SHARDS.md); or lower the rates or the users",
+        ),
         InvalidReason::GeneratorExhausted {
             load,
             failures,

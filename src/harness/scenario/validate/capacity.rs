@@ -1,9 +1,11 @@
 //! Loads that look for their capacity: what they need of a scenario.
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use toml::de::DeTable;
 
+use super::feeds::Feed;
 use super::loads::Load;
 use super::policies::positive;
 use super::shapes::{MAX_RATE_PER_S, report_rate, spacing};
@@ -11,7 +13,7 @@ use super::{SECOND_NS, gates};
 use crate::harness::model::quantile::enough;
 use crate::harness::scenario::catalogue::{self, LoadMetric};
 use crate::harness::scenario::measurable::{is_asked_for_by_name, shortfall};
-use crate::harness::scenario::plan::{Arrivals, Plan, Stage, is_constant};
+use crate::harness::scenario::plan::{Arrivals, FeedOrder, LoadPlan, Plan, Stage, is_constant};
 use crate::harness::scenario::problem::{Code, Problems};
 use crate::harness::scenario::raw::{self, Value};
 
@@ -171,6 +173,70 @@ fn changes(arrivals: &Arrivals) -> bool {
         Arrivals::Trace { .. } => true,
         Arrivals::Capacity { .. } => false,
     }
+}
+
+/// Says where a feed whose rows are drawn once has too few of them for a search whose target bears every
+/// rate: no row comes twice in a run, and all rates are of one. How many a closed load draws nobody knows.
+pub(super) fn check_rows(
+    plan: &Plan,
+    feeds: &BTreeMap<String, Feed>,
+    loads: &[Load<'_>],
+    problems: &mut Problems<'_>,
+) {
+    let searches = loads.iter().filter_map(|load| {
+        let mut plans = plan.loads.iter();
+        match plans.find(|known| known.name == load.plan.name)?.arrivals {
+            Arrivals::Capacity {
+                from, to, hold_ns, ..
+            } => Some((load, from, to, hold_ns)),
+            _ => None,
+        }
+    });
+    for (load, from, to, hold_ns) in searches {
+        let length_ns = plan.phases.total_ns() - plan.phases.measure_ns;
+        let length_s = length_ns.saturating_add(hold_ns) as f64 / 1e9;
+        let unique = feeds
+            .iter()
+            .filter(|(_, feed)| feed.plan.order == FeedOrder::Unique && feed.is_readable);
+        for (name, feed) in unique {
+            let draws = |load: &&LoadPlan| {
+                let flow = plan.flows.get(&load.flow);
+                flow.is_some_and(|flow| flow.feed_names().contains(name.as_str()))
+            };
+            let drawing: Vec<&LoadPlan> = plan.loads.iter().filter(draws).collect();
+            // They take turns, so that each passes over the rows of the others.
+            let iterations = drawing.iter().map(|drawing| match &drawing.arrivals {
+                Arrivals::Capacity { .. } => rates(from, to).sum::<f64>(),
+                Arrivals::Open { stages, .. } => {
+                    let rate = stages.iter().map(Stage::highest).fold(0.0, f64::max);
+                    rate * rates(from, to).count() as f64
+                }
+                Arrivals::Trace { .. } | Arrivals::Closed { .. } => 0.0,
+            });
+            let most = iterations.fold(0.0, f64::max) * length_s;
+            let needed = (most * drawing.len() as f64).ceil();
+            if needed > feed.rows as f64 {
+                problems.report(
+                    Code::UniqueFeed,
+                    load.place.clone(),
+                    format!(
+                        "feed `{name}` has {} rows, and a search up to {to}/s draws about {needed} of them, each once",
+                        feed.rows
+                    ),
+                    "too few rows",
+                    "give the feed more rows or another `order`, or look for the capacity below a lower `to`",
+                );
+            }
+        }
+    }
+}
+
+/// The rates of a search whose target bears each of them: doubled up to the last, which is confirmed.
+fn rates(from: f64, to: f64) -> impl Iterator<Item = f64> {
+    let doubled = std::iter::successors(Some(from), |rate| Some(2.0 * rate));
+    // What is itself wrong is no rate: not a number, which no rate is below.
+    let doubled = doubled.take_while(move |rate| 0.0 < *rate && *rate < to);
+    doubled.chain([to, to])
 }
 
 /// Says where no gate of the file limits a load that looks for its capacity. A gate that is wrong is

@@ -25,6 +25,7 @@ pub(super) fn read(
         .map(|process| process.name.as_str())
         .collect();
     let mut faults: Vec<(FaultPlan, Range<usize>)> = Vec::new();
+    let searches = plan.loads.iter().any(|load| load.arrivals.is_search());
     let only_benches = !plan.benches.is_empty() && !super::declares(table, "load");
     for (table, span) in raw::tables(table, "fault") {
         if only_benches {
@@ -34,6 +35,16 @@ pub(super) fn read(
                 "a fault happens while a load arrives, and the scenario has none",
                 "during which load?",
                 "add `[load.NAME]` with a flow, or remove the fault",
+            );
+            continue;
+        }
+        if searches {
+            problems.report(
+                Code::ConflictingKeys,
+                span,
+                "a fault would disturb each rate at which a load looks for its capacity, or only some of them",
+                "beside a search",
+                "remove the fault, or let the loads arrive at constant rates in a scenario of its own",
             );
             continue;
         }

@@ -16,6 +16,8 @@ pub(super) struct Feed {
     pub(super) plan: FeedPlan,
     /// Whether its columns are known.
     pub(super) is_readable: bool,
+    /// How many rows it has.
+    pub(super) rows: u64,
 }
 
 pub(super) fn read(
@@ -54,6 +56,7 @@ fn feed(table: &DeTable<'_>, files: &mut Files, problems: &mut Problems<'_>) -> 
             },
         },
         is_readable: false,
+        rows: 0,
     };
     if let Some(named) = raw::text(table, "file")
         && let Some((file, bytes)) = files.read(&named, "the feed's file", problems)
@@ -62,24 +65,24 @@ fn feed(table: &DeTable<'_>, files: &mut Files, problems: &mut Problems<'_>) -> 
         let is_json = Path::new(named.text)
             .extension()
             .is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
-        let columns = if is_json {
+        let read = if is_json {
             feed.plan.format = FeedFormat::Json;
-            columns_of_json(&bytes, &named, problems)
+            read_json(&bytes, &named, problems)
         } else {
-            columns_of_csv(&bytes, &named, problems)
+            read_csv(&bytes, &named, problems)
         };
-        feed.is_readable = columns.is_some();
-        feed.plan.columns = columns.unwrap_or_default();
+        feed.is_readable = read.is_some();
+        (feed.plan.columns, feed.rows) = read.unwrap_or_default();
     }
     feed
 }
 
-/// The columns of a CSV file with a header and at least one row, or a problem.
-fn columns_of_csv(
+/// The columns of a CSV file with a header and at least one row, and the number of rows, or a problem.
+fn read_csv(
     bytes: &[u8],
     file: &Text<'_>,
     problems: &mut Problems<'_>,
-) -> Option<Vec<String>> {
+) -> Option<(Vec<String>, u64)> {
     let mut report = |message: String, label: String| {
         problems.report(
             Code::BadFeed,
@@ -113,7 +116,7 @@ fn columns_of_csv(
     if rows == 0 {
         return report("the feed has no rows".into(), "no rows in this file".into());
     }
-    Some(columns)
+    Some((columns, rows))
 }
 
 fn csv_reason(error: &csv::Error) -> String {
@@ -134,13 +137,14 @@ fn csv_reason(error: &csv::Error) -> String {
     }
 }
 
-/// The columns of a JSON array of objects, at least one, or a problem.
-fn columns_of_json(
+/// The columns of a JSON array of objects, at least one, and their number, or a problem.
+fn read_json(
     bytes: &[u8],
     file: &Text<'_>,
     problems: &mut Problems<'_>,
-) -> Option<Vec<String>> {
-    let columns = each_row(bytes, |_| ());
+) -> Option<(Vec<String>, u64)> {
+    let mut rows = 0;
+    let columns = each_row(bytes, |_| rows += 1);
     if let Err(error) = &columns {
         problems.report(
             Code::BadFeed,
@@ -150,5 +154,5 @@ fn columns_of_json(
             "a feed is a JSON array of objects with the same keys, whose values are texts, numbers or booleans",
         );
     }
-    columns.ok()
+    columns.ok().map(|columns| (columns, rows))
 }

@@ -41,6 +41,7 @@ use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
 use url::Url;
 
+use self::feeds::Feed;
 use self::files::Files;
 use self::flows::Flows;
 use self::loads::Load;
@@ -133,6 +134,7 @@ pub(crate) fn validate(
 
     let parts = Parts {
         table,
+        feeds: &feeds,
         loads: &loads,
         all: &processes,
         url: url.as_ref(),
@@ -158,6 +160,7 @@ pub(crate) fn validate(
 /// What the variants of a scenario are made from.
 struct Parts<'a> {
     table: &'a DeTable<'a>,
+    feeds: &'a BTreeMap<String, Feed>,
     loads: &'a [Load<'a>],
     all: &'a [Process<'a>],
     url: Option<&'a (String, Range<usize>)>,
@@ -184,6 +187,7 @@ fn variant_plan(
     capacity::set_hold(parts.table, &mut plan);
     plan.gates = gates::read(parts.table, &plan, parts.all, parts.loads, problems);
     capacity::check_limited(parts.table, &plan, parts.loads, problems);
+    capacity::check_rows(&plan, parts.feeds, parts.loads, problems);
     plan
 }
 
