@@ -164,7 +164,6 @@ fn states(gates: &[GatePlan], metric: &str, limit: fn(&GatePlan) -> Option<f64>)
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
     use std::path::Path;
 
