@@ -340,9 +340,12 @@ fn an_answer_before_the_request_is_not_the_one_that_was_asked_for() -> Tested {
 #[test]
 fn floods_time_out_and_fill_no_memory() -> Tested {
     let flood = |unit: &str| Act::Repeat(Duration::ZERO, Bytes::from(unit.repeat(4_000)));
+    // Each is a head to be read, for which a debug build takes longer than the server to send it.
+    let hints = Bytes::from("HTTP/1.1 103 X\r\n\r\n".repeat(400));
+    let hints = Act::Repeat(Duration::from_millis(10), hints);
     let timeout = ErrorKind::Timeout;
     let cases = [
-        Case::fails("hints", timeout, [flood("HTTP/1.1 103 X\r\n\r\n")]).alone(),
+        Case::fails("hints", timeout, [hints]).alone(),
         Case::fails(
             "body",
             timeout,
@@ -481,16 +484,14 @@ fn hostile_words_are_text() -> Tested {
     assert!(!pages.is_empty());
     let pages = pages.iter().map(fs::read_to_string);
     let pages: String = pages.collect::<Result<_, _>>()?;
-    for (place, text) in [("terminal", human + &said), ("page", pages.clone())] {
-        for forbidden in [
-            "\u{1b}",
-            "\u{202e}",
-            "\u{9b}",
-            "<script>alert",
-            "<img src=x",
-        ] {
-            assert!(!text.contains(forbidden), "{forbidden:?} in the {place}");
-        }
+    let human = human + &said;
+    for forbidden in ["\u{1b}", "\u{202e}", "\u{9b}"] {
+        assert!(!human.contains(forbidden), "{forbidden:?} in the terminal");
+        assert!(!pages.contains(forbidden), "{forbidden:?} in the page");
+    }
+    assert!(human.contains(script), "to a terminal, HTML is a text");
+    for forbidden in ["<script>alert", "<img src=x"] {
+        assert!(!pages.contains(forbidden), "{forbidden:?} in the page");
     }
     for shown in ["&lt;script&gt;alert(1)", "&lt;img src=x"] {
         assert!(pages.contains(shown), "{shown} is not shown");
