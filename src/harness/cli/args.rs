@@ -628,7 +628,7 @@ pub(super) enum BaselineCommand {
     #[command(
         after_help = "Examples:\n  plimsoll baseline refresh --output pull-request.md       everything in scenarios/\n  plimsoll baseline refresh scenarios/quickstart.toml --sessions 5\n  plimsoll baseline refresh scenarios/quickstart.toml --accept 'load.reads.*' --reason \"the index is gone\"\n\nOld against new is printed as Markdown. A drift that nobody accepted is exit code 10, and the old\nbaseline stays; the measured sessions stay in the store, and the answer names the command that takes them."
     )]
-    Refresh(RefreshArgs),
+    Refresh(Box<RefreshArgs>),
     /// Pin baselines under a name, such as a release's; gates show how the head compares with them.
     #[command(
         after_help = "Examples:\n  plimsoll baseline pin --as v1.0                every baseline\n  plimsoll baseline pin quickstart --as v1.0"
