@@ -771,7 +771,7 @@ async fn a_teardown_that_fails_is_said_and_changes_nothing() {
         panic!("{notes:?}");
     };
     assert!(note.contains("status 403"), "{note}");
-    assert_eq!(executed.warnings, [note.clone()]);
+    assert_eq!(executed.warnings, std::slice::from_ref(note));
 }
 
 #[tokio::test(flavor = "multi_thread")]

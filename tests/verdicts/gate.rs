@@ -475,7 +475,8 @@ fn a_search_in_which_no_rate_held_is_no_pass() {
                 [load.a]\ncapacity = { from = \"100/s\", to = \"900/s\" }\n\
                 [[gate]]\nmetric = \"load.a.p50\"\nmax = \"1s\"\n\
                 [[gate]]\nmetric = \"load.a.capacity\"\nregress = \"5%\"\n";
-    let scenario = scenario::parse(text, std::path::Path::new("test.toml")).unwrap();
+    let scenario = scenario::parse(text, std::path::Path::new("test.toml"));
+    let scenario = scenario.expect("it has no problems");
     let policy = Policy::of(&scenario.plans[0]);
     let runs = |found, outcome| -> Vec<Run> {
         (1..=5).map(|pair| searched(pair, found, outcome)).collect()
