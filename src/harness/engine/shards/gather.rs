@@ -106,16 +106,16 @@ pub fn gather(plan: &Plan, files: Vec<ShardFile>) -> Result<Gathered, GatherErro
             faults.push((shard, ShardFault::Missing));
         }
     }
-    // A limit ends a run by itself: that is no fault of the shard's.
-    let was_stopped = |file: &&ShardFile| {
-        file.partial && file.workers.iter().all(|worker| worker.aborted.is_none())
-    };
-    for file in shards.values().filter(was_stopped) {
+    // A limit ends a run by itself: that is no fault of the shard's, nor of those that were stopped after it.
+    let workers = shards.values().flat_map(|file| &file.workers);
+    let aborted = workers.filter_map(|worker| Some(worker.aborted.as_ref()?.at_ns));
+    let aborted_ns = aborted.min().unwrap_or(u64::MAX);
+    for file in shards.values().filter(|file| file.partial) {
         let ended = file.workers.iter().map(|worker| worker.ended_ns).min();
-        let fault = ShardFault::Partial {
-            ended_ns: ended.unwrap_or(0),
-        };
-        faults.push((file.shard, fault));
+        let ended_ns = ended.unwrap_or(0);
+        if ended_ns < aborted_ns {
+            faults.push((file.shard, ShardFault::Partial { ended_ns }));
+        }
     }
     faults.sort_by_key(|(shard, _)| *shard);
     let invalid = faults
@@ -509,8 +509,8 @@ mod tests {
         let worker = &mut files[1].workers[0];
         worker.partial = true;
         worker.aborted = Some(aborted.clone());
-        let mut all_ended = files.clone();
-        let Gathered { executed, .. } = gather(&plan, files).unwrap();
+        let mut at_once = files.clone();
+        let Gathered { executed, .. } = gather(&plan, files.clone()).unwrap();
         assert_eq!(executed.invalid, []);
         assert_eq!(
             (executed.partial, &executed.aborted),
@@ -519,9 +519,26 @@ mod tests {
         // It ended with the others, a moment before its time.
         assert_eq!(rate(&executed), Some(300.0));
 
+        // One that was stopped because of that is no fault; one that was stopped before it is.
+        let mut stopped = |ended_ns: u64| {
+            files[2].partial = true;
+            files[2].workers[0].partial = true;
+            files[2].workers[0].ended_ns = ended_ns;
+            gather(&plan, files.clone()).unwrap().executed.invalid
+        };
+        assert_eq!(stopped(S + S / 2), []);
+        let before = InvalidReason::Shard {
+            index: 2,
+            of: 3,
+            fault: ShardFault::Partial { ended_ns: S / 2 },
+        };
+        assert_eq!(stopped(S / 2), [before]);
+
         // Its rates are of no time where the others went on: all of what they did in the time of the first.
-        all_ended[1].workers[0].ended_ns = S / 2;
-        let Gathered { executed, .. } = gather(&plan, all_ended).unwrap();
+        let worker = &mut at_once[1].workers[0];
+        worker.ended_ns = S / 2;
+        worker.aborted.as_mut().unwrap().at_ns = S / 2;
+        let Gathered { executed, .. } = gather(&plan, at_once).unwrap();
         assert_eq!(executed.invalid, []);
         assert_eq!(executed.metrics, []);
         assert_eq!(executed.measurement.loads[0].counts.completed, 600);
