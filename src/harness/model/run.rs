@@ -240,6 +240,16 @@ pub enum InvalidReason {
         /// Iterations of the measure phase that found no row left, and failed.
         iterations: u64,
     },
+    /// Most of the iterations that failed did so after the measure phase, where no request is measured, so
+    /// that no limit could see it.
+    FailedUnmeasured {
+        /// The load.
+        load: String,
+        /// Iterations of the measure phase that failed so.
+        iterations: u64,
+        /// Iterations of the measure phase.
+        started: u64,
+    },
     /// The setup failed, so no load was driven.
     SetupFailed {
         /// The step; empty where none was begun.

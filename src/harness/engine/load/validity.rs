@@ -4,7 +4,7 @@ use crate::harness::engine::cores::mean_cores;
 use crate::harness::model::{
     ArrivalModel, ErrorKind, GeneratorHealth, InvalidReason, LoadMeasurement,
 };
-use crate::harness::scenario::{GeneratorLimits, LoadPlan, PhasePlan};
+use crate::harness::scenario::{GeneratorLimits, IMPLIED_ERROR_RATE_MAX, LoadPlan, PhasePlan};
 
 /// Why a load's measurement is none; empty for a valid one. What was dropped and what was measured at
 /// all is asked of the whole load: a worker without a user has nothing to measure. How a generator
@@ -32,6 +32,16 @@ pub fn validity(
             dropped: counts.dropped,
             offered: counts.offered,
             allowed: plan.allowed_dropped,
+        });
+    }
+    let iterations = counts.failed.saturating_sub(failed_requests(load));
+    if iterations > counts.failed / 2
+        && iterations as f64 > IMPLIED_ERROR_RATE_MAX * counts.started as f64
+    {
+        reasons.push(InvalidReason::FailedUnmeasured {
+            load: name(),
+            iterations,
+            started: counts.started,
         });
     }
     let lateness = workers
@@ -79,6 +89,16 @@ pub fn validity(
             }),
     );
     reasons
+}
+
+/// Failures of the measure phase that ended an iteration each. A request belongs to the phase in which it
+/// was due; so where iterations take as long as the phases, those of the measure phase may fail beyond it,
+/// and those of the warm-up in it.
+fn failed_requests(load: &LoadMeasurement) -> u64 {
+    let errors = load.requests.iter().flat_map(|series| &series.errors);
+    errors
+        .filter(|(kind, _)| **kind != ErrorKind::Cancelled)
+        .fold(0, |sum, (_, tally)| sum.saturating_add(tally.count))
 }
 
 /// Whether the workers of one machine together kept its cores busy, though no one of them its own: not all of
@@ -200,6 +220,38 @@ mod tests {
             &|load| load.generator.exhausted_feeds = [("clients".to_owned(), 4)].into(),
             "FeedExhausted { load: \"reads\", feed: \"clients\", iterations: 4 }",
         );
+    }
+
+    #[test]
+    fn iterations_that_fail_where_nothing_is_measured_are_noticed() {
+        let check = |failed: u64, requests: u64, expected: Option<u64>| {
+            let found = reasons(|load| {
+                load.counts.completed = 1000 - failed;
+                load.counts.failed = failed;
+                let tally = |count| ErrorTally {
+                    count,
+                    example: String::new(),
+                };
+                let errors = [
+                    (ErrorKind::Check, tally(requests)),
+                    (ErrorKind::Cancelled, tally(1000)),
+                ];
+                load.requests[0].errors = errors.into();
+            });
+            let expected = expected.map(|iterations| InvalidReason::FailedUnmeasured {
+                load: "reads".into(),
+                iterations,
+                started: 1000,
+            });
+            assert_eq!(found, Vec::from_iter(expected), "{failed}, {requests}");
+        };
+        check(1000, 0, Some(1000));
+        check(1000, 499, Some(501));
+        check(1000, 500, None);
+        check(11, 0, Some(11));
+        check(10, 0, None);
+        // More requests than iterations: the warm-up's failed as well.
+        check(100, 120, None);
     }
 
     #[test]

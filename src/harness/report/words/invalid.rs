@@ -87,6 +87,19 @@ pub fn invalid(reason: &InvalidReason) -> Spoken {
             ),
             "With `order = \"unique\"` each row is drawn once in a run, warm-up included: give the feed more rows, let the run be shorter, or take another order",
         ),
+        InvalidReason::FailedUnmeasured {
+            load,
+            iterations,
+            started,
+        } => Spoken::new(
+            format!(
+                "{} of {} of load {} failed after the measure phase, where no request is measured",
+                format::count(*iterations),
+                format::counted(*started, "iteration"),
+                name(load),
+            ),
+            "An iteration takes longer than all of `warmup` and `measure`: let the phases last several times as long as it does",
+        ),
         InvalidReason::SetupFailed { step, message } => Spoken {
             detail: text::block(message),
             ..Spoken::new(
