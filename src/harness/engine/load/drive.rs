@@ -13,11 +13,12 @@ use tokio::sync::watch;
 
 use super::clock::LoadClock;
 use super::collect::WorkerEnd;
+use super::flow::redactor;
 use super::job::{LoadFile, WORKER_COMMAND, WorkerEvent, WorkerJob};
 use super::ticks::Ticks;
+use crate::harness::engine::LoadTick;
 use crate::harness::engine::flag::became_true;
 use crate::harness::engine::secrets::STORE_VARIABLE;
-use crate::harness::engine::{LoadTick, Redactor};
 
 /// How long a worker may take beyond its drain to write its file before it is killed.
 const GRACE: Duration = Duration::from_secs(20);
@@ -88,7 +89,7 @@ pub async fn perform(
 /// What a failed worker said, without its secrets.
 fn last_words(job: &WorkerJob, message: &str) -> String {
     // Redacted before it is cut, lest half a secret be left.
-    let redactor = Redactor::new(&job.secrets.0);
+    let redactor = redactor(&job.http, &job.secrets);
     let mut message = redactor.redact(message).into_owned();
     message.truncate(message.floor_char_boundary(MAX_MESSAGE_BYTES));
     message
@@ -216,6 +217,18 @@ async fn terminate_when(child: &Child, job: &WorkerJob, mut stop: watch::Receive
 mod tests {
     use super::super::fixture;
     use super::*;
+    use crate::harness::scenario::{Part, Template};
+
+    #[test]
+    fn the_password_in_the_address_of_a_proxy_is_no_last_word() {
+        let mut job = fixture::job("http://127.0.0.1:1");
+        let address = "http://u:hunter22@h:3128".to_owned();
+        job.secrets.0.insert("PROXY".into(), address);
+        job.http.proxy = Some(Template {
+            parts: vec![Part::Env("PROXY".into())],
+        });
+        assert_eq!(last_words(&job, "with hunter22"), "with {$env.PROXY}");
+    }
 
     #[test]
     fn what_a_failed_worker_said_is_redacted_before_it_is_cut() {
