@@ -57,7 +57,13 @@ pub(crate) fn check_arithmetic(load: &LoadMeasurement) {
         let tallied: u64 = series
             .errors
             .iter()
-            .filter(|(kind, _)| !matches!(kind, ErrorKind::Cancelled | ErrorKind::Template))
+            .filter(|(kind, _)| {
+                // These have no latency.
+                !matches!(
+                    kind,
+                    ErrorKind::Cancelled | ErrorKind::Template | ErrorKind::Condition
+                )
+            })
             .map(|(_, tally)| tally.count)
             .sum();
         assert_eq!(failed.map_or(0, LatencyHistogram::count), tallied);
