@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, CONNECTION, HOST, HeaderMap, HeaderValue, PROXY_AUTHORIZATION,
-    SEC_WEBSOCKET_VERSION, UPGRADE, USER_AGENT,
+    SEC_WEBSOCKET_VERSION, USER_AGENT,
 };
 use http::uri::{self, Authority, Scheme, Uri};
 use http_body_util::Full;
@@ -142,8 +142,6 @@ impl Target {
         common.insert(USER_AGENT, HeaderValue::from_static(PLIMSOLL));
         let mut for_web_sockets = common.clone();
         for_web_sockets.insert(HOST, host.clone());
-        for_web_sockets.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        for_web_sockets.insert(UPGRADE, HeaderValue::from_static("websocket"));
         for_web_sockets.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         if http.version == HttpVersion::One {
             common.insert(HOST, host);
