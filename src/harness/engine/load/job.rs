@@ -137,7 +137,7 @@ pub enum WorkerEvent {
     Finished,
 }
 
-/// What a worker leaves. Files of the same load can be put together by [`merge`](super::merge).
+/// What a worker leaves. Files of the same load are put together by `collect`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LoadFile {
     /// [`LOAD_FORMAT`].

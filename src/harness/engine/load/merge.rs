@@ -38,7 +38,10 @@ pub enum MergeError {
 
 /// Adds `other`, another part of the same load, to `load`. It doesn't matter which is added to
 /// which, but for the examples of failures.
-pub fn merge(load: &mut LoadMeasurement, mut other: LoadMeasurement) -> Result<(), MergeError> {
+pub(super) fn merge(
+    load: &mut LoadMeasurement,
+    mut other: LoadMeasurement,
+) -> Result<(), MergeError> {
     let what = |load: &LoadMeasurement| format!("{} ({}, {:?})", load.name, load.flow, load.model);
     if what(load) != what(&other) {
         return Err(MergeError::Load {

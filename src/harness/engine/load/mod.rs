@@ -84,13 +84,13 @@ pub(super) use self::flow::proxy;
 pub use self::job::{
     AbortRule, LOAD_FORMAT, LoadFile, Secrets, Shard, WORKER_COMMAND, WorkerEvent, WorkerJob,
 };
-pub use self::merge::{MergeError, merge};
+pub use self::merge::MergeError;
 pub use self::once::{FailedStep, Performed, once};
 pub use self::program::StepError;
 pub use self::request::RequestError;
 pub use self::template::TemplateError;
 pub use self::trace::TraceError;
 pub use self::transport::TransportError;
-pub use self::validity::{crowded, validity};
+pub use self::validity::crowded;
 pub(super) use self::windows::{MAX_WINDOWS, WINDOW_NS, phase_at};
 pub use self::worker::{WorkerError, worker_main};

@@ -10,7 +10,7 @@ use crate::harness::scenario::{GeneratorLimits, IMPLIED_ERROR_RATE_MAX, LoadPlan
 /// all is asked of the whole load: a worker without a user has nothing to measure. How a generator
 /// fared is asked of each of its workers: one saturated worker among idle ones is saturated all the
 /// same.
-pub fn validity(
+pub(super) fn validity(
     plan: &LoadPlan,
     phases: &PhasePlan,
     limits: &GeneratorLimits,
