@@ -220,17 +220,6 @@ impl Compiled {
     /// The filled text. The error names a value that is missing.
     pub(super) fn filled(&self, values: &mut Values, feeds: &[Feed]) -> Result<String, String> {
         let mut out = String::with_capacity(self.length);
-        self.fill(&mut out, values, feeds)?;
-        Ok(out)
-    }
-
-    /// Adds the filled text to `out`. The error names a value that is missing.
-    pub(super) fn fill(
-        &self,
-        out: &mut String,
-        values: &mut Values,
-        feeds: &[Feed],
-    ) -> Result<(), String> {
         for piece in &self.pieces {
             match piece {
                 Piece::Text(text) => out.push_str(text),
@@ -241,11 +230,11 @@ impl Compiled {
                     form,
                 } => {
                     let value = feeds[*feed].value(values.rows[*feed], *column);
-                    write(out, value, *form).map_err(|NotJson| misplaced(name))?;
+                    write(&mut out, value, *form).map_err(|NotJson| misplaced(name))?;
                 }
                 Piece::Extracted { index, name, form } => match &values.extracted[*index] {
                     Some(value) => {
-                        write(out, value, *form).map_err(|NotJson| misplaced(name))?;
+                        write(&mut out, value, *form).map_err(|NotJson| misplaced(name))?;
                     }
                     None if self.is_lenient => {}
                     None => {
@@ -274,11 +263,11 @@ impl Compiled {
                 }
                 Piece::Now(form) => {
                     let now = jiff::Timestamp::now().to_string();
-                    write(out, &now, *form).map_err(|NotJson| misplaced("$now"))?;
+                    write(&mut out, &now, *form).map_err(|NotJson| misplaced("$now"))?;
                 }
             }
         }
-        Ok(())
+        Ok(out)
     }
 }
 
