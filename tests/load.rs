@@ -355,8 +355,8 @@ async fn every_failure_has_its_kind_and_none_stops_the_run() {
         .collect();
     let results = run(&jobs).await;
     for ((name, _, kind), result) in servers.iter().zip(results) {
-        assert_eq!(result.load, *name);
         let (load, _) = only(vec![result]);
+        assert_eq!(load.name, *name);
         let errors = &load.requests[0].errors;
         let found: Vec<_> = errors
             .iter()

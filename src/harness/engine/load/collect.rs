@@ -20,11 +20,9 @@ pub struct WorkerEnd {
     pub outcome: Result<LoadFile, String>,
 }
 
-/// What became of one load.
+/// What became of one load; [`collect`] gives these in the order of the loads.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LoadResult {
-    /// The load.
-    pub load: String,
     /// What was measured, of all its workers; `None` where none left a file.
     pub measurement: Option<LoadMeasurement>,
     /// Whether a worker was stopped before its time.
@@ -79,7 +77,6 @@ fn put_together(
     ends: Vec<WorkerEnd>,
 ) -> Result<(LoadResult, Vec<GeneratorHealth>), MergeError> {
     let mut result = LoadResult {
-        load: load.name.clone(),
         measurement: None,
         partial: false,
         aborted: None,
