@@ -8,7 +8,9 @@
 use url::{Host, Url};
 
 use super::load::Shard;
-use crate::harness::scenario::{Arrivals, ConditionPlan, Plan, Stage, StepPlan, Target, ThinkPlan};
+use crate::harness::scenario::{
+    Arrivals, ConditionPlan, LoadPlan, Plan, Stage, StepPlan, Target, ThinkPlan,
+};
 
 /// A worker is given so many requests a second. A core carries a multiple of plain ones; the rest is for
 /// answers that are large or secured, and for what else goes on on the machine.
@@ -23,7 +25,7 @@ pub(super) fn workers(plan: &Plan, shard: Shard, cores: u32) -> Vec<u32> {
     let demands: Vec<Demand> = plan
         .loads
         .iter()
-        .map(|load| Demand::of(plan, &load.flow, &load.arrivals, shard))
+        .map(|load| Demand::of(plan, load, shard))
         .collect();
     if let Some(asked) = plan.generator.workers {
         let given = demands.iter().map(|demand| demand.at_most(asked));
@@ -55,10 +57,10 @@ struct Demand {
 }
 
 impl Demand {
-    fn of(plan: &Plan, flow: &str, arrivals: &Arrivals, shard: Shard) -> Self {
-        let flow = plan.flows.get(flow);
+    fn of(plan: &Plan, load: &LoadPlan, shard: Shard) -> Self {
+        let flow = plan.flows.get(&load.flow);
         let iteration = flow.map_or(Iteration::default(), |flow| Iteration::of(&flow.steps));
-        let (iterations_per_s, users) = match arrivals {
+        let (iterations_per_s, users) = match &load.arrivals {
             Arrivals::Open {
                 stages,
                 max_in_flight,
@@ -77,7 +79,7 @@ impl Demand {
                 to, max_in_flight, ..
             } => (*to, max_in_flight.map_or(u64::MAX, u64::from)),
             Arrivals::Closed { .. } => {
-                let users = arrivals.most_users().unwrap_or(0);
+                let users = load.arrivals.most_users().unwrap_or(0);
                 let seconds = iteration.requests * ANSWER_S + iteration.pause_s;
                 (users as f64 / seconds, users)
             }
