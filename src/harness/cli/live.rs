@@ -266,7 +266,6 @@ mod tests {
             // Journeys of three requests.
             let text = load_text(&LoadTick {
                 load: "a".to_owned(),
-                at_ns: 0,
                 rate: 300.0,
                 iteration_rate: 100.0,
                 target_rate,
@@ -274,7 +273,6 @@ mod tests {
                 failed: 0,
                 dropped: 2,
                 in_flight: 1,
-                cpu_cores: 0.0,
             });
             let rest = "p50 –, p95 –, p99 –, 1 in flight, 2 dropped";
             assert_eq!(text, format!("a: {expected}/s, {rest}"));

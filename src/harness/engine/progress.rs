@@ -75,8 +75,6 @@ pub struct Tick {
 pub struct LoadTick {
     /// The load.
     pub load: String,
-    /// Time since the start of the load, in ns.
-    pub at_ns: u64,
     /// Requests that ended in the last second, in order or not, per second.
     pub rate: f64,
     /// Iterations that ended in the last second, in order or not, per second.
@@ -92,14 +90,11 @@ pub struct LoadTick {
     pub dropped: u64,
     /// Iterations in flight now.
     pub in_flight: u64,
-    /// Cores that the generator kept busy in the last second.
-    pub cpu_cores: f64,
 }
 
 impl LoadTick {
     /// Adds what another worker says of the same load.
     pub(super) fn add(&mut self, other: &Self) {
-        self.at_ns = self.at_ns.max(other.at_ns);
         self.rate += other.rate;
         self.iteration_rate += other.iteration_rate;
         self.target_rate = match (self.target_rate, other.target_rate) {
@@ -110,6 +105,5 @@ impl LoadTick {
         self.failed += other.failed;
         self.dropped += other.dropped;
         self.in_flight += other.in_flight;
-        self.cpu_cores += other.cpu_cores;
     }
 }

@@ -62,7 +62,7 @@ impl Clerk {
             let sample = own.look(self.clock.now_ns());
             let since_ns = sample.at_ns - std::mem::replace(&mut looked_at_ns, sample.at_ns);
             if second > 0 {
-                report(self.close_second(second - 1, &sample, since_ns));
+                report(self.close_second(second - 1, since_ns));
                 samples.push(sample);
             }
             if abort.is_some()
@@ -80,7 +80,7 @@ impl Clerk {
     }
 
     /// `since_ns` is the time since the last look.
-    fn close_second(&mut self, number: u64, sample: &GeneratorSample, since_ns: u64) -> LoadTick {
+    fn close_second(&mut self, number: u64, since_ns: u64) -> LoadTick {
         // The second that ended just now may still be written to by whoever is just ending a
         // request, so it is taken a second later.
         for (number, second) in self.recorder.take_before(number) {
@@ -96,7 +96,6 @@ impl Clerk {
         let per_second = |count: u64| count as f64 * 1e9 / since_ns.max(1) as f64;
         LoadTick {
             load: self.load.name.clone(),
-            at_ns: sample.at_ns,
             rate: per_second(last.ended),
             iteration_rate: per_second(last.iterations),
             target_rate: self
@@ -107,7 +106,6 @@ impl Clerk {
             failed: last.failed,
             dropped: last.dropped,
             in_flight: last.in_flight,
-            cpu_cores: sample.cpu_cores,
         }
     }
 
