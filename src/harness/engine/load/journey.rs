@@ -116,12 +116,17 @@ impl User {
         }
     }
 
-    /// Leaves nothing of an iteration to the next but what belongs to the user.
-    async fn leave(&mut self, cookies: CookieScope) {
-        self.groups.clear();
+    /// Closes the stream, where one is open.
+    pub(super) async fn close_stream(&mut self) {
         if let Some((stream, _)) = self.stream.take() {
             stream.close().await;
         }
+    }
+
+    /// Leaves nothing of an iteration to the next but what belongs to the user.
+    async fn leave(&mut self, cookies: CookieScope) {
+        self.groups.clear();
+        self.close_stream().await;
         if cookies == CookieScope::Iteration {
             self.jar.clear();
         }
@@ -249,9 +254,7 @@ impl Journey {
                 }
                 Op::Close => {
                     self.come_to(pass).await?;
-                    if let Some((stream, _)) = user.stream.take() {
-                        stream.close().await;
-                    }
+                    user.close_stream().await;
                 }
                 Op::Pause(think) => {
                     let length_ns = think.draw_ns(&mut user.values.random);

@@ -110,9 +110,7 @@ impl Journey {
         user: &mut User,
         pass: &mut Pass,
     ) -> Result<(), Broken> {
-        if let Some((stream, _)) = user.stream.take() {
-            stream.close().await;
-        }
+        user.close_stream().await;
         let mut ready = match step.prepared.ready(&mut user.values, &self.flow.feeds) {
             Ok(ready) => ready,
             Err(message) => {
