@@ -41,12 +41,8 @@ impl Journey {
         user: &mut User,
         pass: &mut Pass,
     ) -> Result<(), Broken> {
-        let ready = match step.prepared.ready(&mut user.values, &self.flow.feeds) {
-            Ok(ready) => ready,
-            Err(message) => {
-                return Err(self.fault(pass, step.name, (ErrorKind::Template, message)));
-            }
-        };
+        let ready = step.prepared.ready(&mut user.values, &self.flow.feeds);
+        let ready = ready.map_err(|message| self.unfilled(pass, step.name, message))?;
         // Nothing was done since the iteration was taken up where this is the first thing to wait
         // for and there was nothing to fill in.
         let sent_ns = match pass.is_noted || step.is_filled {
@@ -111,12 +107,8 @@ impl Journey {
         pass: &mut Pass,
     ) -> Result<(), Broken> {
         user.close_stream().await;
-        let mut ready = match step.prepared.ready(&mut user.values, &self.flow.feeds) {
-            Ok(ready) => ready,
-            Err(message) => {
-                return Err(self.fault(pass, step.name, (ErrorKind::Template, message)));
-            }
-        };
+        let ready = step.prepared.ready(&mut user.values, &self.flow.feeds);
+        let mut ready = ready.map_err(|message| self.unfilled(pass, step.name, message))?;
         let sent_ns = self.clock.now_ns();
         let intended_ns = self.note_sending(pass, step.name, sent_ns);
         let path = self.bake(user, &mut ready);
@@ -149,12 +141,8 @@ impl Journey {
         user: &mut User,
         pass: &mut Pass,
     ) -> Result<(), Broken> {
-        let text = match step.text.filled(&mut user.values, &self.flow.feeds) {
-            Ok(text) => text,
-            Err(message) => {
-                return Err(self.fault(pass, step.stream, (ErrorKind::Template, message)));
-            }
-        };
+        let text = step.text.filled(&mut user.values, &self.flow.feeds);
+        let text = text.map_err(|message| self.unfilled(pass, step.stream, message))?;
         let Some((stream, name)) = &mut user.stream else {
             return Err(self.fault(pass, step.stream, not_open()));
         };
@@ -200,6 +188,11 @@ impl Journey {
             ..Ended::default()
         };
         self.close(ended, taken)
+    }
+
+    /// A template could not be filled.
+    fn unfilled(&self, pass: &mut Pass, request: usize, message: String) -> Broken {
+        self.fault(pass, request, (ErrorKind::Template, message))
     }
 
     /// Tells the recorder how a request ended.
