@@ -204,9 +204,7 @@ impl JsonChecks {
         if self.is_empty() {
             return Ok(());
         }
-        let json = content
-            .json()
-            .map_err(|error| format!("the body is {error}"))?;
+        let json = content.json()?;
         for (path, expected) in &self.0 {
             match path.query(json).first() {
                 Some(found) if same(found, expected) => {}

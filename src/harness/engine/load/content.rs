@@ -35,7 +35,8 @@ impl<'a> Content<'a> {
     /// The JSON value, or why it is none.
     pub(super) fn json(&self) -> Result<&Value, &str> {
         let json = self.json.get_or_init(|| {
-            serde_json::from_slice(self.bytes).map_err(|error| format!("not JSON: {error}"))
+            serde_json::from_slice(self.bytes)
+                .map_err(|error| format!("the body is not JSON: {error}"))
         });
         json.as_ref().map_err(String::as_str)
     }

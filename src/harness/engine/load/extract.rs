@@ -102,9 +102,7 @@ impl Extract {
         let pick = self.pick;
         match &self.from {
             Source::Json(path) => {
-                let json = content
-                    .json()
-                    .map_err(|error| format!("the body is {error}"))?;
+                let json = content.json()?;
                 let found = path.query(json);
                 let picked = picked(pick, found.iter().copied(), random);
                 picked
