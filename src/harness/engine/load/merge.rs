@@ -63,8 +63,8 @@ pub(super) fn merge(
     coarsen(load, longest_ns);
     coarsen(&mut other, longest_ns);
     load.counts.add(&other.counts);
-    load.users.total_ns = load.users.total_ns.saturating_add(other.users.total_ns);
-    load.users.lost_ns = load.users.lost_ns.saturating_add(other.users.lost_ns);
+    add(&mut load.users.total_ns, other.users.total_ns);
+    add(&mut load.users.lost_ns, other.users.lost_ns);
     load.iteration.merge(&other.iteration);
     add_windows(&mut load.windows, other.windows);
     for (series, other) in load.requests.iter_mut().zip(other.requests) {
