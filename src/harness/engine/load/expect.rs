@@ -67,8 +67,7 @@ impl Expect {
     ) -> Result<Message, Complaint> {
         let waited = tokio::time::timeout(self.timeout, async {
             loop {
-                let next = stream.next().await;
-                let next = next.map_err(|failure| (failure.kind, failure.message))?;
+                let next = stream.next().await.map_err(Complaint::from)?;
                 let Some(message) = next else {
                     return Err((ErrorKind::Closed, "the server closed the stream".to_owned()));
                 };

@@ -19,7 +19,7 @@ use super::program::{ExpectOp, OpenOp, Policy, RequestOp, SendOp};
 use super::recorder::Ended;
 use super::redirect;
 use super::request::Ready;
-use super::transport::{Answer, Failure, Keep, Request};
+use super::transport::{Answer, Keep, Request};
 use crate::harness::model::ErrorKind;
 use crate::harness::scenario::{CookieScope, RetryPlan};
 
@@ -77,7 +77,7 @@ impl Journey {
         let checked = result.and_then(|()| {
             let body = match step.keep {
                 Keep::Nothing => Bytes::new(),
-                Keep::Length | Keep::All => answer.body().map_err(complaint)?,
+                Keep::Length | Keep::All => answer.body().map_err(Complaint::from)?,
             };
             let head = Head {
                 status: answer.status.unwrap_or_default(),
@@ -129,7 +129,7 @@ impl Journey {
             timings: answer.timings,
             ..Ended::default()
         };
-        self.close(ended, opened.map_err(complaint))
+        self.close(ended, opened.map_err(Complaint::from))
     }
 
     /// Sends a message. That is not measured, but where it fails, it is a failed request of its
@@ -147,7 +147,7 @@ impl Journey {
             return Err(self.fault(pass, step.stream, not_open()));
         };
         let began_ns = self.clock.now_ns();
-        let sent = stream.send(text).await.map_err(complaint);
+        let sent = stream.send(text).await.map_err(Complaint::from);
         if sent.is_ok() {
             pass.ended_ns = self.clock.now_ns();
             return Ok(());
@@ -221,7 +221,7 @@ impl Journey {
         let result = user.connection.exchange(request, answer).await;
         let ended_ns = self.clock.now_ns();
         self.keep_cookies(user, path.as_ref(), answer);
-        (result.map_err(complaint), ended_ns)
+        (result.map_err(Complaint::from), ended_ns)
     }
 
     /// Attempts until one is not to be tried again.
@@ -363,10 +363,6 @@ fn is_tried_again(retry: &RetryPlan, result: &Result<(), Complaint>, status: Opt
             retry.on_connection_failure && matches!(kind, ErrorKind::Connect | ErrorKind::Closed)
         }
     }
-}
-
-fn complaint(failure: Failure) -> Complaint {
-    (failure.kind, failure.message)
 }
 
 fn not_open() -> Complaint {

@@ -78,6 +78,12 @@ impl Failure {
     }
 }
 
+impl From<Failure> for (ErrorKind, String) {
+    fn from(failure: Failure) -> Self {
+        (failure.kind, failure.message)
+    }
+}
+
 /// Whether the server says that it did not process a request of HTTP/2: it ended the connection and
 /// named an earlier one as the last (RFC 9113, section 6.8), or refused it (section 8.7). Of a request
 /// that it may have processed, no error of `h2` says that the server sent a GOAWAY.

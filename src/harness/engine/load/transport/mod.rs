@@ -27,7 +27,6 @@ mod failure;
 mod fixture;
 
 pub(super) use self::exchange::{Answer, Connection, Keep, Request, Timings};
-pub(super) use self::failure::Failure;
 pub(super) use self::stream::{Message, Stream};
 pub(super) use self::target::Transport;
 pub use self::target::TransportError;
