@@ -18,8 +18,8 @@ use crate::harness::store::History;
 
 use super::args::{GateArgs, Global, Selection};
 use super::execute::{
-    Asked, Label, STOPPED, Session, environment, missing_program, new_session, nothing_left, save,
-    stop_on_signal,
+    Asked, Label, STOPPED, Session, environment, missing_program, new_session, nothing_left,
+    own_program, save, stop_on_signal,
 };
 use super::failure::Failure;
 use super::live::Live;
@@ -121,8 +121,7 @@ pub(super) async fn run(
         budget,
         changes,
         history: workspace::history(global).await?,
-        executable: std::env::current_exe()
-            .map_err(|error| Failure::tool("finding this program's own file", &error))?,
+        executable: own_program()?,
     };
     let work = this.work(&here, checkouts.project())?;
     let stop = stop_on_signal()?;

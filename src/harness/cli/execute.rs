@@ -147,9 +147,7 @@ pub(super) async fn measure_here(
     stop: &watch::Receiver<bool>,
     save: impl AsyncFnMut(&Run) -> Result<(), Failure>,
 ) -> Result<Vec<Run>, Failure> {
-    let executable = std::env::current_exe()
-        .map_err(|error| Failure::tool("finding this program's own file", &error))?;
-    let mut engine = SubjectEngine::new(executable, environment());
+    let mut engine = SubjectEngine::new(own_program()?, environment());
     if let Some(checkout) = checkout {
         engine = engine.with_target_dir(checkout.target_dir());
     }
@@ -369,6 +367,12 @@ pub(super) fn stop_on_signal() -> Result<watch::Receiver<bool>, Failure> {
         }
     });
     Ok(receiver)
+}
+
+/// The program that supervisors and workers are started from: this one.
+pub(super) fn own_program() -> Result<PathBuf, Failure> {
+    std::env::current_exe()
+        .map_err(|error| Failure::tool("finding this program's own file", &error))
 }
 
 /// The environment, from which the engine takes what the plan mentions. A variable that is not UTF-8

@@ -12,7 +12,7 @@ use crate::harness::report::{format, text};
 use crate::harness::scenario::{Arrivals, Plan, Target};
 
 use super::args::WorkerArgs;
-use super::execute::{environment, stop_on_signal};
+use super::execute::{environment, own_program, stop_on_signal};
 use super::failure::Failure;
 use super::live::Live;
 use super::output::Output;
@@ -45,9 +45,7 @@ pub(super) async fn run(output: &Output, args: &WorkerArgs) -> Result<u8, Failur
             )
         })?;
     }
-    let executable = std::env::current_exe()
-        .map_err(|error| Failure::tool("finding this program's own file", &error))?;
-    let engine = SubjectEngine::new(executable, environment());
+    let engine = SubjectEngine::new(own_program()?, environment());
     let stop = stop_on_signal()?;
     output.say(&format!(
         "shard {} of {}: the loads begin at {}, in {}",

@@ -4,7 +4,7 @@ use tokio::sync::watch;
 
 use crate::harness::cli::against::budget;
 use crate::harness::cli::args::{CalibrateArgs, Global};
-use crate::harness::cli::execute::{STOPPED, environment, runnable, stop_on_signal};
+use crate::harness::cli::execute::{STOPPED, environment, own_program, runnable, stop_on_signal};
 use crate::harness::cli::failure::Failure;
 use crate::harness::cli::live::Live;
 use crate::harness::cli::noise::{self, narrowed};
@@ -158,9 +158,7 @@ impl Calibrating<'_> {
         let mut plan = plan.clone();
         let pairs = usual_pairs(&plan);
         spread_invocations(&mut plan, pairs);
-        let executable = std::env::current_exe()
-            .map_err(|error| Failure::tool("finding this program's own file", &error))?;
-        let mut engine = SubjectEngine::new(executable, environment());
+        let mut engine = SubjectEngine::new(own_program()?, environment());
         let mut stopped = stop.clone();
         let observe = |progress| live.observe(progress);
         tokio::select! {
