@@ -325,7 +325,17 @@ pub(super) fn plan_of(
     run: &Run,
     output: &Output,
 ) -> Result<Option<Plan>, Failure> {
-    let variant = run.scenario.split_once('@').map(|(_, variant)| variant);
+    plan_named(named, &run.scenario, run.scenario_file.as_deref(), output)
+}
+
+/// The same by the scenario's id, and the file that it was in where that is known.
+pub(super) fn plan_named(
+    named: Option<&Path>,
+    id: &str,
+    file: Option<&str>,
+    output: &Output,
+) -> Result<Option<Plan>, Failure> {
+    let variant = id.split_once('@').map(|(_, variant)| variant);
     if let Some(file) = named {
         let chosen = workspace::Chosen {
             files: vec![file.to_owned()],
@@ -335,9 +345,7 @@ pub(super) fn plan_of(
     }
     // The file that made the run comes first, as long as it is still there and still that scenario.
     // With mistakes in it, nobody knows what it would judge.
-    let made_it = run
-        .scenario_file
-        .as_ref()
+    let made_it = file
         .map(PathBuf::from)
         // A run may come from elsewhere: what it names is no reason to open whatever lies there.
         .filter(|file| is_below(file) && file.is_file());
@@ -345,11 +353,11 @@ pub(super) fn plan_of(
         let plans = workspace::all_variants(&[file], output)?
             .into_iter()
             .flatten();
-        if let Some(plan) = plans.into_iter().find(|plan| plan.id() == run.scenario) {
+        if let Some(plan) = plans.into_iter().find(|plan| plan.id() == id) {
             return Ok(Some(plan));
         }
     }
-    if run.scenario.is_empty() {
+    if id.is_empty() {
         return Ok(None);
     }
     let found = workspace::choose(&[], &output.silenced())
@@ -359,7 +367,7 @@ pub(super) fn plan_of(
         .into_iter()
         .filter_map(|file| scenario::check(&file).ok())
         .flatten();
-    Ok(plans.find(|plan| plan.id() == run.scenario))
+    Ok(plans.find(|plan| plan.id() == id))
 }
 
 fn gates(names: Vec<String>, text: &str) -> Result<Vec<GatePlan>, Failure> {

@@ -13,7 +13,7 @@ use crate::harness::report::text;
 use crate::harness::scenario::Plan;
 
 use super::args::{Global, MergeArgs, OverrideArgs, Selection};
-use super::compare::plan_of;
+use super::compare::plan_named;
 use super::execute::{Asked, Label, Session, new_session, save};
 use super::failure::Failure;
 use super::output::Output;
@@ -90,9 +90,7 @@ fn read(paths: &[PathBuf], output: &Output) -> Result<Vec<ShardFile>, Failure> {
 /// The scenario that most of the shards performed, as it is here.
 fn plan(args: &MergeArgs, files: &[ShardFile], output: &Output) -> Result<Plan, Failure> {
     for name in by_number(files.iter().map(|file| file.scenario.as_str())) {
-        let mut run = Run::imported(RunId::now(), String::new(), Vec::new());
-        run.scenario = name.to_owned();
-        if let Some(plan) = plan_of(args.scenario.as_deref(), &run, output)? {
+        if let Some(plan) = plan_named(args.scenario.as_deref(), name, None, output)? {
             return Ok(plan);
         }
     }
