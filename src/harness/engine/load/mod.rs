@@ -92,5 +92,5 @@ pub use self::template::TemplateError;
 pub use self::trace::TraceError;
 pub use self::transport::TransportError;
 pub use self::validity::crowded;
-pub(super) use self::windows::{MAX_WINDOWS, WINDOW_NS, phase_at};
+pub(super) use self::windows::{MAX_WINDOWS, WINDOW_NS, length_ns, phase_at};
 pub use self::worker::{WorkerError, worker_main};

@@ -24,7 +24,7 @@ pub(in crate::harness::engine) fn phase_at(phases: &PhasePlan, at_ns: u64) -> Ph
 }
 
 /// The length of a load's windows in ns.
-pub(super) fn length_ns(load: &LoadMeasurement) -> u64 {
+pub(in crate::harness::engine) fn length_ns(load: &LoadMeasurement) -> u64 {
     load.windows
         .first()
         .map_or(WINDOW_NS, |window| window.length_ns)

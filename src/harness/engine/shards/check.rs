@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::file::{MAX_SHARDS, ShardFile};
-use crate::harness::engine::load::{LoadFile, MAX_WINDOWS, Shard, WINDOW_NS};
+use crate::harness::engine::load::{LoadFile, MAX_WINDOWS, Shard, WINDOW_NS, length_ns};
 use crate::harness::engine::thinned::MAX_SAMPLES;
 use crate::harness::model::{
     ArrivalModel, GeneratorHealth, LatencyHistogram, LoadMeasurement, Outcome, RequestSeries,
@@ -167,10 +167,7 @@ fn requests(series: &RequestSeries, load: &LoadMeasurement) -> Result<(), Unsoun
         counts.all(|count| *count <= MAX_COUNT),
         "nobody can count so far",
     )?;
-    let length_ns = load
-        .windows
-        .first()
-        .map_or(WINDOW_NS, |window| window.length_ns);
+    let length_ns = length_ns(load);
     let mut before_ns = None;
     for window in &series.windows {
         let is_next = window.start_ns % length_ns == 0 && before_ns < Some(window.start_ns);
