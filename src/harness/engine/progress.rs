@@ -97,13 +97,18 @@ impl LoadTick {
     pub(super) fn add(&mut self, other: &Self) {
         self.rate += other.rate;
         self.iteration_rate += other.iteration_rate;
-        self.target_rate = match (self.target_rate, other.target_rate) {
-            (Some(a), Some(b)) => Some(a + b),
-            (a, b) => a.or(b),
-        };
+        self.target_rate = sum(self.target_rate, other.target_rate);
         self.response.merge(&other.response);
         self.failed += other.failed;
         self.dropped += other.dropped;
         self.in_flight += other.in_flight;
+    }
+}
+
+/// Both rates together, or the one that is there.
+pub(super) fn sum(one: Option<f64>, other: Option<f64>) -> Option<f64> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one + other),
+        (one, other) => one.or(other),
     }
 }

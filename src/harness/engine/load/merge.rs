@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::windows::{add_request, coarsen, length_ns, pack};
+use crate::harness::engine::progress::sum;
 use crate::harness::model::{
     ConnectionSeries, GeneratorHealth, GeneratorSample, GroupSeries, LoadMeasurement, LoadWindow,
     RequestSeries,
@@ -88,10 +89,7 @@ fn add_windows(windows: &mut Vec<LoadWindow>, other: Vec<LoadWindow>) {
             Some(to) => {
                 to.counts.add(&window.counts);
                 add(&mut to.in_flight, window.in_flight);
-                to.target_rate = match (to.target_rate, window.target_rate) {
-                    (Some(a), Some(b)) => Some(a + b),
-                    (a, b) => a.or(b),
-                };
+                to.target_rate = sum(to.target_rate, window.target_rate);
             }
         }
     }
