@@ -27,7 +27,7 @@ use plimsoll::harness::scenario::{
 use tokio::sync::{RwLock, watch};
 
 use support::files::planned;
-use support::http_servers::{Behaviour, Reply, Server, ok, precise_sleep};
+use support::http_servers::{Act, Behaviour, Reply, Server, ok, precise_sleep};
 use support::loads::{check_arithmetic, drive};
 
 const MS: u64 = 1_000_000;
@@ -265,7 +265,7 @@ async fn every_failure_has_its_kind_and_none_stops_the_run() {
     let head = |length: usize| format!("HTTP/1.1 200 X\r\ncontent-length: {length}\r\n\r\n");
     let bytes = |text: &str| {
         let text = text.to_owned();
-        Server::answering(move |_| Reply::Bytes(text.clone()))
+        Server::answering(move |_| Reply::Acts(vec![Act::send(text.clone()), Act::Close]))
     };
     let refused = Server::answering(|_| ok("")).url();
     let status = || Reply::Answer {
@@ -290,7 +290,10 @@ async fn every_failure_has_its_kind_and_none_stops_the_run() {
         ),
         (
             "half-closed",
-            Server::answering(move |_| Reply::HalfClose(half_head.clone() + "12")),
+            Server::answering(move |_| {
+                let part = half_head.clone() + "12";
+                Reply::Acts(vec![Act::send(part), Act::HalfClose])
+            }),
             ErrorKind::Closed,
         ),
         (
@@ -315,7 +318,10 @@ async fn every_failure_has_its_kind_and_none_stops_the_run() {
         ),
         (
             "slow-body",
-            Server::answering(move |_| Reply::Drip(long_drip.clone(), Duration::from_millis(20))),
+            Server::answering(move |_| {
+                let drip = Act::Repeat(Duration::from_millis(20), "x".into());
+                Reply::Acts(vec![Act::send(long_drip.clone()), drip])
+            }),
             ErrorKind::Timeout,
         ),
         (

@@ -65,12 +65,6 @@ pub(crate) enum Reply {
         headers: String,
         body: String,
     },
-    /// These bytes, then the end of the stream.
-    Bytes(String),
-    /// These bytes now, then one byte after each pause, for ever.
-    Drip(String, Duration),
-    /// These bytes, then nothing more in this direction while the other stays open.
-    HalfClose(String),
     /// One after the other; then, unless the last one ended it, the connection stays open.
     Acts(Vec<Act>),
 }
@@ -300,15 +294,6 @@ fn write(mut connection: &TcpStream, reply: Reply) -> Option<()> {
                 format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n{headers}\r\n{body}");
             connection.write_all(answer.as_bytes()).ok()
         }
-        Reply::Bytes(bytes) => perform(connection, [Act::send(bytes), Act::Close]),
-        Reply::Drip(bytes, pause) => perform(
-            connection,
-            [
-                Act::send(bytes),
-                Act::Repeat(pause, Bytes::from_static(b"x")),
-            ],
-        ),
-        Reply::HalfClose(bytes) => perform(connection, [Act::send(bytes), Act::HalfClose]),
         Reply::Acts(acts) => perform(connection, acts),
     }
 }
