@@ -12,7 +12,7 @@ use super::bench::{self, BenchError, Built, Measured};
 use super::capacity::Capacity;
 use super::flag::became_true;
 use super::jobs::{self, cores, jobs};
-use super::load::{self, LoadError, MergeError, Secrets, Shard, WorkerEnd};
+use super::load::{self, LoadError, LoadResult, MergeError, Secrets, Shard, WorkerEnd};
 use super::process::{self, Exit, ProcessError, Processes, Surroundings};
 use super::secrets::secret_names;
 use super::setup::{self, Aim};
@@ -431,7 +431,18 @@ fn together(
     let generators = ends.iter().filter_map(|end| end.outcome.as_ref().ok());
     let generators = generators.map(|file| &file.measurement.generator);
     let crowded = load::crowded(&plan.phases, &plan.generator, cores(), generators);
-    for result in load::collect(&plan.loads, &plan.phases, &plan.generator, ends)? {
+    let results = load::collect(&plan.loads, &plan.phases, &plan.generator, ends)?;
+    add_loads(&mut executed, results, crowded);
+    Ok(executed)
+}
+
+/// Adds what became of the loads, and on which machines their generators were crowded.
+pub(super) fn add_loads(
+    executed: &mut Executed,
+    results: Vec<LoadResult>,
+    crowded: impl IntoIterator<Item = InvalidReason>,
+) {
+    for result in results {
         executed.partial |= result.partial;
         executed.aborted = executed.aborted.take().or(result.aborted);
         executed.invalid.extend(result.invalid);
@@ -441,7 +452,6 @@ fn together(
     if !executed.partial || executed.aborted.is_some() {
         executed.invalid.extend(crowded);
     }
-    Ok(executed)
 }
 
 /// Whether anything accepts connections there, or at the proxy in front of it: what is behind that may

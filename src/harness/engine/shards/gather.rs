@@ -5,12 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::check::{check, is_a_shard};
 use super::file::ShardFile;
 use super::perform::loads_alone;
+use crate::harness::engine::execute::{add_loads, nothing_measured};
 use crate::harness::engine::load::{self, MergeError, Shard, collect};
 use crate::harness::engine::watch::spans;
 use crate::harness::engine::{Executed, metrics};
-use crate::harness::model::{
-    Fingerprint, InvalidReason, MEASUREMENT_VERSION, Measurement, ShardFault,
-};
+use crate::harness::model::{Fingerprint, InvalidReason, MEASUREMENT_VERSION, ShardFault};
 use crate::harness::scenario::Plan;
 
 /// The starts of shards may lie so far apart, in ns: one was told `+30s` a little later than the other.
@@ -136,7 +135,7 @@ fn together(
     let starts = shards.values().map(|file| file.start_at_ns);
     let start_at_ns = starts.min().ok_or(GatherError::Nothing)?;
     let duration_ns = shards.values().map(|file| file.duration_ns).max();
-    let mut partial = shards.values().any(|file| file.partial);
+    let partial = shards.values().any(|file| file.partial);
     let all = shards.values().flat_map(|file| &file.workers);
     let ends: Vec<u64> = all.map(|worker| worker.ended_ns).collect();
     let (first_ns, last_ns) = (ends.iter().min().copied(), ends.iter().max().copied());
@@ -157,17 +156,15 @@ fn together(
         ));
         workers.extend(file.ends());
     }
-    let mut aborted = None;
-    let mut loads = Vec::new();
-    for result in collect(&plan.loads, &plan.phases, &plan.generator, workers)? {
-        partial |= result.partial;
-        aborted = aborted.or(result.aborted);
-        invalid.extend(result.invalid);
-        loads.extend(result.measurement);
-    }
-    if !partial || aborted.is_some() {
-        invalid.extend(crowded);
-    }
+    let mut executed = Executed {
+        invalid,
+        partial,
+        warnings,
+        duration_ns: duration_ns.unwrap_or_default(),
+        ..nothing_measured()
+    };
+    let results = collect(&plan.loads, &plan.phases, &plan.generator, workers)?;
+    add_loads(&mut executed, results, crowded);
     // Where one was ended and others went on, what they counted together was in no one stretch of time, and
     // no rate of it is one.
     let is_of_one_time = last_ns.unwrap_or(0) - first_ns.unwrap_or(0) <= START_TOLERANCE_NS;
@@ -175,24 +172,12 @@ fn together(
         true => first_ns,
         false => last_ns,
     };
-    let measurement = Measurement {
-        phases: spans(&plan.phases, ended_ns.unwrap_or(u64::MAX)),
-        loads,
-        ..Measurement::default()
-    };
+    executed.measurement.phases = spans(&plan.phases, ended_ns.unwrap_or(u64::MAX));
+    if is_of_one_time {
+        executed.metrics = metrics(&plan, &executed.measurement);
+    }
     Ok(Gathered {
-        executed: Executed {
-            metrics: match is_of_one_time {
-                true => metrics(&plan, &measurement),
-                false => Vec::new(),
-            },
-            measurement,
-            invalid,
-            partial,
-            aborted,
-            warnings,
-            duration_ns: duration_ns.unwrap_or_default(),
-        },
+        executed,
         start_at_ns,
         fingerprint,
         plan,
