@@ -221,7 +221,7 @@ mod tests {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let start_at = now.unwrap_or_default() - Duration::from_secs(since_start_s);
         let clock = LoadClock::starting_at(start_at.as_nanos() as u64);
-        let recorder = Recorder::new(&[], 0..3000 * S, 0, Redactor::default());
+        let recorder = Recorder::new(&[], &[], 0..3000 * S, 0, Redactor::default());
         let (_raise, stop) = watch::channel(true);
         let counter = Counter::default();
         let due_times = (0..30).map(|nth| nth * 100 * S);
@@ -241,7 +241,7 @@ mod tests {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let start_at_ns = now.unwrap_or_default().as_nanos() as u64;
         let clock = LoadClock::starting_at(start_at_ns);
-        let recorder = Recorder::new(&[], 0..S, 0, Redactor::default());
+        let recorder = Recorder::new(&[], &[], 0..S, 0, Redactor::default());
         let (_never, stop) = watch::channel(false);
         let counter = Counter::default();
         let due_times = (0..10_000).map(|nth| nth * S / 20_000);
@@ -342,7 +342,7 @@ mod tests {
                 })
             })
             .collect();
-        let recorder = Arc::new(Recorder::new(&[], 0..u64::MAX, 0, Redactor::default()));
+        let recorder = Arc::new(Recorder::new(&[], &[], 0..u64::MAX, 0, Redactor::default()));
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();

@@ -94,9 +94,11 @@ impl Trip {
         let (cut_tx, cut) = watch::channel(false);
         let transport = Transport::new(&flow.origin, &job.http, None).expect("a plain server");
         let user = User::new(&flow, transport.connection(), 1);
-        let recorder = Recorder::new(&flow.requests, 0..u64::MAX, u64::MAX, Redactor::default());
+        let always = 0..u64::MAX;
+        let redactor = Redactor::default();
+        let recorder = Recorder::new(&flow.requests, &flow.groups, always, u64::MAX, redactor);
         let journey = Journey {
-            recorder: Arc::new(recorder.with_groups(&flow.groups)),
+            recorder: Arc::new(recorder),
             clock: LoadClock::starting(std::time::Instant::now()),
             end_ns: u64::MAX,
             stop,

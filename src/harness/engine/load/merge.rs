@@ -244,7 +244,7 @@ mod tests {
     fn part(index: u64, of: u64, total: u64) -> LoadMeasurement {
         let mut load = fixture::measurement();
         let names = [load.requests[0].name.clone()];
-        let recorder = Recorder::new(&names, 0..1000 * S, 1_000_000, Redactor::default());
+        let recorder = Recorder::new(&names, &[], 0..1000 * S, 1_000_000, Redactor::default());
         for nth in (index..total).step_by(of as usize) {
             let start_ns = nth * S * 33 / 10;
             let ended_ns = start_ns + 1_000_000 * (nth % 50 + 1);

@@ -74,11 +74,12 @@ pub async fn once(
         Ok(transport) => transport,
         Err(error) => return failed(&error.to_string()),
     };
-    let recorder = Recorder::new(&flow.requests, 0..u64::MAX, u64::MAX, redactor.clone());
+    let (always, redactor) = (0..u64::MAX, redactor.clone());
+    let recorder = Recorder::new(&flow.requests, &flow.groups, always, u64::MAX, redactor);
     // The pauses of these flows are never cut short.
     let (_going_on, goes_on) = watch::channel(false);
     let journey = Journey {
-        recorder: Arc::new(recorder.with_groups(&flow.groups)),
+        recorder: Arc::new(recorder),
         clock: LoadClock::starting(Instant::now()),
         end_ns: u64::MAX,
         stop: goes_on.clone(),

@@ -161,16 +161,19 @@ pub(super) struct OpenGroup {
 }
 
 impl Recorder {
-    /// A recorder for a flow with these request names. `measure` is the measure phase in load time.
+    /// A recorder for a flow with requests and groups of these names. `measure` is the measure phase in
+    /// load time.
     pub(super) fn new(
         requests: &[String],
+        groups: &[String],
         measure: Range<u64>,
         late_ns: u64,
         redactor: Redactor,
     ) -> Self {
         let state = State {
-            measured: Measured::nothing_of(requests.iter(), [].into_iter()),
+            measured: Measured::nothing_of(requests.iter(), groups.iter()),
             under_way: vec![0; requests.len()],
+            groups_under_way: vec![0; groups.len()],
             ..State::default()
         };
         Self {
@@ -179,15 +182,6 @@ impl Recorder {
             redactor,
             state: Mutex::new(state),
         }
-    }
-
-    /// The same for a flow with groups of these names.
-    pub(super) fn with_groups(self, groups: &[String]) -> Self {
-        let mut state = self.lock();
-        state.measured.groups = groups.iter().map(GroupSeries::new).collect();
-        state.groups_under_way = vec![0; groups.len()];
-        drop(state);
-        self
     }
 
     /// An arrival found no idle user.
@@ -546,8 +540,12 @@ mod tests {
     const S: u64 = 1_000_000_000;
 
     fn recorder() -> Recorder {
+        recorder_of_groups(&[])
+    }
+
+    fn recorder_of_groups(groups: &[String]) -> Recorder {
         let redactor = Redactor::new(&BTreeMap::from([("T".into(), "hush".into())]));
-        Recorder::new(&["one".into()], S..2 * S, 1_000_000, redactor)
+        Recorder::new(&["one".into()], groups, S..2 * S, 1_000_000, redactor)
     }
 
     fn ended(intended_ns: u64, ended_ns: u64, failure: Option<ErrorKind>) -> Ended {
@@ -670,7 +668,7 @@ mod tests {
     #[test]
     fn groups_are_those_that_began_in_the_measure_phase() {
         let groups = ["outer".to_owned(), "inner".to_owned()];
-        let recorder = recorder().with_groups(&groups);
+        let recorder = recorder_of_groups(&groups);
         let open = |group, began_ns| OpenGroup { group, began_ns };
         let ends = [open(0, S - 1), open(0, S)];
         let fails = [open(0, S - 1), open(1, S + 1)];

@@ -291,7 +291,7 @@ mod tests {
         };
         let no_more_arrivals = || {
             let counter = Arc::new(Counter::default());
-            let recorder = Recorder::new(&[], 0..MS, 0, Redactor::default());
+            let recorder = Recorder::new(&[], &[], 0..MS, 0, Redactor::default());
             let (_never, stop) = watch::channel(false);
             let clock = super::super::clock::LoadClock::starting(Instant::now());
             dispatch(std::iter::empty(), clock, &counter, &recorder, &stop);

@@ -147,8 +147,8 @@ async fn execute(job: WorkerJob, mut terminate: Signal) -> Result<(), WorkerErro
     let total_ns = job.phases.total_ns();
     let measure = job.phases.warmup_ns..job.phases.measure_end_ns();
     let redactor = redactor(&job.http, &job.secrets);
-    let recorder = Recorder::new(&flow.requests, measure, job.late_ns, redactor);
-    let recorder = Arc::new(recorder.with_groups(&flow.groups));
+    let recorder = Recorder::new(&flow.requests, &flow.groups, measure, job.late_ns, redactor);
+    let recorder = Arc::new(recorder);
     let (stop_tx, stop) = watch::channel(false);
     let (cut_tx, cut) = watch::channel(false);
     let Setup {
