@@ -142,7 +142,7 @@ impl Search {
             return match top {
                 None => Some(self.from),
                 Some(top) if top < self.to => Some((2.0 * top).min(self.to)),
-                Some(_) => lowest.or_else(|| self.confirming(low)),
+                Some(_) => lowest.or_else(|| confirming(low)),
             };
         };
         // Below the lowest there is nothing to try.
@@ -159,7 +159,7 @@ impl Search {
             .filter(|(below, above)| above / below - 1.0 > self.within);
         match widest {
             Some((below, above)) => Some((below * above).sqrt()),
-            None => self.confirming(Some(low)),
+            None => confirming(Some(low)),
         }
     }
 
@@ -174,20 +174,15 @@ impl Search {
         }
     }
 
-    fn confirming(&self, low: Option<&Tried>) -> Option<f64> {
-        low.filter(|low| !low.is_confirmed()).map(|low| low.rate)
-    }
-
     fn bounds(&self) -> Bounds<'_> {
-        let standing = |wanted: &[Standing], tried: &Tried| wanted.contains(&tried.standing());
         let low = self
             .tried
             .iter()
-            .rposition(|tried| standing(&[Standing::Held], tried));
+            .rposition(|tried| tried.standing() == Standing::Held);
         let above = low.map_or(0, |low| low + 1);
         let high = self.tried[above..]
             .iter()
-            .position(|tried| standing(&[Standing::Broke, Standing::NotOffered], tried));
+            .position(|tried| matches!(tried.standing(), Standing::Broke | Standing::NotOffered));
         let end = high.map_or(self.tried.len(), |high| above + high);
         Bounds {
             low: low.map(|low| &self.tried[low]),
@@ -206,6 +201,11 @@ impl Search {
     fn most_trials(&self) -> u32 {
         (self.to / self.from).log2().ceil() as u32 + MOST_BEYOND_DOUBLING
     }
+}
+
+/// The rate that is borne, as long as it is to be tried again.
+fn confirming(low: Option<&Tried>) -> Option<f64> {
+    low.filter(|low| !low.is_confirmed()).map(|low| low.rate)
 }
 
 /// The rates that matter now.

@@ -66,12 +66,12 @@ pub(super) fn validity(
             cores,
         });
     }
-    let exhausted = load
+    let mut exhausted = load
         .requests
         .iter()
         .filter_map(|series| series.errors.get(&ErrorKind::Exhausted));
     let failures = exhausted.clone().map(|tally| tally.count).sum();
-    if let Some(tally) = exhausted.clone().next() {
+    if let Some(tally) = exhausted.next() {
         reasons.push(InvalidReason::GeneratorExhausted {
             load: name(),
             failures,
