@@ -14,6 +14,7 @@ within a round. What is installed of wrk, oha and hey takes part:
 
 import argparse
 import datetime
+import os
 import statistics
 import sys
 
@@ -31,7 +32,7 @@ def main():
     own, others = peers.cores()
     peers.raise_open_files()
     # This script looks at /proc and must not disturb the generator.
-    peers.os.sched_setaffinity(0, others)
+    os.sched_setaffinity(0, others)
     tools = peers.installed([peers.Wrk(), peers.Oha(), peers.Hey()])
     names = ", ".join([peers.revision(program), *(tool.version() for tool in tools)])
     command = " ".join(["benches/generator.py", *sys.argv[1:]])

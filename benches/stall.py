@@ -15,6 +15,7 @@ L·(q - (1 - L/E)) / (L/E).
 
 import argparse
 import datetime
+import os
 import time
 
 import peers
@@ -28,7 +29,7 @@ def main():
     program = peers.needs_plimsoll(options.plimsoll)
     own, others = peers.cores()
     peers.raise_open_files()
-    peers.os.sched_setaffinity(0, others)
+    os.sched_setaffinity(0, others)
     rate, seconds, connections = options.rate, options.seconds, options.connections
     stall_ms, every_ms = options.stall, options.every
     if seconds * 1000 % every_ms:
