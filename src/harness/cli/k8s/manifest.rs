@@ -86,13 +86,17 @@ impl Manifest<'_> {
     fn metadata(&self) -> Value {
         let mut metadata = json!({
             "name": self.name,
-            "labels": {"app.kubernetes.io/name": "plimsoll", RUN_LABEL: self.name},
+            "labels": self.labels(),
             "annotations": {"plimsoll/scenario": self.scenario, "plimsoll/scenario-hash": self.hash},
         });
         if let Some(namespace) = self.namespace {
             metadata["namespace"] = namespace.into();
         }
         metadata
+    }
+
+    fn labels(&self) -> Value {
+        json!({"app.kubernetes.io/name": "plimsoll", RUN_LABEL: self.name})
     }
 
     fn config_map(&self) -> Result<Value, Failure> {
@@ -140,7 +144,6 @@ impl Manifest<'_> {
     }
 
     fn job(&self) -> Value {
-        let pod_labels = json!({"app.kubernetes.io/name": "plimsoll", RUN_LABEL: self.name});
         json!({
             "apiVersion": "batch/v1",
             "kind": "Job",
@@ -154,7 +157,7 @@ impl Manifest<'_> {
                 "backoffLimitPerIndex": 0,
                 "activeDeadlineSeconds": self.deadline_s,
                 "template": {
-                    "metadata": {"labels": pod_labels},
+                    "metadata": {"labels": self.labels()},
                     "spec": {
                         "restartPolicy": "Never",
                         "automountServiceAccountToken": false,

@@ -48,7 +48,6 @@ impl Proxy {
 
     /// Has the proxy connect the stream with the target (RFC 9110, section 9.3.6).
     pub(super) async fn tunnel(&self, stream: &mut TcpStream) -> Result<(), Failure> {
-        let broken = |error: std::io::Error| Failure::of(ErrorKind::Connect, &error);
         let mut request = String::new();
         let target = &self.target;
         let _ = write!(
@@ -87,7 +86,6 @@ impl Proxy {
 /// first may have said it already.
 async fn read_head(stream: &mut TcpStream) -> Result<Vec<u8>, Failure> {
     const END: &[u8] = b"\r\n\r\n";
-    let broken = |error: std::io::Error| Failure::of(ErrorKind::Connect, &error);
     let mut head = Vec::new();
     let mut part = [0; 1024];
     loop {
@@ -118,6 +116,11 @@ async fn read_head(stream: &mut TcpStream) -> Result<Vec<u8>, Failure> {
             return Err(Failure::new(ErrorKind::Protocol, message));
         }
     }
+}
+
+/// The connection with the proxy broke before there was a tunnel.
+fn broken(error: std::io::Error) -> Failure {
+    Failure::of(ErrorKind::Connect, &error)
 }
 
 /// Basic authentication with the user and the password of a URL.

@@ -2,8 +2,10 @@
 
 use std::time::Instant;
 
-use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, UPGRADE};
-use http::header::{SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY};
+use http::header::{
+    CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, SEC_WEBSOCKET_ACCEPT,
+    SEC_WEBSOCKET_KEY, UPGRADE,
+};
 use http::{HeaderMap, StatusCode};
 use hyper::body::Incoming;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
