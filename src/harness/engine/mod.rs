@@ -2,6 +2,7 @@
 
 mod progress;
 mod flag;
+mod nanoseconds;
 mod thinned;
 mod cores;
 mod secrets;

@@ -15,6 +15,7 @@ use tokio::time::{sleep_until, timeout};
 use super::execute::Observe;
 use super::flag::became_true;
 use super::load;
+use super::nanoseconds::nanoseconds;
 use super::probe::{Gathered, Look, Scraper};
 use super::process::{self, Exit, Processes, Sampler};
 use super::thinned::Thinned;
@@ -506,10 +507,6 @@ fn verb(action: FaultAction) -> &'static str {
 fn offset_ns(at: Instant, zero: Instant) -> i64 {
     let after = at.checked_duration_since(zero).map(signed_nanoseconds);
     after.unwrap_or_else(|| -signed_nanoseconds(zero - at))
-}
-
-pub(super) fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn signed_nanoseconds(duration: Duration) -> i64 {

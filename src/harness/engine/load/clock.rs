@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::harness::engine::nanoseconds::nanoseconds;
+
 /// Tells the load time. All workers and shards of a run share one start, given as wall time; from
 /// then on only the monotonic clock is asked, so that a stepped wall clock changes no latency.
 #[derive(Debug, Clone, Copy)]
@@ -32,7 +34,7 @@ impl LoadClock {
 
     /// The load time in ns; zero before the start.
     pub(super) fn now_ns(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+        nanoseconds(self.start.elapsed())
     }
 
     /// The instant at which the load time is `at_ns`.

@@ -22,6 +22,7 @@ use super::supervised::{Sight, Supervised};
 use crate::harness::engine::Progress;
 use crate::harness::engine::apart;
 use crate::harness::engine::load::Secrets;
+use crate::harness::engine::nanoseconds::nanoseconds;
 use crate::harness::engine::redact::Redactor;
 use crate::harness::scenario::{CommandPlan, FaultAction, Plan, ProcessPlan, Ready};
 
@@ -309,7 +310,7 @@ impl Processes {
             }
             observe(Progress::Ready {
                 process: process.name.clone(),
-                after_ns: u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX),
+                after_ns: nanoseconds(began.elapsed()),
             });
         }
         Ok(())

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use super::output::Output;
 use super::protocol::{Ending, Job, Order, Report};
+use crate::harness::engine::nanoseconds::nanoseconds;
 use crate::harness::engine::secrets::STORE_VARIABLE;
 
 /// After the end of a process, its last lines are waited for so long: where a descendant keeps the
@@ -106,7 +107,7 @@ impl Supervised {
 
     /// Orders the end of the tree and waits for it. What could not be ended is returned.
     pub(crate) async fn end(&self, grace: Duration) -> Vec<i32> {
-        let grace_ns = u64::try_from(grace.as_nanos()).unwrap_or(u64::MAX);
+        let grace_ns = nanoseconds(grace);
         self.order(Order::Stop { grace_ns });
         let patience = grace.saturating_add(END_MARGIN);
         let left = timeout(patience, self.sight.over()).await;

@@ -10,8 +10,8 @@ use crate::harness::engine::execute::{
     ExecuteError, LoadPart, Observe, SubjectEngine, Up, down, nothing_measured, up,
 };
 use crate::harness::engine::load::{Shard, WorkerEnd};
+use crate::harness::engine::nanoseconds::nanoseconds;
 use crate::harness::engine::process::Surroundings;
-use crate::harness::engine::watch::nanoseconds;
 use crate::harness::engine::{Executed, machine, setup};
 use crate::harness::scenario::{GatePlan, Plan, Target, catalogue};
 

@@ -14,6 +14,7 @@ use super::content::{decoded, is_encoded};
 use super::failure::Failure;
 use super::target::{Purpose, Target};
 use super::wire::Sender;
+use crate::harness::engine::nanoseconds::nanoseconds;
 use crate::harness::model::ErrorKind;
 use crate::harness::scenario::{MAX_SEEN_BYTES, Reuse};
 
@@ -235,7 +236,7 @@ pub(super) async fn next_part(body: &mut Incoming) -> Result<Option<Bytes>, Fail
 
 /// The time since then, in ns.
 pub(super) fn since_ns(then: Instant) -> u64 {
-    u64::try_from(then.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    nanoseconds(then.elapsed())
 }
 
 /// A body while it comes. One of a single part, as most are, is kept without a copy.
