@@ -1,5 +1,5 @@
-//! The client with which the engine itself asks the subject: whether it is ready, what its metrics
-//! are, whether it can be reached. Never the load.
+//! What the engine and its loads have in common when they speak HTTP, and the client with which the
+//! engine itself asks the subject: whether it is ready, what its metrics are. No load uses that.
 
 use std::error::Error;
 
@@ -7,9 +7,16 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::HeaderValue;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 
 /// How Plimsoll introduces itself, to the load's requests too where a step has no other name for it.
 pub(crate) const USER_AGENT: &str = concat!("plimsoll/", env!("CARGO_PKG_VERSION"));
+/// RFC 3986 calls these unreserved: a value keeps them, and nothing else, in a URL and in a form.
+pub(super) const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 /// A client that goes straight to where the URL points: a proxy from the environment or a redirect
 /// would answer in place of the subject. It asks for nothing compressed, which would take processor

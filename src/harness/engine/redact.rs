@@ -5,20 +5,16 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
 use regex::{Captures, Regex};
+
+use super::http::UNRESERVED;
 
 /// A line of a secret that spans several is only looked for by itself from this length on; `-----`
 /// or an empty line is no secret.
 const MIN_LINE_BYTES: usize = 8;
 /// Fewer digits of base64 than this stand in many a text by chance.
 const MIN_DIGITS: usize = 4;
-/// RFC 3986 calls these unreserved: a value keeps them, and nothing else, in a URL and in a form.
-pub(super) const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
 
 /// Replaces the values of `{$env.NAME}` by `{$env.NAME}` again, as they stand and in the disguises
 /// that a URL, a JSON text, a line of output or base64 gives them.

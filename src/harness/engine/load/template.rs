@@ -10,7 +10,7 @@ use serde::de::IgnoredAny;
 
 use super::feed::{Feed, FeedError};
 use super::job::Secrets;
-use crate::harness::engine::redact::UNRESERVED;
+use crate::harness::engine::http::UNRESERVED;
 use crate::harness::scenario::{Part, Template};
 
 /// Where a filled text goes, which decides how values are escaped. What the scenario says outside
