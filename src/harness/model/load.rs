@@ -68,7 +68,9 @@ pub enum ErrorKind {
     Check,
     /// A value could not be extracted, so that later steps could not be performed.
     Extract,
-    /// The request could not be built from its template: no latency, and no request sent.
+    /// The request could not be built from its template, or a step had nothing to work with: a feed
+    /// without a row left, a stream that was not opened. No request was sent; where that shows before it
+    /// is handed to the connection, there is no latency either.
     Template,
     /// A condition that a loop waited for never came. It counts among the failures of the loop's last
     /// request in the order of the file, without a latency.
@@ -310,7 +312,7 @@ pub struct CapacitySearch {
 /// One rate that was tried.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CapacityTrial {
-    /// The rate that was offered.
+    /// The rate that was offered, in iterations per second.
     pub rate: f64,
     /// The completed share of what was offered.
     pub achieved: f64,

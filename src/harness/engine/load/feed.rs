@@ -38,7 +38,7 @@ pub enum FeedError {
         /// The file.
         path: PathBuf,
     },
-    /// It changed since the scenario was checked.
+    /// No column has the name that a template asks for. A plan that was validated has none of these.
     #[error("feed {path} has no column `{column}`; check the scenario again")]
     Column {
         /// The file.

@@ -1,5 +1,5 @@
 //! How a user reaches the target: one exchange at a time, to the last byte of its body, or a stream
-//! of messages. The only module that knows HTTP, TLS and proxies.
+//! of messages. The only module that knows connections, TLS and proxies.
 //!
 //! Each user owns its connections, because a pool and the layers of a general client would add to
 //! every service time. The plan says how they come about; a request says what is sent over them and
