@@ -47,6 +47,9 @@ pub enum LoadError {
 /// What is told of a load each second is that of all its workers together. A job's start should be a
 /// second or so ahead, so that all users are there; what a late worker missed counts as late or
 /// dropped.
+///
+/// # Errors
+/// A worker could not be started.
 pub async fn perform(
     program: &Path,
     jobs: &[WorkerJob],

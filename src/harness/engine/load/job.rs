@@ -165,11 +165,17 @@ impl LoadFile {
     };
 
     /// Writes it so that whoever finds the file finds all of it.
+    ///
+    /// # Errors
+    /// The file system said no.
     pub fn write(&self, path: &Path) -> Result<(), DocumentError> {
         document::write(path, self)
     }
 
     /// Reads what [`write`](Self::write) wrote.
+    ///
+    /// # Errors
+    /// The file system said no, or it is no load file of this version.
     pub fn read(path: &Path) -> Result<Self, DocumentError> {
         document::read(path, &Self::KIND)
     }

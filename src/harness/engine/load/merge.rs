@@ -39,6 +39,9 @@ pub enum MergeError {
 
 /// Adds `other`, another part of the same load, to `load`. It doesn't matter which is added to
 /// which, but for the examples of failures.
+///
+/// # Errors
+/// They are of different loads, or have other requests or groups.
 pub(super) fn merge(
     load: &mut LoadMeasurement,
     mut other: LoadMeasurement,

@@ -7,9 +7,8 @@
 //!
 //! [`perform`] starts a process for each job, and [`collect`] puts together what those of one load measured: a
 //! load that is too much for one core has several, and so do the shards of a run on several machines. Inside
-//! such a process,
-//! [`worker_main`] lets goose keep the users alive; in an open model a dispatcher hands each arrival
-//! to an idle user at its due time, which the schedule says, or drops it; the recorder counts; once a
+//! such a process, [`worker_main`] lets goose keep the users alive; in an open model a dispatcher hands each
+//! arrival to an idle user at its due time, which the schedule says, or drops it; the recorder counts; once a
 //! second the clerk puts what was counted into windows that don't grow in number with the duration, and
 //! sees whether a limit ends the run. [`once`] performs the flows before and after the loads.
 //!

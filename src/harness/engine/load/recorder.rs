@@ -2,9 +2,9 @@
 //!
 //! Every user reports here, so this must cost little: one lock that is almost never contended (the
 //! users of a worker share a thread) and a few counters below it. An iteration of one request takes
-//! it twice, when it begins and when it ends. Seconds that have passed are
-//! taken away by the clerk, which encodes them on its own thread; so memory doesn't grow with the
-//! duration, and no user ever waits for an encoding.
+//! it twice, when it begins and when it ends. Seconds that have passed are taken away by the clerk,
+//! which encodes them on its own thread; so memory doesn't grow with the duration, and no user ever
+//! waits for an encoding.
 //!
 //! An iteration belongs to the second and the phase of its intended start; a request belongs to
 //! the phase of its own intended start and to the second in which it ended; a group belongs to the

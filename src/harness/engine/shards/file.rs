@@ -77,6 +77,9 @@ pub struct FailedWorker {
 
 impl ShardFile {
     /// Writes it so that whoever finds the file finds all of it.
+    ///
+    /// # Errors
+    /// The file system said no.
     pub fn write(&self, path: &Path) -> Result<(), DocumentError> {
         document::write(path, self)
     }
@@ -87,11 +90,18 @@ impl ShardFile {
     }
 
     /// Whether one could be written there now: a long run is no time to find out that it can't.
+    ///
+    /// # Errors
+    /// The file system said no.
     pub fn can_be_written(path: &Path) -> Result<(), DocumentError> {
         document::can_be_written(path)
     }
 
-    /// Reads what [`write`](Self::write) wrote. It may come from anywhere: only its form is known.
+    /// Reads what [`write`](Self::write) or [`packed`](Self::packed) wrote. It may come from anywhere: only
+    /// its form is known.
+    ///
+    /// # Errors
+    /// The file system said no, or it is no shard file of this version.
     pub fn read(path: &Path) -> Result<Self, DocumentError> {
         document::read(path, &KIND)
     }

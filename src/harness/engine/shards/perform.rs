@@ -31,6 +31,10 @@ impl SubjectEngine {
     /// Performs a shard of the plan's loads on a server that is there already. No process is started,
     /// so none is watched, disturbed or asked for its metrics, and no bench is run. When `stop` becomes
     /// true, it ends early with what was measured.
+    ///
+    /// # Errors
+    /// Variables of the scenario are not set, the target can't be reached, the start came before the shard
+    /// was ready, or its workers could not be started.
     pub async fn run_shard(
         &self,
         plan: &Plan,
