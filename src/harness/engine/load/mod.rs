@@ -41,7 +41,7 @@ mod schedule;
 mod dispatcher;
 mod users;
 mod journey;
-mod perform;
+mod steps;
 mod flow;
 mod program;
 mod request;

@@ -151,12 +151,12 @@ async fn execute(job: WorkerJob, mut terminate: Signal) -> Result<(), WorkerErro
     let recorder = Arc::new(recorder);
     let (stop_tx, stop) = watch::channel(false);
     let (cut_tx, cut) = watch::channel(false);
-    let Setup {
+    let Intake {
         model,
         users,
         users_over_time,
         arrivals,
-    } = Setup::new(&job, total_ns);
+    } = Intake::new(&job, total_ns);
     let schedule = Schedule::of(&job, total_ns)?;
 
     let load = LoadMeasurement {
@@ -324,7 +324,7 @@ async fn end_of_load(
 }
 
 /// How a job's arrivals come about in this worker.
-struct Setup {
+struct Intake {
     model: ArrivalModel,
     users: usize,
     /// Those of the whole load, in a closed model.
@@ -332,7 +332,7 @@ struct Setup {
     arrivals: Arrivals,
 }
 
-impl Setup {
+impl Intake {
     fn new(job: &WorkerJob, total_ns: u64) -> Self {
         let share = |total: u64| usize::try_from(job.shard.share(total)).unwrap_or(usize::MAX);
         match &job.load.arrivals {
