@@ -278,7 +278,7 @@ pub struct UserTime {
 /// stretch of time is counted once, where it was needed: a connection that is used again needs none.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ConnectionSeries {
-    /// Name resolution, in ns; empty for a target with an address.
+    /// Name resolution, in ns; empty where neither the target nor a proxy has a name.
     pub dns: LatencyHistogram,
     /// From the first packet to an open connection, that with a proxy included, in ns.
     pub connect: LatencyHistogram,
