@@ -238,8 +238,8 @@ fn add_groups(groups: &mut Vec<GroupSeries>, more: &[GroupSeries]) {
     }
 }
 
-/// What the run found of the load. The engine ends a search for every reason but that the generator gave in
-/// before the target: that is how one ends.
+/// What the run found of the load. What makes a run invalid cuts its search short, but for that with which a
+/// search comes to its own end: the generator gave in before the target.
 fn search(run: &Run, load: &LoadMeasurement) -> Option<Search> {
     let is_end =
         |reason: &InvalidReason| matches!(reason, InvalidReason::CapacityBeyondGenerator { .. });

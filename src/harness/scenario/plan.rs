@@ -66,8 +66,8 @@ pub struct Plan {
     /// What still counts as a healthy generator.
     pub generator: GeneratorLimits,
     /// The SHA-256 of the measured part (everything but name, variant, description, place, gates and
-    /// number of runs; a feed by its contents), in hexadecimal. Two plans with the same hash measure
-    /// the same.
+    /// number of runs; files by their contents, and with the limits of a search for a capacity), in
+    /// hexadecimal. Two plans with the same hash measure the same.
     pub hash: String,
 }
 
