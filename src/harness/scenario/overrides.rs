@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use super::hash;
 use super::keys::MAX_USERS;
 use super::nearest::nearest;
-use super::plan::{Arrivals, LoadPlan, MAX_FEED_BYTES, Plan, Stage, Wave};
+use super::plan::{self, Arrivals, LoadPlan, MAX_FEED_BYTES, Plan, Stage, Wave};
 use super::shares;
 use super::trace::NoTrace;
 use super::validate::shapes::{MAX_RATE_PER_S, default_in_flight, length_ns};
@@ -464,7 +464,7 @@ fn added(one: &Stage, other: &Stage) -> Stage {
 }
 
 fn scaled_rate(stages: &[Stage], highest: f64) -> Vec<Stage> {
-    let before = stages.iter().map(Stage::highest).fold(0.0, f64::max);
+    let before = plan::highest(stages);
     let stages = stages.iter();
     stages
         .map(|stage| stage.map(|value| value / before * highest))
@@ -473,7 +473,7 @@ fn scaled_rate(stages: &[Stage], highest: f64) -> Vec<Stage> {
 
 /// Whole users; a wave reaches as high as its share of the highest, and not below nobody.
 fn scaled_users(stages: &[Stage], highest: f64) -> Vec<Stage> {
-    let before = stages.iter().map(Stage::highest).fold(0.0, f64::max);
+    let before = plan::highest(stages);
     let scaled = |value: f64| value / before * highest;
     let of_stage = |stage: &Stage| {
         let from = scaled(stage.from).round();

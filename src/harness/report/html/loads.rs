@@ -8,7 +8,7 @@ use crate::harness::report::input::ReportInput;
 use crate::harness::report::load::LoadSummary;
 use crate::harness::report::text;
 use crate::harness::report::words;
-use crate::harness::scenario::{Arrivals, Spacing, Stage, is_constant};
+use crate::harness::scenario::{Arrivals, Spacing, Stage, highest, is_constant};
 
 use super::capacity::Search;
 use super::curves::figures;
@@ -147,8 +147,7 @@ fn about(load: &LoadSummary, input: &ReportInput<'_>) -> String {
 
 /// How arrivals of a rate come, as the beginning of a sentence.
 fn at_a_rate(stages: &[Stage], spacing: Spacing) -> String {
-    let highest = stages.iter().map(Stage::highest).fold(0.0, f64::max);
-    let highest = value(&Unit::PerSecond, highest);
+    let highest = value(&Unit::PerSecond, highest(stages));
     match is_constant(stages) {
         true => format!("Arrivals at {highest}{}", spaced(spacing)),
         false => format!("Arrivals at a rate of up to {highest}{}", spaced(spacing)),

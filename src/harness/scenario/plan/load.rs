@@ -79,9 +79,8 @@ impl Arrivals {
         let Self::Closed { stages, share } = self else {
             return None;
         };
-        let highest = stages.iter().map(Stage::highest).fold(0.0, f64::max);
         // A number of users that is between two whole ones has room for the lower.
-        let all = highest as u64;
+        let all = highest(stages) as u64;
         Some(match share {
             None => all,
             Some(share) => share.own(all).len() as u64,
@@ -184,6 +183,11 @@ impl Stage {
 /// Whether stages are one that never changes.
 pub fn is_constant(stages: &[Stage]) -> bool {
     matches!(stages, [only] if only.is_constant())
+}
+
+/// The largest value that stages can reach.
+pub fn highest(stages: &[Stage]) -> f64 {
+    stages.iter().map(Stage::highest).fold(0.0, f64::max)
 }
 
 /// A sine that begins at zero and rises.

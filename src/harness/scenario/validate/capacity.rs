@@ -13,7 +13,9 @@ use super::{SECOND_NS, gates};
 use crate::harness::model::quantile::enough;
 use crate::harness::scenario::catalogue::{self, LoadMetric};
 use crate::harness::scenario::measurable::{is_asked_for_by_name, shortfall};
-use crate::harness::scenario::plan::{Arrivals, FeedOrder, LoadPlan, Plan, Stage, is_constant};
+use crate::harness::scenario::plan::{
+    Arrivals, FeedOrder, LoadPlan, Plan, Stage, highest, is_constant,
+};
 use crate::harness::scenario::problem::{Code, Problems};
 use crate::harness::scenario::raw::{self, Value};
 
@@ -207,10 +209,7 @@ pub(super) fn check_rows(
             // They take turns, so that each passes over the rows of the others.
             let iterations = drawing.iter().map(|drawing| match &drawing.arrivals {
                 Arrivals::Capacity { .. } => rates(from, to).sum::<f64>(),
-                Arrivals::Open { stages, .. } => {
-                    let rate = stages.iter().map(Stage::highest).fold(0.0, f64::max);
-                    rate * rates(from, to).count() as f64
-                }
+                Arrivals::Open { stages, .. } => highest(stages) * rates(from, to).count() as f64,
                 Arrivals::Trace { .. } | Arrivals::Closed { .. } => 0.0,
             });
             let most = iterations.fold(0.0, f64::max) * length_s;

@@ -6,7 +6,7 @@ use toml::de::DeTable;
 
 use super::phases::Phases;
 use crate::harness::scenario::keys::MAX_USERS;
-use crate::harness::scenario::plan::{Spacing, Stage, Wave};
+use crate::harness::scenario::plan::{Spacing, Stage, Wave, highest};
 use crate::harness::scenario::problem::{Code, Problems};
 use crate::harness::scenario::raw::{self, Value};
 
@@ -91,8 +91,7 @@ pub(super) fn spacing(table: &DeTable<'_>) -> Spacing {
 
 /// Users enough for the arrivals of one second of the highest rate.
 pub(crate) fn default_in_flight(stages: &[Stage]) -> u32 {
-    let highest = stages.iter().map(Stage::highest).fold(0.0, f64::max);
-    in_flight_of(highest)
+    in_flight_of(highest(stages))
 }
 
 /// Users enough for so many arrivals.
