@@ -262,6 +262,18 @@ impl GroupSeries {
             ..Self::default()
         }
     }
+
+    /// Adds the groups of the same name.
+    pub fn add(&mut self, other: &Self) {
+        self.duration.merge(&other.duration);
+        self.failed = self.failed.saturating_add(other.failed);
+        self.cancelled = self.cancelled.saturating_add(other.cancelled);
+    }
+
+    /// Those that came to their end, in order or not.
+    pub fn performed(&self) -> u64 {
+        self.duration.count().saturating_add(self.failed)
+    }
 }
 
 /// How the users of a closed load spent the measure phase, all of them together. A user who waits for an
@@ -287,6 +299,16 @@ pub struct ConnectionSeries {
     /// From the actual send of a request to the first byte of its answer, in ns; without the time
     /// that a new connection took.
     pub first_byte: LatencyHistogram,
+}
+
+impl ConnectionSeries {
+    /// Adds `other` to this.
+    pub fn add(&mut self, other: &Self) {
+        self.dns.merge(&other.dns);
+        self.connect.merge(&other.connect);
+        self.tls.merge(&other.tls);
+        self.first_byte.merge(&other.first_byte);
+    }
 }
 
 /// What the search for the highest rate at which the limits hold found. Rates are in iterations per

@@ -163,9 +163,7 @@ fn groups(loads: &[LoadSummary], sheet: &mut Sheet) {
             let mut row = vec![
                 plain(text::shown(&group.name, 60)),
                 plain(text::shown(&load.name, 40)),
-                plain(format::count(
-                    group.duration.count().saturating_add(group.failed),
-                )),
+                plain(format::count(group.performed())),
                 toned(format::count(group.failed), bad_if(group.failed > 0)),
             ];
             let mut found = group.duration.quantiles_ns([0.5, 0.95, 0.99]).into_iter();
