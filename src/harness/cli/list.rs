@@ -231,8 +231,7 @@ fn describe(plan: &Plan, metrics: bool) -> String {
             load.name, load.flow
         ));
     }
-    let searches = plan.loads.iter().any(|load| load.arrivals.is_search());
-    if !plan.loads.is_empty() && !searches {
+    if !plan.loads.is_empty() && !plan.searches() {
         lines.push(format!(
             "  takes {} a run",
             format::duration_ns(plan.phases.total_ns())

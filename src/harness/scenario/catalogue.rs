@@ -550,11 +550,8 @@ pub fn is_of_a_search(plan: &Plan, key: &MetricKey) -> bool {
             ..
         }
     );
-    let of_search = |name: &str| {
-        let mut loads = plan.loads.iter();
-        loads.any(|load| load.name == name && load.arrivals.is_search())
-    };
-    !is_capacity && key.load().is_some_and(of_search)
+    let load = key.load().and_then(|name| plan.load(name));
+    !is_capacity && load.is_some_and(|load| load.arrivals.is_search())
 }
 
 /// What a load has in a run or at each of its rates, its capacity apart.
@@ -659,7 +656,7 @@ fn parse(plan: &Plan, path: &str) -> Option<MetricSpec> {
     match kind {
         "load" => {
             let (name, rest) = rest.split_once('.')?;
-            let load = plan.loads.iter().find(|load| load.name == name)?;
+            let load = plan.load(name)?;
             parse_of_load(plan, load, rest)
         }
         "process" => {

@@ -79,6 +79,25 @@ impl Plan {
             None => self.name.clone(),
         }
     }
+
+    /// The load of that name.
+    pub fn load(&self, name: &str) -> Option<&LoadPlan> {
+        self.loads.iter().find(|load| load.name == name)
+    }
+
+    /// Whether a load looks for its capacity.
+    pub fn searches(&self) -> bool {
+        self.loads.iter().any(|load| load.arrivals.is_search())
+    }
+
+    /// The loads that draw from a feed, in their order: the order in which they take turns.
+    pub fn drawing(&self, feed: &str) -> Vec<&LoadPlan> {
+        let draws = |load: &&LoadPlan| {
+            let flow = self.flows.get(&load.flow);
+            flow.is_some_and(|flow| flow.feed_names().contains(feed))
+        };
+        self.loads.iter().filter(draws).collect()
+    }
 }
 
 /// How many runs a session has where the scenario doesn't say.

@@ -69,9 +69,7 @@ impl LoadSection {
 }
 
 fn about(load: &LoadSummary, input: &ReportInput<'_>) -> String {
-    let planned = input
-        .plan
-        .and_then(|plan| plan.loads.iter().find(|planned| planned.name == load.name));
+    let planned = input.plan.and_then(|plan| plan.load(&load.name));
     let users = |users: &u32| format::counted(u64::from(*users), "user");
     let arrivals = match planned.map(|planned| &planned.arrivals) {
         Some(Arrivals::Open {

@@ -13,9 +13,7 @@ use super::{SECOND_NS, gates};
 use crate::harness::model::quantile::enough;
 use crate::harness::scenario::catalogue::{self, LoadMetric};
 use crate::harness::scenario::measurable::{is_asked_for_by_name, shortfall};
-use crate::harness::scenario::plan::{
-    Arrivals, FeedOrder, LoadPlan, Plan, Stage, highest, is_constant,
-};
+use crate::harness::scenario::plan::{Arrivals, FeedOrder, Plan, Stage, highest, is_constant};
 use crate::harness::scenario::problem::{Code, Problems};
 use crate::harness::scenario::raw::{self, Value};
 
@@ -185,15 +183,14 @@ pub(super) fn check_rows(
     loads: &[Load<'_>],
     problems: &mut Problems<'_>,
 ) {
-    let searches = loads.iter().filter_map(|load| {
-        let mut plans = plan.loads.iter();
-        match plans.find(|known| known.name == load.plan.name)?.arrivals {
+    let searches = loads
+        .iter()
+        .filter_map(|load| match plan.load(&load.plan.name)?.arrivals {
             Arrivals::Capacity {
                 from, to, hold_ns, ..
             } => Some((load, from, to, hold_ns)),
             _ => None,
-        }
-    });
+        });
     for (load, from, to, hold_ns) in searches {
         let length_ns = plan.phases.total_ns() - plan.phases.measure_ns;
         let length_s = length_ns.saturating_add(hold_ns) as f64 / 1e9;
@@ -201,11 +198,7 @@ pub(super) fn check_rows(
             .iter()
             .filter(|(_, feed)| feed.plan.order == FeedOrder::Unique && feed.is_readable);
         for (name, feed) in unique {
-            let draws = |load: &&LoadPlan| {
-                let flow = plan.flows.get(&load.flow);
-                flow.is_some_and(|flow| flow.feed_names().contains(name.as_str()))
-            };
-            let drawing: Vec<&LoadPlan> = plan.loads.iter().filter(draws).collect();
+            let drawing = plan.drawing(name);
             // They take turns, so that each passes over the rows of the others.
             let iterations = drawing.iter().map(|drawing| match &drawing.arrivals {
                 Arrivals::Capacity { .. } => rates(from, to).sum::<f64>(),

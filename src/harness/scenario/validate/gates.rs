@@ -202,12 +202,10 @@ fn abort(
             "add the limit that ends the run as soon as it is broken; a margin is known only afterwards",
         );
     }
-    let is_search = |name: &str| {
-        let mut loads = plan.loads.iter();
-        loads.any(|load| load.name == name && load.arrivals.is_search())
+    let is_known_meanwhile = |spec: &MetricSpec| {
+        let load = spec.key.load().and_then(|name| plan.load(name));
+        load.is_some_and(|load| !load.arrivals.is_search())
     };
-    let is_known_meanwhile =
-        |spec: &MetricSpec| spec.key.load().is_some_and(|load| !is_search(load));
     if !found.iter().all(is_known_meanwhile) {
         problems.report(
             Code::OutOfRange,
@@ -305,10 +303,8 @@ fn check_measurable(
     let finds_nothing_else = by_the_way.len() == found.len();
     let first = by_the_way.iter().take(usize::from(finds_nothing_else));
     for (spec, shortfall) in asked.iter().chain(first) {
-        let arrivals = spec.key.load().and_then(|name| {
-            let load = plan.loads.iter().find(|load| load.name == name)?;
-            Some(&load.arrivals)
-        });
+        let load = spec.key.load().and_then(|name| plan.load(name));
+        let arrivals = load.map(|load| &load.arrivals);
         report_too_few(shortfall, arrivals, metric, plan, problems);
     }
 }
@@ -331,8 +327,7 @@ fn report_too_few(
         ),
         Some(Arrivals::Trace { .. }) => "record more arrivals, or gate a lower quantile".to_owned(),
         _ => {
-            let searches = plan.loads.iter().any(|load| load.arrivals.is_search());
-            let how = if searches {
+            let how = if plan.searches() {
                 "`hold` each rate"
             } else {
                 "measure"
