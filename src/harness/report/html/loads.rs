@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use crate::harness::model::{ArrivalModel, Run, Unit};
-use crate::harness::report::format::{self, value};
+use crate::harness::model::{ArrivalModel, Run};
+use crate::harness::report::format::{self, rate};
 use crate::harness::report::input::ReportInput;
 use crate::harness::report::load::LoadSummary;
 use crate::harness::report::text;
@@ -106,8 +106,8 @@ fn about(load: &LoadSummary, input: &ReportInput<'_>) -> String {
         }) => format!(
             "Arrivals at several rates in turn between {} and {}, each for {}, to find the highest at which the limits \
              hold, whatever the answers do{}",
-            value(&Unit::PerSecond, *from),
-            value(&Unit::PerSecond, *to),
+            rate(*from),
+            rate(*to),
             format::duration_ns(*hold_ns),
             spaced(*spacing)
         ),
@@ -145,7 +145,7 @@ fn about(load: &LoadSummary, input: &ReportInput<'_>) -> String {
 
 /// How arrivals of a rate come, as the beginning of a sentence.
 fn at_a_rate(stages: &[Stage], spacing: Spacing) -> String {
-    let highest = value(&Unit::PerSecond, highest(stages));
+    let highest = rate(highest(stages));
     match is_constant(stages) {
         true => format!("Arrivals at {highest}{}", spaced(spacing)),
         false => format!("Arrivals at a rate of up to {highest}{}", spaced(spacing)),
@@ -170,9 +170,9 @@ fn arithmetic(load: &LoadSummary) -> Vec<Sum> {
     let mut sums = vec![
         sum("", counts.offered, "offered", false),
         sum("=", counts.completed, "completed", false),
+        sum("+", counts.failed, "failed", true),
+        sum("+", counts.cancelled, "cut off at the end", false),
     ];
-    sums.push(sum("+", counts.failed, "failed", true));
-    sums.push(sum("+", counts.cancelled, "cut off at the end", false));
     if load.model == ArrivalModel::Open {
         sums.push(sum("+", counts.dropped, "dropped", true));
     }

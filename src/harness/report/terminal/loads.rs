@@ -1,8 +1,8 @@
 //! The loads of a run: a row each.
 
 use crate::harness::gate::Verdict;
-use crate::harness::model::{ArrivalModel, GroupSeries, Unit, path};
-use crate::harness::report::format::{self, value};
+use crate::harness::model::{ArrivalModel, GroupSeries, path};
+use crate::harness::report::format;
 use crate::harness::report::input::ReportInput;
 use crate::harness::report::load::{LoadSummary, RequestSummary, summarise};
 use crate::harness::report::text;
@@ -35,7 +35,7 @@ pub(super) fn loads(input: &ReportInput<'_>, sheet: &mut Sheet) {
     let rows: Vec<Vec<Cell>> = loads
         .iter()
         .map(|load| {
-            let rate = |count| value(&Unit::PerSecond, load.per_second(count));
+            let rate = |count| format::rate(load.per_second(count));
             let (failed, requests) = load.failed_of();
             vec![
                 plain(text::shown(&load.name, 40)),
