@@ -13,8 +13,8 @@ use self::Shape::{
 };
 use self::flow::FLOW;
 pub(crate) use self::flow::{BODIES, METHODS, OTHER_KINDS};
-pub(crate) use self::load::MAX_USERS;
 use self::load::{LOAD, MIX};
+pub(crate) use self::load::{MAX_USERS, WAYS};
 use self::request::HTTP;
 use crate::harness::model::INVOCATIONS_NEEDED;
 

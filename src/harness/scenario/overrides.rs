@@ -267,8 +267,8 @@ struct Number {
     /// In a sentence.
     what: &'static str,
     largest: f64,
-    /// What it has to be.
-    bounds: &'static str,
+    /// What it has to be, by the largest.
+    bounds: fn(f64) -> String,
     /// The stages of a load that has it.
     stages: fn(&Arrivals) -> Option<&[Stage]>,
     /// The stages of loads that share it, put together.
@@ -281,7 +281,7 @@ struct Number {
 const RATE: Number = Number {
     what: "a rate",
     largest: MAX_RATE_PER_S,
-    bounds: "above 0 and at most 10000000/s",
+    bounds: |most| format!("above 0 and at most {most}/s"),
     stages: |arrivals| match arrivals {
         Arrivals::Open { stages, .. } => Some(stages),
         _ => None,
@@ -294,7 +294,7 @@ const RATE: Number = Number {
 const USERS: Number = Number {
     what: "a number of users",
     largest: MAX_USERS as f64,
-    bounds: "1 to 100000",
+    bounds: |most| format!("1 to {most}"),
     stages: |arrivals| match arrivals {
         Arrivals::Closed { stages, .. } => Some(stages),
         _ => None,
@@ -375,7 +375,7 @@ impl Number {
         }
         Err(OverrideError::OutOfRange {
             what: self.what,
-            bounds: self.bounds.to_owned(),
+            bounds: (self.bounds)(self.largest),
         })
     }
 

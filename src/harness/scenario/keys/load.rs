@@ -7,6 +7,8 @@ use super::{Key, MANY, TableSpec, key};
 
 /// The users of one load.
 pub(crate) const MAX_USERS: i64 = 100_000;
+/// The ways to say how a load arrives, as its keys.
+pub(crate) const WAYS: [&str; 4] = ["open", "closed", "capacity", "weight"];
 /// More stairs in one stage are a ramp.
 const MAX_STEPS: i64 = 1000;
 
@@ -57,7 +59,7 @@ pub(super) static LOAD: TableSpec = TableSpec {
             "The share of arrivals that may find no idle user before the run is invalid.",
         ),
     ],
-    rules: &[ExactlyOne(&["open", "closed", "capacity", "weight"])],
+    rules: &[ExactlyOne(&WAYS)],
 };
 
 static OPEN: TableSpec = TableSpec {

@@ -11,13 +11,12 @@ use super::mix::{self, Mix};
 use super::phases::Phases;
 use super::shapes::{self, CLOSED, OPEN, default_in_flight, spacing, stages};
 use super::{capacity, traces};
+use crate::harness::scenario::keys::WAYS;
 use crate::harness::scenario::plan::{Arrivals, FlowPlan, LoadPlan, Spacing};
 use crate::harness::scenario::problem::{Code, Problems, known_here};
 use crate::harness::scenario::raw::{self, Text, Value};
 
 const DEFAULT_ALLOWED_DROPPED: f64 = 0.001;
-/// The ways to say how a load arrives, as its keys.
-const WAYS: [&str; 4] = ["open", "closed", "capacity", "weight"];
 
 /// A load and what the plan doesn't keep of it.
 pub(super) struct Load<'a> {
