@@ -10,12 +10,10 @@ use std::time::{Duration, Instant};
 use plimsoll::harness::engine::{Engine as _, Executed, SubjectEngine};
 use plimsoll::harness::gate::{Evidence, Outcome, Policy, Reason, Verdict, exit, judge};
 use plimsoll::harness::model::{LoadMeasurement, Phase, Run, RunId};
-use plimsoll::harness::scenario::{
-    Arrivals, FilePlan, GatePlan, Plan, Spacing, Stage, Wave, parse,
-};
-use sha2::{Digest as _, Sha256};
+use plimsoll::harness::scenario::{Arrivals, GatePlan, Plan, Spacing, Stage, Wave, parse};
 use tokio::sync::watch;
 
+use support::files;
 use support::http_servers::{Reply, Server, ok};
 
 const MS: u64 = 1_000_000;
@@ -128,17 +126,13 @@ async fn arrivals_at_random_are_those_of_their_seed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn recorded_arrivals_come_as_they_were() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let path = folder.path().join("arrivals.csv");
     // Ten seconds of it: in second n there are 10 · n.
     let times = (0..10).flat_map(|second| {
         (0..10 * second).map(move |nth| f64::from(second) + f64::from(nth) / f64::from(10 * second))
     });
     let mut text = String::from("seconds\n");
     times.for_each(|at_s| text.push_str(&format!("{at_s}\n")));
-    std::fs::write(&path, &text).expect("a file");
-    let digest = Sha256::digest(&text);
-    let sha256 = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    let file = FilePlan { path, sha256 };
+    let file = files::planned(folder.path(), "arrivals.csv", &text).expect("a file");
     let seconds = offered(|max_in_flight| Arrivals::Trace {
         file,
         speed: 2.0,

@@ -142,10 +142,7 @@ max = "10s"
     assert_eq!(executed.invalid, [], "{notes:#?}");
     assert_eq!(found(&executed).holds, Some(80.0), "{notes:#?}");
     let seen = server.seen();
-    let mut paths: Vec<&str> = seen
-        .iter()
-        .filter_map(|request| request.line.split(' ').nth(1))
-        .collect();
+    let mut paths: Vec<&str> = seen.iter().map(|request| request.path()).collect();
     let all = paths.len();
     // 2.5 s at 20, 40, 80 and 80 a second.
     assert!((540..=560).contains(&all), "{all}");
