@@ -7,7 +7,7 @@ mod request;
 mod load;
 
 use self::Presence::{Default, Optional, Required};
-use self::Rule::{AtLeastOne, ExactlyOne};
+use self::Rule::{AtLeastOne, Beside, ExactlyOne};
 use self::Shape::{
     Bool, Choice, Date, Duration, Integer, Limit, List, Map, Name, Share, Table, Text, TextMap,
 };
@@ -516,7 +516,10 @@ static GATE: TableSpec = TableSpec {
             "Whether the run ends as soon as the measure phase so far breaks `max` or `min`; for metrics of loads.",
         ),
     ],
-    rules: &[AtLeastOne(&["max", "min", "regress"])],
+    rules: &[
+        AtLeastOne(&["max", "min", "regress"]),
+        Beside(&["abort"], &["max", "min"]),
+    ],
 };
 
 static BENCH: TableSpec = TableSpec {

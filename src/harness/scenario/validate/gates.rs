@@ -190,18 +190,9 @@ fn abort(
     if raw::bool_at(table, "abort") != Some(true) {
         return false;
     }
-    let Some((key, value)) = table.get_key_value("abort") else {
+    let Some(value) = table.get("abort") else {
         return false;
     };
-    if !table.contains_key("max") && !table.contains_key("min") {
-        problems.report(
-            Code::MissingKey,
-            key.span(),
-            "`abort` needs `max` or `min` beside it",
-            "which limit ends the run?",
-            "add the limit that ends the run as soon as it is broken; a margin is known only afterwards",
-        );
-    }
     let is_known_meanwhile = |spec: &MetricSpec| {
         let load = spec.key.load().and_then(|name| plan.load(name));
         load.is_some_and(|load| !load.arrivals.is_search())
