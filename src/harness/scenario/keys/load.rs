@@ -241,7 +241,9 @@ static CAPACITY: TableSpec = TableSpec {
         key(
             "hold",
             Duration,
-            Default("10s, up to 1min where a quantile that is gated needs it at the lowest rate"),
+            Default(
+                "10s, up to 1min where a quantile that is gated needs it at the lowest rate, or on a load beside it",
+            ),
             "How long each rate is measured, after the warm-up.",
         ),
         ARRIVALS,
