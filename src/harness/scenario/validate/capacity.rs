@@ -73,20 +73,18 @@ pub(super) fn read(table: &DeTable<'_>, problems: &mut Problems<'_>) -> Arrivals
 /// Lengthens the hold of a search, where the file doesn't say it, so that the quantiles that gates ask
 /// for have requests enough at the lowest rate, and those on the loads beside it too. It is the measure
 /// phase of all of them.
-pub(super) fn set_hold(table: &DeTable<'_>, plan: &mut Plan) {
+pub(super) fn set_hold(table: &DeTable<'_>, plan: &mut Plan, loads: &[Load<'_>]) {
     measure_as_held(plan);
-    let written = |load: &str| {
-        let capacity = raw::table(table, "load")
-            .and_then(|(loads, _)| raw::table(loads, load))
-            .and_then(|(load, _)| raw::table(load, "capacity"));
-        capacity.is_none_or(|(capacity, _)| capacity.contains_key("hold"))
+    let is_default = |name: &str| {
+        let mut loads = loads.iter();
+        loads.any(|load| load.plan.name == name && load.has_default_hold)
     };
     let named = gates::naming(table, plan);
     for load in &mut plan.loads {
         let Arrivals::Capacity { hold_ns, .. } = &mut load.arrivals else {
             continue;
         };
-        if written(&load.name) {
+        if !is_default(&load.name) {
             continue;
         }
         let asked = named.gates.iter().flat_map(|gate| {

@@ -28,6 +28,8 @@ pub(super) struct Load<'a> {
     pub(super) has_flow: bool,
     /// Whether its users follow from its rate, because nothing says how many there are.
     pub(super) has_default_in_flight: bool,
+    /// Whether it is a search of which nothing says how long each rate is measured.
+    pub(super) has_default_hold: bool,
 }
 
 /// The loads in the order of the file, and the weights of those that share one arrival process.
@@ -59,6 +61,8 @@ pub(super) fn read<'a>(
             let mut load = load(name, table, arrivals, flows, problems);
             load.has_default_in_flight =
                 matches!(load.plan.arrivals, Arrivals::Open { .. }) && !says_users;
+            load.has_default_hold = raw::table(table, "capacity")
+                .is_some_and(|(capacity, _)| !capacity.contains_key("hold"));
             load
         })
         .collect();
@@ -91,6 +95,7 @@ fn load<'a>(
         plan,
         has_flow: flow.is_some(),
         has_default_in_flight: false,
+        has_default_hold: false,
     }
 }
 

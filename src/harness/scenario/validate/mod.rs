@@ -184,7 +184,7 @@ fn variant_plan(
     plan.target = target(&here, parts, variant, problems);
     plan.probes = probes::read(parts.table, &plan, parts.all, problems);
     plan.faults = faults::read(parts.table, &plan, parts.all, problems);
-    capacity::set_hold(parts.table, &mut plan);
+    capacity::set_hold(parts.table, &mut plan, parts.loads);
     plan.gates = gates::read(parts.table, &plan, parts.all, parts.loads, problems);
     capacity::check_limited(parts.table, &plan, parts.loads, problems);
     capacity::check_rows(&plan, parts.feeds, parts.loads, problems);
