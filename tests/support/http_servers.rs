@@ -31,8 +31,6 @@ pub(crate) enum Behaviour {
     Answer(Answering),
     /// Says this before any request has come, then answers each with what the function makes of it.
     Early(&'static str, Answering),
-    /// Resets the connection once a request has come.
-    Reset,
     /// Says this as soon as there is a connection, and never listens.
     Greet(&'static str),
     /// Does this with the connection.
@@ -65,12 +63,6 @@ pub(crate) enum Reply {
         headers: String,
         body: String,
     },
-    /// These bytes, then the end of the stream.
-    Bytes(String),
-    /// These bytes now, then one byte after each pause, for ever.
-    Drip(String, Duration),
-    /// These bytes, then nothing more in this direction while the other stays open.
-    HalfClose(String),
     /// One after the other; then, unless the last one ended it, the connection stays open.
     Acts(Vec<Act>),
 }
@@ -234,11 +226,6 @@ fn serve(connection: TcpStream, behaviour: &Behaviour, seen: &Mutex<Vec<Request>
             let _ = (&connection).write_all(text.as_bytes());
             answer
         }
-        Behaviour::Reset => {
-            // Closing a socket with unread data in it resets the connection.
-            let _ = connection.peek(&mut [0]);
-            return;
-        }
         Behaviour::Greet(text) => {
             let _ = (&connection).write_all(text.as_bytes());
             let _ = std::io::copy(&mut &connection, &mut std::io::sink());
@@ -300,15 +287,6 @@ fn write(mut connection: &TcpStream, reply: Reply) -> Option<()> {
                 format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n{headers}\r\n{body}");
             connection.write_all(answer.as_bytes()).ok()
         }
-        Reply::Bytes(bytes) => perform(connection, [Act::send(bytes), Act::Close]),
-        Reply::Drip(bytes, pause) => perform(
-            connection,
-            [
-                Act::send(bytes),
-                Act::Repeat(pause, Bytes::from_static(b"x")),
-            ],
-        ),
-        Reply::HalfClose(bytes) => perform(connection, [Act::send(bytes), Act::HalfClose]),
         Reply::Acts(acts) => perform(connection, acts),
     }
 }
