@@ -2,12 +2,11 @@
 
 mod support;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use plimsoll::harness::engine::{Engine as _, Executed, SubjectEngine};
+use plimsoll::harness::engine::Executed;
 use plimsoll::harness::gate::{Evidence, Outcome, Policy, Reason, Verdict, exit, judge};
 use plimsoll::harness::model::{LoadMeasurement, Phase, Run, RunId};
 use plimsoll::harness::scenario::{Arrivals, GatePlan, Plan, Spacing, Stage, Wave, parse};
@@ -15,6 +14,7 @@ use tokio::sync::watch;
 
 use support::files;
 use support::http_servers::{Reply, Server, ok};
+use support::loads::execute;
 
 const MS: u64 = 1_000_000;
 const S: u64 = 1_000_000_000;
@@ -52,9 +52,7 @@ async fn run(plan: &Plan) -> Executed {
 
 async fn run_until(plan: &Plan, stop: watch::Receiver<bool>) -> Executed {
     let worker = Path::new(env!("CARGO_BIN_EXE_plimsoll"));
-    let mut engine = SubjectEngine::new(worker.into(), BTreeMap::new());
-    let executed = engine.run(plan, stop, &|_| ()).await;
-    executed.expect("it can be run")
+    execute(worker, plan, stop).await.0
 }
 
 /// What is offered in each second of the load, of a server that answers at once.
