@@ -14,7 +14,7 @@ use self::Shape::{
 use self::flow::FLOW;
 pub(crate) use self::flow::{BODIES, METHODS, OTHER_KINDS};
 use self::load::{LOAD, MIX};
-pub(crate) use self::load::{MAX_USERS, WAYS};
+pub(crate) use self::load::{MAX_RATE_PER_S, MAX_USERS, WAYS};
 use self::request::HTTP;
 use crate::harness::model::INVOCATIONS_NEEDED;
 

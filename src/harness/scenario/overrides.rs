@@ -6,13 +6,13 @@ use std::io::Read as _;
 use std::path::PathBuf;
 
 use super::hash;
-use super::keys::MAX_USERS;
+use super::keys::{MAX_RATE_PER_S, MAX_USERS};
 use super::nearest::nearest;
-use super::plan::{self, Arrivals, LoadPlan, MAX_FEED_BYTES, Plan, Stage, Wave};
+use super::plan::{
+    self, Arrivals, LoadPlan, MAX_FEED_BYTES, Plan, Stage, Wave, default_in_flight, length_ns,
+};
 use super::shares;
-use super::trace::NoTrace;
-use super::validate::shapes::{MAX_RATE_PER_S, default_in_flight, length_ns};
-use super::validate::traces::Trace;
+use super::trace::{NoTrace, Trace};
 
 /// What a call changes of a plan.
 #[derive(Debug, Clone, Default, PartialEq)]

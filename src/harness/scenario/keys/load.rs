@@ -5,6 +5,8 @@ use super::Rule::{AtMostOne, Beside, ExactlyOne, Together};
 use super::Shape::{Choice, Duration, Integer, List, Number, Rate, Share, Table, Text};
 use super::{Key, MANY, TableSpec, key};
 
+/// No generator of one machine offers more.
+pub(crate) const MAX_RATE_PER_S: f64 = 10_000_000.0;
 /// The users of one load.
 pub(crate) const MAX_USERS: i64 = 100_000;
 /// The ways to say how a load arrives, as its keys.

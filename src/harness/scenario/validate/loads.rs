@@ -9,10 +9,10 @@ use toml::de::DeTable;
 use super::files::Files;
 use super::mix::{self, Mix};
 use super::phases::Phases;
-use super::shapes::{self, CLOSED, OPEN, default_in_flight, spacing, stages};
+use super::shapes::{self, CLOSED, OPEN, spacing, stages};
 use super::{capacity, traces};
 use crate::harness::scenario::keys::WAYS;
-use crate::harness::scenario::plan::{Arrivals, FlowPlan, LoadPlan, Spacing};
+use crate::harness::scenario::plan::{Arrivals, FlowPlan, LoadPlan, Spacing, default_in_flight};
 use crate::harness::scenario::problem::{Code, Problems, known_here};
 use crate::harness::scenario::raw::{self, Text, Value};
 
