@@ -2,21 +2,19 @@
 
 mod support;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use plimsoll::harness::engine::{Engine as _, Executed, SubjectEngine};
+use plimsoll::harness::engine::Executed;
 use plimsoll::harness::gate::{Evidence, Outcome, Policy, Reason, Verdict, exit, judge};
 use plimsoll::harness::model::{LoadMeasurement, Phase, Run, RunId};
-use plimsoll::harness::scenario::{
-    Arrivals, FilePlan, GatePlan, Plan, Spacing, Stage, Wave, parse,
-};
-use sha2::{Digest as _, Sha256};
+use plimsoll::harness::scenario::{Arrivals, GatePlan, Plan, Spacing, Stage, Wave, parse};
 use tokio::sync::watch;
 
+use support::files;
 use support::http_servers::{Reply, Server, ok};
+use support::loads::execute;
 
 const MS: u64 = 1_000_000;
 const S: u64 = 1_000_000_000;
@@ -54,9 +52,7 @@ async fn run(plan: &Plan) -> Executed {
 
 async fn run_until(plan: &Plan, stop: watch::Receiver<bool>) -> Executed {
     let worker = Path::new(env!("CARGO_BIN_EXE_plimsoll"));
-    let mut engine = SubjectEngine::new(worker.into(), BTreeMap::new());
-    let executed = engine.run(plan, stop, &|_| ()).await;
-    executed.expect("it can be run")
+    execute(worker, plan, stop).await.0
 }
 
 /// What is offered in each second of the load, of a server that answers at once.
@@ -128,17 +124,13 @@ async fn arrivals_at_random_are_those_of_their_seed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn recorded_arrivals_come_as_they_were() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let path = folder.path().join("arrivals.csv");
     // Ten seconds of it: in second n there are 10 · n.
     let times = (0..10).flat_map(|second| {
         (0..10 * second).map(move |nth| f64::from(second) + f64::from(nth) / f64::from(10 * second))
     });
     let mut text = String::from("seconds\n");
     times.for_each(|at_s| text.push_str(&format!("{at_s}\n")));
-    std::fs::write(&path, &text).expect("a file");
-    let digest = Sha256::digest(&text);
-    let sha256 = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    let file = FilePlan { path, sha256 };
+    let file = files::planned(folder.path(), "arrivals.csv", &text).expect("a file");
     let seconds = offered(|max_in_flight| Arrivals::Trace {
         file,
         speed: 2.0,

@@ -1,4 +1,4 @@
-//! Who may look at whom (docs/ARCHITECTURE.md, "The house"): a line of code should know its room.
+//! Who may look at whom (docs/ARCHITECTURE.md, "Code map"): a line of code should know its room.
 //!
 //! The arrows are read from the sources, so a `use`, a path in an expression and a type in a
 //! signature all count. What a room must not do (print, read the environment, exit) is held here

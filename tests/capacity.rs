@@ -2,17 +2,18 @@
 
 mod support;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
-use plimsoll::harness::engine::{Engine as _, Executed, Progress, SubjectEngine};
+use plimsoll::harness::engine::Executed;
 use plimsoll::harness::model::{CapacitySearch, InvalidReason, TrialOutcome};
 use plimsoll::harness::scenario::{Arrivals, GatePlan, Plan, Spacing, parse};
 use tokio::sync::watch;
 
 use support::http_servers::{Server, ok, precise_sleep};
+use support::loads::execute;
 
 const MS: u64 = 1_000_000;
 const S: u64 = 1_000_000_000;
@@ -87,19 +88,8 @@ cpu = "100%"
 
 async fn run(plan: &Plan) -> (Executed, Vec<String>) {
     let worker = Path::new(env!("CARGO_BIN_EXE_plimsoll"));
-    let mut engine = SubjectEngine::new(worker.into(), BTreeMap::new());
     let (_stop, never) = watch::channel(false);
-    let notes = Mutex::new(Vec::new());
-    let observe = |progress| {
-        if let Progress::Note(note) = progress {
-            notes.lock().expect("nobody panics").push(note);
-        }
-    };
-    let executed = engine.run(plan, never, &observe).await;
-    (
-        executed.expect("it can be run"),
-        notes.into_inner().expect("nobody panicked"),
-    )
+    execute(worker, plan, never).await
 }
 
 /// Three rates, and the last of them once more, each with as many workers as there are: no iteration of the
@@ -142,10 +132,7 @@ max = "10s"
     assert_eq!(executed.invalid, [], "{notes:#?}");
     assert_eq!(found(&executed).holds, Some(80.0), "{notes:#?}");
     let seen = server.seen();
-    let mut paths: Vec<&str> = seen
-        .iter()
-        .filter_map(|request| request.line.split(' ').nth(1))
-        .collect();
+    let mut paths: Vec<&str> = seen.iter().map(|request| request.path()).collect();
     let all = paths.len();
     // 2.5 s at 20, 40, 80 and 80 a second.
     assert!((540..=560).contains(&all), "{all}");

@@ -307,7 +307,6 @@ fn what_nobody_asked_for_is_no_answer() -> Tested {
                 Act::Hold,
             ],
         ),
-        Case::passes("two-at-once", [Act::send([ANSWER, FOREIGN].concat())]),
         Case::passes(
             "one-later",
             [Act::send(ANSWER), Act::Pause(MOMENT), Act::send(FOREIGN)],

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use plimsoll::harness::engine::load::{Secrets, Shard, WorkerJob};
-use plimsoll::harness::engine::{Engine as _, Executed, Progress, SubjectEngine};
+use plimsoll::harness::engine::{Engine as _, Executed, SubjectEngine};
 use plimsoll::harness::model::{InvalidReason, Outcome, RequestSeries};
 use plimsoll::harness::scenario::{
     Arrivals, AuthPlan, BodyPlan, BranchPlan, ConditionPlan, ExtractPlan, ExtractSource,
@@ -22,7 +22,7 @@ use tokio::sync::watch;
 
 use support::files::planned;
 use support::http_servers::{Act, Reply, Request, Server, ok};
-use support::loads::drive;
+use support::loads::{drive, execute};
 
 const MS: u64 = 1_000_000;
 const S: u64 = 1_000_000_000;
@@ -694,16 +694,25 @@ fn things(refused: &'static str) -> Server {
 }
 
 async fn run(plan: &Plan, stop: watch::Receiver<bool>) -> (Executed, Vec<String>) {
-    let notes = Mutex::new(Vec::new());
-    let mut engine = SubjectEngine::new(worker().into(), BTreeMap::new());
-    let observe = |progress| {
-        if let Progress::Note(note) = progress {
-            notes.lock().expect("nobody panics").push(note);
+    execute(worker(), plan, stop).await
+}
+
+/// As [`run`]; it is stopped a moment after it is time to, and has to end within a minute.
+async fn stopped_when(plan: &Plan, is_time: impl Fn() -> bool) -> (Executed, Vec<String>) {
+    let (stop, stopped) = watch::channel(false);
+    let stopping = async {
+        while !is_time() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let _ = stop.send(true);
+        std::future::pending::<()>().await;
     };
-    let executed = engine.run(plan, stop, &observe).await;
-    let executed = executed.expect("it can be run");
-    (executed, notes.into_inner().expect("nobody panics"))
+    tokio::select! {
+        ended = run(plan, stopped) => ended,
+        () = stopping => unreachable!("it waits for ever"),
+        () = tokio::time::sleep(Duration::from_secs(60)) => panic!("it goes on"),
+    }
 }
 
 /// What the server was asked for, what came again left out.
@@ -778,19 +787,8 @@ async fn a_teardown_that_fails_is_said_and_changes_nothing() {
 async fn a_load_that_is_stopped_is_torn_down_too() {
     let server = things("nothing");
     let plan = plan_with_setup(&server.url(), "10m");
-    let (stop, stopped) = watch::channel(false);
-    let stopping = async {
-        while !lines(&server).contains(&"GET /things/a%20b".to_owned()) {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        let _ = stop.send(true);
-        std::future::pending::<()>().await;
-    };
-    let (executed, notes) = tokio::select! {
-        ended = run(&plan, stopped) => ended,
-        () = stopping => unreachable!("it waits for ever"),
-        () = tokio::time::sleep(Duration::from_secs(60)) => panic!("nobody stopped it"),
-    };
+    let is_under_way = || lines(&server).contains(&"GET /things/a%20b".to_owned());
+    let (executed, notes) = stopped_when(&plan, is_under_way).await;
     assert!(executed.partial);
     assert_eq!(notes, Vec::<String>::new());
     assert_eq!(
@@ -996,20 +994,8 @@ async fn what_a_setup_made_before_it_was_stopped_is_removed() {
         .steps
         .push(StepPlan::Think(ThinkPlan::Constant(600 * S)));
     setup.steps.push(request("GET", "/never").into());
-    let (stop, stopped) = watch::channel(false);
-    let stopping = async {
-        while !lines(&server).contains(&"POST /things".to_owned()) {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        let _ = stop.send(true);
-        std::future::pending::<()>().await;
-    };
-    let (executed, notes) = tokio::select! {
-        ended = run(&plan, stopped) => ended,
-        () = stopping => unreachable!("it waits for ever"),
-        () = tokio::time::sleep(Duration::from_secs(60)) => panic!("nobody stopped it"),
-    };
+    let is_made = || lines(&server).contains(&"POST /things".to_owned());
+    let (executed, notes) = stopped_when(&plan, is_made).await;
     assert!(executed.partial);
     assert_eq!(executed.invalid, []);
     assert_eq!(notes, Vec::<String>::new());
@@ -1026,19 +1012,7 @@ async fn a_load_that_is_stopped_ends_in_the_middle_of_its_iterations() {
     let mut plan = written(&server.url(), text);
     plan.phases.measure_ns = 600 * S;
     plan.phases.drain_ns = 600 * S;
-    let (stop, stopped) = watch::channel(false);
-    let stopping = async {
-        while server.seen().len() < 6 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        let _ = stop.send(true);
-        std::future::pending::<()>().await;
-    };
-    let (executed, _) = tokio::select! {
-        ended = run(&plan, stopped) => ended,
-        () = stopping => unreachable!("it waits for ever"),
-        () = tokio::time::sleep(Duration::from_secs(60)) => panic!("it goes on"),
-    };
+    let (executed, _) = stopped_when(&plan, || server.seen().len() >= 6).await;
     assert!(executed.partial);
     let load = &executed.measurement.loads[0];
     assert_eq!((load.counts.started, load.counts.cancelled), (3, 3));

@@ -418,6 +418,52 @@ fn nothing_to_run_is_no_pass() -> Tested {
 }
 
 #[test]
+fn a_list_tells_how_loads_arrive() -> Tested {
+    let project = Project::new()?;
+    project.write("t.csv", "seconds\n6\n7\n")?;
+    let head = "schema = 1\nurl = \"http://127.0.0.1:9\"\n[[flow.browse.step]]\nget = \"/\"\n";
+    project.write(
+        "mixed.toml",
+        &format!(
+            "{head}[mix]\nopen = {{ rate = \"10/s\", arrivals = \"poisson\" }}\n[load.a]\nweight = 2\n\
+             [load.b]\nweight = 1\n[load.recorded]\nopen = {{ trace = \"t.csv\" }}\n"
+        ),
+    )?;
+    project.write(
+        "line.toml",
+        &format!(
+            "{head}[load.api]\ncapacity = {{ from = \"100/s\", to = \"9000/s\" }}\n\
+             [[gate]]\nmetric = \"load.api.p95\"\nmax = \"1s\"\n"
+        ),
+    )?;
+    let listed = |args: &[&str]| -> Result<String, Box<dyn Error>> {
+        let (_, text, _) = project.output(args, 0)?;
+        Ok(text.replace('\u{202f}', " "))
+    };
+    let mixed = listed(&["list", "mixed.toml"])?;
+    for expected in [
+        "load a: flow browse, open, up to 6.67/s at random, at most 10 in flight (weight 2 of the mix)",
+        "load recorded: flow browse, open, 2 recorded arrivals, at most 10 in flight",
+        "takes 35.0 s a run",
+    ] {
+        assert!(mixed.contains(expected), "{mixed}");
+    }
+    let line = listed(&["list", "line.toml", "--metrics"])?;
+    for expected in [
+        "looks for its capacity from 100/s to 9000/s, each rate for 20.0 s",
+        "load.api.capacity (/s)",
+        "load.api.p95 (ns)",
+    ] {
+        assert!(line.contains(expected), "{line}");
+    }
+    assert!(
+        !line.contains("a run") && !line.contains("load.api.rate"),
+        "{line}"
+    );
+    Ok(())
+}
+
+#[test]
 fn a_shell_completes_what_is_typed() -> Tested {
     let project = Project::new()?;
     let (_, script, _) = project.output(&["completions", "bash"], 0)?;

@@ -336,6 +336,17 @@ fn a_run_that_a_limit_ended_says_so_first() {
     assert!(text.contains(until), "{text}");
     let whole = html::render(&fixture::single().input());
     assert!(!whole.contains("until then"));
+
+    // What makes the run invalid besides is why nothing is judged.
+    let mut head = example.head.clone();
+    head[0].invalid = vec![InvalidReason::NothingMeasured {
+        load: "reads".into(),
+    }];
+    let example = fixture::judged(Vec::new(), head, Vec::new());
+    assert_eq!(example.verdict.verdict, Outcome::Invalid);
+    let page = html::render(&example.input());
+    assert!(page.contains("The run must not be judged, and so nothing is."));
+    assert!(!page.contains("A limit ended the run; nothing else"));
 }
 
 #[test]

@@ -31,8 +31,6 @@ pub(crate) enum Behaviour {
     Answer(Answering),
     /// Says this before any request has come, then answers each with what the function makes of it.
     Early(&'static str, Answering),
-    /// Resets the connection once a request has come.
-    Reset,
     /// Says this as soon as there is a connection, and never listens.
     Greet(&'static str),
     /// Does this with the connection.
@@ -227,11 +225,6 @@ fn serve(connection: TcpStream, behaviour: &Behaviour, seen: &Mutex<Vec<Request>
         Behaviour::Early(text, answer) => {
             let _ = (&connection).write_all(text.as_bytes());
             answer
-        }
-        Behaviour::Reset => {
-            // Closing a socket with unread data in it resets the connection.
-            let _ = connection.peek(&mut [0]);
-            return;
         }
         Behaviour::Greet(text) => {
             let _ = (&connection).write_all(text.as_bytes());

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Mutex;
 
-use plimsoll::harness::engine::LoadTick;
 use plimsoll::harness::engine::load::{LoadResult, WorkerJob, collect, perform};
+use plimsoll::harness::engine::{Engine as _, Executed, LoadTick, Progress, SubjectEngine};
 use plimsoll::harness::model::{
     Counts, ErrorKind, LatencyHistogram, LoadMeasurement, Outcome, Phase,
 };
-use plimsoll::harness::scenario::{GeneratorLimits, LoadPlan};
+use plimsoll::harness::scenario::{GeneratorLimits, LoadPlan, Plan};
 use tokio::sync::watch;
 
 /// Executes jobs as the engine does, `program` being the worker, and puts together what those of one load
@@ -30,6 +31,27 @@ pub(crate) async fn drive(
     let phases = jobs.first().expect("a job").phases;
     let ends = ends.expect("the workers start");
     collect(&loads, &phases, limits, ends).expect("they are of these loads")
+}
+
+/// Executes a plan with the engine, `program` being the worker, until it ends or is stopped; with what is
+/// noted meanwhile.
+pub(crate) async fn execute(
+    program: &Path,
+    plan: &Plan,
+    stop: watch::Receiver<bool>,
+) -> (Executed, Vec<String>) {
+    let mut engine = SubjectEngine::new(program.into(), BTreeMap::new());
+    let notes = Mutex::new(Vec::new());
+    let observe = |progress| {
+        if let Progress::Note(note) = progress {
+            notes.lock().expect("nobody panics").push(note);
+        }
+    };
+    let executed = engine.run(plan, stop, &observe).await;
+    (
+        executed.expect("it can be run"),
+        notes.into_inner().expect("nobody panicked"),
+    )
 }
 
 /// Demands that everything adds up: iterations over all and over time, requests by outcome and by kind

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::harness::gate::exit;
 use crate::harness::model::Arm;
 use crate::harness::report::{format, text};
-use crate::harness::scenario::{Arrivals, Plan, Spacing, Stage, catalogue};
+use crate::harness::scenario::{Arrivals, Plan, Spacing, catalogue, highest};
 use crate::harness::store::{History, Query, RunSummary, SessionSummary, StoreError};
 
 use super::args::{Global, ListArgs};
@@ -199,7 +199,8 @@ fn describe(plan: &Plan, metrics: bool) -> String {
                 max_in_flight,
             } => format!(
                 "open, up to {}/s{}, at most {max_in_flight} in flight",
-                highest(stages),
+                // To the second digit: a share of a mix has many.
+                (highest(stages) * 100.0).round() / 100.0,
                 match spacing {
                     Spacing::Even => "",
                     Spacing::Poisson => " at random",
@@ -230,8 +231,7 @@ fn describe(plan: &Plan, metrics: bool) -> String {
             load.name, load.flow
         ));
     }
-    let searches = plan.loads.iter().any(|load| load.arrivals.is_search());
-    if !plan.loads.is_empty() && !searches {
+    if !plan.loads.is_empty() && !plan.searches() {
         lines.push(format!(
             "  takes {} a run",
             format::duration_ns(plan.phases.total_ns())
@@ -262,10 +262,4 @@ fn describe(plan: &Plan, metrics: bool) -> String {
     }
     lines.push(String::new());
     lines.join("\n")
-}
-
-/// To the second digit: a share of a mix has many.
-fn highest(stages: &[Stage]) -> f64 {
-    let highest = stages.iter().map(Stage::highest).fold(0.0, f64::max);
-    (highest * 100.0).round() / 100.0
 }

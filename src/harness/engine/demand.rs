@@ -9,7 +9,7 @@ use url::{Host, Url};
 
 use super::load::Shard;
 use crate::harness::scenario::{
-    Arrivals, ConditionPlan, LoadPlan, Plan, Stage, StepPlan, Target, ThinkPlan,
+    Arrivals, ConditionPlan, LoadPlan, Plan, StepPlan, Target, ThinkPlan, highest,
 };
 
 /// A worker is given so many requests a second. A core carries a multiple of plain ones; the rest is for
@@ -100,10 +100,6 @@ impl Demand {
         let users = u32::try_from(self.users).unwrap_or(u32::MAX);
         workers.min(users).max(1)
     }
-}
-
-fn highest(stages: &[Stage]) -> f64 {
-    stages.iter().map(Stage::highest).fold(0.0, f64::max)
 }
 
 /// What is in one iteration, on average.
@@ -219,7 +215,7 @@ mod tests {
 
     use super::*;
     use crate::harness::scenario::{
-        BranchPlan, FlowPlan, PhasePlan, RequestPlan, Spacing, TimesPlan, parse,
+        BranchPlan, FlowPlan, PhasePlan, RequestPlan, Spacing, Stage, TimesPlan, parse,
     };
 
     const ELSEWHERE: &str = "http://10.0.0.1:8000";

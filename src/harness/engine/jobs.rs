@@ -71,13 +71,12 @@ fn turns(plan: &Plan, load: &str) -> BTreeMap<String, (u32, u32)> {
         .iter()
         .filter(|(_, feed)| feed.order == FeedOrder::Unique);
     let turn = |feed: &String| {
-        let of_feed = plan.loads.iter().filter(|load| {
-            let flow = plan.flows.get(&load.flow);
-            flow.is_some_and(|flow| flow.feed_names().contains(feed.as_str()))
-        });
-        let names: Vec<&str> = of_feed.map(|load| load.name.as_str()).collect();
-        let place = names.iter().position(|name| *name == load)?;
-        let (place, all) = (u32::try_from(place).ok()?, u32::try_from(names.len()).ok()?);
+        let drawing = plan.drawing(feed);
+        let place = drawing.iter().position(|known| known.name == load)?;
+        let (place, all) = (
+            u32::try_from(place).ok()?,
+            u32::try_from(drawing.len()).ok()?,
+        );
         Some((feed.clone(), (place, all)))
     };
     unique.filter_map(|(feed, _)| turn(feed)).collect()

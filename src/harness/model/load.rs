@@ -270,6 +270,18 @@ impl GroupSeries {
             ..Self::default()
         }
     }
+
+    /// Adds the groups of the same name.
+    pub fn add(&mut self, other: &Self) {
+        self.duration.merge(&other.duration);
+        self.failed = self.failed.saturating_add(other.failed);
+        self.cancelled = self.cancelled.saturating_add(other.cancelled);
+    }
+
+    /// Those that came to their end, in order or not.
+    pub fn performed(&self) -> u64 {
+        self.duration.count().saturating_add(self.failed)
+    }
 }
 
 /// How the users of a closed load spent the measure phase, all of them together. A user who waits for an
@@ -286,7 +298,7 @@ pub struct UserTime {
 /// stretch of time is counted once, where it was needed: a connection that is used again needs none.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ConnectionSeries {
-    /// Name resolution, in ns; empty for a target with an address.
+    /// Name resolution, in ns; empty where neither the target nor a proxy has a name.
     pub dns: LatencyHistogram,
     /// From the first packet to an open connection, that with a proxy included, in ns.
     pub connect: LatencyHistogram,
@@ -295,6 +307,16 @@ pub struct ConnectionSeries {
     /// From the actual send of a request to the first byte of its answer, in ns; without the time
     /// that a new connection took.
     pub first_byte: LatencyHistogram,
+}
+
+impl ConnectionSeries {
+    /// Adds `other` to this.
+    pub fn add(&mut self, other: &Self) {
+        self.dns.merge(&other.dns);
+        self.connect.merge(&other.connect);
+        self.tls.merge(&other.tls);
+        self.first_byte.merge(&other.first_byte);
+    }
 }
 
 /// What the search for the highest rate at which the limits hold found. Rates are in iterations per

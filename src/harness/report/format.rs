@@ -27,6 +27,11 @@ pub fn value(unit: &Unit, value: f64) -> String {
     with_digits(unit, value, DIGITS)
 }
 
+/// A rate: `1,204/s`.
+pub fn rate(per_second: f64) -> String {
+    value(&Unit::PerSecond, per_second)
+}
+
 /// The smallest and the largest of some values: `53.6 … 58.9 ms`; the unit once where both have it.
 pub fn range(unit: &Unit, low: f64, high: f64) -> String {
     let (first, last) = (value(unit, low), value(unit, high));

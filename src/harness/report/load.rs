@@ -198,7 +198,7 @@ fn add(summary: &mut LoadSummary, load: &LoadMeasurement, measured_ns: u64) {
     summary.runs += 1;
     summary.lateness.merge(&load.generator.ticket_lateness);
     add_workers(summary, load);
-    add_connections(&mut summary.connections, &load.connections);
+    summary.connections.add(&load.connections);
     add_groups(&mut summary.groups, &load.groups);
     add_requests(summary, &load.requests);
 }
@@ -214,13 +214,6 @@ fn add_workers(summary: &mut LoadSummary, load: &LoadMeasurement) {
     }
 }
 
-fn add_connections(sum: &mut ConnectionSeries, more: &ConnectionSeries) {
-    sum.dns.merge(&more.dns);
-    sum.connect.merge(&more.connect);
-    sum.tls.merge(&more.tls);
-    sum.first_byte.merge(&more.first_byte);
-}
-
 fn add_groups(groups: &mut Vec<GroupSeries>, more: &[GroupSeries]) {
     let mut known = places(groups.iter().map(|group| &group.name));
     for series in more {
@@ -232,14 +225,13 @@ fn add_groups(groups: &mut Vec<GroupSeries>, more: &[GroupSeries]) {
             groups.len() - 1
         });
         let group = &mut groups[at];
-        group.duration.merge(&series.duration);
+        group.add(series);
         group.duration.pack();
-        group.failed = group.failed.saturating_add(series.failed);
     }
 }
 
-/// What the run found of the load. The engine ends a search for every reason but that the generator gave in
-/// before the target: that is how one ends.
+/// What the run found of the load. What makes a run invalid cuts its search short, but for that with which a
+/// search comes to its own end: the generator gave in before the target.
 fn search(run: &Run, load: &LoadMeasurement) -> Option<Search> {
     let is_end =
         |reason: &InvalidReason| matches!(reason, InvalidReason::CapacityBeyondGenerator { .. });

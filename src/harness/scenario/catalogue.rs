@@ -100,7 +100,8 @@ pub enum LoadMetric {
     Iteration(LatencyStat),
     /// `first_byte.p95`, …: from the actual send of a request to the first byte of its answer.
     FirstByte(LatencyStat),
-    /// `dns.p95`, …: name resolution, where a new connection needed it (targets with a name only).
+    /// `dns.p95`, …: name resolution, where a new connection needed it (targets with a name, or any through a
+    /// proxy).
     Dns(LatencyStat),
     /// `connect.p95`, …: how long new connections took, without what is before and after it.
     Connect(LatencyStat),
@@ -549,11 +550,8 @@ pub fn is_of_a_search(plan: &Plan, key: &MetricKey) -> bool {
             ..
         }
     );
-    let of_search = |name: &str| {
-        let mut loads = plan.loads.iter();
-        loads.any(|load| load.name == name && load.arrivals.is_search())
-    };
-    !is_capacity && key.load().is_some_and(of_search)
+    let load = key.load().and_then(|name| plan.load(name));
+    !is_capacity && load.is_some_and(|load| load.arrivals.is_search())
 }
 
 /// What a load has in a run or at each of its rates, its capacity apart.
@@ -658,7 +656,7 @@ fn parse(plan: &Plan, path: &str) -> Option<MetricSpec> {
     match kind {
         "load" => {
             let (name, rest) = rest.split_once('.')?;
-            let load = plan.loads.iter().find(|load| load.name == name)?;
+            let load = plan.load(name)?;
             parse_of_load(plan, load, rest)
         }
         "process" => {
@@ -736,7 +734,7 @@ fn stats(plan: &Plan) -> Vec<LatencyStat> {
 /// The default quantiles and those that a gate names, the smallest first.
 fn quantiles(plan: &Plan) -> Vec<Quantile> {
     let named = plan.gates.iter().filter_map(|gate| {
-        let last = gate.metric.rsplit('.').next()?;
+        let last = gate.metric.rsplit(['.', '*']).next()?;
         Quantile::parse(last.strip_prefix('p')?)
     });
     let mut quantiles: Vec<Quantile> = DEFAULT_QUANTILES
@@ -917,23 +915,27 @@ mod tests {
 
     #[test]
     fn connections_have_what_their_target_needs() {
-        let check = |target: Target, dns: bool, tls: bool| {
+        let check_through = |proxy: Option<&str>, target: Target, dns: bool, tls: bool| {
             let mut plan = plan();
             plan.target = Some(target.clone());
+            plan.http.proxy = proxy.map(Template::literal);
             let is_known = |path: &str| select(&plan, path).is_ok();
             let found = (
                 is_known("load.reads.dns.p95"),
                 is_known("load.reads.tls.max"),
             );
-            assert_eq!(found, (dns, tls), "{target:?}");
+            assert_eq!(found, (dns, tls), "{target:?} through {proxy:?}");
             assert!(is_known("load.reads.connect.mean"));
             assert!(is_known("load.reads.first_byte.p99"));
         };
+        let check = |target, dns, tls| check_through(None, target, dns, tls);
         check(Target::Process("service".into()), false, false);
         check(Target::Url("http://127.0.0.1:1".into()), false, false);
         check(Target::Url("http://[::1]:1".into()), false, false);
         check(Target::Url("http://localhost:1".into()), true, false);
         check(Target::Url("https://10.0.0.1".into()), false, true);
+        let proxy = Some("http://proxy:1");
+        check_through(proxy, Target::Process("service".into()), true, false);
     }
 
     #[test]
@@ -1025,12 +1027,16 @@ mod tests {
             max: Some(1.0),
             ..GatePlan::on("load.*.p9999")
         });
-        let selected = select(&plan, "load.*.p9999").unwrap();
-        assert!(
-            selected
-                .iter()
-                .any(|spec| spec.path() == "load.users.p9999")
-        );
+        plan.gates.push(GatePlan {
+            max: Some(1.0),
+            ..GatePlan::on("*p99999")
+        });
+        let check = |pattern: &str, path: &str| {
+            let selected = select(&plan, pattern).unwrap();
+            assert!(selected.iter().any(|spec| spec.path() == path), "{pattern}");
+        };
+        check("load.*.p9999", "load.users.p9999");
+        check("*p99999", "load.users.p99999");
     }
 
     #[test]

@@ -7,14 +7,14 @@ mod request;
 mod load;
 
 use self::Presence::{Default, Optional, Required};
-use self::Rule::{AtLeastOne, ExactlyOne};
+use self::Rule::{AtLeastOne, Beside, ExactlyOne};
 use self::Shape::{
     Bool, Choice, Date, Duration, Integer, Limit, List, Map, Name, Share, Table, Text, TextMap,
 };
 use self::flow::FLOW;
 pub(crate) use self::flow::{BODIES, METHODS, OTHER_KINDS};
-pub(crate) use self::load::MAX_USERS;
 use self::load::{LOAD, MIX};
+pub(crate) use self::load::{MAX_RATE_PER_S, MAX_USERS, WAYS};
 use self::request::HTTP;
 use crate::harness::model::INVOCATIONS_NEEDED;
 
@@ -516,7 +516,10 @@ static GATE: TableSpec = TableSpec {
             "Whether the run ends as soon as the measure phase so far breaks `max` or `min`; for metrics of loads.",
         ),
     ],
-    rules: &[AtLeastOne(&["max", "min", "regress"])],
+    rules: &[
+        AtLeastOne(&["max", "min", "regress"]),
+        Beside(&["abort"], &["max", "min"]),
+    ],
 };
 
 static BENCH: TableSpec = TableSpec {

@@ -2,7 +2,7 @@
 //! to count as one that the target can take.
 
 use super::catalogue::{self, LoadMetric, MetricKey, MetricSpec};
-use super::measurable::out_of_reach;
+use super::measurable::is_out_of_reach;
 use super::plan::{GatePlan, LoadPlan, Plan};
 
 /// The share of a load's requests that may fail where its scenario doesn't say: 1 %. A service that
@@ -28,27 +28,17 @@ pub fn search_limits(plan: &Plan, load: &LoadPlan) -> Vec<GatePlan> {
     if !load.arrivals.is_search() {
         return Vec::new();
     }
-    let stated = stated_search_limits(plan, load);
-    let spec = |what| catalogue::load_metric(&load.name, what);
-    let implied = [
-        GatePlan {
-            max: Some(IMPLIED_ERROR_RATE_MAX),
-            ..on(&spec(LoadMetric::ErrorRate))
-        },
-        GatePlan {
-            min: Some(IMPLIED_ACHIEVED_MIN),
-            ..on(&spec(LoadMetric::Achieved))
-        },
-    ];
-    let is_stated = |implied: &GatePlan| {
-        let mut same = stated.iter().filter(|one| one.metric == implied.metric);
-        same.any(|one| match implied.max {
-            Some(_) => one.max.is_some(),
-            None => one.min.is_some(),
-        })
-    };
-    let implied: Vec<GatePlan> = implied.into_iter().filter(|one| !is_stated(one)).collect();
-    [stated, implied].concat()
+    let stated = limits_on(plan, load, |_, spec| {
+        catalogue::is_of_a_search(plan, &spec.key)
+    });
+    let achieved = catalogue::load_metric(&load.name, LoadMetric::Achieved);
+    let is_stated = states(&plan.gates, &achieved.path(), |gate| gate.min);
+    let floor = (!is_stated).then(|| GatePlan {
+        min: Some(IMPLIED_ACHIEVED_MIN),
+        ..on(&achieved)
+    });
+    let implied = error_cap(plan, load).into_iter().chain(floor);
+    stated.into_iter().chain(implied).collect()
 }
 
 /// The limits on everything else that has to be kept at each rate at which a load looks for its capacity: gates
@@ -76,12 +66,11 @@ pub fn implied_limits(plan: &Plan, load: &LoadPlan) -> Vec<GatePlan> {
 
 /// The cap on a load's errors, unless the scenario states one.
 fn error_cap(plan: &Plan, load: &LoadPlan) -> Option<GatePlan> {
-    let spec = catalogue::load_metric(&load.name, LoadMetric::ErrorRate);
-    let metric = spec.path();
-    (!states(&plan.gates, &metric, |gate| gate.max)).then_some(GatePlan {
+    let errors = catalogue::load_metric(&load.name, LoadMetric::ErrorRate);
+    let is_stated = states(&plan.gates, &errors.path(), |gate| gate.max);
+    (!is_stated).then(|| GatePlan {
         max: Some(IMPLIED_ERROR_RATE_MAX),
-        unit: Some(spec.unit),
-        ..GatePlan::on(metric)
+        ..on(&errors)
     })
 }
 
@@ -91,8 +80,7 @@ fn error_cap(plan: &Plan, load: &LoadPlan) -> Option<GatePlan> {
 fn lost_cap(plan: &Plan, load: &LoadPlan) -> Option<GatePlan> {
     let spec = |what| catalogue::load_metric(&load.name, what);
     let (lost, errors) = (spec(LoadMetric::Lost), spec(LoadMetric::ErrorRate).path());
-    let metric = lost.path();
-    if load.arrivals.is_open() || states(&plan.gates, &metric, |gate| gate.max) {
+    if load.arrivals.is_open() || states(&plan.gates, &lost.path(), |gate| gate.max) {
         return None;
     }
     let mut allowed = plan.gates.iter().filter_map(|gate| {
@@ -101,8 +89,7 @@ fn lost_cap(plan: &Plan, load: &LoadPlan) -> Option<GatePlan> {
     });
     Some(GatePlan {
         max: Some(allowed.next().unwrap_or(IMPLIED_ERROR_RATE_MAX)),
-        unit: Some(lost.unit),
-        ..GatePlan::on(metric)
+        ..on(&lost)
     })
 }
 
@@ -111,13 +98,6 @@ pub fn states(gates: &[GatePlan], metric: &str, limit: fn(&GatePlan) -> Option<f
     gates
         .iter()
         .any(|gate| limit(gate).is_some() && catalogue::matches(&gate.metric, metric))
-}
-
-/// Those of them that the scenario states.
-pub(super) fn stated_search_limits(plan: &Plan, load: &LoadPlan) -> Vec<GatePlan> {
-    limits_on(plan, load, |_, spec| {
-        catalogue::is_of_a_search(plan, &spec.key)
-    })
 }
 
 /// Whether all that a gate finds are metrics that a load has at each rate at which it looks for its
@@ -147,11 +127,10 @@ fn limits_of(plan: &Plan, is_meant: impl Fn(&GatePlan, &MetricSpec) -> bool) -> 
         if gate.max.is_none() && gate.min.is_none() {
             continue;
         }
-        let beyond = out_of_reach(plan, gate);
         let found = catalogue::select(plan, &gate.metric).unwrap_or_default();
         let found = found
             .iter()
-            .filter(|spec| is_meant(gate, spec) && !beyond.contains(&spec.path()));
+            .filter(|spec| is_meant(gate, spec) && !is_out_of_reach(plan, spec, &gate.metric));
         limits.extend(found.map(|spec| GatePlan {
             max: gate.max,
             min: gate.min,

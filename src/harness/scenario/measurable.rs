@@ -34,10 +34,15 @@ pub fn out_of_reach(plan: &Plan, gate: &GatePlan) -> Vec<String> {
     let found = catalogue::select(plan, &gate.metric).unwrap_or_default();
     found
         .iter()
-        .filter(|spec| shortfall(plan, spec).is_some())
+        .filter(|spec| is_out_of_reach(plan, spec, &gate.metric))
         .map(MetricSpec::path)
-        .filter(|path| !is_asked_for_by_name(path, &gate.metric))
         .collect()
+}
+
+/// Whether a gate on `metric` finds this by a pattern, without spelling it, and the plan has too few
+/// requests for it.
+pub(super) fn is_out_of_reach(plan: &Plan, spec: &MetricSpec, metric: &str) -> bool {
+    shortfall(plan, spec).is_some() && !is_asked_for_by_name(&spec.path(), metric)
 }
 
 /// By how much the plan's requests are too few for a metric; `None` where they are enough, and where
@@ -48,7 +53,7 @@ pub(crate) fn shortfall(plan: &Plan, spec: &MetricSpec) -> Option<Shortfall> {
     let LatencyStat::Quantile(quantile) = stat else {
         return None;
     };
-    let load = plan.loads.iter().find(|known| known.name == load)?;
+    let load = plan.load(load)?;
     let flow = plan.flows.get(&load.flow)?;
     let per_iteration = match of {
         Of::Iterations => 1.0,

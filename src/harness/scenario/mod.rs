@@ -48,5 +48,4 @@ pub(crate) use self::rows::each_row;
 pub use self::schema::{schema, waivers_schema};
 pub use self::trace::NoTrace;
 pub(crate) use self::trace::each_time;
-pub(crate) use self::validate::shapes::in_flight_of;
 pub use self::waivers::Waiver;

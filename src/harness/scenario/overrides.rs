@@ -6,13 +6,13 @@ use std::io::Read as _;
 use std::path::PathBuf;
 
 use super::hash;
-use super::keys::MAX_USERS;
+use super::keys::{MAX_RATE_PER_S, MAX_USERS};
 use super::nearest::nearest;
-use super::plan::{Arrivals, LoadPlan, MAX_FEED_BYTES, Plan, Stage, Wave};
+use super::plan::{
+    self, Arrivals, LoadPlan, MAX_FEED_BYTES, Plan, Stage, Wave, default_in_flight, length_ns,
+};
 use super::shares;
-use super::trace::NoTrace;
-use super::validate::shapes::{MAX_RATE_PER_S, default_in_flight, length_ns};
-use super::validate::traces::Trace;
+use super::trace::{NoTrace, Trace};
 
 /// What a call changes of a plan.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -267,8 +267,8 @@ struct Number {
     /// In a sentence.
     what: &'static str,
     largest: f64,
-    /// What it has to be.
-    bounds: &'static str,
+    /// What it has to be, by the largest.
+    bounds: fn(f64) -> String,
     /// The stages of a load that has it.
     stages: fn(&Arrivals) -> Option<&[Stage]>,
     /// The stages of loads that share it, put together.
@@ -281,7 +281,7 @@ struct Number {
 const RATE: Number = Number {
     what: "a rate",
     largest: MAX_RATE_PER_S,
-    bounds: "above 0 and at most 10000000/s",
+    bounds: |most| format!("above 0 and at most {most}/s"),
     stages: |arrivals| match arrivals {
         Arrivals::Open { stages, .. } => Some(stages),
         _ => None,
@@ -294,7 +294,7 @@ const RATE: Number = Number {
 const USERS: Number = Number {
     what: "a number of users",
     largest: MAX_USERS as f64,
-    bounds: "1 to 100000",
+    bounds: |most| format!("1 to {most}"),
     stages: |arrivals| match arrivals {
         Arrivals::Closed { stages, .. } => Some(stages),
         _ => None,
@@ -375,7 +375,7 @@ impl Number {
         }
         Err(OverrideError::OutOfRange {
             what: self.what,
-            bounds: self.bounds.to_owned(),
+            bounds: (self.bounds)(self.largest),
         })
     }
 
@@ -464,7 +464,7 @@ fn added(one: &Stage, other: &Stage) -> Stage {
 }
 
 fn scaled_rate(stages: &[Stage], highest: f64) -> Vec<Stage> {
-    let before = stages.iter().map(Stage::highest).fold(0.0, f64::max);
+    let before = plan::highest(stages);
     let stages = stages.iter();
     stages
         .map(|stage| stage.map(|value| value / before * highest))
@@ -473,7 +473,7 @@ fn scaled_rate(stages: &[Stage], highest: f64) -> Vec<Stage> {
 
 /// Whole users; a wave reaches as high as its share of the highest, and not below nobody.
 fn scaled_users(stages: &[Stage], highest: f64) -> Vec<Stage> {
-    let before = stages.iter().map(Stage::highest).fold(0.0, f64::max);
+    let before = plan::highest(stages);
     let scaled = |value: f64| value / before * highest;
     let of_stage = |stage: &Stage| {
         let from = scaled(stage.from).round();

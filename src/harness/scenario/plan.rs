@@ -66,8 +66,8 @@ pub struct Plan {
     /// What still counts as a healthy generator.
     pub generator: GeneratorLimits,
     /// The SHA-256 of the measured part (everything but name, variant, description, place, gates and
-    /// number of runs; a feed by its contents), in hexadecimal. Two plans with the same hash measure
-    /// the same.
+    /// number of runs; files by their contents, and with the limits of a search for a capacity), in
+    /// hexadecimal. Two plans with the same hash measure the same.
     pub hash: String,
 }
 
@@ -78,6 +78,25 @@ impl Plan {
             Some(variant) => format!("{}@{variant}", self.name),
             None => self.name.clone(),
         }
+    }
+
+    /// The load of that name.
+    pub fn load(&self, name: &str) -> Option<&LoadPlan> {
+        self.loads.iter().find(|load| load.name == name)
+    }
+
+    /// Whether a load looks for its capacity.
+    pub fn searches(&self) -> bool {
+        self.loads.iter().any(|load| load.arrivals.is_search())
+    }
+
+    /// The loads that draw from a feed, in their order: the order in which they take turns.
+    pub fn drawing(&self, feed: &str) -> Vec<&LoadPlan> {
+        let draws = |load: &&LoadPlan| {
+            let flow = self.flows.get(&load.flow);
+            flow.is_some_and(|flow| flow.feed_names().contains(feed))
+        };
+        self.loads.iter().filter(draws).collect()
     }
 }
 

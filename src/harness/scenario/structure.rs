@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
-use super::keys::{Rule, Shape, TableSpec};
+use super::keys::{Presence, Rule, Shape, TableSpec};
 use super::problem::{Code, Problems};
 use super::quantity;
 use super::raw::{self, Value, entries, integer, number_text};
@@ -39,8 +39,7 @@ pub(crate) fn check(
         }
     }
     for key in spec.keys {
-        if matches!(key.presence, super::keys::Presence::Required) && !table.contains_key(key.name)
-        {
+        if matches!(key.presence, Presence::Required) && !table.contains_key(key.name) {
             problems.report(
                 Code::MissingKey,
                 span.clone(),

@@ -12,7 +12,7 @@ use procfs::process::Process;
 use super::abort::Aborts;
 use super::clock::LoadClock;
 use super::job::Shard;
-use super::merge::{add_connections, add_group, add_series};
+use super::merge::add_series;
 use super::recorder::{Measured, Recorder, under_way};
 use super::schedule::Schedule;
 use super::shape::Shape;
@@ -188,9 +188,9 @@ fn keep(totals: &mut LoadMeasurement, measured: Measured) {
         add_series(series, measured);
     }
     for (series, measured) in totals.groups.iter_mut().zip(measured.groups) {
-        add_group(series, &measured);
+        series.add(&measured);
     }
-    add_connections(&mut totals.connections, &measured.connections);
+    totals.connections.add(&measured.connections);
     for (feed, iterations) in measured.exhausted_feeds {
         *totals.generator.exhausted_feeds.entry(feed).or_default() += iterations;
     }

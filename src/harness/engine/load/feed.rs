@@ -38,7 +38,7 @@ pub enum FeedError {
         /// The file.
         path: PathBuf,
     },
-    /// No column has the name that a template asks for. A plan that was validated has none of these.
+    /// The plan names a column that the file has not, although it is the one that was checked.
     #[error("feed {path} has no column `{column}`; check the scenario again")]
     Column {
         /// The file.

@@ -9,8 +9,7 @@ use std::collections::BTreeMap;
 use super::windows::{add_request, coarsen, length_ns, pack};
 use crate::harness::engine::progress::sum;
 use crate::harness::model::{
-    ConnectionSeries, GeneratorHealth, GeneratorSample, GroupSeries, LoadMeasurement, LoadWindow,
-    RequestSeries,
+    GeneratorHealth, GeneratorSample, LoadMeasurement, LoadWindow, RequestSeries,
 };
 
 /// Workers look at themselves this often, or one half, a quarter, … as often.
@@ -75,9 +74,9 @@ pub(super) fn merge(
         add_series(series, other);
     }
     for (series, other) in load.groups.iter_mut().zip(other.groups) {
-        add_group(series, &other);
+        series.add(&other);
     }
-    add_connections(&mut load.connections, &other.connections);
+    load.connections.add(&other.connections);
     load.shards.append(&mut other.shards);
     load.shards
         .sort_unstable_by_key(|part| (part.index, part.of));
@@ -136,20 +135,6 @@ pub(super) fn add_series(series: &mut RequestSeries, other: RequestSeries) {
             Err(index) => series.windows.insert(index, window),
         }
     }
-}
-
-/// Adds the groups of the same name.
-pub(super) fn add_group(series: &mut GroupSeries, other: &GroupSeries) {
-    series.duration.merge(&other.duration);
-    add(&mut series.failed, other.failed);
-    add(&mut series.cancelled, other.cancelled);
-}
-
-pub(super) fn add_connections(connections: &mut ConnectionSeries, other: &ConnectionSeries) {
-    connections.dns.merge(&other.dns);
-    connections.connect.merge(&other.connect);
-    connections.tls.merge(&other.tls);
-    connections.first_byte.merge(&other.first_byte);
 }
 
 /// Two generators are one with the cores of both. A long load keeps fewer looks, and of two workers the

@@ -32,7 +32,7 @@ use crate::harness::engine::DocumentError;
 use crate::harness::model::{
     Aborted, ArrivalModel, GeneratorHealth, GroupSeries, LoadMeasurement, RequestSeries,
 };
-use crate::harness::scenario::{Arrivals as ArrivalPlan, Stage};
+use crate::harness::scenario::{Arrivals as ArrivalPlan, Stage, highest};
 
 /// A longer job is refused before it is parsed. The 9 MiB of text that a scenario may have, with its
 /// templates in files, are at most ten times as long as JSON.
@@ -340,7 +340,7 @@ impl Intake {
                 stages,
                 share: of_mix,
             } => {
-                let all = stages.iter().map(Stage::highest).fold(0.0, f64::max) as u64;
+                let all = highest(stages) as u64;
                 let own = of_mix.as_ref().map(|of_mix| of_mix.own(all));
                 let most = own.as_ref().map_or(all, |own| own.len() as u64);
                 let part = most as f64 / all.max(1) as f64;

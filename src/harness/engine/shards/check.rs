@@ -43,7 +43,7 @@ pub(super) fn check(file: &ShardFile, plan: &Plan) -> Result<(), Unsound> {
         }
     }
     let of_plan = |name: &str| {
-        let load = plan.loads.iter().find(|load| load.name == name);
+        let load = plan.load(name);
         load.ok_or_else(|| format!("it measured a load {name} that the scenario has not"))
     };
     for worker in &file.failed {

@@ -3,18 +3,15 @@
 use serde::Serialize;
 
 use crate::harness::model::{CapacitySearch, CapacityTrial, Run, TrialOutcome, Unit};
-use crate::harness::report::format::{self, value};
+use crate::harness::report::format::{self, rate, value};
 use crate::harness::report::input::ReportInput;
 use crate::harness::report::load::{self, LoadSummary};
 use crate::harness::report::plots::{
-    Role, base_quantile, drawn_quantiles, latency_by_rate, quantile_of,
+    MAX_TRIALS, Role, base_quantile, drawn_quantiles, latency_by_rate, quantile_of,
 };
 use crate::harness::report::words;
 
 use super::table::{Cell, Figure, Key, Shape, Table, judged, key, num, prose, shaped};
-
-/// Rows of the table of trials, the lowest rates first; a search tries some tens.
-const MAX_TRIALS: usize = 200;
 
 /// What one run's search found.
 #[derive(Debug, Serialize)]
@@ -117,7 +114,6 @@ fn keys(found: &CapacitySearch, base: Option<&CapacitySearch>) -> Vec<Key> {
 fn alt(search: &load::Search) -> String {
     let found = &search.found;
     let tried = found.trials.iter().map(|trial| trial.rate);
-    let rate = |rate: f64| value(&Unit::PerSecond, rate);
     let (low, high) = (tried.clone().reduce(f64::min), tried.reduce(f64::max));
     let range = match (low, high) {
         (Some(low), Some(high)) if low < high => {
@@ -168,7 +164,7 @@ fn trials(found: &CapacitySearch, of_run: &str) -> Table {
 
 fn trial_row(trial: &CapacityTrial, quantiles: &[(f64, Role)]) -> Vec<Cell> {
     let mut row = vec![
-        num(value(&Unit::PerSecond, trial.rate)),
+        num(rate(trial.rate)),
         num(value(&Unit::Ratio, trial.achieved)),
         num(value(&Unit::Ratio, trial.error_rate)),
     ];

@@ -44,7 +44,7 @@ pub(super) fn validity(input: &ReportInput<'_>) -> Validity {
     let ended = input
         .head
         .iter()
-        .filter(|run| run.aborted.is_some())
+        .filter(|run| run.aborted.is_some() && run.invalid.is_empty())
         .count() as u64;
     let total = all().count() as u64;
     let differ = input

@@ -1,7 +1,7 @@
 //! The plots of a load.
 
 use crate::harness::model::{LatencyHistogram, LoadMeasurement, Run, Unit};
-use crate::harness::report::format::{self, value};
+use crate::harness::report::format::{self, rate};
 use crate::harness::report::input::ReportInput;
 use crate::harness::report::load::LoadSummary;
 use crate::harness::report::plots::{
@@ -82,8 +82,8 @@ fn rate_figure(timeline: &Timeline<'_>, load: &LoadSummary, measured: &LoadMeasu
         note: "By the second in which an iteration was due.".to_owned(),
         alt: format!(
             "Iterations per second over the run. On average {} completed of {} offered.",
-            value(&Unit::PerSecond, load.per_second(load.counts.completed)),
-            value(&Unit::PerSecond, load.per_second(load.counts.offered)),
+            rate(load.per_second(load.counts.completed)),
+            rate(load.per_second(load.counts.offered)),
         ),
         svg: rate_over_time(timeline, measured),
         keys,

@@ -2,13 +2,13 @@
 
 use serde::Serialize;
 
-use crate::harness::model::{ArrivalModel, Run, Unit};
-use crate::harness::report::format::{self, value};
+use crate::harness::model::{ArrivalModel, Run};
+use crate::harness::report::format::{self, rate};
 use crate::harness::report::input::ReportInput;
 use crate::harness::report::load::LoadSummary;
 use crate::harness::report::text;
 use crate::harness::report::words;
-use crate::harness::scenario::{Arrivals, Spacing, Stage, is_constant};
+use crate::harness::scenario::{Arrivals, Spacing, Stage, highest, is_constant};
 
 use super::capacity::Search;
 use super::curves::figures;
@@ -69,9 +69,7 @@ impl LoadSection {
 }
 
 fn about(load: &LoadSummary, input: &ReportInput<'_>) -> String {
-    let planned = input
-        .plan
-        .and_then(|plan| plan.loads.iter().find(|planned| planned.name == load.name));
+    let planned = input.plan.and_then(|plan| plan.load(&load.name));
     let users = |users: &u32| format::counted(u64::from(*users), "user");
     let arrivals = match planned.map(|planned| &planned.arrivals) {
         Some(Arrivals::Open {
@@ -108,8 +106,8 @@ fn about(load: &LoadSummary, input: &ReportInput<'_>) -> String {
         }) => format!(
             "Arrivals at several rates in turn between {} and {}, each for {}, to find the highest at which the limits \
              hold, whatever the answers do{}",
-            value(&Unit::PerSecond, *from),
-            value(&Unit::PerSecond, *to),
+            rate(*from),
+            rate(*to),
             format::duration_ns(*hold_ns),
             spaced(*spacing)
         ),
@@ -147,8 +145,7 @@ fn about(load: &LoadSummary, input: &ReportInput<'_>) -> String {
 
 /// How arrivals of a rate come, as the beginning of a sentence.
 fn at_a_rate(stages: &[Stage], spacing: Spacing) -> String {
-    let highest = stages.iter().map(Stage::highest).fold(0.0, f64::max);
-    let highest = value(&Unit::PerSecond, highest);
+    let highest = rate(highest(stages));
     match is_constant(stages) {
         true => format!("Arrivals at {highest}{}", spaced(spacing)),
         false => format!("Arrivals at a rate of up to {highest}{}", spaced(spacing)),
@@ -173,9 +170,9 @@ fn arithmetic(load: &LoadSummary) -> Vec<Sum> {
     let mut sums = vec![
         sum("", counts.offered, "offered", false),
         sum("=", counts.completed, "completed", false),
+        sum("+", counts.failed, "failed", true),
+        sum("+", counts.cancelled, "cut off at the end", false),
     ];
-    sums.push(sum("+", counts.failed, "failed", true));
-    sums.push(sum("+", counts.cancelled, "cut off at the end", false));
     if load.model == ArrivalModel::Open {
         sums.push(sum("+", counts.dropped, "dropped", true));
     }

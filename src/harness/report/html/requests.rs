@@ -93,15 +93,14 @@ pub(super) fn groups(load: &LoadSummary) -> Option<Table> {
             "Slowest",
         ],
     );
-    let performed = |group: &GroupSeries| group.duration.count().saturating_add(group.failed);
-    let (groups, note) = busiest(&load.groups, performed);
+    let (groups, note) = busiest(&load.groups, GroupSeries::performed);
     table.note = note;
     table.rows = groups
         .into_iter()
         .map(|group| {
             let mut row = vec![
                 name(&group.name),
-                num(format::count(performed(group))),
+                num(format::count(group.performed())),
                 failures(group.failed),
             ];
             row.extend(latencies(&group.duration, [0.5, 0.95, 0.99, 1.0]));

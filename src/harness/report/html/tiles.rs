@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use crate::harness::model::{Unit, median};
-use crate::harness::report::format::{self, value};
+use crate::harness::model::median;
+use crate::harness::report::format::{self, rate};
 use crate::harness::report::load::{LoadSummary, Search};
 use crate::harness::report::text;
 
@@ -33,7 +33,6 @@ pub(super) fn tiles(loads: &[LoadSummary]) -> Vec<Tile> {
 
 /// A load that searched for its capacity has no other number: the rest depends on the rates that it tried.
 fn capacity_tile(load: &LoadSummary, searches: &[Search]) -> Tile {
-    let rate = |rate: f64| value(&Unit::PerSecond, rate);
     let holds: Vec<f64> = searches.iter().filter_map(|it| it.found.holds).collect();
     let is_cut_short = searches.iter().any(|search| search.is_cut_short);
     let note = match (searches, holds.as_slice()) {
@@ -77,7 +76,7 @@ fn load_tiles(load: &LoadSummary) -> Vec<Tile> {
     }
     tiles.push(Tile {
         label: format!("{name}: rate"),
-        value: value(&Unit::PerSecond, load.per_second(load.counts.completed)),
+        value: rate(load.per_second(load.counts.completed)),
         note: match load.counts.dropped {
             0 => format!("{} iterations", format::count(load.counts.completed)),
             dropped => format!("{} dropped", format::share(dropped, load.counts.offered)),

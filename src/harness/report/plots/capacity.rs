@@ -12,8 +12,8 @@ use super::scene::{Mark, Scene};
 const SIZE_PX: (u32, u32) = (760, 330);
 /// The height of the label of the load line in pixels.
 const LABEL_PX: f64 = 24.0;
-/// Trials that are drawn at most, the lowest rates first; a search tries some tens.
-const MAX_TRIALS: usize = 200;
+/// Trials that are shown at most, the lowest rates first; a search tries some tens.
+pub(crate) const MAX_TRIALS: usize = 200;
 
 /// The latency of a trial at a quantile, in ns; `None` where it had too few requests for it.
 pub(crate) fn quantile_of(trial: &CapacityTrial, quantile: f64) -> Option<u64> {

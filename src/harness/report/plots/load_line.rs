@@ -1,8 +1,8 @@
 //! The load line on an axis of rates, which is logarithmic: between the highest rate that held and the lowest
 //! that did not.
 
-use crate::harness::model::{CapacitySearch, Unit};
-use crate::harness::report::format;
+use crate::harness::model::CapacitySearch;
+use crate::harness::report::format::rate;
 
 use super::axis::{self, Axis};
 use super::role::Role;
@@ -28,7 +28,6 @@ pub(super) fn load_line(search: &CapacitySearch, y: &Axis, role: Role) -> Vec<Ma
 
 /// What the load line is, beside it at the height `y`, on the side that has room.
 pub(super) fn label(search: &CapacitySearch, x: &Axis, y: f64) -> Option<Mark> {
-    let rate = |rate: f64| format::value(&Unit::PerSecond, rate);
     let (left, right, text) = match ends(search) {
         [Some(holds), Some(breaks)] => (
             holds,
@@ -61,6 +60,7 @@ fn ends(search: &CapacitySearch) -> [Option<f64>; 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::harness::model::Unit;
 
     #[test]
     fn it_is_what_is_known_of_it() {

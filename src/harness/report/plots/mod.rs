@@ -17,7 +17,9 @@ mod forest;
 mod bench;
 
 pub(crate) use self::bench::{BenchArm, bench};
-pub(crate) use self::capacity::{base_quantile, drawn_quantiles, latency_by_rate, quantile_of};
+pub(crate) use self::capacity::{
+    MAX_TRIALS, base_quantile, drawn_quantiles, latency_by_rate, quantile_of,
+};
 pub(crate) use self::forest::{ForestRow, forest};
 pub(crate) use self::latency::latency_over_time;
 pub(crate) use self::role::Role;

@@ -1,8 +1,8 @@
 //! The loads of a run: a row each.
 
 use crate::harness::gate::Verdict;
-use crate::harness::model::{ArrivalModel, GroupSeries, Unit, path};
-use crate::harness::report::format::{self, value};
+use crate::harness::model::{ArrivalModel, GroupSeries, path};
+use crate::harness::report::format;
 use crate::harness::report::input::ReportInput;
 use crate::harness::report::load::{LoadSummary, RequestSummary, summarise};
 use crate::harness::report::text;
@@ -35,7 +35,7 @@ pub(super) fn loads(input: &ReportInput<'_>, sheet: &mut Sheet) {
     let rows: Vec<Vec<Cell>> = loads
         .iter()
         .map(|load| {
-            let rate = |count| value(&Unit::PerSecond, load.per_second(count));
+            let rate = |count| format::rate(load.per_second(count));
             let (failed, requests) = load.failed_of();
             vec![
                 plain(text::shown(&load.name, 40)),
@@ -163,9 +163,7 @@ fn groups(loads: &[LoadSummary], sheet: &mut Sheet) {
             let mut row = vec![
                 plain(text::shown(&group.name, 60)),
                 plain(text::shown(&load.name, 40)),
-                plain(format::count(
-                    group.duration.count().saturating_add(group.failed),
-                )),
+                plain(format::count(group.performed())),
                 toned(format::count(group.failed), bad_if(group.failed > 0)),
             ];
             let mut found = group.duration.quantiles_ns([0.5, 0.95, 0.99]).into_iter();

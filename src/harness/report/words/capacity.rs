@@ -1,7 +1,7 @@
 //! What a search for a capacity found.
 
-use crate::harness::model::{CapacitySearch, CapacityTrial, TrialOutcome, Unit};
-use crate::harness::report::format;
+use crate::harness::model::{CapacitySearch, CapacityTrial, TrialOutcome};
+use crate::harness::report::format::{self, rate};
 use crate::harness::report::load::Search;
 
 /// What became of a rate that was tried.
@@ -126,10 +126,6 @@ fn together(searches: &[Search]) -> String {
 fn lowest(found: &CapacitySearch, is: impl Fn(&CapacityTrial) -> bool) -> Option<f64> {
     let trials = found.trials.iter().filter(|trial| is(trial));
     trials.map(|trial| trial.rate).reduce(f64::min)
-}
-
-fn rate(rate: f64) -> String {
-    format::value(&Unit::PerSecond, rate)
 }
 
 #[cfg(test)]

@@ -177,16 +177,15 @@ pub fn invalid(reason: &InvalidReason) -> Spoken {
             rate,
             cause,
         } => {
-            let per_second = |rate: f64| format::value(&Unit::PerSecond, rate);
             let known = match holds {
-                Some(holds) => format!("bears at least {}", per_second(*holds)),
+                Some(holds) => format!("bears at least {}", format::rate(*holds)),
                 None => "may bear any rate".to_owned(),
             };
             Spoken::new(
                 format!(
                     "load {} could not be offered at {} ({}), so that all that is known of the target is that it {known}",
                     name(load),
-                    per_second(*rate),
+                    format::rate(*rate),
                     text::shown(cause, MAX_SHOWN_CHARS),
                 ),
                 "Give the generator more: `workers` under `[generator]`, a larger `max_in_flight`, or another machine; or end the search at a lower rate with `to`",

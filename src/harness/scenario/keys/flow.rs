@@ -98,7 +98,7 @@ pub(super) static FLOW: TableSpec = TableSpec {
     rules: &[AtMostOne(&["basic", "bearer"])],
 };
 
-pub(super) static STEP: TableSpec = TableSpec {
+static STEP: TableSpec = TableSpec {
     name: "step",
     description: "A request, a pause, a stream and its messages, or a block of other steps. Templates: `{FEED.COLUMN}`, `{EXTRACTED}`, `{setup.NAME}`, `{$env.NAME}`, `{$uuid}`, `{$counter}`, `{$random(LOW,HIGH)}`, `{$now}`.",
     keys: &[

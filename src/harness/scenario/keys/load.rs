@@ -5,8 +5,12 @@ use super::Rule::{AtMostOne, Beside, ExactlyOne, Together};
 use super::Shape::{Choice, Duration, Integer, List, Number, Rate, Share, Table, Text};
 use super::{Key, MANY, TableSpec, key};
 
+/// No generator of one machine offers more.
+pub(crate) const MAX_RATE_PER_S: f64 = 10_000_000.0;
 /// The users of one load.
 pub(crate) const MAX_USERS: i64 = 100_000;
+/// The ways to say how a load arrives, as its keys.
+pub(crate) const WAYS: [&str; 4] = ["open", "closed", "capacity", "weight"];
 /// More stairs in one stage are a ramp.
 const MAX_STEPS: i64 = 1000;
 
@@ -57,7 +61,7 @@ pub(super) static LOAD: TableSpec = TableSpec {
             "The share of arrivals that may find no idle user before the run is invalid.",
         ),
     ],
-    rules: &[ExactlyOne(&["open", "closed", "capacity", "weight"])],
+    rules: &[ExactlyOne(&WAYS)],
 };
 
 static OPEN: TableSpec = TableSpec {
@@ -239,7 +243,9 @@ static CAPACITY: TableSpec = TableSpec {
         key(
             "hold",
             Duration,
-            Default("10s, up to 1min where a quantile that is gated needs it at the lowest rate"),
+            Default(
+                "10s, up to 1min where a quantile that is gated needs it at the lowest rate, or on a load beside it",
+            ),
             "How long each rate is measured, after the warm-up.",
         ),
         ARRIVALS,

@@ -203,7 +203,7 @@ pub(super) static CHECK: TableSpec = TableSpec {
     rules: &[],
 };
 
-pub(super) static SIZE: TableSpec = TableSpec {
+static SIZE: TableSpec = TableSpec {
     name: "size",
     description: "How large a body may be.",
     keys: &[

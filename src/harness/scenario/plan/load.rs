@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::FilePlan;
 use crate::harness::scenario::shares;
 
+/// Bounds of the default `max_in_flight`; in between it is the arrivals of one second.
+const DEFAULT_IN_FLIGHT: (f64, f64) = (10.0, 10_000.0);
+
 /// One load: a flow and how it arrives.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LoadPlan {
@@ -79,9 +82,8 @@ impl Arrivals {
         let Self::Closed { stages, share } = self else {
             return None;
         };
-        let highest = stages.iter().map(Stage::highest).fold(0.0, f64::max);
         // A number of users that is between two whole ones has room for the lower.
-        let all = highest as u64;
+        let all = highest(stages) as u64;
         Some(match share {
             None => all,
             Some(share) => share.own(all).len() as u64,
@@ -186,6 +188,28 @@ pub fn is_constant(stages: &[Stage]) -> bool {
     matches!(stages, [only] if only.is_constant())
 }
 
+/// The largest value that stages can reach.
+pub fn highest(stages: &[Stage]) -> f64 {
+    stages.iter().map(Stage::highest).fold(0.0, f64::max)
+}
+
+/// How long stages are together, in ns.
+pub(crate) fn length_ns(stages: &[Stage]) -> u64 {
+    let lengths = stages.iter().map(|stage| stage.duration_ns);
+    lengths.fold(0, u64::saturating_add)
+}
+
+/// Users enough for the arrivals of one second of the highest rate.
+pub(crate) fn default_in_flight(stages: &[Stage]) -> u32 {
+    in_flight_of(highest(stages))
+}
+
+/// Users enough for so many arrivals.
+pub(crate) fn in_flight_of(arrivals: f64) -> u32 {
+    let (low, high) = DEFAULT_IN_FLIGHT;
+    arrivals.ceil().clamp(low, high) as u32
+}
+
 /// A sine that begins at zero and rises.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Wave {
@@ -217,5 +241,29 @@ impl PhasePlan {
     /// When the measure phase ends, in ns from the start of the load.
     pub fn measure_end_ns(&self) -> u64 {
         self.warmup_ns.saturating_add(self.measure_ns)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_default_is_derived_from_the_highest_rate() {
+        let check = |stage: Stage, expected: u32| {
+            assert_eq!(default_in_flight(&[stage]), expected, "{stage:?}");
+        };
+        check(Stage::line(1, 0.0, 0.5), 10);
+        check(Stage::line(1, 500.0, 0.0), 500);
+        check(Stage::constant(1, 1e6), 10_000);
+        let wave = Wave {
+            amplitude: 20.5,
+            period_ns: 1,
+        };
+        let wave = Stage {
+            wave: Some(wave),
+            ..Stage::constant(1, 100.0)
+        };
+        check(wave, 121);
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use toml::de::DeValue;
 
-use super::files::Files;
+use super::files::{Files, is_json};
 use super::outline::Step;
 use super::steps::Context;
 use super::syntax::is_media_type;
@@ -92,10 +92,7 @@ fn from_file(
     let before = problems.count();
     let template = values::of_file(text, named, scope, problems);
     files.count_values(&template, named, problems);
-    let is_json = Path::new(named.text)
-        .extension()
-        .is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
-    if !is_json {
+    if !is_json(named.text) {
         return BodyPlan::Text(template);
     }
     if problems.count() == before {

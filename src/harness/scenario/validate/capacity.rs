@@ -8,12 +8,13 @@ use toml::de::DeTable;
 use super::feeds::Feed;
 use super::loads::Load;
 use super::policies::positive;
-use super::shapes::{MAX_RATE_PER_S, report_rate, spacing};
+use super::shapes::{report_rate, spacing};
 use super::{SECOND_NS, gates};
 use crate::harness::model::quantile::enough;
 use crate::harness::scenario::catalogue::{self, LoadMetric};
+use crate::harness::scenario::keys::MAX_RATE_PER_S;
 use crate::harness::scenario::measurable::{is_asked_for_by_name, shortfall};
-use crate::harness::scenario::plan::{Arrivals, FeedOrder, LoadPlan, Plan, Stage, is_constant};
+use crate::harness::scenario::plan::{Arrivals, FeedOrder, Plan, Stage, highest, is_constant};
 use crate::harness::scenario::problem::{Code, Problems};
 use crate::harness::scenario::raw::{self, Value};
 
@@ -73,20 +74,18 @@ pub(super) fn read(table: &DeTable<'_>, problems: &mut Problems<'_>) -> Arrivals
 /// Lengthens the hold of a search, where the file doesn't say it, so that the quantiles that gates ask
 /// for have requests enough at the lowest rate, and those on the loads beside it too. It is the measure
 /// phase of all of them.
-pub(super) fn set_hold(table: &DeTable<'_>, plan: &mut Plan) {
+pub(super) fn set_hold(table: &DeTable<'_>, plan: &mut Plan, loads: &[Load<'_>]) {
     measure_as_held(plan);
-    let written = |load: &str| {
-        let capacity = raw::table(table, "load")
-            .and_then(|(loads, _)| raw::table(loads, load))
-            .and_then(|(load, _)| raw::table(load, "capacity"));
-        capacity.is_none_or(|(capacity, _)| capacity.contains_key("hold"))
+    let is_default = |name: &str| {
+        let mut loads = loads.iter();
+        loads.any(|load| load.plan.name == name && load.has_default_hold)
     };
     let named = gates::naming(table, plan);
     for load in &mut plan.loads {
         let Arrivals::Capacity { hold_ns, .. } = &mut load.arrivals else {
             continue;
         };
-        if written(&load.name) {
+        if !is_default(&load.name) {
             continue;
         }
         let asked = named.gates.iter().flat_map(|gate| {
@@ -183,15 +182,14 @@ pub(super) fn check_rows(
     loads: &[Load<'_>],
     problems: &mut Problems<'_>,
 ) {
-    let searches = loads.iter().filter_map(|load| {
-        let mut plans = plan.loads.iter();
-        match plans.find(|known| known.name == load.plan.name)?.arrivals {
+    let searches = loads
+        .iter()
+        .filter_map(|load| match plan.load(&load.plan.name)?.arrivals {
             Arrivals::Capacity {
                 from, to, hold_ns, ..
             } => Some((load, from, to, hold_ns)),
             _ => None,
-        }
-    });
+        });
     for (load, from, to, hold_ns) in searches {
         let length_ns = plan.phases.total_ns() - plan.phases.measure_ns;
         let length_s = length_ns.saturating_add(hold_ns) as f64 / 1e9;
@@ -199,18 +197,11 @@ pub(super) fn check_rows(
             .iter()
             .filter(|(_, feed)| feed.plan.order == FeedOrder::Unique && feed.is_readable);
         for (name, feed) in unique {
-            let draws = |load: &&LoadPlan| {
-                let flow = plan.flows.get(&load.flow);
-                flow.is_some_and(|flow| flow.feed_names().contains(name.as_str()))
-            };
-            let drawing: Vec<&LoadPlan> = plan.loads.iter().filter(draws).collect();
+            let drawing = plan.drawing(name);
             // They take turns, so that each passes over the rows of the others.
             let iterations = drawing.iter().map(|drawing| match &drawing.arrivals {
                 Arrivals::Capacity { .. } => rates(from, to).sum::<f64>(),
-                Arrivals::Open { stages, .. } => {
-                    let rate = stages.iter().map(Stage::highest).fold(0.0, f64::max);
-                    rate * rates(from, to).count() as f64
-                }
+                Arrivals::Open { stages, .. } => highest(stages) * rates(from, to).count() as f64,
                 Arrivals::Trace { .. } | Arrivals::Closed { .. } => 0.0,
             });
             let most = iterations.fold(0.0, f64::max) * length_s;

@@ -25,7 +25,7 @@ pub(super) fn read(
         .map(|process| process.name.as_str())
         .collect();
     let mut faults: Vec<(FaultPlan, Range<usize>)> = Vec::new();
-    let searches = plan.loads.iter().any(|load| load.arrivals.is_search());
+    let searches = plan.searches();
     let only_benches = !plan.benches.is_empty() && !super::declares(table, "load");
     for (table, span) in raw::tables(table, "fault") {
         if only_benches {

@@ -1,11 +1,10 @@
 //! Feeds: files of rows, read once here to know their columns and contents.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use toml::de::DeTable;
 
-use super::files::Files;
+use super::files::{Files, is_json};
 use crate::harness::scenario::plan::{FeedFormat, FeedOrder, FeedPlan, FilePlan};
 use crate::harness::scenario::problem::{Code, Problems};
 use crate::harness::scenario::raw::{self, Text};
@@ -62,10 +61,7 @@ fn feed(table: &DeTable<'_>, files: &mut Files, problems: &mut Problems<'_>) -> 
         && let Some((file, bytes)) = files.read(&named, "the feed's file", problems)
     {
         feed.plan.file = file;
-        let is_json = Path::new(named.text)
-            .extension()
-            .is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
-        let read = if is_json {
+        let read = if is_json(named.text) {
             feed.plan.format = FeedFormat::Json;
             read_json(&bytes, &named, problems)
         } else {

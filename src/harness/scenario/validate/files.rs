@@ -203,6 +203,13 @@ impl Files {
     }
 }
 
+/// Whether the name of a file says that it holds JSON.
+pub(super) fn is_json(name: &str) -> bool {
+    Path::new(name)
+        .extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("json"))
+}
+
 /// The bytes of a file. The size is bounded while reading: a device has none.
 fn contents(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();

@@ -190,24 +190,13 @@ fn abort(
     if raw::bool_at(table, "abort") != Some(true) {
         return false;
     }
-    let Some((key, value)) = table.get_key_value("abort") else {
+    let Some(value) = table.get("abort") else {
         return false;
     };
-    if !table.contains_key("max") && !table.contains_key("min") {
-        problems.report(
-            Code::MissingKey,
-            key.span(),
-            "`abort` needs `max` or `min` beside it",
-            "which limit ends the run?",
-            "add the limit that ends the run as soon as it is broken; a margin is known only afterwards",
-        );
-    }
-    let is_search = |name: &str| {
-        let mut loads = plan.loads.iter();
-        loads.any(|load| load.name == name && load.arrivals.is_search())
+    let is_known_meanwhile = |spec: &MetricSpec| {
+        let load = spec.key.load().and_then(|name| plan.load(name));
+        load.is_some_and(|load| !load.arrivals.is_search())
     };
-    let is_known_meanwhile =
-        |spec: &MetricSpec| spec.key.load().is_some_and(|load| !is_search(load));
     if !found.iter().all(is_known_meanwhile) {
         problems.report(
             Code::OutOfRange,
@@ -305,10 +294,8 @@ fn check_measurable(
     let finds_nothing_else = by_the_way.len() == found.len();
     let first = by_the_way.iter().take(usize::from(finds_nothing_else));
     for (spec, shortfall) in asked.iter().chain(first) {
-        let arrivals = spec.key.load().and_then(|name| {
-            let load = plan.loads.iter().find(|load| load.name == name)?;
-            Some(&load.arrivals)
-        });
+        let load = spec.key.load().and_then(|name| plan.load(name));
+        let arrivals = load.map(|load| &load.arrivals);
         report_too_few(shortfall, arrivals, metric, plan, problems);
     }
 }
@@ -331,8 +318,7 @@ fn report_too_few(
         ),
         Some(Arrivals::Trace { .. }) => "record more arrivals, or gate a lower quantile".to_owned(),
         _ => {
-            let searches = plan.loads.iter().any(|load| load.arrivals.is_search());
-            let how = if searches {
+            let how = if plan.searches() {
                 "`hold` each rate"
             } else {
                 "measure"

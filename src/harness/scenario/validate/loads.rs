@@ -9,15 +9,14 @@ use toml::de::DeTable;
 use super::files::Files;
 use super::mix::{self, Mix};
 use super::phases::Phases;
-use super::shapes::{self, CLOSED, OPEN, default_in_flight, spacing, stages};
+use super::shapes::{self, CLOSED, OPEN, spacing, stages};
 use super::{capacity, traces};
-use crate::harness::scenario::plan::{Arrivals, FlowPlan, LoadPlan, Spacing};
+use crate::harness::scenario::keys::WAYS;
+use crate::harness::scenario::plan::{Arrivals, FlowPlan, LoadPlan, Spacing, default_in_flight};
 use crate::harness::scenario::problem::{Code, Problems, known_here};
 use crate::harness::scenario::raw::{self, Text, Value};
 
 const DEFAULT_ALLOWED_DROPPED: f64 = 0.001;
-/// The ways to say how a load arrives, as its keys.
-const WAYS: [&str; 4] = ["open", "closed", "capacity", "weight"];
 
 /// A load and what the plan doesn't keep of it.
 pub(super) struct Load<'a> {
@@ -29,6 +28,8 @@ pub(super) struct Load<'a> {
     pub(super) has_flow: bool,
     /// Whether its users follow from its rate, because nothing says how many there are.
     pub(super) has_default_in_flight: bool,
+    /// Whether it is a search of which nothing says how long each rate is measured.
+    pub(super) has_default_hold: bool,
 }
 
 /// The loads in the order of the file, and the weights of those that share one arrival process.
@@ -60,6 +61,8 @@ pub(super) fn read<'a>(
             let mut load = load(name, table, arrivals, flows, problems);
             load.has_default_in_flight =
                 matches!(load.plan.arrivals, Arrivals::Open { .. }) && !says_users;
+            load.has_default_hold = raw::table(table, "capacity")
+                .is_some_and(|(capacity, _)| !capacity.contains_key("hold"));
             load
         })
         .collect();
@@ -92,6 +95,7 @@ fn load<'a>(
         plan,
         has_flow: flow.is_some(),
         has_default_in_flight: false,
+        has_default_hold: false,
     }
 }
 

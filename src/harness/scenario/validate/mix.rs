@@ -6,8 +6,8 @@ use std::ops::Range;
 use toml::de::DeTable;
 
 use super::phases::Phases;
-use super::shapes::{CLOSED, OPEN, default_in_flight, spacing, stages};
-use crate::harness::scenario::plan::{Arrivals, UserShare};
+use super::shapes::{CLOSED, OPEN, spacing, stages};
+use crate::harness::scenario::plan::{Arrivals, UserShare, default_in_flight};
 use crate::harness::scenario::problem::{Code, Problems};
 use crate::harness::scenario::raw::{self, Text, Value};
 use crate::harness::scenario::shares;

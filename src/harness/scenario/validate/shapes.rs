@@ -5,15 +5,11 @@ use std::ops::Range;
 use toml::de::DeTable;
 
 use super::phases::Phases;
-use crate::harness::scenario::keys::MAX_USERS;
-use crate::harness::scenario::plan::{Spacing, Stage, Wave};
+use crate::harness::scenario::keys::{MAX_RATE_PER_S, MAX_USERS};
+use crate::harness::scenario::plan::{Spacing, Stage, Wave, length_ns};
 use crate::harness::scenario::problem::{Code, Problems};
 use crate::harness::scenario::raw::{self, Value};
 
-/// No generator of one machine offers more.
-pub(crate) const MAX_RATE_PER_S: f64 = 10_000_000.0;
-/// Bounds of the default `max_in_flight`; in between it is the arrivals of one second.
-const DEFAULT_IN_FLIGHT: (f64, f64) = (10.0, 10_000.0);
 /// Stairs count as a stage each. A file has no more stages than this either.
 const MAX_STAGES: usize = 10_000;
 /// A shorter wave is no shape of a load but noise in it.
@@ -87,18 +83,6 @@ pub(super) fn spacing(table: &DeTable<'_>) -> Spacing {
         Some(text) if text.text == "poisson" => Spacing::Poisson,
         _ => Spacing::Even,
     }
-}
-
-/// Users enough for the arrivals of one second of the highest rate.
-pub(crate) fn default_in_flight(stages: &[Stage]) -> u32 {
-    let highest = stages.iter().map(Stage::highest).fold(0.0, f64::max);
-    in_flight_of(highest)
-}
-
-/// Users enough for so many arrivals.
-pub(crate) fn in_flight_of(arrivals: f64) -> u32 {
-    let (low, high) = DEFAULT_IN_FLIGHT;
-    arrivals.ceil().clamp(low, high) as u32
 }
 
 impl Model {
@@ -260,34 +244,9 @@ fn check_stages(
     }
 }
 
-/// How long stages are together, in ns.
-pub(crate) fn length_ns(stages: &[Stage]) -> u64 {
-    let lengths = stages.iter().map(|stage| stage.duration_ns);
-    lengths.fold(0, u64::saturating_add)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_default_is_derived_from_the_highest_rate() {
-        let check = |stage: Stage, expected: u32| {
-            assert_eq!(default_in_flight(&[stage]), expected, "{stage:?}");
-        };
-        check(Stage::line(1, 0.0, 0.5), 10);
-        check(Stage::line(1, 500.0, 0.0), 500);
-        check(Stage::constant(1, 1e6), 10_000);
-        let wave = Wave {
-            amplitude: 20.5,
-            period_ns: 1,
-        };
-        let wave = Stage {
-            wave: Some(wave),
-            ..Stage::constant(1, 100.0)
-        };
-        check(wave, 121);
-    }
 
     #[test]
     fn stairs_begin_and_end_where_they_are_told_to_and_lose_no_time() {
