@@ -151,15 +151,19 @@ pub struct LoadMeasurement {
     /// One entry per request name, in the order of the flow.
     pub requests: Vec<RequestSeries>,
     /// One entry per group of steps, in the order of the flow.
+    #[serde(default)]
     pub groups: Vec<GroupSeries>,
     /// How the users spent the measure phase; all zero in an open model, whose users are nobody's.
     #[serde(default)]
     pub users: UserTime,
     /// How connections came about, and how long answers took to begin.
+    #[serde(default)]
     pub connections: ConnectionSeries,
     /// What a search for the capacity found; `None` of a load that is none.
     pub capacity: Option<CapacitySearch>,
-    /// The shards that it was put together from, in order; one of a load that was not shared.
+    /// The shards that it was put together from, in order; one of a load that was not shared, none of
+    /// one that was kept before there were any.
+    #[serde(default)]
     pub shards: Vec<ShardPart>,
     /// How the generator itself fared.
     pub generator: GeneratorHealth,
@@ -222,8 +226,10 @@ pub struct RequestSeries {
     /// Bytes of response bodies received in the measure phase, as they came over the wire.
     pub bytes_received: u64,
     /// Attempts of the measure phase that were tried again.
+    #[serde(default)]
     pub retries: u64,
     /// Redirects of the measure phase that were followed.
+    #[serde(default)]
     pub redirects: u64,
     /// Over time, in the same windows as the load; windows in which nothing ended are left out.
     pub windows: Vec<RequestWindow>,

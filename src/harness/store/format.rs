@@ -94,6 +94,7 @@ pub(super) fn decode_run(text: &str) -> Result<Run, DecodeError> {
 #[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
     use super::*;
+    use crate::harness::model::{ArrivalModel, LoadMeasurement, RequestSeries, RunId};
 
     #[test]
     fn a_newer_version_is_told_from_another_format() {
@@ -124,6 +125,31 @@ mod tests {
             matches!(error, DecodeError::Format(FormatError::Newer { .. })),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_run_that_was_kept_before_its_loads_had_groups_and_shards_is_read() {
+        let mut run = Run::imported(RunId::now(), "s".into(), vec![]);
+        run.measurement.loads.push(LoadMeasurement {
+            requests: vec![RequestSeries::new("GET /")],
+            ..LoadMeasurement::new("reads", "f", ArrivalModel::Closed)
+        });
+        let mut kept = serde_json::to_value(&run).unwrap();
+        let mut forget = |place: &str, fields: &[&str]| {
+            let place = kept.pointer_mut(place).unwrap().as_object_mut().unwrap();
+            for field in fields {
+                assert!(place.remove(*field).is_some(), "{field}");
+            }
+        };
+        forget("", &["aborted", "warnings"]);
+        let load = "/measurement/loads/0";
+        forget(
+            load,
+            &["groups", "users", "connections", "capacity", "shards"],
+        );
+        forget(&format!("{load}/requests/0"), &["retries", "redirects"]);
+        forget(&format!("{load}/generator"), &["exhausted_feeds"]);
+        assert_eq!(decode_run(&kept.to_string()).unwrap(), run);
     }
 
     #[test]
