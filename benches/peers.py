@@ -202,7 +202,7 @@ def children(pid):
 
 def is_worker(pid):
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[1:2] == [b"worker"]
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[1:2] == [b"load-worker"]
     except OSError:
         return False
 
