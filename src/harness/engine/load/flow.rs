@@ -208,22 +208,38 @@ pub(super) fn redactor(http: &HttpPlan, secrets: &Secrets) -> Redactor {
         .iter()
         .map(|(name, value)| (name.as_str(), value.clone()))
         .collect();
-    let variable = http.proxy.iter().flat_map(|proxy| &proxy.parts);
-    let variable = variable.into_iter().find_map(|part| match part {
+    let mut parts = http.proxy.iter().flat_map(|proxy| &proxy.parts);
+    let variable = parts.find_map(|part| match part {
         Part::Env(name) => Some(name.as_str()),
         _ => None,
     });
+    // What the scenario says itself is no secret.
+    let written = http.proxy.as_ref().map(literal_credentials);
+    let written = written.unwrap_or_default();
     let address = proxy(http, secrets).ok().flatten();
     let address = address.and_then(|address| Url::parse(&address).ok());
     if let (Some(name), Some(address)) = (variable, address) {
         let pair = [Some(address.username()), address.password()];
         // Fewer letters than these stand in many a text by chance.
-        for text in pair.into_iter().flatten().filter(|text| text.len() >= 4) {
+        let pair = pair.into_iter().flatten();
+        for text in pair.filter(|text| text.len() >= 4 && !written.contains(*text)) {
             let decoded = percent_decode_str(text).decode_utf8_lossy();
             known.push((name, decoded.into_owned()));
         }
     }
     Redactor::of(known.iter().map(|(name, value)| (*name, value.as_str())))
+}
+
+/// What the scenario itself says of the user and the password in a proxy's address.
+fn literal_credentials(proxy: &Template) -> String {
+    let texts = proxy.parts.iter().filter_map(|part| match part {
+        Part::Text(text) => Some(text.as_str()),
+        _ => None,
+    });
+    let text: String = texts.collect();
+    let before = text.split_once('@').map_or("", |(before, _)| before);
+    let pair = before.split_once("//").map_or(before, |(_, pair)| pair);
+    pair.to_owned()
 }
 
 fn each_once<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
@@ -502,6 +518,16 @@ mod tests {
             vec![text("http://"), env("PAIR"), text("@h:1")],
             "http://u:hunter2@h:1",
         );
+        let literal = check(
+            vec![text("http://squid:"), env("P"), text("@h:1")],
+            "http://squid:p%231%2541@h:1",
+        );
+        assert_eq!(literal.redact("squid p#1%41"), "squid {$env.P}");
+        let named_as_its_host = check(
+            vec![text("http://"), env("PAIR"), text("@hunter2:1")],
+            "http://u:hunter2@hunter2:1",
+        );
+        assert_eq!(named_as_its_host.redact("hunter2"), "{$env.PAIR}");
         // The password in an address is a secret by itself, also where a header holds it.
         let redactor = check(vec![env("ALL")], "http://u:p%23assword@h:1");
         let said = "p#assword dTpwI2Fzc3dvcmQ="; // printf 'u:p#assword' | base64
