@@ -27,7 +27,7 @@ use plimsoll::harness::scenario::{
 use tokio::sync::{RwLock, watch};
 
 use support::files::planned;
-use support::http_servers::{Act, Behaviour, Reply, Server, ok, precise_sleep};
+use support::http_servers::{Behaviour, Reply, Server, ok, precise_sleep};
 use support::loads::{check_arithmetic, drive};
 
 const MS: u64 = 1_000_000;
