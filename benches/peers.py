@@ -299,11 +299,11 @@ class Hey:
         return "hey " + debian_version("hey")
 
     def closed(self, url, connections, seconds):
-        return ["hey", f"-c{connections}", f"-z{seconds}s", url]
+        return ["hey", f"-c={connections}", f"-z={seconds}s", url]
 
     def open(self, url, connections, rate, seconds):
         # Its rate is that of each connection.
-        return [*self.closed(url, connections, seconds)[:-1], f"-q{rate / connections:.10g}", url]
+        return [*self.closed(url, connections, seconds)[:-1], f"-q={rate / connections:.10g}", url]
 
     def requests(self, stdout):
         # Its distribution of statuses ends at a million.
