@@ -6,8 +6,8 @@
 
 The generator has one core for itself; the target has the others. User time is that of all processes of the
 generator, from start to end, divided by the requests that were answered. The kernel's time depends on how
-the machine wakes its cores, so it is shown and not compared. Generators take turns, and ratios are made
-within a round. What is installed of wrk, oha and hey takes part:
+the machine wakes its cores, so it is compared separately. Generators take turns, and ratios are made within
+a round. What is installed of wrk, oha and hey takes part:
 
     apt-get install wrk hey; cargo install oha
 """
@@ -109,12 +109,13 @@ def rounds(options, program, own, target, load, compared):
     names = ["plimsoll", "plimsoll, its worker alone", *compared]
     reference = next((name for name in ("oha", "wrk", "hey") if name in compared), None)
     heads = ["", "requests/s", "user µs a request", "with the kernel's", "largest process"]
-    print_row(heads + ([f"user, {reference} = 1"] if reference else []))
-    print_row(["---", *["---:"] * (len(heads) - 1 + bool(reference))])
+    print_row(heads + ([f"user, {reference} = 1", f"with the kernel's, {reference} = 1"] if reference else []))
+    print_row(["---", *["---:"] * (len(heads) - 1 + 2 * bool(reference))])
+    total_us, rows = {}, []
     for name in names:
         runs = costs[name]
         is_worker = name.endswith("alone")
-        total = [
+        total_us[name] = [
             ((cost.worker.user_s + cost.worker.system_s) if is_worker else (cost.user_s + cost.system_s)) / requests * US
             for requests, cost, _ in runs
         ]
@@ -123,12 +124,14 @@ def rounds(options, program, own, target, load, compared):
             name,
             f"{statistics.median(rate for *_, rate in runs):,.0f}",
             middle(user_us[name], ".2f"),
-            middle(total, ".1f"),
+            middle(total_us[name], ".1f"),
             f"{max(peak):.0f} MiB",
         ]
+        rows.append(row)
+    for name, row in zip(names, rows):
         if reference:
-            ratios = [own_us / other_us for own_us, other_us in zip(user_us[name], user_us[reference])]
-            row.append(middle(ratios, ".2f"))
+            for of in user_us, total_us:
+                row.append(middle([own / other for own, other in zip(of[name], of[reference])], ".2f"))
         print_row(row)
     print()
 

@@ -185,7 +185,7 @@ class Looks:
         self.user_s, self.system_s = user_s, system_s
         self.peak_bytes = max(self.peak_bytes, int(peak[1]) * 1024)
         self.most_files = max(self.most_files, files)
-        if files < 100:
+        if self.most_files < 100:
             self.before_load_s = user_s + system_s
 
 

@@ -1,22 +1,27 @@
 //! The open model's clock: hands each arrival to an idle user at its due time, or drops it.
 
 use std::future::poll_fn;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::thread;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::task::coop::consume_budget;
 
+use super::alarm::Alarm;
 use super::clock::LoadClock;
 use super::recorder::Recorder;
+use crate::harness::engine::flag::became_true;
 
-/// A stop is noticed within this time, however far away the next arrival is.
-const LONGEST_SLEEP: Duration = Duration::from_millis(50);
-/// No sleep is shorter. Waking up costs several µs of a core; so at more than 20,000 arrivals a second,
-/// those within one such time are handed out together, at its end. It is about as late as a timer may
-/// be anyway.
-const SHORTEST_SLEEP: Duration = Duration::from_micros(50);
+/// So much time must pass for each time that the dispatcher wakes up. To wake a core that has nothing
+/// to do costs as much as ten requests: docs/COST.md has what it comes to. So of more than 2,000 arrivals
+/// a second those within one such time are handed out together, at its end; how late that makes them is
+/// part of their response times and of the lateness of the tickets.
+const TIME_PER_WAKE_NS: u64 = 500_000;
+/// Of that time so much may be owed: a few arrivals that come close to one another at random, as those
+/// of a Poisson process do, are each handed out when they are due.
+const MOST_OWED_NS: u64 = 20 * TIME_PER_WAKE_NS;
 
 /// An arrival that was handed out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,62 +149,78 @@ impl Drop for Seat {
     }
 }
 
+/// When the dispatcher may wake up.
+#[derive(Debug, Default)]
+struct Wakes {
+    /// The load time at which it owes nothing any more.
+    paid_ns: u64,
+}
+
+impl Wakes {
+    /// When it is to wake up for an arrival that is due then.
+    fn next_ns(&self, due_ns: u64) -> u64 {
+        self.paid_ns.saturating_sub(MOST_OWED_NS).max(due_ns)
+    }
+
+    fn woke(&mut self, now_ns: u64) {
+        self.paid_ns = self.paid_ns.max(now_ns) + TIME_PER_WAKE_NS;
+    }
+}
+
 /// Dispatches a shard's arrivals, which are due at `due_times` in ascending order, until they end or
 /// `stop` becomes true; then closes the counter. Every arrival that was due by then is handed out or
 /// dropped, however late: when the machine stands still over the end of the load, its last arrivals
 /// are none the less offered.
 ///
-/// This needs a thread of its own: the runtime's timers are as coarse as a millisecond, and users
-/// that are busy must not delay an arrival, only miss it. Due times are absolute, so a late wake-up
-/// makes one arrival late and doesn't shift the later ones.
-pub(super) fn dispatch(
+/// It is a task on the users' own thread: they share a core, and a thread beside it would have to wake
+/// it for each arrival, which costs more than a request. An arrival that comes while the thread is busy
+/// would have to wait for it anyway; how long is its lateness. Due times are absolute, so a late
+/// wake-up makes one arrival late and doesn't shift the later ones.
+///
+/// # Errors
+/// The alarm can't be set.
+pub(super) async fn dispatch(
     due_times: impl Iterator<Item = u64>,
+    mut alarm: Alarm,
     clock: LoadClock,
     counter: &Counter,
     recorder: &Recorder,
-    stop: &watch::Receiver<bool>,
-) {
-    wake_up_promptly();
+    mut stop: watch::Receiver<bool>,
+) -> io::Result<()> {
     let offer = |due_ns| {
         if !counter.hand_out(Ticket { due_ns }) {
             recorder.dropped(due_ns);
         }
     };
     let mut due_times = due_times.peekable();
-    while let Some(due_ns) = due_times.next_if(|due_ns| wait_until(*due_ns, clock, stop)) {
-        offer(due_ns);
-        // Whatever became due meanwhile, too; the clock is asked once for all of it.
-        let now_ns = clock.now_ns();
-        while let Some(due_ns) = due_times.next_if(|due_ns| *due_ns <= now_ns) {
-            offer(due_ns);
+    let dispatching = async {
+        let mut wakes = Wakes::default();
+        while let Some(due_ns) = due_times.peek() {
+            let left = clock.until(wakes.next_ns(*due_ns));
+            if !left.is_zero() {
+                alarm.after(left).await?;
+                wakes.woke(clock.now_ns());
+            }
+            // Whatever became due meanwhile, too.
+            let now_ns = clock.now_ns();
+            while let Some(due_ns) = due_times.next_if(|due_ns| *due_ns <= now_ns) {
+                offer(due_ns);
+            }
+            consume_budget().await;
         }
-    }
+        Ok(())
+    };
+    let dispatched = tokio::select! {
+        biased;
+        () = became_true(&mut stop) => Ok(()),
+        dispatched = dispatching => dispatched,
+    };
     let now_ns = clock.now_ns();
     due_times
         .take_while(|due_ns| *due_ns < now_ns)
         .for_each(offer);
     counter.close();
-}
-
-/// False where the load was stopped before.
-fn wait_until(due_ns: u64, clock: LoadClock, stop: &watch::Receiver<bool>) -> bool {
-    loop {
-        if *stop.borrow() {
-            return false;
-        }
-        let left = clock.until(due_ns);
-        if left.is_zero() {
-            return true;
-        }
-        thread::sleep(left.clamp(SHORTEST_SLEEP, LONGEST_SLEEP));
-    }
-}
-
-/// By default Linux wakes a sleeping thread up to 50 µs late, to save energy; not this one. Where it
-/// can't be helped, the lateness of the tickets shows it.
-fn wake_up_promptly() {
-    #[cfg(target_os = "linux")]
-    let _ = nix::sys::prctl::set_timerslack(1);
+    dispatched
 }
 
 #[cfg(test)]
@@ -215,9 +236,13 @@ mod tests {
 
     const S: u64 = 1_000_000_000;
 
+    fn alarm() -> Alarm {
+        Alarm::new().expect("a file is left")
+    }
+
     /// What is offered of thirty arrivals, one every hundred seconds, by a dispatcher that wakes so
     /// long after the first of them and finds that it is to stop.
-    fn offered_after(since_start_s: u64) -> u64 {
+    async fn offered_after(since_start_s: u64) -> u64 {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let start_at = now.unwrap_or_default() - Duration::from_secs(since_start_s);
         let clock = LoadClock::starting_at(start_at.as_nanos() as u64);
@@ -225,19 +250,20 @@ mod tests {
         let (_raise, stop) = watch::channel(true);
         let counter = Counter::default();
         let due_times = (0..30).map(|nth| nth * 100 * S);
-        dispatch(due_times, clock, &counter, &recorder, &stop);
+        let dispatched = dispatch(due_times, alarm(), clock, &counter, &recorder, stop).await;
+        assert!(dispatched.is_ok());
         recorder.finish().0.counts.offered
     }
 
-    #[test]
-    fn what_was_due_when_the_end_came_is_not_lost() {
-        assert_eq!(offered_after(9000), 30);
-        assert_eq!(offered_after(950), 10);
+    #[tokio::test]
+    async fn what_was_due_when_the_end_came_is_not_lost() {
+        assert_eq!(offered_after(9000).await, 30);
+        assert_eq!(offered_after(950).await, 10);
     }
 
     /// It sleeps in between: one that asked for the time again and again would take a core for itself.
-    #[test]
-    fn twenty_thousand_arrivals_a_second_leave_most_of_a_core_to_others() {
+    #[tokio::test]
+    async fn twenty_thousand_arrivals_a_second_leave_most_of_a_core_to_others() {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let start_at_ns = now.unwrap_or_default().as_nanos() as u64;
         let clock = LoadClock::starting_at(start_at_ns);
@@ -253,10 +279,37 @@ mod tests {
             used.unwrap_or_default() * 1000
         };
         let before_ns = used_ns();
-        dispatch(due_times, clock, &counter, &recorder, &stop);
+        let dispatched = dispatch(due_times, alarm(), clock, &counter, &recorder, stop).await;
+        assert!(dispatched.is_ok());
         let share = (used_ns() - before_ns) as f64 / clock.now_ns() as f64;
         assert_eq!(recorder.finish().0.counts.dropped, 10_000);
         assert!(share < 0.6, "{share} of a core");
+    }
+
+    #[test]
+    fn arrivals_are_handed_out_together_only_where_they_are_always_close() {
+        /// The largest lateness in ns, and how often it wakes up, where it always does so in time.
+        fn check(due_times: impl Iterator<Item = u64>) -> (u64, u64) {
+            let mut wakes = Wakes::default();
+            let (mut now_ns, mut latest_ns, mut count) = (0, 0, 0);
+            for due_ns in due_times {
+                if due_ns > now_ns {
+                    now_ns = wakes.next_ns(due_ns);
+                    wakes.woke(now_ns);
+                    count += 1;
+                }
+                latest_ns = latest_ns.max(now_ns - due_ns);
+            }
+            (latest_ns, count)
+        }
+        // Two hundred a second in pairs that are 0.1 ms apart, and two thousand evenly.
+        let pairs = (1..100).flat_map(|nth| [nth * S / 100, nth * S / 100 + S / 10_000]);
+        assert_eq!(check(pairs), (0, 198));
+        assert_eq!(check((1..=2000).map(|nth| nth * S / 2000)), (0, 2000));
+        // Twenty thousand: those of half a millisecond together, after those for which it may owe.
+        let (latest_ns, count) = check((1..=20_000).map(|nth| nth * S / 20_000));
+        assert!((400_000..=500_000).contains(&latest_ns), "{latest_ns}");
+        assert!((2000..2050).contains(&count), "{count}");
     }
 
     /// Asks once.
@@ -350,16 +403,16 @@ mod tests {
         let dispatching = {
             let (counter, recorder) = (Arc::clone(&counter), Arc::clone(&recorder));
             let (_never, stop) = watch::channel(false);
-            tokio::task::spawn_blocking(move || {
+            tokio::spawn(async move {
                 let due_times = (0..10_000).map(|nth| nth * 10_000);
-                dispatch(due_times, clock, &counter, &recorder, &stop);
+                dispatch(due_times, alarm(), clock, &counter, &recorder, stop).await
             })
         };
         let mut taken = 0;
         for user in users {
             taken += user.await.unwrap_or_default();
         }
-        assert!(dispatching.await.is_ok());
+        assert!(matches!(dispatching.await, Ok(Ok(()))));
         let dropped = recorder.finish().0.counts.dropped;
         assert_eq!(taken + dropped, 10_000);
         assert!(taken > 100, "{taken}");

@@ -38,6 +38,7 @@ mod clock;
 mod shape;
 mod trace;
 mod schedule;
+mod alarm;
 mod dispatcher;
 mod users;
 mod journey;

@@ -203,8 +203,10 @@ impl Crew {
 mod tests {
     use std::time::Instant;
 
+    use futures_util::FutureExt as _;
     use tokio::sync::watch;
 
+    use super::super::alarm::Alarm;
     use super::super::dispatcher::dispatch;
     use super::super::fixture::{Site, Trip, answer};
     use super::super::recorder::Recorder;
@@ -294,7 +296,9 @@ mod tests {
             let recorder = Recorder::new(&[], &[], 0..MS, 0, Redactor::default());
             let (_never, stop) = watch::channel(false);
             let clock = super::super::clock::LoadClock::starting(Instant::now());
-            dispatch(std::iter::empty(), clock, &counter, &recorder, &stop);
+            let alarm = Alarm::new().expect("a file is left");
+            let none = dispatch(std::iter::empty(), alarm, clock, &counter, &recorder, stop);
+            assert!(matches!(none.now_or_never(), Some(Ok(()))));
             Arrivals::Open(counter)
         };
         let least = Duration::from_millis(400);

@@ -3,7 +3,8 @@
 //! It is a process of its own because goose keeps a global kill switch, takes Ctrl-C and may exit
 //! the process, and because so the generator's CPU can be told from everything else. Its users share
 //! one thread: that is the cheapest way to drive connections, and a saturated generator is then
-//! simply one whose core is full. The dispatcher and the clerk have a thread each and little to do.
+//! simply one whose core is full. The dispatcher is a task among them; the clerk has a thread of its own
+//! and little to do.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::sync::atomic::AtomicU64;
@@ -16,6 +17,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
 use super::abort::Aborts;
+use super::alarm::Alarm;
 use super::clerk::Clerk;
 use super::clock::LoadClock;
 use super::dispatcher::dispatch;
@@ -206,10 +208,18 @@ async fn execute(job: WorkerJob, mut terminate: Signal) -> Result<(), WorkerErro
         (Some(counter), Some(schedule)) => {
             let counter = Arc::clone(counter);
             let (recorder, stop) = (Arc::clone(&recorder), stop.clone());
-            let thread = thread::Builder::new().name("dispatcher".to_owned());
-            Some(thread.spawn(move || {
-                dispatch(schedule.due_times(), clock, &counter, &recorder, &stop);
-            })?)
+            let alarm = Alarm::new()?;
+            Some(tokio::spawn(async move {
+                dispatch(
+                    schedule.due_times(),
+                    alarm,
+                    clock,
+                    &counter,
+                    &recorder,
+                    stop,
+                )
+                .await
+            }))
         }
         _ => None,
     };
@@ -280,8 +290,8 @@ async fn execute(job: WorkerJob, mut terminate: Signal) -> Result<(), WorkerErro
     }
     // Users who have left waited for it; where some have not, it is about to end.
     if let Some(dispatcher) = dispatcher {
-        let gone = dispatcher.join();
-        gone.map_err(|_| WorkerError::Panicked("dispatcher"))?;
+        let gone = dispatcher.await;
+        gone.map_err(|_| WorkerError::Panicked("dispatcher"))??;
     }
     // Whoever was handed a ticket and had no time to take it has none left now.
     for ticket in counter.iter().flat_map(|counter| counter.take_back()) {

@@ -1,7 +1,7 @@
 //! An exchange: a request that is sent, an answer that is read to its end.
 
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method};
 use hyper::body::{Body as _, Incoming};
+use tokio::time::{Sleep, sleep_until};
 
 use super::content::{decoded, is_encoded};
 use super::failure::Failure;
@@ -31,6 +32,8 @@ pub(crate) struct Connection {
     idle: Option<Sender>,
     /// Whether the last exchange over it timed out before anything came back.
     is_suspect: bool,
+    /// Ends the exchange that takes too long.
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 /// How much of an answer's body is kept.
@@ -91,6 +94,7 @@ impl Connection {
             target,
             idle: None,
             is_suspect: false,
+            timer: None,
         }
     }
 
@@ -102,7 +106,25 @@ impl Connection {
         answer: &mut Answer,
     ) -> Result<(), Failure> {
         let timeout = request.timeout;
-        let performed = within(timeout, "no whole answer", self.perform(request, answer)).await;
+        let deadline = tokio::time::Instant::now() + timeout;
+        // One timer for all exchanges: to put one off costs less than to give it up and begin another.
+        let mut timer = match self.timer.take() {
+            Some(mut timer) => {
+                timer.as_mut().reset(deadline);
+                timer
+            }
+            None => Box::pin(sleep_until(deadline)),
+        };
+        let performed = {
+            // In its place: what is handed on is copied, and two kilobytes take their time.
+            let performing = pin!(self.perform(request, answer));
+            tokio::select! {
+                biased;
+                performed = performing => performed,
+                () = timer.as_mut() => Err(overdue(timeout, "no whole answer")),
+            }
+        };
+        self.timer = Some(timer);
         if self.target.reuse == Reuse::Request {
             self.idle = None;
         }
@@ -216,11 +238,12 @@ pub(super) async fn within<T>(
 ) -> Result<T, Failure> {
     match tokio::time::timeout(timeout, performed).await {
         Ok(result) => result,
-        Err(_) => {
-            let message = format!("{what} within {timeout:?}");
-            Err(Failure::new(ErrorKind::Timeout, message))
-        }
+        Err(_) => Err(overdue(timeout, what)),
     }
+}
+
+fn overdue(timeout: Duration, what: &str) -> Failure {
+    Failure::new(ErrorKind::Timeout, format!("{what} within {timeout:?}"))
 }
 
 /// The next part of a body; `None` at its end. Nothing is lost when it is not waited for to the end.

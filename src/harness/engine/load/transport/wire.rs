@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -74,24 +74,29 @@ impl Sender {
         &mut self,
         request: Outgoing,
     ) -> Result<Response<Incoming>, Unanswered> {
-        let (sent, copy) = match self {
+        match self {
             // What hyper gives back was not sent.
-            Self::One(sender) => (sender.try_send_request(request).await, None),
+            Self::One(sender) => {
+                let sent = sender.try_send_request(request).await;
+                sent.map_err(|error| Unanswered::new(error, None))
+            }
             // hyper keeps what the server says that it did not process.
             Self::Two(sender) => {
-                let copy = request.clone();
-                (sender.try_send_request(request).await, Some(copy))
+                let copy = Box::new(request.clone());
+                let sent = sender.try_send_request(request).await;
+                sent.map_err(|error| Unanswered::new(error, Some(copy)))
             }
-        };
-        sent.map_err(|mut error| {
-            let unprocessed = error
-                .take_message()
-                .or_else(|| copy.filter(|_| is_unprocessed(error.error())));
-            Unanswered {
-                unprocessed: unprocessed.map(Box::new),
-                error: error.into_error(),
-            }
-        })
+        }
+    }
+}
+
+impl Unanswered {
+    fn new(mut error: TrySendError<Outgoing>, copy: Option<Box<Outgoing>>) -> Self {
+        let unsent = error.take_message().map(Box::new);
+        Self {
+            unprocessed: unsent.or_else(|| copy.filter(|_| is_unprocessed(error.error()))),
+            error: error.into_error(),
+        }
     }
 }
 
