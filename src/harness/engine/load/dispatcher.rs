@@ -4,7 +4,6 @@ use std::future::poll_fn;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::coop::consume_budget;
@@ -226,7 +225,7 @@ pub(super) async fn dispatch(
 #[cfg(test)]
 mod tests {
     use std::pin::pin;
-    use std::time::{SystemTime, UNIX_EPOCH};
+    use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
     use nix::sys::resource::{UsageWho, getrusage};
     use nix::sys::time::TimeValLike as _;
