@@ -52,7 +52,7 @@ def main():
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--plimsoll", default=peers.PLIMSOLL, help="the release build")
+    parser.add_argument("--plimsoll", default=peers.PLIMSOLL, help="the program, built with --profile dist")
     parser.add_argument("--target", choices=["nginx", "own"], help="default: nginx where it is installed, else server.rs")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=10, help="length of a run")

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-PLIMSOLL = HERE.parent / "target" / "release" / "plimsoll"
+PLIMSOLL = HERE.parent / "target" / "dist" / "plimsoll"
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 # How often /proc is looked at while a generator runs.
 LOOK_S = 0.01
@@ -484,5 +484,5 @@ def target_version(kind):
 
 def needs_plimsoll(program):
     if not Path(program).is_file():
-        sys.exit(f"no {program}; build it: cargo build --release --bin plimsoll --no-default-features")
+        sys.exit(f"no {program}; build it: cargo build --profile dist --bin plimsoll --no-default-features")
     return Path(program).resolve()

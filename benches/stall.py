@@ -63,7 +63,7 @@ def main():
 
 def arguments():
     parser = argparse.ArgumentParser(description=" ".join(__doc__.split("\n\n")[0].split()))
-    parser.add_argument("--plimsoll", default=peers.PLIMSOLL, help="the release build")
+    parser.add_argument("--plimsoll", default=peers.PLIMSOLL, help="the program, built with --profile dist")
     parser.add_argument("--rate", type=int, default=2000, help="requests a second")
     parser.add_argument("--seconds", type=int, default=30)
     parser.add_argument("--stall", type=int, default=500, metavar="MS")
