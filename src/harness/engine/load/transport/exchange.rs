@@ -9,7 +9,6 @@ use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method};
 use hyper::body::{Body as _, Incoming};
-use tokio::time::{Sleep, sleep_until};
 
 use super::content::{decoded, is_encoded};
 use super::failure::Failure;
@@ -32,8 +31,6 @@ pub(crate) struct Connection {
     idle: Option<Sender>,
     /// Whether the last exchange over it timed out before anything came back.
     is_suspect: bool,
-    /// Ends the exchange that takes too long.
-    timer: Option<Pin<Box<Sleep>>>,
 }
 
 /// How much of an answer's body is kept.
@@ -94,7 +91,6 @@ impl Connection {
             target,
             idle: None,
             is_suspect: false,
-            timer: None,
         }
     }
 
@@ -106,25 +102,11 @@ impl Connection {
         answer: &mut Answer,
     ) -> Result<(), Failure> {
         let timeout = request.timeout;
-        let deadline = tokio::time::Instant::now() + timeout;
-        // One timer for all exchanges: to put one off costs less than to give it up and begin another.
-        let mut timer = match self.timer.take() {
-            Some(mut timer) => {
-                timer.as_mut().reset(deadline);
-                timer
-            }
-            None => Box::pin(sleep_until(deadline)),
-        };
         let performed = {
-            // In its place: what is handed on is copied, and two kilobytes take their time.
+            // In its place: to hand it on is to copy it, two kilobytes.
             let performing = pin!(self.perform(request, answer));
-            tokio::select! {
-                biased;
-                performed = performing => performed,
-                () = timer.as_mut() => Err(overdue(timeout, "no whole answer")),
-            }
+            within(timeout, "no whole answer", performing).await
         };
-        self.timer = Some(timer);
         if self.target.reuse == Reuse::Request {
             self.idle = None;
         }
@@ -238,12 +220,11 @@ pub(super) async fn within<T>(
 ) -> Result<T, Failure> {
     match tokio::time::timeout(timeout, performed).await {
         Ok(result) => result,
-        Err(_) => Err(overdue(timeout, what)),
+        Err(_) => {
+            let message = format!("{what} within {timeout:?}");
+            Err(Failure::new(ErrorKind::Timeout, message))
+        }
     }
-}
-
-fn overdue(timeout: Duration, what: &str) -> Failure {
-    Failure::new(ErrorKind::Timeout, format!("{what} within {timeout:?}"))
 }
 
 /// The next part of a body; `None` at its end. Nothing is lost when it is not waited for to the end.
