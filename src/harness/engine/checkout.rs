@@ -315,11 +315,11 @@ async fn tree_as_it_is(
 ) -> Result<String, CheckoutError> {
     let own = git(project, ["rev-parse", "--git-path", "index"]).await?;
     // With the project's own index to begin with, only what changed has to be read.
-    match fs::copy(project.join(own), index) {
+    match copy_with_time(&project.join(own), index) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let _ = fs::remove_file(index);
         }
-        copied => at(index, copied.map(|_| ()))?,
+        copied => at(index, copied)?,
     }
     let mut variables = vec![("GIT_INDEX_FILE", index)];
     if let Some(objects) = objects {
@@ -350,6 +350,14 @@ async fn tree_as_it_is(
     }
     git_with(project, &variables, &add).await?;
     git_with(project, &variables, &["write-tree"]).await
+}
+
+/// Copies an index. git reads a file again that is as long as before and was changed in the second
+/// in which the index was written, or later: a copy that is younger would hide the change from it.
+fn copy_with_time(from: &Path, to: &Path) -> io::Result<()> {
+    fs::copy(from, to)?;
+    let written = fs::metadata(from)?.modified()?;
+    File::options().write(true).open(to)?.set_modified(written)
 }
 
 /// Whether git ignores what lies at `path`, which need not be there.
@@ -422,6 +430,9 @@ fn folder_name(project: &Path) -> String {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
+    use std::thread;
+    use std::time::{SystemTime, UNIX_EPOCH};
+
     use tempfile::TempDir;
 
     use super::*;
@@ -479,6 +490,20 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), 4, "{names:?}");
         assert_eq!(revision(Path::new("/"), &[]).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_change_in_the_second_of_the_commit_is_seen() {
+        let next_second = || {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+            thread::sleep(Duration::from_secs(1) - Duration::from_nanos(now.subsec_nanos().into()));
+        };
+        next_second();
+        let (_folder, project, _) = project().await;
+        fs::write(project.join("code"), "two").unwrap();
+        next_second();
+        let name = revision(&project, &[]).await.unwrap();
+        assert!(!is_committed(&name), "{name}");
     }
 
     #[tokio::test]
