@@ -189,6 +189,43 @@ class Looks:
             self.before_load_s = user_s + system_s
 
 
+# Prints the ns between two looks at the clock where they are many.
+LOOKS = """
+import sys, time
+clock = time.perf_counter_ns
+before = clock()
+end = before + int(sys.argv[1]) * 10**9
+while before < end:
+    now = clock()
+    if now - before > 20_000:
+        print(now - before)
+    before = now
+"""
+
+
+def lateness_of_the_machine(on, others, seconds):
+    """How late something that is due now and then is for a program on the core `on` that does nothing but look at
+    the clock, while the others are busy as well: in ns, by quantile. Nothing on this machine is more punctual."""
+    looking = [sys.executable, "-c", LOOKS, str(seconds)]
+    busy = [subprocess.Popen(looking, stdout=subprocess.DEVNULL, preexec_fn=pinned({core})) for core in others]
+    found = subprocess.run(looking, stdout=subprocess.PIPE, text=True, check=True, preexec_fn=pinned(on))
+    for process in busy:
+        process.wait()
+    pauses = [int(line) for line in found.stdout.split()]
+
+    def quantile_ns(quantile):
+        # What is due at any time of a pause waits for its end.
+        allowed = (1 - quantile) * seconds * 1e9
+        low, high = 0, max(pauses, default=0)
+        while high - low > 1000:
+            middle = (low + high) / 2
+            is_late = sum(pause - middle for pause in pauses if pause > middle) > allowed
+            low, high = (middle, high) if is_late else (low, middle)
+        return high
+
+    return quantile_ns
+
+
 def children(pid):
     """The children of a process."""
     found = []

@@ -231,7 +231,8 @@ impl Against<'_> {
                     (reason.clone(), Failure::usage(reason, remedy))
                 } else if let Some(reason) = missing_program(&plan) {
                     (reason.clone(), Failure::Tool(reason))
-                } else if let Err(misfit) = overrides::apply(&self.changes, &mut plan) {
+                } else if let Err(misfit) = overrides::apply(&self.changes, &mut plan, self.output)
+                {
                     misfit
                 } else {
                     fit.push(plan);

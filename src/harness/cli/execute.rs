@@ -113,7 +113,7 @@ pub(super) fn runnable(
     for mut plan in workspace::plans(&chosen, variant, output)? {
         let fits = match missing_program(&plan) {
             Some(text) => Err((text.clone(), Failure::Tool(text))),
-            None => overrides::apply(&changes, &mut plan),
+            None => overrides::apply(&changes, &mut plan, output),
         };
         match fits {
             Ok(()) => plans.push(plan),

@@ -1,10 +1,11 @@
 //! What a call changes of the scenarios that it measures, as it is typed and as it is told.
 
 use crate::harness::report::text;
-use crate::harness::scenario::{Overrides, Plan, Wanted, duration_ns, rate_per_s};
+use crate::harness::scenario::{Overrides, Plan, Wanted, duration_ns, not_measurable, rate_per_s};
 
 use super::args::OverrideArgs;
 use super::failure::Failure;
+use super::output::Output;
 
 /// Reads what was typed.
 pub(super) fn parse(args: &OverrideArgs) -> Result<Overrides, Failure> {
@@ -36,13 +37,22 @@ pub(super) fn parse(args: &OverrideArgs) -> Result<Overrides, Failure> {
     })
 }
 
-/// Changes a plan; gives a sentence and the failure where it can't be changed so.
-pub(super) fn apply(overrides: &Overrides, plan: &mut Plan) -> Result<(), (String, Failure)> {
+/// Changes a plan, and says what of it can't be judged then: a short look at how it goes is worth
+/// having. Gives a sentence and the failure where it can't be changed so.
+pub(super) fn apply(
+    overrides: &Overrides,
+    plan: &mut Plan,
+    output: &Output,
+) -> Result<(), (String, Failure)> {
     overrides.apply(plan).map_err(|error| {
         let what = format!("{}: {error}", plan.id());
         let failure = Failure::usage(what.clone(), error.remedy());
         (what, failure)
-    })
+    })?;
+    for told in not_measurable(plan) {
+        output.say(&format!("warning: {}: {told}", plan.id()));
+    }
+    Ok(())
 }
 
 /// What the reader of a verdict should know of the changes.

@@ -1,14 +1,16 @@
 //! Whether a load makes requests enough for a quantile.
 
+use std::collections::BTreeMap;
 use std::f64::consts::TAU;
+use std::fmt;
 
 use super::catalogue::{
     self, LatencyStat, LoadMetric, MetricKey, MetricSpec, Quantile, RequestMetric,
 };
 use super::plan::{
-    Arrivals, ConditionPlan, GatePlan, LoadPlan, PhasePlan, Plan, Reuse, Stage, StepPlan,
+    Arrivals, ConditionPlan, GatePlan, LoadPlan, PhasePlan, Plan, Reuse, Spacing, Stage, StepPlan,
 };
-use crate::harness::model::quantile::is_too_few;
+use crate::harness::model::quantile::{NEEDED_BEYOND, is_too_few};
 
 /// How few requests there will be for a quantile.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -20,6 +22,17 @@ pub(crate) struct Shortfall {
     pub(crate) expected: f64,
     /// Those of them that lie beyond the quantile.
     pub(crate) beyond: f64,
+}
+
+impl fmt::Display for Shortfall {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "about {} of {} lie beyond it; {NEEDED_BEYOND} are needed",
+            self.beyond.round(),
+            self.expected.round(),
+        )
+    }
 }
 
 /// Whether a gate's `metric` spells the number that `path` ends with: `load.*.p99` and `*p99` do,
@@ -37,6 +50,25 @@ pub fn out_of_reach(plan: &Plan, gate: &GatePlan) -> Vec<String> {
         .filter(|spec| is_out_of_reach(plan, spec, &gate.metric))
         .map(MetricSpec::path)
         .collect()
+}
+
+/// What gates of the plan ask for by name and can't get, a sentence each: nothing, but where a call
+/// changed rates or times after the plan was checked.
+pub fn not_measurable(plan: &Plan) -> Vec<String> {
+    let asked: BTreeMap<String, MetricSpec> = plan
+        .gates
+        .iter()
+        .flat_map(|gate| {
+            let found = catalogue::select(plan, &gate.metric).unwrap_or_default();
+            let found = found.into_iter().map(|spec| (spec.path(), spec));
+            found.filter(|(path, _)| is_asked_for_by_name(path, &gate.metric))
+        })
+        .collect();
+    let too_few = asked.iter().filter_map(|(path, spec)| {
+        let shortfall = shortfall(plan, spec)?;
+        Some(format!("{path} can't be judged: {shortfall}"))
+    });
+    too_few.collect()
 }
 
 /// Whether a gate on `metric` finds this by a pattern, without spelling it, and the plan has too few
@@ -250,12 +282,21 @@ fn expected(steps: &[StepPlan], counts: &dyn Fn(&StepPlan) -> bool) -> Option<f6
     all.sum()
 }
 
-/// How many iterations a load offers in the measure phase, or at the lowest rate of a search; NaN
+/// How many iterations a load surely offers in the measure phase, or at the lowest rate of a search; NaN
 /// where its stages are wrong. `None` for a closed load. Of a trace it is what it has altogether: no
 /// more can be in the phase.
 fn offered(load: &LoadPlan, phases: &PhasePlan) -> Option<f64> {
     match &load.arrivals {
-        Arrivals::Open { stages, .. } => Some(offered_in_measure(stages, phases)),
+        Arrivals::Open {
+            stages, spacing, ..
+        } => {
+            let mean = offered_in_measure(stages, phases);
+            Some(match spacing {
+                Spacing::Even => mean,
+                // Three standard deviations less, of a Poisson distribution: one of 700 seeds has fewer.
+                Spacing::Poisson => (mean - 3.0 * mean.sqrt()).max(0.0),
+            })
+        }
         Arrivals::Trace { arrivals, .. } => Some(*arrivals as f64),
         Arrivals::Capacity { from, hold_ns, .. } => Some(from * *hold_ns as f64 / 1e9),
         Arrivals::Closed { .. } => None,
@@ -514,6 +555,12 @@ mod tests {
         check(open, "request", "load.a.dns.p95", Some(600.0));
         check(open, "", "load.a.p50", None);
         check("closed = { users = 1 }", "", "load.a.p999", None);
+        // 3600, of which some seeds have fewer: two requests each.
+        let random = "open = { rate = \"120/s\", arrivals = \"poisson\" }";
+        let surely = 3600.0 - 3.0 * 60.0;
+        check(random, "", "load.a.iteration.p95", None);
+        check(random, "", "load.a.iteration.p99", Some(surely));
+        check(random, "", "load.a.p99", Some(2.0 * surely));
         let capacity = "capacity = { from = \"10/s\", to = \"90/s\", hold = \"20s\" }";
         check(capacity, "", "load.a.p95", Some(400.0));
         check(capacity, "", "load.a.p50", None);
@@ -542,5 +589,21 @@ mod tests {
         assert!(out("load.*.p99").is_empty());
         assert!(out("*p99").is_empty());
         assert!(out("load.a.p99").is_empty());
+    }
+
+    #[test]
+    fn what_was_asked_for_and_is_gone_with_shorter_times_is_told() {
+        let text = "schema = 1\nname = \"s\"\nurl = \"http://127.0.0.1:1\"\n[[flow.f.step]]\nget = \"/\"\n\
+                    [load.a]\nopen = { rate = \"100/s\", max_in_flight = 9 }\n[phases]\nmeasure = \"30s\"\n\
+                    [[gate]]\nmetric = \"*p95\"\nmax = \"1s\"\n[[gate]]\nmetric = \"load.a.service.*\"\nregress = \"5%\"\n";
+        let scenario = super::super::parse(text, std::path::Path::new("s.toml")).unwrap();
+        let mut plan = scenario.plans[0].clone();
+        assert!(not_measurable(&plan).is_empty());
+        plan.phases.measure_ns = 19_000_000_000;
+        let told = not_measurable(&plan);
+        let of = "95 of 1900 lie beyond it; 100 are needed";
+        let expected = format!("load.a.p95 can't be judged: about {of}");
+        assert!(told.contains(&expected), "{told:?}");
+        assert!(told.iter().all(|told| told.contains(".p95 ")), "{told:?}");
     }
 }

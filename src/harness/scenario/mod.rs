@@ -38,7 +38,7 @@ pub use self::limits::{
     IMPLIED_ACHIEVED_MIN, IMPLIED_ERROR_RATE_MAX, abort_limits, implied_limits,
     is_limit_of_a_search, limits_beside_a_search, search_limits, states,
 };
-pub use self::measurable::out_of_reach;
+pub use self::measurable::{not_measurable, out_of_reach};
 pub(crate) use self::nearest::nearest;
 pub use self::overrides::{OverrideError, Overrides, Wanted};
 pub use self::plan::*;

@@ -8,7 +8,7 @@ use super::loads::Load;
 use super::processes::Process;
 use super::unique;
 use crate::harness::model::Unit;
-use crate::harness::model::quantile::{NEEDED_BEYOND, enough};
+use crate::harness::model::quantile::enough;
 use crate::harness::scenario::catalogue::{self, LoadMetric, MetricKey, MetricSpec};
 use crate::harness::scenario::limits::ABORTS_AFTER_NS;
 use crate::harness::scenario::measurable::{Shortfall, is_asked_for_by_name, shortfall};
@@ -333,11 +333,7 @@ fn report_too_few(
         Code::NotMeasurable,
         metric.span.clone(),
         format!("too few requests for {}", shortfall.quantile),
-        format!(
-            "about {} of {} lie beyond it; {NEEDED_BEYOND} are needed",
-            shortfall.beyond.round(),
-            shortfall.expected.round(),
-        ),
+        shortfall.to_string(),
         help,
     );
 }
