@@ -111,9 +111,18 @@ pub struct PoolSettings {
     pub peer_timeout_ms: u64,
     /// Longest time for one statement, a fetch of a cursor and an insert of a batch included. What
     /// runs longer is broken off, and so is what waits for a peer that died in the middle of it.
+    /// PostgreSQL itself ends what nobody has told it to end `peer_timeout_ms` later.
     pub statement_timeout_ms: u64,
     /// How long SQLite waits for a lock held by another connection.
     pub sqlite_busy_timeout_ms: u64,
+    /// A caller who waits so long makes the pool grow by a connection, up to the maximum.
+    pub grow_after_wait_ms: u64,
+    /// How often the connections that rest are tested, and the database with them.
+    pub health_check_ms: u64,
+    /// A connection that is out and unused for so long is reported as a leak, in a transaction or not.
+    pub leak_after_ms: u64,
+    /// A statement that runs for so long is listed.
+    pub long_statement_ms: u64,
 }
 
 /// Figures of batches and streams.
@@ -193,6 +202,10 @@ impl Default for PoolSettings {
             peer_timeout_ms: 5000,
             statement_timeout_ms: 60_000,
             sqlite_busy_timeout_ms: 5000,
+            grow_after_wait_ms: 5,
+            health_check_ms: 30_000,
+            leak_after_ms: 60_000,
+            long_statement_ms: 5000,
         }
     }
 }
@@ -349,6 +362,21 @@ impl Settings {
             (
                 pool.statement_timeout_ms > 0,
                 "pool.statement_timeout_ms",
+                "must be at least 1",
+            ),
+            (
+                pool.health_check_ms > 0,
+                "pool.health_check_ms",
+                "must be at least 1",
+            ),
+            (
+                pool.leak_after_ms > 0,
+                "pool.leak_after_ms",
+                "must be at least 1",
+            ),
+            (
+                pool.long_statement_ms > 0,
+                "pool.long_statement_ms",
                 "must be at least 1",
             ),
             (

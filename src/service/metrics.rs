@@ -1,5 +1,6 @@
 //! `/metrics`: the figures of requests, cache and pool as OpenMetrics text, which Prometheus reads;
-//! and `/internal/cache`: those of the cache as JSON, with the keys that no series could name.
+//! `/internal/cache` and `/internal/pool`: those of the cache and of the pool as JSON, with the keys and the
+//! places that no series could name.
 
 use std::sync::Arc;
 
@@ -120,6 +121,11 @@ pub(super) async fn cache(State(app): State<Arc<App>>) -> Json<CacheStats> {
     Json(app.cache.stats().await)
 }
 
+/// `GET /internal/pool`: the same of the pool, with who holds a connection for too long.
+pub(super) async fn pool(State(app): State<Arc<App>>) -> Json<PoolStats> {
+    Json(app.pool.stats())
+}
+
 impl Collector for Snapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let Self {
@@ -209,6 +215,11 @@ impl Collector for Snapshot {
                 "Connections whose peer did not answer",
                 pool.lost_peers,
             ),
+            (
+                "pool_failed_checks",
+                "Times that a health check found no database",
+                pool.health.failures,
+            ),
         ];
         for (name, help, value) in counters {
             metric(&mut encoder, name, help, &ConstCounter::new(value))?;
@@ -231,6 +242,11 @@ impl Collector for Snapshot {
             ),
             ("pool_min", "Connections kept open", pool.min.into()),
             ("pool_max", "Most connections at once", pool.max.into()),
+            (
+                "pool_size",
+                "Most connections at present, as waiting makes it",
+                pool.size.into(),
+            ),
             ("pool_open", "Connections open", pool.open.into()),
             ("pool_active", "Connections in use", pool.active.into()),
             ("pool_idle", "Connections open and free", pool.idle.into()),
@@ -243,6 +259,16 @@ impl Collector for Snapshot {
                 "pool_utilisation",
                 "Share of connections in use, from 0 to 1",
                 pool.utilisation,
+            ),
+            (
+                "pool_healthy",
+                "Whether the database answered the last health check",
+                u8::from(pool.health.healthy).into(),
+            ),
+            (
+                "pool_suspects",
+                "Connections held and not used, or with a statement that takes long",
+                pool.suspects.len() as f64,
             ),
             (
                 "bulk_loads_active",

@@ -1,5 +1,5 @@
 //! The HTTP service over the data layer: one module a resource, under `/api/v1`, beside `/metrics`,
-//! `/internal/cache`, `/live` and `/ready`.
+//! `/internal/cache`, `/internal/pool`, `/live` and `/ready`.
 //!
 //! [`Server`] is the main type. Everything that a client sends is checked where it comes in; what
 //! goes wrong inside is told to the log, and to the client only that it did.

@@ -40,6 +40,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .nest("/api/v1", api)
         .route("/metrics", get(metrics::metrics))
         .route("/internal/cache", get(metrics::cache))
+        .route("/internal/pool", get(metrics::pool))
         .route("/live", get(health::live))
         .route("/ready", get(health::ready))
         .fallback(|| async { ApiError::not_found("path") })

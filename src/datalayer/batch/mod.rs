@@ -21,7 +21,7 @@ pub use insert::insert;
 pub use load::{Loaded, Loader};
 pub use memory::{MemorySource, ProcessMemory};
 pub use page::{Listing, Page, PageError, PageQuery};
-pub use rows::{Statement, fetch_rows};
+pub use rows::fetch_rows;
 pub use size::{AdaptiveSize, Next};
 pub use stream::{Select, stream_batches};
 pub use table::{Column, Kind, Row, Table, Value, name_list};

@@ -22,6 +22,9 @@ const MARKER: &str = "refservice_dataset";
 /// A number of our own for PostgreSQL's advisory locks ("plim" in ASCII).
 const LOCK: i64 = 0x706c_696d;
 
+/// For statements that may take longer than the pool allows, to the end of their transaction.
+const NO_LIMIT: &str = "SET LOCAL statement_timeout = 0";
+
 /// The name of a dataset: the same name is the same rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DatasetId {
@@ -94,6 +97,8 @@ pub async fn ensure(
     memory: Arc<dyn MemorySource>,
 ) -> Result<Ensured, DatasetError> {
     let mut checkout = pool.acquire().await?;
+    let activity = checkout.activity();
+    let _held = activity.run(("hold the lock of", MARKER));
     let Connection::Postgres(connection) = checkout.connection() else {
         drop(checkout);
         return ensure_alone(pool, id, settings, memory).await;
@@ -101,6 +106,11 @@ pub async fn ensure(
     // A lock of the transaction goes with it, however this ends.
     let begun = connection.begin().await;
     let mut lock = begun.map_err(schema("begin the generation"))?;
+    // To generate millions of rows takes longer than any other statement may.
+    sqlx::query(NO_LIMIT)
+        .execute(&mut *lock)
+        .await
+        .map_err(schema("begin the generation"))?;
     sqlx::query("SELECT pg_advisory_xact_lock($1)")
         .bind(LOCK)
         .execute(&mut *lock)
@@ -264,11 +274,17 @@ async fn held(pool: &Pool, id: DatasetId) -> Result<Option<Uuid>, BatchError> {
 
 /// Runs statements without parameters.
 async fn run(pool: &Pool, action: &'static str, sql: impl SqlSafeStr) -> Result<(), DatasetError> {
-    let sql = sqlx::raw_sql(sql);
+    let sql = sql.into_sql_str();
     let mut checkout = pool.acquire().await?;
+    let activity = checkout.activity();
+    let _running = activity.run((action, "the schema"));
     match checkout.connection() {
-        Connection::Postgres(connection) => sql.execute(connection).await.map(drop),
-        Connection::Sqlite(connection) => sql.execute(connection).await.map(drop),
+        Connection::Postgres(connection) => {
+            // An index of millions of rows takes longer than any other statement may.
+            let sql = AssertSqlSafe(format!("{NO_LIMIT}; {}", sql.as_str()));
+            sqlx::raw_sql(sql).execute(connection).await.map(drop)
+        }
+        Connection::Sqlite(connection) => sqlx::raw_sql(sql).execute(connection).await.map(drop),
     }
     .map_err(schema(action))
 }
