@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -19,21 +20,27 @@ const MIB: u64 = 1024 * 1024;
 const TTL_MAX_S: u64 = 10 * 366 * 24 * 60 * 60;
 /// Beyond what a database takes, and few enough to make room for.
 const CONNECTIONS_MAX: u32 = 10_000;
+/// Beyond any use, and few enough to keep in memory.
+const CALLS_MAX: u32 = 10_000;
 
 /// Every figure of the data layer.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// The two-tier cache.
     pub cache: CacheSettings,
     /// The database pool.
     pub pool: PoolSettings,
+    /// Rate limits.
+    pub limit: LimitSettings,
+    /// Circuit breakers of calls to other services.
+    pub breaker: BreakerSettings,
     /// Batches and streams.
     pub batch: BatchSettings,
 }
 
 /// Figures of the two-tier cache.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CacheSettings {
     /// Most entries in the first tier, in this process.
@@ -72,7 +79,7 @@ pub struct CacheSettings {
 }
 
 /// How long a cached value lives, by kind of data.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TtlSettings {
     /// A page of a listing.
@@ -92,7 +99,7 @@ pub struct TtlSettings {
 }
 
 /// Figures of the database pool.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PoolSettings {
     /// Connections kept open while nobody needs them.
@@ -125,8 +132,42 @@ pub struct PoolSettings {
     pub long_statement_ms: u64,
 }
 
+/// Figures of the rate limits, each in requests a minute and off at 0. A limit of n lets n requests
+/// through at once and then one more every nth of a minute.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitSettings {
+    /// Requests a minute of each user; of each address, where no user is named.
+    pub user_per_min: u32,
+    /// Requests a minute of each tenant, all its users together.
+    pub tenant_per_min: u32,
+    /// Requests a minute of each endpoint, whoever asks.
+    pub endpoint_per_min: u32,
+    /// Most users, tenants and endpoints, of each kind, that are counted one by one; those beyond
+    /// are counted together.
+    pub keys_max: usize,
+    /// How often those that have all of their limit again are forgotten.
+    pub upkeep_ms: u64,
+}
+
+/// Figures of the circuit breakers of calls to other services.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct BreakerSettings {
+    /// Of how many calls, the last ones, the share of failures is taken: from the call after as many
+    /// on, so that a few early ones decide nothing.
+    pub window_calls: u32,
+    /// From this share of failures on, from 0 to 1, the breaker opens.
+    pub failure_ratio: f32,
+    /// How long it stays open before it lets a call through as a trial.
+    pub open_ms: u64,
+    /// How many trials, one after the other, must succeed for it to close; one that fails opens it
+    /// again.
+    pub half_open_calls: u32,
+}
+
 /// Figures of batches and streams.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct BatchSettings {
     /// Memory that a stream may take in all.
@@ -210,6 +251,29 @@ impl Default for PoolSettings {
     }
 }
 
+impl Default for LimitSettings {
+    fn default() -> Self {
+        Self {
+            user_per_min: 1000,
+            tenant_per_min: 1000,
+            endpoint_per_min: 1000,
+            keys_max: 10_000,
+            upkeep_ms: 1000,
+        }
+    }
+}
+
+impl Default for BreakerSettings {
+    fn default() -> Self {
+        Self {
+            window_calls: 10,
+            failure_ratio: 0.5,
+            open_ms: 30_000,
+            half_open_calls: 2,
+        }
+    }
+}
+
 impl Default for BatchSettings {
     fn default() -> Self {
         Self {
@@ -286,7 +350,13 @@ impl Settings {
     /// # Errors
     /// The first figure that contradicts another one or that nothing can work with.
     pub fn validate(&self) -> Result<(), SettingsError> {
-        let Self { cache, pool, batch } = self;
+        let Self {
+            cache,
+            pool,
+            limit,
+            breaker,
+            batch,
+        } = self;
         let rules = [
             (
                 cache.l1_entries > 0,
@@ -363,6 +433,28 @@ impl Settings {
                 pool.statement_timeout_ms > 0,
                 "pool.statement_timeout_ms",
                 "must be at least 1",
+            ),
+            (limit.keys_max > 0, "limit.keys_max", "must be at least 1"),
+            (limit.upkeep_ms > 0, "limit.upkeep_ms", "must be at least 1"),
+            (
+                (1..=CALLS_MAX).contains(&breaker.window_calls),
+                "breaker.window_calls",
+                "must be between 1 and 10000",
+            ),
+            (
+                breaker.failure_ratio > 0.0 && breaker.failure_ratio <= 1.0,
+                "breaker.failure_ratio",
+                "must be above 0 and at most 1",
+            ),
+            (
+                (1..=TTL_MAX_S * 1000).contains(&breaker.open_ms),
+                "breaker.open_ms",
+                "must be between 1 ms and ten years",
+            ),
+            (
+                (2..=CALLS_MAX).contains(&breaker.half_open_calls),
+                "breaker.half_open_calls",
+                "must be between 2 and 10000",
             ),
             (
                 pool.health_check_ms > 0,
@@ -539,6 +631,10 @@ mod tests {
             (pool.idle_timeout_ms, pool.acquire_timeout_ms),
             (10_000, 30_000)
         );
+        let limit = &settings.limit;
+        assert_eq!((limit.user_per_min, limit.tenant_per_min), (1000, 1000));
+        assert_eq!(limit.endpoint_per_min, 1000);
+        assert_eq!(settings.breaker.open_ms, 30_000);
         let ttl = &settings.cache.ttl;
         let check = |kind, expected_s| assert_eq!(ttl.of(kind).as_secs(), expected_s, "{kind:?}");
         check(Kind::List, 1800);
@@ -616,6 +712,20 @@ mod tests {
             "[cache.ttl]\nuser_s = 9000000000000000000",
             &[],
             "cache.ttl must not",
+        );
+        check("[limit]\nkeys_max = 0", &[], "limit.keys_max");
+        check("[limit]\nupkeep_ms = 0", &[], "limit.upkeep_ms");
+        check("[breaker]\nwindow_calls = 0", &[], "breaker.window_calls");
+        check(
+            "[breaker]\nfailure_ratio = 1.5",
+            &[],
+            "breaker.failure_ratio",
+        );
+        check("[breaker]\nopen_ms = 0", &[], "breaker.open_ms");
+        check(
+            "[breaker]\nhalf_open_calls = 1",
+            &[],
+            "breaker.half_open_calls",
         );
         check(
             "[batch]\npause_above_ratio = nan",

@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -10,12 +11,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use super::admin::AdminToken;
 use super::error::{ApiError, LoadError};
+use super::limits::policy;
 use super::metrics::Metrics;
 use super::settings::Settings;
+use super::webhook::Webhook;
 use crate::datalayer::batch::{BatchError, MemorySource, ProcessMemory};
 use crate::datalayer::cache::{Kind, Tier, TieredCache};
 use crate::datalayer::dataset::{DatasetError, DatasetId, Generator, claim_records, ensure};
+use crate::datalayer::limit::Limits;
 use crate::datalayer::pool::Pool;
 
 /// Exports may hold one connection in so many of the pool, and one at least: a client that reads
@@ -30,6 +35,13 @@ pub(super) struct App {
     pub(super) memory: Arc<dyn MemorySource>,
     pub(super) generator: Generator,
     pub(super) metrics: Metrics,
+    pub(super) limits: Limits,
+    /// What answers say of all limits.
+    pub(super) limit_policy: Option<HeaderValue>,
+    /// Whom no limit holds; nobody without one.
+    pub(super) admin: Option<AdminToken>,
+    /// Where notifications go; nowhere without one.
+    pub(super) webhook: Option<Webhook>,
     /// Added to every request under `/api`, so that tests can plant a regression.
     pub(super) inject_delay: Duration,
     exports: Arc<Semaphore>,
@@ -47,10 +59,15 @@ impl App {
         dataset: DatasetId,
         inject_delay: Duration,
     ) -> Self {
+        let limits = Limits::new(&settings.limit);
         let exports = (settings.pool.max_connections / EXPORT_SHARE).max(1);
         Self {
             exports: Arc::new(Semaphore::new(exports as usize)),
             bulk_loads: Arc::new(Semaphore::new(settings.service.bulk_loads_max as usize)),
+            limit_policy: policy(&limits),
+            limits,
+            admin: None,
+            webhook: None,
             pool,
             cache,
             settings,

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use axum::Json;
 use axum::http::header::RETRY_AFTER;
@@ -108,7 +109,15 @@ impl ApiError {
         }
     }
 
-    fn caused_by(self, error: &dyn Error) -> Self {
+    /// The answer, with the time after which to come back: longer than it is, never shorter.
+    pub(super) fn after(self, wait: Duration) -> Response {
+        let mut response = self.into_response();
+        let seconds = HeaderValue::from(whole_seconds(wait));
+        response.headers_mut().insert(RETRY_AFTER, seconds);
+        response
+    }
+
+    pub(super) fn caused_by(self, error: &dyn Error) -> Self {
         Self {
             internal: Some(chain(error)),
             ..self
@@ -217,6 +226,12 @@ pub(super) fn add_retry_after(mut response: Response, seconds: u64) -> Response 
     response
 }
 
+/// A wait in the seconds of HTTP, at least one: who comes back at once finds the same.
+pub(super) fn whole_seconds(wait: Duration) -> u64 {
+    let begun = u64::from(wait.subsec_nanos() > 0);
+    wait.as_secs().saturating_add(begun).max(1)
+}
+
 /// Whether the connection failed rather than the statement.
 fn is_gone(error: &sqlx::Error) -> bool {
     match error {
@@ -258,6 +273,22 @@ pub fn chain(error: &dyn Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_comes_back_too_soon() {
+        let check = |ms, expected_s| {
+            assert_eq!(
+                whole_seconds(Duration::from_millis(ms)),
+                expected_s,
+                "{ms} ms"
+            );
+        };
+        check(0, 1);
+        check(60, 1);
+        check(1000, 1);
+        check(1001, 2);
+        check(29_500, 30);
+    }
 
     #[test]
     fn nobody_is_asked_to_send_again_what_is_in() {

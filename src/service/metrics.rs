@@ -23,8 +23,11 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::app::App;
 use super::error::ApiError;
+use super::webhook::Webhook;
+use crate::datalayer::breaker::{BreakerState, BreakerStats};
 use crate::datalayer::cache::CacheStats;
 use crate::datalayer::latency::LatencySummary;
+use crate::datalayer::limit::LimitStats;
 use crate::datalayer::pool::PoolStats;
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -65,6 +68,9 @@ struct Snapshot {
     cache: CacheStats,
     pool: PoolStats,
     bulk_loads: usize,
+    limits: Vec<LimitStats>,
+    /// Of the webhook's breaker, where there is a webhook.
+    webhook: Option<BreakerStats>,
     /// The most memory that the process ever had, where the system tells.
     peak_resident_bytes: Option<u64>,
     /// In nanoseconds.
@@ -73,13 +79,7 @@ struct Snapshot {
 
 /// Counts a request by route and status.
 pub(super) async fn count(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let method = match *request.method() {
-        Method::GET => "GET",
-        Method::HEAD => "HEAD",
-        Method::POST => "POST",
-        Method::PUT => "PUT",
-        _ => "other",
-    };
+    let method = method_name(request.method());
     let matched = request.extensions().get::<MatchedPath>();
     let route = matched.map_or("none", MatchedPath::as_str).to_owned();
     let response = next.run(request).await;
@@ -92,12 +92,25 @@ pub(super) async fn count(State(app): State<Arc<App>>, request: Request, next: N
     response
 }
 
+/// The name of a method that the service knows; a client can make up others.
+pub(super) fn method_name(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        _ => "other",
+    }
+}
+
 /// `GET /metrics`.
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
     let snapshot = Snapshot {
         cache: app.cache.stats().await,
         pool: app.pool.stats(),
         bulk_loads: app.bulk_loads(),
+        limits: app.limits.stats(),
+        webhook: app.webhook.as_ref().map(Webhook::stats),
         peak_resident_bytes: peak_resident_bytes(),
         pool_wait: app.pool.wait_histogram(),
     };
@@ -132,6 +145,8 @@ impl Collector for Snapshot {
             cache,
             pool,
             bulk_loads,
+            limits,
+            webhook,
             peak_resident_bytes,
             pool_wait,
         } = self;
@@ -291,6 +306,10 @@ impl Collector for Snapshot {
             ("loader", cache.load_latency),
         ];
         latencies(&mut encoder, &tiers)?;
+        rate_limits(&mut encoder, limits)?;
+        if let Some(webhook) = webhook {
+            breaker(&mut encoder, "webhook", webhook)?;
+        }
         waits(&mut encoder, pool_wait)
     }
 }
@@ -323,6 +342,57 @@ fn latencies(
         }
     }
     Ok(())
+}
+
+fn rate_limits(encoder: &mut DescriptorEncoder<'_>, limits: &[LimitStats]) -> std::fmt::Result {
+    let help = "Requests that a rate limit refused";
+    let mut refused =
+        encoder.encode_descriptor("rate_limit_refused", help, None, MetricType::Counter)?;
+    for limit in limits {
+        let labels = [("limit", limit.dimension.name())];
+        ConstCounter::new(limit.refused).encode(refused.encode_family(&labels)?)?;
+    }
+    let help = "Users, tenants and endpoints that a rate limit counts one by one";
+    let mut keys = encoder.encode_descriptor("rate_limit_keys", help, None, MetricType::Gauge)?;
+    for limit in limits {
+        let labels = [("limit", limit.dimension.name())];
+        ConstGauge::new(limit.keys as f64).encode(keys.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
+/// The breaker of the calls to one other service: of the three states, the one it is in is 1.
+fn breaker(
+    encoder: &mut DescriptorEncoder<'_>,
+    to: &str,
+    stats: &BreakerStats,
+) -> std::fmt::Result {
+    let help = "The state of a circuit breaker: 1 where it is in, else 0";
+    let mut state = encoder.encode_descriptor("breaker_state", help, None, MetricType::Gauge)?;
+    for (name, is) in [
+        ("closed", BreakerState::Closed),
+        ("half_open", BreakerState::HalfOpen),
+        ("open", BreakerState::Open),
+    ] {
+        let labels = [("to", to), ("state", name)];
+        let value = f64::from(stats.state == is);
+        ConstGauge::new(value).encode(state.encode_family(&labels)?)?;
+    }
+    let help = "Calls through a circuit breaker, by how they ended";
+    let mut calls = encoder.encode_descriptor("breaker_calls", help, None, MetricType::Counter)?;
+    for (outcome, count) in [
+        ("success", stats.successes),
+        ("failure", stats.failures),
+        ("rejected", stats.rejected),
+    ] {
+        let labels = [("to", to), ("outcome", outcome)];
+        ConstCounter::new(count).encode(calls.encode_family(&labels)?)?;
+    }
+    let help = "How often a circuit breaker opened";
+    let mut openings =
+        encoder.encode_descriptor("breaker_openings", help, None, MetricType::Counter)?;
+    let labels = [("to", to)];
+    ConstCounter::new(stats.openings).encode(openings.encode_family(&labels)?)
 }
 
 fn waits(encoder: &mut DescriptorEncoder<'_>, waits: &Histogram<u64>) -> std::fmt::Result {

@@ -5,20 +5,29 @@
 //! goes wrong inside is told to the log, and to the client only that it did.
 
 mod settings;
+mod settings_file;
 mod server;
 mod lock;
 mod app;
 mod router;
 mod error;
 mod params;
+mod caller;
+mod admin;
+mod limits;
+mod security;
 mod text;
 mod write;
 mod clients;
 mod analytics;
 mod records;
+mod notify;
+mod webhook;
 mod health;
 mod metrics;
 
+pub use admin::AdminToken;
 pub use error::chain;
 pub use server::{Options, Server, ServerError};
 pub use settings::{ServiceSettings, Settings};
+pub use webhook::WebhookError;

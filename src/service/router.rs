@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::StatusCode;
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -16,7 +16,7 @@ use tower_http::compression::predicate::SizeAbove;
 
 use super::app::App;
 use super::error::{ApiError, add_retry_after};
-use super::{analytics, clients, health, metrics, records};
+use super::{analytics, clients, health, limits, metrics, notify, records, security};
 
 /// The whole service.
 pub(super) fn router(app: Arc<App>) -> Router {
@@ -25,6 +25,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/clients", get(clients::list).post(clients::create))
         .route("/clients/search", get(clients::search))
         .route("/clients/{id}", get(clients::detail).put(clients::update))
+        .route("/clients/{id}/notify", post(notify::notify))
         .route("/analytics/dashboard", get(analytics::dashboard))
         .layer(DefaultBodyLimit::max(settings.body_max_bytes))
         .layer(from_fn_with_state(settings.request_timeout(), within));
@@ -58,7 +59,9 @@ pub(super) fn router(app: Arc<App>) -> Router {
                 .gzip(true)
                 .compress_when(SizeAbove::new(settings.compress_above_bytes)),
         )
+        .layer(from_fn_with_state(Arc::clone(&app), limits::limit))
         .layer(from_fn_with_state(Arc::clone(&app), retry_after))
+        .layer(from_fn(security::harden))
         .layer(from_fn_with_state(Arc::clone(&app), metrics::count))
         .with_state(app)
 }

@@ -11,10 +11,12 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::admin::AdminToken;
 use super::app::App;
 use super::lock::FileLock;
 use super::router::router;
 use super::settings::Settings;
+use super::webhook::{Webhook, WebhookError};
 use crate::datalayer::cache::{MemoryTier, RedisTier, SecondTier, TierError, TieredCache};
 use crate::datalayer::dataset::{DatasetError, DatasetId};
 use crate::datalayer::pool::{Pool, PoolError, sqlite_file};
@@ -38,6 +40,10 @@ pub struct Options {
     pub settings: Settings,
     /// Added to every request under `/api`: how tests plant a regression.
     pub inject_delay: Duration,
+    /// Who shows this token is held to no rate limit; without it, nobody is let by.
+    pub admin_token: Option<AdminToken>,
+    /// `http://…` or `https://…`, where notifications are posted; without it there are none.
+    pub webhook: Option<String>,
 }
 
 /// A service that is connected and bound, but does not serve yet.
@@ -75,6 +81,9 @@ pub enum ServerError {
     /// The address of Redis is wrong. A Redis that is away is no error.
     #[error("Redis cannot be used")]
     Redis(#[source] TierError),
+    /// The address of the webhook is wrong. One that is away is no error.
+    #[error("the webhook cannot be used")]
+    Webhook(#[source] WebhookError),
     /// The address is taken, or not ours.
     #[error("cannot listen on {address}; is another service running there?")]
     Listen {
@@ -96,7 +105,7 @@ impl Server {
     ///
     /// # Errors
     /// [`ServerError::InUse`], [`ServerError::Lock`], [`ServerError::Database`],
-    /// [`ServerError::Redis`], [`ServerError::Listen`].
+    /// [`ServerError::Redis`], [`ServerError::Webhook`], [`ServerError::Listen`].
     pub async fn bind(options: Options) -> Result<Self, ServerError> {
         let Options {
             listen,
@@ -105,7 +114,11 @@ impl Server {
             dataset,
             settings,
             inject_delay,
+            admin_token,
+            webhook,
         } = options;
+        let webhook = webhook.map(|url| Webhook::new(&url, &settings)).transpose();
+        let webhook = webhook.map_err(ServerError::Webhook)?;
         let file = sqlite_file(&database);
         let lock = file.as_deref().map(FileLock::take).transpose()?;
         let pool = Pool::connect(&database, settings.pool.clone());
@@ -123,9 +136,11 @@ impl Server {
         };
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let app = Arc::new(App::new(pool, cache, settings, dataset, inject_delay));
+        let mut app = App::new(pool, cache, settings, dataset, inject_delay);
+        app.admin = admin_token;
+        app.webhook = webhook;
         Ok(Self {
-            app,
+            app: Arc::new(app),
             listener,
             address,
             lock,
@@ -158,7 +173,8 @@ impl Server {
                 tracing::debug!(%error, "a connection stays without TCP_NODELAY");
             }
         });
-        let serving = axum::serve(listener, router(Arc::clone(&app)))
+        let service = router(Arc::clone(&app)).into_make_service_with_connect_info::<SocketAddr>();
+        let serving = axum::serve(listener, service)
             .with_graceful_shutdown(async move { told.notified().await });
         let mut serving = tokio::spawn(serving.into_future());
         let prepared = async {
@@ -171,6 +187,7 @@ impl Server {
         let outcome = tokio::select! {
             () = stop => Ok(()),
             error = prepared => Err(ServerError::Dataset(error)),
+            never = app.limits.keep_tidy() => match never {},
             served = &mut serving => return served.unwrap_or_else(|gone| Err(gone.into())).map_err(ServerError::Serve),
         };
         stopping.notify_one();

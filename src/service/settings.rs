@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::datalayer::config::{self, BatchSettings, CacheSettings, PoolSettings, SettingsError};
+use crate::datalayer::config::{
+    self, BatchSettings, BreakerSettings, CacheSettings, LimitSettings, PoolSettings, SettingsError,
+};
 
 /// Everything that a settings file of the service can hold, section by section.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// The HTTP service.
@@ -16,12 +19,16 @@ pub struct Settings {
     pub cache: CacheSettings,
     /// The database pool.
     pub pool: PoolSettings,
+    /// Rate limits.
+    pub limit: LimitSettings,
+    /// Circuit breakers of calls to other services.
+    pub breaker: BreakerSettings,
     /// Batches and streams.
     pub batch: BatchSettings,
 }
 
 /// Figures of the HTTP service.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServiceSettings {
     /// Longest time for an ordinary request. More than `pool.acquire_timeout_ms`, so that a client
@@ -56,6 +63,13 @@ pub struct ServiceSettings {
     pub compress_above_bytes: u16,
     /// What a client is told to wait when the service is busy.
     pub retry_after_s: u64,
+    /// Whether the headers X-Tenant-Id and X-User-Id are believed. A gateway in front has to set
+    /// them, and to remove what clients send under these names; where there is none, turn it off.
+    pub caller_headers: bool,
+    /// Longest name of a user in X-User-Id.
+    pub user_id_max_bytes: usize,
+    /// Longest time for the webhook to answer.
+    pub webhook_timeout_ms: u64,
 }
 
 impl Default for ServiceSettings {
@@ -75,6 +89,9 @@ impl Default for ServiceSettings {
             generate_rows_max: 5_000_000,
             compress_above_bytes: 1024,
             retry_after_s: 1,
+            caller_headers: true,
+            user_id_max_bytes: 64,
+            webhook_timeout_ms: 5000,
         }
     }
 }
@@ -99,6 +116,13 @@ impl Settings {
                 reason: "must be above pool.acquire_timeout_ms",
             });
         }
+        // Else a client hears of a timeout, and nobody that it was the webhook's.
+        if settings.service.webhook_timeout_ms >= settings.service.request_timeout_ms {
+            return Err(SettingsError::Figure {
+                key: "service.webhook_timeout_ms",
+                reason: "must be below service.request_timeout_ms",
+            });
+        }
         Ok(settings)
     }
 
@@ -106,6 +130,8 @@ impl Settings {
         config::Settings {
             cache: self.cache.clone(),
             pool: self.pool.clone(),
+            limit: self.limit.clone(),
+            breaker: self.breaker.clone(),
             batch: self.batch.clone(),
         }
     }
@@ -127,6 +153,8 @@ impl ServiceSettings {
             (self.bulk_loads_max > 0, "service.bulk_loads_max"),
             (self.bulk_chunk_wait_ms > 0, "service.bulk_chunk_wait_ms"),
             (self.generate_rows_max > 0, "service.generate_rows_max"),
+            (self.user_id_max_bytes > 0, "service.user_id_max_bytes"),
+            (self.webhook_timeout_ms > 0, "service.webhook_timeout_ms"),
         ];
         match rules.into_iter().find(|(holds, _)| !holds) {
             Some((_, key)) => Err(SettingsError::Figure {
@@ -151,6 +179,10 @@ impl ServiceSettings {
 
     pub(super) fn bulk_wait(&self) -> Duration {
         Duration::from_millis(self.bulk_wait_ms)
+    }
+
+    pub(super) fn webhook_timeout(&self) -> Duration {
+        Duration::from_millis(self.webhook_timeout_ms)
     }
 
     pub(super) fn ready_timeout(&self) -> Duration {
@@ -198,6 +230,14 @@ mod tests {
             "service.request_timeout_ms must be at least 1",
         );
         check("[service]\nbulk_loads_max = 0", "service.bulk_loads_max");
+        check(
+            "[service]\nwebhook_timeout_ms = 35000",
+            "service.webhook_timeout_ms must be below service.request_timeout_ms",
+        );
+        check(
+            "[service]\nuser_id_max_bytes = 0",
+            "service.user_id_max_bytes",
+        );
         check(
             "[pool]\nacquire_timeout_ms = 35000",
             "service.request_timeout_ms must be above pool.acquire_timeout_ms",
