@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sqlx::query::Query;
-use sqlx::{ColumnIndex, Database, Decode, Encode, SqlSafeStr, Type};
+use sqlx::{ColumnIndex, Database, Decode, Encode, SqlSafeStr, SqlStr, Type};
 use tokio::time::timeout;
 
 use super::BatchError;
@@ -21,23 +21,29 @@ pub async fn fetch_rows(
     values: &[Value],
     columns: &[Column],
 ) -> Result<Vec<Row>, BatchError> {
-    let sql = sql.into_sql_str();
     let mut checkout = pool.acquire().await?;
-    let fetched = async {
-        match checkout.connection() {
-            Connection::Postgres(connection) => {
-                let rows = bind_all(sqlx::query(sql), values).fetch_all(connection);
-                let rows = rows.await?;
-                rows.iter().map(|row| read_row(row, columns)).collect()
-            }
-            Connection::Sqlite(connection) => {
-                let rows = bind_all(sqlx::query(sql), values).fetch_all(connection);
-                let rows = rows.await?;
-                rows.iter().map(|row| read_row(row, columns)).collect()
-            }
-        }
-    };
+    let fetched = fetch(checkout.connection(), sql.into_sql_str(), values, columns);
     within(pool.statement_timeout(), statement, fetched).await
+}
+
+pub(super) async fn fetch(
+    connection: Connection<'_>,
+    sql: SqlStr,
+    values: &[Value],
+    columns: &[Column],
+) -> sqlx::Result<Vec<Row>> {
+    match connection {
+        Connection::Postgres(connection) => {
+            let rows = bind_all(sqlx::query(sql), values).fetch_all(connection);
+            let rows = rows.await?;
+            rows.iter().map(|row| read_row(row, columns)).collect()
+        }
+        Connection::Sqlite(connection) => {
+            let rows = bind_all(sqlx::query(sql), values).fetch_all(connection);
+            let rows = rows.await?;
+            rows.iter().map(|row| read_row(row, columns)).collect()
+        }
+    }
 }
 
 /// What is being done, as a verb, and the table that it is done to: for errors.
