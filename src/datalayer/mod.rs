@@ -7,5 +7,6 @@ pub mod cache;
 pub mod config;
 pub mod latency;
 pub mod pool;
+pub mod lock;
 pub mod batch;
 pub mod dataset;

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::datalayer::config::{self, BatchSettings, CacheSettings, PoolSettings, SettingsError};
+use crate::datalayer::config::{
+    self, BatchSettings, CacheSettings, LockSettings, PoolSettings, SettingsError,
+};
 
 /// Everything that a settings file of the service can hold, section by section.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -18,6 +20,8 @@ pub struct Settings {
     pub pool: PoolSettings,
     /// Batches and streams.
     pub batch: BatchSettings,
+    /// Locks.
+    pub lock: LockSettings,
 }
 
 /// Figures of the HTTP service.
@@ -107,6 +111,7 @@ impl Settings {
             cache: self.cache.clone(),
             pool: self.pool.clone(),
             batch: self.batch.clone(),
+            lock: self.lock.clone(),
         }
     }
 }
