@@ -58,6 +58,17 @@ struct Arguments {
     )]
     redis: Option<String>,
 
+    /// Redis servers for locks, redis://…, separated by commas; three that know nothing of each other
+    /// survive the loss of one. Without it the one of --redis
+    #[arg(
+        long,
+        value_name = "URL",
+        value_delimiter = ',',
+        env = "REFSERVICE_LOCK_REDIS",
+        hide_env_values = true
+    )]
+    lock_redis: Vec<String>,
+
     /// The same seed makes the same data
     #[arg(long, value_name = "N", default_value_t = 42)]
     seed: u64,
@@ -67,7 +78,7 @@ struct Arguments {
           value_parser = clap::value_parser!(u64).range(1000..=5_000_000))]
     records: u64,
 
-    /// A TOML file with the sections service, cache, pool and batch
+    /// A TOML file with the sections service, cache, pool, batch, lock and payments
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
@@ -92,6 +103,11 @@ impl Arguments {
         let arguments = Self {
             database: given(self.database),
             redis: given(self.redis),
+            lock_redis: self
+                .lock_redis
+                .into_iter()
+                .filter_map(|url| given(Some(url)))
+                .collect(),
             ..self
         };
         if arguments.database.is_some() && arguments.data.is_some() {
@@ -149,6 +165,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
         listen: arguments.listen,
         database,
         redis: arguments.redis,
+        lock_redis: arguments.lock_redis,
         dataset: DatasetId {
             seed: arguments.seed,
             records: arguments.records,

@@ -16,6 +16,7 @@ use super::settings::Settings;
 use crate::datalayer::batch::{BatchError, MemorySource, ProcessMemory};
 use crate::datalayer::cache::{Kind, Tier, TieredCache};
 use crate::datalayer::dataset::{DatasetError, DatasetId, Generator, claim_records, ensure};
+use crate::datalayer::lock::Locks;
 use crate::datalayer::pool::Pool;
 
 /// Exports may hold one connection in so many of the pool, and one at least: a client that reads
@@ -26,6 +27,7 @@ const EXPORT_SHARE: u32 = 4;
 pub(super) struct App {
     pub(super) pool: Pool,
     pub(super) cache: TieredCache,
+    pub(super) locks: Locks,
     pub(super) settings: Settings,
     pub(super) memory: Arc<dyn MemorySource>,
     pub(super) generator: Generator,
@@ -43,6 +45,7 @@ impl App {
     pub(super) fn new(
         pool: Pool,
         cache: TieredCache,
+        locks: Locks,
         settings: Settings,
         dataset: DatasetId,
         inject_delay: Duration,
@@ -53,6 +56,7 @@ impl App {
             bulk_loads: Arc::new(Semaphore::new(settings.service.bulk_loads_max as usize)),
             pool,
             cache,
+            locks,
             settings,
             memory: Arc::new(ProcessMemory),
             generator: Generator::new(dataset.seed, dataset.records),
@@ -121,6 +125,11 @@ impl App {
     /// Forgets what is cached under a key.
     pub(super) async fn forget(&self, key: &str) {
         self.cache.invalidate(&self.cache_key(key)).await;
+    }
+
+    /// The name of a lock of this store.
+    pub(super) fn lock_name(&self, name: &str) -> String {
+        self.cache_key(name)
     }
 
     /// A key of this store: services over other stores may share the second tier.

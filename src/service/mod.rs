@@ -15,10 +15,11 @@ mod text;
 mod write;
 mod clients;
 mod analytics;
+mod payments;
 mod records;
 mod health;
 mod metrics;
 
 pub use error::chain;
 pub use server::{Options, Server, ServerError};
-pub use settings::{ServiceSettings, Settings};
+pub use settings::{PaymentSettings, ServiceSettings, Settings};
