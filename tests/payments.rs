@@ -51,15 +51,16 @@ impl Service {
     }
 
     async fn start_with(database: &str, redis: Option<String>, settings: Settings) -> Self {
-        let options = Options {
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            database: database.to_owned(),
+        Self::start_as(Options {
             redis,
-            lock_redis: Vec::new(),
-            dataset: DATASET,
             settings,
-            inject_delay: Duration::ZERO,
-        };
+            ..options(database)
+        })
+        .await
+    }
+
+    async fn start_as(options: Options) -> Self {
+        let database = &options.database.clone();
         let server = Server::bind(options).await.unwrap();
         let base = format!("http://{}", server.address());
         let (stop, stopped) = oneshot::channel();
@@ -201,6 +202,18 @@ impl Servers {
 
     async fn service(&self) -> Service {
         Service::start(&self.postgres.url(), Some(self.redis.url())).await
+    }
+}
+
+fn options(database: &str) -> Options {
+    Options {
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        database: database.to_owned(),
+        redis: None,
+        lock_redis: Vec::new(),
+        dataset: DATASET,
+        settings: Settings::default(),
+        inject_delay: Duration::ZERO,
     }
 }
 
@@ -716,6 +729,47 @@ async fn payments_are_right_without_their_locks() {
     );
     redis.resume().unwrap();
     service.stop().await;
+}
+
+#[tokio::test]
+async fn locks_are_kept_on_most_of_their_own_servers() {
+    let mut servers: Vec<Redis> = (0..3).map(|_| Redis::start().unwrap()).collect();
+    let lock_redis = servers.iter().map(Redis::url).collect();
+    let (_folder, url) = embedded();
+    let service = Service::start_as(Options {
+        lock_redis,
+        ..options(&url)
+    })
+    .await;
+    let figures = async || {
+        (
+            service.metric("locks_acquired_total").await,
+            service.metric("locks_failed_total").await,
+        )
+    };
+    servers[0].stop().unwrap();
+    service.made(100).await;
+    assert_eq!(figures().await, (1.0, 0.0));
+    servers[1].stop().unwrap();
+    service.made(100).await;
+    assert_eq!(figures().await, (1.0, 1.0));
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_wrong_address_of_a_lock_server_is_told_and_not_repeated() {
+    let (_folder, url) = embedded();
+    let refused = Server::bind(Options {
+        lock_redis: vec!["rdis://:hunter2@localhost/".to_owned()],
+        ..options(&url)
+    });
+    let error = refused.await.err().unwrap();
+    assert!(matches!(error, ServerError::Locks(_)), "{error}");
+    let text = plimsoll::service::chain(&error);
+    assert!(
+        text.contains("redis://") && !text.contains("hunter2"),
+        "{text}"
+    );
 }
 
 /// What another program has in the way is waited for and tried again.

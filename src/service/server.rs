@@ -118,6 +118,12 @@ impl Server {
         let lock = file.as_deref().map(FileLock::take).transpose()?;
         let pool = Pool::connect(&database, settings.pool.clone());
         let pool = pool.await.map_err(ServerError::Database)?;
+        let second: Arc<dyn SecondTier> = match &redis {
+            Some(url) => {
+                Arc::new(RedisTier::connect(url, &settings.cache).map_err(ServerError::Redis)?)
+            }
+            None => Arc::new(MemoryTier::new(&settings.cache)),
+        };
         let lock_servers = match &redis {
             Some(url) if lock_redis.is_empty() => std::slice::from_ref(url),
             _ => &lock_redis,
@@ -125,12 +131,6 @@ impl Server {
         let locks = match lock_servers {
             [] => Locks::in_process(&settings.lock),
             urls => Locks::redis(urls, &settings.lock).map_err(ServerError::Locks)?,
-        };
-        let second: Arc<dyn SecondTier> = match redis {
-            Some(url) => {
-                Arc::new(RedisTier::connect(&url, &settings.cache).map_err(ServerError::Redis)?)
-            }
-            None => Arc::new(MemoryTier::new(&settings.cache)),
         };
         let cache = TieredCache::new(&settings.cache, Some(second));
         let failed = |source| ServerError::Listen {
