@@ -61,6 +61,17 @@ struct Arguments {
     )]
     redis: Option<String>,
 
+    /// Redis servers for locks, redis://…, separated by commas; three that know nothing of each other
+    /// survive the loss of one. Without it the one of --redis
+    #[arg(
+        long,
+        value_name = "URL",
+        value_delimiter = ',',
+        env = "REFSERVICE_LOCK_REDIS",
+        hide_env_values = true
+    )]
+    lock_redis: Vec<String>,
+
     /// The same seed makes the same data
     #[arg(long, value_name = "N", default_value_t = 42)]
     seed: u64,
@@ -118,6 +129,11 @@ impl Arguments {
             database: given(self.database),
             redis: given(self.redis),
             webhook: given(self.webhook),
+            lock_redis: self
+                .lock_redis
+                .into_iter()
+                .filter_map(|url| given(Some(url)))
+                .collect(),
             ..self
         };
         if arguments.database.is_some() && arguments.data.is_some() {
@@ -180,6 +196,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
         listen: arguments.listen,
         database,
         redis: arguments.redis,
+        lock_redis: arguments.lock_redis,
         dataset: DatasetId {
             seed: arguments.seed,
             records: arguments.records,

@@ -37,6 +37,8 @@ pub struct Settings {
     pub breaker: BreakerSettings,
     /// Batches and streams.
     pub batch: BatchSettings,
+    /// Locks.
+    pub lock: LockSettings,
 }
 
 /// Figures of the two-tier cache.
@@ -196,6 +198,31 @@ pub struct BatchSettings {
     pub page_max_rows: u32,
 }
 
+/// Figures of locks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LockSettings {
+    /// What the key of every lock in Redis starts with. Not what the keys of the cache start with, or
+    /// clearing the cache would free all locks.
+    pub key_prefix: String,
+    /// How long a lock lives that is held for work and extended meanwhile: so long others are kept out
+    /// when its holder dies.
+    pub ttl_ms: u64,
+    /// Such a lock is extended when this share of its lifetime is over.
+    pub extend_at_ratio: f64,
+    /// Longest wait for a lock that somebody else holds.
+    pub wait_ms: u64,
+    /// First pause before a lock that is taken is tried again; up to twice as long by chance, so that those
+    /// who wait come one by one.
+    pub retry_min_ms: u64,
+    /// The pause doubles with each attempt up to this.
+    pub retry_max_ms: u64,
+    /// Longest wait for the servers' answers to one question, connecting included.
+    pub timeout_ms: u64,
+    /// Servers that were found away are left alone for so long; nobody waits for them meanwhile.
+    pub away_pause_ms: u64,
+}
+
 impl Default for CacheSettings {
     fn default() -> Self {
         Self {
@@ -293,6 +320,21 @@ impl Default for BatchSettings {
     }
 }
 
+impl Default for LockSettings {
+    fn default() -> Self {
+        Self {
+            key_prefix: "refservice-lock:".to_owned(),
+            ttl_ms: 30_000,
+            extend_at_ratio: 0.33,
+            wait_ms: 10_000,
+            retry_min_ms: 5,
+            retry_max_ms: 250,
+            timeout_ms: 1000,
+            away_pause_ms: 500,
+        }
+    }
+}
+
 impl TtlSettings {
     /// The lifetime of a value of this kind.
     pub fn of(&self, kind: Kind) -> Duration {
@@ -356,6 +398,7 @@ impl Settings {
             limit,
             breaker,
             batch,
+            lock,
         } = self;
         let rules = [
             (
@@ -506,6 +549,53 @@ impl Settings {
                 (1..=batch.page_max_rows).contains(&batch.page_rows),
                 "batch.page_rows",
                 "must be between 1 and batch.page_max_rows",
+            ),
+            (
+                !lock.key_prefix.is_empty(),
+                "lock.key_prefix",
+                "must not be empty",
+            ),
+            (
+                !lock.key_prefix.starts_with(&cache.l2_key_prefix),
+                "lock.key_prefix",
+                "must not start with cache.l2_key_prefix",
+            ),
+            (
+                lock.extend_at_ratio > 0.0 && lock.extend_at_ratio < 1.0,
+                "lock.extend_at_ratio",
+                "must be above 0 and below 1",
+            ),
+            // Else no extension comes in time.
+            (
+                lock.ttl_ms as f64 * (1.0 - lock.extend_at_ratio) > lock.timeout_ms as f64,
+                "lock.ttl_ms",
+                "must leave more than lock.timeout_ms after lock.extend_at_ratio of it",
+            ),
+            (
+                lock.ttl_ms <= TTL_MAX_S * 1000,
+                "lock.ttl_ms",
+                "must not be above ten years",
+            ),
+            (
+                lock.wait_ms <= TTL_MAX_S * 1000,
+                "lock.wait_ms",
+                "must not be above ten years",
+            ),
+            (
+                lock.retry_min_ms > 0,
+                "lock.retry_min_ms",
+                "must be at least 1",
+            ),
+            (
+                (lock.retry_min_ms..=TTL_MAX_S * 1000).contains(&lock.retry_max_ms),
+                "lock.retry_max_ms",
+                "must not be below lock.retry_min_ms or above ten years",
+            ),
+            (lock.timeout_ms > 0, "lock.timeout_ms", "must be at least 1"),
+            (
+                lock.away_pause_ms <= TTL_MAX_S * 1000,
+                "lock.away_pause_ms",
+                "must not be above ten years",
             ),
         ];
         match rules.into_iter().find(|(holds, ..)| !holds) {
@@ -697,6 +787,18 @@ mod tests {
                 "CACHE__L2_ABSENT_MS",
                 "500",
                 "cache.l2_absent_ms must be above",
+            ),
+            (
+                "LOCK__KEY_PREFIX",
+                "refservice:lock:",
+                "lock.key_prefix must not start",
+            ),
+            ("LOCK__EXTEND_AT_RATIO", "1", "lock.extend_at_ratio must be"),
+            ("LOCK__TTL_MS", "1000", "lock.ttl_ms must leave"),
+            (
+                "LOCK__RETRY_MAX_MS",
+                "1",
+                "lock.retry_max_ms must not be below",
             ),
             ("CACHE", "5", "names a section and no setting"),
             ("POOL__MAX_CONNECTIONS__X", "5", "MAX_CONNECTIONS__X: "),

@@ -9,5 +9,6 @@ pub mod latency;
 pub mod breaker;
 pub mod limit;
 pub mod pool;
+pub mod lock;
 pub mod batch;
 pub mod dataset;

@@ -21,6 +21,7 @@ use crate::datalayer::batch::{BatchError, MemorySource, ProcessMemory};
 use crate::datalayer::cache::{Kind, Tier, TieredCache};
 use crate::datalayer::dataset::{DatasetError, DatasetId, Generator, claim_records, ensure};
 use crate::datalayer::limit::Limits;
+use crate::datalayer::lock::Locks;
 use crate::datalayer::pool::Pool;
 
 /// Exports may hold one connection in so many of the pool, and one at least: a client that reads
@@ -31,6 +32,7 @@ const EXPORT_SHARE: u32 = 4;
 pub(super) struct App {
     pub(super) pool: Pool,
     pub(super) cache: TieredCache,
+    pub(super) locks: Locks,
     pub(super) settings: Settings,
     pub(super) memory: Arc<dyn MemorySource>,
     pub(super) generator: Generator,
@@ -55,6 +57,7 @@ impl App {
     pub(super) fn new(
         pool: Pool,
         cache: TieredCache,
+        locks: Locks,
         settings: Settings,
         dataset: DatasetId,
         inject_delay: Duration,
@@ -70,6 +73,7 @@ impl App {
             webhook: None,
             pool,
             cache,
+            locks,
             settings,
             memory: Arc::new(ProcessMemory),
             generator: Generator::new(dataset.seed, dataset.records),
@@ -138,6 +142,11 @@ impl App {
     /// Forgets what is cached under a key.
     pub(super) async fn forget(&self, key: &str) {
         self.cache.invalidate(&self.cache_key(key)).await;
+    }
+
+    /// The name of a lock of this store.
+    pub(super) fn lock_name(&self, name: &str) -> String {
+        self.cache_key(name)
     }
 
     /// A key of this store: services over other stores may share the second tier.

@@ -190,6 +190,11 @@ fn object(columns: &[Column], row: &Row) -> serde_json::Value {
     map.into()
 }
 
+/// Forgets what is cached of a client.
+pub(super) async fn forget(app: &App, id: i64) {
+    app.forget(&detail_key(id)).await;
+}
+
 fn detail_key(id: i64) -> String {
     format!("client:{id}")
 }

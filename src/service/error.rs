@@ -135,9 +135,8 @@ impl ApiError {
                 "the database does not answer in time",
             )
             .caused_by(error),
-            BatchError::Database { source, .. } if is_locked(source) => {
-                Self::unavailable("busy", "the database is locked by another writer")
-                    .caused_by(error)
+            BatchError::Database { source, .. } if is_contended(source) => {
+                Self::unavailable("busy", "another writer was in the way").caused_by(error)
             }
             BatchError::MemoryCeiling { .. } => {
                 Self::unavailable("busy", "too little memory is free").caused_by(error)
@@ -233,7 +232,7 @@ pub(super) fn whole_seconds(wait: Duration) -> u64 {
 }
 
 /// Whether the connection failed rather than the statement.
-fn is_gone(error: &sqlx::Error) -> bool {
+pub(super) fn is_gone(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => true,
         // Class 57 is "operator intervention", 08 "connection exception" (PostgreSQL manual,
@@ -245,14 +244,21 @@ fn is_gone(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Whether SQLite gave up waiting for another connection's lock. The low byte is the primary result
-/// code: 5 is SQLITE_BUSY, 6 is SQLITE_LOCKED (<https://sqlite.org/rescode.html>).
-fn is_locked(error: &sqlx::Error) -> bool {
-    error
-        .as_database_error()
-        .and_then(|error| error.try_downcast_ref::<SqliteError>())
-        .and_then(|error| error.code()?.parse::<u32>().ok())
-        .is_some_and(|code| matches!(code & 0xff, 5 | 6))
+/// Whether the database has undone the transaction because of what others did meanwhile: to be tried
+/// again. On SQLite the wait for another connection's lock was over; the low byte is the primary result
+/// code, 5 is SQLITE_BUSY, 6 is SQLITE_LOCKED (<https://sqlite.org/rescode.html>). On PostgreSQL 40001 is a
+/// failure of serialization and 40P01 a deadlock (manual, section 13.5).
+pub(super) fn is_contended(error: &sqlx::Error) -> bool {
+    let Some(error) = error.as_database_error() else {
+        return false;
+    };
+    match error.try_downcast_ref::<SqliteError>() {
+        Some(error) => error
+            .code()
+            .and_then(|code| code.parse::<u32>().ok())
+            .is_some_and(|code| matches!(code & 0xff, 5 | 6)),
+        None => matches!(error.code().as_deref(), Some("40001" | "40P01")),
+    }
 }
 
 /// An error with its causes, of which some repeat the next one in their own text.

@@ -1,4 +1,4 @@
-//! `/metrics`: the figures of requests, cache and pool as OpenMetrics text, which Prometheus reads;
+//! `/metrics`: the figures of requests, cache, pool and locks as OpenMetrics text, which Prometheus reads;
 //! `/internal/cache` and `/internal/pool`: those of the cache and of the pool as JSON, with the keys and the
 //! places that no series could name.
 
@@ -28,13 +28,14 @@ use crate::datalayer::breaker::{BreakerState, BreakerStats};
 use crate::datalayer::cache::CacheStats;
 use crate::datalayer::latency::LatencySummary;
 use crate::datalayer::limit::LimitStats;
+use crate::datalayer::lock::LockStats;
 use crate::datalayer::pool::PoolStats;
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Upper bounds of the buckets of waits for a connection, in nanoseconds: from a free one to the
-/// acquire timeout.
-const WAIT_BOUNDS_NS: [u64; 10] = [
+/// Upper bounds of the buckets of waits for a connection and of the times that locks are held, in
+/// nanoseconds: from a free connection to the acquire timeout.
+const BOUNDS_NS: [u64; 10] = [
     10_000,
     100_000,
     1_000_000,
@@ -67,6 +68,7 @@ struct RequestLabels {
 struct Snapshot {
     cache: CacheStats,
     pool: PoolStats,
+    locks: LockStats,
     bulk_loads: usize,
     limits: Vec<LimitStats>,
     /// Of the webhook's breaker, where there is a webhook.
@@ -75,6 +77,8 @@ struct Snapshot {
     peak_resident_bytes: Option<u64>,
     /// In nanoseconds.
     pool_wait: Histogram<u64>,
+    /// In nanoseconds.
+    lock_hold: Histogram<u64>,
 }
 
 /// Counts a request by route and status.
@@ -108,11 +112,13 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Api
     let snapshot = Snapshot {
         cache: app.cache.stats().await,
         pool: app.pool.stats(),
+        locks: app.locks.stats(),
         bulk_loads: app.bulk_loads(),
         limits: app.limits.stats(),
         webhook: app.webhook.as_ref().map(Webhook::stats),
         peak_resident_bytes: peak_resident_bytes(),
         pool_wait: app.pool.wait_histogram(),
+        lock_hold: app.locks.hold_histogram(),
     };
     let mut registry = Registry::default();
     let requests = app.metrics.http_requests.clone();
@@ -144,11 +150,13 @@ impl Collector for Snapshot {
         let Self {
             cache,
             pool,
+            locks,
             bulk_loads,
             limits,
             webhook,
             peak_resident_bytes,
             pool_wait,
+            lock_hold,
         } = self;
         // The encoder appends "_total" to counters.
         let counters = [
@@ -235,6 +243,19 @@ impl Collector for Snapshot {
                 "Times that a health check found no database",
                 pool.health.failures,
             ),
+            ("locks_acquired", "Locks that were given", locks.acquired),
+            ("locks_failed", "Callers that got no lock", locks.failed),
+            (
+                "locks_contention",
+                "Attempts that found a lock taken",
+                locks.contention,
+            ),
+            ("locks_extended", "Extensions of locks", locks.extended),
+            (
+                "locks_lost",
+                "Locks that were lost while they were held",
+                locks.lost,
+            ),
         ];
         for (name, help, value) in counters {
             metric(&mut encoder, name, help, &ConstCounter::new(value))?;
@@ -275,6 +296,7 @@ impl Collector for Snapshot {
                 "Share of connections in use, from 0 to 1",
                 pool.utilisation,
             ),
+            ("locks_active", "Locks held", locks.active as f64),
             (
                 "pool_healthy",
                 "Whether the database answered the last health check",
@@ -310,7 +332,10 @@ impl Collector for Snapshot {
         if let Some(webhook) = webhook {
             breaker(&mut encoder, "webhook", webhook)?;
         }
-        waits(&mut encoder, pool_wait)
+        let help = "How long successful callers waited for a connection";
+        histogram(&mut encoder, "pool_wait", help, pool_wait)?;
+        let help = "How long locks were held";
+        histogram(&mut encoder, "locks_hold", help, lock_hold)
     }
 }
 
@@ -395,23 +420,27 @@ fn breaker(
     ConstCounter::new(stats.openings).encode(openings.encode_family(&labels)?)
 }
 
-fn waits(encoder: &mut DescriptorEncoder<'_>, waits: &Histogram<u64>) -> std::fmt::Result {
-    let buckets = buckets(waits);
-    let sum_s = waits.mean() * waits.len() as f64 / 1e9;
-    let help = "How long successful callers waited for a connection";
+fn histogram(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    durations: &Histogram<u64>,
+) -> std::fmt::Result {
+    let buckets = buckets(durations);
+    let sum_s = durations.mean() * durations.len() as f64 / 1e9;
     let kind = MetricType::Histogram;
     encoder
-        .encode_descriptor("pool_wait", help, Some(&Unit::Seconds), kind)?
-        .encode_histogram::<NoLabelSet>(sum_s, waits.len(), &buckets, None)
+        .encode_descriptor(name, help, Some(&Unit::Seconds), kind)?
+        .encode_histogram::<NoLabelSet>(sum_s, durations.len(), &buckets, None)
 }
 
-/// Upper bounds in seconds, with how many waits fall below each and above the one before.
-fn buckets(waits: &Histogram<u64>) -> Vec<(f64, u64)> {
-    let bounds = WAIT_BOUNDS_NS.iter().map(|bound_ns| *bound_ns as f64 / 1e9);
+/// Upper bounds in seconds, with how many durations fall below each and above the one before.
+fn buckets(durations: &Histogram<u64>) -> Vec<(f64, u64)> {
+    let bounds = BOUNDS_NS.iter().map(|bound_ns| *bound_ns as f64 / 1e9);
     let bounds = bounds.chain([f64::INFINITY]);
     let mut buckets: Vec<_> = bounds.map(|bound_s| (bound_s, 0)).collect();
-    for step in waits.iter_recorded() {
-        let index = WAIT_BOUNDS_NS.partition_point(|bound_ns| *bound_ns < step.value_iterated_to());
+    for step in durations.iter_recorded() {
+        let index = BOUNDS_NS.partition_point(|bound_ns| *bound_ns < step.value_iterated_to());
         buckets[index].1 += step.count_at_value();
     }
     buckets

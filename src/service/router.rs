@@ -9,14 +9,14 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::SizeAbove;
 
 use super::app::App;
 use super::error::{ApiError, add_retry_after};
-use super::{analytics, clients, health, limits, metrics, notify, records, security};
+use super::{analytics, clients, health, limits, metrics, notify, payments, records, security};
 
 /// The whole service.
 pub(super) fn router(app: Arc<App>) -> Router {
@@ -27,6 +27,10 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/clients/{id}", get(clients::detail).put(clients::update))
         .route("/clients/{id}/notify", post(notify::notify))
         .route("/analytics/dashboard", get(analytics::dashboard))
+        .route("/payments", post(payments::create))
+        .route("/payments/{id}", get(payments::detail))
+        .route("/payments/{id}/callback", post(payments::callback))
+        .route("/payments/{id}/state", put(payments::change))
         .layer(DefaultBodyLimit::max(settings.body_max_bytes))
         .layer(from_fn_with_state(settings.request_timeout(), within));
     let bulk = Router::new()

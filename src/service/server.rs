@@ -19,6 +19,7 @@ use super::settings::Settings;
 use super::webhook::{Webhook, WebhookError};
 use crate::datalayer::cache::{MemoryTier, RedisTier, SecondTier, TierError, TieredCache};
 use crate::datalayer::dataset::{DatasetError, DatasetId};
+use crate::datalayer::lock::{LockError, Locks};
 use crate::datalayer::pool::{Pool, PoolError, sqlite_file};
 
 /// One part in so many of the drain time is kept for the pool.
@@ -34,6 +35,9 @@ pub struct Options {
     pub database: String,
     /// `redis://…`; without it the second tier is in this process.
     pub redis: Option<String>,
+    /// `redis://…`, one or several that know nothing of each other: where locks are kept. Without it in
+    /// `redis`, and without that in this process.
+    pub lock_redis: Vec<String>,
     /// The data to serve.
     pub dataset: DatasetId,
     /// All figures.
@@ -84,6 +88,9 @@ pub enum ServerError {
     /// The address of the webhook is wrong. One that is away is no error.
     #[error("the webhook cannot be used")]
     Webhook(#[source] WebhookError),
+    /// An address of the Redis servers for locks is wrong. One that is away is no error.
+    #[error("the lock servers cannot be used")]
+    Locks(#[source] LockError),
     /// The address is taken, or not ours.
     #[error("cannot listen on {address}; is another service running there?")]
     Listen {
@@ -105,12 +112,13 @@ impl Server {
     ///
     /// # Errors
     /// [`ServerError::InUse`], [`ServerError::Lock`], [`ServerError::Database`],
-    /// [`ServerError::Redis`], [`ServerError::Webhook`], [`ServerError::Listen`].
+    /// [`ServerError::Redis`], [`ServerError::Locks`], [`ServerError::Webhook`], [`ServerError::Listen`].
     pub async fn bind(options: Options) -> Result<Self, ServerError> {
         let Options {
             listen,
             database,
             redis,
+            lock_redis,
             dataset,
             settings,
             inject_delay,
@@ -123,11 +131,19 @@ impl Server {
         let lock = file.as_deref().map(FileLock::take).transpose()?;
         let pool = Pool::connect(&database, settings.pool.clone());
         let pool = pool.await.map_err(ServerError::Database)?;
-        let second: Arc<dyn SecondTier> = match redis {
+        let second: Arc<dyn SecondTier> = match &redis {
             Some(url) => {
-                Arc::new(RedisTier::connect(&url, &settings.cache).map_err(ServerError::Redis)?)
+                Arc::new(RedisTier::connect(url, &settings.cache).map_err(ServerError::Redis)?)
             }
             None => Arc::new(MemoryTier::new(&settings.cache)),
+        };
+        let lock_servers = match &redis {
+            Some(url) if lock_redis.is_empty() => std::slice::from_ref(url),
+            _ => &lock_redis,
+        };
+        let locks = match lock_servers {
+            [] => Locks::in_process(&settings.lock),
+            urls => Locks::redis(urls, &settings.lock).map_err(ServerError::Locks)?,
         };
         let cache = TieredCache::new(&settings.cache, Some(second));
         let failed = |source| ServerError::Listen {
@@ -136,7 +152,7 @@ impl Server {
         };
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let mut app = App::new(pool, cache, settings, dataset, inject_delay);
+        let mut app = App::new(pool, cache, locks, settings, dataset, inject_delay);
         app.admin = admin_token;
         app.webhook = webhook;
         Ok(Self {

@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::datalayer::config::{
-    self, BatchSettings, BreakerSettings, CacheSettings, LimitSettings, PoolSettings, SettingsError,
+    self, BatchSettings, BreakerSettings, CacheSettings, LimitSettings, LockSettings, PoolSettings,
+    SettingsError,
 };
 
 /// Everything that a settings file of the service can hold, section by section.
@@ -25,6 +26,10 @@ pub struct Settings {
     pub breaker: BreakerSettings,
     /// Batches and streams.
     pub batch: BatchSettings,
+    /// Locks.
+    pub lock: LockSettings,
+    /// Payments.
+    pub payments: PaymentSettings,
 }
 
 /// Figures of the HTTP service.
@@ -72,6 +77,81 @@ pub struct ServiceSettings {
     pub webhook_timeout_ms: u64,
 }
 
+/// Figures of payments.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PaymentSettings {
+    /// Longest time for a request to make or change a payment, retries included. It may be over before
+    /// `pool.acquire_timeout_ms` is.
+    pub timeout_ms: u64,
+    /// How long a request waits for another one with the same key before both ask the database.
+    pub lock_wait_ms: u64,
+    /// First pause before a transaction is tried again that others had undone, or whose connection broke.
+    pub retry_min_ms: u64,
+    /// The pause doubles with each attempt up to this.
+    pub retry_max_ms: u64,
+    /// How often it is tried again.
+    pub retries_max: usize,
+    /// Longest idempotency key.
+    pub key_max_bytes: usize,
+    /// Largest payment.
+    pub amount_max_cents: i64,
+}
+
+impl Default for PaymentSettings {
+    fn default() -> Self {
+        Self {
+            timeout_ms: 10_000,
+            lock_wait_ms: 2000,
+            retry_min_ms: 10,
+            retry_max_ms: 500,
+            retries_max: 5,
+            key_max_bytes: 255,
+            amount_max_cents: 100_000_000,
+        }
+    }
+}
+
+impl PaymentSettings {
+    fn validate(&self) -> Result<(), SettingsError> {
+        let rules = [
+            (
+                self.lock_wait_ms < self.timeout_ms,
+                "payments.lock_wait_ms",
+                "must be below payments.timeout_ms",
+            ),
+            (
+                (1..=self.retry_max_ms).contains(&self.retry_min_ms),
+                "payments.retry_min_ms",
+                "must be between 1 and payments.retry_max_ms",
+            ),
+            (
+                self.retry_max_ms <= self.timeout_ms,
+                "payments.retry_max_ms",
+                "must not be above payments.timeout_ms",
+            ),
+            (
+                self.key_max_bytes > 0,
+                "payments.key_max_bytes",
+                "must be at least 1",
+            ),
+            (
+                self.amount_max_cents > 0,
+                "payments.amount_max_cents",
+                "must be at least 1",
+            ),
+        ];
+        match rules.into_iter().find(|(holds, ..)| !holds) {
+            Some((_, key, reason)) => Err(SettingsError::Figure { key, reason }),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn timeout(&self) -> Duration {
+        Duration::from_millis(self.timeout_ms)
+    }
+}
+
 impl Default for ServiceSettings {
     fn default() -> Self {
         Self {
@@ -109,6 +189,7 @@ impl Settings {
         let settings: Self = config::read(text, env)?;
         settings.data_layer().validate()?;
         settings.service.validate()?;
+        settings.payments.validate()?;
         // Else a client that waits for a connection hears of a timeout, and nobody of the pool.
         if settings.pool.acquire_timeout_ms >= settings.service.request_timeout_ms {
             return Err(SettingsError::Figure {
@@ -123,6 +204,12 @@ impl Settings {
                 reason: "must be below service.request_timeout_ms",
             });
         }
+        if settings.payments.timeout_ms >= settings.service.request_timeout_ms {
+            return Err(SettingsError::Figure {
+                key: "payments.timeout_ms",
+                reason: "must be below service.request_timeout_ms",
+            });
+        }
         Ok(settings)
     }
 
@@ -133,6 +220,7 @@ impl Settings {
             limit: self.limit.clone(),
             breaker: self.breaker.clone(),
             batch: self.batch.clone(),
+            lock: self.lock.clone(),
         }
     }
 }
@@ -211,6 +299,7 @@ mod tests {
         assert_eq!(settings.service.retry_after_s, 9);
         assert_eq!(settings.pool.max_connections, 7);
         assert_eq!(settings.batch, BatchSettings::default());
+        assert_eq!(settings.payments.timeout_ms, 10_000);
     }
 
     #[test]
@@ -230,6 +319,19 @@ mod tests {
             "service.request_timeout_ms must be at least 1",
         );
         check("[service]\nbulk_loads_max = 0", "service.bulk_loads_max");
+        check("[lock]\nttl_ms = 1", "lock.ttl_ms must leave");
+        check(
+            "[payments]\ntimeout_ms = 1000",
+            "payments.lock_wait_ms must be below payments.timeout_ms",
+        );
+        check(
+            "[payments]\ntimeout_ms = 35000",
+            "payments.timeout_ms must be below service.request_timeout_ms",
+        );
+        check(
+            "[payments]\nretry_min_ms = 501",
+            "payments.retry_min_ms must be between",
+        );
         check(
             "[service]\nwebhook_timeout_ms = 35000",
             "service.webhook_timeout_ms must be below service.request_timeout_ms",

@@ -4,7 +4,7 @@ use std::panic::Location;
 use std::time::Duration;
 
 use sqlx::query::Query;
-use sqlx::{ColumnIndex, Database, Decode, Encode, SqlSafeStr, Type};
+use sqlx::{ColumnIndex, Database, Decode, Encode, SqlSafeStr, SqlStr, Type};
 use tokio::time::timeout;
 
 use super::BatchError;
@@ -28,21 +28,28 @@ pub fn fetch_rows(
     async move {
         let mut checkout = pool.acquire_for(place).await?;
         let activity = checkout.activity();
-        let fetched = async {
-            match checkout.connection() {
-                Connection::Postgres(connection) => {
-                    let rows = bind_all(sqlx::query(sql), values).fetch_all(connection);
-                    let rows = rows.await?;
-                    rows.iter().map(|row| read_row(row, columns)).collect()
-                }
-                Connection::Sqlite(connection) => {
-                    let rows = bind_all(sqlx::query(sql), values).fetch_all(connection);
-                    let rows = rows.await?;
-                    rows.iter().map(|row| read_row(row, columns)).collect()
-                }
-            }
-        };
+        let fetched = fetch(checkout.connection(), sql, values, columns);
         within(&activity, pool.statement_timeout(), statement, fetched).await
+    }
+}
+
+pub(super) async fn fetch(
+    connection: Connection<'_>,
+    sql: SqlStr,
+    values: &[Value],
+    columns: &[Column],
+) -> sqlx::Result<Vec<Row>> {
+    match connection {
+        Connection::Postgres(connection) => {
+            let rows = bind_all(sqlx::query(sql), values).fetch_all(connection);
+            let rows = rows.await?;
+            rows.iter().map(|row| read_row(row, columns)).collect()
+        }
+        Connection::Sqlite(connection) => {
+            let rows = bind_all(sqlx::query(sql), values).fetch_all(connection);
+            let rows = rows.await?;
+            rows.iter().map(|row| read_row(row, columns)).collect()
+        }
     }
 }
 

@@ -7,7 +7,9 @@ use sqlx::{AssertSqlSafe, Connection as _, SqlSafeStr};
 use uuid::Uuid;
 
 use super::generator::Generator;
-use super::schema::{INDEXES, POSTGRES_TABLES, SQLITE_TABLES, TABLES};
+use super::schema::{
+    INDEXES, POSTGRES_TABLES, SERVICE_TABLES, SERVICE_TABLES_SQL, SQLITE_TABLES, TABLES,
+};
 use crate::datalayer::batch::{BatchError, Column, Loader, MemorySource, Row, Value, fetch_rows};
 use crate::datalayer::config::BatchSettings;
 use crate::datalayer::pool::{Connection, DatabaseKind, Pool, PoolError};
@@ -154,16 +156,14 @@ async fn ensure_alone(
     let tables = table_names(pool).await?;
     if tables.iter().any(|name| name == MARKER) {
         if let Some(store) = held(pool, id).await? {
+            run(pool, "make the service's tables", SERVICE_TABLES_SQL).await?;
             return Ok(Ensured {
                 store,
                 generated: None,
             });
         }
-    } else if let Some(table) = TABLES
-        .iter()
-        .find(|table| tables.iter().any(|t| t == table.name))
-    {
-        return Err(DatasetError::Foreign { table: table.name });
+    } else if let Some(table) = our_names().find(|name| tables.iter().any(|t| t == name)) {
+        return Err(DatasetError::Foreign { table });
     }
 
     let begun = Instant::now();
@@ -176,8 +176,8 @@ async fn ensure_alone(
          next_record BIGINT NOT NULL); COMMIT;"
     );
     run(pool, "mark the database", AssertSqlSafe(replace)).await?;
-    for table in TABLES.iter().rev() {
-        let drop = AssertSqlSafe(format!("DROP TABLE IF EXISTS {}", table.name));
+    for name in our_names() {
+        let drop = AssertSqlSafe(format!("DROP TABLE IF EXISTS {name}"));
         run(pool, "drop the tables of another dataset", drop).await?;
     }
     let postgres = pool.kind() == DatabaseKind::Postgres;
@@ -187,6 +187,7 @@ async fn ensure_alone(
         SQLITE_TABLES
     };
     run(pool, "make the tables", tables).await?;
+    run(pool, "make the service's tables", SERVICE_TABLES_SQL).await?;
 
     let generator = Generator::new(id.seed, id.records);
     let mut rows = 0;
@@ -228,6 +229,12 @@ async fn ensure_alone(
         store,
         generated: Some(Generated { rows, elapsed_ns }),
     })
+}
+
+/// Every table of ours but the marker, children first.
+fn our_names() -> impl Iterator<Item = &'static str> {
+    let generated = TABLES.iter().rev().map(|table| table.name);
+    SERVICE_TABLES.into_iter().chain(generated)
 }
 
 async fn table_names(pool: &Pool) -> Result<Vec<String>, BatchError> {
