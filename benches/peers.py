@@ -8,10 +8,12 @@ import os
 import re
 import resource
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,21 +70,28 @@ http {{
 
 
 class Target:
-    """A server that answers with 200 bytes, on its own cores; `with Target(...) as target: target.url`."""
+    """A server that answers with 200 bytes, on its own cores, and stands still for `stall_ms` of every `every_ms`;
+    `with Target(...) as target: target.url`."""
 
     def __init__(self, kind, on, stall_ms=0, every_ms=0):
         self.kind, self.on = kind, on
-        self.stalls = [str(stall_ms), str(every_ms)] if stall_ms else []
+        self.stall_ms, self.every_ms = stall_ms, every_ms
 
     def __enter__(self):
         self.folder = tempfile.TemporaryDirectory(prefix="plimsoll-target-")
         start = self._nginx if self.kind == "nginx" else self._own
         self.process, port = start(Path(self.folder.name))
         self.started_at = time.monotonic()
+        # Our own server stands still by itself.
+        self.stopper = None
+        if self.stall_ms and self.kind == "nginx":
+            self.stopper = Stopper(children(self.process.pid), self.stall_ms / 1e3, self.every_ms / 1e3)
         self.url = f"http://127.0.0.1:{port}/"
         return self
 
     def __exit__(self, *_):
+        if self.stopper:
+            self.stopper.end()
         self.process.terminate()
         self.process.wait()
         self.folder.cleanup()
@@ -107,9 +116,41 @@ class Target:
     def _own(self, folder):
         server = folder / "server"
         subprocess.run(["rustc", "--edition", "2024", "-O", "-o", server, HERE / "server.rs"], check=True)
-        command = [server, *self.stalls]
+        stalls = [str(self.stall_ms), str(self.every_ms)] if self.stall_ms else []
+        command = [server, *stalls]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=pinned(self.on))
         return process, int(process.stdout.readline())
+
+
+class Stopper(threading.Thread):
+    """Stops processes now and then, as a long pause of theirs would; the kernel still accepts their connections."""
+
+    def __init__(self, pids, stall_s, every_s):
+        super().__init__(daemon=True)
+        self.pids, self.stall_s, self.every_s = pids, stall_s, every_s
+        self.ended = threading.Event()
+        # How long they really stood still each time, in s.
+        self.stood_still_s = []
+        self.start()
+
+    def run(self):
+        next_at = time.monotonic()
+        while not self.ended.wait(max(0, next_at - time.monotonic())):
+            began = time.monotonic()
+            self.send(signal.SIGSTOP)
+            self.ended.wait(next_at + self.stall_s - time.monotonic())
+            self.send(signal.SIGCONT)
+            self.stood_still_s.append(time.monotonic() - began)
+            next_at += self.every_s
+
+    def send(self, what):
+        for pid in self.pids:
+            os.kill(pid, what)
+
+    def end(self):
+        """Leaves none of them stopped."""
+        self.ended.set()
+        self.join()
 
 
 def target_kind(asked):

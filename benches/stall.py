@@ -38,7 +38,8 @@ def main():
     waiting = rate * stall_ms // 1000
     load = f'open = {{ rate = "{rate}/s", max_in_flight = {waiting * 3 // 2} }}'
     columns = {}
-    with peers.Target("own", others, stall_ms, every_ms) as target:
+    kind = peers.target_kind(options.target)
+    with peers.Target(kind, others, stall_ms, every_ms) as target:
         say("plimsoll")
         measured = peers.plimsoll(program, own, target.url, load, seconds, warmup_s=every_ms / 1000)
         for reason in measured.invalid:
@@ -53,7 +54,7 @@ def main():
             say(name)
             columns[name] = quantiles(tool, command, own, target, options)
     names = ", ".join([peers.revision(program), *(tool.version() for tool in tools)])
-    print(f"Measured on {datetime.date.today()} with `benches/stall.py`: {peers.machine()}; {names}.\n")
+    print(f"Measured on {datetime.date.today()} with `benches/stall.py`: {peers.machine()}; target {peers.target_version(kind)}; {names}.\n")
     print(
         f"{rate} requests/s on a server that stands still for {stall_ms} ms every {every_ms / 1000:g} s; "
         f"{seconds} s; others have {connections} connections. In ms, with the difference to the truth.\n"
@@ -64,6 +65,7 @@ def main():
 def arguments():
     parser = argparse.ArgumentParser(description=" ".join(__doc__.split("\n\n")[0].split()))
     parser.add_argument("--plimsoll", default=peers.PLIMSOLL, help="the program, built with --profile dist")
+    parser.add_argument("--target", choices=["nginx", "own"], help="nginx where it is installed, else our own server")
     parser.add_argument("--rate", type=int, default=2000, help="requests a second")
     parser.add_argument("--seconds", type=int, default=30)
     parser.add_argument("--stall", type=int, default=500, metavar="MS")
