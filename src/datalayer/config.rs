@@ -19,6 +19,10 @@ const MIB: u64 = 1024 * 1024;
 const TTL_MAX_S: u64 = 10 * 366 * 24 * 60 * 60;
 /// Beyond what a database takes, and few enough to make room for.
 const CONNECTIONS_MAX: u32 = 10_000;
+/// Who waits longer is not retrying.
+const RETRY_DELAY_MAX_MS: u64 = 24 * 60 * 60 * 1000;
+/// Beyond any use.
+const RETRY_FACTOR_MAX: f64 = 100.0;
 
 /// Every figure of the data layer.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -144,6 +148,47 @@ pub struct BatchSettings {
     pub page_rows: u32,
     /// Most rows in a page.
     pub page_max_rows: u32,
+    /// Most rows that a numbered page may skip. Who wants to go further follows the cursor, which
+    /// costs the same everywhere.
+    pub page_max_skip_rows: u32,
+    /// Most rows that one run of a batch operation may lay aside as dead letters. With more of them
+    /// the run ends and can be resumed: it is then the operation that is wrong and not a row.
+    pub dead_letters_max: u32,
+    /// When a batch that failed is tried again.
+    pub retry: RetrySettings,
+}
+
+/// When a batch that failed is tried again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RetrySettings {
+    /// How the pauses grow.
+    pub strategy: RetryStrategy,
+    /// How often a batch is tried in all, the first time included.
+    pub attempts: u32,
+    /// The first pause, and the step by which linear and Fibonacci pauses grow.
+    pub min_delay_ms: u64,
+    /// No pause is longer.
+    pub max_delay_ms: u64,
+    /// By what an exponential pause is multiplied each time.
+    pub factor: f64,
+    /// A pause is shortened by up to this share of it, at random, so that those who failed together
+    /// do not come back together. 0 for none.
+    pub jitter_ratio: f64,
+}
+
+/// How the pauses between attempts grow; `d` is the first one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RetryStrategy {
+    /// d, 2d, 4d, 8d with a factor of 2.
+    Exponential,
+    /// d, 2d, 3d, 4d.
+    Linear,
+    /// d, d, d, d.
+    Fixed,
+    /// d, d, 2d, 3d, 5d.
+    Fibonacci,
 }
 
 impl Default for CacheSettings {
@@ -212,6 +257,22 @@ impl Default for BatchSettings {
             consumer_limit_ms: 60_000,
             page_rows: 20,
             page_max_rows: 100,
+            page_max_skip_rows: 10_000,
+            dead_letters_max: 10_000,
+            retry: RetrySettings::default(),
+        }
+    }
+}
+
+impl Default for RetrySettings {
+    fn default() -> Self {
+        Self {
+            strategy: RetryStrategy::Exponential,
+            attempts: 5,
+            min_delay_ms: 100,
+            max_delay_ms: 10_000,
+            factor: 2.0,
+            jitter_ratio: 0.5,
         }
     }
 }
@@ -386,6 +447,31 @@ impl Settings {
                 (1..=batch.page_max_rows).contains(&batch.page_rows),
                 "batch.page_rows",
                 "must be between 1 and batch.page_max_rows",
+            ),
+            (
+                batch.retry.attempts > 0,
+                "batch.retry.attempts",
+                "must be at least 1",
+            ),
+            (
+                batch.retry.min_delay_ms <= batch.retry.max_delay_ms,
+                "batch.retry.max_delay_ms",
+                "must not be below batch.retry.min_delay_ms",
+            ),
+            (
+                batch.retry.max_delay_ms <= RETRY_DELAY_MAX_MS,
+                "batch.retry.max_delay_ms",
+                "must not be above one day",
+            ),
+            (
+                (1.0..=RETRY_FACTOR_MAX).contains(&batch.retry.factor),
+                "batch.retry.factor",
+                "must be between 1 and 100",
+            ),
+            (
+                (0.0..=1.0).contains(&batch.retry.jitter_ratio),
+                "batch.retry.jitter_ratio",
+                "must be between 0 and 1",
             ),
         ];
         match rules.into_iter().find(|(holds, ..)| !holds) {
@@ -594,5 +680,16 @@ mod tests {
             &[],
             "batch.pause_above_ratio",
         );
+        for (line, expected) in [
+            ("attempts = 0", "batch.retry.attempts must be at least 1"),
+            ("max_delay_ms = 99", "must not be below batch.retry.min"),
+            ("max_delay_ms = 86400001", "must not be above one day"),
+            ("factor = 0.5", "batch.retry.factor must be between"),
+            ("factor = nan", "batch.retry.factor must be between"),
+            ("jitter_ratio = 1.1", "batch.retry.jitter_ratio must be"),
+            ("strategy = \"never\"", "unknown variant `never`"),
+        ] {
+            check(&format!("[batch.retry]\n{line}"), &[], expected);
+        }
     }
 }
