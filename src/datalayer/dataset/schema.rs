@@ -9,6 +9,10 @@ use crate::datalayer::batch::{Column, Table};
 pub(super) const POSTGRES_TABLES: &str = include_str!("postgres.sql");
 /// The same on SQLite.
 pub(super) const SQLITE_TABLES: &str = include_str!("sqlite.sql");
+/// The tables that batch operations move or copy records into; idempotent.
+pub(super) const POSTGRES_TARGETS: &str = include_str!("targets_postgres.sql");
+/// The same on SQLite.
+pub(super) const SQLITE_TARGETS: &str = include_str!("targets_sqlite.sql");
 /// The indexes that the API needs, in SQL that both databases read; idempotent. Made after a load,
 /// since an index built at once costs a fraction of one kept up row by row.
 pub(super) const INDEXES: &str = include_str!("indexes.sql");
@@ -76,6 +80,38 @@ pub static RECORDS: Table = Table {
         Column::integer("cost_cents"),
     ],
 };
+
+/// Records that were archived, with the day of that.
+pub static RECORDS_ARCHIVE: Table = Table {
+    name: "records_archive",
+    columns: &[
+        Column::integer("id"),
+        Column::integer("tenant_id"),
+        Column::integer("client_id"),
+        Column::text("diagnosed_on"),
+        Column::text("code"),
+        Column::text("stage"),
+        Column::text("city"),
+        Column::integer("cost_cents"),
+        Column::text("archived_on"),
+    ],
+};
+
+/// Records in the columns of a reporting system, into which they are migrated.
+pub static RECORDS_REPORTED: Table = Table {
+    name: "records_reported",
+    columns: &[
+        Column::integer("id"),
+        Column::integer("tenant_id"),
+        Column::text("year"),
+        Column::text("category"),
+        Column::text("stage"),
+        Column::integer("cost_units"),
+    ],
+};
+
+/// The tables that batch operations move or copy records into.
+pub(super) static TARGETS: [&Table; 2] = [&RECORDS_ARCHIVE, &RECORDS_REPORTED];
 
 /// All tables that hold generated rows, parents first.
 pub static TABLES: [&Table; 5] = [&TENANTS, &CLIENTS, &APPOINTMENTS, &PAYMENTS, &RECORDS];

@@ -7,7 +7,10 @@ use sqlx::{AssertSqlSafe, Connection as _, SqlSafeStr};
 use uuid::Uuid;
 
 use super::generator::Generator;
-use super::schema::{INDEXES, POSTGRES_TABLES, SQLITE_TABLES, TABLES};
+use super::schema::{
+    INDEXES, POSTGRES_TABLES, POSTGRES_TARGETS, SQLITE_TABLES, SQLITE_TARGETS, TABLES, TARGETS,
+};
+use crate::datalayer::batch::operations::{LEDGER_TABLES, ledger_schema};
 use crate::datalayer::batch::{BatchError, Column, Loader, MemorySource, Row, Value, fetch_rows};
 use crate::datalayer::config::BatchSettings;
 use crate::datalayer::pool::{Connection, DatabaseKind, Pool, PoolError};
@@ -144,6 +147,8 @@ async fn ensure_alone(
     let tables = table_names(pool).await?;
     if tables.iter().any(|name| name == MARKER) {
         if let Some(store) = held(pool, id).await? {
+            // An older store lacks them. They begin empty, so that nothing of it has to go.
+            grow(pool).await?;
             return Ok(Ensured {
                 store,
                 generated: None,
@@ -151,9 +156,12 @@ async fn ensure_alone(
         }
     } else if let Some(table) = TABLES
         .iter()
-        .find(|table| tables.iter().any(|t| t == table.name))
+        .chain(&TARGETS)
+        .map(|table| table.name)
+        .chain(LEDGER_TABLES)
+        .find(|name| tables.iter().any(|t| t == name))
     {
-        return Err(DatasetError::Foreign { table: table.name });
+        return Err(DatasetError::Foreign { table });
     }
 
     let begun = Instant::now();
@@ -166,8 +174,10 @@ async fn ensure_alone(
          next_record BIGINT NOT NULL); COMMIT;"
     );
     run(pool, "mark the database", AssertSqlSafe(replace)).await?;
-    for table in TABLES.iter().rev() {
-        let drop = AssertSqlSafe(format!("DROP TABLE IF EXISTS {}", table.name));
+    // What was done to another dataset's rows, and the runs that could go on with it, go with them.
+    let names = TABLES.iter().rev().chain(&TARGETS).map(|table| table.name);
+    for name in names.chain(LEDGER_TABLES) {
+        let drop = AssertSqlSafe(format!("DROP TABLE IF EXISTS {name}"));
         run(pool, "drop the tables of another dataset", drop).await?;
     }
     let postgres = pool.kind() == DatabaseKind::Postgres;
@@ -177,6 +187,7 @@ async fn ensure_alone(
         SQLITE_TABLES
     };
     run(pool, "make the tables", tables).await?;
+    grow(pool).await?;
 
     let generator = Generator::new(id.seed, id.records);
     let mut rows = 0;
@@ -218,6 +229,22 @@ async fn ensure_alone(
         store,
         generated: Some(Generated { rows, elapsed_ns }),
     })
+}
+
+/// Makes the tables that hold nothing at first: those that batch operations write to.
+async fn grow(pool: &Pool) -> Result<(), DatasetError> {
+    let kind = pool.kind();
+    let targets = match kind {
+        DatabaseKind::Postgres => POSTGRES_TARGETS,
+        DatabaseKind::Sqlite => SQLITE_TARGETS,
+    };
+    run(pool, "make the tables of batch operations", targets).await?;
+    run(
+        pool,
+        "make the ledger of batch operations",
+        ledger_schema(kind),
+    )
+    .await
 }
 
 async fn table_names(pool: &Pool) -> Result<Vec<String>, BatchError> {
