@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use super::batches::Batches;
 use super::error::{ApiError, LoadError};
 use super::metrics::Metrics;
 use super::settings::Settings;
@@ -28,7 +29,8 @@ pub(super) struct App {
     pub(super) cache: TieredCache,
     pub(super) settings: Settings,
     pub(super) memory: Arc<dyn MemorySource>,
-    pub(super) generator: Generator,
+    pub(super) generator: Arc<Generator>,
+    pub(super) batches: Batches,
     pub(super) metrics: Metrics,
     /// Added to every request under `/api`, so that tests can plant a regression.
     pub(super) inject_delay: Duration,
@@ -55,7 +57,8 @@ impl App {
             cache,
             settings,
             memory: Arc::new(ProcessMemory),
-            generator: Generator::new(dataset.seed, dataset.records),
+            generator: Arc::new(Generator::new(dataset.seed, dataset.records)),
+            batches: Batches::default(),
             metrics: Metrics::default(),
             inject_delay,
             dataset,

@@ -16,6 +16,7 @@ mod write;
 mod clients;
 mod analytics;
 mod records;
+mod batches;
 mod health;
 mod metrics;
 

@@ -16,7 +16,7 @@ use tower_http::compression::predicate::SizeAbove;
 
 use super::app::App;
 use super::error::{ApiError, add_retry_after};
-use super::{analytics, clients, health, metrics, records};
+use super::{analytics, batches, clients, health, metrics, records};
 
 /// The whole service.
 pub(super) fn router(app: Arc<App>) -> Router {
@@ -26,6 +26,12 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/clients/search", get(clients::search))
         .route("/clients/{id}", get(clients::detail).put(clients::update))
         .route("/analytics/dashboard", get(analytics::dashboard))
+        .route("/records/batch", post(batches::start))
+        .route(
+            "/records/batch/{id}",
+            get(batches::progress).delete(batches::cancel),
+        )
+        .route("/records/batch/{id}/resume", post(batches::resume))
         .layer(DefaultBodyLimit::max(settings.body_max_bytes))
         .layer(from_fn_with_state(settings.request_timeout(), within));
     let bulk = Router::new()
