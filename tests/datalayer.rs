@@ -16,7 +16,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use plimsoll::datalayer::batch::{BatchError, Column, fetch_rows};
 use plimsoll::datalayer::cache::{
-    Claim, Kind, MemoryTier, RedisTier, SecondTier, Tier, TierError, TieredCache,
+    Claim, Kind, MemoryTier, RedisTier, Scope, SecondTier, Tier, TierError, TieredCache,
 };
 use plimsoll::datalayer::config::{CacheSettings, PoolSettings};
 use plimsoll::datalayer::pool::{Checkout, Connection, DatabaseKind, Pool, PoolError};
@@ -102,8 +102,10 @@ async fn keeps_its_promises(tier: &dyn SecondTier) -> Tested {
             .map(|stored| stored.map(|stored| stored.value))
     };
 
+    let invalidate = async |scope| tier.invalidate("", &[scope]).await;
+
     assert_eq!(tier.get("k").await?, None);
-    tier.put("k", &two, minute).await?;
+    tier.put("", "k", &two, minute, &[]).await?;
     let stored = tier
         .get("k")
         .await?
@@ -115,18 +117,18 @@ async fn keeps_its_promises(tier: &dyn SecondTier) -> Tested {
         stored.ttl
     );
     assert!(
-        matches!(tier.claim("k", "t", lease).await?, Claim::Found(found) if found.value == two)
+        matches!(tier.claim("k", "t", lease, &[]).await?, Claim::Found(found) if found.value == two)
     );
-    tier.put("k", &one, minute).await?;
+    tier.put("", "k", &one, minute, &[]).await?;
     assert_eq!(value("k").await?, Some(one.clone()));
-    tier.invalidate("k").await?;
+    invalidate(Scope::Key("k".to_owned())).await?;
     assert_eq!(value("k").await?, None);
 
     // One holder at a time; only the holder ends a lease or publishes.
-    assert_eq!(tier.claim("k", "holder", lease).await?, Claim::Leased);
-    assert_eq!(tier.claim("k", "other", lease).await?, Claim::Busy);
+    assert_eq!(tier.claim("k", "holder", lease, &[]).await?, Claim::Leased);
+    assert_eq!(tier.claim("k", "other", lease, &[]).await?, Claim::Busy);
     tier.release("k", "other").await?;
-    assert_eq!(tier.claim("k", "other", lease).await?, Claim::Busy);
+    assert_eq!(tier.claim("k", "other", lease, &[]).await?, Claim::Busy);
     assert!(!tier.publish("k", "other", &two, minute).await?);
     assert!(tier.publish("k", "holder", &one, minute).await?);
     assert_eq!(value("k").await?, Some(one.clone()));
@@ -134,25 +136,25 @@ async fn keeps_its_promises(tier: &dyn SecondTier) -> Tested {
         !tier.publish("k", "holder", &two, minute).await?,
         "published twice"
     );
-    tier.invalidate("k").await?;
+    invalidate(Scope::Key("k".to_owned())).await?;
 
     // A lease ends by itself, and its late holder no longer publishes.
-    assert_eq!(tier.claim("k", "slow", 20 * MS).await?, Claim::Leased);
+    assert_eq!(tier.claim("k", "slow", 20 * MS, &[]).await?, Claim::Leased);
     sleep(40 * MS).await;
     assert!(!tier.publish("k", "slow", &one, minute).await?);
-    assert_eq!(tier.claim("k", "next", lease).await?, Claim::Leased);
+    assert_eq!(tier.claim("k", "next", lease, &[]).await?, Claim::Leased);
     tier.release("k", "next").await?;
 
     // Whatever changes the key voids the lease.
-    assert_eq!(tier.claim("k", "loader", lease).await?, Claim::Leased);
-    tier.invalidate("k").await?;
+    assert_eq!(tier.claim("k", "loader", lease, &[]).await?, Claim::Leased);
+    invalidate(Scope::Key("k".to_owned())).await?;
     assert!(!tier.publish("k", "loader", &one, minute).await?);
-    assert_eq!(tier.claim("k", "loader", lease).await?, Claim::Leased);
-    tier.put("k", &two, minute).await?;
+    assert_eq!(tier.claim("k", "loader", lease, &[]).await?, Claim::Leased);
+    tier.put("", "k", &two, minute, &[]).await?;
     assert!(!tier.publish("k", "loader", &one, minute).await?);
     assert_eq!(value("k").await?, Some(two.clone()));
-    assert_eq!(tier.claim("l", "loader", lease).await?, Claim::Leased);
-    tier.clear().await?;
+    assert_eq!(tier.claim("l", "loader", lease, &[]).await?, Claim::Leased);
+    invalidate(Scope::All).await?;
     assert!(!tier.publish("l", "loader", &one, minute).await?);
     assert_eq!(value("k").await?, None);
     Ok(())
@@ -383,11 +385,11 @@ async fn clearing_leaves_what_others_keep_in_the_same_redis() -> Tested {
     };
     let tier = RedisTier::connect(&redis.url(), &settings)?;
     for number in 0..3000 {
-        tier.put(&number.to_string(), &Bytes::from_static(b"v"), 60_000 * MS)
-            .await?;
+        let (key, value) = (number.to_string(), Bytes::from_static(b"v"));
+        tier.put("", &key, &value, 60_000 * MS, &[]).await?;
     }
     raw(&redis, &["SET", "abc:v1:k", "another's"]).await?;
-    tier.clear().await?;
+    tier.invalidate("", &[Scope::All]).await?;
     assert_eq!(raw(&redis, &["DBSIZE"]).await?, redis::Value::Int(1));
     Ok(())
 }

@@ -19,6 +19,10 @@ const MIB: u64 = 1024 * 1024;
 const TTL_MAX_S: u64 = 10 * 366 * 24 * 60 * 60;
 /// Beyond what a database takes, and few enough to make room for.
 const CONNECTIONS_MAX: u32 = 10_000;
+/// Room for each of them is made at the start.
+const NEWS_MAX: usize = 1_000_000;
+/// The longest string of Redis, as it is configured by default.
+const VALUE_MAX_BYTES: usize = 512 * MIB as usize;
 
 /// Every figure of the data layer.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -42,6 +46,8 @@ pub struct CacheSettings {
     pub l2_memory_bytes: u64,
     /// Larger values are kept in the first tier only.
     pub l2_max_value_bytes: usize,
+    /// Larger values are compressed in Redis, if that makes them smaller.
+    pub l2_compress_above_bytes: usize,
     /// What every key in Redis starts with; `clear` removes these keys and no others.
     pub l2_key_prefix: String,
     /// Longest wait for one answer of the second tier, connecting included.
@@ -65,6 +71,11 @@ pub struct CacheSettings {
     pub lease_poll_min_ms: u64,
     /// Longest pause between two such looks.
     pub lease_poll_max_ms: u64,
+    /// By how many changes that others made in the embedded second tier the first one may be behind;
+    /// with more it is emptied instead.
+    pub l1_news_max: usize,
+    /// The parameters of a query are hashed where its key would be longer.
+    pub query_key_max_bytes: usize,
     /// How many of the hottest and of the coldest keys the statistics name.
     pub ranked_keys: usize,
     /// Lifetimes by kind of data.
@@ -152,6 +163,7 @@ impl Default for CacheSettings {
             l1_entries: 1000,
             l2_memory_bytes: 64 * MIB,
             l2_max_value_bytes: 16 * 1024 * 1024,
+            l2_compress_above_bytes: 100 * 1024,
             l2_key_prefix: "refservice:".to_owned(),
             l2_timeout_ms: 500,
             l2_retry_min_ms: 100,
@@ -162,6 +174,8 @@ impl Default for CacheSettings {
             lease_wait_ms: 30_000,
             lease_poll_min_ms: 2,
             lease_poll_max_ms: 100,
+            l1_news_max: 1024,
+            query_key_max_bytes: 200,
             ranked_keys: 10,
             ttl: TtlSettings::default(),
         }
@@ -309,6 +323,16 @@ impl Settings {
                 !cache.l2_key_prefix.is_empty(),
                 "cache.l2_key_prefix",
                 "must not be empty",
+            ),
+            (
+                (1..=NEWS_MAX).contains(&cache.l1_news_max),
+                "cache.l1_news_max",
+                "must be between 1 and 1000000",
+            ),
+            (
+                cache.l2_max_value_bytes <= VALUE_MAX_BYTES,
+                "cache.l2_max_value_bytes",
+                "must not be above 512 MiB, which is the most that Redis takes",
             ),
             (cache.lease_ms > 0, "cache.lease_ms", "must be at least 1"),
             (
@@ -511,6 +535,8 @@ mod tests {
             (pool.idle_timeout_ms, pool.acquire_timeout_ms),
             (10_000, 30_000)
         );
+        assert_eq!(settings.cache.l1_entries, 1000);
+        assert_eq!(settings.cache.l2_compress_above_bytes, 102_400);
         let ttl = &settings.cache.ttl;
         let check = |kind, expected_s| assert_eq!(ttl.of(kind).as_secs(), expected_s, "{kind:?}");
         check(Kind::List, 1800);
@@ -568,6 +594,12 @@ mod tests {
             ),
             ("CACHE__L1_ENTRIES", "-1", "REFSERVICE__CACHE__L1_ENTRIES: "),
             ("CACHE__L1_ENTRIES", "0", "cache.l1_entries must be"),
+            ("CACHE__L1_NEWS_MAX", "0", "cache.l1_news_max must be"),
+            (
+                "CACHE__L2_MAX_VALUE_BYTES",
+                "536870913",
+                "cache.l2_max_value_bytes must not",
+            ),
             ("CACHE__L2_BEAT_MS", "0", "cache.l2_beat_ms must be"),
             (
                 "CACHE__L2_ABSENT_MS",
