@@ -198,6 +198,16 @@ impl Collector for Snapshot {
                 "Times that the second tier went away",
                 cache.l2_outages,
             ),
+            (
+                "cache_changes_heard",
+                "Changes by other processes that the first tier heard of",
+                cache.heard,
+            ),
+            (
+                "cache_gaps",
+                "Times that the first tier was emptied since it may have missed changes",
+                cache.gaps,
+            ),
             ("pool_checkouts", "Connections handed out", pool.checkouts),
             (
                 "pool_timeouts",

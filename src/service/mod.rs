@@ -13,6 +13,7 @@ mod error;
 mod params;
 mod text;
 mod write;
+mod conditional;
 mod clients;
 mod analytics;
 mod records;

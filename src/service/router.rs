@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::StatusCode;
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -16,7 +16,7 @@ use tower_http::compression::predicate::SizeAbove;
 
 use super::app::App;
 use super::error::{ApiError, add_retry_after};
-use super::{analytics, clients, health, metrics, records};
+use super::{analytics, clients, conditional, health, metrics, records};
 
 /// The whole service.
 pub(super) fn router(app: Arc<App>) -> Router {
@@ -57,6 +57,8 @@ pub(super) fn router(app: Arc<App>) -> Router {
                 .gzip(true)
                 .compress_when(SizeAbove::new(settings.compress_above_bytes)),
         )
+        // Outside of the compression, which makes another representation of an answer.
+        .layer(from_fn(conditional::conditional))
         .layer(from_fn_with_state(Arc::clone(&app), retry_after))
         .layer(from_fn_with_state(Arc::clone(&app), metrics::count))
         .with_state(app)

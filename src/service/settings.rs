@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::datalayer::cache::Kind;
 use crate::datalayer::config::{self, BatchSettings, CacheSettings, PoolSettings, SettingsError};
 
 /// Everything that a settings file of the service can hold, section by section.
@@ -56,6 +57,29 @@ pub struct ServiceSettings {
     pub compress_above_bytes: u16,
     /// What a client is told to wait when the service is busy.
     pub retry_after_s: u64,
+    /// How long a client may use an answer again without asking, by kind of data.
+    pub max_age: MaxAgeSettings,
+}
+
+/// How long a client may use an answer again without asking. No invalidation reaches it meanwhile, so
+/// each is 0 by default: the client asks every time, and is told 304 while nothing has changed.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MaxAgeSettings {
+    /// A page of a listing.
+    pub list_s: u64,
+    /// One object.
+    pub detail_s: u64,
+    /// A user and their rights.
+    pub user_s: u64,
+    /// Aggregates over many rows.
+    pub analytics_s: u64,
+    /// A dashboard.
+    pub dashboard_s: u64,
+    /// Reference data that hardly ever change.
+    pub reference_s: u64,
+    /// Everything else.
+    pub other_s: u64,
 }
 
 impl Default for ServiceSettings {
@@ -75,6 +99,7 @@ impl Default for ServiceSettings {
             generate_rows_max: 5_000_000,
             compress_above_bytes: 1024,
             retry_after_s: 1,
+            max_age: MaxAgeSettings::default(),
         }
     }
 }
@@ -99,6 +124,15 @@ impl Settings {
                 reason: "must be above pool.acquire_timeout_ms",
             });
         }
+        // Else a client uses an answer that the cache itself would not give any more.
+        let outlives =
+            |kind: &Kind| settings.service.max_age.of(*kind) > settings.cache.ttl.of(*kind);
+        if Kind::ALL.iter().any(outlives) {
+            return Err(SettingsError::Figure {
+                key: "service.max_age",
+                reason: "must not be above cache.ttl for any kind of data",
+            });
+        }
         Ok(settings)
     }
 
@@ -108,6 +142,21 @@ impl Settings {
             pool: self.pool.clone(),
             batch: self.batch.clone(),
         }
+    }
+}
+
+impl MaxAgeSettings {
+    /// The time for an answer of this kind.
+    pub fn of(&self, kind: Kind) -> Duration {
+        Duration::from_secs(match kind {
+            Kind::List => self.list_s,
+            Kind::Detail => self.detail_s,
+            Kind::User => self.user_s,
+            Kind::Analytics => self.analytics_s,
+            Kind::Dashboard => self.dashboard_s,
+            Kind::Reference => self.reference_s,
+            Kind::Other => self.other_s,
+        })
     }
 }
 
@@ -198,6 +247,10 @@ mod tests {
             "service.request_timeout_ms must be at least 1",
         );
         check("[service]\nbulk_loads_max = 0", "service.bulk_loads_max");
+        check(
+            "[service.max_age]\nlist_s = 1801",
+            "service.max_age must not be above cache.ttl",
+        );
         check(
             "[pool]\nacquire_timeout_ms = 35000",
             "service.request_timeout_ms must be above pool.acquire_timeout_ms",
