@@ -883,6 +883,12 @@ async fn figures(service: &Service) {
     assert!(service.metric("pool_active").await >= 0.0);
     assert!(service.metric("pool_utilisation").await <= 1.0);
     assert_eq!(service.metric("pool_min").await, 5.0);
+    let size = service.metric("pool_size").await;
+    assert!((5.0..=20.0).contains(&size), "{size}");
+    assert_eq!(service.metric("pool_healthy").await, 1.0);
+    let pool = service.get_json("/internal/pool").await;
+    assert_eq!(pool["health"]["healthy"], true, "{pool}");
+    assert_eq!(pool["suspects"], json!([]), "{pool}");
     assert_eq!(
         service.metric("cache_l2_requests_total").await,
         service.metric("cache_l2_hits_total").await + service.metric("cache_l2_misses_total").await

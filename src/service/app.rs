@@ -4,21 +4,26 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use axum::http::HeaderName;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
+use axum::http::{HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use super::admin::AdminToken;
 use super::conditional::etag;
 use super::error::{ApiError, LoadError};
+use super::limits::policy;
 use super::metrics::Metrics;
 use super::settings::Settings;
+use super::webhook::Webhook;
 use crate::datalayer::batch::{BatchError, MemorySource, ProcessMemory};
 use crate::datalayer::cache::{Kind, Tag, Tier, TieredCache};
 use crate::datalayer::dataset::{DatasetError, DatasetId, Generator, claim_records, ensure};
+use crate::datalayer::limit::Limits;
+use crate::datalayer::lock::Locks;
 use crate::datalayer::pool::Pool;
 
 /// Exports may hold one connection in so many of the pool, and one at least: a client that reads
@@ -34,10 +39,18 @@ const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 pub(super) struct App {
     pub(super) pool: Pool,
     pub(super) cache: TieredCache,
+    pub(super) locks: Locks,
     pub(super) settings: Settings,
     pub(super) memory: Arc<dyn MemorySource>,
     pub(super) generator: Generator,
     pub(super) metrics: Metrics,
+    pub(super) limits: Limits,
+    /// What answers say of all limits.
+    pub(super) limit_policy: Option<HeaderValue>,
+    /// Whom no limit holds; nobody without one.
+    pub(super) admin: Option<AdminToken>,
+    /// Where notifications go; nowhere without one.
+    pub(super) webhook: Option<Webhook>,
     /// Added to every request under `/api`, so that tests can plant a regression.
     pub(super) inject_delay: Duration,
     exports: Arc<Semaphore>,
@@ -51,16 +64,23 @@ impl App {
     pub(super) fn new(
         pool: Pool,
         cache: TieredCache,
+        locks: Locks,
         settings: Settings,
         dataset: DatasetId,
         inject_delay: Duration,
     ) -> Self {
+        let limits = Limits::new(&settings.limit);
         let exports = (settings.pool.max_connections / EXPORT_SHARE).max(1);
         Self {
             exports: Arc::new(Semaphore::new(exports as usize)),
             bulk_loads: Arc::new(Semaphore::new(settings.service.bulk_loads_max as usize)),
+            limit_policy: policy(&limits),
+            limits,
+            admin: None,
+            webhook: None,
             pool,
             cache,
+            locks,
             settings,
             memory: Arc::new(ProcessMemory),
             generator: Generator::new(dataset.seed, dataset.records),
@@ -129,6 +149,11 @@ impl App {
     /// Forgets what is cached under a key.
     pub(super) async fn forget(&self, key: &str) {
         self.cache.invalidate(&self.cache_key(key)).await;
+    }
+
+    /// The name of a lock of this store.
+    pub(super) fn lock_name(&self, name: &str) -> String {
+        self.cache_key(name)
     }
 
     /// A key or a tag of this store: services over other stores may share the second tier.

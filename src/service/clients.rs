@@ -235,16 +235,29 @@ fn object(columns: &[Column], row: &Row) -> serde_json::Value {
     map.into()
 }
 
+/// Forgets what is cached of a client.
+pub(super) async fn forget(app: &App, id: i64) {
+    app.forget(&detail_key(id)).await;
+}
+
 /// Without a tenant: ids are those of the whole store, and the route knows no tenant before it has
 /// read the client.
 fn detail_key(id: i64) -> String {
     format!("client:{id}")
 }
 
-fn parse_id(text: &str) -> Result<i64, ApiError> {
+pub(super) fn parse_id(text: &str) -> Result<i64, ApiError> {
     text.parse().map_err(|_| {
         let message = "the id of a client is a whole number";
         ApiError::client(StatusCode::BAD_REQUEST, "invalid_id", message)
+    })
+}
+
+/// The body of an ordinary request, if all of it came.
+pub(super) fn read_body(app: &App, body: Result<Bytes, BytesRejection>) -> Result<Bytes, ApiError> {
+    body.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => ApiError::too_large(app.settings.service.body_max_bytes),
+        _ => ApiError::invalid_body("the body broke off"),
     })
 }
 
@@ -258,11 +271,7 @@ fn active() -> String {
 
 impl ClientInput {
     fn read(app: &App, body: Result<Bytes, BytesRejection>) -> Result<Self, ApiError> {
-        let limit = app.settings.service.body_max_bytes;
-        let body = body.map_err(|rejection| match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => ApiError::too_large(limit),
-            _ => ApiError::invalid_body("the body broke off"),
-        })?;
+        let body = read_body(app, body)?;
         let input: Self = serde_json::from_slice(&body)
             .map_err(|error| ApiError::invalid_body(format!("not a client: {error}")))?;
         input.check(app).map_err(ApiError::invalid_body)?;

@@ -7,7 +7,9 @@ use sqlx::{AssertSqlSafe, Connection as _, SqlSafeStr};
 use uuid::Uuid;
 
 use super::generator::Generator;
-use super::schema::{INDEXES, POSTGRES_TABLES, SQLITE_TABLES, TABLES};
+use super::schema::{
+    INDEXES, POSTGRES_TABLES, SERVICE_TABLES, SERVICE_TABLES_SQL, SQLITE_TABLES, TABLES,
+};
 use crate::datalayer::batch::{BatchError, Column, Loader, MemorySource, Row, Value, fetch_rows};
 use crate::datalayer::config::BatchSettings;
 use crate::datalayer::pool::{Connection, DatabaseKind, Pool, PoolError};
@@ -21,6 +23,9 @@ const MARKER: &str = "refservice_dataset";
 
 /// A number of our own for PostgreSQL's advisory locks ("plim" in ASCII).
 const LOCK: i64 = 0x706c_696d;
+
+/// For statements that may take longer than the pool allows, to the end of their transaction.
+const NO_LIMIT: &str = "SET LOCAL statement_timeout = 0";
 
 /// The name of a dataset: the same name is the same rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +99,8 @@ pub async fn ensure(
     memory: Arc<dyn MemorySource>,
 ) -> Result<Ensured, DatasetError> {
     let mut checkout = pool.acquire().await?;
+    let activity = checkout.activity();
+    let _held = activity.run(("hold the lock of", MARKER));
     let Connection::Postgres(connection) = checkout.connection() else {
         drop(checkout);
         return ensure_alone(pool, id, settings, memory).await;
@@ -101,6 +108,11 @@ pub async fn ensure(
     // A lock of the transaction goes with it, however this ends.
     let begun = connection.begin().await;
     let mut lock = begun.map_err(schema("begin the generation"))?;
+    // To generate millions of rows takes longer than any other statement may.
+    sqlx::query(NO_LIMIT)
+        .execute(&mut *lock)
+        .await
+        .map_err(schema("begin the generation"))?;
     sqlx::query("SELECT pg_advisory_xact_lock($1)")
         .bind(LOCK)
         .execute(&mut *lock)
@@ -144,16 +156,14 @@ async fn ensure_alone(
     let tables = table_names(pool).await?;
     if tables.iter().any(|name| name == MARKER) {
         if let Some(store) = held(pool, id).await? {
+            run(pool, "make the service's tables", SERVICE_TABLES_SQL).await?;
             return Ok(Ensured {
                 store,
                 generated: None,
             });
         }
-    } else if let Some(table) = TABLES
-        .iter()
-        .find(|table| tables.iter().any(|t| t == table.name))
-    {
-        return Err(DatasetError::Foreign { table: table.name });
+    } else if let Some(table) = our_names().find(|name| tables.iter().any(|t| t == name)) {
+        return Err(DatasetError::Foreign { table });
     }
 
     let begun = Instant::now();
@@ -166,8 +176,8 @@ async fn ensure_alone(
          next_record BIGINT NOT NULL); COMMIT;"
     );
     run(pool, "mark the database", AssertSqlSafe(replace)).await?;
-    for table in TABLES.iter().rev() {
-        let drop = AssertSqlSafe(format!("DROP TABLE IF EXISTS {}", table.name));
+    for name in our_names() {
+        let drop = AssertSqlSafe(format!("DROP TABLE IF EXISTS {name}"));
         run(pool, "drop the tables of another dataset", drop).await?;
     }
     let postgres = pool.kind() == DatabaseKind::Postgres;
@@ -177,6 +187,7 @@ async fn ensure_alone(
         SQLITE_TABLES
     };
     run(pool, "make the tables", tables).await?;
+    run(pool, "make the service's tables", SERVICE_TABLES_SQL).await?;
 
     let generator = Generator::new(id.seed, id.records);
     let mut rows = 0;
@@ -218,6 +229,12 @@ async fn ensure_alone(
         store,
         generated: Some(Generated { rows, elapsed_ns }),
     })
+}
+
+/// Every table of ours but the marker, children first.
+fn our_names() -> impl Iterator<Item = &'static str> {
+    let generated = TABLES.iter().rev().map(|table| table.name);
+    SERVICE_TABLES.into_iter().chain(generated)
 }
 
 async fn table_names(pool: &Pool) -> Result<Vec<String>, BatchError> {
@@ -264,11 +281,17 @@ async fn held(pool: &Pool, id: DatasetId) -> Result<Option<Uuid>, BatchError> {
 
 /// Runs statements without parameters.
 async fn run(pool: &Pool, action: &'static str, sql: impl SqlSafeStr) -> Result<(), DatasetError> {
-    let sql = sqlx::raw_sql(sql);
+    let sql = sql.into_sql_str();
     let mut checkout = pool.acquire().await?;
+    let activity = checkout.activity();
+    let _running = activity.run((action, "the schema"));
     match checkout.connection() {
-        Connection::Postgres(connection) => sql.execute(connection).await.map(drop),
-        Connection::Sqlite(connection) => sql.execute(connection).await.map(drop),
+        Connection::Postgres(connection) => {
+            // An index of millions of rows takes longer than any other statement may.
+            let sql = AssertSqlSafe(format!("{NO_LIMIT}; {}", sql.as_str()));
+            sqlx::raw_sql(sql).execute(connection).await.map(drop)
+        }
+        Connection::Sqlite(connection) => sqlx::raw_sql(sql).execute(connection).await.map(drop),
     }
     .map_err(schema(action))
 }
