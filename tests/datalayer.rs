@@ -16,7 +16,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use plimsoll::datalayer::batch::{BatchError, Column, fetch_rows};
 use plimsoll::datalayer::cache::{
-    Claim, Kind, MemoryTier, RedisTier, SecondTier, Tier, TierError, TieredCache,
+    Claim, Kind, MemoryTier, RedisTier, Scope, SecondTier, Tier, TierError, TieredCache,
 };
 use plimsoll::datalayer::config::{CacheSettings, PoolSettings};
 use plimsoll::datalayer::pool::{Checkout, Connection, DatabaseKind, Pool, PoolError};
@@ -24,6 +24,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
+use sqlx::Connection as _;
 use support::servers::{Postgres, Redis};
 use support::{Tested, wait};
 
@@ -102,8 +103,10 @@ async fn keeps_its_promises(tier: &dyn SecondTier) -> Tested {
             .map(|stored| stored.map(|stored| stored.value))
     };
 
+    let invalidate = async |scope| tier.invalidate("", &[scope]).await;
+
     assert_eq!(tier.get("k").await?, None);
-    tier.put("k", &two, minute).await?;
+    tier.put("", "k", &two, minute, &[]).await?;
     let stored = tier
         .get("k")
         .await?
@@ -115,18 +118,18 @@ async fn keeps_its_promises(tier: &dyn SecondTier) -> Tested {
         stored.ttl
     );
     assert!(
-        matches!(tier.claim("k", "t", lease).await?, Claim::Found(found) if found.value == two)
+        matches!(tier.claim("k", "t", lease, &[]).await?, Claim::Found(found) if found.value == two)
     );
-    tier.put("k", &one, minute).await?;
+    tier.put("", "k", &one, minute, &[]).await?;
     assert_eq!(value("k").await?, Some(one.clone()));
-    tier.invalidate("k").await?;
+    invalidate(Scope::Key("k".to_owned())).await?;
     assert_eq!(value("k").await?, None);
 
     // One holder at a time; only the holder ends a lease or publishes.
-    assert_eq!(tier.claim("k", "holder", lease).await?, Claim::Leased);
-    assert_eq!(tier.claim("k", "other", lease).await?, Claim::Busy);
+    assert_eq!(tier.claim("k", "holder", lease, &[]).await?, Claim::Leased);
+    assert_eq!(tier.claim("k", "other", lease, &[]).await?, Claim::Busy);
     tier.release("k", "other").await?;
-    assert_eq!(tier.claim("k", "other", lease).await?, Claim::Busy);
+    assert_eq!(tier.claim("k", "other", lease, &[]).await?, Claim::Busy);
     assert!(!tier.publish("k", "other", &two, minute).await?);
     assert!(tier.publish("k", "holder", &one, minute).await?);
     assert_eq!(value("k").await?, Some(one.clone()));
@@ -134,25 +137,25 @@ async fn keeps_its_promises(tier: &dyn SecondTier) -> Tested {
         !tier.publish("k", "holder", &two, minute).await?,
         "published twice"
     );
-    tier.invalidate("k").await?;
+    invalidate(Scope::Key("k".to_owned())).await?;
 
     // A lease ends by itself, and its late holder no longer publishes.
-    assert_eq!(tier.claim("k", "slow", 20 * MS).await?, Claim::Leased);
+    assert_eq!(tier.claim("k", "slow", 20 * MS, &[]).await?, Claim::Leased);
     sleep(40 * MS).await;
     assert!(!tier.publish("k", "slow", &one, minute).await?);
-    assert_eq!(tier.claim("k", "next", lease).await?, Claim::Leased);
+    assert_eq!(tier.claim("k", "next", lease, &[]).await?, Claim::Leased);
     tier.release("k", "next").await?;
 
     // Whatever changes the key voids the lease.
-    assert_eq!(tier.claim("k", "loader", lease).await?, Claim::Leased);
-    tier.invalidate("k").await?;
+    assert_eq!(tier.claim("k", "loader", lease, &[]).await?, Claim::Leased);
+    invalidate(Scope::Key("k".to_owned())).await?;
     assert!(!tier.publish("k", "loader", &one, minute).await?);
-    assert_eq!(tier.claim("k", "loader", lease).await?, Claim::Leased);
-    tier.put("k", &two, minute).await?;
+    assert_eq!(tier.claim("k", "loader", lease, &[]).await?, Claim::Leased);
+    tier.put("", "k", &two, minute, &[]).await?;
     assert!(!tier.publish("k", "loader", &one, minute).await?);
     assert_eq!(value("k").await?, Some(two.clone()));
-    assert_eq!(tier.claim("l", "loader", lease).await?, Claim::Leased);
-    tier.clear().await?;
+    assert_eq!(tier.claim("l", "loader", lease, &[]).await?, Claim::Leased);
+    invalidate(Scope::All).await?;
     assert!(!tier.publish("l", "loader", &one, minute).await?);
     assert_eq!(value("k").await?, None);
     Ok(())
@@ -383,11 +386,11 @@ async fn clearing_leaves_what_others_keep_in_the_same_redis() -> Tested {
     };
     let tier = RedisTier::connect(&redis.url(), &settings)?;
     for number in 0..3000 {
-        tier.put(&number.to_string(), &Bytes::from_static(b"v"), 60_000 * MS)
-            .await?;
+        let (key, value) = (number.to_string(), Bytes::from_static(b"v"));
+        tier.put("", &key, &value, 60_000 * MS, &[]).await?;
     }
     raw(&redis, &["SET", "abc:v1:k", "another's"]).await?;
-    tier.clear().await?;
+    tier.invalidate("", &[Scope::All]).await?;
     assert_eq!(raw(&redis, &["DBSIZE"]).await?, redis::Value::Int(1));
     Ok(())
 }
@@ -742,6 +745,17 @@ async fn a_statement_without_an_answer_is_broken_off() -> Tested {
         "{error:?}"
     );
     all_back(&pool).await?;
+    // PostgreSQL doesn't go on with it.
+    let watch = Pool::connect(&postgres.url(), pool_settings(1)).await?;
+    eventually("nothing sleeps", async || {
+        let asleep = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' \
+                      AND pid <> pg_backend_pid() AND query LIKE '%pg_sleep%'";
+        let Ok(mut checkout) = watch.acquire().await else {
+            return false;
+        };
+        matches!(one(&mut checkout, asleep).await, Ok(0))
+    })
+    .await?;
     let seven = [Column::integer("seven")];
     let rows = fetch_rows(&pool, ("read", "seven"), "SELECT 7::BIGINT", &[], &seven).await?;
     assert_eq!(rows, [[7.into()]]);
@@ -802,6 +816,121 @@ async fn what_nobody_needs_is_closed_and_the_minimum_is_kept() -> Tested {
     later.sort_unstable();
     kept.sort_unstable();
     assert_eq!(later, kept);
+    Ok(())
+}
+
+/// As large as waiting makes it: short waits are borne, a long one gets a connection.
+async fn grows_by_waiting_and_shrinks_by_rest(url: &str) -> Tested {
+    let settings = PoolSettings {
+        acquire_timeout_ms: 10_000,
+        grow_after_wait_ms: 200,
+        idle_timeout_ms: 300,
+        ..pool_settings(3)
+    };
+    let pool = Pool::connect(url, settings).await?;
+    for _ in 0..5 {
+        let held = pool.acquire().await?;
+        let waiter = tokio::spawn({
+            let pool = pool.clone();
+            async move { pool.acquire().await.map(drop) }
+        });
+        eventually("one waits", async || pool.stats().waiting == 1).await?;
+        drop(held);
+        waiter.await??;
+        all_back(&pool).await?;
+    }
+    assert_eq!((pool.stats().size, pool.stats().open), (1, 1));
+    let started = Instant::now();
+    let held = take(&pool, 3).await?;
+    assert!(started.elapsed() >= 400 * MS, "{:?}", started.elapsed());
+    let stats = pool.stats();
+    assert_eq!((stats.size, stats.open, stats.active), (3, 3, 3));
+    drop(held);
+    eventually("it is small again", async || {
+        let stats = pool.stats();
+        (stats.size, stats.open, stats.active) == (1, 1, 0)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_pool_grows_by_waiting_and_shrinks_by_rest() -> Tested {
+    let postgres = Postgres::start()?;
+    grows_by_waiting_and_shrinks_by_rest(&postgres.url()).await?;
+    grows_by_waiting_and_shrinks_by_rest("sqlite::memory:").await
+}
+
+/// Nobody needs a connection, and still it is known that the database went away and came back.
+#[tokio::test]
+async fn the_database_is_looked_after_when_nobody_needs_it() -> Tested {
+    let mut postgres = Postgres::start()?;
+    let settings = PoolSettings {
+        min_connections: 2,
+        health_check_ms: 50,
+        idle_timeout_ms: 60_000,
+        ..pool_settings(2)
+    };
+    let pool = Pool::connect(&postgres.url(), settings).await?;
+    assert!(pool.stats().health.healthy);
+    postgres.stop()?;
+    eventually("it is away", async || !pool.stats().health.healthy).await?;
+    let health = pool.stats().health;
+    assert!(health.failures > 0 && health.error.is_some(), "{health:?}");
+    assert_eq!(pool.stats().idle, 0);
+    postgres.start_again()?;
+    eventually("it is back", async || pool.stats().health.healthy).await?;
+    assert_eq!(pool.stats().health.error, None);
+    eventually("one is open", async || pool.stats().idle > 0).await
+}
+
+/// Each is reported with the line that took it: a connection that is held, a transaction that is left
+/// open, and a statement that takes long.
+#[tokio::test]
+async fn who_holds_a_connection_is_named_with_the_place() -> Tested {
+    let postgres = Postgres::start()?;
+    let settings = PoolSettings {
+        leak_after_ms: 200,
+        long_statement_ms: 400,
+        ..pool_settings(4)
+    };
+    let pool = Pool::connect(&postgres.url(), settings).await?;
+    let held = pool.acquire().await?;
+    let line = line!() - 1;
+    let mut other = pool.acquire().await?;
+    let Connection::Postgres(connection) = other.connection() else {
+        return Err("another database".into());
+    };
+    let transaction = connection.begin().await?;
+    let asleep = tokio::spawn({
+        let pool = pool.clone();
+        async move { fetch_rows(&pool, ("read", "dreams"), "SELECT pg_sleep(2)", &[], &[]).await }
+    });
+    let places = || {
+        let suspects = pool.stats().suspects;
+        let mut lines: Vec<_> = suspects
+            .into_iter()
+            .map(|held| {
+                let place = held.place.split(':').take(2).collect::<Vec<_>>().join(":");
+                (place, held.statement, held.running_ms.is_some())
+            })
+            .collect();
+        lines.sort();
+        lines
+    };
+    let place = |line: u32| format!("{}:{line}", file!());
+    let all = [
+        (place(line), None, false),
+        (place(line + 2), None, false),
+        (place(line + 9), Some("read dreams".to_owned()), true),
+    ];
+    eventually("three are suspect", async || places() == all).await?;
+    // What has ended is not.
+    drop(transaction);
+    drop(held);
+    drop(other);
+    eventually("one is left", async || places() == all[2..]).await?;
+    assert!(asleep.await?.is_ok());
+    assert_eq!(places(), []);
     Ok(())
 }
 

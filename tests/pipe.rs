@@ -211,7 +211,7 @@ name = "service"
 [[process]]
 name = "service"
 start = "{} --listen 127.0.0.1:{{port}} --records 1000"
-env = {{ REFSERVICE_DATABASE = "", REFSERVICE_REDIS = "" }}
+env = {{ REFSERVICE_DATABASE = "", REFSERVICE_REDIS = "", REFSERVICE_RATE_LIMIT = "1000000" }}
 ready = {{ http = "/ready" }}
 metrics = "/metrics"
 target = true

@@ -108,18 +108,26 @@ fn the_shipped_scenarios_are_these_plans() {
         [
             "batch-million",
             "batch-million@servers",
+            "clients-api",
+            "clients-api@servers",
             "mixed-workload",
             "mixed-workload@servers",
             "quickstart",
             "read-heavy",
             "read-heavy@servers",
+            "redis-outage",
         ]
     );
 }
 
 #[test]
 fn both_variants_of_a_shipped_scenario_differ_in_their_processes_only() {
-    for name in ["batch-million", "mixed-workload", "read-heavy"] {
+    for name in [
+        "batch-million",
+        "clients-api",
+        "mixed-workload",
+        "read-heavy",
+    ] {
         let plans = scenario::check(Path::new(&format!("scenarios/{name}.toml"))).unwrap();
         let [embedded, servers] = plans.as_slice() else {
             panic!("{name} has {} plans", plans.len());

@@ -13,7 +13,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser};
 use jiff::SignedDuration;
 use plimsoll::datalayer::dataset::DatasetId;
-use plimsoll::service::{Options, Server, Settings, chain};
+use plimsoll::service::{AdminToken, Options, Server, Settings, chain};
 use tempfile::TempDir;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -29,7 +29,10 @@ use tracing_subscriber::EnvFilter;
     version,
     after_help = "Example:
   refservice --listen 127.0.0.1:8080 --records 100000
-  refservice --database postgres://user:password@127.0.0.1/app --redis redis://127.0.0.1/"
+  refservice --database postgres://user:password@127.0.0.1/app --redis redis://127.0.0.1/
+
+Who sends `Authorization: Bearer TOKEN`, with the token in REFSERVICE_ADMIN_TOKEN, is held to no rate
+limit. Without that variable everybody is."
 )]
 struct Arguments {
     /// Where to listen; port 0 takes a free one. The address is printed to stdout
@@ -58,6 +61,17 @@ struct Arguments {
     )]
     redis: Option<String>,
 
+    /// Redis servers for locks, redis://…, separated by commas; three that know nothing of each other
+    /// survive the loss of one. Without it the one of --redis
+    #[arg(
+        long,
+        value_name = "URL",
+        value_delimiter = ',',
+        env = "REFSERVICE_LOCK_REDIS",
+        hide_env_values = true
+    )]
+    lock_redis: Vec<String>,
+
     /// The same seed makes the same data
     #[arg(long, value_name = "N", default_value_t = 42)]
     seed: u64,
@@ -67,9 +81,27 @@ struct Arguments {
           value_parser = clap::value_parser!(u64).range(1000..=5_000_000))]
     records: u64,
 
-    /// A TOML file with the sections service, cache, pool and batch
+    /// A TOML file with settings, such as --print-config writes
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+
+    /// Prints every setting as it would be in force, with what it is for, and ends
+    #[arg(long)]
+    print_config: bool,
+
+    /// Where notifications are posted: http://… or https://…
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "REFSERVICE_WEBHOOK",
+        hide_env_values = true
+    )]
+    webhook: Option<String>,
+
+    /// Requests a minute of each user, tenant and endpoint, instead of those in the settings: for a
+    /// load test, which asks for more from one address than a user may. 0 is no limit
+    #[arg(long, value_name = "N", env = "REFSERVICE_RATE_LIMIT", value_parser = rate_limit)]
+    rate_limit: Option<RateLimit>,
 
     /// Adds a delay, such as 20ms, to every request under /api: how the harness's own tests plant a
     /// regression
@@ -84,6 +116,10 @@ struct Arguments {
     inject_delay: Duration,
 }
 
+/// Requests a minute; none where the environment has an empty text.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct RateLimit(Option<u32>);
+
 impl Arguments {
     /// Takes an empty address for none at all: that is how whoever starts the service keeps an
     /// address that happens to be exported from it. Ends the process where two contradict each other.
@@ -92,6 +128,12 @@ impl Arguments {
         let arguments = Self {
             database: given(self.database),
             redis: given(self.redis),
+            webhook: given(self.webhook),
+            lock_redis: self
+                .lock_redis
+                .into_iter()
+                .filter_map(|url| given(Some(url)))
+                .collect(),
             ..self
         };
         if arguments.database.is_some() && arguments.data.is_some() {
@@ -115,7 +157,12 @@ async fn main() -> ExitCode {
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .init();
-    match run(arguments).await {
+    let ended = if arguments.print_config {
+        print_config(&arguments)
+    } else {
+        run(arguments).await
+    };
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Nobody is left to tell when stderr is closed.
@@ -126,7 +173,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
-    let settings = settings(arguments.config.as_deref())?;
+    let settings = settings(&arguments)?;
     // Before anything is made that a signal would leave behind.
     let (terminate, interrupt) = (
         signal(SignalKind::terminate())?,
@@ -149,12 +196,18 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
         listen: arguments.listen,
         database,
         redis: arguments.redis,
+        lock_redis: arguments.lock_redis,
         dataset: DatasetId {
             seed: arguments.seed,
             records: arguments.records,
         },
         settings,
         inject_delay: arguments.inject_delay,
+        // No option, since the options of a process can be seen by others.
+        admin_token: std::env::var("REFSERVICE_ADMIN_TOKEN")
+            .ok()
+            .and_then(|token| AdminToken::new(&token)),
+        webhook: arguments.webhook,
     };
     let server = Server::bind(options).await?;
     let mut stdout = io::stdout();
@@ -164,8 +217,21 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn settings(file: Option<&Path>) -> Result<Settings, Box<dyn Error>> {
-    let text = match file {
+fn print_config(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let text = settings(arguments)?.to_toml();
+    let mut stdout = io::stdout();
+    match stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
+        // Whoever read the beginning had enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
+    }
+}
+
+fn settings(arguments: &Arguments) -> Result<Settings, Box<dyn Error>> {
+    let text = match &arguments.config {
         Some(file) => std::fs::read_to_string(file)
             .map_err(|error| format!("cannot read the settings in {}: {error}", file.display()))?,
         None => String::new(),
@@ -173,7 +239,13 @@ fn settings(file: Option<&Path>) -> Result<Settings, Box<dyn Error>> {
     // What is no text is no setting.
     let env = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    Ok(Settings::load(&text, env)?)
+    let mut settings = Settings::load(&text, env)?;
+    if let Some(RateLimit(Some(per_min))) = arguments.rate_limit {
+        settings.limit.user_per_min = per_min;
+        settings.limit.tenant_per_min = per_min;
+        settings.limit.endpoint_per_min = per_min;
+    }
+    Ok(settings)
 }
 
 async fn first_of(mut terminate: Signal, mut interrupt: Signal) {
@@ -192,6 +264,14 @@ fn sqlite_url(folder: &Path) -> String {
         .replace('%', "%25")
         .replace('?', "%3F");
     format!("sqlite:{path}?mode=rwc")
+}
+
+fn rate_limit(text: &str) -> Result<RateLimit, String> {
+    if text.is_empty() {
+        return Ok(RateLimit(None));
+    }
+    let per_min = text.parse().map_err(|error| format!("{error}"))?;
+    Ok(RateLimit(Some(per_min)))
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -216,6 +296,15 @@ mod tests {
         assert_eq!(duration(""), Ok(Duration::ZERO));
         assert!(duration("-1s").is_err());
         assert!(duration("20").is_err());
+    }
+
+    #[test]
+    fn rate_limits_are_read() {
+        assert_eq!(rate_limit("0"), Ok(RateLimit(Some(0))));
+        assert_eq!(rate_limit("1000000"), Ok(RateLimit(Some(1_000_000))));
+        assert_eq!(rate_limit(""), Ok(RateLimit(None)));
+        assert!(rate_limit("-1").is_err());
+        assert!(rate_limit("many").is_err());
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -19,25 +20,37 @@ const MIB: u64 = 1024 * 1024;
 const TTL_MAX_S: u64 = 10 * 366 * 24 * 60 * 60;
 /// Beyond what a database takes, and few enough to make room for.
 const CONNECTIONS_MAX: u32 = 10_000;
+/// Room for each of them is made at the start.
+const NEWS_MAX: usize = 1_000_000;
+/// The longest string of Redis, as it is configured by default.
+const VALUE_MAX_BYTES: usize = 512 * MIB as usize;
+/// Beyond any use, and few enough to keep in memory.
+const CALLS_MAX: u32 = 10_000;
 /// Who waits longer is not retrying.
 const RETRY_DELAY_MAX_MS: u64 = 24 * 60 * 60 * 1000;
 /// Beyond any use.
 const RETRY_FACTOR_MAX: f64 = 100.0;
 
 /// Every figure of the data layer.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// The two-tier cache.
     pub cache: CacheSettings,
     /// The database pool.
     pub pool: PoolSettings,
+    /// Rate limits.
+    pub limit: LimitSettings,
+    /// Circuit breakers of calls to other services.
+    pub breaker: BreakerSettings,
     /// Batches and streams.
     pub batch: BatchSettings,
+    /// Locks.
+    pub lock: LockSettings,
 }
 
 /// Figures of the two-tier cache.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CacheSettings {
     /// Most entries in the first tier, in this process.
@@ -46,6 +59,8 @@ pub struct CacheSettings {
     pub l2_memory_bytes: u64,
     /// Larger values are kept in the first tier only.
     pub l2_max_value_bytes: usize,
+    /// Larger values are compressed in Redis, if that makes them smaller.
+    pub l2_compress_above_bytes: usize,
     /// What every key in Redis starts with; `clear` removes these keys and no others.
     pub l2_key_prefix: String,
     /// Longest wait for one answer of the second tier, connecting included.
@@ -69,6 +84,11 @@ pub struct CacheSettings {
     pub lease_poll_min_ms: u64,
     /// Longest pause between two such looks.
     pub lease_poll_max_ms: u64,
+    /// By how many changes that others made in the embedded second tier the first one may be behind;
+    /// with more it is emptied instead.
+    pub l1_news_max: usize,
+    /// The parameters of a query are hashed where its key would be longer.
+    pub query_key_max_bytes: usize,
     /// How many of the hottest and of the coldest keys the statistics name.
     pub ranked_keys: usize,
     /// Lifetimes by kind of data.
@@ -76,7 +96,7 @@ pub struct CacheSettings {
 }
 
 /// How long a cached value lives, by kind of data.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TtlSettings {
     /// A page of a listing.
@@ -96,7 +116,7 @@ pub struct TtlSettings {
 }
 
 /// Figures of the database pool.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PoolSettings {
     /// Connections kept open while nobody needs them.
@@ -115,13 +135,56 @@ pub struct PoolSettings {
     pub peer_timeout_ms: u64,
     /// Longest time for one statement, a fetch of a cursor and an insert of a batch included. What
     /// runs longer is broken off, and so is what waits for a peer that died in the middle of it.
+    /// PostgreSQL itself ends what nobody has told it to end `peer_timeout_ms` later.
     pub statement_timeout_ms: u64,
     /// How long SQLite waits for a lock held by another connection.
     pub sqlite_busy_timeout_ms: u64,
+    /// A caller who waits so long makes the pool grow by a connection, up to the maximum.
+    pub grow_after_wait_ms: u64,
+    /// How often the connections that rest are tested, and the database with them.
+    pub health_check_ms: u64,
+    /// A connection that is out and unused for so long is reported as a leak, in a transaction or not.
+    pub leak_after_ms: u64,
+    /// A statement that runs for so long is listed.
+    pub long_statement_ms: u64,
+}
+
+/// Figures of the rate limits, each in requests a minute and off at 0. A limit of n lets n requests
+/// through at once and then one more every nth of a minute.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitSettings {
+    /// Requests a minute of each user; of each address, where no user is named.
+    pub user_per_min: u32,
+    /// Requests a minute of each tenant, all its users together.
+    pub tenant_per_min: u32,
+    /// Requests a minute of each endpoint, whoever asks.
+    pub endpoint_per_min: u32,
+    /// Most users, tenants and endpoints, of each kind, that are counted one by one; those beyond
+    /// are counted together.
+    pub keys_max: usize,
+    /// How often those that have all of their limit again are forgotten.
+    pub upkeep_ms: u64,
+}
+
+/// Figures of the circuit breakers of calls to other services.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct BreakerSettings {
+    /// Of how many calls, the last ones, the share of failures is taken: from the call after as many
+    /// on, so that a few early ones decide nothing.
+    pub window_calls: u32,
+    /// From this share of failures on, from 0 to 1, the breaker opens.
+    pub failure_ratio: f32,
+    /// How long it stays open before it lets a call through as a trial.
+    pub open_ms: u64,
+    /// How many trials, one after the other, must succeed for it to close; one that fails opens it
+    /// again.
+    pub half_open_calls: u32,
 }
 
 /// Figures of batches and streams.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct BatchSettings {
     /// Memory that a stream may take in all.
@@ -159,7 +222,7 @@ pub struct BatchSettings {
 }
 
 /// When a batch that failed is tried again.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RetrySettings {
     /// How the pauses grow.
@@ -178,7 +241,7 @@ pub struct RetrySettings {
 }
 
 /// How the pauses between attempts grow; `d` is the first one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RetryStrategy {
     /// d, 2d, 4d, 8d with a factor of 2.
@@ -191,12 +254,38 @@ pub enum RetryStrategy {
     Fibonacci,
 }
 
+/// Figures of locks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LockSettings {
+    /// What the key of every lock in Redis starts with. Not what the keys of the cache start with, or
+    /// clearing the cache would free all locks.
+    pub key_prefix: String,
+    /// How long a lock lives that is held for work and extended meanwhile: so long others are kept out
+    /// when its holder dies.
+    pub ttl_ms: u64,
+    /// Such a lock is extended when this share of its lifetime is over.
+    pub extend_at_ratio: f64,
+    /// Longest wait for a lock that somebody else holds.
+    pub wait_ms: u64,
+    /// First pause before a lock that is taken is tried again; up to twice as long by chance, so that those
+    /// who wait come one by one.
+    pub retry_min_ms: u64,
+    /// The pause doubles with each attempt up to this.
+    pub retry_max_ms: u64,
+    /// Longest wait for the servers' answers to one question, connecting included.
+    pub timeout_ms: u64,
+    /// Servers that were found away are left alone for so long; nobody waits for them meanwhile.
+    pub away_pause_ms: u64,
+}
+
 impl Default for CacheSettings {
     fn default() -> Self {
         Self {
             l1_entries: 1000,
             l2_memory_bytes: 64 * MIB,
             l2_max_value_bytes: 16 * 1024 * 1024,
+            l2_compress_above_bytes: 100 * 1024,
             l2_key_prefix: "refservice:".to_owned(),
             l2_timeout_ms: 500,
             l2_retry_min_ms: 100,
@@ -207,6 +296,8 @@ impl Default for CacheSettings {
             lease_wait_ms: 30_000,
             lease_poll_min_ms: 2,
             lease_poll_max_ms: 100,
+            l1_news_max: 1024,
+            query_key_max_bytes: 200,
             ranked_keys: 10,
             ttl: TtlSettings::default(),
         }
@@ -238,6 +329,33 @@ impl Default for PoolSettings {
             peer_timeout_ms: 5000,
             statement_timeout_ms: 60_000,
             sqlite_busy_timeout_ms: 5000,
+            grow_after_wait_ms: 5,
+            health_check_ms: 30_000,
+            leak_after_ms: 60_000,
+            long_statement_ms: 5000,
+        }
+    }
+}
+
+impl Default for LimitSettings {
+    fn default() -> Self {
+        Self {
+            user_per_min: 1000,
+            tenant_per_min: 1000,
+            endpoint_per_min: 1000,
+            keys_max: 10_000,
+            upkeep_ms: 1000,
+        }
+    }
+}
+
+impl Default for BreakerSettings {
+    fn default() -> Self {
+        Self {
+            window_calls: 10,
+            failure_ratio: 0.5,
+            open_ms: 30_000,
+            half_open_calls: 2,
         }
     }
 }
@@ -273,6 +391,21 @@ impl Default for RetrySettings {
             max_delay_ms: 10_000,
             factor: 2.0,
             jitter_ratio: 0.5,
+        }
+    }
+}
+
+impl Default for LockSettings {
+    fn default() -> Self {
+        Self {
+            key_prefix: "refservice-lock:".to_owned(),
+            ttl_ms: 30_000,
+            extend_at_ratio: 0.33,
+            wait_ms: 10_000,
+            retry_min_ms: 5,
+            retry_max_ms: 250,
+            timeout_ms: 1000,
+            away_pause_ms: 500,
         }
     }
 }
@@ -334,7 +467,14 @@ impl Settings {
     /// # Errors
     /// The first figure that contradicts another one or that nothing can work with.
     pub fn validate(&self) -> Result<(), SettingsError> {
-        let Self { cache, pool, batch } = self;
+        let Self {
+            cache,
+            pool,
+            limit,
+            breaker,
+            batch,
+            lock,
+        } = self;
         let rules = [
             (
                 cache.l1_entries > 0,
@@ -370,6 +510,16 @@ impl Settings {
                 !cache.l2_key_prefix.is_empty(),
                 "cache.l2_key_prefix",
                 "must not be empty",
+            ),
+            (
+                (1..=NEWS_MAX).contains(&cache.l1_news_max),
+                "cache.l1_news_max",
+                "must be between 1 and 1000000",
+            ),
+            (
+                cache.l2_max_value_bytes <= VALUE_MAX_BYTES,
+                "cache.l2_max_value_bytes",
+                "must not be above 512 MiB, which is the most that Redis takes",
             ),
             (cache.lease_ms > 0, "cache.lease_ms", "must be at least 1"),
             (
@@ -410,6 +560,43 @@ impl Settings {
             (
                 pool.statement_timeout_ms > 0,
                 "pool.statement_timeout_ms",
+                "must be at least 1",
+            ),
+            (limit.keys_max > 0, "limit.keys_max", "must be at least 1"),
+            (limit.upkeep_ms > 0, "limit.upkeep_ms", "must be at least 1"),
+            (
+                (1..=CALLS_MAX).contains(&breaker.window_calls),
+                "breaker.window_calls",
+                "must be between 1 and 10000",
+            ),
+            (
+                breaker.failure_ratio > 0.0 && breaker.failure_ratio <= 1.0,
+                "breaker.failure_ratio",
+                "must be above 0 and at most 1",
+            ),
+            (
+                (1..=TTL_MAX_S * 1000).contains(&breaker.open_ms),
+                "breaker.open_ms",
+                "must be between 1 ms and ten years",
+            ),
+            (
+                (2..=CALLS_MAX).contains(&breaker.half_open_calls),
+                "breaker.half_open_calls",
+                "must be between 2 and 10000",
+            ),
+            (
+                pool.health_check_ms > 0,
+                "pool.health_check_ms",
+                "must be at least 1",
+            ),
+            (
+                pool.leak_after_ms > 0,
+                "pool.leak_after_ms",
+                "must be at least 1",
+            ),
+            (
+                pool.long_statement_ms > 0,
+                "pool.long_statement_ms",
                 "must be at least 1",
             ),
             (
@@ -472,6 +659,53 @@ impl Settings {
                 (0.0..=1.0).contains(&batch.retry.jitter_ratio),
                 "batch.retry.jitter_ratio",
                 "must be between 0 and 1",
+            ),
+            (
+                !lock.key_prefix.is_empty(),
+                "lock.key_prefix",
+                "must not be empty",
+            ),
+            (
+                !lock.key_prefix.starts_with(&cache.l2_key_prefix),
+                "lock.key_prefix",
+                "must not start with cache.l2_key_prefix",
+            ),
+            (
+                lock.extend_at_ratio > 0.0 && lock.extend_at_ratio < 1.0,
+                "lock.extend_at_ratio",
+                "must be above 0 and below 1",
+            ),
+            // Else no extension comes in time.
+            (
+                lock.ttl_ms as f64 * (1.0 - lock.extend_at_ratio) > lock.timeout_ms as f64,
+                "lock.ttl_ms",
+                "must leave more than lock.timeout_ms after lock.extend_at_ratio of it",
+            ),
+            (
+                lock.ttl_ms <= TTL_MAX_S * 1000,
+                "lock.ttl_ms",
+                "must not be above ten years",
+            ),
+            (
+                lock.wait_ms <= TTL_MAX_S * 1000,
+                "lock.wait_ms",
+                "must not be above ten years",
+            ),
+            (
+                lock.retry_min_ms > 0,
+                "lock.retry_min_ms",
+                "must be at least 1",
+            ),
+            (
+                (lock.retry_min_ms..=TTL_MAX_S * 1000).contains(&lock.retry_max_ms),
+                "lock.retry_max_ms",
+                "must not be below lock.retry_min_ms or above ten years",
+            ),
+            (lock.timeout_ms > 0, "lock.timeout_ms", "must be at least 1"),
+            (
+                lock.away_pause_ms <= TTL_MAX_S * 1000,
+                "lock.away_pause_ms",
+                "must not be above ten years",
             ),
         ];
         match rules.into_iter().find(|(holds, ..)| !holds) {
@@ -597,6 +831,12 @@ mod tests {
             (pool.idle_timeout_ms, pool.acquire_timeout_ms),
             (10_000, 30_000)
         );
+        assert_eq!(settings.cache.l1_entries, 1000);
+        assert_eq!(settings.cache.l2_compress_above_bytes, 102_400);
+        let limit = &settings.limit;
+        assert_eq!((limit.user_per_min, limit.tenant_per_min), (1000, 1000));
+        assert_eq!(limit.endpoint_per_min, 1000);
+        assert_eq!(settings.breaker.open_ms, 30_000);
         let ttl = &settings.cache.ttl;
         let check = |kind, expected_s| assert_eq!(ttl.of(kind).as_secs(), expected_s, "{kind:?}");
         check(Kind::List, 1800);
@@ -654,11 +894,29 @@ mod tests {
             ),
             ("CACHE__L1_ENTRIES", "-1", "REFSERVICE__CACHE__L1_ENTRIES: "),
             ("CACHE__L1_ENTRIES", "0", "cache.l1_entries must be"),
+            ("CACHE__L1_NEWS_MAX", "0", "cache.l1_news_max must be"),
+            (
+                "CACHE__L2_MAX_VALUE_BYTES",
+                "536870913",
+                "cache.l2_max_value_bytes must not",
+            ),
             ("CACHE__L2_BEAT_MS", "0", "cache.l2_beat_ms must be"),
             (
                 "CACHE__L2_ABSENT_MS",
                 "500",
                 "cache.l2_absent_ms must be above",
+            ),
+            (
+                "LOCK__KEY_PREFIX",
+                "refservice:lock:",
+                "lock.key_prefix must not start",
+            ),
+            ("LOCK__EXTEND_AT_RATIO", "1", "lock.extend_at_ratio must be"),
+            ("LOCK__TTL_MS", "1000", "lock.ttl_ms must leave"),
+            (
+                "LOCK__RETRY_MAX_MS",
+                "1",
+                "lock.retry_max_ms must not be below",
             ),
             ("CACHE", "5", "names a section and no setting"),
             ("POOL__MAX_CONNECTIONS__X", "5", "MAX_CONNECTIONS__X: "),
@@ -674,6 +932,20 @@ mod tests {
             "[cache.ttl]\nuser_s = 9000000000000000000",
             &[],
             "cache.ttl must not",
+        );
+        check("[limit]\nkeys_max = 0", &[], "limit.keys_max");
+        check("[limit]\nupkeep_ms = 0", &[], "limit.upkeep_ms");
+        check("[breaker]\nwindow_calls = 0", &[], "breaker.window_calls");
+        check(
+            "[breaker]\nfailure_ratio = 1.5",
+            &[],
+            "breaker.failure_ratio",
+        );
+        check("[breaker]\nopen_ms = 0", &[], "breaker.open_ms");
+        check(
+            "[breaker]\nhalf_open_calls = 1",
+            &[],
+            "breaker.half_open_calls",
         );
         check(
             "[batch]\npause_above_ratio = nan",

@@ -6,6 +6,9 @@
 pub mod cache;
 pub mod config;
 pub mod latency;
+pub mod breaker;
+pub mod limit;
 pub mod pool;
+pub mod lock;
 pub mod batch;
 pub mod dataset;

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use axum::Json;
 use axum::http::header::RETRY_AFTER;
@@ -108,7 +109,15 @@ impl ApiError {
         }
     }
 
-    fn caused_by(self, error: &dyn Error) -> Self {
+    /// The answer, with the time after which to come back: longer than it is, never shorter.
+    pub(super) fn after(self, wait: Duration) -> Response {
+        let mut response = self.into_response();
+        let seconds = HeaderValue::from(whole_seconds(wait));
+        response.headers_mut().insert(RETRY_AFTER, seconds);
+        response
+    }
+
+    pub(super) fn caused_by(self, error: &dyn Error) -> Self {
         Self {
             internal: Some(chain(error)),
             ..self
@@ -126,9 +135,8 @@ impl ApiError {
                 "the database does not answer in time",
             )
             .caused_by(error),
-            BatchError::Database { source, .. } if is_locked(source) => {
-                Self::unavailable("busy", "the database is locked by another writer")
-                    .caused_by(error)
+            BatchError::Database { source, .. } if is_contended(source) => {
+                Self::unavailable("busy", "another writer was in the way").caused_by(error)
             }
             BatchError::MemoryCeiling { .. } => {
                 Self::unavailable("busy", "too little memory is free").caused_by(error)
@@ -217,8 +225,14 @@ pub(super) fn add_retry_after(mut response: Response, seconds: u64) -> Response 
     response
 }
 
+/// A wait in the seconds of HTTP, at least one: who comes back at once finds the same.
+pub(super) fn whole_seconds(wait: Duration) -> u64 {
+    let begun = u64::from(wait.subsec_nanos() > 0);
+    wait.as_secs().saturating_add(begun).max(1)
+}
+
 /// Whether the connection failed rather than the statement.
-fn is_gone(error: &sqlx::Error) -> bool {
+pub(super) fn is_gone(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => true,
         // Class 57 is "operator intervention", 08 "connection exception" (PostgreSQL manual,
@@ -230,14 +244,21 @@ fn is_gone(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Whether SQLite gave up waiting for another connection's lock. The low byte is the primary result
-/// code: 5 is SQLITE_BUSY, 6 is SQLITE_LOCKED (<https://sqlite.org/rescode.html>).
-fn is_locked(error: &sqlx::Error) -> bool {
-    error
-        .as_database_error()
-        .and_then(|error| error.try_downcast_ref::<SqliteError>())
-        .and_then(|error| error.code()?.parse::<u32>().ok())
-        .is_some_and(|code| matches!(code & 0xff, 5 | 6))
+/// Whether the database has undone the transaction because of what others did meanwhile: to be tried
+/// again. On SQLite the wait for another connection's lock was over; the low byte is the primary result
+/// code, 5 is SQLITE_BUSY, 6 is SQLITE_LOCKED (<https://sqlite.org/rescode.html>). On PostgreSQL 40001 is a
+/// failure of serialization and 40P01 a deadlock (manual, section 13.5).
+pub(super) fn is_contended(error: &sqlx::Error) -> bool {
+    let Some(error) = error.as_database_error() else {
+        return false;
+    };
+    match error.try_downcast_ref::<SqliteError>() {
+        Some(error) => error
+            .code()
+            .and_then(|code| code.parse::<u32>().ok())
+            .is_some_and(|code| matches!(code & 0xff, 5 | 6)),
+        None => matches!(error.code().as_deref(), Some("40001" | "40P01")),
+    }
 }
 
 /// An error with its causes, of which some repeat the next one in their own text.
@@ -258,6 +279,22 @@ pub fn chain(error: &dyn Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_comes_back_too_soon() {
+        let check = |ms, expected_s| {
+            assert_eq!(
+                whole_seconds(Duration::from_millis(ms)),
+                expected_s,
+                "{ms} ms"
+            );
+        };
+        check(0, 1);
+        check(60, 1);
+        check(1000, 1);
+        check(1001, 2);
+        check(29_500, 30);
+    }
 
     #[test]
     fn nobody_is_asked_to_send_again_what_is_in() {

@@ -1,5 +1,6 @@
-//! `/metrics`: the figures of requests, cache and pool as OpenMetrics text, which Prometheus reads;
-//! and `/internal/cache`: those of the cache as JSON, with the keys that no series could name.
+//! `/metrics`: the figures of requests, cache, pool and locks as OpenMetrics text, which Prometheus reads;
+//! `/internal/cache` and `/internal/pool`: those of the cache and of the pool as JSON, with the keys and the
+//! places that no series could name.
 
 use std::sync::Arc;
 
@@ -22,15 +23,19 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::app::App;
 use super::error::ApiError;
+use super::webhook::Webhook;
+use crate::datalayer::breaker::{BreakerState, BreakerStats};
 use crate::datalayer::cache::CacheStats;
 use crate::datalayer::latency::LatencySummary;
+use crate::datalayer::limit::LimitStats;
+use crate::datalayer::lock::LockStats;
 use crate::datalayer::pool::PoolStats;
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Upper bounds of the buckets of waits for a connection, in nanoseconds: from a free one to the
-/// acquire timeout.
-const WAIT_BOUNDS_NS: [u64; 10] = [
+/// Upper bounds of the buckets of waits for a connection and of the times that locks are held, in
+/// nanoseconds: from a free connection to the acquire timeout.
+const BOUNDS_NS: [u64; 10] = [
     10_000,
     100_000,
     1_000_000,
@@ -63,22 +68,22 @@ struct RequestLabels {
 struct Snapshot {
     cache: CacheStats,
     pool: PoolStats,
+    locks: LockStats,
     bulk_loads: usize,
+    limits: Vec<LimitStats>,
+    /// Of the webhook's breaker, where there is a webhook.
+    webhook: Option<BreakerStats>,
     /// The most memory that the process ever had, where the system tells.
     peak_resident_bytes: Option<u64>,
     /// In nanoseconds.
     pool_wait: Histogram<u64>,
+    /// In nanoseconds.
+    lock_hold: Histogram<u64>,
 }
 
 /// Counts a request by route and status.
 pub(super) async fn count(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let method = match *request.method() {
-        Method::GET => "GET",
-        Method::HEAD => "HEAD",
-        Method::POST => "POST",
-        Method::PUT => "PUT",
-        _ => "other",
-    };
+    let method = method_name(request.method());
     let matched = request.extensions().get::<MatchedPath>();
     let route = matched.map_or("none", MatchedPath::as_str).to_owned();
     let response = next.run(request).await;
@@ -91,14 +96,29 @@ pub(super) async fn count(State(app): State<Arc<App>>, request: Request, next: N
     response
 }
 
+/// The name of a method that the service knows; a client can make up others.
+pub(super) fn method_name(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        _ => "other",
+    }
+}
+
 /// `GET /metrics`.
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
     let snapshot = Snapshot {
         cache: app.cache.stats().await,
         pool: app.pool.stats(),
+        locks: app.locks.stats(),
         bulk_loads: app.bulk_loads(),
+        limits: app.limits.stats(),
+        webhook: app.webhook.as_ref().map(Webhook::stats),
         peak_resident_bytes: peak_resident_bytes(),
         pool_wait: app.pool.wait_histogram(),
+        lock_hold: app.locks.hold_histogram(),
     };
     let mut registry = Registry::default();
     let requests = app.metrics.http_requests.clone();
@@ -120,14 +140,23 @@ pub(super) async fn cache(State(app): State<Arc<App>>) -> Json<CacheStats> {
     Json(app.cache.stats().await)
 }
 
+/// `GET /internal/pool`: the same of the pool, with who holds a connection for too long.
+pub(super) async fn pool(State(app): State<Arc<App>>) -> Json<PoolStats> {
+    Json(app.pool.stats())
+}
+
 impl Collector for Snapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let Self {
             cache,
             pool,
+            locks,
             bulk_loads,
+            limits,
+            webhook,
             peak_resident_bytes,
             pool_wait,
+            lock_hold,
         } = self;
         // The encoder appends "_total" to counters.
         let counters = [
@@ -198,6 +227,16 @@ impl Collector for Snapshot {
                 "Times that the second tier went away",
                 cache.l2_outages,
             ),
+            (
+                "cache_changes_heard",
+                "Changes by other processes that the first tier heard of",
+                cache.heard,
+            ),
+            (
+                "cache_gaps",
+                "Times that the first tier was emptied since it may have missed changes",
+                cache.gaps,
+            ),
             ("pool_checkouts", "Connections handed out", pool.checkouts),
             (
                 "pool_timeouts",
@@ -208,6 +247,24 @@ impl Collector for Snapshot {
                 "pool_lost_peers",
                 "Connections whose peer did not answer",
                 pool.lost_peers,
+            ),
+            (
+                "pool_failed_checks",
+                "Times that a health check found no database",
+                pool.health.failures,
+            ),
+            ("locks_acquired", "Locks that were given", locks.acquired),
+            ("locks_failed", "Callers that got no lock", locks.failed),
+            (
+                "locks_contention",
+                "Attempts that found a lock taken",
+                locks.contention,
+            ),
+            ("locks_extended", "Extensions of locks", locks.extended),
+            (
+                "locks_lost",
+                "Locks that were lost while they were held",
+                locks.lost,
             ),
         ];
         for (name, help, value) in counters {
@@ -231,6 +288,11 @@ impl Collector for Snapshot {
             ),
             ("pool_min", "Connections kept open", pool.min.into()),
             ("pool_max", "Most connections at once", pool.max.into()),
+            (
+                "pool_size",
+                "Most connections at present, as waiting makes it",
+                pool.size.into(),
+            ),
             ("pool_open", "Connections open", pool.open.into()),
             ("pool_active", "Connections in use", pool.active.into()),
             ("pool_idle", "Connections open and free", pool.idle.into()),
@@ -243,6 +305,17 @@ impl Collector for Snapshot {
                 "pool_utilisation",
                 "Share of connections in use, from 0 to 1",
                 pool.utilisation,
+            ),
+            ("locks_active", "Locks held", locks.active as f64),
+            (
+                "pool_healthy",
+                "Whether the database answered the last health check",
+                u8::from(pool.health.healthy).into(),
+            ),
+            (
+                "pool_suspects",
+                "Connections held and not used, or with a statement that takes long",
+                pool.suspects.len() as f64,
             ),
             (
                 "bulk_loads_active",
@@ -265,7 +338,14 @@ impl Collector for Snapshot {
             ("loader", cache.load_latency),
         ];
         latencies(&mut encoder, &tiers)?;
-        waits(&mut encoder, pool_wait)
+        rate_limits(&mut encoder, limits)?;
+        if let Some(webhook) = webhook {
+            breaker(&mut encoder, "webhook", webhook)?;
+        }
+        let help = "How long successful callers waited for a connection";
+        histogram(&mut encoder, "pool_wait", help, pool_wait)?;
+        let help = "How long locks were held";
+        histogram(&mut encoder, "locks_hold", help, lock_hold)
     }
 }
 
@@ -299,23 +379,78 @@ fn latencies(
     Ok(())
 }
 
-fn waits(encoder: &mut DescriptorEncoder<'_>, waits: &Histogram<u64>) -> std::fmt::Result {
-    let buckets = buckets(waits);
-    let sum_s = waits.mean() * waits.len() as f64 / 1e9;
-    let help = "How long successful callers waited for a connection";
-    let kind = MetricType::Histogram;
-    encoder
-        .encode_descriptor("pool_wait", help, Some(&Unit::Seconds), kind)?
-        .encode_histogram::<NoLabelSet>(sum_s, waits.len(), &buckets, None)
+fn rate_limits(encoder: &mut DescriptorEncoder<'_>, limits: &[LimitStats]) -> std::fmt::Result {
+    let help = "Requests that a rate limit refused";
+    let mut refused =
+        encoder.encode_descriptor("rate_limit_refused", help, None, MetricType::Counter)?;
+    for limit in limits {
+        let labels = [("limit", limit.dimension.name())];
+        ConstCounter::new(limit.refused).encode(refused.encode_family(&labels)?)?;
+    }
+    let help = "Users, tenants and endpoints that a rate limit counts one by one";
+    let mut keys = encoder.encode_descriptor("rate_limit_keys", help, None, MetricType::Gauge)?;
+    for limit in limits {
+        let labels = [("limit", limit.dimension.name())];
+        ConstGauge::new(limit.keys as f64).encode(keys.encode_family(&labels)?)?;
+    }
+    Ok(())
 }
 
-/// Upper bounds in seconds, with how many waits fall below each and above the one before.
-fn buckets(waits: &Histogram<u64>) -> Vec<(f64, u64)> {
-    let bounds = WAIT_BOUNDS_NS.iter().map(|bound_ns| *bound_ns as f64 / 1e9);
+/// The breaker of the calls to one other service: of the three states, the one it is in is 1.
+fn breaker(
+    encoder: &mut DescriptorEncoder<'_>,
+    to: &str,
+    stats: &BreakerStats,
+) -> std::fmt::Result {
+    let help = "The state of a circuit breaker: 1 where it is in, else 0";
+    let mut state = encoder.encode_descriptor("breaker_state", help, None, MetricType::Gauge)?;
+    for (name, is) in [
+        ("closed", BreakerState::Closed),
+        ("half_open", BreakerState::HalfOpen),
+        ("open", BreakerState::Open),
+    ] {
+        let labels = [("to", to), ("state", name)];
+        let value = f64::from(stats.state == is);
+        ConstGauge::new(value).encode(state.encode_family(&labels)?)?;
+    }
+    let help = "Calls through a circuit breaker, by how they ended";
+    let mut calls = encoder.encode_descriptor("breaker_calls", help, None, MetricType::Counter)?;
+    for (outcome, count) in [
+        ("success", stats.successes),
+        ("failure", stats.failures),
+        ("rejected", stats.rejected),
+    ] {
+        let labels = [("to", to), ("outcome", outcome)];
+        ConstCounter::new(count).encode(calls.encode_family(&labels)?)?;
+    }
+    let help = "How often a circuit breaker opened";
+    let mut openings =
+        encoder.encode_descriptor("breaker_openings", help, None, MetricType::Counter)?;
+    let labels = [("to", to)];
+    ConstCounter::new(stats.openings).encode(openings.encode_family(&labels)?)
+}
+
+fn histogram(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    durations: &Histogram<u64>,
+) -> std::fmt::Result {
+    let buckets = buckets(durations);
+    let sum_s = durations.mean() * durations.len() as f64 / 1e9;
+    let kind = MetricType::Histogram;
+    encoder
+        .encode_descriptor(name, help, Some(&Unit::Seconds), kind)?
+        .encode_histogram::<NoLabelSet>(sum_s, durations.len(), &buckets, None)
+}
+
+/// Upper bounds in seconds, with how many durations fall below each and above the one before.
+fn buckets(durations: &Histogram<u64>) -> Vec<(f64, u64)> {
+    let bounds = BOUNDS_NS.iter().map(|bound_ns| *bound_ns as f64 / 1e9);
     let bounds = bounds.chain([f64::INFINITY]);
     let mut buckets: Vec<_> = bounds.map(|bound_s| (bound_s, 0)).collect();
-    for step in waits.iter_recorded() {
-        let index = WAIT_BOUNDS_NS.partition_point(|bound_ns| *bound_ns < step.value_iterated_to());
+    for step in durations.iter_recorded() {
+        let index = BOUNDS_NS.partition_point(|bound_ns| *bound_ns < step.value_iterated_to());
         buckets[index].1 += step.count_at_value();
     }
     buckets

@@ -7,16 +7,19 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::StatusCode;
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::SizeAbove;
 
 use super::app::App;
 use super::error::{ApiError, add_retry_after};
-use super::{analytics, batches, clients, health, metrics, records};
+use super::{
+    analytics, batches, clients, conditional, health, limits, metrics, notify, payments, records,
+    security,
+};
 
 /// The whole service.
 pub(super) fn router(app: Arc<App>) -> Router {
@@ -25,6 +28,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/clients", get(clients::list).post(clients::create))
         .route("/clients/search", get(clients::search))
         .route("/clients/{id}", get(clients::detail).put(clients::update))
+        .route("/clients/{id}/notify", post(notify::notify))
         .route("/analytics/dashboard", get(analytics::dashboard))
         .route("/records/batch", post(batches::start))
         .route(
@@ -32,6 +36,10 @@ pub(super) fn router(app: Arc<App>) -> Router {
             get(batches::progress).delete(batches::cancel),
         )
         .route("/records/batch/{id}/resume", post(batches::resume))
+        .route("/payments", post(payments::create))
+        .route("/payments/{id}", get(payments::detail))
+        .route("/payments/{id}/callback", post(payments::callback))
+        .route("/payments/{id}/state", put(payments::change))
         .layer(DefaultBodyLimit::max(settings.body_max_bytes))
         .layer(from_fn_with_state(settings.request_timeout(), within));
     let bulk = Router::new()
@@ -46,6 +54,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .nest("/api/v1", api)
         .route("/metrics", get(metrics::metrics))
         .route("/internal/cache", get(metrics::cache))
+        .route("/internal/pool", get(metrics::pool))
         .route("/live", get(health::live))
         .route("/ready", get(health::ready))
         .fallback(|| async { ApiError::not_found("path") })
@@ -63,7 +72,11 @@ pub(super) fn router(app: Arc<App>) -> Router {
                 .gzip(true)
                 .compress_when(SizeAbove::new(settings.compress_above_bytes)),
         )
+        // Outside of the compression, which makes another representation of an answer.
+        .layer(from_fn(conditional::conditional))
+        .layer(from_fn_with_state(Arc::clone(&app), limits::limit))
         .layer(from_fn_with_state(Arc::clone(&app), retry_after))
+        .layer(from_fn(security::harden))
         .layer(from_fn_with_state(Arc::clone(&app), metrics::count))
         .with_state(app)
 }

@@ -11,12 +11,15 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::admin::AdminToken;
 use super::app::App;
 use super::lock::FileLock;
 use super::router::router;
 use super::settings::Settings;
+use super::webhook::{Webhook, WebhookError};
 use crate::datalayer::cache::{MemoryTier, RedisTier, SecondTier, TierError, TieredCache};
 use crate::datalayer::dataset::{DatasetError, DatasetId};
+use crate::datalayer::lock::{LockError, Locks};
 use crate::datalayer::pool::{Pool, PoolError, sqlite_file};
 
 /// One part in so many of the drain time is kept for the pool.
@@ -32,12 +35,19 @@ pub struct Options {
     pub database: String,
     /// `redis://…`; without it the second tier is in this process.
     pub redis: Option<String>,
+    /// `redis://…`, one or several that know nothing of each other: where locks are kept. Without it in
+    /// `redis`, and without that in this process.
+    pub lock_redis: Vec<String>,
     /// The data to serve.
     pub dataset: DatasetId,
     /// All figures.
     pub settings: Settings,
     /// Added to every request under `/api`: how tests plant a regression.
     pub inject_delay: Duration,
+    /// Who shows this token is held to no rate limit; without it, nobody is let by.
+    pub admin_token: Option<AdminToken>,
+    /// `http://…` or `https://…`, where notifications are posted; without it there are none.
+    pub webhook: Option<String>,
 }
 
 /// A service that is connected and bound, but does not serve yet.
@@ -75,6 +85,12 @@ pub enum ServerError {
     /// The address of Redis is wrong. A Redis that is away is no error.
     #[error("Redis cannot be used")]
     Redis(#[source] TierError),
+    /// The address of the webhook is wrong. One that is away is no error.
+    #[error("the webhook cannot be used")]
+    Webhook(#[source] WebhookError),
+    /// An address of the Redis servers for locks is wrong. One that is away is no error.
+    #[error("the lock servers cannot be used")]
+    Locks(#[source] LockError),
     /// The address is taken, or not ours.
     #[error("cannot listen on {address}; is another service running there?")]
     Listen {
@@ -96,25 +112,38 @@ impl Server {
     ///
     /// # Errors
     /// [`ServerError::InUse`], [`ServerError::Lock`], [`ServerError::Database`],
-    /// [`ServerError::Redis`], [`ServerError::Listen`].
+    /// [`ServerError::Redis`], [`ServerError::Locks`], [`ServerError::Webhook`], [`ServerError::Listen`].
     pub async fn bind(options: Options) -> Result<Self, ServerError> {
         let Options {
             listen,
             database,
             redis,
+            lock_redis,
             dataset,
             settings,
             inject_delay,
+            admin_token,
+            webhook,
         } = options;
+        let webhook = webhook.map(|url| Webhook::new(&url, &settings)).transpose();
+        let webhook = webhook.map_err(ServerError::Webhook)?;
         let file = sqlite_file(&database);
         let lock = file.as_deref().map(FileLock::take).transpose()?;
         let pool = Pool::connect(&database, settings.pool.clone());
         let pool = pool.await.map_err(ServerError::Database)?;
-        let second: Arc<dyn SecondTier> = match redis {
+        let second: Arc<dyn SecondTier> = match &redis {
             Some(url) => {
-                Arc::new(RedisTier::connect(&url, &settings.cache).map_err(ServerError::Redis)?)
+                Arc::new(RedisTier::connect(url, &settings.cache).map_err(ServerError::Redis)?)
             }
             None => Arc::new(MemoryTier::new(&settings.cache)),
+        };
+        let lock_servers = match &redis {
+            Some(url) if lock_redis.is_empty() => std::slice::from_ref(url),
+            _ => &lock_redis,
+        };
+        let locks = match lock_servers {
+            [] => Locks::in_process(&settings.lock),
+            urls => Locks::redis(urls, &settings.lock).map_err(ServerError::Locks)?,
         };
         let cache = TieredCache::new(&settings.cache, Some(second));
         let failed = |source| ServerError::Listen {
@@ -123,9 +152,11 @@ impl Server {
         };
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let app = Arc::new(App::new(pool, cache, settings, dataset, inject_delay));
+        let mut app = App::new(pool, cache, locks, settings, dataset, inject_delay);
+        app.admin = admin_token;
+        app.webhook = webhook;
         Ok(Self {
-            app,
+            app: Arc::new(app),
             listener,
             address,
             lock,
@@ -158,7 +189,8 @@ impl Server {
                 tracing::debug!(%error, "a connection stays without TCP_NODELAY");
             }
         });
-        let serving = axum::serve(listener, router(Arc::clone(&app)))
+        let service = router(Arc::clone(&app)).into_make_service_with_connect_info::<SocketAddr>();
+        let serving = axum::serve(listener, service)
             .with_graceful_shutdown(async move { told.notified().await });
         let mut serving = tokio::spawn(serving.into_future());
         let prepared = async {
@@ -171,6 +203,7 @@ impl Server {
         let outcome = tokio::select! {
             () = stop => Ok(()),
             error = prepared => Err(ServerError::Dataset(error)),
+            never = app.limits.keep_tidy() => match never {},
             served = &mut serving => return served.unwrap_or_else(|gone| Err(gone.into())).map_err(ServerError::Serve),
         };
         stopping.notify_one();

@@ -2,12 +2,17 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::datalayer::config::{self, BatchSettings, CacheSettings, PoolSettings, SettingsError};
+use crate::datalayer::cache::Kind;
+use crate::datalayer::config::{
+    self, BatchSettings, BreakerSettings, CacheSettings, LimitSettings, LockSettings, PoolSettings,
+    SettingsError,
+};
 
 /// Everything that a settings file of the service can hold, section by section.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// The HTTP service.
@@ -16,12 +21,20 @@ pub struct Settings {
     pub cache: CacheSettings,
     /// The database pool.
     pub pool: PoolSettings,
+    /// Rate limits.
+    pub limit: LimitSettings,
+    /// Circuit breakers of calls to other services.
+    pub breaker: BreakerSettings,
     /// Batches and streams.
     pub batch: BatchSettings,
+    /// Locks.
+    pub lock: LockSettings,
+    /// Payments.
+    pub payments: PaymentSettings,
 }
 
 /// Figures of the HTTP service.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServiceSettings {
     /// Longest time for an ordinary request. More than `pool.acquire_timeout_ms`, so that a client
@@ -56,6 +69,111 @@ pub struct ServiceSettings {
     pub compress_above_bytes: u16,
     /// What a client is told to wait when the service is busy.
     pub retry_after_s: u64,
+    /// Whether the headers X-Tenant-Id and X-User-Id are believed. A gateway in front has to set
+    /// them, and to remove what clients send under these names; where there is none, turn it off.
+    pub caller_headers: bool,
+    /// Longest name of a user in X-User-Id.
+    pub user_id_max_bytes: usize,
+    /// Longest time for the webhook to answer.
+    pub webhook_timeout_ms: u64,
+    /// How long a client may use an answer again without asking, by kind of data.
+    pub max_age: MaxAgeSettings,
+}
+
+/// How long a client may use an answer again without asking. No invalidation reaches it meanwhile, so
+/// each is 0 by default: the client asks every time, and is told 304 while nothing has changed.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct MaxAgeSettings {
+    /// A page of a listing.
+    pub list_s: u64,
+    /// One object.
+    pub detail_s: u64,
+    /// A user and their rights.
+    pub user_s: u64,
+    /// Aggregates over many rows.
+    pub analytics_s: u64,
+    /// A dashboard.
+    pub dashboard_s: u64,
+    /// Reference data that hardly ever change.
+    pub reference_s: u64,
+    /// Everything else.
+    pub other_s: u64,
+}
+
+/// Figures of payments.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PaymentSettings {
+    /// Longest time for a request to make or change a payment, retries included. It may be over before
+    /// `pool.acquire_timeout_ms` is.
+    pub timeout_ms: u64,
+    /// How long a request waits for another one with the same key before both ask the database.
+    pub lock_wait_ms: u64,
+    /// First pause before a transaction is tried again that others had undone, or whose connection broke.
+    pub retry_min_ms: u64,
+    /// The pause doubles with each attempt up to this.
+    pub retry_max_ms: u64,
+    /// How often it is tried again.
+    pub retries_max: usize,
+    /// Longest idempotency key.
+    pub key_max_bytes: usize,
+    /// Largest payment.
+    pub amount_max_cents: i64,
+}
+
+impl Default for PaymentSettings {
+    fn default() -> Self {
+        Self {
+            timeout_ms: 10_000,
+            lock_wait_ms: 2000,
+            retry_min_ms: 10,
+            retry_max_ms: 500,
+            retries_max: 5,
+            key_max_bytes: 255,
+            amount_max_cents: 100_000_000,
+        }
+    }
+}
+
+impl PaymentSettings {
+    fn validate(&self) -> Result<(), SettingsError> {
+        let rules = [
+            (
+                self.lock_wait_ms < self.timeout_ms,
+                "payments.lock_wait_ms",
+                "must be below payments.timeout_ms",
+            ),
+            (
+                (1..=self.retry_max_ms).contains(&self.retry_min_ms),
+                "payments.retry_min_ms",
+                "must be between 1 and payments.retry_max_ms",
+            ),
+            (
+                self.retry_max_ms <= self.timeout_ms,
+                "payments.retry_max_ms",
+                "must not be above payments.timeout_ms",
+            ),
+            (
+                self.key_max_bytes > 0,
+                "payments.key_max_bytes",
+                "must be at least 1",
+            ),
+            (
+                self.amount_max_cents > 0,
+                "payments.amount_max_cents",
+                "must be at least 1",
+            ),
+        ];
+        match rules.into_iter().find(|(holds, ..)| !holds) {
+            Some((_, key, reason)) => Err(SettingsError::Figure { key, reason }),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn timeout(&self) -> Duration {
+        Duration::from_millis(self.timeout_ms)
+    }
 }
 
 impl Default for ServiceSettings {
@@ -75,6 +193,10 @@ impl Default for ServiceSettings {
             generate_rows_max: 5_000_000,
             compress_above_bytes: 1024,
             retry_after_s: 1,
+            caller_headers: true,
+            user_id_max_bytes: 64,
+            webhook_timeout_ms: 5000,
+            max_age: MaxAgeSettings::default(),
         }
     }
 }
@@ -92,11 +214,34 @@ impl Settings {
         let settings: Self = config::read(text, env)?;
         settings.data_layer().validate()?;
         settings.service.validate()?;
+        settings.payments.validate()?;
         // Else a client that waits for a connection hears of a timeout, and nobody of the pool.
         if settings.pool.acquire_timeout_ms >= settings.service.request_timeout_ms {
             return Err(SettingsError::Figure {
                 key: "service.request_timeout_ms",
                 reason: "must be above pool.acquire_timeout_ms",
+            });
+        }
+        // Else a client hears of a timeout, and nobody that it was the webhook's.
+        if settings.service.webhook_timeout_ms >= settings.service.request_timeout_ms {
+            return Err(SettingsError::Figure {
+                key: "service.webhook_timeout_ms",
+                reason: "must be below service.request_timeout_ms",
+            });
+        }
+        if settings.payments.timeout_ms >= settings.service.request_timeout_ms {
+            return Err(SettingsError::Figure {
+                key: "payments.timeout_ms",
+                reason: "must be below service.request_timeout_ms",
+            });
+        }
+        // Else a client uses an answer that the cache itself would not give any more.
+        let outlives =
+            |kind: &Kind| settings.service.max_age.of(*kind) > settings.cache.ttl.of(*kind);
+        if Kind::ALL.iter().any(outlives) {
+            return Err(SettingsError::Figure {
+                key: "service.max_age",
+                reason: "must not be above cache.ttl for any kind of data",
             });
         }
         Ok(settings)
@@ -106,8 +251,26 @@ impl Settings {
         config::Settings {
             cache: self.cache.clone(),
             pool: self.pool.clone(),
+            limit: self.limit.clone(),
+            breaker: self.breaker.clone(),
             batch: self.batch.clone(),
+            lock: self.lock.clone(),
         }
+    }
+}
+
+impl MaxAgeSettings {
+    /// The time for an answer of this kind.
+    pub fn of(&self, kind: Kind) -> Duration {
+        Duration::from_secs(match kind {
+            Kind::List => self.list_s,
+            Kind::Detail => self.detail_s,
+            Kind::User => self.user_s,
+            Kind::Analytics => self.analytics_s,
+            Kind::Dashboard => self.dashboard_s,
+            Kind::Reference => self.reference_s,
+            Kind::Other => self.other_s,
+        })
     }
 }
 
@@ -127,6 +290,8 @@ impl ServiceSettings {
             (self.bulk_loads_max > 0, "service.bulk_loads_max"),
             (self.bulk_chunk_wait_ms > 0, "service.bulk_chunk_wait_ms"),
             (self.generate_rows_max > 0, "service.generate_rows_max"),
+            (self.user_id_max_bytes > 0, "service.user_id_max_bytes"),
+            (self.webhook_timeout_ms > 0, "service.webhook_timeout_ms"),
         ];
         match rules.into_iter().find(|(holds, _)| !holds) {
             Some((_, key)) => Err(SettingsError::Figure {
@@ -151,6 +316,10 @@ impl ServiceSettings {
 
     pub(super) fn bulk_wait(&self) -> Duration {
         Duration::from_millis(self.bulk_wait_ms)
+    }
+
+    pub(super) fn webhook_timeout(&self) -> Duration {
+        Duration::from_millis(self.webhook_timeout_ms)
     }
 
     pub(super) fn ready_timeout(&self) -> Duration {
@@ -179,6 +348,7 @@ mod tests {
         assert_eq!(settings.service.retry_after_s, 9);
         assert_eq!(settings.pool.max_connections, 7);
         assert_eq!(settings.batch, BatchSettings::default());
+        assert_eq!(settings.payments.timeout_ms, 10_000);
     }
 
     #[test]
@@ -198,6 +368,31 @@ mod tests {
             "service.request_timeout_ms must be at least 1",
         );
         check("[service]\nbulk_loads_max = 0", "service.bulk_loads_max");
+        check("[lock]\nttl_ms = 1", "lock.ttl_ms must leave");
+        check(
+            "[payments]\ntimeout_ms = 1000",
+            "payments.lock_wait_ms must be below payments.timeout_ms",
+        );
+        check(
+            "[payments]\ntimeout_ms = 35000",
+            "payments.timeout_ms must be below service.request_timeout_ms",
+        );
+        check(
+            "[payments]\nretry_min_ms = 501",
+            "payments.retry_min_ms must be between",
+        );
+        check(
+            "[service]\nwebhook_timeout_ms = 35000",
+            "service.webhook_timeout_ms must be below service.request_timeout_ms",
+        );
+        check(
+            "[service]\nuser_id_max_bytes = 0",
+            "service.user_id_max_bytes",
+        );
+        check(
+            "[service.max_age]\nlist_s = 1801",
+            "service.max_age must not be above cache.ttl",
+        );
         check(
             "[pool]\nacquire_timeout_ms = 35000",
             "service.request_timeout_ms must be above pool.acquire_timeout_ms",

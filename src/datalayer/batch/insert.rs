@@ -42,6 +42,7 @@ pub async fn insert(
     let statement = ("insert into", table.name);
     let limit = pool.statement_timeout();
     let mut checkout = pool.acquire().await?;
+    let activity = checkout.activity();
     let task = tokio::spawn(async move {
         let rows: Vec<&Row> = rows.iter().collect();
         let inserted = async {
@@ -59,7 +60,7 @@ pub async fn insert(
                 }
             }
         };
-        within(limit, statement, inserted).await
+        within(&activity, limit, statement, inserted).await
     });
     task.await
         .unwrap_or_else(|gone| match gone.try_into_panic() {

@@ -1,55 +1,68 @@
 //! Values into queries and out of rows, the same for both databases.
 
+use std::panic::Location;
 use std::time::Duration;
 
 use sqlx::query::Query;
-use sqlx::{ColumnIndex, Database, Decode, Encode, SqlSafeStr, Type};
+use sqlx::{ColumnIndex, Database, Decode, Encode, SqlSafeStr, SqlStr, Type};
 use tokio::time::timeout;
 
 use super::BatchError;
 use super::table::{Column, Kind, Row, Value};
-use crate::datalayer::pool::{Connection, Pool};
+use crate::datalayer::pool::{Activity, Connection, Pool, Statement};
 
 /// Runs one statement with `$1`-style parameters and reads `columns` from the rows that it gives.
 ///
 /// # Errors
 /// What the pool or the database says; `action` and `table` name the statement there.
-pub async fn fetch_rows(
+#[track_caller]
+pub fn fetch_rows(
     pool: &Pool,
     statement: Statement,
     sql: impl SqlSafeStr,
     values: &[Value],
     columns: &[Column],
-) -> Result<Vec<Row>, BatchError> {
+) -> impl Future<Output = Result<Vec<Row>, BatchError>> {
+    let place = Location::caller();
     let sql = sql.into_sql_str();
-    let mut checkout = pool.acquire().await?;
-    let fetched = async {
-        match checkout.connection() {
-            Connection::Postgres(connection) => {
-                let rows = bind_all(sqlx::query(sql), values).fetch_all(connection);
-                let rows = rows.await?;
-                rows.iter().map(|row| read_row(row, columns)).collect()
-            }
-            Connection::Sqlite(connection) => {
-                let rows = bind_all(sqlx::query(sql), values).fetch_all(connection);
-                let rows = rows.await?;
-                rows.iter().map(|row| read_row(row, columns)).collect()
-            }
-        }
-    };
-    within(pool.statement_timeout(), statement, fetched).await
+    async move {
+        let mut checkout = pool.acquire_for(place).await?;
+        let activity = checkout.activity();
+        let fetched = fetch(checkout.connection(), sql, values, columns);
+        within(&activity, pool.statement_timeout(), statement, fetched).await
+    }
 }
 
-/// What is being done, as a verb, and the table that it is done to: for errors.
-pub type Statement = (&'static str, &'static str);
+pub(super) async fn fetch(
+    connection: Connection<'_>,
+    sql: SqlStr,
+    values: &[Value],
+    columns: &[Column],
+) -> sqlx::Result<Vec<Row>> {
+    match connection {
+        Connection::Postgres(connection) => {
+            let rows = bind_all(sqlx::query(sql), values).fetch_all(connection);
+            let rows = rows.await?;
+            rows.iter().map(|row| read_row(row, columns)).collect()
+        }
+        Connection::Sqlite(connection) => {
+            let rows = bind_all(sqlx::query(sql), values).fetch_all(connection);
+            let rows = rows.await?;
+            rows.iter().map(|row| read_row(row, columns)).collect()
+        }
+    }
+}
 
 /// What `answer` gives, if the database gives it in time. An answer that is not waited for any more
 /// leaves its connection in the middle of a statement; the checkout that holds it sees to that.
 pub(super) async fn within<T>(
+    activity: &Activity,
     limit: Duration,
-    (action, table): Statement,
+    statement: Statement,
     answer: impl Future<Output = sqlx::Result<T>>,
 ) -> Result<T, BatchError> {
+    let (action, table) = statement;
+    let _running = activity.run(statement);
     match timeout(limit, answer).await {
         Ok(answer) => answer.map_err(|source| BatchError::Database {
             action,

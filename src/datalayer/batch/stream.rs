@@ -15,10 +15,10 @@ use tokio::sync::mpsc;
 use super::BatchError;
 use super::memory::MemorySource;
 use super::pace::Pace;
-use super::rows::{Statement, bind_all, read_row, within};
+use super::rows::{bind_all, read_row, within};
 use super::table::{Column, Row, Table, Value, name_list};
 use crate::datalayer::config::BatchSettings;
-use crate::datalayer::pool::{Connection, Pool};
+use crate::datalayer::pool::{Activity, Connection, Pool, Statement};
 
 /// What to stream: some columns of the rows that match, in the order of their ids.
 #[derive(Debug, Clone)]
@@ -45,6 +45,22 @@ enum Item {
 struct Outlet {
     items: mpsc::Sender<Item>,
     patience: Duration,
+}
+
+/// How each statement of a reader is waited for.
+struct Limited<'a> {
+    activity: &'a Activity,
+    limit: Duration,
+    statement: Statement,
+}
+
+impl Limited<'_> {
+    async fn within<T>(
+        &self,
+        answer: impl Future<Output = sqlx::Result<T>>,
+    ) -> Result<T, BatchError> {
+        within(self.activity, self.limit, self.statement, answer).await
+    }
 }
 
 /// The consumer is gone, or takes nothing.
@@ -91,10 +107,15 @@ async fn read(
     outlet: &Outlet,
 ) -> Result<Result<(), Gone>, BatchError> {
     let mut checkout = pool.acquire().await?;
+    let activity = checkout.activity();
     match checkout.connection() {
         Connection::Postgres(connection) => {
-            let limit = pool.statement_timeout();
-            read_postgres(connection, select, limit, &mut pace, outlet).await
+            let limited = Limited {
+                activity: &activity,
+                limit: pool.statement_timeout(),
+                statement: select.statement(),
+            };
+            read_postgres(connection, select, limited, &mut pace, outlet).await
         }
         Connection::Sqlite(connection) => read_sqlite(connection, select, &mut pace, outlet).await,
     }
@@ -104,23 +125,22 @@ async fn read(
 async fn read_postgres(
     connection: &mut PgConnection,
     select: &Select,
-    limit: Duration,
+    limited: Limited<'_>,
     pace: &mut Pace,
     outlet: &Outlet,
 ) -> Result<Result<(), Gone>, BatchError> {
     let failed = |source| select.failed(source);
-    let statement = select.statement();
-    let mut transaction = within(limit, statement, connection.begin()).await?;
+    let mut transaction = limited.within(connection.begin()).await?;
     let declare = format!("DECLARE batch NO SCROLL CURSOR FOR {}", select.sql());
     let declare = sqlx::query(AssertSqlSafe(declare)).persistent(false);
     let declare = bind_all(declare, select.values()).execute(&mut *transaction);
-    within(limit, statement, declare).await?;
+    limited.within(declare).await?;
     loop {
         let fetch = format!("FETCH FORWARD {} FROM batch", pace.rows());
         let fetch = sqlx::query(AssertSqlSafe(fetch)).persistent(false);
-        let rows = within(limit, statement, fetch.fetch_all(&mut *transaction)).await?;
+        let rows = limited.within(fetch.fetch_all(&mut *transaction)).await?;
         if rows.is_empty() {
-            within(limit, statement, transaction.commit()).await?;
+            limited.within(transaction.commit()).await?;
             return Ok(Ok(()));
         }
         let batch: sqlx::Result<Vec<Row>> = rows

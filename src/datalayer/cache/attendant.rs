@@ -8,10 +8,10 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-use super::SecondTier;
 use super::guarded::{Guarded, Silence};
 use super::missed::Change;
 use super::register::{Register, Roll};
+use super::{Scope, SecondTier};
 
 /// What the attendant has before it.
 #[derive(Debug)]
@@ -81,8 +81,10 @@ impl Guarded {
     async fn tell(&self, tier: &dyn SecondTier) -> Result<(), Silence> {
         while let Some(change) = self.missed.next(Instant::now()) {
             match &change {
-                Change::Key(key) => self.call(tier.invalidate(key)).await?,
-                Change::All => self.clear_tier(tier).await?,
+                Change::Scope(scope) => {
+                    self.tell_of(tier, &self.name, std::slice::from_ref(scope))
+                        .await?;
+                }
                 Change::Lease { key, token, .. } => self.call(tier.release(key, token)).await?,
             }
             self.missed.confirmed();
@@ -102,7 +104,8 @@ impl Guarded {
         let gone = desk.roll.read(others, asked_at, Instant::now());
         if !gone.is_empty() {
             self.settled.store(false, Ordering::Release);
-            self.clear_tier(tier).await?;
+            // In nobody's name: the first tier of this process does not know either what they left.
+            self.tell_of(tier, "", &[Scope::All]).await?;
             self.strike(register, &gone).await?;
             desk.roll.cleared(&gone);
             let processes = gone.len();

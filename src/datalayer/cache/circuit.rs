@@ -47,6 +47,16 @@ impl Circuit {
         }
     }
 
+    /// The first pause after a failure.
+    pub(super) fn pause_min(&self) -> Duration {
+        self.pause_min
+    }
+
+    /// The longest pause.
+    pub(super) fn pause_max(&self) -> Duration {
+        self.pause_max
+    }
+
     /// The permission to ask the tier, if this is no time to leave it alone.
     pub(super) fn attempt(&self, now: Instant) -> Option<Attempt> {
         match &mut self.lock().open {

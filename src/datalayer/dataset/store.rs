@@ -8,7 +8,8 @@ use uuid::Uuid;
 
 use super::generator::Generator;
 use super::schema::{
-    INDEXES, POSTGRES_TABLES, POSTGRES_TARGETS, SQLITE_TABLES, SQLITE_TARGETS, TABLES, TARGETS,
+    INDEXES, POSTGRES_TABLES, POSTGRES_TARGETS, SERVICE_TABLES, SERVICE_TABLES_SQL, SQLITE_TABLES,
+    SQLITE_TARGETS, TABLES, TARGETS,
 };
 use crate::datalayer::batch::operations::{LEDGER_TABLES, ledger_schema};
 use crate::datalayer::batch::{BatchError, Column, Loader, MemorySource, Row, Value, fetch_rows};
@@ -24,6 +25,9 @@ const MARKER: &str = "refservice_dataset";
 
 /// A number of our own for PostgreSQL's advisory locks ("plim" in ASCII).
 const LOCK: i64 = 0x706c_696d;
+
+/// For statements that may take longer than the pool allows, to the end of their transaction.
+const NO_LIMIT: &str = "SET LOCAL statement_timeout = 0";
 
 /// The name of a dataset: the same name is the same rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +101,8 @@ pub async fn ensure(
     memory: Arc<dyn MemorySource>,
 ) -> Result<Ensured, DatasetError> {
     let mut checkout = pool.acquire().await?;
+    let activity = checkout.activity();
+    let _held = activity.run(("hold the lock of", MARKER));
     let Connection::Postgres(connection) = checkout.connection() else {
         drop(checkout);
         return ensure_alone(pool, id, settings, memory).await;
@@ -104,6 +110,11 @@ pub async fn ensure(
     // A lock of the transaction goes with it, however this ends.
     let begun = connection.begin().await;
     let mut lock = begun.map_err(schema("begin the generation"))?;
+    // To generate millions of rows takes longer than any other statement may.
+    sqlx::query(NO_LIMIT)
+        .execute(&mut *lock)
+        .await
+        .map_err(schema("begin the generation"))?;
     sqlx::query("SELECT pg_advisory_xact_lock($1)")
         .bind(LOCK)
         .execute(&mut *lock)
@@ -154,13 +165,7 @@ async fn ensure_alone(
                 generated: None,
             });
         }
-    } else if let Some(table) = TABLES
-        .iter()
-        .chain(&TARGETS)
-        .map(|table| table.name)
-        .chain(LEDGER_TABLES)
-        .find(|name| tables.iter().any(|t| t == name))
-    {
+    } else if let Some(table) = our_names().find(|name| tables.iter().any(|t| t == name)) {
         return Err(DatasetError::Foreign { table });
     }
 
@@ -175,8 +180,7 @@ async fn ensure_alone(
     );
     run(pool, "mark the database", AssertSqlSafe(replace)).await?;
     // What was done to another dataset's rows, and the runs that could go on with it, go with them.
-    let names = TABLES.iter().rev().chain(&TARGETS).map(|table| table.name);
-    for name in names.chain(LEDGER_TABLES) {
+    for name in our_names() {
         let drop = AssertSqlSafe(format!("DROP TABLE IF EXISTS {name}"));
         run(pool, "drop the tables of another dataset", drop).await?;
     }
@@ -231,8 +235,9 @@ async fn ensure_alone(
     })
 }
 
-/// Makes the tables that hold nothing at first: those that batch operations write to.
+/// Makes the tables that hold nothing at first: those that the service and batch operations write to.
 async fn grow(pool: &Pool) -> Result<(), DatasetError> {
+    run(pool, "make the service's tables", SERVICE_TABLES_SQL).await?;
     let kind = pool.kind();
     let targets = match kind {
         DatabaseKind::Postgres => POSTGRES_TARGETS,
@@ -245,6 +250,12 @@ async fn grow(pool: &Pool) -> Result<(), DatasetError> {
         ledger_schema(kind),
     )
     .await
+}
+
+/// Every table of ours but the marker, children first.
+fn our_names() -> impl Iterator<Item = &'static str> {
+    let generated = TABLES.iter().rev().chain(&TARGETS).map(|table| table.name);
+    SERVICE_TABLES.into_iter().chain(generated).chain(LEDGER_TABLES)
 }
 
 async fn table_names(pool: &Pool) -> Result<Vec<String>, BatchError> {
@@ -291,11 +302,17 @@ async fn held(pool: &Pool, id: DatasetId) -> Result<Option<Uuid>, BatchError> {
 
 /// Runs statements without parameters.
 async fn run(pool: &Pool, action: &'static str, sql: impl SqlSafeStr) -> Result<(), DatasetError> {
-    let sql = sqlx::raw_sql(sql);
+    let sql = sql.into_sql_str();
     let mut checkout = pool.acquire().await?;
+    let activity = checkout.activity();
+    let _running = activity.run((action, "the schema"));
     match checkout.connection() {
-        Connection::Postgres(connection) => sql.execute(connection).await.map(drop),
-        Connection::Sqlite(connection) => sql.execute(connection).await.map(drop),
+        Connection::Postgres(connection) => {
+            // An index of millions of rows takes longer than any other statement may.
+            let sql = AssertSqlSafe(format!("{NO_LIMIT}; {}", sql.as_str()));
+            sqlx::raw_sql(sql).execute(connection).await.map(drop)
+        }
+        Connection::Sqlite(connection) => sqlx::raw_sql(sql).execute(connection).await.map(drop),
     }
     .map_err(schema(action))
 }

@@ -1,15 +1,19 @@
 //! The pool: permits in front of sqlx's pool, and the upkeep between minimum and need.
 
+use std::panic::Location;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use tokio::runtime;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout_at;
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+use tokio::time::{MissedTickBehavior, interval, timeout, timeout_at};
 
+use super::activity::Activities;
 use super::database::{Database, Handle};
+use super::health::Health;
 use super::{Checkout, DatabaseKind, PoolError, PoolStats};
 use crate::datalayer::config::PoolSettings;
 use crate::datalayer::latency::Latencies;
@@ -31,10 +35,14 @@ pub(super) struct Shared {
     pub(super) peer_timeout: Duration,
     pub(super) lost_peers: AtomicU64,
     pub(super) runtime: runtime::Handle,
+    pub(super) activities: Activities,
+    health: Health,
     settings: PoolSettings,
     // One permit a connection, taken before sqlx is asked: sqlx neither counts its waiters nor
     // tells a full pool from a database that does not answer.
     permits: Arc<Semaphore>,
+    /// How many permits there are.
+    size: AtomicU32,
     waiting: AtomicU32,
     checkouts: AtomicU64,
     timeouts: AtomicU64,
@@ -53,13 +61,17 @@ impl Pool {
     /// # Panics
     /// Outside a Tokio runtime.
     pub async fn connect(url: &str, settings: PoolSettings) -> Result<Self, PoolError> {
-        let max = settings.max_connections;
+        // One at least, so that an address which leads nowhere is an error here.
+        let min = settings.min_connections.max(1);
         let shared = Arc::new(Shared {
             database: Database::open(url, &settings)?,
             peer_timeout: Duration::from_millis(settings.peer_timeout_ms),
             lost_peers: AtomicU64::new(0),
             runtime: runtime::Handle::current(),
-            permits: Arc::new(Semaphore::new(max as usize)),
+            activities: Activities::default(),
+            health: Health::new(),
+            permits: Arc::new(Semaphore::new(min as usize)),
+            size: AtomicU32::new(min),
             waiting: AtomicU32::new(0),
             checkouts: AtomicU64::new(0),
             timeouts: AtomicU64::new(0),
@@ -67,11 +79,11 @@ impl Pool {
             peak_active: AtomicU32::new(0),
             settings,
         });
-        // One at least, so that an address which leads nowhere is an error here.
-        let min = shared.settings.min_connections.max(1);
         let patience = Duration::from_millis(shared.settings.acquire_timeout_ms);
         shared.fill(min, patience).await?;
         tokio::spawn(upkeep(Arc::downgrade(&shared)));
+        tokio::spawn(check_health(Arc::downgrade(&shared)));
+        tokio::spawn(tell_suspects(Arc::downgrade(&shared)));
         Ok(Self { shared })
     }
 
@@ -80,7 +92,16 @@ impl Pool {
     /// # Errors
     /// [`PoolError::Exhausted`] when none came free within the acquire timeout, and what the
     /// database says when a new one cannot be made.
-    pub async fn acquire(&self) -> Result<Checkout, PoolError> {
+    #[track_caller]
+    pub fn acquire(&self) -> impl Future<Output = Result<Checkout, PoolError>> + Send + '_ {
+        self.acquire_for(Location::caller())
+    }
+
+    /// The same for somebody else, whose place is reported where the connection leaks.
+    pub(crate) async fn acquire_for(
+        &self,
+        place: &'static Location<'static>,
+    ) -> Result<Checkout, PoolError> {
         let shared = &self.shared;
         let started = Instant::now();
         let permit = shared.permit(started).await?;
@@ -88,7 +109,7 @@ impl Pool {
         let handle = shared.handle(started, deadline).await?;
         shared.wait.record(started.elapsed());
         shared.checkouts.fetch_add(1, Ordering::Relaxed);
-        Ok(Checkout::new(handle, permit, Arc::clone(shared)))
+        Ok(Checkout::new(handle, permit, Arc::clone(shared), place))
     }
 
     /// Longest time for one statement on a connection of this pool.
@@ -109,6 +130,7 @@ impl Pool {
         PoolStats {
             min: shared.settings.min_connections,
             max,
+            size: shared.size.load(Ordering::Relaxed),
             open: shared.database.open_connections(),
             active,
             idle: shared.database.idle_connections(),
@@ -117,6 +139,8 @@ impl Pool {
             checkouts: shared.checkouts.load(Ordering::Relaxed),
             timeouts: shared.timeouts.load(Ordering::Relaxed),
             lost_peers: shared.lost_peers.load(Ordering::Relaxed),
+            health: shared.health.now(),
+            suspects: shared.activities.suspects(shared.leak(), shared.long()),
             wait: shared.wait.summary(),
         }
     }
@@ -141,7 +165,7 @@ impl Shared {
             Err(_) => {
                 let _waiting = Waiting::enter(&self.waiting);
                 let deadline = started + Duration::from_millis(self.settings.acquire_timeout_ms);
-                timeout_at(deadline.into(), permits.acquire_owned())
+                timeout_at(deadline.into(), self.wait_in_turn(permits))
                     .await
                     .map_err(|_| {
                         self.timeouts.fetch_add(1, Ordering::Relaxed);
@@ -156,6 +180,24 @@ impl Shared {
         };
         self.peak_active.fetch_max(self.active(), Ordering::Relaxed);
         Ok(permit)
+    }
+
+    /// Waits for a permit. Who waits long makes one more, for whoever has waited longest.
+    async fn wait_in_turn(
+        &self,
+        permits: Arc<Semaphore>,
+    ) -> Result<OwnedSemaphorePermit, AcquireError> {
+        let mut permit = pin!(Arc::clone(&permits).acquire_owned());
+        let patience = Duration::from_millis(self.settings.grow_after_wait_ms);
+        if let Ok(permit) = timeout(patience, &mut permit).await {
+            return permit;
+        }
+        let grow = |size| (size < self.settings.max_connections).then_some(size + 1);
+        let (set, fetched) = (Ordering::Relaxed, Ordering::Relaxed);
+        if self.size.fetch_update(set, fetched, grow).is_ok() {
+            permits.add_permits(1);
+        }
+        permit.await
     }
 
     /// A connection for a caller that has a permit; only an unwilling database can delay it.
@@ -173,7 +215,7 @@ impl Shared {
 
     fn active(&self) -> u32 {
         let free = u32::try_from(self.permits.available_permits()).unwrap_or(u32::MAX);
-        self.settings.max_connections.saturating_sub(free)
+        self.size.load(Ordering::Relaxed).saturating_sub(free)
     }
 
     /// Opens connections until there are `target`, as far as free permits and `patience` allow.
@@ -201,35 +243,69 @@ impl Shared {
         outcome
     }
 
-    /// Closes what is open beyond `target`, as far as it is free.
+    /// Becomes as small as `target`, as far as what is beyond it is free.
     async fn shrink(&self, target: u32) {
-        while self.database.open_connections() > target {
-            let Ok(_permit) = self.permits.try_acquire() else {
+        while self.size.load(Ordering::Relaxed) > target {
+            let Ok(permit) = self.permits.try_acquire() else {
                 return;
             };
-            let Some(handle) = self.database.try_acquire() else {
-                return;
-            };
-            handle.close(self.peer_timeout).await;
+            if self.database.open_connections() > target
+                && let Some(handle) = self.database.try_acquire()
+            {
+                handle.close(self.peer_timeout).await;
+            }
+            permit.forget();
+            self.size.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+
+    /// Tests each connection that rests, and drops those that don't answer; opens one where none rests.
+    async fn check(&self) -> Result<(), String> {
+        // sqlx hands out first what has rested longest, and takes back at the end.
+        for _ in 0..self.database.idle_connections() {
+            let Ok(_permit) = self.permits.try_acquire() else {
+                // All are in use: whoever uses them finds out.
+                return Ok(());
+            };
+            let Some(mut handle) = self.database.try_acquire() else {
+                break;
+            };
+            match timeout(self.peer_timeout, handle.ping()).await {
+                Ok(Ok(())) => drop(handle.give_back(self.peer_timeout).await),
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, "a connection at rest was lost");
+                    handle.close(self.peer_timeout).await;
+                }
+                Err(_) => handle.close(self.peer_timeout).await,
+            }
+        }
+        if self.database.idle_connections() > 0 {
+            return Ok(());
+        }
+        let Ok(_permit) = self.permits.try_acquire() else {
+            return Ok(());
+        };
+        let now = Instant::now();
+        let handle = self.handle(now, now + self.peer_timeout).await;
+        let handle = handle.map_err(|error| error.to_string())?;
+        handle.give_back(self.peer_timeout).await;
+        Ok(())
+    }
+
+    fn leak(&self) -> Duration {
+        Duration::from_millis(self.settings.leak_after_ms)
+    }
+
+    fn long(&self) -> Duration {
+        Duration::from_millis(self.settings.long_statement_ms)
     }
 }
 
 /// Every idle period: closes what nobody needed during the whole of it, down to the minimum, and
 /// opens what is missing to the minimum. Ends when the pool does.
 async fn upkeep(pool: Weak<Shared>) {
-    let Some(period) = pool.upgrade().map(|shared| shared.settings.idle_timeout_ms) else {
-        return;
-    };
-    let mut ticks = tokio::time::interval(Duration::from_millis(period));
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    ticks.tick().await;
-    loop {
-        ticks.tick().await;
-        let Some(shared) = pool.upgrade() else { return };
-        if shared.permits.is_closed() {
-            return;
-        }
+    let period = |settings: &PoolSettings| Duration::from_millis(settings.idle_timeout_ms);
+    every(pool, period, async |shared| {
         let needed = shared.peak_active.swap(shared.active(), Ordering::Relaxed);
         // Closing the last connection of a database in memory would lose it.
         let min = shared.settings.min_connections.max(1);
@@ -239,6 +315,62 @@ async fn upkeep(pool: Weak<Shared>) {
         if let Err(error) = filled.await {
             tracing::warn!(%error, "the pool's minimum of connections could not be opened");
         }
+    })
+    .await;
+}
+
+/// Looks now and then whether the database answers. What was lost meanwhile is opened by whoever needs it.
+async fn check_health(pool: Weak<Shared>) {
+    let period = |settings: &PoolSettings| Duration::from_millis(settings.health_check_ms);
+    every(pool, period, async |shared| {
+        shared.health.found(shared.check().await);
+    })
+    .await;
+}
+
+/// Tells the log who holds a connection without using it, and which statements take long.
+async fn tell_suspects(pool: Weak<Shared>) {
+    // So that nothing is told much later than it could be.
+    let period = |settings: &PoolSettings| {
+        let first_ms = settings.leak_after_ms.min(settings.long_statement_ms);
+        Duration::from_millis((first_ms / 2).max(1))
+    };
+    every(pool, period, async |shared| {
+        for held in shared.activities.untold(shared.leak(), shared.long()) {
+            let (place, statement) = (&held.place, held.statement.as_deref().unwrap_or("none"));
+            match held.running_ms {
+                Some(running_ms) => {
+                    tracing::warn!(%place, statement, running_ms, "a statement takes long");
+                }
+                None => {
+                    let (held_ms, rested_ms) = (held.held_ms, held.rested_ms);
+                    tracing::warn!(%place, statement, held_ms, rested_ms, "a connection is held and not used");
+                }
+            }
+        }
+    })
+    .await;
+}
+
+/// Does something each period, until the pool is closed or gone.
+async fn every(
+    pool: Weak<Shared>,
+    period: impl FnOnce(&PoolSettings) -> Duration,
+    mut work: impl AsyncFnMut(&Shared),
+) {
+    let Some(period) = pool.upgrade().map(|shared| period(&shared.settings)) else {
+        return;
+    };
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks.tick().await;
+    loop {
+        ticks.tick().await;
+        let Some(shared) = pool.upgrade() else { return };
+        if shared.permits.is_closed() {
+            return;
+        }
+        work(&shared).await;
     }
 }
 

@@ -1,11 +1,13 @@
 //! A connection in somebody's hands.
 
+use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use sqlx::{PgConnection, SqliteConnection};
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::activity::Activity;
 use super::bounded::Shared;
 use super::database::Handle;
 
@@ -16,6 +18,8 @@ pub struct Checkout {
     // Both are there until the drop takes them.
     held: Option<(Handle, OwnedSemaphorePermit)>,
     shared: Arc<Shared>,
+    activity: Arc<Activity>,
+    number: u64,
 }
 
 /// The connection of a [`Checkout`], as sqlx takes it.
@@ -28,15 +32,29 @@ pub enum Connection<'a> {
 }
 
 impl Checkout {
-    pub(super) fn new(handle: Handle, permit: OwnedSemaphorePermit, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(
+        handle: Handle,
+        permit: OwnedSemaphorePermit,
+        shared: Arc<Shared>,
+        place: &'static Location<'static>,
+    ) -> Self {
+        let (number, activity) = shared.activities.begin(place);
         Self {
             held: Some((handle, permit)),
             shared,
+            activity,
+            number,
         }
+    }
+
+    /// What is known of its use; statements are to be counted there.
+    pub(crate) fn activity(&self) -> Arc<Activity> {
+        Arc::clone(&self.activity)
     }
 
     /// The connection, to run statements on.
     pub fn connection(&mut self) -> Connection<'_> {
+        self.activity.touch();
         match self
             .held
             .as_mut()
@@ -54,6 +72,7 @@ impl Drop for Checkout {
             return;
         };
         let shared = Arc::clone(&self.shared);
+        shared.activities.end(self.number);
         // Taken out of sqlx's hands first: a runtime that is gone drops what it is given unpolled.
         let returned = handle.give_back(shared.peer_timeout);
         // On the pool's own runtime: the drop may happen on a thread that has none.

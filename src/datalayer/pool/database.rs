@@ -54,7 +54,11 @@ impl Database {
         let address = |source| PoolError::Address { source };
         match url.split(':').next().unwrap_or_default() {
             "postgres" | "postgresql" => {
-                let options = PgConnectOptions::from_str(url).map_err(address)?;
+                // A caller who gives up can't always tell the server, which would go on alone.
+                let limit_ms = settings.statement_timeout_ms + settings.peer_timeout_ms;
+                let options = PgConnectOptions::from_str(url)
+                    .map_err(address)?
+                    .options([("statement_timeout", limit_ms)]);
                 Ok(Self::Postgres(
                     options_for(settings).connect_lazy_with(options),
                 ))
@@ -129,6 +133,14 @@ impl Database {
 }
 
 impl Handle {
+    /// Asks the peer for a sign of life.
+    pub(super) async fn ping(&mut self) -> sqlx::Result<()> {
+        match self {
+            Self::Postgres(connection) => connection.ping().await,
+            Self::Sqlite(connection) => connection.ping().await,
+        }
+    }
+
     /// Gives the connection back, tested, or drops it where the test fails; `false` when its peer
     /// did not answer within `limit`.
     ///

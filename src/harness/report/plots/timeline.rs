@@ -1,6 +1,6 @@
 //! Whatever goes on over the time of a run: phases shaded, happenings marked.
 
-use crate::harness::model::{LoadMeasurement, Phase, PhaseSpan, Run, Unit};
+use crate::harness::model::{LoadMeasurement, LoadWindow, Phase, PhaseSpan, Run, Unit};
 use crate::harness::report::text;
 
 use super::axis::{self, Axis};
@@ -198,7 +198,11 @@ pub(crate) fn curves(
 pub(crate) fn rate_over_time(timeline: &Timeline<'_>, load: &LoadMeasurement) -> String {
     let mut target = Vec::new();
     let (mut done, mut failed, mut dropped) = (Vec::new(), Vec::new(), Vec::new());
-    for windows in load.windows.chunks(stride(load.windows.len())) {
+    // After the last phase nothing is due any more; a window there has what ended late.
+    let ends_ns = timeline.phases.iter().map(|span| span.end_ns).max();
+    let due = |window: &LoadWindow| ends_ns.is_none_or(|end_ns| window.start_ns < end_ns);
+    let windows = &load.windows[..load.windows.partition_point(due)];
+    for windows in windows.chunks(stride(windows.len())) {
         let length_s: f64 = windows
             .iter()
             .map(|window| window.length_ns as f64 / 1e9)
@@ -268,7 +272,7 @@ pub(super) fn usual_step(points: &[(f64, f64)]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::harness::model::{Aborted, RunId};
+    use crate::harness::model::{Aborted, ArrivalModel, Counts, RunId};
 
     #[test]
     fn a_limit_that_ended_the_run_is_marked_where_it_did() {
@@ -290,6 +294,43 @@ mod tests {
         run.aborted = None;
         let svg = curves(&Timeline::of(&run), 165, &Unit::Count, &[]);
         assert!(!svg.contains("ended by a limit"), "{svg}");
+    }
+
+    /// Answers that come late have a window of their own, in which nothing was to arrive.
+    #[test]
+    fn the_rate_does_not_fall_when_the_load_is_over() {
+        let phases = [PhaseSpan {
+            phase: Phase::Measure,
+            start_ns: 0,
+            end_ns: 2_000_000_000,
+        }];
+        let timeline = Timeline {
+            phases: &phases,
+            happenings: Vec::new(),
+            ended_s: None,
+            to_s: 3.0,
+        };
+        let mut load = LoadMeasurement::new("a", "f", ArrivalModel::Open);
+        load.windows = [100, 100, 0]
+            .iter()
+            .enumerate()
+            .map(|(nth, completed)| LoadWindow {
+                start_ns: nth as u64 * 1_000_000_000,
+                length_ns: 1_000_000_000,
+                phase: Phase::Measure,
+                counts: Counts {
+                    completed: *completed,
+                    ..Counts::default()
+                },
+                in_flight: 0,
+                target_rate: None,
+            })
+            .collect();
+        let svg = rate_over_time(&timeline, &load);
+        let line = svg.split("<polyline").find(|line| line.contains("s-head"));
+        let points = line.and_then(|line| line.split("points=\"").nth(1)?.split('"').next());
+        let count = points.map(|points| points.split_whitespace().count());
+        assert_eq!(count, Some(2), "{svg}");
     }
 
     #[test]

@@ -1,0 +1,219 @@
+//! What is done with the connections that are out: who took each, and whether it is used.
+
+use std::collections::HashMap;
+use std::panic::Location;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+/// What is being done, as a verb, and the table that it is done to: for errors and reports.
+pub type Statement = (&'static str, &'static str);
+
+/// A checkout that is out for longer than it should be. Durations are in ms.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Held {
+    /// The line of the source that took it.
+    pub place: String,
+    /// Since it was taken.
+    pub held_ms: u64,
+    /// The statement that runs, or else the last one that did, such as `insert into clients`.
+    pub statement: Option<String>,
+    /// Since that statement began, where it runs.
+    pub running_ms: Option<u64>,
+    /// Since something was last done with it, where nothing runs: with or without a transaction that is open.
+    pub rested_ms: Option<u64>,
+}
+
+/// The use of one connection while it is out.
+#[derive(Debug)]
+pub(crate) struct Activity {
+    place: &'static Location<'static>,
+    taken: Instant,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// When something last began or ended.
+    changed: Instant,
+    statement: Option<Statement>,
+    runs: bool,
+    /// Whether the log has it already.
+    is_told: bool,
+}
+
+/// A statement under way, also when its future is dropped there.
+pub(crate) struct Running<'a>(&'a Activity);
+
+/// All connections that are out.
+#[derive(Debug, Default)]
+pub(super) struct Activities {
+    out: Mutex<HashMap<u64, Arc<Activity>>>,
+    next: AtomicU64,
+}
+
+impl Activity {
+    fn new(place: &'static Location<'static>) -> Self {
+        let now = Instant::now();
+        Self {
+            place,
+            taken: now,
+            state: Mutex::new(State {
+                changed: now,
+                statement: None,
+                runs: false,
+                is_told: false,
+            }),
+        }
+    }
+
+    /// A statement begins; it ends with the value.
+    pub(crate) fn run(&self, statement: Statement) -> Running<'_> {
+        let mut state = self.lock();
+        state.changed = Instant::now();
+        state.statement = Some(statement);
+        state.runs = true;
+        Running(self)
+    }
+
+    /// Something is done that is no statement of ours.
+    pub(super) fn touch(&self) {
+        self.lock().changed = Instant::now();
+    }
+
+    fn held(&self) -> Held {
+        let state = self.lock();
+        let since = u64::try_from(state.changed.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Held {
+            place: self.place.to_string(),
+            held_ms: u64::try_from(self.taken.elapsed().as_millis()).unwrap_or(u64::MAX),
+            statement: state
+                .statement
+                .map(|(action, table)| format!("{action} {table}")),
+            running_ms: state.runs.then_some(since),
+            rested_ms: (!state.runs).then_some(since),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.changed = Instant::now();
+        state.runs = false;
+        state.is_told = false;
+    }
+}
+
+impl Activities {
+    /// A connection goes out; the number is for [`Activities::end`].
+    pub(super) fn begin(&self, place: &'static Location<'static>) -> (u64, Arc<Activity>) {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let activity = Arc::new(Activity::new(place));
+        self.lock().insert(number, Arc::clone(&activity));
+        (number, activity)
+    }
+
+    pub(super) fn end(&self, number: u64) {
+        self.lock().remove(&number);
+    }
+
+    /// Those that rest for at least `leak` or run a statement for at least `long`, longest first.
+    pub(super) fn suspects(&self, leak: Duration, long: Duration) -> Vec<Held> {
+        let mut held: Vec<Held> = self
+            .all_suspects(leak, long)
+            .map(|(_, held)| held)
+            .collect();
+        held.sort_by_key(|held| std::cmp::Reverse(held.held_ms));
+        held
+    }
+
+    /// The same, but each only once for each rest and each statement.
+    pub(super) fn untold(&self, leak: Duration, long: Duration) -> Vec<Held> {
+        self.all_suspects(leak, long)
+            .filter(|(activity, _)| !std::mem::replace(&mut activity.lock().is_told, true))
+            .map(|(_, held)| held)
+            .collect()
+    }
+
+    fn all_suspects(
+        &self,
+        leak: Duration,
+        long: Duration,
+    ) -> impl Iterator<Item = (Arc<Activity>, Held)> {
+        let out: Vec<Arc<Activity>> = self.lock().values().cloned().collect();
+        out.into_iter().filter_map(move |activity| {
+            let held = activity.held();
+            held.is_suspect(leak, long).then_some((activity, held))
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Activity>>> {
+        self.out.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Held {
+    fn is_suspect(&self, leak: Duration, long: Duration) -> bool {
+        let is_beyond = |ms: Option<u64>, limit: Duration| {
+            ms.is_some_and(|ms| Duration::from_millis(ms) >= limit)
+        };
+        is_beyond(self.rested_ms, leak) || is_beyond(self.running_ms, long)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread::sleep;
+
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn a_rest_and_a_long_statement_are_suspect_and_told_once_each() {
+        let activities = Activities::default();
+        let (number, activity) = activities.begin(Location::caller());
+        let (_, other) = activities.begin(Location::caller());
+        let running = other.run(("read", "clients"));
+        sleep(20 * MS);
+        let told = |leak, long| {
+            let mut told: Vec<_> = activities
+                .untold(leak, long)
+                .into_iter()
+                .map(|held| (held.statement, held.running_ms.is_some()))
+                .collect();
+            told.sort();
+            told
+        };
+        let long = Some("read clients".to_owned());
+        assert_eq!(activities.suspects(1000 * MS, 1000 * MS), []);
+        assert_eq!(told(10 * MS, 1000 * MS), [(None, false)]);
+        assert_eq!(told(10 * MS, 10 * MS), [(long.clone(), true)]);
+        assert_eq!(told(10 * MS, 10 * MS), []);
+        assert_eq!(activities.suspects(10 * MS, 10 * MS).len(), 2);
+        // It rests after its statement, and that is another thing to tell.
+        drop(running);
+        assert_eq!(activities.suspects(10 * MS, 10 * MS).len(), 1);
+        activity.touch();
+        sleep(20 * MS);
+        assert_eq!(told(15 * MS, 10 * MS), [(long, false)]);
+        activities.end(number);
+        assert_eq!(activities.suspects(10 * MS, 10 * MS).len(), 1);
+    }
+
+    #[test]
+    fn the_place_is_that_of_the_caller() {
+        let activities = Activities::default();
+        activities.begin(Location::caller());
+        let held = activities.suspects(Duration::ZERO, Duration::ZERO);
+        let line = line!() - 2;
+        assert_eq!(held[0].place, format!("{}:{line}:26", file!()));
+    }
+}

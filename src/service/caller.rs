@@ -1,0 +1,189 @@
+//! Who asks.
+//!
+//! The service checks nobody's password. A gateway in front of it does, and says in `X-Tenant-Id` and
+//! `X-User-Id` whom it let in; it also removes what clients send under these names. Where there is no
+//! gateway, `service.caller_headers` is to be off: a client then is its address.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::http::request::Parts;
+use axum::http::{Extensions, HeaderMap, StatusCode};
+
+use super::app::App;
+use super::error::ApiError;
+use super::settings::ServiceSettings;
+
+const TENANT: &str = "x-tenant-id";
+const USER: &str = "x-user-id";
+
+/// The caller of one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Caller {
+    /// Number of the tenant, from 1 on; it need not exist.
+    pub(super) tenant: Option<i64>,
+    /// Name of the user within the tenant: letters, digits and `._@-`.
+    pub(super) user: Option<String>,
+    address: Option<IpAddr>,
+}
+
+impl Caller {
+    /// Who asks, as far as the headers and the connection say.
+    pub(super) fn of(
+        headers: &HeaderMap,
+        extensions: &Extensions,
+        settings: &ServiceSettings,
+    ) -> Result<Self, ApiError> {
+        let mut caller = Self::by_address(extensions);
+        if settings.caller_headers {
+            let max = settings.user_id_max_bytes;
+            caller.tenant = only(headers, TENANT, "a whole number from 1 on", tenant)?;
+            let rule = format!("1 to {max} letters, digits and ._@-");
+            caller.user = only(headers, USER, &rule, |text| user(text, max))?;
+        }
+        Ok(caller)
+    }
+
+    /// Who asks, whatever the headers say.
+    pub(super) fn by_address(extensions: &Extensions) -> Self {
+        let peer = extensions.get::<ConnectInfo<SocketAddr>>();
+        Self {
+            tenant: None,
+            user: None,
+            address: peer.map(|ConnectInfo(address)| network(address.ip())),
+        }
+    }
+
+    /// One text for each user of each tenant, and for each address of those without a name.
+    pub(super) fn key(&self) -> String {
+        match (&self.user, self.tenant, self.address) {
+            (Some(user), Some(tenant), _) => format!("{tenant}/{user}"),
+            (Some(user), None, _) => format!("/{user}"),
+            (None, _, Some(address)) => format!("from {address}"),
+            (None, _, None) => "from anywhere".to_owned(),
+        }
+    }
+}
+
+impl FromRequestParts<Arc<App>> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
+        Self::of(&parts.headers, &parts.extensions, &app.settings.service)
+    }
+}
+
+/// What a header that is there at most once says.
+fn only<T>(
+    headers: &HeaderMap,
+    name: &str,
+    rule: &str,
+    read: impl Fn(&str) -> Option<T>,
+) -> Result<Option<T>, ApiError> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    let read = value.to_str().ok().and_then(read);
+    if read.is_none() || values.next().is_some() {
+        let message = format!("the header `{name}` must be given once, with {rule}");
+        let status = StatusCode::BAD_REQUEST;
+        return Err(ApiError::client(status, "invalid_caller", message));
+    }
+    Ok(read)
+}
+
+fn tenant(text: &str) -> Option<i64> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = text.parse().ok().filter(|number| *number >= 1);
+    number.filter(|_| digits)
+}
+
+fn user(text: &str, max_bytes: usize) -> Option<String> {
+    let may = |byte: u8| byte.is_ascii_alphanumeric() || b"._@-".contains(&byte);
+    let fits = (1..=max_bytes).contains(&text.len()) && text.bytes().all(may);
+    fits.then(|| text.to_owned())
+}
+
+/// The address that one subscriber has: of IPv6 the first 64 bits, since a subscriber has all the rest
+/// (RFC 6177).
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+        address => address,
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+mod tests {
+    use axum::http::HeaderName;
+
+    use super::*;
+
+    fn key(
+        given: &[(&'static str, &str)],
+        peer: &str,
+        settings: &ServiceSettings,
+    ) -> Result<String, ApiError> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in given {
+            headers.append(HeaderName::from_static(name), value.parse().unwrap());
+        }
+        let mut extensions = Extensions::new();
+        let address = SocketAddr::new(peer.parse().unwrap(), 1234);
+        extensions.insert(ConnectInfo(address));
+        Caller::of(&headers, &extensions, settings).map(|caller| caller.key())
+    }
+
+    #[test]
+    fn a_caller_is_a_user_of_a_tenant_or_an_address() {
+        let settings = ServiceSettings::default();
+        let check = |given: &[(&'static str, &str)], peer: &str, expected: &str| {
+            assert_eq!(key(given, peer, &settings).unwrap(), expected);
+        };
+        check(&[(TENANT, "7"), (USER, "a.b@c")], "10.0.0.1", "7/a.b@c");
+        check(&[(USER, "ada")], "10.0.0.1", "/ada");
+        check(&[(TENANT, "7")], "10.0.0.1", "from 10.0.0.1");
+        check(&[], "::ffff:10.0.0.1", "from 10.0.0.1");
+        // One subscriber, however many addresses it makes up.
+        check(&[], "2001:db8:1:2:3:4:5:6", "from 2001:db8:1:2::");
+        check(&[], "2001:db8:1:2:ffff::1", "from 2001:db8:1:2::");
+    }
+
+    #[test]
+    fn who_is_not_believed_is_an_address() {
+        let settings = ServiceSettings {
+            caller_headers: false,
+            ..ServiceSettings::default()
+        };
+        let given = [(TENANT, "7"), (USER, "ada")];
+        assert_eq!(key(&given, "10.0.0.1", &settings).unwrap(), "from 10.0.0.1");
+    }
+
+    #[test]
+    fn what_no_gateway_says_is_refused() {
+        let settings = ServiceSettings::default();
+        let long = "x".repeat(65);
+        for wrong in [
+            &[(TENANT, "0")][..],
+            &[(TENANT, "-1")],
+            &[(TENANT, "+1")],
+            &[(TENANT, "9223372036854775808")],
+            &[(TENANT, "one")],
+            &[(TENANT, "")],
+            &[(TENANT, "1"), (TENANT, "1")],
+            &[(USER, "")],
+            &[(USER, "a b")],
+            &[(USER, "a/b")],
+            &[(USER, &long)],
+            &[(USER, "a"), (USER, "b")],
+        ] {
+            assert!(key(wrong, "10.0.0.1", &settings).is_err(), "{wrong:?}");
+        }
+    }
+}

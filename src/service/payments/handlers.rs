@@ -1,0 +1,216 @@
+//! Requests to payments and back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Path, State};
+use axum::http::header::{CONTENT_TYPE, ETAG, HeaderName, LOCATION};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use backon::{ExponentialBuilder, Retryable as _};
+use serde::Deserialize;
+use tokio::time::{sleep, timeout};
+use uuid::Uuid;
+
+use super::input::{
+    Callback, Change, PaymentInput, digest, expected_version, idempotency_key, payment_id,
+};
+use super::ledger::{self, Asked, Payment, Refusal};
+use crate::service::app::App;
+use crate::service::clients;
+use crate::service::error::ApiError;
+use crate::service::write::to_the_end;
+
+const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+
+/// `POST /payments`: a new payment, once a key.
+pub(in crate::service) async fn create(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, ApiError> {
+    let key = idempotency_key(&headers, &app.settings.payments)?;
+    let input = PaymentInput::read(&app, body)?;
+    let digest = input.digest()?;
+    to_the_end(|_| async move { within_limit(&app, once(&app, input, key, digest)).await }).await
+}
+
+/// Asks the database for the payment under the lock of its key. A lock that cannot be had (its servers are
+/// away, or a holder died) is done without: it spares work and decides nothing.
+async fn once(
+    app: &App,
+    input: PaymentInput,
+    key: String,
+    digest_of_body: String,
+) -> Result<Response, ApiError> {
+    let settings = &app.settings.payments;
+    let name = format!("payment:{}:{}", input.tenant_id, digest(key.as_bytes()));
+    let wait = Duration::from_millis(settings.lock_wait_ms);
+    let lease = app
+        .locks
+        .acquire_within(&app.lock_name(&name), settings.timeout(), wait)
+        .await;
+    if let Err(error) = &lease {
+        tracing::debug!(%error, "a payment goes on without its lock");
+    }
+    let attempt = || {
+        let (input, key, digest) = (input.clone(), key.clone(), digest_of_body.clone());
+        ledger::ask(&app.pool, input, key, digest)
+    };
+    // Asked again, it finds what it may have done already.
+    let asked = attempt
+        .retry(app.payment_retries())
+        .sleep(sleep)
+        .when(|refusal| refusal.is_contention() || refusal.is_loss())
+        .await;
+    // Freed in the background: nobody waits for servers that are slow.
+    drop(lease);
+    asked?.into_response()
+}
+
+/// `GET /payments/{id}`.
+pub(in crate::service) async fn detail(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
+    let id = payment_id(&id)?;
+    let payment = ledger::find(&app.pool, id).await?;
+    Ok(answer(&payment))
+}
+
+/// `POST /payments/{id}/callback`: the provider's word.
+pub(in crate::service) async fn callback(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, ApiError> {
+    let id = payment_id(&id)?;
+    let callback = Callback::read(&app, body)?;
+    to_the_end(|_| async move {
+        let client = client_of(&app, id).await?;
+        let settled = within_limit(&app, settle(&app, id, &callback)).await;
+        // After an error too: a commit that was not heard of may have come through.
+        clients::forget(&app, client).await;
+        settled
+    })
+    .await
+}
+
+async fn settle(app: &App, id: Uuid, callback: &Callback) -> Result<Response, ApiError> {
+    let attempt = || async {
+        let payment = ledger::find(&app.pool, id).await?;
+        match payment.settled(callback)? {
+            Some(step) => ledger::take(&app.pool, &payment, step, Some(callback)).await,
+            None => Ok(payment),
+        }
+    };
+    // Read again, a payment that is settled already stays as it is.
+    let settled = attempt
+        .retry(app.payment_retries())
+        .sleep(sleep)
+        .when(|refusal| {
+            refusal.is_contention() || refusal.is_loss() || matches!(refusal, Refusal::Outrun)
+        })
+        .await?;
+    Ok(answer(&settled))
+}
+
+/// `PUT /payments/{id}/state`: cancelled or refunded, if it is still as the client has read it.
+pub(in crate::service) async fn change(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, ApiError> {
+    let id = payment_id(&id)?;
+    let version = expected_version(&headers)?;
+    let change = Change::read(&app, body)?;
+    to_the_end(|_| async move {
+        let client = client_of(&app, id).await?;
+        let changed = within_limit(&app, step(&app, id, version, change)).await;
+        clients::forget(&app, client).await;
+        changed
+    })
+    .await
+}
+
+async fn step(app: &App, id: Uuid, version: i64, change: Change) -> Result<Response, ApiError> {
+    let attempt = || async {
+        let payment = ledger::find(&app.pool, id).await?;
+        if payment.version != version {
+            return Err(Refusal::Outrun);
+        }
+        let step = payment.changed(change.state)?;
+        ledger::take(&app.pool, &payment, step, None).await
+    };
+    // After a loss the change may be there, under a version that the client has not seen.
+    let changed = attempt
+        .retry(app.payment_retries())
+        .sleep(sleep)
+        .when(Refusal::is_contention)
+        .await?;
+    Ok(answer(&changed))
+}
+
+/// Whose payment it is, which never changes.
+async fn client_of(app: &App, id: Uuid) -> Result<i64, ApiError> {
+    let found = async { Ok(ledger::find(&app.pool, id).await?.client_id) };
+    within_limit(app, found).await
+}
+
+/// What `work` gives within `payments.timeout_ms`. What is dropped then is rolled back, unless its commit
+/// was under way: whoever asked asks again.
+async fn within_limit<T>(
+    app: &App,
+    work: impl Future<Output = Result<T, ApiError>>,
+) -> Result<T, ApiError> {
+    let limited = timeout(app.settings.payments.timeout(), work).await;
+    limited.unwrap_or_else(|_| Err(ApiError::timed_out()))
+}
+
+fn answer(payment: &Payment) -> Response {
+    ([(ETAG, etag(payment.version))], Json(payment.json())).into_response()
+}
+
+fn etag(version: i64) -> String {
+    format!("\"{version}\"")
+}
+
+impl Asked {
+    fn into_response(self) -> Result<Response, ApiError> {
+        /// What of an answer goes into headers.
+        #[derive(Deserialize)]
+        struct Head {
+            id: Uuid,
+            version: i64,
+        }
+        let head: Head = serde_json::from_str(&self.answer)
+            .map_err(|error| ApiError::internal(format!("a stored answer is none: {error}")))?;
+        let headers = [
+            (CONTENT_TYPE, "application/json".to_owned()),
+            (LOCATION, format!("/api/v1/payments/{}", head.id)),
+            (ETAG, etag(head.version)),
+        ];
+        let mut response = (StatusCode::CREATED, headers, self.answer).into_response();
+        if self.replayed {
+            response
+                .headers_mut()
+                .insert(REPLAYED, HeaderValue::from_static("true"));
+        }
+        Ok(response)
+    }
+}
+
+impl App {
+    fn payment_retries(&self) -> ExponentialBuilder {
+        let settings = &self.settings.payments;
+        ExponentialBuilder::new()
+            .with_min_delay(Duration::from_millis(settings.retry_min_ms))
+            .with_max_delay(Duration::from_millis(settings.retry_max_ms))
+            .with_max_times(settings.retries_max)
+            .with_jitter()
+    }
+}

@@ -1,0 +1,847 @@
+//! What the reference service lets nobody do: ask too often, wait too long, send too much. And how it
+//! is told so: its settings, from a file and the environment. All on the program itself.
+#![cfg(feature = "reference")]
+#![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+
+mod support;
+
+use std::convert::Infallible;
+use std::fs::File;
+use std::future::pending;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::pin::Pin;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame};
+use plimsoll::datalayer::dataset::Generator;
+use plimsoll::service::Settings;
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use serde_json::{Value as Json, json};
+use sqlx::Connection as _;
+use support::http_servers::{Act, Reply, Request, Server};
+use support::servers::{Postgres, Redis, command_as};
+use support::wait;
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+
+/// Longest wait for anything that should happen soon.
+const PATIENCE: Duration = Duration::from_secs(60);
+const TOKEN: &str = "the-token-of-whoever-runs-it";
+
+/// A running `refservice`; dropping it kills it and removes what it then leaves behind.
+struct Service {
+    child: Child,
+    base: String,
+    http: reqwest::Client,
+    temporary: TempDir,
+}
+
+impl Service {
+    async fn start(arguments: &[&str], env: &[(&str, &str)]) -> Self {
+        let temporary = TempDir::new().unwrap();
+        let folder = temporary.path().display().to_string();
+        let env = [&[("TMPDIR", folder.as_str())], env].concat();
+        let log = File::create(temporary.path().join("log")).unwrap();
+        let mut command = refservice(&[&["--records", "1000"], arguments].concat(), &env);
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        let mut line = String::new();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        stdout.read_line(&mut line).unwrap();
+        let base = line.trim().strip_prefix("listening on ");
+        let service = Self {
+            child,
+            base: base.unwrap_or_default().to_owned(),
+            http: reqwest::Client::builder()
+                .no_proxy()
+                .no_gzip()
+                .timeout(PATIENCE)
+                .build()
+                .unwrap(),
+            temporary,
+        };
+        assert!(
+            base.is_some(),
+            "it does not listen: {line}{}",
+            service.log()
+        );
+        let ready = async || service.get("/ready").await.status() == StatusCode::OK;
+        until("the service is ready", ready).await;
+        service
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.base))
+    }
+
+    async fn get(&self, path: &str) -> Response {
+        self.request(Method::GET, path).send().await.unwrap()
+    }
+
+    /// Asks as a user of a tenant, as a gateway would say it.
+    async fn get_as(&self, path: &str, tenant: &str, user: &str) -> Response {
+        let request = self.request(Method::GET, path);
+        let request = request.header("x-tenant-id", tenant);
+        request.header("x-user-id", user).send().await.unwrap()
+    }
+
+    async fn notify(&self, id: u32) -> Response {
+        let path = format!("/api/v1/clients/{id}/notify");
+        let body = json!({ "message": "The results are there" }).to_string();
+        let request = self.request(Method::POST, &path).body(body);
+        request.send().await.unwrap()
+    }
+
+    /// The value of one series, by its name with its labels.
+    async fn metric(&self, series: &str) -> f64 {
+        let text = self.get("/metrics").await.text().await.unwrap();
+        let mut values = text.lines().filter_map(|line| line.strip_prefix(series));
+        let value = values.next();
+        let value = value.unwrap_or_else(|| panic!("no {series} in {text}"));
+        value.trim().parse().unwrap()
+    }
+
+    /// The state of the webhook's breaker, the only one of the three that is 1.
+    async fn breaker(&self) -> &'static str {
+        let mut states = Vec::new();
+        for state in ["closed", "half_open", "open"] {
+            let series = format!("breaker_state{{to=\"webhook\",state=\"{state}\"}} ");
+            if self.metric(&series).await == 1.0 {
+                states.push(state);
+            }
+        }
+        assert_eq!(states.len(), 1, "{states:?}");
+        states[0]
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.temporary.path().join("log")).unwrap()
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        // One that has ended already needs no killing.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The program, which sees no settings but these.
+fn refservice(arguments: &[&str], env: &[(&str, &str)]) -> Command {
+    let mut command = command_as(None, Path::new(env!("CARGO_BIN_EXE_refservice")));
+    for (name, _) in std::env::vars_os() {
+        if name == "RUST_LOG" || name.to_string_lossy().starts_with("REFSERVICE") {
+            command.env_remove(name);
+        }
+    }
+    command.args(arguments).envs(env.iter().copied());
+    command
+}
+
+fn output(arguments: &[&str], env: &[(&str, &str)]) -> Output {
+    refservice(arguments, env).output().unwrap()
+}
+
+async fn until(what: &str, holds: impl AsyncFnMut() -> bool) {
+    wait::until_async(what, PATIENCE, holds).await.unwrap();
+}
+
+fn number(response: &Response, header: &str) -> u64 {
+    let value = response.headers().get(header);
+    let value = value.unwrap_or_else(|| panic!("no {header} in {response:?}"));
+    value.to_str().unwrap().parse().unwrap()
+}
+
+/// The status of an answer and the code of its error.
+async fn error_of(response: Response) -> (u16, String) {
+    let status = response.status().as_u16();
+    let text = response.text().await.unwrap();
+    let json: Json = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text}"));
+    assert!(json["error"]["message"].is_string(), "{text}");
+    let code = json["error"]["code"].as_str();
+    (status, code.unwrap_or_default().to_owned())
+}
+
+fn a_record() -> String {
+    let tenant = Generator::new(42, 1000).tenant_of(7).unwrap();
+    let record = json!({
+        "tenant_id": tenant, "client_id": 7, "diagnosed_on": "2025-01-31", "code": "C50.9",
+        "stage": "II", "city": "Ambon", "cost_cents": 123,
+    });
+    format!("{record}\n")
+}
+
+/// A body of what comes out of a channel.
+struct Fed(mpsc::Receiver<Bytes>);
+
+impl Body for Fed {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let fed = self.0.poll_recv(context);
+        fed.map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
+    }
+}
+
+#[tokio::test]
+async fn a_thousand_a_minute_is_the_limit_of_each_user_tenant_and_endpoint() {
+    let service = Service::start(&[], &[]).await;
+    let response = service.get("/api/v1/clients/1").await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(number(&response, "ratelimit-limit"), 1000);
+    assert_eq!(number(&response, "ratelimit-remaining"), 999);
+    assert_eq!(number(&response, "ratelimit-reset"), 1);
+    assert_eq!(
+        response.headers()["ratelimit-policy"],
+        r#""user";q=1000;w=60, "tenant";q=1000;w=60, "endpoint";q=1000;w=60"#
+    );
+    assert_eq!(response.headers()["ratelimit"], r#""user";r=999;t=1"#);
+    // Errors and paths that there are not say so as well, what is not under /api does not.
+    for path in ["/api/v1/clients/x", "/api/v1/none", "/none"] {
+        let response = service.get(path).await;
+        assert!(response.status().is_client_error(), "{path}");
+        assert_eq!(number(&response, "ratelimit-limit"), 1000, "{path}");
+    }
+    for path in ["/live", "/ready", "/metrics", "/internal/cache"] {
+        let response = service.get(path).await;
+        assert!(
+            !response.headers().contains_key("ratelimit-limit"),
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn each_limit_refuses_what_is_too_much_and_is_over_in_time() {
+    let env = [
+        ("REFSERVICE__LIMIT__USER_PER_MIN", "30"),
+        ("REFSERVICE__LIMIT__TENANT_PER_MIN", "60"),
+        ("REFSERVICE__LIMIT__ENDPOINT_PER_MIN", "120"),
+        ("REFSERVICE__SERVICE__RETRY_AFTER_S", "77"),
+    ];
+    let service = Service::start(&[], &env).await;
+    let (path, other) = ("/api/v1/clients/1", "/api/v1/clients?limit=1");
+    // As many as a request a second at most comes free, so that a slow test may see a few more.
+    let since = Instant::now();
+    let mut passed = 0;
+    let refused = loop {
+        let response = service.get_as(path, "1", "ada").await;
+        if response.status() != StatusCode::OK {
+            break response;
+        }
+        assert_eq!(number(&response, "ratelimit-limit"), 30);
+        passed += 1;
+    };
+    let came_free = since.elapsed().as_secs() / 2 + 1;
+    assert!((30..=30 + came_free).contains(&passed), "{passed}");
+    assert_eq!(number(&refused, "ratelimit-remaining"), 0);
+    let retry_after = number(&refused, "retry-after");
+    assert!((1..=2).contains(&retry_after), "{retry_after}");
+    assert_eq!(number(&refused, "ratelimit-reset"), retry_after);
+    assert!(
+        refused.headers()["ratelimit"]
+            .to_str()
+            .unwrap()
+            .starts_with("\"user\";r=0;t=")
+    );
+    assert_eq!(error_of(refused).await, (429, "rate_limited".to_owned()));
+
+    // Others are let through: another user of the tenant, the same name at another, and who has no
+    // name. What was refused was not counted for the tenant: the other user has all of its own.
+    assert_eq!(
+        service.get_as(other, "2", "ada").await.status(),
+        StatusCode::OK
+    );
+    assert_eq!(service.get(other).await.status(), StatusCode::OK);
+    for _ in 0..29 {
+        let response = service.get_as(other, "1", "ben").await;
+        assert_eq!(response.status(), StatusCode::OK);
+    }
+    // Then the tenant is at its end, whatever else its users may, but for what came free.
+    let mut refused = None;
+    for user in ["cid", "dan", "eva"] {
+        for _ in 0..30 {
+            let response = service.get_as(other, "1", user).await;
+            if response.status() != StatusCode::OK && refused.is_none() {
+                refused = Some(response);
+            }
+        }
+    }
+    let refused = refused.unwrap();
+    let state = refused.headers()["ratelimit"].to_str().unwrap();
+    assert!(state.starts_with("\"tenant\";r=0;t="), "{state}");
+    assert_eq!(error_of(refused).await.0, 429);
+    // And in the end so is the endpoint, for somebody new.
+    let mut said = Vec::new();
+    for tenant in 10..20 {
+        for _ in 0..29 {
+            let response = service.get_as(other, &tenant.to_string(), "x").await;
+            if response.status() != StatusCode::OK {
+                let state = response.headers()["ratelimit"].to_str().unwrap();
+                said.push(state.split(';').next().unwrap().to_owned());
+            }
+        }
+    }
+    assert!(said.contains(&"\"endpoint\"".to_owned()), "{said:?}");
+    for limit in ["user", "tenant", "endpoint"] {
+        let series = format!("rate_limit_refused_total{{limit=\"{limit}\"}} ");
+        assert!(service.metric(&series).await >= 1.0, "{limit}");
+    }
+    // Two seconds bring a user one request, as `Retry-After` said.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(
+        service.get_as(path, "1", "ada").await.status(),
+        StatusCode::OK
+    );
+}
+
+#[tokio::test]
+async fn who_shows_the_admins_token_is_held_to_no_limit() {
+    let env = [
+        ("REFSERVICE_ADMIN_TOKEN", TOKEN),
+        ("REFSERVICE__LIMIT__USER_PER_MIN", "1"),
+    ];
+    let service = Service::start(&[], &env).await;
+    let path = "/api/v1/clients/1";
+    let show = async |shown: &str| {
+        let request = service.request(Method::GET, path);
+        request.header("authorization", shown).send().await.unwrap()
+    };
+    assert_eq!(service.get(path).await.status(), StatusCode::OK);
+    for _ in 0..5 {
+        let response = show(&format!("Bearer {TOKEN}")).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        assert!(!response.headers().contains_key("ratelimit-limit"));
+    }
+    for wrong in [
+        "Bearer ",
+        "Bearer the-token",
+        TOKEN,
+        &format!("Basic {TOKEN}"),
+    ] {
+        assert_eq!(
+            show(wrong).await.status(),
+            StatusCode::TOO_MANY_REQUESTS,
+            "{wrong}"
+        );
+    }
+    assert!(!service.log().contains(TOKEN));
+    let metrics = service.get("/metrics").await.text().await.unwrap();
+    assert!(!metrics.contains(TOKEN));
+
+    // Without a token in the environment, or with an empty one, none lets anybody by.
+    for unset in [&env[1..], &[("REFSERVICE_ADMIN_TOKEN", ""), env[1]]] {
+        let service = Service::start(&[], unset).await;
+        for shown in ["Bearer ", "Bearer", &format!("Bearer {TOKEN}")] {
+            let request = service.request(Method::GET, path);
+            let response = request.header("authorization", shown).send().await.unwrap();
+            assert!(
+                response.headers().contains_key("ratelimit-limit"),
+                "{shown}"
+            );
+        }
+        assert_eq!(
+            service.get(path).await.status(),
+            StatusCode::TOO_MANY_REQUESTS
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_load_test_can_have_the_limits_it_needs() {
+    let service = Service::start(&["--rate-limit", "500"], &[]).await;
+    let response = service.get_as("/api/v1/clients/1", "1", "ada").await;
+    assert_eq!(
+        response.headers()["ratelimit-policy"],
+        r#""user";q=500;w=60, "tenant";q=500;w=60, "endpoint";q=500;w=60"#
+    );
+    let off = [
+        ("REFSERVICE_RATE_LIMIT", "0"),
+        ("REFSERVICE__LIMIT__USER_PER_MIN", "1"),
+    ];
+    let service = Service::start(&[], &off).await;
+    for _ in 0..3 {
+        let response = service.get("/api/v1/clients/1").await;
+        assert_eq!(response.status(), StatusCode::OK);
+        let mut names = response.headers().keys();
+        assert!(names.all(|name| !name.as_str().starts_with("ratelimit")));
+    }
+    // One alone can be off.
+    let env = [
+        ("REFSERVICE__LIMIT__USER_PER_MIN", "0"),
+        ("REFSERVICE__LIMIT__TENANT_PER_MIN", "0"),
+    ];
+    let service = Service::start(&[], &env).await;
+    let response = service.get("/api/v1/clients/1").await;
+    assert_eq!(
+        response.headers()["ratelimit-policy"],
+        r#""endpoint";q=1000;w=60"#
+    );
+    assert_eq!(response.headers()["ratelimit"], r#""endpoint";r=999;t=1"#);
+}
+
+#[tokio::test]
+async fn made_up_callers_are_refused_or_counted_together() {
+    let env = [
+        ("REFSERVICE__LIMIT__KEYS_MAX", "20"),
+        ("REFSERVICE__LIMIT__USER_PER_MIN", "5"),
+        ("REFSERVICE__LIMIT__TENANT_PER_MIN", "0"),
+        ("REFSERVICE__LIMIT__ENDPOINT_PER_MIN", "0"),
+        ("REFSERVICE__LIMIT__UPKEEP_MS", "200"),
+    ];
+    let service = Service::start(&[], &env).await;
+    let path = "/api/v1/clients/1";
+    let keys = "rate_limit_keys{limit=\"user\"} ";
+    let mut refused = 0;
+    for user in 0..60 {
+        let response = service.get_as(path, "1", &format!("u{user}")).await;
+        refused += usize::from(response.status() == StatusCode::TOO_MANY_REQUESTS);
+        assert!(service.metric(keys).await <= 20.0);
+    }
+    assert!(refused >= 20, "{refused}");
+    // Nonsense is refused, and counted for the address.
+    let service = Service::start(&[], &env[1..4]).await;
+    for round in 0..7 {
+        let response = service.get_as(path, "0", "a b").await;
+        let expected = if round < 5 {
+            (400, "invalid_caller")
+        } else {
+            (429, "rate_limited")
+        };
+        assert_eq!(
+            error_of(response).await,
+            (expected.0, expected.1.to_owned())
+        );
+    }
+    // Who has all of the limit again is forgotten.
+    let env = [("REFSERVICE__LIMIT__UPKEEP_MS", "100")];
+    let service = Service::start(&[], &env).await;
+    for user in ["a", "b", "c"] {
+        service.get_as(path, "1", user).await;
+    }
+    let forgotten = async || service.metric(keys).await == 0.0;
+    until("idle users are forgotten", forgotten).await;
+    // Where no gateway says who asks, nobody is believed.
+    let env = [
+        ("REFSERVICE__LIMIT__USER_PER_MIN", "1"),
+        ("REFSERVICE__SERVICE__CALLER_HEADERS", "false"),
+    ];
+    let service = Service::start(&[], &env).await;
+    assert_eq!(
+        service.get_as(path, "1", "a").await.status(),
+        StatusCode::OK
+    );
+    let second = service.get_as(path, "2", "b").await;
+    assert_eq!(second.status(), StatusCode::TOO_MANY_REQUESTS);
+}
+
+/// What the webhook of a test does.
+const WORKS: u8 = 0;
+const FAILS: u8 = 1;
+const HANGS: u8 = 2;
+const REFUSES: u8 = 3;
+const REDIRECTS: u8 = 4;
+
+fn webhook(does: &Arc<AtomicU8>) -> Server {
+    let does = Arc::clone(does);
+    Server::answering(move |_: &Request| {
+        let (status, headers) = match does.load(Ordering::SeqCst) {
+            WORKS => (204, String::new()),
+            FAILS => (500, String::new()),
+            REFUSES => (404, String::new()),
+            REDIRECTS => (302, "location: /elsewhere\r\n".to_owned()),
+            _ => return Reply::Acts(vec![Act::Hold]),
+        };
+        Reply::Answer {
+            status,
+            headers,
+            body: String::new(),
+        }
+    })
+}
+
+#[tokio::test]
+async fn a_webhook_that_fails_is_left_alone_until_it_is_back() {
+    let does = Arc::new(AtomicU8::new(WORKS));
+    let other = webhook(&does);
+    let url = format!("{}/hook?secret=hunter2", other.url());
+    let env = [
+        ("REFSERVICE_WEBHOOK", url.as_str()),
+        ("REFSERVICE__BREAKER__WINDOW_CALLS", "4"),
+        ("REFSERVICE__BREAKER__OPEN_MS", "4000"),
+        ("REFSERVICE__SERVICE__WEBHOOK_TIMEOUT_MS", "300"),
+        ("REFSERVICE__SERVICE__RETRY_AFTER_S", "77"),
+    ];
+    let service = Service::start(&[], &env).await;
+    let told = service.notify(7).await;
+    assert_eq!(told.status(), StatusCode::OK);
+    let told: Json = serde_json::from_slice(&told.bytes().await.unwrap()).unwrap();
+    assert_eq!(told, json!({ "delivered": true, "status": 204 }));
+    let seen = other.seen();
+    assert_eq!(seen.len(), 1);
+    assert_eq!(seen[0].line, "POST /hook?secret=hunter2 HTTP/1.1");
+    let tenant = Generator::new(42, 1000).tenant_of(7).unwrap();
+    let expected =
+        json!({ "client_id": 7, "tenant_id": tenant, "message": "The results are there" });
+    assert_eq!(
+        serde_json::from_str::<Json>(&seen[0].body).unwrap(),
+        expected
+    );
+    assert_eq!(service.breaker().await, "closed");
+
+    // One that refuses works; nobody follows it elsewhere either.
+    for does_now in [REFUSES, REDIRECTS] {
+        does.store(does_now, Ordering::SeqCst);
+        for _ in 0..6 {
+            let refused = error_of(service.notify(7).await).await;
+            assert_eq!(refused, (502, "webhook_refused".to_owned()));
+        }
+    }
+    assert!(
+        other
+            .seen()
+            .iter()
+            .all(|request| request.path().starts_with("/hook"))
+    );
+    assert_eq!(service.breaker().await, "closed");
+    assert_eq!(
+        service
+            .metric("breaker_openings_total{to=\"webhook\"} ")
+            .await,
+        0.0
+    );
+
+    // From two failures of the last four on it is left alone: nobody waits, and it sees nothing.
+    does.store(HANGS, Ordering::SeqCst);
+    for _ in 0..2 {
+        assert_eq!(service.breaker().await, "closed");
+        let timed_out = error_of(service.notify(7).await).await;
+        assert_eq!(timed_out, (504, "webhook_timeout".to_owned()));
+    }
+    assert_eq!(service.breaker().await, "open");
+    let before = (other.connections(), other.seen().len());
+    for _ in 0..5 {
+        let refused = service.notify(7).await;
+        let retry_after = number(&refused, "retry-after");
+        assert!((1..=4).contains(&retry_after), "{retry_after}");
+        assert_eq!(error_of(refused).await, (503, "circuit_open".to_owned()));
+    }
+    assert_eq!((other.connections(), other.seen().len()), before);
+    let rejected = "breaker_calls_total{to=\"webhook\",outcome=\"rejected\"} ";
+    assert_eq!(service.metric(rejected).await, 5.0);
+    // Other requests are not concerned.
+    assert_eq!(
+        service.get("/api/v1/clients/7").await.status(),
+        StatusCode::OK
+    );
+
+    // Half open, it is tried; it still fails, and is left alone again.
+    does.store(FAILS, Ordering::SeqCst);
+    let half_open = async || service.breaker().await == "half_open";
+    until("it is half open", half_open).await;
+    let failed = error_of(service.notify(7).await).await;
+    assert_eq!(failed, (502, "webhook_refused".to_owned()));
+    assert_eq!(service.breaker().await, "open");
+    assert_eq!(
+        service
+            .metric("breaker_openings_total{to=\"webhook\"} ")
+            .await,
+        2.0
+    );
+
+    // It is back: two trials, and all goes on.
+    does.store(WORKS, Ordering::SeqCst);
+    until("it is half open again", half_open).await;
+    assert_eq!(service.notify(7).await.status(), StatusCode::OK);
+    assert_eq!(service.breaker().await, "half_open");
+    assert_eq!(service.notify(7).await.status(), StatusCode::OK);
+    assert_eq!(service.breaker().await, "closed");
+    let failures = "breaker_calls_total{to=\"webhook\",outcome=\"failure\"} ";
+    assert_eq!(service.metric(failures).await, 3.0);
+    assert!(!service.log().contains("hunter2"), "{}", service.log());
+}
+
+#[tokio::test]
+async fn what_cannot_be_notified_says_so() {
+    // Nobody listens there.
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/hunter2", gone.local_addr().unwrap());
+    drop(gone);
+    let service = Service::start(&["--webhook", &url], &[]).await;
+    let answer = error_of(service.notify(7).await).await;
+    assert_eq!(answer, (502, "webhook_unreachable".to_owned()));
+    assert!(!service.log().contains("hunter2"), "{}", service.log());
+    assert_eq!(error_of(service.notify(9999).await).await.0, 404);
+    for body in [
+        "",
+        "{}",
+        r#"{"message": ""}"#,
+        r#"{"message": "a", "to": "b"}"#,
+    ] {
+        let request = service.request(Method::POST, "/api/v1/clients/7/notify");
+        let answer = request.body(body).send().await.unwrap();
+        assert_eq!(
+            error_of(answer).await,
+            (422, "invalid_body".to_owned()),
+            "{body}"
+        );
+    }
+    let without = Service::start(&[], &[("REFSERVICE_WEBHOOK", "")]).await;
+    assert_eq!(
+        error_of(without.notify(7).await).await,
+        (501, "no_webhook".to_owned())
+    );
+
+    let refused = output(&["--webhook", "hunter2"], &[]);
+    let text = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        text.contains("the webhook's address must begin with http://"),
+        "{text}"
+    );
+    assert!(!text.contains("hunter2"), "{text}");
+    let help = output(&["--help"], &[("REFSERVICE_WEBHOOK", "http://hunter2/")]);
+    assert!(!String::from_utf8_lossy(&help.stdout).contains("hunter2"));
+}
+
+#[tokio::test]
+async fn every_answer_has_the_headers_that_keep_browsers_out() {
+    let service = Service::start(&["--rate-limit", "2"], &[]).await;
+    let check = |response: &Response, what: &str| {
+        for (name, expected) in [
+            ("x-content-type-options", "nosniff"),
+            ("x-frame-options", "DENY"),
+            (
+                "content-security-policy",
+                "default-src 'none'; frame-ancestors 'none'",
+            ),
+            ("referrer-policy", "no-referrer"),
+        ] {
+            let values: Vec<_> = response.headers().get_all(name).iter().collect();
+            assert_eq!(values, [expected], "{name} of {what}");
+        }
+    };
+    for (path, status) in [
+        ("/api/v1/clients", 200),
+        ("/api/v1/records/export", 200),
+        ("/live", 200),
+        ("/ready", 200),
+        ("/metrics", 200),
+        ("/internal/cache", 200),
+        ("/api/v1/clients", 429),
+        ("/none", 429),
+    ] {
+        let response = service.get(path).await;
+        assert_eq!(response.status(), status, "{path}");
+        check(&response, path);
+    }
+    let service = Service::start(&[], &[]).await;
+    for (method, path, status) in [
+        (Method::GET, "/none", 404),
+        (Method::GET, "/api/v1/clients/x", 400),
+        (Method::DELETE, "/api/v1/clients", 405),
+        (Method::POST, "/api/v1/clients", 422),
+    ] {
+        let response = service.request(method, path).send().await.unwrap();
+        assert_eq!(response.status(), status, "{path}");
+        check(&response, path);
+    }
+    // Compressed ones too.
+    let request = service.request(Method::GET, "/api/v1/clients");
+    let response = request
+        .header("accept-encoding", "gzip")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(response.headers()["content-encoding"], "gzip");
+    check(&response, "a compressed answer");
+}
+
+/// A request that waits for the database longer than it may: on PostgreSQL for a table that another
+/// session has locked, on SQLite for the file.
+#[tokio::test]
+async fn a_request_that_takes_too_long_is_told_so() {
+    let env = [
+        ("REFSERVICE__SERVICE__REQUEST_TIMEOUT_MS", "700"),
+        ("REFSERVICE__SERVICE__WEBHOOK_TIMEOUT_MS", "300"),
+        ("REFSERVICE__SERVICE__BULK_TIMEOUT_MS", "1500"),
+        ("REFSERVICE__POOL__ACQUIRE_TIMEOUT_MS", "500"),
+        ("REFSERVICE__POOL__SQLITE_BUSY_TIMEOUT_MS", "60000"),
+        ("REFSERVICE__SERVICE__RETRY_AFTER_S", "3"),
+    ];
+    let postgres = Postgres::start().unwrap();
+    let redis = Redis::start().unwrap();
+    let (database, second_tier) = (postgres.url(), redis.url());
+    let servers = ["--database", &database, "--redis", &second_tier];
+    let service = Service::start(&servers, &env).await;
+    let mut outside = sqlx::PgConnection::connect(&database).await.unwrap();
+    let lock = "BEGIN; LOCK TABLE clients, records IN ACCESS EXCLUSIVE MODE";
+    sqlx::raw_sql(lock).execute(&mut outside).await.unwrap();
+    let list = service.request(Method::GET, "/api/v1/clients");
+    timed_out(list, 700).await;
+    timed_out(bulk(&service, a_record()), 1500).await;
+    sqlx::raw_sql("ROLLBACK")
+        .execute(&mut outside)
+        .await
+        .unwrap();
+    recovers(&service).await;
+
+    let folder = TempDir::new().unwrap();
+    let data = folder.path().display().to_string();
+    let service = Service::start(&["--data", &data], &env).await;
+    let url = format!("sqlite:{data}/reference.db");
+    let mut outside = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    let lock = sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut outside);
+    lock.await.unwrap();
+    let client = json!({
+        "tenant_id": 1, "given_name": "A", "family_name": "B", "email": "a@b", "city": "C",
+        "birth_date": "1990-01-01",
+    });
+    let create = service.request(Method::POST, "/api/v1/clients");
+    timed_out(create.body(client.to_string()), 700).await;
+    timed_out(bulk(&service, a_record()), 1500).await;
+    let unlock = sqlx::raw_sql("ROLLBACK").execute(&mut outside);
+    unlock.await.unwrap();
+    recovers(&service).await;
+}
+
+fn bulk(service: &Service, body: impl Into<reqwest::Body>) -> RequestBuilder {
+    let request = service.request(Method::POST, "/api/v1/records/bulk");
+    let request = request.header("content-type", "application/x-ndjson");
+    request.body(body)
+}
+
+async fn timed_out(request: RequestBuilder, after_ms: u64) {
+    let since = Instant::now();
+    let answer = request.send().await.unwrap();
+    let took = since.elapsed();
+    assert_eq!(number(&answer, "retry-after"), 3);
+    assert_eq!(error_of(answer).await, (503, "timeout".to_owned()));
+    assert!(took >= Duration::from_millis(after_ms), "{took:?}");
+    // It would have waited for the lock for a minute.
+    assert!(took < Duration::from_secs(20), "{took:?}");
+}
+
+async fn recovers(service: &Service) {
+    let lists = async || service.get("/api/v1/clients").await.status() == StatusCode::OK;
+    until("requests are answered again", lists).await;
+    let loads = async || {
+        let answer = bulk(service, a_record()).send().await.unwrap();
+        answer.status() == StatusCode::OK
+    };
+    until("loads are taken again", loads).await;
+}
+
+#[tokio::test]
+async fn a_load_in_lines_has_an_end_however_it_is_sent() {
+    let env = [
+        ("REFSERVICE__SERVICE__BULK_BODY_MAX_BYTES", "4000"),
+        ("REFSERVICE__BATCH__MIN_ROWS", "1"),
+        ("REFSERVICE__BATCH__START_ROWS", "1"),
+    ];
+    let service = Service::start(&[], &env).await;
+    let record = a_record();
+    let fits = 4000 / record.len();
+    let loaded = bulk(&service, record.repeat(fits)).send().await.unwrap();
+    assert_eq!(loaded.status(), StatusCode::OK);
+    // With its length told beforehand.
+    let refused = bulk(&service, record.repeat(fits + 1))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(error_of(refused).await, (413, "body_too_large".to_owned()));
+    // And piece by piece, without an end: it is refused as soon as there is too much of it.
+    let (feed, body) = mpsc::channel(1);
+    let body = reqwest::Body::wrap(Fed(body));
+    let too_much = async {
+        for _ in 0..=fits {
+            feed.send(record.clone().into()).await.unwrap();
+        }
+        pending::<Infallible>().await
+    };
+    let refused = tokio::select! {
+        answer = bulk(&service, body).send() => answer,
+        never = too_much => match never {},
+    };
+    let refused = refused.unwrap();
+    assert_eq!(refused.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    let text = refused.text().await.unwrap();
+    assert!(text.contains("larger than 4000 bytes"), "{text}");
+    assert!(text.contains("rows before that were loaded"), "{text}");
+}
+
+#[tokio::test]
+async fn a_settings_file_holds_and_the_environment_goes_over_it() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("some.toml");
+    let text = "[service]\nbody_max_bytes = 300\nretry_after_s = 5\n\
+                [limit]\nuser_per_min = 50\n[cache.ttl]\nlist_s = 7\n";
+    std::fs::write(&file, text).unwrap();
+    let file = file.display().to_string();
+    let env = [("REFSERVICE__LIMIT__USER_PER_MIN", "40")];
+    let service = Service::start(&["--config", &file], &env).await;
+    let response = service.get("/api/v1/clients/1").await;
+    assert_eq!(
+        number(&response, "ratelimit-limit"),
+        40,
+        "of the environment"
+    );
+    let post = async |bytes: usize| {
+        let request = service.request(Method::POST, "/api/v1/clients");
+        let answer = request.body(" ".repeat(bytes)).send().await.unwrap();
+        error_of(answer).await.0
+    };
+    assert_eq!(
+        (post(300).await, post(301).await),
+        (422, 413),
+        "of the file"
+    );
+
+    // What is in force is printed: all of it, as a file that can be given back.
+    let printed = output(&["--config", &file, "--print-config"], &env);
+    assert!(printed.status.success());
+    let printed = String::from_utf8(printed.stdout).unwrap();
+    let mut expected = Settings::default();
+    expected.service.body_max_bytes = 300;
+    expected.service.retry_after_s = 5;
+    expected.limit.user_per_min = 40;
+    expected.cache.ttl.list_s = 7;
+    assert_eq!(Settings::load(&printed, []), Ok(expected));
+
+    for (text, expected) in [
+        ("[service]\nbody = 1\n", "unknown field `body`"),
+        (
+            "[limit]\nkeys_max = 0\n",
+            "limit.keys_max must be at least 1",
+        ),
+        ("[limit", "line 1"),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let refused = output(&["--config", &file], &[]);
+        assert_eq!(refused.status.code(), Some(1));
+        let text = String::from_utf8_lossy(&refused.stderr);
+        assert!(text.contains(expected), "{text}");
+    }
+}
+
+#[test]
+fn the_shipped_settings_are_the_defaults_that_the_program_prints() {
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/refservice.toml");
+    let printed = output(&["--print-config"], &[]);
+    assert!(printed.status.success());
+    let printed = String::from_utf8(printed.stdout).unwrap();
+    assert_eq!(printed, std::fs::read_to_string(shipped).unwrap());
+    let again = output(&["--print-config", "--config", shipped], &[]);
+    assert_eq!(printed, String::from_utf8(again.stdout).unwrap());
+    assert_eq!(Settings::load(&printed, []), Ok(Settings::default()));
+}
