@@ -1,6 +1,7 @@
 //! One batch, in the transaction of its caller.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::Map;
 use sqlx::AssertSqlSafe;
@@ -202,13 +203,20 @@ async fn insert(
     columns: &[Column],
     rows: &[&Row],
 ) -> Result<u64, BatchError> {
+    let activity = Arc::clone(&transaction.activity);
     let inserted = async {
         match &mut transaction.on {
             On::Postgres(on) => copy(on, table.name, columns, rows).await,
             On::Sqlite(on) => insert_many(on, table, columns, rows, "").await,
         }
     };
-    within(transaction.limit, ("insert into", table.name), inserted).await
+    within(
+        &activity,
+        transaction.limit,
+        ("insert into", table.name),
+        inserted,
+    )
+    .await
 }
 
 async fn upsert(
@@ -218,6 +226,7 @@ async fn upsert(
     rows: &[&Row],
 ) -> Result<u64, BatchError> {
     let conflict = statements::on_conflict(columns);
+    let activity = Arc::clone(&transaction.activity);
     let upserted = async {
         match &mut transaction.on {
             On::Postgres(on) => {
@@ -234,7 +243,13 @@ async fn upsert(
             On::Sqlite(on) => insert_many(on, table, columns, rows, &conflict).await,
         }
     };
-    within(transaction.limit, ("upsert into", table.name), upserted).await
+    within(
+        &activity,
+        transaction.limit,
+        ("upsert into", table.name),
+        upserted,
+    )
+    .await
 }
 
 /// Changes rows and gives the ids that were there.
@@ -246,6 +261,7 @@ async fn update(
 ) -> Result<BTreeSet<i64>, BatchError> {
     let sql = statements::update_from(table, columns, STAGE);
     let returned = [columns[0]];
+    let activity = Arc::clone(&transaction.activity);
     let updated = async {
         let mut found: Vec<Row> = Vec::new();
         match &mut transaction.on {
@@ -272,7 +288,13 @@ async fn update(
         }
         Ok(found)
     };
-    let found = within(transaction.limit, ("update", table.name), updated).await?;
+    let found = within(
+        &activity,
+        transaction.limit,
+        ("update", table.name),
+        updated,
+    )
+    .await?;
     Ok(found.iter().filter_map(id).collect())
 }
 

@@ -1,5 +1,6 @@
 //! A transaction on either database, each of its statements limited in time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::Postgres;
@@ -10,12 +11,13 @@ use super::super::BatchError;
 use super::super::insert::SQLITE_BEGIN;
 use super::super::rows::{bind_all, read_row, within};
 use super::super::table::{Column, Row, Value};
-use crate::datalayer::pool::{Checkout, Connection, DatabaseKind};
+use crate::datalayer::pool::{Activity, Checkout, Connection, DatabaseKind};
 
 /// Rolled back when it is dropped.
 pub(super) struct Transaction<'c> {
     pub(super) on: On<'c>,
     pub(super) limit: Duration,
+    pub(super) activity: Arc<Activity>,
 }
 
 pub(super) enum On<'c> {
@@ -29,6 +31,7 @@ impl<'c> Transaction<'c> {
         limit: Duration,
         table: &'static str,
     ) -> Result<Self, BatchError> {
+        let activity = checkout.activity();
         let begun = async {
             Ok(match checkout.connection() {
                 Connection::Postgres(connection) => On::Postgres(connection.begin().await?),
@@ -37,8 +40,12 @@ impl<'c> Transaction<'c> {
                 }
             })
         };
-        let on = within(limit, ("begin a batch in", table), begun).await?;
-        Ok(Self { on, limit })
+        let on = within(&activity, limit, ("begin a batch in", table), begun).await?;
+        Ok(Self {
+            on,
+            limit,
+            activity,
+        })
     }
 
     pub(super) fn kind(&self) -> DatabaseKind {
@@ -68,7 +75,7 @@ impl<'c> Transaction<'c> {
                 }
             })
         };
-        within(self.limit, what, executed).await
+        within(&self.activity, self.limit, what, executed).await
     }
 
     /// Runs a statement and reads `columns` from the rows that it gives.
@@ -94,7 +101,7 @@ impl<'c> Transaction<'c> {
                 }
             }
         };
-        within(self.limit, what, fetched).await
+        within(&self.activity, self.limit, what, fetched).await
     }
 
     pub(super) async fn commit(self, table: &'static str) -> Result<(), BatchError> {
@@ -104,6 +111,12 @@ impl<'c> Transaction<'c> {
                 On::Sqlite(on) => on.commit().await,
             }
         };
-        within(self.limit, ("commit a batch in", table), committed).await
+        within(
+            &self.activity,
+            self.limit,
+            ("commit a batch in", table),
+            committed,
+        )
+        .await
     }
 }
