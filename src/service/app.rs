@@ -154,6 +154,11 @@ impl App {
         self.cache.invalidate(&self.cache_key(key)).await;
     }
 
+    /// Forgets what is cached under a key and as its children.
+    pub(super) async fn forget_family(&self, key: &str) {
+        self.cache.invalidate_family(&self.cache_key(key)).await;
+    }
+
     /// The name of a lock of this store.
     pub(super) fn lock_name(&self, name: &str) -> String {
         self.cache_key(name)

@@ -110,7 +110,7 @@ fn lists_tag(owner: Owner) -> String {
 /// Forgets what a write to a client of this tenant has changed: the lists that it may be in, and its
 /// own answer where its id is known.
 async fn forget(app: &App, tenant: i64, id: Option<i64>) {
-    let detail = id.map(|id| Scope::Key(app.cache_key(&detail_key(id))));
+    let detail = id.map(|id| Scope::Family(app.cache_key(&detail_key(id))));
     let lists = [Owner::Tenant(tenant), Owner::All]
         .map(|owner| Scope::Tag(app.cache_key(&lists_tag(owner))));
     let scopes: Vec<_> = lists.into_iter().chain(detail).collect();
@@ -235,9 +235,10 @@ fn object(columns: &[Column], row: &Row) -> serde_json::Value {
     map.into()
 }
 
-/// Forgets what is cached of a client.
-pub(super) async fn forget(app: &App, id: i64) {
-    app.forget(&detail_key(id)).await;
+/// Forgets what is cached of one client alone, and not the lists: for what its row does not have,
+/// such as payments.
+pub(super) async fn forget_one(app: &App, id: i64) {
+    app.forget_family(&detail_key(id)).await;
 }
 
 /// Without a tenant: ids are those of the whole store, and the route knows no tenant before it has

@@ -255,7 +255,10 @@ async fn grow(pool: &Pool) -> Result<(), DatasetError> {
 /// Every table of ours but the marker, children first.
 fn our_names() -> impl Iterator<Item = &'static str> {
     let generated = TABLES.iter().rev().chain(&TARGETS).map(|table| table.name);
-    SERVICE_TABLES.into_iter().chain(generated).chain(LEDGER_TABLES)
+    SERVICE_TABLES
+        .into_iter()
+        .chain(generated)
+        .chain(LEDGER_TABLES)
 }
 
 async fn table_names(pool: &Pool) -> Result<Vec<String>, BatchError> {
