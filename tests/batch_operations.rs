@@ -1147,6 +1147,9 @@ async fn an_older_store_gets_the_tables_and_keeps_its_rows() {
     }
 }
 
+/// What the services of these tests take for the token of whoever runs them.
+const ADMIN_TOKEN: &str = "the token of these tests";
+
 /// A running `refservice` over the dataset of these tests, in batches of 20 rows.
 struct Service {
     child: Child,
@@ -1166,6 +1169,11 @@ impl Service {
         }
         for name in ["START", "MIN", "MAX"] {
             command.env(format!("REFSERVICE__BATCH__{name}_ROWS"), "20");
+        }
+        command.env("REFSERVICE_ADMIN_TOKEN", ADMIN_TOKEN);
+        // The tests ask how far a run is as often as they like.
+        for name in ["USER", "TENANT", "ENDPOINT"] {
+            command.env(format!("REFSERVICE__LIMIT__{name}_PER_MIN"), "0");
         }
         command
             .args(database)
@@ -1199,7 +1207,20 @@ impl Service {
     }
 
     async fn send(&self, method: Method, path: &str, body: Option<Json>) -> (StatusCode, Json) {
+        self.send_with(method, path, body, &[]).await
+    }
+
+    async fn send_with(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Json>,
+        headers: &[(&str, &str)],
+    ) -> (StatusCode, Json) {
         let mut request = self.http.request(method, format!("{}{path}", self.base));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
         if let Some(body) = body {
             request = request.body(body.to_string());
         }
@@ -1323,6 +1344,51 @@ async fn the_service_runs_cancels_and_resumes_batch_operations() {
     let url = server.url();
     let postgres = Service::start(&["--database", &url]).await;
     over_http(&postgres, &url).await;
+}
+
+/// The audit names who asked: a user, another one who resumed, the admin, or an address.
+async fn the_audit_says_who(service: &Service, pool: &Pool) {
+    let path = "/api/v1/records/batch";
+    let order = json!({"operation": "create", "rows": 10_000});
+    let ada = [("x-tenant-id", "1"), ("x-user-id", "ada")];
+    let (_, run) = service
+        .send_with(Method::POST, path, Some(order), &ada)
+        .await;
+    let id = run["id"].as_str().unwrap();
+    let path = format!("{path}/{id}");
+    service
+        .until(&path, |run| run["progress"]["done"] != json!(0))
+        .await;
+    service.send(Method::DELETE, &path, None).await;
+    service.until_ended(&path, "cancelled").await;
+    let token = format!("Bearer {ADMIN_TOKEN}");
+    let admin = [("authorization", token.as_str()), ("x-user-id", "grace")];
+    let resume = format!("{path}/resume");
+    let (status, _) = service.send_with(Method::POST, &resume, None, &admin).await;
+    assert_eq!(status, StatusCode::ACCEPTED);
+    service.until_ended(&path, "done").await;
+    let actors =
+        format!("SELECT actor FROM audit WHERE run = '{id}' GROUP BY actor ORDER BY min(batch)");
+    assert_eq!(texts(pool, &actors).await, ["1/ada", "admin /grace"]);
+    let last = format!("SELECT actor FROM batch_runs WHERE id = '{id}'");
+    assert_eq!(texts(pool, &last).await, ["admin /grace"]);
+
+    let order =
+        json!({"operation": "delete", "filter": {"diagnosed_before": "1900-01-01", "tenant": 1}});
+    let path = service.run(order).await;
+    service.until_ended(&path, "done").await;
+    let id = path.rsplit('/').next().unwrap();
+    let nobody = format!("SELECT actor FROM batch_runs WHERE id = '{id}'");
+    assert_eq!(texts(pool, &nobody).await, ["from 127.0.0.1"]);
+    let wrong = [("x-tenant-id", "nobody")];
+    let order = json!({"operation": "create", "rows": 1});
+    let (status, answer) = service
+        .send_with(Method::POST, "/api/v1/records/batch", Some(order), &wrong)
+        .await;
+    assert_eq!(
+        (status, &answer["error"]["code"]),
+        (StatusCode::BAD_REQUEST, &json!("invalid_caller"))
+    );
 }
 
 async fn over_http(service: &Service, url: &str) {
@@ -1533,6 +1599,7 @@ async fn over_http(service: &Service, url: &str) {
         .send(Method::GET, "/api/v1/records/batch/x", None)
         .await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
+    the_audit_says_who(service, &pool).await;
 }
 
 #[tokio::test]

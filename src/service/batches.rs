@@ -11,8 +11,8 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
 use axum::http::header::LOCATION;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use jiff::Zoned;
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,7 @@ use uuid::Uuid;
 
 use super::analytics;
 use super::app::App;
+use super::caller::Caller;
 use super::error::{ApiError, chain};
 use super::records::{COST_MAX_CENTS, RecordInput, STAGES, check_code, tenant_of};
 use super::text::{check_day, check_line, check_one_of};
@@ -33,8 +34,6 @@ use crate::datalayer::batch::operations::{
 use crate::datalayer::batch::{Column, Row, Table, Value};
 use crate::datalayer::dataset::{Generator, RECORDS, RECORDS_ARCHIVE, RECORDS_REPORTED};
 
-/// Who asked, as the audit has it: the API knows no users.
-const ACTOR: &str = "api";
 /// How often a service that ends looks whether its runs have.
 const STOP_POLL: Duration = Duration::from_millis(5);
 
@@ -125,8 +124,11 @@ struct KeyedRecord {
 /// `POST /records/batch`: starts a run and says where to ask for it.
 pub(super) async fn start(
     State(app): State<Arc<App>>,
+    caller: Caller,
+    headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, ApiError> {
+    let actor = actor(&app, &caller, &headers);
     let limit = app.settings.service.body_max_bytes;
     let body = body.map_err(|rejection| match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => ApiError::too_large(limit),
@@ -146,7 +148,7 @@ pub(super) async fn start(
         let work = order.work(&app.generator);
         let operation = work.operation();
         let mut live = app.batches.live.lock().await;
-        let run = operations(&app).start(work, ACTOR, &spec).await?;
+        let run = operations(&app).start(work, &actor, &spec).await?;
         let (id, answer) = (
             run.id(),
             shown(run.id(), operation, &run.progress().borrow(), true),
@@ -194,7 +196,10 @@ pub(super) async fn cancel(
 pub(super) async fn resume(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
+    caller: Caller,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
+    let actor = actor(&app, &caller, &headers);
     let id = parse_id(&id)?;
     let permit = app.claim_bulk_load().await?;
     to_the_end(|_| async move {
@@ -205,7 +210,7 @@ pub(super) async fn resume(
         }
         let (order, _) = find(&app, id).await?;
         let work = order.work(&app.generator);
-        let run = operations(&app).resume(id, work, ACTOR).await?;
+        let run = operations(&app).resume(id, work, &actor).await?;
         let operation = order.operation();
         let answer = shown(id, operation, &run.progress().borrow(), true);
         live.insert(id, Live::of(&run, operation));
@@ -252,6 +257,15 @@ fn attend(app: &Arc<App>, run: Run, permit: OwnedSemaphorePermit) {
         app.batches.live.lock().await.remove(&id);
         drop(permit);
     });
+}
+
+/// Who asked, as the audit has it.
+fn actor(app: &App, caller: &Caller, headers: &HeaderMap) -> String {
+    let admin = app.admin.as_ref();
+    match admin.is_some_and(|token| token.is_shown(headers)) {
+        true => format!("admin {}", caller.key()),
+        false => caller.key(),
+    }
 }
 
 fn operations(app: &App) -> Operations {

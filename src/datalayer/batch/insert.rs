@@ -14,7 +14,8 @@ use crate::datalayer::pool::{Connection, Pool};
 /// 256 rows already) and come near the limit of 32,766 bound values.
 pub(super) const SQLITE_STATEMENT_ROWS: usize = 256;
 
-/// How a transaction that writes begins on SQLite.
+/// How a transaction that writes begins on SQLite: taking the write lock first keeps two writers from
+/// each holding a read lock that the other waits for.
 pub(super) const SQLITE_BEGIN: &str = "BEGIN IMMEDIATE";
 
 /// `COPY` data is handed to the connection in pieces of about this size.
@@ -51,8 +52,6 @@ pub async fn insert(
                     copy(connection, table.name, columns, &rows).await
                 }
                 Connection::Sqlite(connection) => {
-                    // Taking the write lock first keeps two writers from each holding a read lock
-                    // that the other waits for.
                     let mut transaction = connection.begin_with(SQLITE_BEGIN).await?;
                     let inserted = insert_many(&mut transaction, table, columns, &rows, "").await?;
                     transaction.commit().await?;

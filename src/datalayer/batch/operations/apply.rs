@@ -1,7 +1,6 @@
 //! One batch, in the transaction of its caller.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use serde_json::Map;
 use sqlx::AssertSqlSafe;
@@ -10,10 +9,11 @@ use super::super::BatchError;
 use super::super::insert::{SQLITE_STATEMENT_ROWS, copy, fits, insert_many, values_clause};
 use super::super::rows::{bind_all, read_row, within};
 use super::super::table::{Column, Row, Table, Value, name_list};
+use super::super::transaction::Transaction;
 use super::ledger::DeadLetter;
 use super::statements::{self, Range, Statement};
-use super::transaction::{On, Transaction};
 use super::work::{Change, Operation, Plan, Task};
+use crate::datalayer::pool::{Connection, DatabaseKind};
 
 /// The rows of a batch before they are in their table, on PostgreSQL a temporary table.
 const STAGE: &str = "batch_rows";
@@ -113,7 +113,9 @@ pub(super) async fn apply(
             let mut changed = 0;
             for Statement { sql, values } in statements {
                 let what = (plan.operation.name(), table.name);
-                changed = transaction.execute(what, &sql, &values).await?;
+                changed = transaction
+                    .execute(what, AssertSqlSafe(sql), &values)
+                    .await?;
             }
             Ok(Applied {
                 changed,
@@ -144,7 +146,9 @@ pub(super) async fn describe(
             let Statement { sql, values } = statements::row(plan.table, *key);
             let columns = plan.table.columns;
             let what = ("read from", plan.table.name);
-            let rows = transaction.fetch(what, &sql, &values, columns).await?;
+            let rows = transaction
+                .fetch_rows(what, AssertSqlSafe(sql), &values, columns)
+                .await?;
             Ok(rows.first().map(|row| as_json(columns, row)))
         }
         (Task::Change(..), Batch::Rows(..)) => Ok(None),
@@ -188,10 +192,12 @@ async fn write(
     };
     if keyed(&plan.task) && plan.operation != Operation::Update {
         let last = rows.iter().filter_map(id).max();
-        if let (On::Postgres(_), Some(last)) = (&transaction.on, last) {
+        if let (DatabaseKind::Postgres, Some(last)) = (transaction.kind(), last) {
             let sql = statements::advance_sequence(plan.table);
             let what = ("set the sequence of", plan.table.name);
-            transaction.execute(what, &sql, &[last.into()]).await?;
+            transaction
+                .execute(what, AssertSqlSafe(sql), &[last.into()])
+                .await?;
         }
     }
     Ok(Applied { changed, dead })
@@ -203,20 +209,14 @@ async fn insert(
     columns: &[Column],
     rows: &[&Row],
 ) -> Result<u64, BatchError> {
-    let activity = Arc::clone(&transaction.activity);
+    let (connection, activity, limit) = transaction.parts();
     let inserted = async {
-        match &mut transaction.on {
-            On::Postgres(on) => copy(on, table.name, columns, rows).await,
-            On::Sqlite(on) => insert_many(on, table, columns, rows, "").await,
+        match connection {
+            Connection::Postgres(on) => copy(on, table.name, columns, rows).await,
+            Connection::Sqlite(on) => insert_many(on, table, columns, rows, "").await,
         }
     };
-    within(
-        &activity,
-        transaction.limit,
-        ("insert into", table.name),
-        inserted,
-    )
-    .await
+    within(activity, limit, ("insert into", table.name), inserted).await
 }
 
 async fn upsert(
@@ -226,10 +226,10 @@ async fn upsert(
     rows: &[&Row],
 ) -> Result<u64, BatchError> {
     let conflict = statements::on_conflict(columns);
-    let activity = Arc::clone(&transaction.activity);
+    let (connection, activity, limit) = transaction.parts();
     let upserted = async {
-        match &mut transaction.on {
-            On::Postgres(on) => {
+        match connection {
+            Connection::Postgres(on) => {
                 stage(on, table, columns, rows).await?;
                 // In one order, so that two upserts do not wait for each other in a ring.
                 let names = name_list(columns);
@@ -238,18 +238,12 @@ async fn upsert(
                     table.name
                 );
                 let query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
-                Ok(query.execute(&mut **on).await?.rows_affected())
+                Ok(query.execute(&mut *on).await?.rows_affected())
             }
-            On::Sqlite(on) => insert_many(on, table, columns, rows, &conflict).await,
+            Connection::Sqlite(on) => insert_many(on, table, columns, rows, &conflict).await,
         }
     };
-    within(
-        &activity,
-        transaction.limit,
-        ("upsert into", table.name),
-        upserted,
-    )
-    .await
+    within(activity, limit, ("upsert into", table.name), upserted).await
 }
 
 /// Changes rows and gives the ids that were there.
@@ -261,18 +255,18 @@ async fn update(
 ) -> Result<BTreeSet<i64>, BatchError> {
     let sql = statements::update_from(table, columns, STAGE);
     let returned = [columns[0]];
-    let activity = Arc::clone(&transaction.activity);
+    let (connection, activity, limit) = transaction.parts();
     let updated = async {
         let mut found: Vec<Row> = Vec::new();
-        match &mut transaction.on {
-            On::Postgres(on) => {
+        match connection {
+            Connection::Postgres(on) => {
                 stage(on, table, columns, rows).await?;
                 let query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
-                for row in query.fetch_all(&mut **on).await? {
+                for row in query.fetch_all(&mut *on).await? {
                     found.push(read_row(&row, &returned)?);
                 }
             }
-            On::Sqlite(on) => {
+            Connection::Sqlite(on) => {
                 for chunk in rows.chunks(SQLITE_STATEMENT_ROWS) {
                     let values = values_clause(columns.len(), chunk.len());
                     let names = name_list(columns);
@@ -280,7 +274,7 @@ async fn update(
                     let query = sqlx::query(AssertSqlSafe(sql))
                         .persistent(chunk.len() == SQLITE_STATEMENT_ROWS);
                     let query = bind_all(query, chunk.iter().copied().flatten());
-                    for row in query.fetch_all(&mut **on).await? {
+                    for row in query.fetch_all(&mut *on).await? {
                         found.push(read_row(&row, &returned)?);
                     }
                 }
@@ -288,13 +282,7 @@ async fn update(
         }
         Ok(found)
     };
-    let found = within(
-        &activity,
-        transaction.limit,
-        ("update", table.name),
-        updated,
-    )
-    .await?;
+    let found = within(activity, limit, ("update", table.name), updated).await?;
     Ok(found.iter().filter_map(id).collect())
 }
 

@@ -13,8 +13,9 @@ use uuid::Uuid;
 use super::super::BatchError;
 use super::super::rows::fetch_rows;
 use super::super::table::{Column, Row, Value};
+use super::super::transaction::Transaction;
+use super::RunError;
 use super::work::Plan;
-use super::{RunError, transaction::Transaction};
 use crate::datalayer::pool::{DatabaseKind, Pool};
 
 /// The tables of the ledger.
@@ -227,7 +228,9 @@ impl Ledger {
         ];
         let what = ("claim a batch in", RUNS);
         let columns = [Column::integer("batches")];
-        let rows = transaction.fetch(what, &sql, &values, &columns).await?;
+        let rows = transaction
+            .fetch_rows(what, AssertSqlSafe(sql), &values, &columns)
+            .await?;
         let Some(committed) = rows.first().map(|row| integer(row, 0) as u64) else {
             return Err(RunError::TakenOver { run: self.run });
         };
@@ -239,7 +242,7 @@ impl Ledger {
         let values: Row = vec![self.run.to_string().into(), (batch as i64).into()];
         let columns = [Column::integer("changed"), Column::integer("dead_letters")];
         let rows = transaction
-            .fetch(("read", AUDIT), &sql, &values, &columns)
+            .fetch_rows(("read", AUDIT), AssertSqlSafe(sql), &values, &columns)
             .await?;
         // Should somebody have emptied the audit, the batch is in all the same.
         let row = rows.first().cloned().unwrap_or_default();
@@ -282,7 +285,7 @@ impl Ledger {
             now.clone().into(),
         ];
         transaction
-            .execute(("insert into", AUDIT), &sql, &values)
+            .execute(("insert into", AUDIT), AssertSqlSafe(sql), &values)
             .await?;
         for letter in entry.dead {
             let sql = format!(
@@ -300,7 +303,7 @@ impl Ledger {
                 now.clone().into(),
             ];
             transaction
-                .execute(("insert into", DEAD_LETTERS), &sql, &values)
+                .execute(("insert into", DEAD_LETTERS), AssertSqlSafe(sql), &values)
                 .await?;
         }
         let sql = format!(
@@ -315,7 +318,9 @@ impl Ledger {
             (entry.changed as i64).into(),
             laid_aside.into(),
         ];
-        transaction.execute(("update", RUNS), &sql, &values).await?;
+        transaction
+            .execute(("update", RUNS), AssertSqlSafe(sql), &values)
+            .await?;
         Ok(())
     }
 

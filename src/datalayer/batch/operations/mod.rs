@@ -8,7 +8,6 @@
 
 mod work;
 mod statements;
-mod transaction;
 mod apply;
 mod ledger;
 mod retry;

@@ -16,11 +16,11 @@ use super::super::memory::MemorySource;
 use super::super::pace::Pace;
 use super::super::rows::fetch_rows;
 use super::super::table::{Column, Value};
+use super::super::transaction::in_transaction;
 use super::apply::{Applied, Batch, apply, describe};
 use super::ledger::{Committed, DeadLetter, Entry, Ledger, RunRecord, RunState, Standing, find};
 use super::retry::{Attempted, Trouble, persist};
 use super::statements::{self, Statement};
-use super::transaction::Transaction;
 use super::work::{Plan, RowSource, Task, Work};
 use super::{Cancel, Progress, RunError};
 use crate::datalayer::config::BatchSettings;
@@ -358,44 +358,43 @@ impl Worker {
         batch: &Batch,
         verdict: Option<&Verdict>,
     ) -> Result<Committed, RunError> {
-        let table = self.plan.table.name;
         let number = self.standing.batches + 1;
-        let mut checkout = self.pool.acquire().await.map_err(BatchError::from)?;
-        let limit = self.pool.statement_timeout();
-        let mut transaction = Transaction::begin(&mut checkout, limit, table).await?;
-        if let Some(committed) = self.ledger.claim(&mut transaction, number).await? {
-            return Ok(committed);
-        }
-        let Applied { changed, dead } = match verdict {
-            None => apply(&mut transaction, &self.plan, batch).await?,
-            Some(verdict) => {
-                let row = describe(&mut transaction, &self.plan, batch).await?;
-                let dead = row.map(|row| DeadLetter {
-                    row,
-                    error: verdict.error.clone(),
-                    attempts: verdict.attempts,
-                });
-                Applied {
-                    changed: 0,
-                    dead: dead.into_iter().collect(),
-                }
+        let statement = ("work on a batch of", self.plan.table.name);
+        in_transaction(&self.pool, statement, async |transaction| {
+            if let Some(committed) = self.ledger.claim(transaction, number).await? {
+                return Ok(committed);
             }
-        };
-        let entry = Entry {
-            plan: &self.plan,
-            batch: number,
-            cursor: batch.cursor(),
-            taken: batch.len() as u64,
-            changed,
-            keys: batch.keys(&self.plan.task),
-            dead: &dead,
-        };
-        self.ledger.record(&mut transaction, &entry).await?;
-        transaction.commit(table).await?;
-        Ok(Committed {
-            changed,
-            dead_letters: dead.len() as u64,
+            let Applied { changed, dead } = match verdict {
+                None => apply(transaction, &self.plan, batch).await?,
+                Some(verdict) => {
+                    let row = describe(transaction, &self.plan, batch).await?;
+                    let dead = row.map(|row| DeadLetter {
+                        row,
+                        error: verdict.error.clone(),
+                        attempts: verdict.attempts,
+                    });
+                    Applied {
+                        changed: 0,
+                        dead: dead.into_iter().collect(),
+                    }
+                }
+            };
+            let entry = Entry {
+                plan: &self.plan,
+                batch: number,
+                cursor: batch.cursor(),
+                taken: batch.len() as u64,
+                changed,
+                keys: batch.keys(&self.plan.task),
+                dead: &dead,
+            };
+            self.ledger.record(transaction, &entry).await?;
+            Ok(Committed {
+                changed,
+                dead_letters: dead.len() as u64,
+            })
         })
+        .await
     }
 
     /// Goes on behind a batch that is in.
