@@ -5,7 +5,6 @@
 mod support;
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,13 +14,13 @@ use plimsoll::datalayer::cache::{
     Kind, MemoryTier, Pattern, RedisTier, Scope, SecondTier, Tag, Tier, TieredCache,
 };
 use plimsoll::datalayer::config::CacheSettings;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::sleep;
 
 use support::servers::Redis;
 use support::wait;
+use support::way::Way;
 
 const MS: Duration = Duration::from_millis(1);
 /// What has to happen by itself has so long for it.
@@ -427,8 +426,19 @@ async fn a_tag_that_the_server_evicted_takes_its_values_along() {
 async fn every_kind_lives_as_long_in_redis_as_its_setting_says() {
     let redis = Redis::start().unwrap();
     let cache = cache_at(&redis.url()).await;
-    for kind in Kind::ALL {
-        let expected = settings().ttl.of(kind).as_millis() as i64;
+    // As FEATURES.md has them, in seconds.
+    let lifetimes = [
+        (Kind::List, 1800),
+        (Kind::Detail, 3600),
+        (Kind::User, 900),
+        (Kind::Analytics, 7200),
+        (Kind::Dashboard, 300),
+        (Kind::Reference, 86_400),
+        (Kind::Other, 300),
+    ];
+    assert_eq!(lifetimes.map(|(kind, _)| kind), Kind::ALL);
+    for (kind, expected_s) in lifetimes {
+        let expected = expected_s * 1000;
         let (loaded, put) = (format!("loaded {kind:?}"), format!("put {kind:?}"));
         let loader = async || Ok::<_, Infallible>(text("v"));
         let tags = [Tag::Named("t")];
@@ -441,8 +451,7 @@ async fn every_kind_lives_as_long_in_redis_as_its_setting_says() {
         }
     }
     // The version of a tag lives as long as the last of its values.
-    let longest = Kind::ALL.map(|kind| settings().ttl.of(kind).as_millis() as i64);
-    let longest = longest.into_iter().max().unwrap();
+    let longest = 86_400_000;
     let ttl = integer(&redis, &["PTTL", "refservice:tag:name:t"]).await;
     assert!((longest - 5000..=longest).contains(&ttl), "{ttl}");
 }
@@ -558,61 +567,15 @@ async fn a_broken_subscription_empties_the_first_tier_once_it_is_back() {
     assert_eq!(one.stats().await.l2_outages, 0);
 }
 
-/// A way to a server whose connections can be made to hang.
-struct Way {
-    url: String,
-    hangs: watch::Sender<bool>,
-}
-
-impl Way {
-    async fn to(redis: &Redis) -> Self {
-        let target = redis.url();
-        let target = target.trim_start_matches("redis://").trim_end_matches('/');
-        let target: SocketAddr = target.parse().unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("redis://{}/", listener.local_addr().unwrap());
-        let (hangs, _) = watch::channel(false);
-        let hanging = hangs.clone();
-        tokio::spawn(async move {
-            // Aborted together with the task that holds them.
-            let mut connections = JoinSet::new();
-            while let Ok((mut near, _)) = listener.accept().await {
-                let mut hangs = hanging.subscribe();
-                connections.spawn(async move {
-                    let mut far = TcpStream::connect(target).await.unwrap();
-                    let copied = tokio::io::copy_bidirectional(&mut near, &mut far);
-                    let hanging = async { hangs.wait_for(|hangs| *hangs).await.is_ok() };
-                    let hangs = tokio::select! {
-                        _ = copied => false,
-                        hangs = hanging => hangs,
-                    };
-                    // Stays open, and nothing goes through any more.
-                    if hangs {
-                        std::future::pending::<()>().await;
-                    }
-                });
-            }
-        });
-        Self { url, hangs }
-    }
-
-    /// All connections of this moment hang; later ones do not.
-    async fn hang(&self) {
-        self.hangs.send(true).unwrap();
-        sleep(20 * MS).await;
-        self.hangs.send(false).unwrap();
-    }
-}
-
 #[tokio::test]
 async fn a_subscription_that_hangs_is_noticed() {
     let redis = Redis::start().unwrap();
-    let way = Way::to(&redis).await;
-    let one = cache_at(&way.url).await;
+    let way = Way::to(&redis.url()).await.unwrap();
+    let one = cache_at(&way.url()).await;
     let other = cache_at(&redis.url()).await;
     load(&one, "k", &[], "old").await;
     assert_eq!(one.get("k").await.unwrap().1, Tier::L1);
-    way.hang().await;
+    way.hold();
     other.invalidate("k").await;
     eventually("what was missed is not served", async || {
         one.get("k").await.is_none()
@@ -662,4 +625,26 @@ async fn an_invalidation_that_redis_missed_is_told_and_heard_when_it_is_back() {
     .await;
     in_use(&one).await;
     assert_eq!(one.get("k").await, None);
+}
+
+/// A value that was put over a connection which hung comes late, after its key was changed.
+#[tokio::test]
+async fn a_put_that_comes_late_replaces_nothing() {
+    let redis = Redis::start().unwrap();
+    let way = Way::to(&redis.url()).await.unwrap();
+    let one = cache_at(&way.url()).await;
+    let tier = RedisTier::connect(&redis.url(), &settings()).unwrap();
+    one.put(Kind::Detail, "k", text("before")).await;
+    way.hold();
+    one.put(Kind::Detail, "k", text("late")).await;
+    // It is told over another connection that this key has changed.
+    in_use(&one).await;
+    assert_eq!(tier.get("k").await.unwrap(), None);
+    tier.put("", "k", &text("new"), 60_000 * MS, &[])
+        .await
+        .unwrap();
+    way.let_go();
+    sleep(200 * MS).await;
+    let found = tier.get("k").await.unwrap().unwrap();
+    assert_eq!(found.value, "new");
 }

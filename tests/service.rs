@@ -27,6 +27,7 @@ use serde_json::{Value as Json, json};
 use sqlx::Connection as _;
 use support::servers::{Postgres, Redis, command_as};
 use support::wait;
+use support::way::Way;
 use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
 
@@ -409,6 +410,60 @@ async fn a_write_at_one_process_is_seen_at_another() {
         let took = written.elapsed();
         assert!(took < Duration::from_secs(1), "it took {took:?} to be seen");
     }
+}
+
+#[tokio::test]
+async fn a_slow_redis_slows_no_reader_and_fails_nobody() {
+    /// Less than a reader would wait for an answer of Redis.
+    const FAST: Duration = Duration::from_millis(400);
+    let redis = Redis::start().unwrap();
+    let way = Way::to(&redis.url()).await.unwrap();
+    let url = way.url();
+    let service = Service::start_ready(&["--records", "2000", "--redis", &url], &[]).await;
+    let used = async || service.metric("cache_l2_available").await == 1.0;
+    until("the second tier is used", used).await;
+    service.get_json("/api/v1/clients/1").await;
+    way.delay(Duration::from_millis(500));
+    service.get_json("/api/v1/clients/2").await;
+    assert_eq!(service.metric("cache_l2_available").await, 0.0);
+    let began = Instant::now();
+    for id in (3..=200).cycle() {
+        let asked = Instant::now();
+        let client = service.get_json(&format!("/api/v1/clients/{id}")).await;
+        let page = format!(
+            "/api/v1/clients?limit=1&city={}",
+            client["city"].as_str().unwrap()
+        );
+        service.get_json(&page).await;
+        let took = asked.elapsed();
+        assert!(took < FAST, "client {id}: {took:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        // Long enough for several looks at whether Redis is fast again.
+        if began.elapsed() > Duration::from_secs(4) {
+            break;
+        }
+    }
+    // A write neither, and it is seen.
+    let mut client = a_client();
+    client["tenant_id"] = service.get_json("/api/v1/clients/7").await["tenant_id"].clone();
+    let asked = Instant::now();
+    let path = "/api/v1/clients/7";
+    let written = service
+        .send(Method::PUT, path, "", client.to_string())
+        .await;
+    assert_eq!(written.status(), StatusCode::OK);
+    assert!(asked.elapsed() < FAST, "{:?}", asked.elapsed());
+    assert_eq!(service.get_json(path).await["family_name"], "B");
+    assert_eq!(service.metric("cache_l2_outages_total").await, 1.0);
+    assert_eq!(service.metric("cache_load_failures_total").await, 0.0);
+
+    way.delay(Duration::ZERO);
+    until("the second tier is used again", used).await;
+    assert_eq!(service.get_json(path).await["family_name"], "B");
+    let (misses, hits) = ("cache_l2_misses_total", "cache_l2_hits_total");
+    let before = service.metric(misses).await + service.metric(hits).await;
+    service.get_json("/api/v1/clients/199").await;
+    assert!(service.metric(misses).await + service.metric(hits).await > before);
 }
 
 /// What holds on any database.
@@ -894,6 +949,9 @@ async fn figures(service: &Service) {
         service.metric("cache_l2_hits_total").await + service.metric("cache_l2_misses_total").await
     );
     assert_eq!(service.metric("cache_l2_errors_total").await, 0.0);
+    assert!(service.metric("cache_l2_entries").await >= 1.0);
+    assert!(service.metric("cache_l2_bytes").await >= 500.0);
+    assert_eq!(service.metric("cache_l2_evictions_total").await, 0.0);
     assert!(service.metric("cache_expirations_total").await >= 0.0);
     assert!(service.metric("cache_estimated_bytes").await >= 500.0);
     let checkouts = service.metric("pool_checkouts_total").await;

@@ -1,7 +1,7 @@
 //! The second tier as the cache sees it: never slow, never an error.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,7 +15,7 @@ use super::circuit::Circuit;
 use super::hearing::{Hear, Listener};
 use super::lease::Lease;
 use super::missed::{Change, Missed};
-use super::second::{Claim, SecondTier, Stored, TierError};
+use super::second::{Claim, SecondTier, Stored, TierError, Usage};
 use super::stats::Counters;
 use crate::datalayer::config::CacheSettings;
 
@@ -27,8 +27,8 @@ const WARNING_PAUSE: Duration = Duration::from_secs(10);
 
 /// A second tier behind a time limit and a circuit. `None` from any of its calls means that the tier
 /// has no say: it is away, refused, has not heard all news, cannot tell of what others change, or there
-/// is none. A task in the background, the attendant, tells it the news, and another one, the listener,
-/// hears from it; no reader and no writer waits for that.
+/// is none. A task in the background, the attendant, tells it the news and sees whether it is back, and
+/// another one, the listener, hears from it; no reader and no writer waits for that.
 #[derive(Debug)]
 pub(super) struct Guarded {
     pub(super) tier: Option<Arc<dyn SecondTier>>,
@@ -44,6 +44,11 @@ pub(super) struct Guarded {
     first: Weak<dyn Hear>,
     /// There once the tier is attended.
     listener: OnceLock<AbortHandle>,
+    /// Whether the attendant has something to ask the tier, so that readers need not see whether it is
+    /// back.
+    probed: bool,
+    /// How full the tier was at the last beat.
+    usage: Mutex<Option<Usage>>,
     /// Wakes the attendant.
     news: Arc<Notify>,
     /// In the hands of whoever talks to the tier on its own account.
@@ -57,6 +62,15 @@ pub(super) struct Guarded {
     lease_wait: Duration,
     poll_min: Duration,
     poll_max: Duration,
+}
+
+/// On whose account a call is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Account {
+    /// A request's, which must not wait to see whether the tier is back.
+    Request,
+    /// The cache's own.
+    Attendant,
 }
 
 /// Why a call gave no answer.
@@ -100,6 +114,8 @@ impl Guarded {
             hearing: Arc::new(AtomicBool::new(!outlived)),
             first,
             listener: OnceLock::new(),
+            probed: outlived,
+            usage: Mutex::default(),
             news: Arc::default(),
             desk: TaskMutex::new(Desk::new(ms(settings.l2_absent_ms))),
             beat: ms(settings.l2_beat_ms),
@@ -122,11 +138,48 @@ impl Guarded {
         self.tier.is_some() && self.circuit.is_closed() && self.is_current()
     }
 
+    /// How full the tier is, as far as it says.
+    pub(super) async fn usage(&self) -> Option<Usage> {
+        match self.tier.as_deref() {
+            // In this process, it answers at once.
+            Some(tier) if !self.probed => tier.usage().await.ok(),
+            Some(_) if self.is_available() => *self.noted(),
+            _ => None,
+        }
+    }
+
+    /// Asks the tier how full it is. That it may not be asked is no failure.
+    pub(super) async fn note_usage(&self, tier: &dyn SecondTier) {
+        let usage = timeout(self.limit, tier.usage()).await;
+        *self.noted() = usage.ok().and_then(Result::ok);
+    }
+
+    fn noted(&self) -> MutexGuard<'_, Option<Usage>> {
+        self.usage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long the attendant may rest.
+    pub(super) fn rest(&self) -> Duration {
+        let probe = self.circuit.probe_in(Instant::now());
+        let probe = probe.filter(|_| self.probed);
+        probe.map_or(self.beat, |due| {
+            due.max(self.circuit.pause_min()).min(self.beat)
+        })
+    }
+
+    /// Whether the attendant is to see whether the tier is back.
+    pub(super) fn is_probe_due(&self) -> bool {
+        self.circuit.probe_in(Instant::now()) == Some(Duration::ZERO)
+    }
+
     /// The value, if the tier has it.
     pub(super) async fn get(self: &Arc<Self>, key: &str) -> Option<Stored> {
         let tier = self.attended()?;
         let stored = match self.has_say() {
-            true => self.call(tier.get(key)).await.ok().flatten(),
+            true => {
+                let get = self.call(Account::Request, tier.get(key));
+                get.await.ok().flatten()
+            }
             false => None,
         };
         self.count(stored.is_some());
@@ -148,7 +201,7 @@ impl Guarded {
                 break None;
             }
             let claim = tier.claim(key, lease.token(), self.lease, tags);
-            match self.call(claim).await {
+            match self.call(Account::Request, claim).await {
                 Ok(Claim::Leased) => {
                     self.count(false);
                     return Before::Leased(lease);
@@ -187,7 +240,7 @@ impl Guarded {
             return self.invalidate(&[scope]).await;
         }
         let put = tier.put(&self.name, key, value, ttl, tags);
-        if self.call(put).await.is_err() {
+        if self.call(Account::Request, put).await.is_err() {
             self.missed.note(Change::Scope(scope));
         }
     }
@@ -197,7 +250,8 @@ impl Guarded {
         let Some(tier) = self.attended() else {
             return;
         };
-        if self.tell_of(tier, &self.name, scopes).await.is_err() {
+        let told = self.tell_of(Account::Request, tier, &self.name, scopes);
+        if told.await.is_err() {
             for scope in scopes {
                 self.missed.note(Change::Scope(scope.clone()));
             }
@@ -208,11 +262,7 @@ impl Guarded {
     pub(super) fn attended(self: &Arc<Self>) -> Option<&dyn SecondTier> {
         let tier = self.tier.as_deref()?;
         self.listener.get_or_init(|| {
-            tokio::spawn(attend(
-                Arc::downgrade(self),
-                Arc::clone(&self.news),
-                self.beat,
-            ));
+            tokio::spawn(attend(Arc::downgrade(self), Arc::clone(&self.news)));
             let listener = Listener {
                 subscription: tier.subscribe(&self.name),
                 hearing: Arc::clone(&self.hearing),
@@ -253,6 +303,7 @@ impl Guarded {
     /// Has the tier remove what the scopes are about, in the name of `by`.
     pub(super) async fn tell_of(
         &self,
+        account: Account,
         tier: &dyn SecondTier,
         by: &str,
         scopes: &[Scope],
@@ -261,23 +312,27 @@ impl Guarded {
             true => self.limit * WALK_LIMIT_FACTOR,
             false => self.limit,
         };
-        self.call_within(limit, tier.invalidate(by, scopes)).await
+        self.call_within(limit, account, tier.invalidate(by, scopes))
+            .await
     }
 
     pub(super) async fn call<T>(
         &self,
+        account: Account,
         answer: impl Future<Output = Result<T, TierError>>,
     ) -> Result<T, Silence> {
-        self.call_within(self.limit, answer).await
+        self.call_within(self.limit, account, answer).await
     }
 
     /// One call of the tier, if the circuit allows it, within a limit.
     async fn call_within<T>(
         &self,
         limit: Duration,
+        account: Account,
         answer: impl Future<Output = Result<T, TierError>>,
     ) -> Result<T, Silence> {
-        let Some(attempt) = self.circuit.attempt(Instant::now()) else {
+        let may_probe = account == Account::Attendant || !self.probed;
+        let Some(attempt) = self.circuit.attempt(Instant::now(), may_probe) else {
             self.counters.l2_skipped.add_one();
             return Err(Silence::Spared);
         };
@@ -303,6 +358,8 @@ impl Guarded {
             }
         } else if self.circuit.failed(attempt, Instant::now()) {
             tracing::warn!(%error, "the cache goes on without it until it is back");
+            // To see in time whether it is.
+            self.news.notify_one();
         }
         Err(Silence::Failed)
     }
@@ -442,6 +499,10 @@ mod tests {
 
         async fn invalidate(&self, by: &str, scopes: &[Scope]) -> Result<(), TierError> {
             self.react(self.memory.invalidate(by, scopes)).await
+        }
+
+        async fn usage(&self) -> Result<Usage, TierError> {
+            self.memory.usage().await
         }
 
         fn subscribe(&self, name: &str) -> Box<dyn Subscription> {

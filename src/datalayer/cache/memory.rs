@@ -8,13 +8,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use moka::Expiry;
 use moka::future::Cache;
+use moka::notification::RemovalCause;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Mutex, broadcast};
 
 use super::Scope;
 use super::hearing::{Heard, Subscription};
 use super::register::Register;
-use super::second::{Claim, SecondTier, Stored, TierError};
+use super::second::{Claim, SecondTier, Stored, TierError, Usage};
+use super::stats::Counter;
 use super::tags::{Marks, TagIndex};
 use crate::datalayer::config::CacheSettings;
 
@@ -26,6 +28,7 @@ pub struct MemoryTier {
     leases: Mutex<HashMap<String, Lease>>,
     tags: TagIndex,
     changes: broadcast::Sender<Change>,
+    evictions: Arc<Counter>,
 }
 
 /// Who has changed what.
@@ -70,17 +73,25 @@ struct PerValue;
 impl MemoryTier {
     /// An empty tier.
     pub fn new(settings: &CacheSettings) -> Self {
+        let evictions = Arc::<Counter>::default();
+        let counted = Arc::clone(&evictions);
         let values = Cache::builder()
             .max_capacity(settings.l2_memory_bytes)
             .weigher(|key: &String, value: &Value| {
                 u32::try_from(key.len() + value.bytes.len()).unwrap_or(u32::MAX)
             })
-            .expire_after(PerValue);
+            .expire_after(PerValue)
+            .eviction_listener(move |_, _, cause| {
+                if cause == RemovalCause::Size {
+                    counted.add_one();
+                }
+            });
         Self {
             values: values.build(),
             leases: Mutex::default(),
             tags: TagIndex::default(),
             changes: broadcast::Sender::new(settings.l1_news_max),
+            evictions,
         }
     }
 
@@ -229,6 +240,16 @@ impl SecondTier for MemoryTier {
         }
         self.tell(by, scopes.to_vec());
         Ok(())
+    }
+
+    async fn usage(&self) -> Result<Usage, TierError> {
+        // moka counts when it gets round to it.
+        self.values.run_pending_tasks().await;
+        Ok(Usage {
+            entries: self.values.entry_count(),
+            bytes: self.values.weighted_size(),
+            evictions: self.evictions.get(),
+        })
     }
 
     fn subscribe(&self, name: &str) -> Box<dyn Subscription> {

@@ -39,6 +39,6 @@ pub use query_key::Owner;
 pub use redis::RedisTier;
 pub use register::{Register, Signature};
 pub use scope::{Scope, Tag};
-pub use second::{Claim, SecondTier, Stored, TierError};
+pub use second::{Claim, SecondTier, Stored, TierError, Usage};
 pub use stats::{CacheStats, KeyHits, TierStats};
 pub use tiered::TieredCache;

@@ -11,7 +11,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use redis::aio::ConnectionManagerConfig;
 use redis::io::tcp::TcpSettings;
-use redis::{Client, ErrorKind, IntoConnectionInfo, ProtocolVersion, RedisError, ServerErrorKind};
+use redis::{
+    Client, ErrorKind, InfoDict, IntoConnectionInfo, ProtocolVersion, RedisError, ServerErrorKind,
+};
 
 use super::envelope::{pack, unpack};
 use super::hearing::Subscription;
@@ -19,7 +21,7 @@ use super::link::{Link, is_of_connection};
 use super::pattern::literally;
 use super::register::{Register, Signature};
 use super::scripts::{CLAIM, GET, PUBLISH, PUT, RELEASE, SIGN};
-use super::second::{Claim, SecondTier, Stored, TierError};
+use super::second::{Claim, SecondTier, Stored, TierError, Usage};
 use super::subscription::{Message, RedisSubscription};
 use super::{Pattern, Scope};
 use crate::datalayer::config::CacheSettings;
@@ -41,6 +43,12 @@ pub struct RedisTier {
 /// Keys looked at in one step of a walk over all of them, and removed in one at most: the server does
 /// nothing else meanwhile.
 const SCAN_STEP: usize = 1000;
+
+/// The connection waits this part of a time limit less than the cache does.
+const RESPONSE_MARGIN: u32 = 10;
+
+/// The lease of a `put` lasts for so many time limits: for its two answers.
+const PUT_LIMITS: u32 = 2;
 
 /// Names read from the register at once, the ones longest silent first.
 const MOST_NAMES: usize = 1000;
@@ -65,7 +73,8 @@ impl RedisTier {
         let limit = Duration::from_millis(settings.l2_timeout_ms);
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(limit))
-            .set_response_timeout(Some(limit))
+            // Before the cache stops waiting, so that the link hears of it.
+            .set_response_timeout(Some(limit - limit / RESPONSE_MARGIN))
             .set_min_delay(Duration::from_millis(settings.l2_retry_min_ms))
             .set_max_delay(Duration::from_millis(settings.l2_retry_max_ms));
         let prefix = settings.l2_key_prefix.clone();
@@ -250,10 +259,20 @@ impl SecondTier for RedisTier {
         ttl: Duration,
         tags: &[Arc<str>],
     ) -> Result<(), TierError> {
+        let token = uuid::Uuid::new_v4().simple().to_string();
+        // The lease first, and only its holder stores. A value that comes late, over a connection that
+        // hung meanwhile, finds the lease gone and does not replace what was changed since.
+        redis::cmd("SET")
+            .arg(self.lease_key(key))
+            .arg(&token)
+            .arg("PX")
+            .arg(whole_ms(self.limit * PUT_LIMITS))
+            .exec_async(&mut self.link.clone())
+            .await?;
         let packed = pack(value, self.compress_above_bytes);
         let mut put = PUT.key(self.value_key(key));
         put.key(self.lease_key(key))
-            .arg(uuid::Uuid::new_v4().simple().to_string())
+            .arg(token)
             .arg(&self.tag_prefix)
             .arg(whole_ms(ttl))
             .arg(packed.flags)
@@ -264,8 +283,12 @@ impl SecondTier for RedisTier {
         for tag in tags {
             put.arg(&**tag);
         }
-        let _: u8 = put.invoke_async(&mut self.link.clone()).await?;
-        Ok(())
+        let stored: u8 = put.invoke_async(&mut self.link.clone()).await?;
+        match stored {
+            1 => Ok(()),
+            // Somebody changed the key at the same time, or the lease ran out.
+            _ => self.invalidate(by, &[Scope::Key(key.to_owned())]).await,
+        }
     }
 
     async fn invalidate(&self, by: &str, scopes: &[Scope]) -> Result<(), TierError> {
@@ -294,6 +317,23 @@ impl SecondTier for RedisTier {
         pipe.query_async(&mut self.link.clone())
             .await
             .map_err(TierError::from)
+    }
+
+    async fn usage(&self) -> Result<Usage, TierError> {
+        let mut pipe = redis::pipe();
+        pipe.cmd("DBSIZE");
+        pipe.cmd("INFO").arg("memory");
+        pipe.cmd("INFO").arg("stats");
+        let (entries, memory, stats): (u64, InfoDict, InfoDict) =
+            pipe.query_async(&mut self.link.clone()).await?;
+        let missing = || TierError::Refused {
+            reason: "INFO does not say how full it is".to_owned(),
+        };
+        Ok(Usage {
+            entries,
+            bytes: memory.get("used_memory").ok_or_else(missing)?,
+            evictions: stats.get("evicted_keys").ok_or_else(missing)?,
+        })
     }
 
     fn subscribe(&self, name: &str) -> Box<dyn Subscription> {

@@ -175,13 +175,16 @@ pub(super) static RELEASE: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Stores a value, voids the lease, tells of it. Keys: the value, the lease. Arguments: a version for
-/// tags that have none, the prefix of tags, the milliseconds, the flags, the length and the body of
+/// Stores a value, ends the lease and tells of it, if the token holds the lease: 1, else 0. Keys: the
+/// value, the lease. Arguments: the token, also a version for tags that have none, the prefix of tags, the milliseconds, the flags, the length and the body of
 /// the value, the channel and the message, the tags.
 pub(super) static PUT: LazyLock<Script> = LazyLock::new(|| {
     script(
-        &[TAG, STORE],
+        &[LEASE, TAG, STORE],
         r"
+        if read_lease(KEYS[2]) ~= ARGV[1] then
+            return 0
+        end
         local tags = versions(9, ARGV[2], ARGV[1], tonumber(ARGV[3]))
         store(KEYS[1], ARGV[3], tags, ARGV[4], ARGV[5], ARGV[6])
         redis.call('DEL', KEYS[2])

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use serde::Serialize;
 
 use super::Scope;
 use super::hearing::Subscription;
@@ -31,6 +32,17 @@ pub enum Claim {
     Leased,
     /// It is not, and somebody else holds the lease.
     Busy,
+}
+
+/// How full a second tier is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Usage {
+    /// Values; of a Redis all keys of its database, whosever they are.
+    pub entries: u64,
+    /// What it takes: of the embedded tier keys and values, of a Redis the memory of the whole server.
+    pub bytes: u64,
+    /// Values that left it because it was full; of a Redis those of all its users.
+    pub evictions: u64,
 }
 
 /// Why a second tier gave no answer.
@@ -99,6 +111,9 @@ pub trait SecondTier: Debug + Send + Sync {
 
     /// Removes what the scopes are about and voids the leases, in the name of `by`.
     async fn invalidate(&self, by: &str, scopes: &[Scope]) -> Result<(), TierError>;
+
+    /// How full it is.
+    async fn usage(&self) -> Result<Usage, TierError>;
 
     /// What all others than `name` change from now on; or, where that takes a connection, from the
     /// first [`Heard::Gap`](super::Heard::Gap) on.

@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use serde::Serialize;
-
+use super::Usage;
 use crate::datalayer::latency::{Latencies, LatencySummary};
+use serde::Serialize;
 
 /// The cache's figures at one moment. Every read is counted once in the first tier; what misses
 /// there is either counted once in the second tier or as [`coalesced`](Self::coalesced), and is a
@@ -35,6 +35,9 @@ pub struct CacheStats {
     pub l2_skipped: u64,
     /// Whether the second tier answered last time; `false` where there is none.
     pub l2_available: bool,
+    /// How full the second tier is, a Redis as of its last beat; `None` where there is none or it does
+    /// not say.
+    pub l2_usage: Option<Usage>,
     /// Changes by others that the first tier heard of.
     pub heard: u64,
     /// How often the first tier was emptied because it may have missed changes by others; with a

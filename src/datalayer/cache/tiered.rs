@@ -301,6 +301,7 @@ impl TieredCache {
             l2_errors: counters.l2_errors.get(),
             l2_skipped: counters.l2_skipped.get(),
             l2_available: shared.l2.is_available(),
+            l2_usage: shared.l2.usage().await,
             heard: counters.heard.get(),
             gaps: counters.gaps.get(),
             entries: keys.len() as u64,
