@@ -674,6 +674,8 @@ async fn a_request_that_takes_too_long_is_told_so() {
     let env = [
         ("REFSERVICE__SERVICE__REQUEST_TIMEOUT_MS", "700"),
         ("REFSERVICE__SERVICE__WEBHOOK_TIMEOUT_MS", "300"),
+        ("REFSERVICE__PAYMENTS__TIMEOUT_MS", "600"),
+        ("REFSERVICE__PAYMENTS__LOCK_WAIT_MS", "100"),
         ("REFSERVICE__SERVICE__BULK_TIMEOUT_MS", "1500"),
         ("REFSERVICE__POOL__ACQUIRE_TIMEOUT_MS", "500"),
         ("REFSERVICE__POOL__SQLITE_BUSY_TIMEOUT_MS", "60000"),
