@@ -60,7 +60,7 @@ fn benches(criterion: &mut Criterion) {
     for key in &keys {
         let ttl = Duration::from_secs(3600);
         runtime
-            .block_on(tier.put(key, &value, ttl))
+            .block_on(tier.put("", key, &value, ttl, &[]))
             .expect("the embedded tier is never away");
     }
     let no_room = CacheSettings {

@@ -546,6 +546,38 @@ async fn pages_come_in_one_order_on_both_databases() {
     assert!(walks[0].len() > 30 && walks[0] == walks[1]);
 }
 
+#[tokio::test]
+async fn numbered_pages_are_those_that_the_cursor_leads_to() {
+    let (lite, _folder) = sqlite().await;
+    let (postgres, _server) = postgres().await;
+    for pool in [&lite, &postgres] {
+        make(pool, 7, 3000, &BatchSettings::default()).await;
+        let fetch = async |parameters: &[(&str, &str)]| {
+            let settings = BatchSettings::default();
+            let query = LISTING.query(parameters, &settings).unwrap();
+            query.fetch(pool).await.unwrap()
+        };
+        // 300 clients: fifteen pages of 20, and nothing behind them.
+        let mut cursor: Option<String> = None;
+        for number in 1..=15 {
+            let number = number.to_string();
+            let page = fetch(&[("page", &number), ("sort", "-family_name")]).await;
+            let mut parameters = vec![("sort", "-family_name")];
+            parameters.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
+            let expected = fetch(&parameters).await;
+            assert_eq!(page.rows.len(), 20);
+            assert_eq!(page, expected, "page {number}");
+            cursor = expected.next;
+        }
+        assert_eq!(cursor, None);
+        assert!(fetch(&[("page", "16")]).await.rows.is_empty());
+        // The limit counts wherever it stands.
+        let page = fetch(&[("page", "3"), ("limit", "7"), ("fields", "id")]).await;
+        let ids: Vec<Row> = (15..22).map(|id| vec![Value::Integer(id)]).collect();
+        assert_eq!(page.rows, ids);
+    }
+}
+
 #[test]
 fn questions_that_cannot_be_answered_are_named() {
     let check = |parameters: &[(&str, &str)], expected: &str| {
@@ -558,8 +590,20 @@ fn questions_that_cannot_be_answered_are_named() {
         );
     };
     check(
-        &[("page", "3")],
-        "unknown parameter `page`; known are cursor, fields, limit, q, sort",
+        &[("pages", "3")],
+        "unknown parameter `pages`; known are cursor, fields, limit, page, q, sort",
+    );
+    // 10,000 rows may be skipped: 500 pages of 20.
+    for page in ["0", "502", "-1", "1.5", "", "99999999999999999999"] {
+        check(&[("page", page)], "`page` must be a number from 1 to 501");
+    }
+    check(
+        &[("page", "102"), ("limit", "100")],
+        "`page` must be a number from 1 to 101",
+    );
+    check(
+        &[("page", "2"), ("cursor", "AAAA")],
+        "`page` must be left out where a cursor is given",
     );
     check(&[("email", "a")], "unknown parameter `email`");
     check(

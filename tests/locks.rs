@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use plimsoll::datalayer::cache::{RedisTier, SecondTier as _};
+use plimsoll::datalayer::cache::{RedisTier, Scope, SecondTier as _};
 use plimsoll::datalayer::config::{CacheSettings, LockSettings};
 use plimsoll::datalayer::lock::{LockError, Locks};
 use tokio::sync::oneshot;
@@ -420,7 +420,7 @@ async fn clearing_the_cache_frees_no_lock() -> Tested {
     let Rivals { one, other } = Rivals::on(&servers, &settings())?;
     let held = one.acquire("held", LONG).await?;
     let cache = RedisTier::connect(&servers[0].url(), &CacheSettings::default())?;
-    cache.clear().await?;
+    cache.invalidate("a test", &[Scope::All]).await?;
     assert!(is_taken(&other, "held").await?);
     Ok(held.release().await?)
 }

@@ -27,6 +27,7 @@ use serde_json::{Value as Json, json};
 use sqlx::Connection as _;
 use support::servers::{Postgres, Redis, command_as};
 use support::wait;
+use support::way::Way;
 use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
 
@@ -352,11 +353,125 @@ async fn the_service_on_postgres_and_redis_does_all_that_it_should() {
     service.get_json("/api/v1/clients?limit=1").await;
 }
 
+#[tokio::test]
+async fn a_write_at_one_process_is_seen_at_another() {
+    let postgres = Postgres::start().unwrap();
+    let redis = Redis::start().unwrap();
+    let (database, second_tier) = (postgres.url(), redis.url());
+    let (database, second_tier) = (["--database", &database], ["--redis", &second_tier]);
+    let arguments = [&["--records", "2000"], &database[..], &second_tier[..]].concat();
+    let one = Service::start_ready(&arguments, &[]).await;
+    let other = Service::start_ready(&arguments, &[]).await;
+    for service in [&one, &other] {
+        let heard = async || service.metric("cache_l2_available").await == 1.0;
+        until("the second tier is used", heard).await;
+    }
+    let detail = "/api/v1/clients/7";
+    let client = one.get_json(detail).await;
+    let tenant = &client["tenant_id"];
+    let list = format!("/api/v1/clients?tenant_id={tenant}&limit=100");
+    let newest = "/api/v1/clients?sort=-id&limit=1".to_owned();
+    let dashboard = format!("/api/v1/analytics/dashboard?tenant={tenant}");
+    let paths = [detail.to_owned(), list, newest, dashboard];
+    let body = json!({
+        "tenant_id": tenant, "given_name": "Seen", "family_name": "Elsewhere",
+        "email": "seen@example.com", "city": "Bandung", "birth_date": "1990-02-28",
+    });
+    let writes = [
+        (Method::PUT, detail, &paths[..2]),
+        (Method::POST, "/api/v1/clients", &paths[2..3]),
+        (
+            Method::POST,
+            "/api/v1/records/generate?rows=100",
+            &paths[3..],
+        ),
+    ];
+    for (method, path, changed) in writes {
+        let mut before = Vec::new();
+        for path in &paths {
+            other.get(path).await;
+            let answer = other.get(path).await;
+            assert_eq!(x_cache(&answer), "hit-l1", "{path}");
+            before.push(answer.text().await.unwrap());
+        }
+        let answer = one.send(method, path, "", body.to_string()).await;
+        assert!(answer.status().is_success(), "{path}: {}", answer.status());
+        let written = Instant::now();
+        for (path, before) in paths.iter().zip(before) {
+            if !changed.contains(path) {
+                continue;
+            }
+            // The process that wrote sees it at once.
+            let now = one.get(path).await.text().await.unwrap();
+            assert_ne!(now, before, "{path}");
+            let seen = async || other.get(path).await.text().await.unwrap() == now;
+            until("the other sees it", seen).await;
+        }
+        let took = written.elapsed();
+        assert!(took < Duration::from_secs(1), "it took {took:?} to be seen");
+    }
+}
+
+#[tokio::test]
+async fn a_slow_redis_slows_no_reader_and_fails_nobody() {
+    /// Less than a reader would wait for an answer of Redis.
+    const FAST: Duration = Duration::from_millis(400);
+    let redis = Redis::start().unwrap();
+    let way = Way::to(&redis.url()).await.unwrap();
+    let url = way.url();
+    let service = Service::start_ready(&["--records", "2000", "--redis", &url], &[]).await;
+    let used = async || service.metric("cache_l2_available").await == 1.0;
+    until("the second tier is used", used).await;
+    service.get_json("/api/v1/clients/1").await;
+    way.delay(Duration::from_millis(500));
+    service.get_json("/api/v1/clients/2").await;
+    assert_eq!(service.metric("cache_l2_available").await, 0.0);
+    let began = Instant::now();
+    for id in (3..=200).cycle() {
+        let asked = Instant::now();
+        let client = service.get_json(&format!("/api/v1/clients/{id}")).await;
+        let page = format!(
+            "/api/v1/clients?limit=1&city={}",
+            client["city"].as_str().unwrap()
+        );
+        service.get_json(&page).await;
+        let took = asked.elapsed();
+        assert!(took < FAST, "client {id}: {took:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        // Long enough for several looks at whether Redis is fast again.
+        if began.elapsed() > Duration::from_secs(4) {
+            break;
+        }
+    }
+    // A write neither, and it is seen.
+    let mut client = a_client();
+    client["tenant_id"] = service.get_json("/api/v1/clients/7").await["tenant_id"].clone();
+    let asked = Instant::now();
+    let path = "/api/v1/clients/7";
+    let written = service
+        .send(Method::PUT, path, "", client.to_string())
+        .await;
+    assert_eq!(written.status(), StatusCode::OK);
+    assert!(asked.elapsed() < FAST, "{:?}", asked.elapsed());
+    assert_eq!(service.get_json(path).await["family_name"], "B");
+    assert_eq!(service.metric("cache_l2_outages_total").await, 1.0);
+    assert_eq!(service.metric("cache_load_failures_total").await, 0.0);
+
+    way.delay(Duration::ZERO);
+    until("the second tier is used again", used).await;
+    assert_eq!(service.get_json(path).await["family_name"], "B");
+    let (misses, hits) = ("cache_l2_misses_total", "cache_l2_hits_total");
+    let before = service.metric(misses).await + service.metric(hits).await;
+    service.get_json("/api/v1/clients/199").await;
+    assert!(service.metric(misses).await + service.metric(hits).await > before);
+}
+
 /// What holds on any database.
 async fn everything(service: &Service) {
     lists(service).await;
     details(service).await;
     dashboards(service).await;
+    cached_answers(service).await;
     loads_and_exports(service).await;
     figures(service).await;
     hostile_input(service).await;
@@ -557,6 +672,127 @@ async fn dashboards(service: &Service) {
     }
 }
 
+/// A header of an answer; empty where it has none.
+fn header<'a>(response: &'a Response, name: &str) -> &'a str {
+    let value = response.headers().get(name);
+    value.map_or("", |value| value.to_str().unwrap())
+}
+
+/// Asks for what may have changed since an entity tag.
+async fn get_unless(service: &Service, path: &str, tag: &str, encoding: &str) -> Response {
+    let request = service.http.get(format!("{}{path}", service.base));
+    let request = request
+        .header("if-none-match", tag)
+        .header("accept-encoding", encoding);
+    request.send().await.unwrap()
+}
+
+async fn cached_answers(service: &Service) {
+    // One question has one answer, in whatever order it is asked; another tenant's is another.
+    let list = |tenant: i64| format!("/api/v1/clients?tenant_id={tenant}&sort=family_name");
+    let first = service.get(&list(2)).await;
+    assert_eq!(x_cache(&first), "miss");
+    assert_eq!(header(&first, "content-type"), "application/json");
+    assert_eq!(header(&first, "cache-control"), "private, no-cache");
+    let timing = header(&first, "server-timing");
+    let (cache, load) = timing.split_once(", ").unwrap();
+    for (part, name) in [(cache, "cache;desc=miss;dur="), (load, "load;dur=")] {
+        let ms: f64 = part.strip_prefix(name).unwrap().parse().unwrap();
+        assert!((0.0..60_000.0).contains(&ms), "{timing}");
+    }
+    let tag = header(&first, "etag").to_owned();
+    assert!(
+        tag.starts_with('"') && tag.len() > 20,
+        "{tag} is not strong"
+    );
+    let body = first.text().await.unwrap();
+    let again = "/api/v1/clients?limit=20&sort=family_name&tenant_id=2";
+    let again = service.get(again).await;
+    assert_eq!(x_cache(&again), "hit-l1");
+    assert_eq!(header(&again, "etag"), tag);
+    let timing = header(&again, "server-timing");
+    assert!(timing.starts_with("cache;desc=hit-l1;dur="), "{timing}");
+    assert!(!timing.contains("load"), "{timing}");
+    assert_eq!(again.text().await.unwrap(), body);
+    for (tenant, expected) in [(3, "miss"), (2, "hit-l1"), (3, "hit-l1")] {
+        let answer = service.get(&list(tenant)).await;
+        assert_eq!(x_cache(&answer), expected);
+        let items = json_of(answer).await["items"].as_array().unwrap().clone();
+        assert!(!items.is_empty());
+        assert!(items.iter().all(|item| item["tenant_id"] == tenant));
+    }
+    let all = "/api/v1/clients?sort=family_name";
+    assert_eq!(x_cache(&service.get(all).await), "miss");
+    assert_eq!(x_cache(&service.get(all).await), "hit-l1");
+
+    // Who has it is told so.
+    for path in [
+        list(2).as_str(),
+        "/api/v1/clients/9",
+        "/api/v1/analytics/dashboard?tenant=2",
+    ] {
+        let tag = header(&service.get(path).await, "etag").to_owned();
+        for known in [tag.clone(), format!("\"x\", W/{tag}"), "*".to_owned()] {
+            let answer = get_unless(service, path, &known, "identity").await;
+            assert_eq!(answer.status(), StatusCode::NOT_MODIFIED, "{path} {known}");
+            assert_eq!(header(&answer, "etag"), tag);
+            assert_eq!(header(&answer, "cache-control"), "private, no-cache");
+            assert_eq!(x_cache(&answer), "hit-l1");
+            assert_eq!(header(&answer, "content-type"), "");
+            assert_eq!(answer.bytes().await.unwrap(), "");
+        }
+        let answer = get_unless(service, path, "\"another\"", "identity").await;
+        assert_eq!(answer.status(), StatusCode::OK);
+        assert!(!answer.bytes().await.unwrap().is_empty());
+    }
+    // Compressed it is another representation.
+    let compressed = get_unless(service, &list(2), &tag, "gzip").await;
+    assert_eq!(compressed.status(), StatusCode::OK);
+    assert_eq!(header(&compressed, "content-encoding"), "gzip");
+    let tag_of_gzip = header(&compressed, "etag").to_owned();
+    assert_ne!(tag_of_gzip, tag);
+    let answer = get_unless(service, &list(2), &tag_of_gzip, "gzip").await;
+    assert_eq!(answer.status(), StatusCode::NOT_MODIFIED);
+    assert_eq!(header(&answer, "etag"), tag_of_gzip);
+    let answer = get_unless(service, &list(2), &tag_of_gzip, "identity").await;
+    assert_eq!(answer.status(), StatusCode::OK);
+    // What is not there has no tag, and is not "not modified".
+    let answer = get_unless(service, "/api/v1/clients/999999", "*", "identity").await;
+    assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+    assert_eq!(header(&answer, "etag"), "");
+
+    // A write of one tenant's client changes its lists and those of all, and no other tenant's.
+    let clients = service
+        .get_json("/api/v1/clients?tenant_id=2&limit=1")
+        .await;
+    let id = clients["items"][0]["id"].clone();
+    let mut client = a_client();
+    client["tenant_id"] = 2.into();
+    client["family_name"] = "Aaa".into();
+    let writes = [
+        (Method::PUT, format!("/api/v1/clients/{id}")),
+        (Method::POST, "/api/v1/clients".to_owned()),
+    ];
+    for (method, path) in writes {
+        for path in [list(2), list(3), all.to_owned()] {
+            service.get(&path).await;
+        }
+        let tag = header(&service.get(&list(2)).await, "etag").to_owned();
+        let answer = service.send(method, &path, "", client.to_string()).await;
+        let id = json_of(answer).await["id"].clone();
+        let answer = get_unless(service, &list(2), &tag, "identity").await;
+        assert_eq!(
+            (answer.status(), x_cache(&answer)),
+            (StatusCode::OK, "miss")
+        );
+        for answer in [answer, service.get(all).await] {
+            let items = json_of(answer).await["items"].as_array().unwrap().clone();
+            assert!(items.iter().any(|item| item["id"] == id), "{path}");
+        }
+        assert_eq!(x_cache(&service.get(&list(3)).await), "hit-l1", "{path}");
+    }
+}
+
 async fn loads_and_exports(service: &Service) {
     let tenant = Generator::new(SEED, RECORD_COUNT).tenant_of(7).unwrap();
     let record = a_record(RECORD_COUNT);
@@ -713,6 +949,9 @@ async fn figures(service: &Service) {
         service.metric("cache_l2_hits_total").await + service.metric("cache_l2_misses_total").await
     );
     assert_eq!(service.metric("cache_l2_errors_total").await, 0.0);
+    assert!(service.metric("cache_l2_entries").await >= 1.0);
+    assert!(service.metric("cache_l2_bytes").await >= 500.0);
+    assert_eq!(service.metric("cache_l2_evictions_total").await, 0.0);
     assert!(service.metric("cache_expirations_total").await >= 0.0);
     assert!(service.metric("cache_estimated_bytes").await >= 500.0);
     let checkouts = service.metric("pool_checkouts_total").await;
@@ -1251,6 +1490,20 @@ async fn a_change_whose_client_went_away_shows_nevertheless() {
     outside.let_go().await;
     let shows = async || service.get_json(path).await["given_name"] == "Changed";
     until("the change shows", shows).await;
+}
+
+#[tokio::test]
+async fn how_long_an_answer_may_be_used_again_is_a_setting() {
+    let env = [("REFSERVICE__SERVICE__MAX_AGE__DETAIL_S", "60")];
+    let service = Service::start_ready(&["--records", "1000"], &env).await;
+    let detail = service.get("/api/v1/clients/7").await;
+    assert_eq!(header(&detail, "cache-control"), "private, max-age=60");
+    let list = service.get("/api/v1/clients").await;
+    assert_eq!(header(&list, "cache-control"), "private, no-cache");
+    let env = [("REFSERVICE__SERVICE__MAX_AGE__DETAIL_S", "3601")];
+    let (code, text) = refused(&["--records", "1000"], &env);
+    assert_ne!(code, Some(0));
+    assert!(text.contains("must not be above cache.ttl"), "{text}");
 }
 
 #[tokio::test]

@@ -20,8 +20,16 @@ const MIB: u64 = 1024 * 1024;
 const TTL_MAX_S: u64 = 10 * 366 * 24 * 60 * 60;
 /// Beyond what a database takes, and few enough to make room for.
 const CONNECTIONS_MAX: u32 = 10_000;
+/// Room for each of them is made at the start.
+const NEWS_MAX: usize = 1_000_000;
+/// The longest string of Redis, as it is configured by default.
+const VALUE_MAX_BYTES: usize = 512 * MIB as usize;
 /// Beyond any use, and few enough to keep in memory.
 const CALLS_MAX: u32 = 10_000;
+/// Who waits longer is not retrying.
+const RETRY_DELAY_MAX_MS: u64 = 24 * 60 * 60 * 1000;
+/// Beyond any use.
+const RETRY_FACTOR_MAX: f64 = 100.0;
 
 /// Every figure of the data layer.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
@@ -51,6 +59,8 @@ pub struct CacheSettings {
     pub l2_memory_bytes: u64,
     /// Larger values are kept in the first tier only.
     pub l2_max_value_bytes: usize,
+    /// Larger values are compressed in Redis, if that makes them smaller.
+    pub l2_compress_above_bytes: usize,
     /// What every key in Redis starts with; `clear` removes these keys and no others.
     pub l2_key_prefix: String,
     /// Longest wait for one answer of the second tier, connecting included.
@@ -74,6 +84,11 @@ pub struct CacheSettings {
     pub lease_poll_min_ms: u64,
     /// Longest pause between two such looks.
     pub lease_poll_max_ms: u64,
+    /// By how many changes that others made in the embedded second tier the first one may be behind;
+    /// with more it is emptied instead.
+    pub l1_news_max: usize,
+    /// The parameters of a query are hashed where its key would be longer.
+    pub query_key_max_bytes: usize,
     /// How many of the hottest and of the coldest keys the statistics name.
     pub ranked_keys: usize,
     /// Lifetimes by kind of data.
@@ -196,6 +211,47 @@ pub struct BatchSettings {
     pub page_rows: u32,
     /// Most rows in a page.
     pub page_max_rows: u32,
+    /// Most rows that a numbered page may skip. Who wants to go further follows the cursor, which
+    /// costs the same everywhere.
+    pub page_max_skip_rows: u32,
+    /// Most rows that one run of a batch operation may lay aside as dead letters. With more of them
+    /// the run ends and can be resumed: it is then the operation that is wrong and not a row.
+    pub dead_letters_max: u32,
+    /// When a batch that failed is tried again.
+    pub retry: RetrySettings,
+}
+
+/// When a batch that failed is tried again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RetrySettings {
+    /// How the pauses grow.
+    pub strategy: RetryStrategy,
+    /// How often a batch is tried in all, the first time included.
+    pub attempts: u32,
+    /// The first pause, and the step by which linear and Fibonacci pauses grow.
+    pub min_delay_ms: u64,
+    /// No pause is longer.
+    pub max_delay_ms: u64,
+    /// By what an exponential pause is multiplied each time.
+    pub factor: f64,
+    /// A pause is shortened by up to this share of it, at random, so that those who failed together
+    /// do not come back together. 0 for none.
+    pub jitter_ratio: f64,
+}
+
+/// How the pauses between attempts grow; `d` is the first one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RetryStrategy {
+    /// d, 2d, 4d, 8d with a factor of 2.
+    Exponential,
+    /// d, 2d, 3d, 4d.
+    Linear,
+    /// d, d, d, d.
+    Fixed,
+    /// d, d, 2d, 3d, 5d.
+    Fibonacci,
 }
 
 /// Figures of locks.
@@ -229,6 +285,7 @@ impl Default for CacheSettings {
             l1_entries: 1000,
             l2_memory_bytes: 64 * MIB,
             l2_max_value_bytes: 16 * 1024 * 1024,
+            l2_compress_above_bytes: 100 * 1024,
             l2_key_prefix: "refservice:".to_owned(),
             l2_timeout_ms: 500,
             l2_retry_min_ms: 100,
@@ -239,6 +296,8 @@ impl Default for CacheSettings {
             lease_wait_ms: 30_000,
             lease_poll_min_ms: 2,
             lease_poll_max_ms: 100,
+            l1_news_max: 1024,
+            query_key_max_bytes: 200,
             ranked_keys: 10,
             ttl: TtlSettings::default(),
         }
@@ -316,6 +375,22 @@ impl Default for BatchSettings {
             consumer_limit_ms: 60_000,
             page_rows: 20,
             page_max_rows: 100,
+            page_max_skip_rows: 10_000,
+            dead_letters_max: 10_000,
+            retry: RetrySettings::default(),
+        }
+    }
+}
+
+impl Default for RetrySettings {
+    fn default() -> Self {
+        Self {
+            strategy: RetryStrategy::Exponential,
+            attempts: 5,
+            min_delay_ms: 100,
+            max_delay_ms: 10_000,
+            factor: 2.0,
+            jitter_ratio: 0.5,
         }
     }
 }
@@ -436,6 +511,16 @@ impl Settings {
                 "cache.l2_key_prefix",
                 "must not be empty",
             ),
+            (
+                (1..=NEWS_MAX).contains(&cache.l1_news_max),
+                "cache.l1_news_max",
+                "must be between 1 and 1000000",
+            ),
+            (
+                cache.l2_max_value_bytes <= VALUE_MAX_BYTES,
+                "cache.l2_max_value_bytes",
+                "must not be above 512 MiB, which is the most that Redis takes",
+            ),
             (cache.lease_ms > 0, "cache.lease_ms", "must be at least 1"),
             (
                 cache.lease_poll_min_ms > 0,
@@ -549,6 +634,31 @@ impl Settings {
                 (1..=batch.page_max_rows).contains(&batch.page_rows),
                 "batch.page_rows",
                 "must be between 1 and batch.page_max_rows",
+            ),
+            (
+                batch.retry.attempts > 0,
+                "batch.retry.attempts",
+                "must be at least 1",
+            ),
+            (
+                batch.retry.min_delay_ms <= batch.retry.max_delay_ms,
+                "batch.retry.max_delay_ms",
+                "must not be below batch.retry.min_delay_ms",
+            ),
+            (
+                batch.retry.max_delay_ms <= RETRY_DELAY_MAX_MS,
+                "batch.retry.max_delay_ms",
+                "must not be above one day",
+            ),
+            (
+                (1.0..=RETRY_FACTOR_MAX).contains(&batch.retry.factor),
+                "batch.retry.factor",
+                "must be between 1 and 100",
+            ),
+            (
+                (0.0..=1.0).contains(&batch.retry.jitter_ratio),
+                "batch.retry.jitter_ratio",
+                "must be between 0 and 1",
             ),
             (
                 !lock.key_prefix.is_empty(),
@@ -721,6 +831,8 @@ mod tests {
             (pool.idle_timeout_ms, pool.acquire_timeout_ms),
             (10_000, 30_000)
         );
+        assert_eq!(settings.cache.l1_entries, 1000);
+        assert_eq!(settings.cache.l2_compress_above_bytes, 102_400);
         let limit = &settings.limit;
         assert_eq!((limit.user_per_min, limit.tenant_per_min), (1000, 1000));
         assert_eq!(limit.endpoint_per_min, 1000);
@@ -782,6 +894,12 @@ mod tests {
             ),
             ("CACHE__L1_ENTRIES", "-1", "REFSERVICE__CACHE__L1_ENTRIES: "),
             ("CACHE__L1_ENTRIES", "0", "cache.l1_entries must be"),
+            ("CACHE__L1_NEWS_MAX", "0", "cache.l1_news_max must be"),
+            (
+                "CACHE__L2_MAX_VALUE_BYTES",
+                "536870913",
+                "cache.l2_max_value_bytes must not",
+            ),
             ("CACHE__L2_BEAT_MS", "0", "cache.l2_beat_ms must be"),
             (
                 "CACHE__L2_ABSENT_MS",
@@ -834,5 +952,16 @@ mod tests {
             &[],
             "batch.pause_above_ratio",
         );
+        for (line, expected) in [
+            ("attempts = 0", "batch.retry.attempts must be at least 1"),
+            ("max_delay_ms = 99", "must not be below batch.retry.min"),
+            ("max_delay_ms = 86400001", "must not be above one day"),
+            ("factor = 0.5", "batch.retry.factor must be between"),
+            ("factor = nan", "batch.retry.factor must be between"),
+            ("jitter_ratio = 1.1", "batch.retry.jitter_ratio must be"),
+            ("strategy = \"never\"", "unknown variant `never`"),
+        ] {
+            check(&format!("[batch.retry]\n{line}"), &[], expected);
+        }
     }
 }

@@ -12,7 +12,7 @@ use super::app::App;
 use super::error::{ApiError, LoadError};
 use super::params::{Params, whole_number};
 use crate::datalayer::batch::{BatchError, Column, Value, fetch_rows};
-use crate::datalayer::cache::Kind;
+use crate::datalayer::cache::{Kind, Owner};
 
 /// How many diagnosis codes are listed, most frequent first.
 const TOP_CODES: usize = 10;
@@ -59,10 +59,7 @@ pub(super) async fn forget(app: &App, tenants: impl IntoIterator<Item = i64>) {
 }
 
 fn key(tenant: Option<i64>) -> String {
-    tenant.map_or_else(
-        || "dashboard:all".to_owned(),
-        |tenant| format!("dashboard:{tenant}"),
-    )
+    tenant.map_or(Owner::All, Owner::Tenant).key("dashboard")
 }
 
 /// One pass over the records groups by all three keys at once; the few thousand groups are then

@@ -1,10 +1,11 @@
 //! What the handlers share.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use axum::http::HeaderValue;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
+use axum::http::{HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -12,13 +13,15 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::admin::AdminToken;
+use super::batches::Batches;
+use super::conditional::etag;
 use super::error::{ApiError, LoadError};
 use super::limits::policy;
 use super::metrics::Metrics;
 use super::settings::Settings;
 use super::webhook::Webhook;
 use crate::datalayer::batch::{BatchError, MemorySource, ProcessMemory};
-use crate::datalayer::cache::{Kind, Tier, TieredCache};
+use crate::datalayer::cache::{Kind, Tag, Tier, TieredCache};
 use crate::datalayer::dataset::{DatasetError, DatasetId, Generator, claim_records, ensure};
 use crate::datalayer::limit::Limits;
 use crate::datalayer::lock::Locks;
@@ -28,6 +31,11 @@ use crate::datalayer::pool::Pool;
 /// slowly keeps its connection for as long as it likes.
 const EXPORT_SHARE: u32 = 4;
 
+/// Where an answer came from.
+const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
+/// What took how long (<https://www.w3.org/TR/server-timing/>).
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+
 /// The state of one service.
 pub(super) struct App {
     pub(super) pool: Pool,
@@ -35,7 +43,8 @@ pub(super) struct App {
     pub(super) locks: Locks,
     pub(super) settings: Settings,
     pub(super) memory: Arc<dyn MemorySource>,
-    pub(super) generator: Generator,
+    pub(super) generator: Arc<Generator>,
+    pub(super) batches: Batches,
     pub(super) metrics: Metrics,
     pub(super) limits: Limits,
     /// What answers say of all limits.
@@ -76,7 +85,8 @@ impl App {
             locks,
             settings,
             memory: Arc::new(ProcessMemory),
-            generator: Generator::new(dataset.seed, dataset.records),
+            generator: Arc::new(Generator::new(dataset.seed, dataset.records)),
+            batches: Batches::default(),
             metrics: Metrics::default(),
             inject_delay,
             dataset,
@@ -144,13 +154,18 @@ impl App {
         self.cache.invalidate(&self.cache_key(key)).await;
     }
 
+    /// Forgets what is cached under a key and as its children.
+    pub(super) async fn forget_family(&self, key: &str) {
+        self.cache.invalidate_family(&self.cache_key(key)).await;
+    }
+
     /// The name of a lock of this store.
     pub(super) fn lock_name(&self, name: &str) -> String {
         self.cache_key(name)
     }
 
-    /// A key of this store: services over other stores may share the second tier.
-    fn cache_key(&self, key: &str) -> String {
+    /// A key or a tag of this store: services over other stores may share the second tier.
+    pub(super) fn cache_key(&self, key: &str) -> String {
         format!("{}:{key}", self.store().simple())
     }
 
@@ -159,7 +174,8 @@ impl App {
         *store.expect("BUG: the router lets nobody in before the data are there")
     }
 
-    /// A JSON answer from the cache, with `X-Cache` to say from where.
+    /// A JSON answer from the cache, with headers that say from where, how long that took, and how
+    /// long it may be used again.
     pub(super) async fn cached<F, L>(
         self: &Arc<Self>,
         kind: Kind,
@@ -170,21 +186,88 @@ impl App {
         F: FnOnce(Arc<Self>) -> L + Send + 'static,
         L: Future<Output = Result<Bytes, LoadError>> + Send + 'static,
     {
+        self.cached_tagged(kind, key, &[], load).await
+    }
+
+    /// As [`App::cached`], for an answer that belongs to tags, of this store like its key.
+    pub(super) async fn cached_tagged<F, L>(
+        self: &Arc<Self>,
+        kind: Kind,
+        key: &str,
+        tags: &[Tag<'_>],
+        load: F,
+    ) -> Result<Response, ApiError>
+    where
+        F: FnOnce(Arc<Self>) -> L + Send + 'static,
+        L: Future<Output = Result<Bytes, LoadError>> + Send + 'static,
+    {
         let key = self.cache_key(key);
         let app = Arc::clone(self);
-        let (body, tier) = self.cache.get_or_load(kind, &key, || load(app)).await?;
+        let asked_at = Instant::now();
+        // Stays 0 where another one's load, or none, brings the answer.
+        let load_ns = Arc::new(AtomicU64::new(0));
+        let loaded_ns = Arc::clone(&load_ns);
+        let load = || async move {
+            let began = Instant::now();
+            let loaded = load(app).await;
+            let took = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            loaded_ns.store(took.max(1), Ordering::Relaxed);
+            loaded
+        };
+        let got = self.cache.get_or_load_tagged(kind, &key, tags, load).await;
+        let (body, tier) = got?;
         let from = match tier {
             Tier::L1 => "hit-l1",
             Tier::L2 => "hit-l2",
             Tier::Loader => "miss",
         };
-        Ok((
-            [
-                (CONTENT_TYPE.as_str(), "application/json"),
-                ("x-cache", from),
-            ],
-            body,
-        )
-            .into_response())
+        let load = Duration::from_nanos(load_ns.load(Ordering::Relaxed));
+        let headers = [
+            (CONTENT_TYPE, "application/json".to_owned()),
+            (X_CACHE, from.to_owned()),
+            (SERVER_TIMING, timing(from, asked_at.elapsed(), load)),
+            (CACHE_CONTROL, self.cache_control(kind)),
+            (ETAG, etag(&body)),
+        ];
+        Ok((headers, body).into_response())
+    }
+
+    /// Never in a cache that others share: there is no saying who may see it.
+    fn cache_control(&self, kind: Kind) -> String {
+        match self.settings.service.max_age.of(kind).as_secs() {
+            0 => "private, no-cache".to_owned(),
+            seconds => format!("private, max-age={seconds}"),
+        }
+    }
+}
+
+/// The time in the cache and, where there was a load, the time that it took, in milliseconds.
+fn timing(from: &str, total: Duration, load: Duration) -> String {
+    let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
+    let cache = format!(
+        "cache;desc={from};dur={:.3}",
+        ms(total.saturating_sub(load))
+    );
+    match load.is_zero() {
+        true => cache,
+        false => format!("{cache}, load;dur={:.3}", ms(load)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timing_is_in_milliseconds_and_names_a_load_where_there_was_one() {
+        let us = Duration::from_micros;
+        assert_eq!(
+            timing("hit-l1", us(12), us(0)),
+            "cache;desc=hit-l1;dur=0.012"
+        );
+        assert_eq!(
+            timing("miss", us(2500), us(2000)),
+            "cache;desc=miss;dur=0.500, load;dur=2.000"
+        );
     }
 }

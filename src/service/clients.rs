@@ -18,8 +18,8 @@ use super::error::{ApiError, LoadError};
 use super::params::Params;
 use super::text::{check_day, check_line, check_one_of};
 use super::write::to_the_end;
-use crate::datalayer::batch::{Column, Listing, Row, Value, fetch_rows};
-use crate::datalayer::cache::Kind;
+use crate::datalayer::batch::{Column, Listing, PageQuery, Row, Value, fetch_rows};
+use crate::datalayer::cache::{Kind, Owner, Scope, Tag};
 use crate::datalayer::dataset::CLIENTS;
 
 /// What can be asked of the list.
@@ -46,28 +46,23 @@ struct ClientInput {
     birth_date: String,
 }
 
-/// `GET /clients`: one page of the list.
+/// `GET /clients`: one page of the list; cached until a client of its tenant is written, or any where
+/// it is a list of all tenants.
 pub(super) async fn list(
     State(app): State<Arc<App>>,
     Params(params): Params,
-) -> Result<Json<serde_json::Value>, ApiError> {
-    let page = LISTING
-        .query(&params, &app.settings.batch)?
-        .fetch(&app.pool)
-        .await?;
-    let items: Vec<_> = page
-        .rows
-        .iter()
-        .map(|row| object(&page.fields, row))
-        .collect();
-    Ok(Json(json!({ "items": items, "next": page.next })))
+) -> Result<Response, ApiError> {
+    // Checked before it is looked for, so that nonsense takes no place in the cache.
+    let query = LISTING.query(&params, &app.settings.batch)?;
+    let (owner, key) = list_key(&app, params);
+    let tag = app.cache_key(&lists_tag(owner));
+    let load = async move |app: Arc<App>| load_list(&app, &query).await;
+    app.cached_tagged(Kind::List, &key, &[Tag::Named(&tag)], load)
+        .await
 }
 
 /// `GET /clients/search`: the list again, with `q` required.
-pub(super) async fn search(
-    state: State<Arc<App>>,
-    params: Params,
-) -> Result<Json<serde_json::Value>, ApiError> {
+pub(super) async fn search(state: State<Arc<App>>, params: Params) -> Result<Response, ApiError> {
     if !params.0.iter().any(|(name, _)| name == "q") {
         let message = "a search needs `q`, the beginning of a name or an address";
         return Err(ApiError::client(
@@ -77,6 +72,49 @@ pub(super) async fn search(
         ));
     }
     list(state, params).await
+}
+
+async fn load_list(app: &App, query: &PageQuery) -> Result<Bytes, LoadError> {
+    let page = query.fetch(&app.pool).await?;
+    let items: Vec<_> = page
+        .rows
+        .iter()
+        .map(|row| object(&page.fields, row))
+        .collect();
+    Ok(serde_json::to_vec(&json!({ "items": items, "next": page.next }))?.into())
+}
+
+/// Whose clients a checked query asks for, and the one key of all its spellings.
+fn list_key(app: &App, params: Vec<(String, String)>) -> (Owner, String) {
+    let mut owner = Owner::All;
+    let mut limit = app.settings.batch.page_rows.to_string();
+    let mut others = Vec::new();
+    for (name, value) in params {
+        match name.as_str() {
+            "tenant_id" => owner = value.parse().map_or(Owner::All, Owner::Tenant),
+            "limit" => limit = value,
+            "q" => others.push((name, value.trim().to_ascii_lowercase())),
+            _ => others.push((name, value)),
+        }
+    }
+    others.push(("limit".to_owned(), limit));
+    let max_bytes = app.settings.cache.query_key_max_bytes;
+    (owner, owner.query_key("clients", others, max_bytes))
+}
+
+/// What the lists of an owner belong to.
+fn lists_tag(owner: Owner) -> String {
+    owner.key("client-lists")
+}
+
+/// Forgets what a write to a client of this tenant has changed: the lists that it may be in, and its
+/// own answer where its id is known.
+async fn forget(app: &App, tenant: i64, id: Option<i64>) {
+    let detail = id.map(|id| Scope::Family(app.cache_key(&detail_key(id))));
+    let lists = [Owner::Tenant(tenant), Owner::All]
+        .map(|owner| Scope::Tag(app.cache_key(&lists_tag(owner))));
+    let scopes: Vec<_> = lists.into_iter().chain(detail).collect();
+    app.cache.invalidate_scopes(&scopes).await;
 }
 
 /// `GET /clients/{id}`: a client with the number of its appointments and what it paid; cached.
@@ -99,7 +137,7 @@ pub(super) async fn create(
 }
 
 async fn insert(app: Arc<App>, input: ClientInput) -> Result<Response, ApiError> {
-    let now = now();
+    let (now, tenant) = (now(), input.tenant_id);
     let values = [input.values(), vec![now.clone().into(), now.into()]].concat();
     let sql = "INSERT INTO clients (tenant_id, given_name, family_name, email, city, status, \
                birth_date, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
@@ -112,16 +150,22 @@ async fn insert(app: Arc<App>, input: ClientInput) -> Result<Response, ApiError>
         &values,
         CLIENTS.columns,
     );
-    let row = rows
-        .await?
+    let rows = rows.await;
+    // Somebody may have asked for this id before it was there; such answers are not kept, but a
+    // load may be under way. After an error too: a connection that breaks may have brought the
+    // change through.
+    let id = match rows
+        .as_ref()
+        .map(|rows| rows.first().and_then(|row| row.first()))
+    {
+        Ok(Some(Value::Integer(id))) => Some(*id),
+        _ => None,
+    };
+    forget(&app, tenant, id).await;
+    let row = rows?
         .pop()
         .ok_or_else(|| ApiError::internal("no row was returned"))?;
-    // Somebody may have asked for this id before it was there; such answers are not kept, but a
-    // load may be under way.
-    let Some(Value::Integer(id)) = row.first() else {
-        return Err(ApiError::internal("a row without an id was returned"));
-    };
-    app.forget(&detail_key(*id)).await;
+    let id = id.ok_or_else(|| ApiError::internal("a row without an id was returned"))?;
     let location = [(LOCATION, format!("/api/v1/clients/{id}"))];
     Ok((
         StatusCode::CREATED,
@@ -147,6 +191,7 @@ async fn replace(
     id: i64,
     input: ClientInput,
 ) -> Result<Json<serde_json::Value>, ApiError> {
+    let tenant = input.tenant_id;
     let values = [input.values(), vec![now().into(), id.into()]].concat();
     let sql = "UPDATE clients SET given_name = $2, family_name = $3, email = $4, city = $5, \
                status = $6, birth_date = $7, updated_at = $8 WHERE id = $9 AND tenant_id = $1 \
@@ -161,7 +206,7 @@ async fn replace(
     );
     let rows = rows.await;
     // After an error too: a connection that breaks may have brought the change through.
-    app.forget(&detail_key(id)).await;
+    forget(&app, tenant, Some(id)).await;
     let row = rows?.pop().ok_or_else(|| ApiError::not_found("client"))?;
     Ok(Json(object(CLIENTS.columns, &row)))
 }
@@ -190,11 +235,14 @@ fn object(columns: &[Column], row: &Row) -> serde_json::Value {
     map.into()
 }
 
-/// Forgets what is cached of a client.
-pub(super) async fn forget(app: &App, id: i64) {
-    app.forget(&detail_key(id)).await;
+/// Forgets what is cached of one client alone, and not the lists: for what its row does not have,
+/// such as payments.
+pub(super) async fn forget_one(app: &App, id: i64) {
+    app.forget_family(&detail_key(id)).await;
 }
 
+/// Without a tenant: ids are those of the whole store, and the route knows no tenant before it has
+/// read the client.
 fn detail_key(id: i64) -> String {
     format!("client:{id}")
 }

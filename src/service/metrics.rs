@@ -227,6 +227,16 @@ impl Collector for Snapshot {
                 "Times that the second tier went away",
                 cache.l2_outages,
             ),
+            (
+                "cache_changes_heard",
+                "Changes by other processes that the first tier heard of",
+                cache.heard,
+            ),
+            (
+                "cache_gaps",
+                "Times that the first tier was emptied since it may have missed changes",
+                cache.gaps,
+            ),
             ("pool_checkouts", "Connections handed out", pool.checkouts),
             (
                 "pool_timeouts",
@@ -315,6 +325,17 @@ impl Collector for Snapshot {
         ];
         for (name, help, value) in gauges {
             metric(&mut encoder, name, help, &ConstGauge::new(value))?;
+        }
+        if let Some(usage) = &cache.l2_usage {
+            let help = "Values in the second tier; of a Redis all keys of its database";
+            let entries = ConstGauge::new(usage.entries as f64);
+            metric(&mut encoder, "cache_l2_entries", help, &entries)?;
+            let help = "What the second tier takes in memory; of a Redis the whole server";
+            let bytes = ConstGauge::new(usage.bytes as f64);
+            metric(&mut encoder, "cache_l2_bytes", help, &bytes)?;
+            let help = "Values that left the second tier because it was full";
+            let evictions = ConstCounter::new(usage.evictions);
+            metric(&mut encoder, "cache_l2_evictions", help, &evictions)?;
         }
         if let Some(peak_bytes) = peak_resident_bytes {
             // It never falls, so that its increase is what a stretch of time added to it.

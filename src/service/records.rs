@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::{Buf, BytesMut};
 use futures_util::{Stream, StreamExt};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
 use tokio::time::timeout;
 
@@ -26,17 +26,17 @@ use crate::datalayer::batch::{
 };
 use crate::datalayer::dataset::RECORDS;
 
-const STAGES: [&str; 5] = ["I", "II", "III", "IV", "X"];
+pub(super) const STAGES: [&str; 5] = ["I", "II", "III", "IV", "X"];
 
 /// A thousand times the largest cost that the generator makes.
-const COST_MAX_CENTS: i64 = 5_000_000_000;
+pub(super) const COST_MAX_CENTS: i64 = 5_000_000_000;
 
 /// A record as it is loaded.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RecordInput {
-    tenant_id: i64,
-    client_id: i64,
+pub(super) struct RecordInput {
+    pub(super) tenant_id: i64,
+    pub(super) client_id: i64,
     diagnosed_on: String,
     code: String,
     stage: String,
@@ -349,15 +349,9 @@ impl<'a> BulkLoad<'a> {
         if let Some(tenant) = self.newcomers.get(&client) {
             return Ok(Some(*tenant));
         }
-        let columns = [Column::integer("tenant_id")];
-        let sql = "SELECT tenant_id FROM clients WHERE id = $1";
-        let statement = ("read", "clients");
-        let rows = fetch_rows(&self.app.pool, statement, sql, &[client.into()], &columns).await?;
-        let Some(Value::Integer(tenant)) = rows.first().and_then(|row| row.first()) else {
-            return Ok(None);
-        };
-        self.newcomers.insert(client, *tenant);
-        Ok(Some(*tenant))
+        let tenant = tenant_of(self.app, client).await?;
+        self.newcomers.extend(tenant.map(|tenant| (client, tenant)));
+        Ok(tenant)
     }
 
     fn check_line_length(&self, bytes: usize) -> Result<(), ApiError> {
@@ -373,8 +367,23 @@ impl<'a> BulkLoad<'a> {
     }
 }
 
+/// The tenant of a client, of the dataset or not.
+pub(super) async fn tenant_of(app: &App, client: i64) -> Result<Option<i64>, BatchError> {
+    if let Some(tenant) = app.generator.tenant_of(client) {
+        return Ok(Some(tenant));
+    }
+    let columns = [Column::integer("tenant_id")];
+    let sql = "SELECT tenant_id FROM clients WHERE id = $1";
+    let statement = ("read", "clients");
+    let rows = fetch_rows(&app.pool, statement, sql, &[client.into()], &columns).await?;
+    Ok(match rows.first().and_then(|row| row.first()) {
+        Some(Value::Integer(tenant)) => Some(*tenant),
+        _ => None,
+    })
+}
+
 impl RecordInput {
-    fn check(&self, app: &App) -> Result<(), String> {
+    pub(super) fn check(&self, app: &App) -> Result<(), String> {
         if !app.has_tenant(self.tenant_id) {
             return Err("`tenant_id` names no tenant".to_owned());
         }
@@ -459,7 +468,7 @@ impl Format {
 }
 
 /// An ICD-10 code, such as `C50` or `C50.9`.
-fn check_code(code: &str) -> Result<(), String> {
+pub(super) fn check_code(code: &str) -> Result<(), String> {
     let (category, detail) = code.split_once('.').unwrap_or((code, "0"));
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     let category = category.as_bytes();

@@ -16,7 +16,10 @@ use tower_http::compression::predicate::SizeAbove;
 
 use super::app::App;
 use super::error::{ApiError, add_retry_after};
-use super::{analytics, clients, health, limits, metrics, notify, payments, records, security};
+use super::{
+    analytics, batches, clients, conditional, health, limits, metrics, notify, payments, records,
+    security,
+};
 
 /// The whole service.
 pub(super) fn router(app: Arc<App>) -> Router {
@@ -27,6 +30,12 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/clients/{id}", get(clients::detail).put(clients::update))
         .route("/clients/{id}/notify", post(notify::notify))
         .route("/analytics/dashboard", get(analytics::dashboard))
+        .route("/records/batch", post(batches::start))
+        .route(
+            "/records/batch/{id}",
+            get(batches::progress).delete(batches::cancel),
+        )
+        .route("/records/batch/{id}/resume", post(batches::resume))
         .route("/payments", post(payments::create))
         .route("/payments/{id}", get(payments::detail))
         .route("/payments/{id}/callback", post(payments::callback))
@@ -63,6 +72,8 @@ pub(super) fn router(app: Arc<App>) -> Router {
                 .gzip(true)
                 .compress_when(SizeAbove::new(settings.compress_above_bytes)),
         )
+        // Outside of the compression, which makes another representation of an answer.
+        .layer(from_fn(conditional::conditional))
         .layer(from_fn_with_state(Arc::clone(&app), limits::limit))
         .layer(from_fn_with_state(Arc::clone(&app), retry_after))
         .layer(from_fn(security::harden))

@@ -210,10 +210,8 @@ impl Server {
         let drain = app.settings.service.drain_timeout();
         let end = Instant::now() + drain;
         // The last part is for closing the pool, whose connections the requests give back.
-        if timeout_at(end - drain / POOL_SHARE, &mut serving)
-            .await
-            .is_err()
-        {
+        let ending = async { tokio::join!(&mut serving, app.batches.stop()) };
+        if timeout_at(end - drain / POOL_SHARE, ending).await.is_err() {
             tracing::warn!("requests were still under way at the end of the drain time");
             serving.abort();
         }

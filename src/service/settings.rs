@@ -5,6 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::datalayer::cache::Kind;
 use crate::datalayer::config::{
     self, BatchSettings, BreakerSettings, CacheSettings, LimitSettings, LockSettings, PoolSettings,
     SettingsError,
@@ -75,6 +76,29 @@ pub struct ServiceSettings {
     pub user_id_max_bytes: usize,
     /// Longest time for the webhook to answer.
     pub webhook_timeout_ms: u64,
+    /// How long a client may use an answer again without asking, by kind of data.
+    pub max_age: MaxAgeSettings,
+}
+
+/// How long a client may use an answer again without asking. No invalidation reaches it meanwhile, so
+/// each is 0 by default: the client asks every time, and is told 304 while nothing has changed.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct MaxAgeSettings {
+    /// A page of a listing.
+    pub list_s: u64,
+    /// One object.
+    pub detail_s: u64,
+    /// A user and their rights.
+    pub user_s: u64,
+    /// Aggregates over many rows.
+    pub analytics_s: u64,
+    /// A dashboard.
+    pub dashboard_s: u64,
+    /// Reference data that hardly ever change.
+    pub reference_s: u64,
+    /// Everything else.
+    pub other_s: u64,
 }
 
 /// Figures of payments.
@@ -172,6 +196,7 @@ impl Default for ServiceSettings {
             caller_headers: true,
             user_id_max_bytes: 64,
             webhook_timeout_ms: 5000,
+            max_age: MaxAgeSettings::default(),
         }
     }
 }
@@ -210,6 +235,15 @@ impl Settings {
                 reason: "must be below service.request_timeout_ms",
             });
         }
+        // Else a client uses an answer that the cache itself would not give any more.
+        let outlives =
+            |kind: &Kind| settings.service.max_age.of(*kind) > settings.cache.ttl.of(*kind);
+        if Kind::ALL.iter().any(outlives) {
+            return Err(SettingsError::Figure {
+                key: "service.max_age",
+                reason: "must not be above cache.ttl for any kind of data",
+            });
+        }
         Ok(settings)
     }
 
@@ -222,6 +256,21 @@ impl Settings {
             batch: self.batch.clone(),
             lock: self.lock.clone(),
         }
+    }
+}
+
+impl MaxAgeSettings {
+    /// The time for an answer of this kind.
+    pub fn of(&self, kind: Kind) -> Duration {
+        Duration::from_secs(match kind {
+            Kind::List => self.list_s,
+            Kind::Detail => self.detail_s,
+            Kind::User => self.user_s,
+            Kind::Analytics => self.analytics_s,
+            Kind::Dashboard => self.dashboard_s,
+            Kind::Reference => self.reference_s,
+            Kind::Other => self.other_s,
+        })
     }
 }
 
@@ -339,6 +388,10 @@ mod tests {
         check(
             "[service]\nuser_id_max_bytes = 0",
             "service.user_id_max_bytes",
+        );
+        check(
+            "[service.max_age]\nlist_s = 1801",
+            "service.max_age must not be above cache.ttl",
         );
         check(
             "[pool]\nacquire_timeout_ms = 35000",

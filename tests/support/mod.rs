@@ -14,6 +14,7 @@ pub(crate) mod runs;
 pub(crate) mod schemas;
 pub(crate) mod servers;
 pub(crate) mod wait;
+pub(crate) mod way;
 
 /// What a test gives.
 pub(crate) type Tested = Result<(), Box<dyn std::error::Error>>;

@@ -12,7 +12,11 @@ use crate::datalayer::pool::{Connection, Pool};
 
 /// Rows of one SQLite statement. More rows save little (the cost of a statement is spread over
 /// 256 rows already) and come near the limit of 32,766 bound values.
-const SQLITE_STATEMENT_ROWS: usize = 256;
+pub(super) const SQLITE_STATEMENT_ROWS: usize = 256;
+
+/// How a transaction that writes begins on SQLite: taking the write lock first keeps two writers from
+/// each holding a read lock that the other waits for.
+pub(super) const SQLITE_BEGIN: &str = "BEGIN IMMEDIATE";
 
 /// `COPY` data is handed to the connection in pieces of about this size.
 const COPY_CHUNK_BYTES: usize = 256 * 1024;
@@ -41,11 +45,17 @@ pub async fn insert(
     let mut checkout = pool.acquire().await?;
     let activity = checkout.activity();
     let task = tokio::spawn(async move {
+        let rows: Vec<&Row> = rows.iter().collect();
         let inserted = async {
             match checkout.connection() {
-                Connection::Postgres(connection) => copy(connection, table, columns, &rows).await,
+                Connection::Postgres(connection) => {
+                    copy(connection, table.name, columns, &rows).await
+                }
                 Connection::Sqlite(connection) => {
-                    insert_many(connection, table, columns, &rows).await
+                    let mut transaction = connection.begin_with(SQLITE_BEGIN).await?;
+                    let inserted = insert_many(&mut transaction, table, columns, &rows, "").await?;
+                    transaction.commit().await?;
+                    Ok(inserted)
                 }
             }
         };
@@ -64,14 +74,7 @@ pub async fn insert(
 }
 
 fn check_shape(table: &Table, columns: &[Column], rows: &[Row]) -> Result<(), BatchError> {
-    let fits = |row: &Row| {
-        row.len() == columns.len()
-            && row
-                .iter()
-                .zip(columns)
-                .all(|(value, column)| value.kind() == column.kind)
-    };
-    match rows.iter().position(|row| !fits(row)) {
+    match rows.iter().position(|row| !fits(columns, row)) {
         Some(row) => Err(BatchError::RowShape {
             table: table.name,
             row,
@@ -80,14 +83,23 @@ fn check_shape(table: &Table, columns: &[Column], rows: &[Row]) -> Result<(), Ba
     }
 }
 
+/// Whether a row has a value of the right kind for each column.
+pub(super) fn fits(columns: &[Column], row: &Row) -> bool {
+    row.len() == columns.len()
+        && row
+            .iter()
+            .zip(columns)
+            .all(|(value, column)| value.kind() == column.kind)
+}
+
 /// One `COPY` is one statement, and a statement is atomic.
-async fn copy(
+pub(super) async fn copy(
     connection: &mut PgConnection,
-    table: &Table,
+    table: &str,
     columns: &[Column],
-    rows: &[Row],
+    rows: &[&Row],
 ) -> sqlx::Result<u64> {
-    let statement = format!("COPY {} ({}) FROM STDIN", table.name, name_list(columns));
+    let statement = format!("COPY {table} ({}) FROM STDIN", name_list(columns));
     let mut sink = connection.copy_in_raw(&statement).await?;
     let mut text = String::with_capacity(COPY_CHUNK_BYTES + 4096);
     for row in rows {
@@ -127,41 +139,38 @@ fn write_copy_line(line: &mut String, row: &Row) {
     line.push('\n');
 }
 
-async fn insert_many(
+/// Multi-row statements within the transaction of the caller, each ending in `conflict`: what to do
+/// where a row is there already, or nothing.
+pub(super) async fn insert_many(
     connection: &mut SqliteConnection,
     table: &Table,
     columns: &[Column],
-    rows: &[Row],
+    rows: &[&Row],
+    conflict: &str,
 ) -> sqlx::Result<u64> {
-    // Taking the write lock first keeps two writers from each holding a read lock that the other
-    // waits for.
-    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     let mut inserted = 0;
     for chunk in rows.chunks(SQLITE_STATEMENT_ROWS) {
-        let query = sqlx::query(AssertSqlSafe(multi_row_statement(
-            table,
-            columns,
-            chunk.len(),
-        )))
-        // The odd last statement would push the others out of the statement cache.
-        .persistent(chunk.len() == SQLITE_STATEMENT_ROWS);
-        inserted += bind_all(query, chunk.iter().flatten())
-            .execute(&mut *transaction)
+        let statement = format!(
+            "INSERT INTO {} ({}) {}{conflict}",
+            table.name,
+            name_list(columns),
+            values_clause(columns.len(), chunk.len()),
+        );
+        let query = sqlx::query(AssertSqlSafe(statement))
+            // The odd last statement would push the others out of the statement cache.
+            .persistent(chunk.len() == SQLITE_STATEMENT_ROWS);
+        inserted += bind_all(query, chunk.iter().copied().flatten())
+            .execute(&mut *connection)
             .await?
             .rows_affected();
     }
-    transaction.commit().await?;
     Ok(inserted)
 }
 
-fn multi_row_statement(table: &Table, columns: &[Column], rows: usize) -> String {
-    let row = format!("({})", vec!["?"; columns.len()].join(", "));
-    let values = vec![row; rows].join(", ");
-    format!(
-        "INSERT INTO {} ({}) VALUES {values}",
-        table.name,
-        name_list(columns)
-    )
+/// `VALUES` with a place for every value.
+pub(super) fn values_clause(columns: usize, rows: usize) -> String {
+    let row = format!("({})", vec!["?"; columns].join(", "));
+    format!("VALUES {}", vec![row; rows].join(", "))
 }
 
 #[cfg(test)]
@@ -185,13 +194,6 @@ mod tests {
 
     #[test]
     fn statements_have_a_place_for_every_value() {
-        static TABLE: Table = Table {
-            name: "t",
-            columns: &[Column::integer("id"), Column::text("name")],
-        };
-        assert_eq!(
-            multi_row_statement(&TABLE, TABLE.columns, 2),
-            "INSERT INTO t (id, name) VALUES (?, ?), (?, ?)"
-        );
+        assert_eq!(values_clause(2, 2), "VALUES (?, ?), (?, ?)");
     }
 }

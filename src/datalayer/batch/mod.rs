@@ -1,5 +1,6 @@
 //! Many rows at a time, in memory that does not grow with their number: [`Loader`] takes them in,
-//! [`stream_batches`] gives them out, [`Listing`] gives them out page by page.
+//! [`stream_batches`] gives them out, [`Listing`] gives them out page by page, and [`operations`]
+//! change them.
 //!
 //! A [`Table`] and its [`Row`]s are plain values here, the same for PostgreSQL and SQLite, so that
 //! what is above this module is written once.
@@ -16,6 +17,7 @@ mod load;
 mod stream;
 mod cursor;
 mod page;
+pub mod operations;
 
 pub use error::BatchError;
 pub use insert::insert;

@@ -2,6 +2,10 @@
 //! last row seen instead of a count of rows to skip. A page costs the same wherever it lies, and
 //! rows that come or go between two requests neither repeat nor hide others.
 //!
+//! `page=N` is there beside the cursor for whoever wants to jump: it skips rows, which costs what
+//! reading them costs, so it reaches `batch.page_max_skip_rows` rows far and no further. Every page
+//! names the cursor of the next one, however it was reached.
+//!
 //! Names of columns come from the [`Listing`]'s whitelists and values are always bound, so that
 //! nothing a client writes becomes SQL.
 
@@ -18,7 +22,7 @@ use crate::datalayer::pool::Pool;
 const SEARCH_MAX_BYTES: usize = 128;
 
 /// The parameters that every listing knows; all others are columns to filter by.
-const COMMON_PARAMETERS: [&str; 5] = ["cursor", "fields", "limit", "q", "sort"];
+const COMMON_PARAMETERS: [&str; 6] = ["cursor", "fields", "limit", "page", "q", "sort"];
 
 /// What may be asked of a table.
 #[derive(Debug)]
@@ -43,6 +47,7 @@ pub struct PageQuery {
     search: Option<(&'static [&'static str], String)>,
     sort: Sort,
     limit: usize,
+    skip: usize,
     after: Option<(Value, i64)>,
 }
 
@@ -107,8 +112,8 @@ struct Sort {
 }
 
 impl Listing {
-    /// Checks the parameters of a request: `fields=a,b`, `sort=a` or `sort=-a`, `limit`, `cursor`,
-    /// `q`, and `column=value` for the columns to filter by. All are optional.
+    /// Checks the parameters of a request: `fields=a,b`, `sort=a` or `sort=-a`, `limit`, `cursor`
+    /// or `page` (from 1), `q`, and `column=value` for the columns to filter by. All are optional.
     ///
     /// # Errors
     /// The first mistake found, in the words of the client.
@@ -124,9 +129,11 @@ impl Listing {
             search: None,
             sort: self.sort(self.sorts.first().copied().unwrap_or("id"))?,
             limit: settings.page_rows as usize,
+            skip: 0,
             after: None,
         };
         let mut cursor = None;
+        let mut page = None;
         for (index, (name, value)) in parameters.iter().enumerate() {
             let (name, value) = (name.as_ref(), value.as_ref());
             if parameters[..index]
@@ -140,6 +147,7 @@ impl Listing {
                 "sort" => query.sort = self.sort(value)?,
                 "limit" => query.limit = limit(value, settings.page_max_rows as usize)?,
                 "cursor" => cursor = Some(value),
+                "page" => page = Some(value),
                 "q" if !self.search.is_empty() => query.search = self.search_for(value)?,
                 _ => query.filters.push(self.filter(name, value)?),
             }
@@ -147,6 +155,16 @@ impl Listing {
         // One spelling for one question, so that the order of its parameters does not part it from
         // its cursors.
         query.filters.sort_by_key(|(column, _)| column.name);
+        if let Some(page) = page {
+            if cursor.is_some() {
+                return Err(PageError::Value {
+                    parameter: "page".to_owned(),
+                    expected: "left out where a cursor is given".to_owned(),
+                });
+            }
+            // The limit may stand behind it.
+            query.skip = skip(page, query.limit, settings.page_max_skip_rows as usize)?;
+        }
         if let Some(cursor) = cursor {
             let cursor = Cursor::decode(cursor, &query.scope(), query.sort.column.kind)?;
             query.after = Some((cursor.key, cursor.id));
@@ -321,8 +339,12 @@ impl PageQuery {
             true => String::new(),
             false => format!(" WHERE {}", conditions.join(" AND ")),
         };
+        let skip = match self.skip {
+            0 => String::new(),
+            rows => format!(" OFFSET {rows}"),
+        };
         let sql = format!(
-            "SELECT {} FROM {}{filter} ORDER BY {sort} {direction}, id {direction} LIMIT {}",
+            "SELECT {} FROM {}{filter} ORDER BY {sort} {direction}, id {direction} LIMIT {}{skip}",
             name_list(columns),
             self.table.name,
             self.limit + 1,
@@ -337,6 +359,20 @@ fn limit(text: &str, max: usize) -> Result<usize, PageError> {
         _ => Err(PageError::Value {
             parameter: "limit".to_owned(),
             expected: format!("a number from 1 to {max}"),
+        }),
+    }
+}
+
+/// The rows before a page, of which there may be `max`.
+fn skip(text: &str, limit: usize, max: usize) -> Result<usize, PageError> {
+    let last = max / limit + 1;
+    match text.parse::<usize>() {
+        Ok(page) if (1..=last).contains(&page) => Ok((page - 1) * limit),
+        _ => Err(PageError::Value {
+            parameter: "page".to_owned(),
+            expected: format!(
+                "a number from 1 to {last} for this limit; beyond, follow the cursor"
+            ),
         }),
     }
 }

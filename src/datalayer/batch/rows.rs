@@ -53,6 +53,23 @@ pub(super) async fn fetch(
     }
 }
 
+pub(super) async fn execute(
+    connection: Connection<'_>,
+    sql: SqlStr,
+    values: &[Value],
+) -> sqlx::Result<u64> {
+    Ok(match connection {
+        Connection::Postgres(connection) => {
+            let executed = bind_all(sqlx::query(sql), values).execute(connection);
+            executed.await?.rows_affected()
+        }
+        Connection::Sqlite(connection) => {
+            let executed = bind_all(sqlx::query(sql), values).execute(connection);
+            executed.await?.rows_affected()
+        }
+    })
+}
+
 /// What `answer` gives, if the database gives it in time. An answer that is not waited for any more
 /// leaves its connection in the middle of a statement; the checkout that holds it sees to that.
 pub(super) async fn within<T>(

@@ -5,9 +5,10 @@ use std::time::Duration;
 use sqlx::{Connection as _, Postgres, SqlSafeStr, Sqlite};
 
 use super::BatchError;
-use super::rows::{fetch, within};
+use super::insert::SQLITE_BEGIN;
+use super::rows::{execute, fetch, within};
 use super::table::{Column, Row, Value};
-use crate::datalayer::pool::{Activity, Connection, Pool, Statement};
+use crate::datalayer::pool::{Activity, Connection, DatabaseKind, Pool, Statement};
 
 /// A transaction under way.
 #[derive(Debug)]
@@ -42,12 +43,9 @@ pub async fn in_transaction<T, E: From<BatchError>>(
     let begun = async {
         match checkout.connection() {
             Connection::Postgres(connection) => connection.begin().await.map(Open::Postgres),
-            // Taking the write lock first keeps two writers from each holding a read lock that the
-            // other waits for.
-            Connection::Sqlite(connection) => connection
-                .begin_with("BEGIN IMMEDIATE")
-                .await
-                .map(Open::Sqlite),
+            Connection::Sqlite(connection) => {
+                connection.begin_with(SQLITE_BEGIN).await.map(Open::Sqlite)
+            }
         }
     };
     let open = within(&activity, limit, statement, begun).await?;
@@ -80,11 +78,37 @@ impl Transaction<'_> {
         values: &[Value],
         columns: &[Column],
     ) -> Result<Vec<Row>, BatchError> {
+        let (connection, activity, limit) = self.parts();
+        let fetched = fetch(connection, sql.into_sql_str(), values, columns);
+        within(activity, limit, statement, fetched).await
+    }
+
+    /// Runs a statement and gives the number of rows that it changed.
+    pub(super) async fn execute(
+        &mut self,
+        statement: Statement,
+        sql: impl SqlSafeStr,
+        values: &[Value],
+    ) -> Result<u64, BatchError> {
+        let (connection, activity, limit) = self.parts();
+        let executed = execute(connection, sql.into_sql_str(), values);
+        within(activity, limit, statement, executed).await
+    }
+
+    /// Which database it is.
+    pub(super) fn kind(&self) -> DatabaseKind {
+        match self.open {
+            Open::Postgres(_) => DatabaseKind::Postgres,
+            Open::Sqlite(_) => DatabaseKind::Sqlite,
+        }
+    }
+
+    /// The connection, where its statements are noted, and how long each of them may take.
+    pub(super) fn parts(&mut self) -> (Connection<'_>, &Activity, Duration) {
         let connection = match &mut self.open {
             Open::Postgres(open) => Connection::Postgres(open),
             Open::Sqlite(open) => Connection::Sqlite(open),
         };
-        let fetched = fetch(connection, sql.into_sql_str(), values, columns);
-        within(self.activity, self.limit, statement, fetched).await
+        (connection, self.activity, self.limit)
     }
 }

@@ -8,10 +8,10 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-use super::SecondTier;
-use super::guarded::{Guarded, Silence};
+use super::guarded::{Account, Guarded, Silence};
 use super::missed::Change;
 use super::register::{Register, Roll};
+use super::{Scope, SecondTier};
 
 /// What the attendant has before it.
 #[derive(Debug)]
@@ -21,16 +21,18 @@ pub(super) struct Desk {
     closed: bool,
 }
 
-/// Serves the tier until nobody uses it any more: at every beat, and when there is news.
-pub(super) async fn attend(guarded: Weak<Guarded>, news: Arc<Notify>, beat: Duration) {
+/// Serves the tier until nobody uses it any more: at every beat, when there is news, and when it is
+/// time to see whether the tier is back.
+pub(super) async fn attend(guarded: Weak<Guarded>, news: Arc<Notify>) {
     while let Some(guarded) = guarded.upgrade() {
         if let Some(tier) = guarded.tier.as_deref() {
             // What fails is still to be done the next time; the circuit has said why.
             let _ = guarded.serve(tier).await;
         }
+        let rest = guarded.rest();
         drop(guarded);
         // Either is a reason to look again.
-        let _ = timeout(beat, news.notified()).await;
+        let _ = timeout(rest, news.notified()).await;
     }
 }
 
@@ -71,8 +73,10 @@ impl Guarded {
         }
         self.tell(tier).await?;
         match tier.register() {
-            Some(register) if Instant::now() >= desk.sign_at => {
-                self.sign(tier, register, &mut desk).await
+            Some(register) if Instant::now() >= desk.sign_at || self.is_probe_due() => {
+                self.sign(tier, register, &mut desk).await?;
+                self.note_usage(tier).await;
+                Ok(())
             }
             _ => Ok(()),
         }
@@ -81,9 +85,15 @@ impl Guarded {
     async fn tell(&self, tier: &dyn SecondTier) -> Result<(), Silence> {
         while let Some(change) = self.missed.next(Instant::now()) {
             match &change {
-                Change::Key(key) => self.call(tier.invalidate(key)).await?,
-                Change::All => self.clear_tier(tier).await?,
-                Change::Lease { key, token, .. } => self.call(tier.release(key, token)).await?,
+                Change::Scope(scope) => {
+                    let scopes = std::slice::from_ref(scope);
+                    self.tell_of(Account::Attendant, tier, &self.name, scopes)
+                        .await?;
+                }
+                Change::Lease { key, token, .. } => {
+                    let release = tier.release(key, token);
+                    self.call(Account::Attendant, release).await?;
+                }
             }
             self.missed.confirmed();
         }
@@ -98,11 +108,14 @@ impl Guarded {
         desk: &mut Desk,
     ) -> Result<(), Silence> {
         let asked_at = Instant::now();
-        let others = self.call(register.sign(&self.name)).await?;
+        let sign = register.sign(&self.name);
+        let others = self.call(Account::Attendant, sign).await?;
         let gone = desk.roll.read(others, asked_at, Instant::now());
         if !gone.is_empty() {
             self.settled.store(false, Ordering::Release);
-            self.clear_tier(tier).await?;
+            // In nobody's name: the first tier of this process does not know either what they left.
+            self.tell_of(Account::Attendant, tier, "", &[Scope::All])
+                .await?;
             self.strike(register, &gone).await?;
             desk.roll.cleared(&gone);
             let processes = gone.len();
@@ -118,6 +131,6 @@ impl Guarded {
     }
 
     async fn strike(&self, register: &dyn Register, names: &[String]) -> Result<(), Silence> {
-        self.call(register.strike(names)).await
+        self.call(Account::Attendant, register.strike(names)).await
     }
 }

@@ -1,30 +1,34 @@
 //! The second tier as the cache sees it: never slow, never an error.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{Mutex as TaskMutex, Notify};
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::Scope;
 use super::attendant::{Desk, attend};
 use super::circuit::Circuit;
+use super::hearing::{Hear, Listener};
 use super::lease::Lease;
 use super::missed::{Change, Missed};
-use super::second::{Claim, SecondTier, Stored, TierError};
+use super::second::{Claim, SecondTier, Stored, TierError, Usage};
 use super::stats::Counters;
 use crate::datalayer::config::CacheSettings;
 
-/// Clearing walks over all keys; it may take so many times the limit of one answer.
-const CLEAR_LIMIT_FACTOR: u32 = 100;
+/// A walk over all keys may take so many times the limit of one answer.
+const WALK_LIMIT_FACTOR: u32 = 100;
 
 /// A tier may refuse every call; the log hears of it once in so long, the counter each time.
 const WARNING_PAUSE: Duration = Duration::from_secs(10);
 
 /// A second tier behind a time limit and a circuit. `None` from any of its calls means that the tier
-/// has no say: it is away, refused, has not heard all news, or there is none. A task in the
-/// background, the attendant, tells it the news; no reader and no writer waits for that.
+/// has no say: it is away, refused, has not heard all news, cannot tell of what others change, or there
+/// is none. A task in the background, the attendant, tells it the news and sees whether it is back, and
+/// another one, the listener, hears from it; no reader and no writer waits for that.
 #[derive(Debug)]
 pub(super) struct Guarded {
     pub(super) tier: Option<Arc<dyn SecondTier>>,
@@ -34,7 +38,17 @@ pub(super) struct Guarded {
     pub(super) name: String,
     /// Whether the tier is free of what processes before this one may have left unsaid.
     pub(super) settled: AtomicBool,
-    attendant: Once,
+    /// Whether everything is heard that others change in it.
+    hearing: Arc<AtomicBool>,
+    /// What is told of it.
+    first: Weak<dyn Hear>,
+    /// There once the tier is attended.
+    listener: OnceLock<AbortHandle>,
+    /// Whether the attendant has something to ask the tier, so that readers need not see whether it is
+    /// back.
+    probed: bool,
+    /// How full the tier was at the last beat.
+    usage: Mutex<Option<Usage>>,
     /// Wakes the attendant.
     news: Arc<Notify>,
     /// In the hands of whoever talks to the tier on its own account.
@@ -48,6 +62,15 @@ pub(super) struct Guarded {
     lease_wait: Duration,
     poll_min: Duration,
     poll_max: Duration,
+}
+
+/// On whose account a call is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Account {
+    /// A request's, which must not wait to see whether the tier is back.
+    Request,
+    /// The cache's own.
+    Attendant,
 }
 
 /// Why a call gave no answer.
@@ -75,6 +98,7 @@ impl Guarded {
         tier: Option<Arc<dyn SecondTier>>,
         settings: &CacheSettings,
         counters: Arc<Counters>,
+        first: Weak<dyn Hear>,
     ) -> Self {
         let ms = Duration::from_millis;
         let outlived = tier
@@ -86,7 +110,12 @@ impl Guarded {
             missed: Missed::default(),
             name: uuid::Uuid::new_v4().to_string(),
             settled: AtomicBool::new(!outlived),
-            attendant: Once::new(),
+            // What is in this process is heard from the moment of its subscription.
+            hearing: Arc::new(AtomicBool::new(!outlived)),
+            first,
+            listener: OnceLock::new(),
+            probed: outlived,
+            usage: Mutex::default(),
             news: Arc::default(),
             desk: TaskMutex::new(Desk::new(ms(settings.l2_absent_ms))),
             beat: ms(settings.l2_beat_ms),
@@ -109,11 +138,48 @@ impl Guarded {
         self.tier.is_some() && self.circuit.is_closed() && self.is_current()
     }
 
+    /// How full the tier is, as far as it says.
+    pub(super) async fn usage(&self) -> Option<Usage> {
+        match self.tier.as_deref() {
+            // In this process, it answers at once.
+            Some(tier) if !self.probed => tier.usage().await.ok(),
+            Some(_) if self.is_available() => *self.noted(),
+            _ => None,
+        }
+    }
+
+    /// Asks the tier how full it is. That it may not be asked is no failure.
+    pub(super) async fn note_usage(&self, tier: &dyn SecondTier) {
+        let usage = timeout(self.limit, tier.usage()).await;
+        *self.noted() = usage.ok().and_then(Result::ok);
+    }
+
+    fn noted(&self) -> MutexGuard<'_, Option<Usage>> {
+        self.usage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long the attendant may rest.
+    pub(super) fn rest(&self) -> Duration {
+        let probe = self.circuit.probe_in(Instant::now());
+        let probe = probe.filter(|_| self.probed);
+        probe.map_or(self.beat, |due| {
+            due.max(self.circuit.pause_min()).min(self.beat)
+        })
+    }
+
+    /// Whether the attendant is to see whether the tier is back.
+    pub(super) fn is_probe_due(&self) -> bool {
+        self.circuit.probe_in(Instant::now()) == Some(Duration::ZERO)
+    }
+
     /// The value, if the tier has it.
     pub(super) async fn get(self: &Arc<Self>, key: &str) -> Option<Stored> {
         let tier = self.attended()?;
         let stored = match self.has_say() {
-            true => self.call(tier.get(key)).await.ok().flatten(),
+            true => {
+                let get = self.call(Account::Request, tier.get(key));
+                get.await.ok().flatten()
+            }
             false => None,
         };
         self.count(stored.is_some());
@@ -121,7 +187,7 @@ impl Guarded {
     }
 
     /// The value, or the right to load it, for which other processes are waited for.
-    pub(super) async fn before_load(self: &Arc<Self>, key: &Arc<str>) -> Before {
+    pub(super) async fn before_load(self: &Arc<Self>, key: &Arc<str>, tags: &[Arc<str>]) -> Before {
         let Some(tier) = self.attended() else {
             return Before::Alone;
         };
@@ -134,7 +200,8 @@ impl Guarded {
                 lease.disarm();
                 break None;
             }
-            match self.call(tier.claim(key, lease.token(), self.lease)).await {
+            let claim = tier.claim(key, lease.token(), self.lease, tags);
+            match self.call(Account::Request, claim).await {
                 Ok(Claim::Leased) => {
                     self.count(false);
                     return Before::Leased(lease);
@@ -157,48 +224,53 @@ impl Guarded {
         found.map_or(Before::Alone, Before::Found)
     }
 
-    /// Stores a value and voids the key's lease.
-    pub(super) async fn put(self: &Arc<Self>, key: &str, value: &Bytes, ttl: Duration) {
+    /// Stores a value under its tags and voids the key's lease.
+    pub(super) async fn put(
+        self: &Arc<Self>,
+        key: &str,
+        value: &Bytes,
+        ttl: Duration,
+        tags: &[Arc<str>],
+    ) {
         let Some(tier) = self.attended() else {
             return;
         };
+        let scope = Scope::Key(key.to_owned());
         if value.len() > self.max_value_bytes {
-            return self.invalidate(key).await;
+            return self.invalidate(&[scope]).await;
         }
-        if self.call(tier.put(key, value, ttl)).await.is_err() {
-            self.missed.note(Change::Key(key.to_owned()));
+        let put = tier.put(&self.name, key, value, ttl, tags);
+        if self.call(Account::Request, put).await.is_err() {
+            self.missed.note(Change::Scope(scope));
         }
     }
 
-    /// Removes a value and voids the key's lease.
-    pub(super) async fn invalidate(self: &Arc<Self>, key: &str) {
+    /// Removes what the scopes are about and voids the leases.
+    pub(super) async fn invalidate(self: &Arc<Self>, scopes: &[Scope]) {
         let Some(tier) = self.attended() else {
             return;
         };
-        if self.call(tier.invalidate(key)).await.is_err() {
-            self.missed.note(Change::Key(key.to_owned()));
+        let told = self.tell_of(Account::Request, tier, &self.name, scopes);
+        if told.await.is_err() {
+            for scope in scopes {
+                self.missed.note(Change::Scope(scope.clone()));
+            }
         }
     }
 
-    /// Removes everything.
-    pub(super) async fn clear(self: &Arc<Self>) {
-        let Some(tier) = self.attended() else {
-            return;
-        };
-        if self.clear_tier(tier).await.is_err() {
-            self.missed.note(Change::All);
-        }
-    }
-
-    /// The tier, which has an attendant from now on.
+    /// The tier, which has an attendant and a listener from now on.
     pub(super) fn attended(self: &Arc<Self>) -> Option<&dyn SecondTier> {
         let tier = self.tier.as_deref()?;
-        self.attendant.call_once(|| {
-            tokio::spawn(attend(
-                Arc::downgrade(self),
-                Arc::clone(&self.news),
-                self.beat,
-            ));
+        self.listener.get_or_init(|| {
+            tokio::spawn(attend(Arc::downgrade(self), Arc::clone(&self.news)));
+            let listener = Listener {
+                subscription: tier.subscribe(&self.name),
+                hearing: Arc::clone(&self.hearing),
+                counters: Arc::clone(&self.counters),
+                pause_min: self.circuit.pause_min(),
+                pause_max: self.circuit.pause_max(),
+            };
+            tokio::spawn(listener.listen(Weak::clone(&self.first))).abort_handle()
         });
         Some(tier)
     }
@@ -214,7 +286,9 @@ impl Guarded {
     }
 
     fn is_current(&self) -> bool {
-        self.settled.load(Ordering::Acquire) && !self.missed.has_changes()
+        self.settled.load(Ordering::Acquire)
+            && self.hearing.load(Ordering::Acquire)
+            && !self.missed.has_changes()
     }
 
     fn count(&self, hit: bool) {
@@ -226,25 +300,39 @@ impl Guarded {
         }
     }
 
-    pub(super) async fn clear_tier(&self, tier: &dyn SecondTier) -> Result<(), Silence> {
-        self.call_within(self.limit * CLEAR_LIMIT_FACTOR, tier.clear())
+    /// Has the tier remove what the scopes are about, in the name of `by`.
+    pub(super) async fn tell_of(
+        &self,
+        account: Account,
+        tier: &dyn SecondTier,
+        by: &str,
+        scopes: &[Scope],
+    ) -> Result<(), Silence> {
+        let limit = match scopes.iter().any(Scope::is_wide) {
+            true => self.limit * WALK_LIMIT_FACTOR,
+            false => self.limit,
+        };
+        self.call_within(limit, account, tier.invalidate(by, scopes))
             .await
     }
 
     pub(super) async fn call<T>(
         &self,
+        account: Account,
         answer: impl Future<Output = Result<T, TierError>>,
     ) -> Result<T, Silence> {
-        self.call_within(self.limit, answer).await
+        self.call_within(self.limit, account, answer).await
     }
 
     /// One call of the tier, if the circuit allows it, within a limit.
     async fn call_within<T>(
         &self,
         limit: Duration,
+        account: Account,
         answer: impl Future<Output = Result<T, TierError>>,
     ) -> Result<T, Silence> {
-        let Some(attempt) = self.circuit.attempt(Instant::now()) else {
+        let may_probe = account == Account::Attendant || !self.probed;
+        let Some(attempt) = self.circuit.attempt(Instant::now(), may_probe) else {
             self.counters.l2_skipped.add_one();
             return Err(Silence::Spared);
         };
@@ -270,6 +358,8 @@ impl Guarded {
             }
         } else if self.circuit.failed(attempt, Instant::now()) {
             tracing::warn!(%error, "the cache goes on without it until it is back");
+            // To see in time whether it is.
+            self.news.notify_one();
         }
         Err(Silence::Failed)
     }
@@ -294,6 +384,14 @@ impl Guarded {
     }
 }
 
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        if let Some(listener) = self.listener.get() {
+            listener.abort();
+        }
+    }
+}
+
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 mod tests {
@@ -302,7 +400,7 @@ mod tests {
     use async_trait::async_trait;
 
     use super::*;
-    use crate::datalayer::cache::{MemoryTier, Register};
+    use crate::datalayer::cache::{MemoryTier, Register, Subscription};
 
     const MS: Duration = Duration::from_millis(1);
     const MINUTE: Duration = Duration::from_secs(60);
@@ -363,8 +461,14 @@ mod tests {
             self.react(self.memory.get(key)).await
         }
 
-        async fn claim(&self, key: &str, token: &str, lease: Duration) -> Result<Claim, TierError> {
-            self.react(self.memory.claim(key, token, lease)).await
+        async fn claim(
+            &self,
+            key: &str,
+            token: &str,
+            lease: Duration,
+            tags: &[Arc<str>],
+        ) -> Result<Claim, TierError> {
+            self.react(self.memory.claim(key, token, lease, tags)).await
         }
 
         async fn publish(
@@ -382,21 +486,44 @@ mod tests {
             self.react(self.memory.release(key, token)).await
         }
 
-        async fn put(&self, key: &str, value: &Bytes, ttl: Duration) -> Result<(), TierError> {
-            self.react(self.memory.put(key, value, ttl)).await
+        async fn put(
+            &self,
+            by: &str,
+            key: &str,
+            value: &Bytes,
+            ttl: Duration,
+            tags: &[Arc<str>],
+        ) -> Result<(), TierError> {
+            self.react(self.memory.put(by, key, value, ttl, tags)).await
         }
 
-        async fn invalidate(&self, key: &str) -> Result<(), TierError> {
-            self.react(self.memory.invalidate(key)).await
+        async fn invalidate(&self, by: &str, scopes: &[Scope]) -> Result<(), TierError> {
+            self.react(self.memory.invalidate(by, scopes)).await
         }
 
-        async fn clear(&self) -> Result<(), TierError> {
-            self.react(self.memory.clear()).await
+        async fn usage(&self) -> Result<Usage, TierError> {
+            self.memory.usage().await
+        }
+
+        fn subscribe(&self, name: &str) -> Box<dyn Subscription> {
+            self.memory.subscribe(name)
         }
 
         fn register(&self) -> Option<&dyn Register> {
             None
         }
+    }
+
+    /// Nobody to be told of what others change.
+    struct Nobody;
+
+    #[async_trait]
+    impl Hear for Nobody {
+        async fn forget(&self, _: &Scope) {}
+    }
+
+    fn nobody() -> Weak<dyn Hear> {
+        Weak::<Nobody>::new()
     }
 
     fn guarded(tier: &Arc<Moody>) -> Arc<Guarded> {
@@ -408,7 +535,12 @@ mod tests {
             ..CacheSettings::default()
         };
         let tier = Arc::clone(tier) as Arc<dyn SecondTier>;
-        Arc::new(Guarded::new(Some(tier), &settings, Arc::default()))
+        Arc::new(Guarded::new(
+            Some(tier),
+            &settings,
+            Arc::default(),
+            nobody(),
+        ))
     }
 
     async fn soon(what: &str, mut condition: impl AsyncFnMut() -> bool) {
@@ -425,11 +557,11 @@ mod tests {
         let guarded = guarded(&tier);
         let value = Bytes::from_static(b"v");
         for key in ["0", "untouched"] {
-            guarded.put(key, &value, MINUTE).await;
+            guarded.put(key, &value, MINUTE, &[]).await;
         }
         tier.gets(Mood::Away);
         for key in 0..200 {
-            guarded.invalidate(&key.to_string()).await;
+            guarded.invalidate(&[Scope::Key(key.to_string())]).await;
         }
         // Ten seconds of telling.
         tier.gets(Mood::Slow(50 * MS));
@@ -437,10 +569,10 @@ mod tests {
             let asked_at = Instant::now();
             assert_eq!(guarded.get("0").await, None);
             assert!(matches!(
-                guarded.before_load(&"0".into()).await,
+                guarded.before_load(&"0".into(), &[]).await,
                 Before::Alone
             ));
-            guarded.invalidate("201").await;
+            guarded.invalidate(&[Scope::Key("201".to_owned())]).await;
             let took = asked_at.elapsed();
             assert!(took < 1000 * MS, "a request waited {took:?}");
             guarded.circuit.is_closed()
@@ -458,11 +590,11 @@ mod tests {
         let tier = Moody::new();
         let guarded = guarded(&tier);
         tier.gets(Mood::Mute);
-        let before = guarded.before_load(&"k".into()).await;
+        let before = guarded.before_load(&"k".into(), &[]).await;
         assert!(matches!(before, Before::Alone), "{before:?}");
         tier.gets(Mood::Away);
         sleep(20 * MS).await;
-        let claim = async || tier.memory.claim("k", "other", MINUTE).await.unwrap();
+        let claim = async || tier.memory.claim("k", "other", MINUTE, &[]).await.unwrap();
         assert_eq!(claim().await, Claim::Busy, "it was claimed, unheard");
         tier.gets(Mood::Well);
         soon("it is given back", async || claim().await == Claim::Leased).await;
@@ -472,20 +604,20 @@ mod tests {
     async fn a_lease_that_was_not_published_is_given_back() {
         let tier = Moody::new();
         let guarded = guarded(&tier);
-        let Before::Leased(lease) = guarded.before_load(&"k".into()).await else {
+        let Before::Leased(lease) = guarded.before_load(&"k".into(), &[]).await else {
             panic!("the key is free");
         };
         tier.gets(Mood::Away);
         assert!(lease.publish(&Bytes::from_static(b"v"), MINUTE).await);
         sleep(20 * MS).await;
         tier.gets(Mood::Well);
-        let claim = async || tier.memory.claim("k", "other", MINUTE).await.unwrap();
+        let claim = async || tier.memory.claim("k", "other", MINUTE, &[]).await.unwrap();
         soon("it is given back", async || claim().await == Claim::Leased).await;
     }
 
     #[tokio::test]
     async fn refusals_are_told_once_in_a_while() {
-        let guarded = Guarded::new(None, &CacheSettings::default(), Arc::default());
+        let guarded = Guarded::new(None, &CacheSettings::default(), Arc::default(), nobody());
         let now = Instant::now();
         let check = |after_s, expected: bool| {
             let at = now + Duration::from_secs(after_s);

@@ -13,6 +13,8 @@ use futures_util::FutureExt;
 use futures_util::future::Shared;
 use tokio::sync::oneshot;
 
+use super::tags::Marks;
+
 /// The keys that are being brought into the first tier. `T` is what a load gives to those who wait.
 #[derive(Debug)]
 pub(super) struct InFlight<T> {
@@ -38,7 +40,15 @@ pub(super) type Outcome<T> = Shared<oneshot::Receiver<T>>;
 struct Flight<T> {
     reads: usize,
     voided: Arc<AtomicBool>,
-    load: Option<(Instant, Outcome<T>)>,
+    load: Option<Leading<T>>,
+}
+
+/// The load that others wait for.
+#[derive(Debug)]
+struct Leading<T> {
+    since: Instant,
+    outcome: Outcome<T>,
+    marks: Marks,
 }
 
 /// One read, listed until it is dropped.
@@ -66,24 +76,29 @@ impl<T> InFlight<T> {
         self.list(flight, key, false)
     }
 
-    /// The outcome of the load of this key that is under way, or the turn to load it. A load that
-    /// takes too long is left alone; what it brings is no longer kept.
-    pub(super) fn join(self: &Arc<Self>, key: &Arc<str>) -> Turn<T>
+    /// The outcome of the load of this key that is under way, or the turn to load it with these tags.
+    /// A load that takes too long is left alone, and so is one whose tags were voided meanwhile;
+    /// what it brings is no longer kept.
+    pub(super) fn join(self: &Arc<Self>, key: &Arc<str>, marks: &Marks) -> Turn<T>
     where
         T: Clone,
     {
         let mut keys = self.lock();
         let flight = keys.entry(Arc::clone(key)).or_default();
         match &flight.load {
-            Some((since, outcome)) if since.elapsed() < self.patience => {
-                return Turn::Wait(outcome.clone());
+            Some(load) if load.since.elapsed() < self.patience && !load.marks.are_void() => {
+                return Turn::Wait(load.outcome.clone());
             }
             Some(_) => flight.void(),
             None => {}
         }
         let (teller, outcome) = oneshot::channel();
         let outcome = outcome.shared();
-        flight.load = Some((Instant::now(), outcome.clone()));
+        flight.load = Some(Leading {
+            since: Instant::now(),
+            outcome: outcome.clone(),
+            marks: marks.clone(),
+        });
         Turn::Load(self.list(flight, Arc::clone(key), true), teller, outcome)
     }
 
@@ -94,11 +109,18 @@ impl<T> InFlight<T> {
         }
     }
 
+    /// What is under way for any key that `is_meant` must not be kept.
+    pub(super) fn void_where(&self, is_meant: impl Fn(&str) -> bool) {
+        for (key, flight) in self.lock().iter_mut() {
+            if is_meant(key) {
+                flight.void();
+            }
+        }
+    }
+
     /// What is under way for any key must not be kept.
     pub(super) fn void_all(&self) {
-        for flight in self.lock().values_mut() {
-            flight.void();
-        }
+        self.void_where(|_| true);
     }
 
     #[cfg(test)]
@@ -195,6 +217,7 @@ impl<T> Drop for Load<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::datalayer::cache::tags::TagIndex;
 
     fn list() -> Arc<InFlight<u8>> {
         Arc::new(InFlight::new(Duration::from_secs(60)))
@@ -213,6 +236,8 @@ mod tests {
         check(&|_| list.void("b"), false);
         check(&|_| list.void("a"), true);
         check(&|_| list.void_all(), true);
+        check(&|_| list.void_where(|key| key == "a"), true);
+        check(&|_| list.void_where(|key| key == "b"), false);
         check(&|load| load.void(), true);
         assert!(list.is_empty());
     }
@@ -252,21 +277,24 @@ mod tests {
     async fn one_loads_and_the_others_are_told() {
         let (list, key) = (list(), "a".into());
         let promoted = list.begin(Arc::clone(&key));
-        let (leading, teller) = load(list.join(&key));
-        let outcomes = [wait(list.join(&key)), wait(list.join(&key))];
+        let (leading, teller) = load(list.join(&key, &Marks::default()));
+        let outcomes = [
+            wait(list.join(&key, &Marks::default())),
+            wait(list.join(&key, &Marks::default())),
+        ];
         drop(promoted);
-        let late = wait(list.join(&key));
+        let late = wait(list.join(&key, &Marks::default()));
         leading.end();
         assert!(list.is_empty());
         assert_eq!(teller.send(7), Ok(()));
         for outcome in outcomes.into_iter().chain([late]) {
             assert_eq!(outcome.await, Ok(7));
         }
-        let (lost, teller) = load(list.join(&key));
-        let outcome = wait(list.join(&key));
+        let (lost, teller) = load(list.join(&key, &Marks::default()));
+        let outcome = wait(list.join(&key, &Marks::default()));
         drop((lost, teller));
         assert!(outcome.await.is_err(), "it ended without a word");
-        let (next, _teller) = load(list.join(&key));
+        let (next, _teller) = load(list.join(&key, &Marks::default()));
         assert!(!next.end());
     }
 
@@ -279,22 +307,34 @@ mod tests {
             |_: &InFlight<u8>, load: &Load<u8>| load.void(),
         ] {
             let list = list();
-            let (before, _teller) = load(list.join(&key));
+            let (before, _teller) = load(list.join(&key, &Marks::default()));
             void(&list, &before);
-            let (after, _teller) = load(list.join(&key));
+            let (after, _teller) = load(list.join(&key, &Marks::default()));
             assert!(before.end());
-            let _under_way = wait(list.join(&key));
+            let _under_way = wait(list.join(&key, &Marks::default()));
             assert!(!after.end());
             assert!(list.is_empty());
         }
     }
 
     #[test]
+    fn who_asks_after_a_tag_was_voided_does_not_wait_for_what_began_before() {
+        let (list, tags, key) = (list(), TagIndex::default(), "a".into());
+        let names = ["t".into()];
+        let (before, _teller) = load(list.join(&key, &tags.mark(&names)));
+        let _under_way = wait(list.join(&key, &tags.mark(&names)));
+        tags.void("t");
+        let (after, _teller) = load(list.join(&key, &tags.mark(&names)));
+        assert!(before.end());
+        assert!(!after.end());
+    }
+
+    #[test]
     fn a_load_that_does_not_end_is_not_waited_for() {
         let list = Arc::new(InFlight::<u8>::new(Duration::ZERO));
         let key = "a".into();
-        let (stuck, _teller) = load(list.join(&key));
-        let (next, _teller) = load(list.join(&key));
+        let (stuck, _teller) = load(list.join(&key, &Marks::default()));
+        let (next, _teller) = load(list.join(&key, &Marks::default()));
         assert!(stuck.end() && !next.end());
     }
 }

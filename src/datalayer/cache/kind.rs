@@ -22,6 +22,19 @@ pub enum Kind {
     Other,
 }
 
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 7] = [
+        Self::List,
+        Self::Detail,
+        Self::User,
+        Self::Analytics,
+        Self::Dashboard,
+        Self::Reference,
+        Self::Other,
+    ];
+}
+
 /// Where a value came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]

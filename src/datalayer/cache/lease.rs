@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::guarded::Guarded;
+use super::guarded::{Account, Guarded};
 use super::missed::Change;
 
 /// The right to load a key. Dropped before it was used to publish, it is given back in the
@@ -53,7 +53,10 @@ impl Lease {
             return true;
         }
         let published = guarded
-            .call(tier.publish(&self.key, &self.token, value, ttl))
+            .call(
+                Account::Request,
+                tier.publish(&self.key, &self.token, value, ttl),
+            )
             .await;
         if published.is_ok() {
             self.guarded = None;
@@ -77,7 +80,8 @@ impl Drop for Lease {
                 return;
             };
             let ends_at = Instant::now() + guarded.lease;
-            if guarded.call(tier.release(&key, &token)).await.is_err() {
+            let release = guarded.call(Account::Request, tier.release(&key, &token));
+            if release.await.is_err() {
                 let lease = Change::Lease {
                     key,
                     token,

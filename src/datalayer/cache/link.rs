@@ -3,7 +3,9 @@
 //! [`ConnectionManager`] connects again after failures of input and output only. When its handshake
 //! is refused (a password that the server does not know yet, a database that it has not), it keeps
 //! that answer for good; so it is replaced. Each manager makes several attempts with growing pauses
-//! before it gives up, which bounds how often that happens.
+//! before it gives up, which bounds how often that happens. Nor does it replace a connection that
+//! hangs: to it an answer that does not come is one that may still come. So such a connection is
+//! replaced, too; what was sent over it may be done late, which no command here minds.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -61,8 +63,7 @@ impl Shared {
         };
         let result = command(&mut manager).await;
         if let Err(error) = &result
-            && !error.is_io_error()
-            && is_of_connection(error)
+            && (error.is_timeout() || !error.is_io_error() && is_of_connection(error))
         {
             self.replace(number)?;
         }

@@ -9,8 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
-/// Beyond so many keys the tier is cleared instead, which costs less than telling it each of them.
-const MOST_KEYS: usize = 1000;
+use super::Scope;
+
+/// Beyond so many changes the tier is cleared instead, which costs less than telling it each of them.
+const MOST_SCOPES: usize = 1000;
 
 /// Beyond so many leases the next ones are left to run out by themselves.
 const MOST_LEASES: usize = 1000;
@@ -25,10 +27,8 @@ pub(super) struct Missed {
 /// What a tier has to be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Change {
-    /// The value of a key has to go.
-    Key(String),
-    /// Everything has to go.
-    All,
+    /// What this is about has to go.
+    Scope(Scope),
     /// A lease that may be held is given back; by `ends_at` it has run out by itself.
     Lease {
         key: Arc<str>,
@@ -39,7 +39,7 @@ pub(super) enum Change {
 
 #[derive(Debug, Default)]
 struct News {
-    keys: HashSet<String>,
+    scopes: HashSet<Scope>,
     all: bool,
     leases: VecDeque<Change>,
     /// On its way to the tier. What is missed meanwhile is news again, even of the same key.
@@ -53,15 +53,15 @@ impl Missed {
         match change {
             Change::Lease { .. } if news.all || news.leases.len() == MOST_LEASES => {}
             Change::Lease { .. } => news.leases.push_back(change),
-            Change::Key(_) if news.all => {}
-            Change::Key(key) => {
-                news.keys.insert(key);
-                news.all = news.keys.len() > MOST_KEYS;
+            Change::Scope(_) if news.all => {}
+            Change::Scope(Scope::All) => news.all = true,
+            Change::Scope(scope) => {
+                news.scopes.insert(scope);
+                news.all = news.scopes.len() > MOST_SCOPES;
             }
-            Change::All => news.all = true,
         }
         if news.all {
-            news.keys.clear();
+            news.scopes.clear();
             news.leases.clear();
         }
         self.changes.store(news.has_changes(), Ordering::Release);
@@ -107,17 +107,17 @@ impl Change {
 
 impl News {
     fn has_changes(&self) -> bool {
-        let told = matches!(self.telling, Some(Change::Key(_) | Change::All));
-        self.all || !self.keys.is_empty() || told
+        let told = matches!(self.telling, Some(Change::Scope(_)));
+        self.all || !self.scopes.is_empty() || told
     }
 
     fn pop(&mut self, now: Instant) -> Option<Change> {
         if std::mem::take(&mut self.all) {
-            return Some(Change::All);
+            return Some(Change::Scope(Scope::All));
         }
-        if let Some(key) = self.keys.iter().next().cloned() {
-            self.keys.remove(&key);
-            return Some(Change::Key(key));
+        if let Some(scope) = self.scopes.iter().next().cloned() {
+            self.scopes.remove(&scope);
+            return Some(Change::Scope(scope));
         }
         std::iter::from_fn(|| self.leases.pop_front()).find(|lease| !lease.is_over(now))
     }
@@ -129,8 +129,10 @@ mod tests {
 
     use super::*;
 
+    const ALL: Change = Change::Scope(Scope::All);
+
     fn key(key: impl ToString) -> Change {
-        Change::Key(key.to_string())
+        Change::Scope(Scope::Key(key.to_string()))
     }
 
     fn lease(number: usize, ends_at: Instant) -> Change {
@@ -170,7 +172,7 @@ mod tests {
 
     #[test]
     fn what_is_missed_while_it_is_being_told_is_told_again() {
-        for change in [key("a"), Change::All] {
+        for change in [key("a"), Change::Scope(Scope::Tag("a".to_owned())), ALL] {
             let missed = Missed::default();
             missed.note(change.clone());
             assert_eq!(missed.next(Instant::now()), Some(change.clone()));
@@ -182,14 +184,14 @@ mod tests {
     }
 
     #[test]
-    fn too_many_keys_become_one_change() {
+    fn too_many_changes_become_one() {
         let missed = Missed::default();
-        for number in 0..=MOST_KEYS {
+        for number in 0..=MOST_SCOPES {
             missed.note(key(number));
         }
         missed.note(key("one more"));
-        assert_eq!(tell(&missed, 0), [Change::All]);
-        assert_eq!(tell(&missed, 9), [Change::All]);
+        assert_eq!(tell(&missed, 0), [ALL]);
+        assert_eq!(tell(&missed, 9), [ALL]);
         assert!(!missed.has_changes());
     }
 
@@ -217,12 +219,8 @@ mod tests {
         assert_eq!(tell(&missed, usize::MAX).len(), MOST_LEASES);
 
         missed.note(lease(1, later));
-        missed.note(Change::All);
+        missed.note(ALL);
         missed.note(lease(2, later));
-        assert_eq!(
-            tell(&missed, 9),
-            [Change::All],
-            "clearing voids every lease"
-        );
+        assert_eq!(tell(&missed, 9), [ALL], "clearing voids every lease");
     }
 }

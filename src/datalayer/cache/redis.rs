@@ -1,10 +1,10 @@
 //! Redis as the second tier.
 //!
-//! A value is the string `PREFIXv1:KEY`, a lease the string `PREFIXlease:KEY` that holds its token, the
-//! register the sorted set `PREFIXregister` of names by the time of their last signature. What has to be
-//! one step is a script: the server runs scripts one at a time.
+//! A value is the string `PREFIXv1:KEY`, a lease the string `PREFIXlease:KEY`, the version of a tag the
+//! string `PREFIXtag:NAME`, the register the sorted set `PREFIXregister` of names by the time of their
+//! last signature. Changes are told on the channel `PREFIXchanges`, each after it was made.
 
-use std::sync::LazyLock;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,101 +12,46 @@ use bytes::Bytes;
 use redis::aio::ConnectionManagerConfig;
 use redis::io::tcp::TcpSettings;
 use redis::{
-    Client, ErrorKind, IntoConnectionInfo, ProtocolVersion, RedisError, Script, ServerErrorKind,
+    Client, ErrorKind, InfoDict, IntoConnectionInfo, ProtocolVersion, RedisError, ServerErrorKind,
 };
 
+use super::envelope::{pack, unpack};
+use super::hearing::Subscription;
 use super::link::{Link, is_of_connection};
+use super::pattern::literally;
 use super::register::{Register, Signature};
-use super::second::{Claim, SecondTier, Stored, TierError};
+use super::scripts::{CLAIM, GET, PUBLISH, PUT, RELEASE, SIGN};
+use super::second::{Claim, SecondTier, Stored, TierError, Usage};
+use super::subscription::{Message, RedisSubscription};
+use super::{Pattern, Scope};
 use crate::datalayer::config::CacheSettings;
 
 /// A second tier in Redis, shared by every process that uses the same server and prefix.
 #[derive(Debug)]
 pub struct RedisTier {
+    client: Client,
     link: Link,
     prefix: String,
+    tag_prefix: String,
+    channel: String,
     max_value_bytes: usize,
+    compress_above_bytes: usize,
+    limit: Duration,
+    beat: Duration,
 }
 
-/// Keys scanned in one step of [`RedisTier::clear`].
+/// Keys looked at in one step of a walk over all of them, and removed in one at most: the server does
+/// nothing else meanwhile.
 const SCAN_STEP: usize = 1000;
+
+/// The connection waits this part of a time limit less than the cache does.
+const RESPONSE_MARGIN: u32 = 10;
+
+/// The lease of a `put` lasts for so many time limits: for its two answers.
+const PUT_LIMITS: u32 = 2;
 
 /// Names read from the register at once, the ones longest silent first.
 const MOST_NAMES: usize = 1000;
-
-/// The value and its remaining milliseconds, or nothing. Larger values than allowed are not sent.
-static GET: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        r"
-        local value = redis.call('GET', KEYS[1])
-        if value and #value <= tonumber(ARGV[1]) then
-            return {value, redis.call('PTTL', KEYS[1])}
-        end
-        return false
-        ",
-    )
-});
-
-/// 2 with the value and its remaining milliseconds, 1 when the lease was free, else 0.
-static CLAIM: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        r"
-        local value = redis.call('GET', KEYS[1])
-        if value and #value <= tonumber(ARGV[1]) then
-            return {2, value, redis.call('PTTL', KEYS[1])}
-        end
-        if redis.call('SET', KEYS[2], ARGV[2], 'NX', 'PX', ARGV[3]) then
-            return {1, '', 0}
-        end
-        return {0, '', 0}
-        ",
-    )
-});
-
-/// 1 when the token held the lease and the value was stored, else 0.
-static PUBLISH: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        r"
-        if redis.call('GET', KEYS[2]) ~= ARGV[1] then
-            return 0
-        end
-        redis.call('DEL', KEYS[2])
-        redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
-        return 1
-        ",
-    )
-});
-
-/// Deletes the lease if the token holds it.
-static RELEASE: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        r"
-        if redis.call('GET', KEYS[1]) == ARGV[1] then
-            return redis.call('DEL', KEYS[1])
-        end
-        return 0
-        ",
-    )
-});
-
-/// The other names and the milliseconds since they signed.
-static SIGN: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        r"
-        local time = redis.call('TIME')
-        local now = time[1] * 1000 + math.floor(time[2] / 1000)
-        redis.call('ZADD', KEYS[1], now, ARGV[1])
-        local signed = redis.call('ZRANGE', KEYS[1], 0, ARGV[2], 'WITHSCORES')
-        local others = {}
-        for i = 1, #signed, 2 do
-            if signed[i] ~= ARGV[1] then
-                table.insert(others, {signed[i], math.max(0, now - signed[i + 1])})
-            end
-        end
-        return others
-        ",
-    )
-});
 
 impl RedisTier {
     /// Prepares a connection; it is made with the first call and made again whenever it breaks, so
@@ -125,16 +70,24 @@ impl RedisTier {
         let settings_of_redis = info.redis_settings().clone();
         let info = info.set_redis_settings(settings_of_redis.set_protocol(ProtocolVersion::RESP2));
         let client = Client::open(info).map_err(|_| TierError::Address)?;
-        let limit = Some(Duration::from_millis(settings.l2_timeout_ms));
+        let limit = Duration::from_millis(settings.l2_timeout_ms);
         let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(limit)
-            .set_response_timeout(limit)
+            .set_connection_timeout(Some(limit))
+            // Before the cache stops waiting, so that the link hears of it.
+            .set_response_timeout(Some(limit - limit / RESPONSE_MARGIN))
             .set_min_delay(Duration::from_millis(settings.l2_retry_min_ms))
             .set_max_delay(Duration::from_millis(settings.l2_retry_max_ms));
+        let prefix = settings.l2_key_prefix.clone();
         Ok(Self {
-            link: Link::new(client, config).map_err(|_| TierError::Address)?,
-            prefix: settings.l2_key_prefix.clone(),
+            link: Link::new(client.clone(), config).map_err(|_| TierError::Address)?,
+            client,
+            tag_prefix: format!("{prefix}tag:"),
+            channel: format!("{prefix}changes"),
+            prefix,
             max_value_bytes: settings.l2_max_value_bytes,
+            compress_above_bytes: settings.l2_compress_above_bytes,
+            limit,
+            beat: Duration::from_millis(settings.l2_beat_ms),
         })
     }
 
@@ -150,22 +103,71 @@ impl RedisTier {
         format!("{}register", self.prefix)
     }
 
-    /// Removes every key that begins with `prefix`, but for the register.
-    async fn unlink_all(&self, prefix: &str) -> Result<(), TierError> {
+    fn message(&self, by: &str, scopes: &[Scope]) -> Result<Vec<u8>, TierError> {
+        let message = Message {
+            by: by.to_owned(),
+            scopes: scopes.to_vec(),
+        };
+        serde_json::to_vec(&message).map_err(|_| TierError::Refused {
+            reason: "the change could not be written as JSON".to_owned(),
+        })
+    }
+
+    /// What was found under a key. What makes no sense is removed, so that it is not found again.
+    async fn stored(&self, key: &str, value: Vec<u8>, ttl_ms: i64) -> Result<Stored, TierError> {
+        let Some(unpacked) = unpack(value, self.max_value_bytes) else {
+            redis::cmd("UNLINK")
+                .arg(self.value_key(key))
+                .exec_async(&mut self.link.clone())
+                .await?;
+            return Err(TierError::Refused {
+                reason: "a value made no sense and was removed".to_owned(),
+            });
+        };
+        Ok(Stored {
+            value: unpacked.value,
+            // A negative lifetime means that the key has none or has just gone; such a value is
+            // used once and not promoted.
+            ttl: Duration::from_millis(u64::try_from(ttl_ms).unwrap_or(0)),
+            tags: unpacked.tags,
+        })
+    }
+
+    /// Removes what a glob matches and voids the leases.
+    async fn unlink_matching(&self, pattern: &Pattern) -> Result<(), TierError> {
+        for prefix in [self.lease_key(""), self.value_key("")] {
+            let pattern = format!("{}{}", literally(&prefix), pattern.as_redis());
+            self.unlink_all(&pattern).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes every key, but for the register.
+    async fn clear(&self) -> Result<(), TierError> {
+        // The leases first: once they are gone nobody can publish what was loaded before, and what
+        // is published in between is found by the second scan.
+        for prefix in [&self.lease_key(""), &self.prefix] {
+            self.unlink_all(&format!("{}*", literally(prefix))).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes every key that a glob of Redis matches, but for the register.
+    async fn unlink_all(&self, pattern: &str) -> Result<(), TierError> {
         let mut connection = self.link.clone();
-        let pattern = format!("{}*", escape_glob(prefix));
         let register = self.register_key();
         let mut cursor = 0_u64;
         loop {
             let mut scan = redis::cmd("SCAN");
             scan.arg(cursor)
                 .arg("MATCH")
-                .arg(&pattern)
+                .arg(pattern)
                 .arg("COUNT")
                 .arg(SCAN_STEP);
             let (next, mut keys): (u64, Vec<Vec<u8>>) = scan.query_async(&mut connection).await?;
             keys.retain(|key| key != register.as_bytes());
-            if !keys.is_empty() {
+            // A step may find more than it was to look at.
+            for keys in keys.chunks(SCAN_STEP) {
                 let mut unlink = redis::cmd("UNLINK");
                 unlink.arg(keys).exec_async(&mut connection).await?;
             }
@@ -183,22 +185,36 @@ impl SecondTier for RedisTier {
         let found: Option<(Vec<u8>, i64)> = GET
             .key(self.value_key(key))
             .arg(self.max_value_bytes)
+            .arg(&self.tag_prefix)
             .invoke_async(&mut self.link.clone())
             .await?;
-        Ok(found.map(stored))
+        match found {
+            Some((value, ttl_ms)) => self.stored(key, value, ttl_ms).await.map(Some),
+            None => Ok(None),
+        }
     }
 
-    async fn claim(&self, key: &str, token: &str, lease: Duration) -> Result<Claim, TierError> {
-        let (state, value, ttl_ms): (u8, Vec<u8>, i64) = CLAIM
-            .key(self.value_key(key))
+    async fn claim(
+        &self,
+        key: &str,
+        token: &str,
+        lease: Duration,
+        tags: &[Arc<str>],
+    ) -> Result<Claim, TierError> {
+        let mut claim = CLAIM.key(self.value_key(key));
+        claim
             .key(self.lease_key(key))
             .arg(self.max_value_bytes)
+            .arg(&self.tag_prefix)
             .arg(token)
-            .arg(whole_ms(lease))
-            .invoke_async(&mut self.link.clone())
-            .await?;
+            .arg(whole_ms(lease));
+        for tag in tags {
+            claim.arg(&**tag);
+        }
+        let (state, value, ttl_ms): (u8, Vec<u8>, i64) =
+            claim.invoke_async(&mut self.link.clone()).await?;
         Ok(match state {
-            2 => Claim::Found(stored((value, ttl_ms))),
+            2 => Claim::Found(self.stored(key, value, ttl_ms).await?),
             1 => Claim::Leased,
             _ => Claim::Busy,
         })
@@ -211,12 +227,16 @@ impl SecondTier for RedisTier {
         value: &Bytes,
         ttl: Duration,
     ) -> Result<bool, TierError> {
+        let packed = pack(value, self.compress_above_bytes);
         let published: u8 = PUBLISH
             .key(self.value_key(key))
             .key(self.lease_key(key))
             .arg(token)
-            .arg(&value[..])
+            .arg(&self.tag_prefix)
             .arg(whole_ms(ttl))
+            .arg(packed.flags)
+            .arg(&packed.length)
+            .arg(&*packed.body)
             .invoke_async(&mut self.link.clone())
             .await?;
         Ok(published == 1)
@@ -231,37 +251,100 @@ impl SecondTier for RedisTier {
         Ok(())
     }
 
-    async fn put(&self, key: &str, value: &Bytes, ttl: Duration) -> Result<(), TierError> {
-        redis::pipe()
-            .atomic()
-            .cmd("SET")
-            .arg(self.value_key(key))
-            .arg(&value[..])
+    async fn put(
+        &self,
+        by: &str,
+        key: &str,
+        value: &Bytes,
+        ttl: Duration,
+        tags: &[Arc<str>],
+    ) -> Result<(), TierError> {
+        let token = uuid::Uuid::new_v4().simple().to_string();
+        // The lease first, and only its holder stores. A value that comes late, over a connection that
+        // hung meanwhile, finds the lease gone and does not replace what was changed since.
+        redis::cmd("SET")
+            .arg(self.lease_key(key))
+            .arg(&token)
             .arg("PX")
+            .arg(whole_ms(self.limit * PUT_LIMITS))
+            .exec_async(&mut self.link.clone())
+            .await?;
+        let packed = pack(value, self.compress_above_bytes);
+        let mut put = PUT.key(self.value_key(key));
+        put.key(self.lease_key(key))
+            .arg(token)
+            .arg(&self.tag_prefix)
             .arg(whole_ms(ttl))
-            .ignore()
-            .cmd("DEL")
-            .arg(self.lease_key(key))
-            .ignore()
-            .query_async(&mut self.link.clone())
+            .arg(packed.flags)
+            .arg(&packed.length)
+            .arg(&*packed.body)
+            .arg(&self.channel)
+            .arg(self.message(by, &[Scope::Key(key.to_owned())])?);
+        for tag in tags {
+            put.arg(&**tag);
+        }
+        let stored: u8 = put.invoke_async(&mut self.link.clone()).await?;
+        match stored {
+            1 => Ok(()),
+            // Somebody changed the key at the same time, or the lease ran out.
+            _ => self.invalidate(by, &[Scope::Key(key.to_owned())]).await,
+        }
+    }
+
+    async fn invalidate(&self, by: &str, scopes: &[Scope]) -> Result<(), TierError> {
+        let mut named = Vec::new();
+        for scope in scopes {
+            match scope {
+                Scope::All => self.clear().await?,
+                Scope::Pattern(pattern) => self.unlink_matching(pattern).await?,
+                Scope::Key(_) | Scope::Tag(_) | Scope::Family(_) => {}
+            }
+            if let Some(key) = scope.key() {
+                named.extend([self.value_key(key), self.lease_key(key)]);
+            }
+            let tag = scope.tag();
+            named.extend(tag.map(|name| format!("{}{name}", self.tag_prefix)));
+        }
+        let mut pipe = redis::pipe();
+        if !named.is_empty() {
+            pipe.cmd("UNLINK").arg(named).ignore();
+        }
+        // Last: who hears of it finds it done.
+        pipe.cmd("PUBLISH")
+            .arg(&self.channel)
+            .arg(self.message(by, scopes)?)
+            .ignore();
+        pipe.query_async(&mut self.link.clone())
             .await
             .map_err(TierError::from)
     }
 
-    async fn invalidate(&self, key: &str) -> Result<(), TierError> {
-        redis::cmd("UNLINK")
-            .arg(self.value_key(key))
-            .arg(self.lease_key(key))
-            .query_async(&mut self.link.clone())
-            .await
-            .map_err(TierError::from)
+    async fn usage(&self) -> Result<Usage, TierError> {
+        let mut pipe = redis::pipe();
+        pipe.cmd("DBSIZE");
+        pipe.cmd("INFO").arg("memory");
+        pipe.cmd("INFO").arg("stats");
+        let (entries, memory, stats): (u64, InfoDict, InfoDict) =
+            pipe.query_async(&mut self.link.clone()).await?;
+        let missing = || TierError::Refused {
+            reason: "INFO does not say how full it is".to_owned(),
+        };
+        Ok(Usage {
+            entries,
+            bytes: memory.get("used_memory").ok_or_else(missing)?,
+            evictions: stats.get("evicted_keys").ok_or_else(missing)?,
+        })
     }
 
-    async fn clear(&self) -> Result<(), TierError> {
-        // The leases first: once they are gone nobody can publish what was loaded before, and what
-        // is published in between is found by the second scan.
-        self.unlink_all(&self.lease_key("")).await?;
-        self.unlink_all(&self.prefix).await
+    fn subscribe(&self, name: &str) -> Box<dyn Subscription> {
+        Box::new(RedisSubscription {
+            client: self.client.clone(),
+            channel: self.channel.clone(),
+            name: name.to_owned(),
+            limit: self.limit,
+            beat: self.beat,
+            connection: None,
+        })
     }
 
     fn register(&self) -> Option<&dyn Register> {
@@ -325,34 +408,11 @@ fn is_not_serving(kind: ErrorKind) -> bool {
     )
 }
 
-/// A negative lifetime means that the key has none or has just gone; such a value is used once and
-/// not promoted.
-fn stored((value, ttl_ms): (Vec<u8>, i64)) -> Stored {
-    let ttl = Duration::from_millis(u64::try_from(ttl_ms).unwrap_or(0));
-    Stored {
-        value: value.into(),
-        ttl,
-    }
-}
-
 /// Redis counts in milliseconds and refuses 0.
 fn whole_ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis())
         .unwrap_or(u64::MAX)
         .clamp(1, i64::MAX as u64 / 2)
-}
-
-/// The pattern that matches this text and nothing else.
-fn escape_glob(text: &str) -> String {
-    let special = |character| matches!(character, '*' | '?' | '[' | ']' | '\\' | '^' | '-');
-    let mut pattern = String::with_capacity(text.len());
-    for character in text.chars() {
-        if special(character) {
-            pattern.push('\\');
-        }
-        pattern.push(character);
-    }
-    pattern
 }
 
 #[cfg(test)]
@@ -361,13 +421,6 @@ mod tests {
     use redis::Value;
 
     use super::*;
-
-    #[test]
-    fn a_pattern_matches_its_text_literally() {
-        let check = |text, expected| assert_eq!(escape_glob(text), expected);
-        check("refservice:", "refservice:");
-        check("a*b?[c]\\", r"a\*b\?\[c\]\\");
-    }
 
     #[test]
     fn lifetimes_are_what_redis_accepts() {

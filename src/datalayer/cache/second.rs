@@ -1,11 +1,15 @@
 //! What a second tier has to do.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use serde::Serialize;
 
+use super::Scope;
+use super::hearing::Subscription;
 use super::register::Register;
 
 /// A value in a second tier.
@@ -15,6 +19,8 @@ pub struct Stored {
     pub value: Bytes,
     /// How long it still lives there.
     pub ttl: Duration,
+    /// The tags that it was stored under.
+    pub tags: Vec<Arc<str>>,
 }
 
 /// The answer to [`SecondTier::claim`].
@@ -26,6 +32,17 @@ pub enum Claim {
     Leased,
     /// It is not, and somebody else holds the lease.
     Busy,
+}
+
+/// How full a second tier is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Usage {
+    /// Values; of a Redis all keys of its database, whosever they are.
+    pub entries: u64,
+    /// What it takes: of the embedded tier keys and values, of a Redis the memory of the whole server.
+    pub bytes: u64,
+    /// Values that left it because it was full; of a Redis those of all its users.
+    pub evictions: u64,
 }
 
 /// Why a second tier gave no answer.
@@ -51,19 +68,26 @@ pub enum TierError {
 /// A tier behind the first one, shared between processes or at least between caches.
 ///
 /// It keeps values, and for each key at most one lease: the right to load it. Whatever changes a
-/// key (`put`, `invalidate`, `clear`) also voids its lease, so that a value which was being loaded
-/// at that moment can no longer be published.
+/// key (`put`, `invalidate`) also voids its lease, so that a value which was being loaded at that
+/// moment can no longer be published; so does the invalidation of a tag that the lease was claimed
+/// for. Who has subscribed hears of every such change that another one made, after it was made.
 #[async_trait]
 pub trait SecondTier: Debug + Send + Sync {
     /// The value of a key, if it is there.
     async fn get(&self, key: &str) -> Result<Option<Stored>, TierError>;
 
     /// In one step: the value of a key, or else the lease on it, held under `token` for at most
-    /// `lease`.
-    async fn claim(&self, key: &str, token: &str, lease: Duration) -> Result<Claim, TierError>;
+    /// `lease`. What is then published belongs to `tags`.
+    async fn claim(
+        &self,
+        key: &str,
+        token: &str,
+        lease: Duration,
+        tags: &[Arc<str>],
+    ) -> Result<Claim, TierError>;
 
     /// In one step: stores a value and ends the lease, if `token` still holds it. `false` if not:
-    /// the lease ran out, or the key has been changed since.
+    /// the lease ran out, or the key or one of its tags has been changed since.
     async fn publish(
         &self,
         key: &str,
@@ -75,14 +99,25 @@ pub trait SecondTier: Debug + Send + Sync {
     /// Ends the lease if `token` still holds it.
     async fn release(&self, key: &str, token: &str) -> Result<(), TierError>;
 
-    /// Stores a value and voids the key's lease.
-    async fn put(&self, key: &str, value: &Bytes, ttl: Duration) -> Result<(), TierError>;
+    /// Stores a value under `tags` and voids the key's lease, in the name of `by`.
+    async fn put(
+        &self,
+        by: &str,
+        key: &str,
+        value: &Bytes,
+        ttl: Duration,
+        tags: &[Arc<str>],
+    ) -> Result<(), TierError>;
 
-    /// Removes a value and voids the key's lease.
-    async fn invalidate(&self, key: &str) -> Result<(), TierError>;
+    /// Removes what the scopes are about and voids the leases, in the name of `by`.
+    async fn invalidate(&self, by: &str, scopes: &[Scope]) -> Result<(), TierError>;
 
-    /// Removes every value and voids every lease of this cache.
-    async fn clear(&self) -> Result<(), TierError>;
+    /// How full it is.
+    async fn usage(&self) -> Result<Usage, TierError>;
+
+    /// What all others than `name` change from now on; or, where that takes a connection, from the
+    /// first [`Heard::Gap`](super::Heard::Gap) on.
+    fn subscribe(&self, name: &str) -> Box<dyn Subscription>;
 
     /// Who uses the tier, where it outlives its users; `None` where it ends with them.
     fn register(&self) -> Option<&dyn Register>;

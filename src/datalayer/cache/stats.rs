@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use serde::Serialize;
-
+use super::Usage;
 use crate::datalayer::latency::{Latencies, LatencySummary};
+use serde::Serialize;
 
 /// The cache's figures at one moment. Every read is counted once in the first tier; what misses
 /// there is either counted once in the second tier or as [`coalesced`](Self::coalesced), and is a
@@ -35,6 +35,14 @@ pub struct CacheStats {
     pub l2_skipped: u64,
     /// Whether the second tier answered last time; `false` where there is none.
     pub l2_available: bool,
+    /// How full the second tier is, a Redis as of its last beat; `None` where there is none or it does
+    /// not say.
+    pub l2_usage: Option<Usage>,
+    /// Changes by others that the first tier heard of.
+    pub heard: u64,
+    /// How often the first tier was emptied because it may have missed changes by others; with a
+    /// Redis also once at the start.
+    pub gaps: u64,
     /// Entries in the first tier.
     pub entries: u64,
     /// What they take in memory, as an estimate: keys, values and a fixed cost an entry.
@@ -95,6 +103,8 @@ pub(super) struct Counters {
     pub(super) expirations: Counter,
     pub(super) l2_errors: Counter,
     pub(super) l2_skipped: Counter,
+    pub(super) heard: Counter,
+    pub(super) gaps: Counter,
 }
 
 /// What is counted in either tier.

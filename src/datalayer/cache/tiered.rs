@@ -4,10 +4,11 @@ use std::cmp::Reverse;
 use std::error::Error;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use moka::Expiry;
@@ -15,9 +16,12 @@ use moka::future::Cache;
 use moka::notification::RemovalCause;
 
 use super::guarded::{Before, Guarded};
+use super::hearing::Hear;
 use super::in_flight::{InFlight, Load, Turn};
+use super::second::Stored;
 use super::stats::Counters;
-use super::{CacheError, CacheStats, KeyHits, Kind, SecondTier, Tier};
+use super::tags::{Marks, Moment, TagIndex};
+use super::{CacheError, CacheStats, KeyHits, Kind, Pattern, Scope, SecondTier, Tag, Tier};
 use crate::datalayer::config::{CacheSettings, TtlSettings};
 
 /// What an entry costs beyond its key and its value: the table slot, the policy's nodes, the timer
@@ -35,6 +39,9 @@ struct Shared {
     l1: Cache<Arc<str>, Entry>,
     l2: Arc<Guarded>,
     in_flight: Arc<InFlight<Brought>>,
+    tags: TagIndex,
+    /// How often something was forgotten.
+    forgotten: AtomicU64,
     counters: Arc<Counters>,
     ttl: TtlSettings,
     ranked_keys: usize,
@@ -51,6 +58,16 @@ struct Entry {
     begun: Instant,
     /// Set when its key was changed since then.
     voided: Arc<AtomicBool>,
+    /// Say whether one of its tags was.
+    marks: Marks,
+}
+
+/// What a load has to know of its tags.
+struct Tagging {
+    /// When the read began.
+    moment: Moment,
+    names: Vec<Arc<str>>,
+    marks: Marks,
 }
 
 /// What a load gives to all who wait for it.
@@ -65,10 +82,6 @@ impl TieredCache {
     pub fn new(settings: &CacheSettings, second: Option<Arc<dyn SecondTier>>) -> Self {
         let counters = Arc::new(Counters::default());
         let counted = Arc::clone(&counters);
-        let l2 = Arc::new(Guarded::new(second, settings, Arc::clone(&counters)));
-        if tokio::runtime::Handle::try_current().is_ok() {
-            l2.attended();
-        }
         let l1 = Cache::builder()
             .max_capacity(settings.l1_entries)
             .expire_after(PerEntry)
@@ -78,16 +91,24 @@ impl TieredCache {
                 RemovalCause::Explicit | RemovalCause::Replaced => {}
             })
             .build();
-        Self {
-            shared: Arc::new(Shared {
+        let shared = Arc::new_cyclic(|shared: &Weak<Shared>| {
+            let first = Weak::clone(shared);
+            let guarded = Guarded::new(second, settings, Arc::clone(&counters), first);
+            Shared {
                 l1,
-                l2,
+                l2: Arc::new(guarded),
                 in_flight: Arc::new(InFlight::new(Duration::from_millis(settings.lease_ms))),
+                tags: TagIndex::default(),
+                forgotten: AtomicU64::default(),
                 counters,
                 ttl: settings.ttl.clone(),
                 ranked_keys: settings.ranked_keys,
-            }),
+            }
+        });
+        if tokio::runtime::Handle::try_current().is_ok() {
+            shared.l2.attended();
         }
+        Self { shared }
     }
 
     /// The value of a key from either tier, and which one had it. What the second tier has comes to
@@ -99,9 +120,10 @@ impl TieredCache {
         }
         let key = Arc::<str>::from(key);
         let load = shared.in_flight.begin(Arc::clone(&key));
+        let tagging = Tagging::begin(&shared.tags, Vec::new());
         let entry = Entry::begin(load.voided());
         let stored = shared.l2.get(&key).await?;
-        let entry = entry.with(stored.value, stored.ttl, Tier::L2);
+        let entry = shared.promoted(entry, &tagging, stored);
         let value = entry.value.clone();
         shared.keep(load, entry).await;
         Some((value, Tier::L2))
@@ -126,22 +148,44 @@ impl TieredCache {
         L: Future<Output = Result<Bytes, E>> + Send + 'static,
         E: Into<Box<dyn Error + Send + Sync>> + 'static,
     {
+        self.get_or_load_tagged(kind, key, &[], loader).await
+    }
+
+    /// As [`get_or_load`](Self::get_or_load), for a value that belongs to `tags`: it goes when one of
+    /// them is invalidated, and is not kept when that happens while it is being loaded.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn get_or_load_tagged<F, L, E>(
+        &self,
+        kind: Kind,
+        key: &str,
+        tags: &[Tag<'_>],
+        loader: F,
+    ) -> Result<(Bytes, Tier), CacheError>
+    where
+        F: FnOnce() -> L + Send + 'static,
+        L: Future<Output = Result<Bytes, E>> + Send + 'static,
+        E: Into<Box<dyn Error + Send + Sync>> + 'static,
+    {
         let shared = &self.shared;
         if let Some(value) = shared.first(key).await {
             return Ok((value, Tier::L1));
         }
         let asked = Instant::now();
         let key = Arc::<str>::from(key);
+        let names = Tag::names(tags);
         let broken_off = |_| CacheError::BrokenOff {
             key: Arc::clone(&key),
         };
         loop {
-            let outcome = match shared.in_flight.join(&key) {
+            let tagging = Tagging::begin(&shared.tags, names.clone());
+            let outcome = match shared.in_flight.join(&key, &tagging.marks) {
                 Turn::Load(load, teller, outcome) => {
                     let shared = Arc::clone(shared);
                     // A task of its own, so that a caller that goes away takes nothing with it.
                     tokio::spawn(async move {
-                        let brought = shared.bring(kind, loader, load).await;
+                        let brought = shared.bring(kind, loader, load, tagging).await;
                         // Nobody may be left to be told.
                         let _ = teller.send(brought);
                     });
@@ -164,26 +208,62 @@ impl TieredCache {
 
     /// Stores a value in both tiers. A load of the key that is under way will not replace it.
     pub async fn put(&self, kind: Kind, key: &str, value: Bytes) {
+        self.put_tagged(kind, key, &[], value).await;
+    }
+
+    /// As [`put`](Self::put), for a value that belongs to `tags`.
+    pub async fn put_tagged(&self, kind: Kind, key: &str, tags: &[Tag<'_>], value: Bytes) {
         let shared = &self.shared;
         let ttl = shared.ttl.of(kind);
-        shared.l2.put(key, &value, ttl).await;
+        let names = Tag::names(tags);
+        let forgotten = shared.forgotten.load(Ordering::SeqCst);
+        let entry = Entry::begin(Arc::default()).marked(shared.tags.mark(&names));
+        shared.l2.put(key, &value, ttl, &names).await;
         shared.in_flight.void(key);
-        shared
-            .l1
-            .insert(
-                key.into(),
-                Entry::begin(Arc::default()).with(value, ttl, Tier::L1),
-            )
-            .await;
+        let entry = entry.with(value, ttl, Tier::L1);
+        shared.l1.insert(key.into(), entry).await;
+        // Somebody may have changed the key between the two tiers. It is not asked which it was.
+        if shared.forgotten.load(Ordering::SeqCst) != forgotten {
+            shared.l1.invalidate(key).await;
+        }
     }
 
     /// Removes a key from both tiers. A load of the key that is under way will not bring it back.
     pub async fn invalidate(&self, key: &str) {
+        self.invalidate_scopes(&[Scope::Key(key.to_owned())]).await;
+    }
+
+    /// Removes all values of a tag, however many they are, at the cost of one.
+    pub async fn invalidate_tag(&self, name: &str) {
+        self.invalidate_scopes(&[Scope::Tag(name.to_owned())]).await;
+    }
+
+    /// Removes all keys that a glob matches, such as `client:*`. Looks at every key of both tiers.
+    pub async fn invalidate_pattern(&self, glob: &str) {
+        self.invalidate_scopes(&[Scope::Pattern(Pattern::new(glob))])
+            .await;
+    }
+
+    /// Removes a key and all values that were stored as its children ([`Tag::ChildOf`]).
+    pub async fn invalidate_family(&self, key: &str) {
+        self.invalidate_scopes(&[Scope::Family(key.to_owned())])
+            .await;
+    }
+
+    /// Removes everything from both tiers.
+    pub async fn clear(&self) {
+        self.invalidate_scopes(&[Scope::All]).await;
+    }
+
+    /// Removes what the scopes are about from both tiers, and from the first tier of every process
+    /// that uses the same second one. Loads of it that are under way will not bring it back.
+    pub async fn invalidate_scopes(&self, scopes: &[Scope]) {
         let shared = &self.shared;
         // The second tier first: what another task promotes from it meanwhile is then removed too.
-        shared.l2.invalidate(key).await;
-        shared.in_flight.void(key);
-        shared.l1.invalidate(key).await;
+        shared.l2.invalidate(scopes).await;
+        for scope in scopes {
+            shared.forget(scope).await;
+        }
     }
 
     /// Tells the second tier what it has not heard yet and takes leave of it, so that what it holds
@@ -191,14 +271,6 @@ impl TieredCache {
     /// without it, or when the tier is away, whoever uses the tier next clears it.
     pub async fn close(&self) {
         self.shared.l2.close().await;
-    }
-
-    /// Removes everything from both tiers.
-    pub async fn clear(&self) {
-        let shared = &self.shared;
-        shared.l2.clear().await;
-        shared.in_flight.void_all();
-        shared.l1.invalidate_all();
     }
 
     /// The figures of this moment. Walks over the first tier.
@@ -210,7 +282,10 @@ impl TieredCache {
         let mut estimated_bytes = 0;
         for (key, entry) in &shared.l1 {
             estimated_bytes += (key.len() + entry.value.len()) as u64 + ENTRY_OVERHEAD_BYTES;
-            keys.push((entry.hits.load(Ordering::Relaxed), key));
+            // A void one takes room until its place is needed, and nobody gets it any more.
+            if !entry.is_void() {
+                keys.push((entry.hits.load(Ordering::Relaxed), key));
+            }
         }
         let counters = &shared.counters;
         CacheStats {
@@ -226,6 +301,9 @@ impl TieredCache {
             l2_errors: counters.l2_errors.get(),
             l2_skipped: counters.l2_skipped.get(),
             l2_available: shared.l2.is_available(),
+            l2_usage: shared.l2.usage().await,
+            heard: counters.heard.get(),
+            gaps: counters.gaps.get(),
             entries: keys.len() as u64,
             estimated_bytes,
             hottest: ranked(&mut keys, shared.ranked_keys, |(hits, key)| {
@@ -255,7 +333,13 @@ impl Shared {
 
     /// Brings a key into the first tier, from the second or with `loader`. One task a key is here at
     /// a time.
-    async fn bring<F, L, E>(&self, kind: Kind, loader: F, load: Load<Brought>) -> Brought
+    async fn bring<F, L, E>(
+        &self,
+        kind: Kind,
+        loader: F,
+        load: Load<Brought>,
+        tagging: Tagging,
+    ) -> Brought
     where
         F: FnOnce() -> L + Send,
         L: Future<Output = Result<Bytes, E>> + Send,
@@ -268,7 +352,7 @@ impl Shared {
             self.counters.coalesced.add_one();
             return Ok(entry);
         }
-        let fetched = AssertUnwindSafe(self.fetch(kind, &key, loader, &load));
+        let fetched = AssertUnwindSafe(self.fetch(kind, loader, &load, tagging));
         let fetched = fetched.catch_unwind().await.unwrap_or_else(|_| {
             self.counters.load_failures.add_one();
             let key = Arc::clone(&key);
@@ -284,18 +368,19 @@ impl Shared {
     async fn fetch<F, L, E>(
         &self,
         kind: Kind,
-        key: &Arc<str>,
         loader: F,
         load: &Load<Brought>,
+        tagging: Tagging,
     ) -> Brought
     where
         F: FnOnce() -> L + Send,
         L: Future<Output = Result<Bytes, E>> + Send,
         E: Into<Box<dyn Error + Send + Sync>>,
     {
+        let key = load.key();
         let entry = Entry::begin(load.voided());
-        let lease = match self.l2.before_load(key).await {
-            Before::Found(stored) => return Ok(entry.with(stored.value, stored.ttl, Tier::L2)),
+        let lease = match self.l2.before_load(key, &tagging.names).await {
+            Before::Found(stored) => return Ok(self.promoted(entry, &tagging, stored)),
             Before::Leased(lease) => Some(lease),
             Before::Alone => None,
         };
@@ -316,7 +401,18 @@ impl Shared {
         {
             load.void();
         }
+        let entry = entry.marked(tagging.marks);
         Ok(entry.with(value, ttl, Tier::Loader))
+    }
+
+    /// What the second tier had. It knows the tags under which it was stored, which need not be those
+    /// that this reader would give it.
+    fn promoted(&self, entry: Entry, tagging: &Tagging, stored: Stored) -> Entry {
+        let mut marks = tagging.marks.clone();
+        if stored.tags != tagging.names {
+            marks = marks.and(self.tags.mark_since(tagging.moment, &stored.tags));
+        }
+        entry.marked(marks).with(stored.value, stored.ttl, Tier::L2)
     }
 
     /// Stores what a read has brought and ends the read. A void value is not stored: it would take
@@ -345,6 +441,45 @@ impl Shared {
     }
 }
 
+#[async_trait]
+impl Hear for Shared {
+    async fn forget(&self, scope: &Scope) {
+        self.forgotten.fetch_add(1, Ordering::SeqCst);
+        if let Some(tag) = scope.tag() {
+            self.tags.void(&tag);
+        }
+        if let Some(key) = scope.key() {
+            self.in_flight.void(key);
+            self.l1.invalidate(key).await;
+        }
+        match scope {
+            Scope::All => {
+                self.in_flight.void_all();
+                self.l1.invalidate_all();
+            }
+            Scope::Pattern(pattern) => {
+                self.in_flight.void_where(|key| pattern.matches(key));
+                for (key, _) in &self.l1 {
+                    if pattern.matches(&key) {
+                        self.l1.invalidate(&**key).await;
+                    }
+                }
+            }
+            Scope::Key(_) | Scope::Tag(_) | Scope::Family(_) => {}
+        }
+    }
+}
+
+impl Tagging {
+    fn begin(tags: &TagIndex, names: Vec<Arc<str>>) -> Self {
+        Self {
+            moment: tags.now(),
+            marks: tags.mark(&names),
+            names,
+        }
+    }
+}
+
 impl Entry {
     /// An entry that is being read from now on; `voided` is to be set when its key is changed.
     fn begin(voided: Arc<AtomicBool>) -> Self {
@@ -355,7 +490,12 @@ impl Entry {
             hits: Arc::default(),
             begun: Instant::now(),
             voided,
+            marks: Marks::default(),
         }
+    }
+
+    fn marked(self, marks: Marks) -> Self {
+        Self { marks, ..self }
     }
 
     fn with(self, value: Bytes, ttl: Duration, origin: Tier) -> Self {
@@ -368,7 +508,7 @@ impl Entry {
     }
 
     fn is_void(&self) -> bool {
-        self.voided.load(Ordering::Relaxed)
+        self.voided.load(Ordering::Relaxed) || self.marks.are_void()
     }
 }
 
@@ -496,7 +636,7 @@ mod tests {
         second
             .as_ref()
             .unwrap()
-            .put("k", &Bytes::from_static(b"v"), hour)
+            .put("", "k", &Bytes::from_static(b"v"), hour, &[])
             .await
             .unwrap();
         let cache = TieredCache::new(&settings(), second);

@@ -8,5 +8,7 @@ mod generator;
 mod store;
 
 pub use generator::{Generator, Shape};
-pub use schema::{APPOINTMENTS, CLIENTS, PAYMENTS, RECORDS, TABLES, TENANTS};
+pub use schema::{
+    APPOINTMENTS, CLIENTS, PAYMENTS, RECORDS, RECORDS_ARCHIVE, RECORDS_REPORTED, TABLES, TENANTS,
+};
 pub use store::{DatasetError, DatasetId, Ensured, Generated, claim_records, ensure};

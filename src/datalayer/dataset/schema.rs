@@ -14,6 +14,10 @@ pub(super) const SQLITE_TABLES: &str = include_str!("sqlite.sql");
 pub(super) const SERVICE_TABLES_SQL: &str = include_str!("service.sql");
 /// The names of these tables. They are dropped with the dataset whose rows they speak of.
 pub(super) const SERVICE_TABLES: [&str; 1] = ["payment_intents"];
+/// The tables that batch operations move or copy records into; idempotent.
+pub(super) const POSTGRES_TARGETS: &str = include_str!("targets_postgres.sql");
+/// The same on SQLite.
+pub(super) const SQLITE_TARGETS: &str = include_str!("targets_sqlite.sql");
 /// The indexes that the API needs, in SQL that both databases read; idempotent. Made after a load,
 /// since an index built at once costs a fraction of one kept up row by row.
 pub(super) const INDEXES: &str = include_str!("indexes.sql");
@@ -81,6 +85,38 @@ pub static RECORDS: Table = Table {
         Column::integer("cost_cents"),
     ],
 };
+
+/// Records that were archived, with the day of that.
+pub static RECORDS_ARCHIVE: Table = Table {
+    name: "records_archive",
+    columns: &[
+        Column::integer("id"),
+        Column::integer("tenant_id"),
+        Column::integer("client_id"),
+        Column::text("diagnosed_on"),
+        Column::text("code"),
+        Column::text("stage"),
+        Column::text("city"),
+        Column::integer("cost_cents"),
+        Column::text("archived_on"),
+    ],
+};
+
+/// Records in the columns of a reporting system, into which they are migrated.
+pub static RECORDS_REPORTED: Table = Table {
+    name: "records_reported",
+    columns: &[
+        Column::integer("id"),
+        Column::integer("tenant_id"),
+        Column::text("year"),
+        Column::text("category"),
+        Column::text("stage"),
+        Column::integer("cost_units"),
+    ],
+};
+
+/// The tables that batch operations move or copy records into.
+pub(super) static TARGETS: [&Table; 2] = [&RECORDS_ARCHIVE, &RECORDS_REPORTED];
 
 /// All tables that hold generated rows, parents first.
 pub static TABLES: [&Table; 5] = [&TENANTS, &CLIENTS, &APPOINTMENTS, &PAYMENTS, &RECORDS];

@@ -8,8 +8,10 @@ use uuid::Uuid;
 
 use super::generator::Generator;
 use super::schema::{
-    INDEXES, POSTGRES_TABLES, SERVICE_TABLES, SERVICE_TABLES_SQL, SQLITE_TABLES, TABLES,
+    INDEXES, POSTGRES_TABLES, POSTGRES_TARGETS, SERVICE_TABLES, SERVICE_TABLES_SQL, SQLITE_TABLES,
+    SQLITE_TARGETS, TABLES, TARGETS,
 };
+use crate::datalayer::batch::operations::{LEDGER_TABLES, ledger_schema};
 use crate::datalayer::batch::{BatchError, Column, Loader, MemorySource, Row, Value, fetch_rows};
 use crate::datalayer::config::BatchSettings;
 use crate::datalayer::pool::{Connection, DatabaseKind, Pool, PoolError};
@@ -156,7 +158,8 @@ async fn ensure_alone(
     let tables = table_names(pool).await?;
     if tables.iter().any(|name| name == MARKER) {
         if let Some(store) = held(pool, id).await? {
-            run(pool, "make the service's tables", SERVICE_TABLES_SQL).await?;
+            // An older store lacks them. They begin empty, so that nothing of it has to go.
+            grow(pool).await?;
             return Ok(Ensured {
                 store,
                 generated: None,
@@ -176,6 +179,7 @@ async fn ensure_alone(
          next_record BIGINT NOT NULL); COMMIT;"
     );
     run(pool, "mark the database", AssertSqlSafe(replace)).await?;
+    // What was done to another dataset's rows, and the runs that could go on with it, go with them.
     for name in our_names() {
         let drop = AssertSqlSafe(format!("DROP TABLE IF EXISTS {name}"));
         run(pool, "drop the tables of another dataset", drop).await?;
@@ -187,7 +191,7 @@ async fn ensure_alone(
         SQLITE_TABLES
     };
     run(pool, "make the tables", tables).await?;
-    run(pool, "make the service's tables", SERVICE_TABLES_SQL).await?;
+    grow(pool).await?;
 
     let generator = Generator::new(id.seed, id.records);
     let mut rows = 0;
@@ -231,10 +235,30 @@ async fn ensure_alone(
     })
 }
 
+/// Makes the tables that hold nothing at first: those that the service and batch operations write to.
+async fn grow(pool: &Pool) -> Result<(), DatasetError> {
+    run(pool, "make the service's tables", SERVICE_TABLES_SQL).await?;
+    let kind = pool.kind();
+    let targets = match kind {
+        DatabaseKind::Postgres => POSTGRES_TARGETS,
+        DatabaseKind::Sqlite => SQLITE_TARGETS,
+    };
+    run(pool, "make the tables of batch operations", targets).await?;
+    run(
+        pool,
+        "make the ledger of batch operations",
+        ledger_schema(kind),
+    )
+    .await
+}
+
 /// Every table of ours but the marker, children first.
 fn our_names() -> impl Iterator<Item = &'static str> {
-    let generated = TABLES.iter().rev().map(|table| table.name);
-    SERVICE_TABLES.into_iter().chain(generated)
+    let generated = TABLES.iter().rev().chain(&TARGETS).map(|table| table.name);
+    SERVICE_TABLES
+        .into_iter()
+        .chain(generated)
+        .chain(LEDGER_TABLES)
 }
 
 async fn table_names(pool: &Pool) -> Result<Vec<String>, BatchError> {

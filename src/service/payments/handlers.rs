@@ -93,7 +93,7 @@ pub(in crate::service) async fn callback(
         let client = client_of(&app, id).await?;
         let settled = within_limit(&app, settle(&app, id, &callback)).await;
         // After an error too: a commit that was not heard of may have come through.
-        clients::forget(&app, client).await;
+        clients::forget_one(&app, client).await;
         settled
     })
     .await
@@ -131,7 +131,7 @@ pub(in crate::service) async fn change(
     to_the_end(|_| async move {
         let client = client_of(&app, id).await?;
         let changed = within_limit(&app, step(&app, id, version, change)).await;
-        clients::forget(&app, client).await;
+        clients::forget_one(&app, client).await;
         changed
     })
     .await

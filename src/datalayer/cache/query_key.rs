@@ -1,0 +1,119 @@
+//! The key of a query's answer.
+
+use std::fmt::Write as _;
+
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use sha2::{Digest, Sha256};
+
+/// What separates the parts of a key, or would hide in a log.
+const RESERVED: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'%')
+    .add(b'&')
+    .add(b'=')
+    .add(b'?')
+    .add(b'#')
+    .add(b'*');
+
+/// Whose data an answer is made of. No key of one tenant is ever one of another, or of all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// One tenant's.
+    Tenant(i64),
+    /// All tenants' together.
+    All,
+}
+
+impl Owner {
+    /// A key of this owner.
+    pub fn key(self, name: &str) -> String {
+        match self {
+            Self::Tenant(id) => format!("tenant:{id}:{name}"),
+            Self::All => format!("all:{name}"),
+        }
+    }
+
+    /// The key of what a query gives with these parameters, whatever their order. Above `max_bytes`
+    /// the parameters are stood for by their SHA-256, so that a key has a limit.
+    pub fn query_key<N: AsRef<str>, V: AsRef<str>>(
+        self,
+        query: &str,
+        parameters: impl IntoIterator<Item = (N, V)>,
+        max_bytes: usize,
+    ) -> String {
+        let encode = |text: &str| utf8_percent_encode(text, RESERVED).to_string();
+        let mut pairs: Vec<_> = parameters
+            .into_iter()
+            .map(|(name, value)| format!("{}={}", encode(name.as_ref()), encode(value.as_ref())))
+            .collect();
+        pairs.sort_unstable();
+        let parameters = pairs.join("&");
+        let name = self.key(query);
+        let key = format!("{name}?{parameters}");
+        if key.len() <= max_bytes {
+            return key;
+        }
+        let mut key = format!("{name}#");
+        for byte in Sha256::digest(parameters) {
+            // Writing into a string cannot fail.
+            let _ = write!(key, "{byte:02x}");
+        }
+        key
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    type Parameters<'a> = &'a [(&'a str, &'a str)];
+
+    fn key(owner: Owner, parameters: Parameters<'_>) -> String {
+        owner.query_key("clients", parameters.iter().copied(), 60)
+    }
+
+    #[test]
+    fn one_question_has_one_key_whatever_the_order() {
+        let (a, b) = (("city", "Bandung"), ("limit", "20"));
+        let expected = "tenant:7:clients?city=Bandung&limit=20";
+        assert_eq!(key(Owner::Tenant(7), &[a, b]), expected);
+        assert_eq!(key(Owner::Tenant(7), &[b, a]), expected);
+        assert_eq!(key(Owner::All, &[]), "all:clients?");
+    }
+
+    #[test]
+    fn different_questions_have_different_keys() {
+        let (long, longer) = ("x".repeat(1000), "x".repeat(1001));
+        let questions: [(Owner, Parameters<'_>); 13] = [
+            (Owner::All, &[]),
+            (Owner::Tenant(1), &[]),
+            (Owner::Tenant(11), &[]),
+            (Owner::All, &[("q", "a")]),
+            (Owner::All, &[("q", "a&limit=1")]),
+            (Owner::All, &[("q", "a"), ("limit", "1")]),
+            (Owner::All, &[("q", "a%26limit=1")]),
+            (Owner::All, &[("q", "a=b")]),
+            (Owner::All, &[("q=a", "b")]),
+            (Owner::All, &[("q", "*")]),
+            (Owner::All, &[("q", &long)]),
+            (Owner::All, &[("q", &longer)]),
+            (Owner::Tenant(1), &[("q", &long)]),
+        ];
+        let keys: HashSet<_> = questions
+            .iter()
+            .map(|(owner, parameters)| key(*owner, parameters))
+            .collect();
+        assert_eq!(keys.len(), questions.len(), "{keys:?}");
+    }
+
+    #[test]
+    fn a_long_key_is_hashed_and_keeps_its_owner_and_query() {
+        let value = "x".repeat(100_000);
+        let key = key(Owner::Tenant(7), &[("q", &value)]);
+        // What sha256sum says of `q=` and as many `x`.
+        let hash = "e2784982fa51a56d81ce7e68f415922d768e6692ac80c59e516ac7f3e4e66f1f";
+        assert_eq!(key, format!("tenant:7:clients#{hash}"));
+    }
+}

@@ -1,0 +1,181 @@
+//! A way to a server: a proxy that can be cut, make the answers late, hold its connections still, and
+//! lead somewhere else.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, sleep_until};
+
+/// What one read takes at most.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// The way; it ends with the runtime of its test.
+pub(crate) struct Way {
+    address: SocketAddr,
+    controls: Arc<Controls>,
+    traffic: Option<JoinHandle<()>>,
+}
+
+struct Controls {
+    target: Mutex<SocketAddr>,
+    /// Connections made so far.
+    made: AtomicU64,
+    delay_ms: AtomicU64,
+    /// The first so many connections are held still.
+    held: watch::Sender<u64>,
+}
+
+impl Way {
+    /// A way to the server at this URL, such as `redis://127.0.0.1:6379/`.
+    pub(crate) async fn to(url: &str) -> io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let controls = Arc::new(Controls {
+            target: Mutex::new(address_in(url)?),
+            made: AtomicU64::default(),
+            delay_ms: AtomicU64::default(),
+            held: watch::Sender::new(0),
+        });
+        let traffic = Some(tokio::spawn(forward(listener, Arc::clone(&controls))));
+        Ok(Self {
+            address,
+            controls,
+            traffic,
+        })
+    }
+
+    /// Where it begins.
+    pub(crate) fn url(&self) -> String {
+        format!("redis://{}/", self.address)
+    }
+
+    /// Breaks all connections, and takes no more.
+    pub(crate) async fn cut(&mut self) {
+        if let Some(traffic) = self.traffic.take() {
+            traffic.abort();
+            // Cancelled is what it is meant to be.
+            let _ = traffic.await;
+        }
+    }
+
+    /// Ends a [`Way::cut`].
+    pub(crate) async fn mend(&mut self) -> io::Result<()> {
+        let listener = TcpListener::bind(self.address).await?;
+        let controls = Arc::clone(&self.controls);
+        self.traffic = Some(tokio::spawn(forward(listener, controls)));
+        Ok(())
+    }
+
+    /// From now on every answer comes so much later; what is under way already does not.
+    pub(crate) fn delay(&self, delay: Duration) {
+        let delay_ms = delay.as_millis() as u64;
+        self.controls.delay_ms.store(delay_ms, Ordering::SeqCst);
+    }
+
+    /// Holds all connections of this moment: they stay open and nothing comes through, in either
+    /// direction. Later ones are free.
+    pub(crate) fn hold(&self) {
+        let made = self.controls.made.load(Ordering::SeqCst);
+        self.controls.held.send_replace(made);
+    }
+
+    /// Lets everything through that was held.
+    pub(crate) fn let_go(&self) {
+        self.controls.held.send_replace(0);
+    }
+
+    /// Later connections go to another server.
+    pub(crate) fn lead_to(&self, url: &str) -> io::Result<()> {
+        let mut target = self.controls.target();
+        *target = address_in(url)?;
+        Ok(())
+    }
+
+    /// Connections made so far.
+    pub(crate) fn connections(&self) -> u64 {
+        self.controls.made.load(Ordering::SeqCst)
+    }
+}
+
+impl Controls {
+    fn target(&self) -> std::sync::MutexGuard<'_, SocketAddr> {
+        self.target.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until a connection may bring something through.
+    async fn is_free(&self, number: u64) {
+        let mut held = self.held.subscribe();
+        // The sender is in here, so that it cannot have gone.
+        let _ = held.wait_for(|held| number >= *held).await;
+    }
+}
+
+fn address_in(url: &str) -> io::Result<SocketAddr> {
+    let address = url.trim_start_matches("redis://").trim_end_matches('/');
+    address.parse().map_err(io::Error::other)
+}
+
+async fn forward(listener: TcpListener, controls: Arc<Controls>) {
+    // Aborted together with the task that holds them.
+    let mut connections = JoinSet::new();
+    while let Ok((near, _)) = listener.accept().await {
+        let number = controls.made.fetch_add(1, Ordering::SeqCst);
+        connections.spawn(connect(near, number, Arc::clone(&controls)));
+    }
+}
+
+async fn connect(near: TcpStream, number: u64, controls: Arc<Controls>) -> io::Result<()> {
+    let target = *controls.target();
+    let far = TcpStream::connect(target).await?;
+    near.set_nodelay(true)?;
+    far.set_nodelay(true)?;
+    let (from_near, to_near) = near.into_split();
+    let (from_far, to_far) = far.into_split();
+    let questions = carry(from_near, to_far, number, &controls, false);
+    let answers = carry(from_far, to_near, number, &controls, true);
+    tokio::try_join!(questions, answers).map(drop)
+}
+
+/// One direction. What is late does not make what follows later still.
+async fn carry(
+    mut from: tokio::net::tcp::OwnedReadHalf,
+    mut to: tokio::net::tcp::OwnedWriteHalf,
+    number: u64,
+    controls: &Controls,
+    is_late: bool,
+) -> io::Result<()> {
+    let (pieces, mut queue) = mpsc::unbounded_channel();
+    let reading = async move {
+        let mut buffer = vec![0; PIECE_BYTES];
+        loop {
+            let length = from.read(&mut buffer).await?;
+            if length == 0 {
+                return Ok(());
+            }
+            let delay_ms = match is_late {
+                true => controls.delay_ms.load(Ordering::SeqCst),
+                false => 0,
+            };
+            let due = Instant::now() + Duration::from_millis(delay_ms);
+            if pieces.send((due, buffer[..length].to_vec())).is_err() {
+                return Ok(());
+            }
+        }
+    };
+    let writing = async move {
+        while let Some((due, piece)) = queue.recv().await {
+            sleep_until(due).await;
+            controls.is_free(number).await;
+            to.write_all(&piece).await?;
+        }
+        to.shutdown().await
+    };
+    tokio::try_join!(reading, writing).map(drop)
+}
