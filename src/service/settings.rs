@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::datalayer::config::{
-    self, BatchSettings, BreakerSettings, CacheSettings, LimitSettings, LockSettings, PoolSettings,
-    SettingsError,
+    self, BatchSettings, BreakerSettings, CacheSettings, LimitSettings, LiveSettings, LockSettings,
+    PoolSettings, SettingsError,
 };
 
 /// Everything that a settings file of the service can hold, section by section.
@@ -28,6 +28,8 @@ pub struct Settings {
     pub batch: BatchSettings,
     /// Locks.
     pub lock: LockSettings,
+    /// Live updates.
+    pub live: LiveSettings,
     /// Payments.
     pub payments: PaymentSettings,
 }
@@ -221,6 +223,7 @@ impl Settings {
             breaker: self.breaker.clone(),
             batch: self.batch.clone(),
             lock: self.lock.clone(),
+            live: self.live.clone(),
         }
     }
 }

@@ -23,6 +23,7 @@ mod stats;
 
 pub use error::CacheError;
 pub use kind::{Kind, Tier};
+pub(super) use link::Link;
 pub use memory::MemoryTier;
 pub use redis::RedisTier;
 pub use register::{Register, Signature};
