@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::admin::AdminToken;
 use super::error::{ApiError, LoadError};
 use super::limits::policy;
+use super::live::Live;
 use super::metrics::Metrics;
 use super::settings::Settings;
 use super::webhook::Webhook;
@@ -37,6 +38,7 @@ pub(super) struct App {
     pub(super) memory: Arc<dyn MemorySource>,
     pub(super) generator: Generator,
     pub(super) metrics: Metrics,
+    pub(super) live: Live,
     pub(super) limits: Limits,
     /// What answers say of all limits.
     pub(super) limit_policy: Option<HeaderValue>,
@@ -58,6 +60,7 @@ impl App {
         pool: Pool,
         cache: TieredCache,
         locks: Locks,
+        live: Live,
         settings: Settings,
         dataset: DatasetId,
         inject_delay: Duration,
@@ -74,6 +77,7 @@ impl App {
             pool,
             cache,
             locks,
+            live,
             settings,
             memory: Arc::new(ProcessMemory),
             generator: Generator::new(dataset.seed, dataset.records),
@@ -142,6 +146,18 @@ impl App {
     /// Forgets what is cached under a key.
     pub(super) async fn forget(&self, key: &str) {
         self.cache.invalidate(&self.cache_key(key)).await;
+    }
+
+    /// Tells everybody in a room of a tenant what has changed, once it has.
+    pub(super) fn tell(&self, tenant: i64, room: &str, change: &serde_json::Value) {
+        self.live
+            .hub
+            .publish(&self.tenant_name(tenant), room, change);
+    }
+
+    /// The name of a tenant of this store.
+    pub(super) fn tenant_name(&self, tenant: i64) -> String {
+        self.cache_key(&tenant.to_string())
     }
 
     /// The name of a lock of this store.

@@ -15,6 +15,7 @@ use serde_json::{Map, json};
 
 use super::app::App;
 use super::error::{ApiError, LoadError};
+use super::live;
 use super::params::Params;
 use super::text::{check_day, check_line, check_one_of};
 use super::write::to_the_end;
@@ -100,6 +101,7 @@ pub(super) async fn create(
 
 async fn insert(app: Arc<App>, input: ClientInput) -> Result<Response, ApiError> {
     let now = now();
+    let tenant = input.tenant_id;
     let values = [input.values(), vec![now.clone().into(), now.into()]].concat();
     let sql = "INSERT INTO clients (tenant_id, given_name, family_name, email, city, status, \
                birth_date, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
@@ -122,6 +124,8 @@ async fn insert(app: Arc<App>, input: ClientInput) -> Result<Response, ApiError>
         return Err(ApiError::internal("a row without an id was returned"));
     };
     app.forget(&detail_key(*id)).await;
+    let change = json!({ "kind": "created", "id": id });
+    app.tell(tenant, live::CLIENTS, &change);
     let location = [(LOCATION, format!("/api/v1/clients/{id}"))];
     Ok((
         StatusCode::CREATED,
@@ -147,6 +151,7 @@ async fn replace(
     id: i64,
     input: ClientInput,
 ) -> Result<Json<serde_json::Value>, ApiError> {
+    let tenant = input.tenant_id;
     let values = [input.values(), vec![now().into(), id.into()]].concat();
     let sql = "UPDATE clients SET given_name = $2, family_name = $3, email = $4, city = $5, \
                status = $6, birth_date = $7, updated_at = $8 WHERE id = $9 AND tenant_id = $1 \
@@ -162,6 +167,10 @@ async fn replace(
     let rows = rows.await;
     // After an error too: a connection that breaks may have brought the change through.
     app.forget(&detail_key(id)).await;
+    if rows.as_ref().map_or(true, |rows| !rows.is_empty()) {
+        let change = json!({ "kind": "changed", "id": id });
+        app.tell(tenant, live::CLIENTS, &change);
+    }
     let row = rows?.pop().ok_or_else(|| ApiError::not_found("client"))?;
     Ok(Json(object(CLIENTS.columns, &row)))
 }

@@ -23,6 +23,7 @@ mod analytics;
 mod payments;
 mod records;
 mod notify;
+mod live;
 mod webhook;
 mod health;
 mod metrics;

@@ -16,7 +16,9 @@ use tower_http::compression::predicate::SizeAbove;
 
 use super::app::App;
 use super::error::{ApiError, add_retry_after};
-use super::{analytics, clients, health, limits, metrics, notify, payments, records, security};
+use super::{
+    analytics, clients, health, limits, live, metrics, notify, payments, records, security,
+};
 
 /// The whole service.
 pub(super) fn router(app: Arc<App>) -> Router {
@@ -27,6 +29,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/clients/{id}", get(clients::detail).put(clients::update))
         .route("/clients/{id}/notify", post(notify::notify))
         .route("/analytics/dashboard", get(analytics::dashboard))
+        .route("/live", get(live::connect))
         .route("/payments", post(payments::create))
         .route("/payments/{id}", get(payments::detail))
         .route("/payments/{id}/callback", post(payments::callback))
