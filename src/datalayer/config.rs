@@ -30,6 +30,8 @@ const CALLS_MAX: u32 = 10_000;
 const RETRY_DELAY_MAX_MS: u64 = 24 * 60 * 60 * 1000;
 /// Beyond any use.
 const RETRY_FACTOR_MAX: f64 = 100.0;
+/// As many as are kept in memory of one thing.
+const QUEUE_MAX: usize = 1_000_000;
 
 /// Every figure of the data layer.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
@@ -47,6 +49,8 @@ pub struct Settings {
     pub batch: BatchSettings,
     /// Locks.
     pub lock: LockSettings,
+    /// Live updates.
+    pub live: LiveSettings,
 }
 
 /// Figures of the two-tier cache.
@@ -279,6 +283,48 @@ pub struct LockSettings {
     pub away_pause_ms: u64,
 }
 
+/// Figures of live updates.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LiveSettings {
+    /// What every key in Redis starts with, and the name of the channel. Not what the keys of the cache
+    /// start with, or clearing the cache would lose what subscribers resume from.
+    pub key_prefix: String,
+    /// Most connections of a tenant to this process.
+    pub connections_per_tenant: u32,
+    /// How long updates are gathered before they are sent together.
+    pub batch_ms: u64,
+    /// So many updates are sent before that time is over.
+    pub batch_max_updates: usize,
+    /// Batches that wait for one connection; one that leaves more unread is closed.
+    pub queue_batches: usize,
+    /// Updates that are kept of a tenant, for those who come back.
+    pub history_updates: usize,
+    /// How long Redis keeps them when no further one comes.
+    pub history_ttl_s: u64,
+    /// Updates that wait for Redis; beyond them, they are delivered in this process only, and all
+    /// subscribers are told of a gap.
+    pub publish_queue_updates: usize,
+    /// Messages a minute that a user may send to this process, over all connections; off at 0.
+    pub messages_per_min: u32,
+    /// Largest message of a client.
+    pub message_max_bytes: usize,
+    /// A connection that neither sent a message nor got one for so long is closed.
+    pub idle_ms: u64,
+    /// How often a client is asked whether it is still there.
+    pub ping_ms: u64,
+    /// Longest wait for a client to answer that, to take a message, or to close.
+    pub peer_timeout_ms: u64,
+    /// Longest wait for one answer of Redis, connecting included.
+    pub timeout_ms: u64,
+    /// First pause before a Redis that went away is tried again.
+    pub retry_min_ms: u64,
+    /// The pause doubles with each failure up to this.
+    pub retry_max_ms: u64,
+    /// How often a process looks whether a message of Redis failed to reach it.
+    pub check_ms: u64,
+}
+
 impl Default for CacheSettings {
     fn default() -> Self {
         Self {
@@ -410,6 +456,30 @@ impl Default for LockSettings {
     }
 }
 
+impl Default for LiveSettings {
+    fn default() -> Self {
+        Self {
+            key_prefix: "refservice-live:".to_owned(),
+            connections_per_tenant: 100,
+            batch_ms: 100,
+            batch_max_updates: 500,
+            queue_batches: 64,
+            history_updates: 1000,
+            history_ttl_s: 60 * 60,
+            publish_queue_updates: 10_000,
+            messages_per_min: 50,
+            message_max_bytes: 4096,
+            idle_ms: 5 * 60 * 1000,
+            ping_ms: 20_000,
+            peer_timeout_ms: 10_000,
+            timeout_ms: 500,
+            retry_min_ms: 100,
+            retry_max_ms: 2000,
+            check_ms: 1000,
+        }
+    }
+}
+
 impl TtlSettings {
     /// The lifetime of a value of this kind.
     pub fn of(&self, kind: Kind) -> Duration {
@@ -474,6 +544,7 @@ impl Settings {
             breaker,
             batch,
             lock,
+            live,
         } = self;
         let rules = [
             (
@@ -707,6 +778,79 @@ impl Settings {
                 "lock.away_pause_ms",
                 "must not be above ten years",
             ),
+            (
+                !live.key_prefix.is_empty(),
+                "live.key_prefix",
+                "must not be empty",
+            ),
+            (
+                !live.key_prefix.starts_with(&cache.l2_key_prefix),
+                "live.key_prefix",
+                "must not start with cache.l2_key_prefix",
+            ),
+            (
+                live.connections_per_tenant > 0,
+                "live.connections_per_tenant",
+                "must be at least 1",
+            ),
+            (live.batch_ms > 0, "live.batch_ms", "must be at least 1"),
+            (
+                (1..=QUEUE_MAX).contains(&live.batch_max_updates),
+                "live.batch_max_updates",
+                "must be between 1 and a million",
+            ),
+            (
+                (1..=QUEUE_MAX).contains(&live.queue_batches),
+                "live.queue_batches",
+                "must be between 1 and a million",
+            ),
+            (
+                (1..=QUEUE_MAX).contains(&live.history_updates),
+                "live.history_updates",
+                "must be between 1 and a million",
+            ),
+            (
+                (1..=TTL_MAX_S).contains(&live.history_ttl_s),
+                "live.history_ttl_s",
+                "must be between 1 s and ten years",
+            ),
+            (
+                (1..=QUEUE_MAX).contains(&live.publish_queue_updates),
+                "live.publish_queue_updates",
+                "must be between 1 and a million",
+            ),
+            (
+                live.message_max_bytes > 0,
+                "live.message_max_bytes",
+                "must be at least 1",
+            ),
+            (
+                (1..=TTL_MAX_S * 1000).contains(&live.idle_ms),
+                "live.idle_ms",
+                "must be between 1 ms and ten years",
+            ),
+            (
+                (1..=TTL_MAX_S * 1000).contains(&live.ping_ms),
+                "live.ping_ms",
+                "must be between 1 ms and ten years",
+            ),
+            (
+                (1..=TTL_MAX_S * 1000).contains(&live.peer_timeout_ms),
+                "live.peer_timeout_ms",
+                "must be between 1 ms and ten years",
+            ),
+            (live.timeout_ms > 0, "live.timeout_ms", "must be at least 1"),
+            (
+                live.retry_min_ms > 0,
+                "live.retry_min_ms",
+                "must be at least 1",
+            ),
+            (
+                (live.retry_min_ms..=TTL_MAX_S * 1000).contains(&live.retry_max_ms),
+                "live.retry_max_ms",
+                "must not be below live.retry_min_ms or above ten years",
+            ),
+            (live.check_ms > 0, "live.check_ms", "must be at least 1"),
         ];
         match rules.into_iter().find(|(holds, ..)| !holds) {
             Some((_, key, reason)) => Err(SettingsError::Figure { key, reason }),
@@ -837,6 +981,9 @@ mod tests {
         assert_eq!((limit.user_per_min, limit.tenant_per_min), (1000, 1000));
         assert_eq!(limit.endpoint_per_min, 1000);
         assert_eq!(settings.breaker.open_ms, 30_000);
+        let live = &settings.live;
+        assert_eq!((live.connections_per_tenant, live.batch_ms), (100, 100));
+        assert_eq!((live.messages_per_min, live.idle_ms), (50, 300_000));
         let ttl = &settings.cache.ttl;
         let check = |kind, expected_s| assert_eq!(ttl.of(kind).as_secs(), expected_s, "{kind:?}");
         check(Kind::List, 1800);
@@ -917,6 +1064,19 @@ mod tests {
                 "LOCK__RETRY_MAX_MS",
                 "1",
                 "lock.retry_max_ms must not be below",
+            ),
+            (
+                "LIVE__KEY_PREFIX",
+                "refservice:live:",
+                "live.key_prefix must not start",
+            ),
+            ("LIVE__BATCH_MS", "0", "live.batch_ms must be"),
+            ("LIVE__QUEUE_BATCHES", "0", "live.queue_batches must be"),
+            ("LIVE__IDLE_MS", "0", "live.idle_ms must be"),
+            (
+                "LIVE__RETRY_MAX_MS",
+                "1",
+                "live.retry_max_ms must not be below",
             ),
             ("CACHE", "5", "names a section and no setting"),
             ("POOL__MAX_CONNECTIONS__X", "5", "MAX_CONNECTIONS__X: "),

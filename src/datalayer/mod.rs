@@ -10,5 +10,6 @@ pub mod breaker;
 pub mod limit;
 pub mod pool;
 pub mod lock;
+pub mod live;
 pub mod batch;
 pub mod dataset;

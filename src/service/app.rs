@@ -17,6 +17,7 @@ use super::batches::Batches;
 use super::conditional::etag;
 use super::error::{ApiError, LoadError};
 use super::limits::policy;
+use super::live::Live;
 use super::metrics::Metrics;
 use super::settings::Settings;
 use super::webhook::Webhook;
@@ -46,6 +47,7 @@ pub(super) struct App {
     pub(super) generator: Arc<Generator>,
     pub(super) batches: Batches,
     pub(super) metrics: Metrics,
+    pub(super) live: Live,
     pub(super) limits: Limits,
     /// What answers say of all limits.
     pub(super) limit_policy: Option<HeaderValue>,
@@ -67,6 +69,7 @@ impl App {
         pool: Pool,
         cache: TieredCache,
         locks: Locks,
+        live: Live,
         settings: Settings,
         dataset: DatasetId,
         inject_delay: Duration,
@@ -83,6 +86,7 @@ impl App {
             pool,
             cache,
             locks,
+            live,
             settings,
             memory: Arc::new(ProcessMemory),
             generator: Arc::new(Generator::new(dataset.seed, dataset.records)),
@@ -157,6 +161,18 @@ impl App {
     /// Forgets what is cached under a key and as its children.
     pub(super) async fn forget_family(&self, key: &str) {
         self.cache.invalidate_family(&self.cache_key(key)).await;
+    }
+
+    /// Tells everybody in a room of a tenant what has changed, once it has.
+    pub(super) fn tell(&self, tenant: i64, room: &str, change: &serde_json::Value) {
+        self.live
+            .hub
+            .publish(&self.tenant_name(tenant), room, change);
+    }
+
+    /// The name of a tenant of this store.
+    pub(super) fn tenant_name(&self, tenant: i64) -> String {
+        self.cache_key(&tenant.to_string())
     }
 
     /// The name of a lock of this store.

@@ -15,6 +15,7 @@ use serde_json::{Map, json};
 
 use super::app::App;
 use super::error::{ApiError, LoadError};
+use super::live;
 use super::params::Params;
 use super::text::{check_day, check_line, check_one_of};
 use super::write::to_the_end;
@@ -166,6 +167,8 @@ async fn insert(app: Arc<App>, input: ClientInput) -> Result<Response, ApiError>
         .pop()
         .ok_or_else(|| ApiError::internal("no row was returned"))?;
     let id = id.ok_or_else(|| ApiError::internal("a row without an id was returned"))?;
+    let change = json!({ "kind": "created", "id": id });
+    app.tell(tenant, live::CLIENTS, &change);
     let location = [(LOCATION, format!("/api/v1/clients/{id}"))];
     Ok((
         StatusCode::CREATED,
@@ -207,6 +210,10 @@ async fn replace(
     let rows = rows.await;
     // After an error too: a connection that breaks may have brought the change through.
     forget(&app, tenant, Some(id)).await;
+    if rows.as_ref().map_or(true, |rows| !rows.is_empty()) {
+        let change = json!({ "kind": "changed", "id": id });
+        app.tell(tenant, live::CLIENTS, &change);
+    }
     let row = rows?.pop().ok_or_else(|| ApiError::not_found("client"))?;
     Ok(Json(object(CLIENTS.columns, &row)))
 }

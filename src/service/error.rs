@@ -109,6 +109,11 @@ impl ApiError {
         }
     }
 
+    /// Whether the client did nothing wrong, so that what it asked for may have been done.
+    pub(super) fn is_ours(&self) -> bool {
+        self.status.is_server_error()
+    }
+
     /// The answer, with the time after which to come back: longer than it is, never shorter.
     pub(super) fn after(self, wait: Duration) -> Response {
         let mut response = self.into_response();

@@ -28,6 +28,7 @@ use crate::datalayer::breaker::{BreakerState, BreakerStats};
 use crate::datalayer::cache::CacheStats;
 use crate::datalayer::latency::LatencySummary;
 use crate::datalayer::limit::LimitStats;
+use crate::datalayer::live::LiveStats;
 use crate::datalayer::lock::LockStats;
 use crate::datalayer::pool::PoolStats;
 
@@ -69,6 +70,7 @@ struct Snapshot {
     cache: CacheStats,
     pool: PoolStats,
     locks: LockStats,
+    live: LiveStats,
     bulk_loads: usize,
     limits: Vec<LimitStats>,
     /// Of the webhook's breaker, where there is a webhook.
@@ -113,6 +115,7 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Api
         cache: app.cache.stats().await,
         pool: app.pool.stats(),
         locks: app.locks.stats(),
+        live: app.live.hub.stats(),
         bulk_loads: app.bulk_loads(),
         limits: app.limits.stats(),
         webhook: app.webhook.as_ref().map(Webhook::stats),
@@ -151,6 +154,7 @@ impl Collector for Snapshot {
             cache,
             pool,
             locks,
+            live,
             bulk_loads,
             limits,
             webhook,
@@ -350,6 +354,7 @@ impl Collector for Snapshot {
         ];
         latencies(&mut encoder, &tiers)?;
         rate_limits(&mut encoder, limits)?;
+        live_updates(&mut encoder, live)?;
         if let Some(webhook) = webhook {
             breaker(&mut encoder, "webhook", webhook)?;
         }
@@ -376,18 +381,86 @@ fn latencies(
     let mut family =
         encoder.encode_descriptor("cache_latency", help, Some(&Unit::Seconds), kind)?;
     for (tier, latency) in tiers.iter().filter(|(_, latency)| latency.count > 0) {
-        let quantiles = [
-            ("0.5", latency.p50_ns),
-            ("0.95", latency.p95_ns),
-            ("0.99", latency.p99_ns),
-        ];
-        for (quantile, value_ns) in quantiles {
+        for (quantile, value_ns) in quantiles(latency) {
             let labels = [("tier", *tier), ("quantile", quantile)];
             let value = ConstGauge::new(value_ns as f64 / 1e9);
             value.encode(family.encode_family(&labels)?)?;
         }
     }
     Ok(())
+}
+
+fn live_updates(encoder: &mut DescriptorEncoder<'_>, live: &LiveStats) -> std::fmt::Result {
+    let counters = [
+        ("live_published", "Updates published here", live.published),
+        (
+            "live_delivered",
+            "Updates handed to connections",
+            live.delivered,
+        ),
+        (
+            "live_dropped",
+            "Updates that did not reach a connection",
+            live.dropped,
+        ),
+        (
+            "live_refused",
+            "Connections refused because their tenant had as many as it may",
+            live.refused,
+        ),
+        (
+            "live_slow",
+            "Connections closed because they read too slowly",
+            live.slow,
+        ),
+        (
+            "live_gaps",
+            "Times that subscribers of a tenant were told of a gap",
+            live.gaps,
+        ),
+        (
+            "live_outages",
+            "Times that Redis went away for live updates",
+            live.outages,
+        ),
+    ];
+    for (name, help, value) in counters {
+        metric(encoder, name, help, &ConstCounter::new(value))?;
+    }
+    let gauges = [
+        (
+            "live_connections",
+            "Connections for live updates",
+            live.connections as f64,
+        ),
+        ("live_rooms", "Rooms that somebody is in", live.rooms as f64),
+        (
+            "live_available",
+            "Whether other processes are told of updates",
+            live.available.into(),
+        ),
+    ];
+    for (name, help, value) in gauges {
+        metric(encoder, name, help, &ConstGauge::new(value))?;
+    }
+    let help = "From publishing to handing over, by quantile since the start";
+    let kind = MetricType::Gauge;
+    let mut family = encoder.encode_descriptor("live_latency", help, Some(&Unit::Seconds), kind)?;
+    if live.latency.count > 0 {
+        for (quantile, value_ns) in quantiles(&live.latency) {
+            let value = ConstGauge::new(value_ns as f64 / 1e9);
+            value.encode(family.encode_family(&[("quantile", quantile)])?)?;
+        }
+    }
+    Ok(())
+}
+
+fn quantiles(latency: &LatencySummary) -> [(&'static str, u64); 3] {
+    [
+        ("0.5", latency.p50_ns),
+        ("0.95", latency.p95_ns),
+        ("0.99", latency.p99_ns),
+    ]
 }
 
 fn rate_limits(encoder: &mut DescriptorEncoder<'_>, limits: &[LimitStats]) -> std::fmt::Result {

@@ -25,6 +25,7 @@ mod payments;
 mod records;
 mod batches;
 mod notify;
+mod live;
 mod webhook;
 mod health;
 mod metrics;

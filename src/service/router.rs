@@ -17,8 +17,8 @@ use tower_http::compression::predicate::SizeAbove;
 use super::app::App;
 use super::error::{ApiError, add_retry_after};
 use super::{
-    analytics, batches, clients, conditional, health, limits, metrics, notify, payments, records,
-    security,
+    analytics, batches, clients, conditional, health, limits, live, metrics, notify, payments,
+    records, security,
 };
 
 /// The whole service.
@@ -36,6 +36,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
             get(batches::progress).delete(batches::cancel),
         )
         .route("/records/batch/{id}/resume", post(batches::resume))
+        .route("/live", get(live::connect))
         .route("/payments", post(payments::create))
         .route("/payments/{id}", get(payments::detail))
         .route("/payments/{id}/callback", post(payments::callback))

@@ -13,12 +13,14 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::admin::AdminToken;
 use super::app::App;
+use super::live::Live;
 use super::lock::FileLock;
 use super::router::router;
 use super::settings::Settings;
 use super::webhook::{Webhook, WebhookError};
 use crate::datalayer::cache::{MemoryTier, RedisTier, SecondTier, TierError, TieredCache};
 use crate::datalayer::dataset::{DatasetError, DatasetId};
+use crate::datalayer::live::{Hub, LiveError};
 use crate::datalayer::lock::{LockError, Locks};
 use crate::datalayer::pool::{Pool, PoolError, sqlite_file};
 
@@ -33,7 +35,7 @@ pub struct Options {
     pub listen: SocketAddr,
     /// `postgres://…` or `sqlite:FILE?mode=rwc`.
     pub database: String,
-    /// `redis://…`; without it the second tier is in this process.
+    /// `redis://…`; without it the second tier and live updates are in this process.
     pub redis: Option<String>,
     /// `redis://…`, one or several that know nothing of each other: where locks are kept. Without it in
     /// `redis`, and without that in this process.
@@ -91,6 +93,9 @@ pub enum ServerError {
     /// An address of the Redis servers for locks is wrong. One that is away is no error.
     #[error("the lock servers cannot be used")]
     Locks(#[source] LockError),
+    /// The address of Redis is wrong for live updates.
+    #[error("live updates cannot be had")]
+    Live(#[source] LiveError),
     /// The address is taken, or not ours.
     #[error("cannot listen on {address}; is another service running there?")]
     Listen {
@@ -112,7 +117,8 @@ impl Server {
     ///
     /// # Errors
     /// [`ServerError::InUse`], [`ServerError::Lock`], [`ServerError::Database`],
-    /// [`ServerError::Redis`], [`ServerError::Locks`], [`ServerError::Webhook`], [`ServerError::Listen`].
+    /// [`ServerError::Redis`], [`ServerError::Locks`], [`ServerError::Live`], [`ServerError::Webhook`],
+    /// [`ServerError::Listen`].
     pub async fn bind(options: Options) -> Result<Self, ServerError> {
         let Options {
             listen,
@@ -146,13 +152,18 @@ impl Server {
             urls => Locks::redis(urls, &settings.lock).map_err(ServerError::Locks)?,
         };
         let cache = TieredCache::new(&settings.cache, Some(second));
+        let hub = match &redis {
+            Some(url) => Hub::redis(url, &settings.live).map_err(ServerError::Live)?,
+            None => Hub::in_process(&settings.live),
+        };
+        let live = Live::new(hub, &settings);
         let failed = |source| ServerError::Listen {
             address: listen,
             source,
         };
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let mut app = App::new(pool, cache, locks, settings, dataset, inject_delay);
+        let mut app = App::new(pool, cache, locks, live, settings, dataset, inject_delay);
         app.admin = admin_token;
         app.webhook = webhook;
         Ok(Self {
@@ -204,9 +215,11 @@ impl Server {
             () = stop => Ok(()),
             error = prepared => Err(ServerError::Dataset(error)),
             never = app.limits.keep_tidy() => match never {},
+            never = app.live.keep_tidy() => match never {},
             served = &mut serving => return served.unwrap_or_else(|gone| Err(gone.into())).map_err(ServerError::Serve),
         };
         stopping.notify_one();
+        app.live.hub.close();
         let drain = app.settings.service.drain_timeout();
         let end = Instant::now() + drain;
         // The last part is for closing the pool, whose connections the requests give back.
@@ -214,6 +227,13 @@ impl Server {
         if timeout_at(end - drain / POOL_SHARE, ending).await.is_err() {
             tracing::warn!("requests were still under way at the end of the drain time");
             serving.abort();
+        }
+        // After the requests, whose writes are to be told of.
+        if timeout_at(end - drain / POOL_SHARE, app.live.hub.drained())
+            .await
+            .is_err()
+        {
+            tracing::warn!("live connections were still open at the end of the drain time");
         }
         if timeout_at(end, app.pool.close()).await.is_err() {
             tracing::warn!("connections were still in use when the pool was closed");

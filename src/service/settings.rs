@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::datalayer::cache::Kind;
 use crate::datalayer::config::{
-    self, BatchSettings, BreakerSettings, CacheSettings, LimitSettings, LockSettings, PoolSettings,
-    SettingsError,
+    self, BatchSettings, BreakerSettings, CacheSettings, LimitSettings, LiveSettings, LockSettings,
+    PoolSettings, SettingsError,
 };
 
 /// Everything that a settings file of the service can hold, section by section.
@@ -29,6 +29,8 @@ pub struct Settings {
     pub batch: BatchSettings,
     /// Locks.
     pub lock: LockSettings,
+    /// Live updates.
+    pub live: LiveSettings,
     /// Payments.
     pub payments: PaymentSettings,
 }
@@ -255,6 +257,7 @@ impl Settings {
             breaker: self.breaker.clone(),
             batch: self.batch.clone(),
             lock: self.lock.clone(),
+            live: self.live.clone(),
         }
     }
 }

@@ -12,11 +12,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt;
 use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Value};
+use redis::io::tcp::TcpSettings;
+use redis::{
+    Client, Cmd, ErrorKind, IntoConnectionInfo, Pipeline, ProtocolVersion, RedisError, RedisFuture,
+    RedisResult, Value,
+};
 
 /// A handle on the one connection: commands of all tasks travel on it side by side.
 #[derive(Clone)]
-pub(super) struct Link {
+pub(in crate::datalayer) struct Link {
     shared: Arc<Shared>,
 }
 
@@ -33,8 +37,21 @@ struct Current {
 }
 
 impl Link {
+    /// A client of the server at an address, as every part of the data layer talks to it.
+    pub(in crate::datalayer) fn client(url: &str) -> RedisResult<Client> {
+        // Without this, small commands wait for the acknowledgement of the ones before.
+        let info = url.into_connection_info()?;
+        let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
+        // The newer protocol brings nothing here, and its handshake fails in more ways.
+        let settings = info.redis_settings().clone();
+        Client::open(info.set_redis_settings(settings.set_protocol(ProtocolVersion::RESP2)))
+    }
+
     /// Prepares a connection; it is made with the first command.
-    pub(super) fn new(client: Client, config: ConnectionManagerConfig) -> RedisResult<Self> {
+    pub(in crate::datalayer) fn new(
+        client: Client,
+        config: ConnectionManagerConfig,
+    ) -> RedisResult<Self> {
         let manager = ConnectionManager::new_lazy_with_config(client.clone(), config.clone())?;
         let current = Mutex::new(Current { manager, number: 0 });
         Ok(Self {

@@ -10,10 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use redis::aio::ConnectionManagerConfig;
-use redis::io::tcp::TcpSettings;
-use redis::{
-    Client, ErrorKind, InfoDict, IntoConnectionInfo, ProtocolVersion, RedisError, ServerErrorKind,
-};
+use redis::{Client, ErrorKind, InfoDict, RedisError, ServerErrorKind};
 
 use super::envelope::{pack, unpack};
 use super::hearing::Subscription;
@@ -63,13 +60,7 @@ impl RedisTier {
     /// # Panics
     /// Outside a Tokio runtime.
     pub fn connect(url: &str, settings: &CacheSettings) -> Result<Self, TierError> {
-        let info = url.into_connection_info().map_err(|_| TierError::Address)?;
-        // Without this, small commands wait for the acknowledgement of the ones before.
-        let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
-        // The newer protocol brings nothing here, and its handshake fails in more ways.
-        let settings_of_redis = info.redis_settings().clone();
-        let info = info.set_redis_settings(settings_of_redis.set_protocol(ProtocolVersion::RESP2));
-        let client = Client::open(info).map_err(|_| TierError::Address)?;
+        let client = Link::client(url).map_err(|_| TierError::Address)?;
         let limit = Duration::from_millis(settings.l2_timeout_ms);
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(limit))

@@ -12,6 +12,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use backon::{ExponentialBuilder, Retryable as _};
 use serde::Deserialize;
+use serde_json::json;
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
@@ -22,6 +23,7 @@ use super::ledger::{self, Asked, Payment, Refusal};
 use crate::service::app::App;
 use crate::service::clients;
 use crate::service::error::ApiError;
+use crate::service::live;
 use crate::service::write::to_the_end;
 
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
@@ -47,6 +49,7 @@ async fn once(
     digest_of_body: String,
 ) -> Result<Response, ApiError> {
     let settings = &app.settings.payments;
+    let (tenant, client) = (input.tenant_id, input.client_id);
     let name = format!("payment:{}:{}", input.tenant_id, digest(key.as_bytes()));
     let wait = Duration::from_millis(settings.lock_wait_ms);
     let lease = app
@@ -68,7 +71,11 @@ async fn once(
         .await;
     // Freed in the background: nobody waits for servers that are slow.
     drop(lease);
-    asked?.into_response()
+    let asked = asked?;
+    // An answer that is repeated too: the one before may have come through unheard.
+    let change = json!({ "kind": "created", "id": asked.head()?.id, "client_id": client });
+    app.tell(tenant, live::PAYMENTS, &change);
+    asked.into_response()
 }
 
 /// `GET /payments/{id}`.
@@ -90,10 +97,9 @@ pub(in crate::service) async fn callback(
     let id = payment_id(&id)?;
     let callback = Callback::read(&app, body)?;
     to_the_end(|_| async move {
-        let client = client_of(&app, id).await?;
+        let owner = owner_of(&app, id).await?;
         let settled = within_limit(&app, settle(&app, id, &callback)).await;
-        // After an error too: a commit that was not heard of may have come through.
-        clients::forget_one(&app, client).await;
+        announce(&app, id, owner, may_be_done(&settled)).await;
         settled
     })
     .await
@@ -129,9 +135,9 @@ pub(in crate::service) async fn change(
     let version = expected_version(&headers)?;
     let change = Change::read(&app, body)?;
     to_the_end(|_| async move {
-        let client = client_of(&app, id).await?;
+        let owner = owner_of(&app, id).await?;
         let changed = within_limit(&app, step(&app, id, version, change)).await;
-        clients::forget_one(&app, client).await;
+        announce(&app, id, owner, may_be_done(&changed)).await;
         changed
     })
     .await
@@ -156,9 +162,34 @@ async fn step(app: &App, id: Uuid, version: i64, change: Change) -> Result<Respo
 }
 
 /// Whose payment it is, which never changes.
-async fn client_of(app: &App, id: Uuid) -> Result<i64, ApiError> {
-    let found = async { Ok(ledger::find(&app.pool, id).await?.client_id) };
+#[derive(Debug, Clone, Copy)]
+struct Owner {
+    tenant: i64,
+    client: i64,
+}
+
+async fn owner_of(app: &App, id: Uuid) -> Result<Owner, ApiError> {
+    let found = async {
+        let payment = ledger::find(&app.pool, id).await?;
+        let (tenant, client) = (payment.tenant_id, payment.client_id);
+        Ok(Owner { tenant, client })
+    };
     within_limit(app, found).await
+}
+
+/// Whether a payment may have changed. After an error of ours too: a commit that was not heard of may have
+/// come through.
+fn may_be_done(changed: &Result<Response, ApiError>) -> bool {
+    changed.as_ref().map_or_else(ApiError::is_ours, |_| true)
+}
+
+/// Forgets what a change of a payment concerns, and tells of it where there may be one.
+async fn announce(app: &App, id: Uuid, owner: Owner, changed: bool) {
+    clients::forget_one(app, owner.client).await;
+    if changed {
+        let change = json!({ "kind": "changed", "id": id, "client_id": owner.client });
+        app.tell(owner.tenant, live::PAYMENTS, &change);
+    }
 }
 
 /// What `work` gives within `payments.timeout_ms`. What is dropped then is rolled back, unless its commit
@@ -179,16 +210,21 @@ fn etag(version: i64) -> String {
     format!("\"{version}\"")
 }
 
+/// What of an answer goes into headers.
+#[derive(Deserialize)]
+struct Head {
+    id: Uuid,
+    version: i64,
+}
+
 impl Asked {
+    fn head(&self) -> Result<Head, ApiError> {
+        serde_json::from_str(&self.answer)
+            .map_err(|error| ApiError::internal(format!("a stored answer is none: {error}")))
+    }
+
     fn into_response(self) -> Result<Response, ApiError> {
-        /// What of an answer goes into headers.
-        #[derive(Deserialize)]
-        struct Head {
-            id: Uuid,
-            version: i64,
-        }
-        let head: Head = serde_json::from_str(&self.answer)
-            .map_err(|error| ApiError::internal(format!("a stored answer is none: {error}")))?;
+        let head = self.head()?;
         let headers = [
             (CONTENT_TYPE, "application/json".to_owned()),
             (LOCATION, format!("/api/v1/payments/{}", head.id)),

@@ -1,0 +1,287 @@
+//! The hub: from whoever publishes to whoever is connected.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use super::bus::{Bus, Event, LiveError};
+use super::memory::MemoryBus;
+use super::publisher::Publisher;
+use super::redis::RedisBus;
+use super::stats::{Counters, LiveStats};
+use super::subscription::Subscription;
+use super::tenant::{Heard, Tenant};
+use super::update::{Body, Change, Draft};
+use crate::datalayer::config::LiveSettings;
+
+/// How often a hub that ends looks whether everything is published.
+const DRAIN_POLL: Duration = Duration::from_millis(5);
+
+/// Live updates of one process. Dropping it ends them.
+pub struct Hub {
+    shared: Arc<Shared>,
+    tasks: [JoinHandle<()>; 3],
+}
+
+/// Why a connection was not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The tenant has as many as it may.
+    #[error("the tenant has as many connections as it may: close one first")]
+    Full,
+    /// The hub closes.
+    #[error("the service is about to stop: connect again")]
+    Closing,
+}
+
+/// What a hub shares with its tasks and subscriptions.
+pub(super) struct Shared {
+    pub(super) settings: Arc<LiveSettings>,
+    pub(super) bus: Box<dyn Bus>,
+    pub(super) counters: Arc<Counters>,
+    tenants: Mutex<HashMap<String, Arc<Tenant>>>,
+    /// Tenants whose subscribers elsewhere missed something and have not been told.
+    owed: Mutex<BTreeSet<String>>,
+    /// Rung for the publisher when it owes more.
+    pub(super) owing: Notify,
+    queue: mpsc::Sender<Draft>,
+    queued: AtomicU64,
+    pub(super) carried: AtomicU64,
+    /// How many connections there are; they are counted until they have ended.
+    pub(super) connections: watch::Sender<usize>,
+    closing: watch::Sender<bool>,
+    next_id: AtomicU64,
+}
+
+impl Hub {
+    /// A hub whose updates stay in this process.
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime.
+    pub fn in_process(settings: &LiveSettings) -> Self {
+        let settings = Arc::new(settings.clone());
+        let (events, heard) = mpsc::channel(settings.publish_queue_updates);
+        let bus = Box::new(MemoryBus::new(settings.history_updates, events));
+        Self::new(bus, heard, settings, Arc::default())
+    }
+
+    /// A hub that shares its updates with all that use the same Redis and key prefix. It may start before
+    /// Redis does.
+    ///
+    /// # Errors
+    /// [`LiveError::Address`].
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime.
+    pub fn redis(url: &str, settings: &LiveSettings) -> Result<Self, LiveError> {
+        let settings = Arc::new(settings.clone());
+        let counters = Arc::default();
+        let (events, heard) = mpsc::channel(settings.publish_queue_updates);
+        let bus = Box::new(RedisBus::new(url, &settings, events, &counters)?);
+        Ok(Self::new(bus, heard, settings, counters))
+    }
+
+    fn new(
+        bus: Box<dyn Bus>,
+        heard: mpsc::Receiver<Event>,
+        settings: Arc<LiveSettings>,
+        counters: Arc<Counters>,
+    ) -> Self {
+        let (queue, queued) = mpsc::channel(settings.publish_queue_updates);
+        let shared = Arc::new(Shared {
+            settings,
+            bus,
+            counters,
+            tenants: Mutex::default(),
+            owed: Mutex::default(),
+            owing: Notify::new(),
+            queue,
+            queued: AtomicU64::new(0),
+            carried: AtomicU64::new(0),
+            connections: watch::Sender::new(0),
+            closing: watch::Sender::new(false),
+            next_id: AtomicU64::new(0),
+        });
+        let publisher = Publisher::new(Arc::clone(&shared), queued);
+        let tasks = [
+            tokio::spawn(publisher.run()),
+            tokio::spawn(listen(Arc::clone(&shared), heard)),
+            tokio::spawn(check(Arc::clone(&shared))),
+        ];
+        Self { shared, tasks }
+    }
+
+    /// Tells everybody in a room of a tenant, in all processes. Never waits.
+    pub fn publish(&self, tenant: &str, room: &str, data: &serde_json::Value) {
+        Counters::add(&self.shared.counters.published, 1);
+        let change = Change {
+            room: room.to_owned(),
+            data: data.to_string(),
+        };
+        let draft = Draft {
+            tenant: tenant.to_owned(),
+            body: Body::new(Some(change)),
+        };
+        self.shared.queued.fetch_add(1, Ordering::Relaxed);
+        if let Err(refused) = self.shared.queue.try_send(draft) {
+            self.shared.carried.fetch_add(1, Ordering::Relaxed);
+            self.shared.deliver_past_the_log(vec![refused.into_inner()]);
+            self.shared.owing.notify_one();
+        }
+    }
+
+    /// A connection of a tenant, in no room as yet.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub fn connect(&self, tenant: &str) -> Result<Subscription, Refused> {
+        let shared = &self.shared;
+        let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
+        let mut tenants = shared.lock_tenants();
+        // Under the lock under which all are closed.
+        if *shared.closing.borrow() {
+            return Err(Refused::Closing);
+        }
+        let new = || Arc::new(Tenant::new(tenant, &shared.settings, &shared.counters));
+        let tenant = tenants.entry(tenant.to_owned()).or_insert_with(new);
+        let connected = tenant.lock().connect(id, &shared.settings);
+        let Some((queue, ending)) = connected else {
+            Counters::add(&shared.counters.refused, 1);
+            return Err(Refused::Full);
+        };
+        shared.connections.send_modify(|count| *count += 1);
+        let (shared, tenant) = (Arc::clone(shared), Arc::clone(tenant));
+        Ok(Subscription::new(shared, tenant, id, queue, ending))
+    }
+
+    /// Lets nobody in any more and ends every subscription.
+    pub fn close(&self) {
+        let tenants = self.shared.lock_tenants();
+        self.shared.closing.send_replace(true);
+        for tenant in tenants.values() {
+            tenant.lock().close();
+        }
+    }
+
+    /// Waits until there is no connection any more, and everything that was published has been told.
+    pub async fn drained(&self) {
+        let mut connections = self.shared.connections.subscribe();
+        // The sender is in `shared`.
+        let _ = connections.wait_for(|count| *count == 0).await;
+        let queued = self.shared.queued.load(Ordering::Relaxed);
+        while self.shared.carried.load(Ordering::Relaxed) < queued {
+            sleep(DRAIN_POLL).await;
+        }
+    }
+
+    /// The figures at this moment.
+    pub fn stats(&self) -> LiveStats {
+        let tenants = self.shared.all_tenants();
+        let rooms = tenants.iter().map(|tenant| tenant.lock().rooms()).sum();
+        let connections = *self.shared.connections.borrow();
+        self.shared.counters.stats(connections, rooms)
+    }
+
+    /// How many connections of a tenant are open in this process.
+    pub fn connections_of(&self, tenant: &str) -> usize {
+        let tenant = self.shared.tenant(tenant);
+        tenant.map_or(0, |tenant| tenant.lock().connections())
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub").finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    pub(super) fn tenant(&self, name: &str) -> Option<Arc<Tenant>> {
+        self.lock_tenants().get(name).map(Arc::clone)
+    }
+
+    /// Ends a connection, and with the last one the tenant.
+    pub(super) fn disconnect(&self, tenant: &Arc<Tenant>, id: u64) {
+        let mut tenants = self.lock_tenants();
+        let last = tenant.lock().disconnect(id);
+        let current = tenants.get(&tenant.name);
+        if last && current.is_some_and(|current| Arc::ptr_eq(current, tenant)) {
+            tenants.remove(&tenant.name);
+        }
+        drop(tenants);
+        self.connections.send_modify(|count| *count -= 1);
+    }
+
+    fn all_tenants(&self) -> Vec<Arc<Tenant>> {
+        self.lock_tenants().values().map(Arc::clone).collect()
+    }
+
+    fn lock_tenants(&self) -> MutexGuard<'_, HashMap<String, Arc<Tenant>>> {
+        self.tenants.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn lock_owed(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.owed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks the log for what a tenant has not heard of; whether it answered.
+    async fn catch_up(&self, tenant: &Arc<Tenant>) -> bool {
+        let seen = tenant.lock().seen();
+        match self.bus.since(&tenant.name, seen.as_ref()).await {
+            Ok(replay) => {
+                self.counters.answered();
+                tenant.catch_up(seen.as_ref(), replay);
+                true
+            }
+            Err(_) => {
+                self.counters.failed();
+                false
+            }
+        }
+    }
+}
+
+/// Gives what the bus says to the tenants that are here.
+async fn listen(shared: Arc<Shared>, mut heard: mpsc::Receiver<Event>) {
+    while let Some(event) = heard.recv().await {
+        let Some(tenant) = shared.tenant(&event.tenant) else {
+            continue;
+        };
+        if tenant.hear(event) == Heard::Early {
+            // Where the log does not answer, the next check asks it again.
+            shared.catch_up(&tenant).await;
+        }
+    }
+}
+
+/// Looks from time to time, and after each interruption, for what did not come by itself.
+async fn check(shared: Arc<Shared>) {
+    let mut period = interval(Duration::from_millis(shared.settings.check_ms));
+    period.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = period.tick() => {}
+            () = shared.bus.interrupted() => {}
+        }
+        for tenant in shared.all_tenants() {
+            // Nobody waits for each of many tenants in turn.
+            if !shared.catch_up(&tenant).await {
+                break;
+            }
+        }
+    }
+}

@@ -1,0 +1,383 @@
+//! Hubs and what comes out of them; services and WebSockets to them.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use plimsoll::datalayer::config::LiveSettings;
+use plimsoll::datalayer::dataset::DatasetId;
+use plimsoll::datalayer::live::{Hub, Position, Subscription};
+use plimsoll::service::{Options, Server, ServerError, Settings};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use serde_json::{Value as Json, json};
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+use crate::PATIENCE;
+use crate::support::servers::{Redis, command_as};
+use crate::support::wait;
+
+/// Where hubs meet: in one process, or in Redis.
+pub(crate) struct Place {
+    pub(crate) redis: Option<Redis>,
+    pub(crate) settings: LiveSettings,
+}
+
+impl Place {
+    pub(crate) fn on_redis(settings: LiveSettings) -> Self {
+        Self {
+            redis: Some(Redis::start().unwrap()),
+            settings,
+        }
+    }
+
+    pub(crate) fn hub(&self) -> Hub {
+        match &self.redis {
+            Some(redis) => Hub::redis(&redis.url(), &self.settings).unwrap(),
+            None => Hub::in_process(&self.settings),
+        }
+    }
+}
+
+/// Runs a test embedded, and on a Redis of its own.
+pub(crate) async fn everywhere(settings: LiveSettings, test: impl AsyncFn(&Place)) {
+    let embedded = Place {
+        redis: None,
+        settings: settings.clone(),
+    };
+    test(&embedded).await;
+    test(&Place::on_redis(settings)).await;
+}
+
+pub(crate) fn rooms(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+/// Says a number in room `a` of tenant `t`.
+pub(crate) fn say(hub: &Hub, number: u64) {
+    hub.publish("t", "a", &json!(number));
+}
+
+/// A subscription to room `a` of tenant `t`, and the place that it was told.
+pub(crate) async fn joined(hub: &Hub) -> (Subscription, Json) {
+    let mut subscription = hub.connect("t").unwrap();
+    subscription.join(rooms(&["a"])).await;
+    let told = next(&mut subscription).await;
+    assert_eq!(told["joined"], json!(["a"]));
+    (subscription, told)
+}
+
+pub(crate) async fn next(subscription: &mut Subscription) -> Json {
+    let delivery = timeout(PATIENCE, subscription.next()).await.unwrap();
+    let delivery = delivery.unwrap();
+    subscription.handed_over(&delivery);
+    let message: Json = serde_json::from_slice(&delivery.text).unwrap();
+    let updates = message["updates"].as_array().unwrap();
+    assert_eq!(updates.len(), delivery.updates);
+    message
+}
+
+/// What the updates of a message say, each a number.
+pub(crate) fn numbers(message: &Json) -> Vec<u64> {
+    let updates = message["updates"].as_array().unwrap();
+    let number = |update: &Json| update["data"].as_u64().unwrap();
+    updates.iter().map(number).collect()
+}
+
+pub(crate) fn is_gap(message: &Json) -> bool {
+    message.get("gap").is_some_and(|gap| gap == &json!(true))
+}
+
+pub(crate) fn position(message: &Json) -> Position {
+    let (epoch, seq) = (&message["epoch"], &message["seq"]);
+    serde_json::from_value(json!({ "epoch": epoch, "seq": seq })).unwrap()
+}
+
+pub(crate) const DATASET: DatasetId = DatasetId {
+    seed: 42,
+    records: 1000,
+};
+
+/// A tenant of the dataset; the next number is one as well.
+pub(crate) const TENANT: i64 = 1;
+
+/// The defaults, but for the limits of requests: tests ask more often.
+pub(crate) fn settings() -> Settings {
+    let mut settings = Settings::default();
+    settings.limit.user_per_min = 0;
+    settings.limit.tenant_per_min = 0;
+    settings.limit.endpoint_per_min = 0;
+    settings
+}
+
+/// The API of a service, wherever it runs.
+#[derive(Clone)]
+pub(crate) struct Api {
+    pub(crate) base: String,
+    http: reqwest::Client,
+}
+
+impl Api {
+    async fn ready(base: String) -> Self {
+        let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE);
+        let api = Self {
+            base,
+            http: http.build().unwrap(),
+        };
+        let ready = async || {
+            let ready = api.http.get(format!("{}/ready", api.base)).send();
+            ready.await.unwrap().status() == StatusCode::OK
+        };
+        until("the service is ready", ready).await;
+        api
+    }
+
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http
+            .request(method, format!("{}/api/v1/{path}", self.base))
+    }
+
+    /// Ids of clients of a tenant.
+    pub(crate) async fn clients(&self, tenant: i64) -> Vec<i64> {
+        let path = format!("clients?tenant_id={tenant}&limit=10");
+        let page = self.request(Method::GET, &path).send().await.unwrap();
+        let page: Json = serde_json::from_str(&page.text().await.unwrap()).unwrap();
+        let items = page["items"].as_array().unwrap();
+        assert!(!items.is_empty(), "tenant {tenant} has no clients");
+        let id = |client: &Json| client["id"].as_i64().unwrap();
+        items.iter().map(id).collect()
+    }
+
+    pub(crate) async fn change(&self, tenant: i64, id: i64) -> reqwest::Result<Response> {
+        let request = self.request(Method::PUT, &format!("clients/{id}"));
+        request.body(a_client(tenant).to_string()).send().await
+    }
+
+    pub(crate) async fn create(&self, tenant: i64) -> i64 {
+        let request = self.request(Method::POST, "clients");
+        let created = request.body(a_client(tenant).to_string()).send().await;
+        let created = created.unwrap();
+        assert_eq!(created.status(), StatusCode::CREATED);
+        let client: Json = serde_json::from_str(&created.text().await.unwrap()).unwrap();
+        client["id"].as_i64().unwrap()
+    }
+
+    /// The value of a metric by its name with its labels.
+    pub(crate) async fn metric(&self, series: &str) -> f64 {
+        let metrics = self.http.get(format!("{}/metrics", self.base)).send();
+        let text = metrics.await.unwrap().text().await.unwrap();
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        value
+            .unwrap_or_else(|| panic!("no {series} in {text}"))
+            .parse()
+            .unwrap()
+    }
+
+    /// A connection of a user of a tenant, or the status and the code of the refusal.
+    pub(crate) async fn connect(&self, tenant: i64, user: &str) -> Result<Socket, (u16, String)> {
+        let stream = TcpStream::connect(self.address()).await.unwrap();
+        self.connect_over(stream, tenant, user).await
+    }
+
+    pub(crate) async fn connect_over(
+        &self,
+        stream: TcpStream,
+        tenant: i64,
+        user: &str,
+    ) -> Result<Socket, (u16, String)> {
+        let url = format!("ws://{}/api/v1/live", self.address());
+        let mut request = url.into_client_request().unwrap();
+        let headers = request.headers_mut();
+        headers.insert("x-tenant-id", tenant.into());
+        headers.insert("x-user-id", user.parse().unwrap());
+        match client_async(request, stream).await {
+            Ok((socket, _)) => Ok(Socket(socket)),
+            Err(tungstenite::Error::Http(response)) => {
+                let body = response.body().clone().unwrap_or_default();
+                let error: Json = serde_json::from_slice(&body).unwrap_or_default();
+                let code = error["error"]["code"].as_str().unwrap_or_default();
+                Err((response.status().as_u16(), code.to_owned()))
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        self.base.strip_prefix("http://").unwrap()
+    }
+}
+
+/// A client as it is written.
+pub(crate) fn a_client(tenant: i64) -> Json {
+    json!({
+        "tenant_id": tenant, "given_name": "A", "family_name": "B", "email": "a@b", "city": "C",
+        "birth_date": "1990-01-01",
+    })
+}
+
+/// A WebSocket to a service.
+pub(crate) struct Socket(pub(crate) WebSocketStream<TcpStream>);
+
+impl Socket {
+    pub(crate) async fn say(&mut self, message: &Json) {
+        let sent = self.0.send(Message::text(message.to_string())).await;
+        sent.unwrap();
+    }
+
+    /// The next message, or the code with which it was closed.
+    pub(crate) async fn hear(&mut self) -> Result<Json, Option<u16>> {
+        loop {
+            match timeout(PATIENCE, self.0.next()).await.unwrap() {
+                Some(Ok(Message::Text(text))) => return Ok(serde_json::from_str(&text).unwrap()),
+                Some(Ok(Message::Close(frame))) => {
+                    return Err(frame.map(|frame| frame.code.into()));
+                }
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return Err(None),
+            }
+        }
+    }
+
+    pub(crate) async fn join(&mut self, rooms: &[&str]) -> Json {
+        self.say(&json!({ "join": rooms })).await;
+        let joined = self.hear().await.unwrap();
+        assert_eq!(joined["joined"], json!(rooms));
+        joined
+    }
+
+    /// What the next updates say.
+    pub(crate) async fn changes(&mut self) -> Vec<Json> {
+        let message = self.hear().await.unwrap();
+        let updates = message["updates"].as_array();
+        let updates = updates.unwrap_or_else(|| panic!("no updates: {message}"));
+        updates
+            .iter()
+            .map(|update| update["data"].clone())
+            .collect()
+    }
+}
+
+/// A service in this process.
+pub(crate) struct Service {
+    pub(crate) api: Api,
+    stop: Option<oneshot::Sender<()>>,
+    served: JoinHandle<Result<(), ServerError>>,
+}
+
+impl Service {
+    pub(crate) async fn start(database: &str, redis: Option<String>, settings: Settings) -> Self {
+        let options = Options {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            database: database.to_owned(),
+            redis,
+            lock_redis: Vec::new(),
+            dataset: DATASET,
+            settings,
+            inject_delay: Duration::ZERO,
+            admin_token: None,
+            webhook: None,
+        };
+        let server = Server::bind(options).await.unwrap();
+        let base = format!("http://{}", server.address());
+        let (stop, stopped) = oneshot::channel();
+        let served = tokio::spawn(server.serve(async {
+            // Dropped, it is to stop too.
+            let _ = stopped.await;
+        }));
+        Self {
+            api: Api::ready(base).await,
+            stop: Some(stop),
+            served,
+        }
+    }
+
+    /// Tells it to stop; the end is to be waited for.
+    pub(crate) fn stop(mut self) -> JoinHandle<Result<(), ServerError>> {
+        drop(self.stop.take());
+        self.served
+    }
+}
+
+pub(crate) fn sqlite(folder: &TempDir) -> String {
+    format!("sqlite:{}/a.db?mode=rwc", folder.path().display())
+}
+
+/// A service as a process of its own; dropping it kills it.
+pub(crate) struct Process {
+    child: Child,
+    pub(crate) api: Api,
+    _temporary: TempDir,
+}
+
+impl Process {
+    pub(crate) async fn start(arguments: &[&str], env: &[(&str, &str)]) -> Self {
+        let temporary = TempDir::new().unwrap();
+        let log = File::create(temporary.path().join("log")).unwrap();
+        let mut command = command_as(None, Path::new(env!("CARGO_BIN_EXE_refservice")));
+        clean(&mut command)
+            .args(["--records", "1000", "--rate-limit", "0"])
+            .args(arguments)
+            .envs(env.iter().copied())
+            .env("TMPDIR", temporary.path());
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        let mut line = String::new();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        stdout.read_line(&mut line).unwrap();
+        let base = line.trim().strip_prefix("listening on ").unwrap();
+        Self {
+            child,
+            api: Api::ready(base.to_owned()).await,
+            _temporary: temporary,
+        }
+    }
+
+    /// Kills it as `kill -9` does.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// The memory that it has in bytes, by the name in `/proc/PID/status`.
+    pub(crate) fn memory(&self, name: &str) -> u64 {
+        let status = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(status).unwrap();
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+        kib * 1024
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // One that has ended already needs no killing.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Takes settings away that happen to be exported.
+fn clean(command: &mut Command) -> &mut Command {
+    for (name, _) in std::env::vars_os() {
+        if name == "RUST_LOG" || name.to_string_lossy().starts_with("REFSERVICE") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+pub(crate) async fn until(what: &str, holds: impl AsyncFnMut() -> bool) {
+    wait::until_async(what, PATIENCE, holds).await.unwrap();
+}
