@@ -122,6 +122,9 @@ pub struct PoolSettings {
     /// runs longer is broken off, and so is what waits for a peer that died in the middle of it.
     /// PostgreSQL itself ends what nobody has told it to end `peer_timeout_ms` later.
     pub statement_timeout_ms: u64,
+    /// After so long PostgreSQL itself ends a transaction in which nothing is asked: nobody is left who
+    /// would end it. More than `batch.consumer_limit_ms`, for which the cursor of a slow export rests.
+    pub idle_transaction_timeout_ms: u64,
     /// How long SQLite waits for a lock held by another connection.
     pub sqlite_busy_timeout_ms: u64,
     /// A caller who waits so long makes the pool grow by a connection, up to the maximum.
@@ -269,6 +272,7 @@ impl Default for PoolSettings {
             test_after_idle_ms: 1000,
             peer_timeout_ms: 5000,
             statement_timeout_ms: 60_000,
+            idle_transaction_timeout_ms: 120_000,
             sqlite_busy_timeout_ms: 5000,
             grow_after_wait_ms: 5,
             health_check_ms: 30_000,
@@ -476,6 +480,11 @@ impl Settings {
                 pool.statement_timeout_ms > 0,
                 "pool.statement_timeout_ms",
                 "must be at least 1",
+            ),
+            (
+                pool.idle_transaction_timeout_ms > batch.consumer_limit_ms,
+                "pool.idle_transaction_timeout_ms",
+                "must be above batch.consumer_limit_ms",
             ),
             (limit.keys_max > 0, "limit.keys_max", "must be at least 1"),
             (limit.upkeep_ms > 0, "limit.upkeep_ms", "must be at least 1"),
@@ -814,6 +823,11 @@ mod tests {
             "[cache.ttl]\nuser_s = 9000000000000000000",
             &[],
             "cache.ttl must not",
+        );
+        check(
+            "[batch]\nconsumer_limit_ms = 120000",
+            &[],
+            "pool.idle_transaction_timeout_ms must be above",
         );
         check("[limit]\nkeys_max = 0", &[], "limit.keys_max");
         check("[limit]\nupkeep_ms = 0", &[], "limit.upkeep_ms");

@@ -41,7 +41,10 @@ pub async fn in_transaction<T, E: From<BatchError>>(
     let activity = checkout.activity();
     let begun = async {
         match checkout.connection() {
-            Connection::Postgres(connection) => connection.begin().await.map(Open::Postgres),
+            Connection::Postgres(connection) => {
+                let begun = activity.begin(connection.begin()).await;
+                begun.map(Open::Postgres)
+            }
             // Taking the write lock first keeps two writers from each holding a read lock that the
             // other waits for.
             Connection::Sqlite(connection) => connection
