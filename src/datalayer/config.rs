@@ -146,7 +146,7 @@ pub struct LimitSettings {
     pub user_per_min: u32,
     /// Requests a minute of each tenant, all its users together.
     pub tenant_per_min: u32,
-    /// Requests a minute of each endpoint, whoever asks.
+    /// Requests a minute of each user, or address, to each endpoint.
     pub endpoint_per_min: u32,
     /// Most users, tenants and endpoints, of each kind, that are counted one by one; those beyond
     /// are counted together.
@@ -665,7 +665,7 @@ pub fn read<T: DeserializeOwned>(
             set(&mut table, &path, value)?;
             table.clone().try_into().map_err(|error| error.to_string())
         };
-        settings = with(scalar(&value))
+        settings = with(self::value(&value))
             // A text may look like a number.
             .or_else(|reason| with(value.into()).map_err(|_| reason))
             .map_err(|reason| SettingsError::Variable { variable, reason })?;
@@ -691,8 +691,13 @@ fn set(table: &mut toml::Table, path: &str, value: toml::Value) -> Result<(), St
     Ok(())
 }
 
-/// A number or a boolean where the text is one, else the text.
-fn scalar(text: &str) -> toml::Value {
+/// A number, a boolean or a list where the text is one, else the text.
+fn value(text: &str) -> toml::Value {
+    let list = text.starts_with('[').then(|| format!("list = {text}"));
+    let list = list.and_then(|text| toml::from_str::<toml::Table>(&text).ok());
+    if let Some(list) = list.and_then(|mut table| table.remove("list")) {
+        return list;
+    }
     let number = text.parse().map(toml::Value::Integer);
     number
         .or_else(|_| text.parse().map(toml::Value::Boolean))

@@ -1,5 +1,6 @@
 //! The figures of the service, and the one file that holds them together with the data layer's.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -68,9 +69,10 @@ pub struct ServiceSettings {
     pub compress_above_bytes: u16,
     /// What a client is told to wait when the service is busy.
     pub retry_after_s: u64,
-    /// Whether the headers X-Tenant-Id and X-User-Id are believed. A gateway in front has to set
-    /// them, and to remove what clients send under these names; where there is none, turn it off.
-    pub caller_headers: bool,
+    /// Addresses of the gateways in front: who connects from one of them is believed what the headers
+    /// X-Tenant-Id and X-User-Id say. A gateway has to set them, and to remove what clients send under
+    /// these names.
+    pub gateways: Vec<IpAddr>,
     /// Longest name of a user in X-User-Id.
     pub user_id_max_bytes: usize,
     /// Longest time for the webhook to answer.
@@ -169,7 +171,7 @@ impl Default for ServiceSettings {
             generate_rows_max: 5_000_000,
             compress_above_bytes: 1024,
             retry_after_s: 1,
-            caller_headers: true,
+            gateways: vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
             user_id_max_bytes: 64,
             webhook_timeout_ms: 5000,
         }
@@ -300,6 +302,25 @@ mod tests {
         assert_eq!(settings.pool.max_connections, 7);
         assert_eq!(settings.batch, BatchSettings::default());
         assert_eq!(settings.payments.timeout_ms, 10_000);
+    }
+
+    #[test]
+    fn gateways_are_this_machine_or_those_that_are_named() {
+        let gateways = |text: &str, env: Option<&str>| {
+            let name = "REFSERVICE__SERVICE__GATEWAYS".to_owned();
+            let env = env.map(|value| (name, value.to_owned()));
+            let settings = Settings::load(text, env).unwrap();
+            let gateways = settings.service.gateways.iter();
+            gateways.map(IpAddr::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(gateways("", None), ["127.0.0.1", "::1"]);
+        let text = "[service]\ngateways = [\"10.0.0.1\"]\n";
+        assert_eq!(gateways(text, None), ["10.0.0.1"]);
+        let env = Some(r#"["10.0.0.2", "2001:db8::1"]"#);
+        assert_eq!(gateways(text, env), ["10.0.0.2", "2001:db8::1"]);
+        assert_eq!(gateways(text, Some("[]")), [""; 0]);
+        let wrong = "[service]\ngateways = [\"everybody\"]\n";
+        assert!(Settings::load(wrong, []).is_err());
     }
 
     #[test]

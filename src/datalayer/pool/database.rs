@@ -56,15 +56,13 @@ impl Database {
             "postgres" | "postgresql" => {
                 // A caller who gives up can't always tell the server, which would go on alone.
                 let limit_ms = settings.statement_timeout_ms + settings.peer_timeout_ms;
-                let options = PgConnectOptions::from_str(url)
-                    .map_err(address)?
-                    .options([
-                        ("statement_timeout", limit_ms),
-                        (
-                            "idle_in_transaction_session_timeout",
-                            settings.idle_transaction_timeout_ms,
-                        ),
-                    ]);
+                let options = PgConnectOptions::from_str(url).map_err(address)?.options([
+                    ("statement_timeout", limit_ms),
+                    (
+                        "idle_in_transaction_session_timeout",
+                        settings.idle_transaction_timeout_ms,
+                    ),
+                ]);
                 Ok(Self::Postgres(
                     options_for(settings).connect_lazy_with(options),
                 ))
