@@ -262,6 +262,7 @@ async fn keep_their_promises(service: &Service) {
     a_repeated_callback_changes_nothing(service).await;
     changes_are_of_the_version_that_was_read(service).await;
     a_client_that_goes_away_asks_again(service).await;
+    to_another_tenant_a_payment_is_not_there(service).await;
 }
 
 #[tokio::test]
@@ -537,6 +538,29 @@ async fn changes_are_of_the_version_that_was_read(service: &Service) {
     )
     .await;
     assert_eq!(service.paid_cents().await, paid);
+}
+
+async fn to_another_tenant_a_payment_is_not_there(service: &Service) {
+    let id = service.made(100).await;
+    let as_tenant = |request: RequestBuilder, tenant: i64| request.header("x-tenant-id", tenant);
+    let (own, other) = (service.tenant, service.tenant + 1);
+    let (missing, code) = (StatusCode::NOT_FOUND, "not_found");
+    let read = || service.request(Method::GET, &format!("payments/{id}"));
+    refused(as_tenant(read(), other), missing, code).await;
+    let cancel = || service.put_state(&id, 1, "cancelled");
+    refused(as_tenant(cancel(), other), missing, code).await;
+    let ask = || service.ask(&key(), &service.a_payment(100));
+    let invalid = StatusCode::UNPROCESSABLE_ENTITY;
+    refused(as_tenant(ask(), other), invalid, "invalid_body").await;
+    assert_eq!(service.payment(&id).await["version"], 1);
+    for (request, status) in [
+        (read(), StatusCode::OK),
+        (cancel(), StatusCode::OK),
+        (ask(), StatusCode::CREATED),
+    ] {
+        let response = as_tenant(request, own).send().await.unwrap();
+        assert_eq!(response.status(), status);
+    }
 }
 
 async fn a_client_that_goes_away_asks_again(service: &Service) {

@@ -1,6 +1,6 @@
 //! Requests to payments and back.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Json;
@@ -20,6 +20,7 @@ use super::input::{
 };
 use super::ledger::{self, Asked, Payment, Refusal};
 use crate::service::app::App;
+use crate::service::caller::Caller;
 use crate::service::clients;
 use crate::service::error::ApiError;
 use crate::service::write::to_the_end;
@@ -29,11 +30,17 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 /// `POST /payments`: a new payment, once a key.
 pub(in crate::service) async fn create(
     State(app): State<Arc<App>>,
+    caller: Caller,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, ApiError> {
     let key = idempotency_key(&headers, &app.settings.payments)?;
     let input = PaymentInput::read(&app, body)?;
+    if !caller.may_see(input.tenant_id) {
+        return Err(ApiError::invalid_body(
+            "`tenant_id` is another than the caller's",
+        ));
+    }
     let digest = input.digest()?;
     to_the_end(|_| async move { within_limit(&app, once(&app, input, key, digest)).await }).await
 }
@@ -74,11 +81,21 @@ async fn once(
 /// `GET /payments/{id}`.
 pub(in crate::service) async fn detail(
     State(app): State<Arc<App>>,
+    caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
     let id = payment_id(&id)?;
-    let payment = ledger::find(&app.pool, id).await?;
+    let payment = find(&app, &caller, id).await?;
     Ok(answer(&payment))
+}
+
+/// A payment that the caller may see.
+async fn find(app: &App, caller: &Caller, id: Uuid) -> Result<Payment, Refusal> {
+    let payment = ledger::find(&app.pool, id).await?;
+    if !caller.may_see(payment.tenant_id) {
+        return Err(ApiError::not_found("payment").into());
+    }
+    Ok(payment)
 }
 
 /// `POST /payments/{id}/callback`: the provider's word.
@@ -90,18 +107,24 @@ pub(in crate::service) async fn callback(
     let id = payment_id(&id)?;
     let callback = Callback::read(&app, body)?;
     to_the_end(|_| async move {
-        let client = client_of(&app, id).await?;
-        let settled = within_limit(&app, settle(&app, id, &callback)).await;
-        // After an error too: a commit that was not heard of may have come through.
-        clients::forget(&app, client).await;
+        let client = OnceLock::new();
+        let settled = within_limit(&app, settle(&app, id, &callback, &client)).await;
+        forget(&app, client).await;
         settled
     })
     .await
 }
 
-async fn settle(app: &App, id: Uuid, callback: &Callback) -> Result<Response, ApiError> {
+/// Tells in `client`, as soon as that is known, whose payment it is.
+async fn settle(
+    app: &App,
+    id: Uuid,
+    callback: &Callback,
+    client: &OnceLock<i64>,
+) -> Result<Response, ApiError> {
     let attempt = || async {
         let payment = ledger::find(&app.pool, id).await?;
+        client.get_or_init(|| payment.client_id);
         match payment.settled(callback)? {
             Some(step) => ledger::take(&app.pool, &payment, step, Some(callback)).await,
             None => Ok(payment),
@@ -121,6 +144,7 @@ async fn settle(app: &App, id: Uuid, callback: &Callback) -> Result<Response, Ap
 /// `PUT /payments/{id}/state`: cancelled or refunded, if it is still as the client has read it.
 pub(in crate::service) async fn change(
     State(app): State<Arc<App>>,
+    caller: Caller,
     Path(id): Path<String>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
@@ -129,17 +153,27 @@ pub(in crate::service) async fn change(
     let version = expected_version(&headers)?;
     let change = Change::read(&app, body)?;
     to_the_end(|_| async move {
-        let client = client_of(&app, id).await?;
-        let changed = within_limit(&app, step(&app, id, version, change)).await;
-        clients::forget(&app, client).await;
+        let client = OnceLock::new();
+        let stepped = step(&app, &caller, id, version, change, &client);
+        let changed = within_limit(&app, stepped).await;
+        forget(&app, client).await;
         changed
     })
     .await
 }
 
-async fn step(app: &App, id: Uuid, version: i64, change: Change) -> Result<Response, ApiError> {
+/// As [`settle`].
+async fn step(
+    app: &App,
+    caller: &Caller,
+    id: Uuid,
+    version: i64,
+    change: Change,
+    client: &OnceLock<i64>,
+) -> Result<Response, ApiError> {
     let attempt = || async {
-        let payment = ledger::find(&app.pool, id).await?;
+        let payment = find(app, caller, id).await?;
+        client.get_or_init(|| payment.client_id);
         if payment.version != version {
             return Err(Refusal::Outrun);
         }
@@ -155,10 +189,12 @@ async fn step(app: &App, id: Uuid, version: i64, change: Change) -> Result<Respo
     Ok(answer(&changed))
 }
 
-/// Whose payment it is, which never changes.
-async fn client_of(app: &App, id: Uuid) -> Result<i64, ApiError> {
-    let found = async { Ok(ledger::find(&app.pool, id).await?.client_id) };
-    within_limit(app, found).await
+/// Forgets what is cached of a client whose payment may have changed. After an error too: a commit that
+/// was not heard of may have come through.
+async fn forget(app: &App, client: OnceLock<i64>) {
+    if let Some(client) = client.into_inner() {
+        clients::forget(app, client).await;
+    }
 }
 
 /// What `work` gives within `payments.timeout_ms`. What is dropped then is rolled back, unless its commit
