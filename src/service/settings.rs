@@ -83,9 +83,13 @@ pub struct ServiceSettings {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PaymentSettings {
-    /// Longest time for a request to make or change a payment, retries included. It may be over before
-    /// `pool.acquire_timeout_ms` is.
+    /// Longest time for a request to make or change a payment, retries included.
     pub timeout_ms: u64,
+    /// Longest wait of a payment for a connection. It and `payments.lock_wait_ms` are over before
+    /// `payments.timeout_ms` is, so that a client learns that the pool was exhausted or the database is away.
+    pub acquire_timeout_ms: u64,
+    /// How old a callback may be by the provider's clock, and how far that may be ahead of ours.
+    pub callback_tolerance_ms: u64,
     /// How long a request waits for another one with the same key before both ask the database.
     pub lock_wait_ms: u64,
     /// First pause before a transaction is tried again that others had undone, or whose connection broke.
@@ -104,6 +108,8 @@ impl Default for PaymentSettings {
     fn default() -> Self {
         Self {
             timeout_ms: 10_000,
+            acquire_timeout_ms: 7000,
+            callback_tolerance_ms: 300_000,
             lock_wait_ms: 2000,
             retry_min_ms: 10,
             retry_max_ms: 500,
@@ -121,6 +127,21 @@ impl PaymentSettings {
                 self.lock_wait_ms < self.timeout_ms,
                 "payments.lock_wait_ms",
                 "must be below payments.timeout_ms",
+            ),
+            (
+                self.acquire_timeout_ms > 0,
+                "payments.acquire_timeout_ms",
+                "must be at least 1",
+            ),
+            (
+                self.acquire_timeout_ms.saturating_add(self.lock_wait_ms) < self.timeout_ms,
+                "payments.acquire_timeout_ms",
+                "must, with payments.lock_wait_ms, be below payments.timeout_ms",
+            ),
+            (
+                self.callback_tolerance_ms > 0,
+                "payments.callback_tolerance_ms",
+                "must be at least 1",
             ),
             (
                 (1..=self.retry_max_ms).contains(&self.retry_min_ms),
@@ -151,6 +172,14 @@ impl PaymentSettings {
 
     pub(super) fn timeout(&self) -> Duration {
         Duration::from_millis(self.timeout_ms)
+    }
+
+    pub(super) fn acquire_timeout(&self) -> Duration {
+        Duration::from_millis(self.acquire_timeout_ms)
+    }
+
+    pub(super) fn callback_tolerance(&self) -> Duration {
+        Duration::from_millis(self.callback_tolerance_ms)
     }
 }
 
@@ -344,6 +373,10 @@ mod tests {
         check(
             "[payments]\ntimeout_ms = 1000",
             "payments.lock_wait_ms must be below payments.timeout_ms",
+        );
+        check(
+            "[payments]\nacquire_timeout_ms = 8000",
+            "payments.acquire_timeout_ms must, with payments.lock_wait_ms, be below",
         );
         check(
             "[payments]\ntimeout_ms = 35000",

@@ -65,7 +65,7 @@ async fn once(
     }
     let attempt = || {
         let (input, key, digest) = (input.clone(), key.clone(), digest_of_body.clone());
-        ledger::ask(&app.pool, input, key, digest)
+        ledger::ask(&app.payment_pool, input, key, digest)
     };
     // Asked again, it finds what it may have done already.
     let asked = attempt
@@ -91,7 +91,7 @@ pub(in crate::service) async fn detail(
 
 /// A payment that the caller may see.
 async fn find(app: &App, caller: &Caller, id: Uuid) -> Result<Payment, Refusal> {
-    let payment = ledger::find(&app.pool, id).await?;
+    let payment = ledger::find(&app.payment_pool, id).await?;
     if !caller.may_see(payment.tenant_id) {
         return Err(ApiError::not_found("payment").into());
     }
@@ -102,10 +102,11 @@ async fn find(app: &App, caller: &Caller, id: Uuid) -> Result<Payment, Refusal> 
 pub(in crate::service) async fn callback(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
+    headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, ApiError> {
     let id = payment_id(&id)?;
-    let callback = Callback::read(&app, body)?;
+    let callback = Callback::read(&app, id, &headers, body)?;
     to_the_end(|_| async move {
         let client = OnceLock::new();
         let settled = within_limit(&app, settle(&app, id, &callback, &client)).await;
@@ -123,10 +124,10 @@ async fn settle(
     client: &OnceLock<i64>,
 ) -> Result<Response, ApiError> {
     let attempt = || async {
-        let payment = ledger::find(&app.pool, id).await?;
+        let payment = ledger::find(&app.payment_pool, id).await?;
         client.get_or_init(|| payment.client_id);
         match payment.settled(callback)? {
-            Some(step) => ledger::take(&app.pool, &payment, step, Some(callback)).await,
+            Some(step) => ledger::take(&app.payment_pool, &payment, step, Some(callback)).await,
             None => Ok(payment),
         }
     };
@@ -178,7 +179,7 @@ async fn step(
             return Err(Refusal::Outrun);
         }
         let step = payment.changed(change.state)?;
-        ledger::take(&app.pool, &payment, step, None).await
+        ledger::take(&app.payment_pool, &payment, step, None).await
     };
     // After a loss the change may be there, under a version that the client has not seen.
     let changed = attempt
