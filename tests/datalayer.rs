@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use plimsoll::datalayer::batch::{BatchError, Column, fetch_rows};
+use plimsoll::datalayer::batch::{BatchError, Column, Transaction, fetch_rows, in_transaction};
 use plimsoll::datalayer::cache::{
     Claim, Kind, MemoryTier, RedisTier, Scope, SecondTier, Tier, TierError, TieredCache, Usage,
 };
@@ -884,6 +884,96 @@ async fn peers_that_fall_silent_take_no_permit_with_them() -> Tested {
     for checkout in &mut held {
         assert_eq!(one(checkout, "SELECT 7::BIGINT").await?, 7);
     }
+    Ok(())
+}
+
+/// A transaction that nobody waits for any more while it begins; what is written on the pool's only
+/// connection afterwards is there for everybody, and in no transaction.
+async fn a_beginning_that_was_dropped_takes_nothing_with_it(
+    pool: &Pool,
+    elsewhere: &Pool,
+    stall: impl AsyncFnOnce() -> Result<Box<dyn FnOnce()>, Box<dyn Error>>,
+) -> Tested {
+    let write = async |sql: &'static str| fetch_rows(pool, ("write", "kept"), sql, &[], &[]).await;
+    write("CREATE TABLE kept (id BIGINT)").await?;
+    let go_on = stall().await?;
+    let work = async |_: &mut Transaction<'_>| Ok::<_, BatchError>(());
+    let begun = timeout(300 * MS, in_transaction(pool, ("write", "kept"), work)).await;
+    assert!(begun.is_err(), "it began all the same: {begun:?}");
+    go_on();
+    all_back(pool).await?;
+    write("INSERT INTO kept VALUES (7)").await?;
+    let id = [Column::integer("id")];
+    let rows = fetch_rows(elsewhere, ("read", "kept"), "SELECT id FROM kept", &[], &id).await?;
+    assert_eq!(rows, [[7.into()]], "what was written is not there");
+    Ok(())
+}
+
+/// A pool of one connection that is not tested when it is handed out: a test would find the stall.
+fn one_untested() -> PoolSettings {
+    PoolSettings {
+        test_after_idle_ms: 60_000,
+        peer_timeout_ms: 5000,
+        acquire_timeout_ms: 5000,
+        ..pool_settings(1)
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_dropped_while_it_begins_loses_no_later_write_on_postgres() -> Tested {
+    let postgres = Postgres::start()?;
+    let pool = Pool::connect(&postgres.url(), one_untested()).await?;
+    let elsewhere = Pool::connect(&postgres.url(), pool_settings(2)).await?;
+    let stall = async || {
+        let pid = backends(&mut take(&pool, 1).await?).await?;
+        all_back(&pool).await?;
+        let frozen = Frozen::freeze(&pid)?;
+        Ok(Box::new(|| drop(frozen)) as Box<dyn FnOnce()>)
+    };
+    a_beginning_that_was_dropped_takes_nothing_with_it(&pool, &elsewhere, stall).await?;
+    eventually("no transaction is left open", async || {
+        let open = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'";
+        let Ok(mut checkout) = elsewhere.acquire().await else {
+            return false;
+        };
+        matches!(one(&mut checkout, open).await, Ok(0))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_transaction_dropped_while_it_begins_loses_no_later_write_on_sqlite() -> Tested {
+    let folder = tempfile::TempDir::new()?;
+    let url = format!("sqlite:{}?mode=rwc", folder.path().join("a.db").display());
+    let pool = Pool::connect(&url, one_untested()).await?;
+    let elsewhere = Pool::connect(&url, pool_settings(2)).await?;
+    let stall = async || {
+        let mut writer = sqlx::SqliteConnection::connect(&url).await?;
+        sqlx::raw_sql("BEGIN IMMEDIATE")
+            .execute(&mut writer)
+            .await?;
+        Ok(Box::new(|| drop(writer)) as Box<dyn FnOnce()>)
+    };
+    a_beginning_that_was_dropped_takes_nothing_with_it(&pool, &elsewhere, stall).await
+}
+
+/// As a net under all transactions: one in which nothing happens is ended by PostgreSQL itself.
+#[tokio::test]
+async fn a_transaction_in_which_nothing_happens_is_ended() -> Tested {
+    let postgres = Postgres::start()?;
+    let settings = PoolSettings {
+        idle_transaction_timeout_ms: 200,
+        ..pool_settings(2)
+    };
+    let pool = Pool::connect(&postgres.url(), settings).await?;
+    let resting = in_transaction(&pool, ("rest in", "none"), async |transaction| {
+        sleep(2000 * MS).await;
+        let seven = transaction.fetch_rows(("read", "seven"), "SELECT 7", &[], &[]);
+        seven.await.map(drop)
+    });
+    assert!(resting.await.is_err());
+    let mut checkout = pool.acquire().await?;
+    assert_eq!(one(&mut checkout, "SELECT 7::BIGINT").await?, 7);
     Ok(())
 }
 

@@ -9,14 +9,18 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use futures_util::future::join_all;
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use plimsoll::datalayer::batch::{Column, Value, fetch_rows};
 use plimsoll::datalayer::config::PoolSettings;
 use plimsoll::datalayer::dataset::DatasetId;
 use plimsoll::datalayer::pool::{Connection, Pool};
-use plimsoll::service::{Options, Server, ServerError, Settings};
+use plimsoll::service::{Options, ProviderSecret, Server, ServerError, Settings};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value as Json, json};
+use sha2::Sha256;
 use sqlx::Connection as _;
 use support::servers::{Postgres, Redis};
 use support::wait;
@@ -34,6 +38,9 @@ const DATASET: DatasetId = DatasetId {
 };
 /// A client that the dataset has.
 const CLIENT: i64 = 7;
+
+/// What the provider of the tests signs with.
+const PROVIDER: &[u8] = b"a secret of thirty-two bytes, so";
 
 /// A service in this process, and a way of its own to what it keeps.
 struct Service {
@@ -129,9 +136,21 @@ impl Service {
     }
 
     fn call_back(&self, id: &str, event: &str, outcome: &str) -> RequestBuilder {
-        let body = json!({ "event_id": event, "outcome": outcome });
+        let body = json!({ "payment_id": id, "event_id": event, "outcome": outcome });
+        self.signed(id, &body, PROVIDER, jiff::Timestamp::now())
+    }
+
+    /// A callback as whoever has the secret signs it (Standard Webhooks, "Signature scheme").
+    fn signed(&self, id: &str, body: &Json, secret: &[u8], at: jiff::Timestamp) -> RequestBuilder {
+        let (body, at) = (body.to_string(), at.as_second());
+        let mut mac = Hmac::<Sha256>::new_from_slice(secret).unwrap();
+        mac.update(format!("msg_1.{at}.{body}").as_bytes());
+        let signature = STANDARD.encode(mac.finalize().into_bytes());
         self.request(Method::POST, &format!("payments/{id}/callback"))
-            .body(body.to_string())
+            .header("webhook-id", "msg_1")
+            .header("webhook-timestamp", at)
+            .header("webhook-signature", format!("v1,{signature}"))
+            .body(body)
     }
 
     fn put_state(&self, id: &str, version: i64, state: &str) -> RequestBuilder {
@@ -215,6 +234,7 @@ fn options(database: &str) -> Options {
         settings: settings(),
         inject_delay: Duration::ZERO,
         admin_token: None,
+        provider_secret: ProviderSecret::new(&provider_secret(PROVIDER)).unwrap(),
         webhook: None,
     }
 }
@@ -225,6 +245,10 @@ fn settings() -> Settings {
     settings.limit.user_per_min = 0;
     settings.limit.endpoint_per_min = 0;
     settings
+}
+
+fn provider_secret(secret: &[u8]) -> String {
+    format!("whsec_{}", STANDARD.encode(secret))
 }
 
 fn embedded() -> (TempDir, String) {
@@ -262,6 +286,8 @@ async fn keep_their_promises(service: &Service) {
     a_repeated_callback_changes_nothing(service).await;
     changes_are_of_the_version_that_was_read(service).await;
     a_client_that_goes_away_asks_again(service).await;
+    to_another_tenant_a_payment_is_not_there(service).await;
+    only_the_provider_settles_a_payment(service).await;
 }
 
 #[tokio::test]
@@ -530,13 +556,147 @@ async fn changes_are_of_the_version_that_was_read(service: &Service) {
     let id = service.made(1900).await;
     let cancelled = service.put_state(&id, 1, "cancelled").send().await.unwrap();
     assert_eq!(body(cancelled).await["state"], "cancelled");
+    // The money that comes nevertheless is not the client's, and leaves a trace: once.
+    for _ in 0..2 {
+        let late = service.call_back(&id, "e", "succeeded").send().await;
+        let late = body(late.unwrap()).await;
+        assert_eq!(
+            (&late["state"], &late["version"], &late["provider_outcome"]),
+            (&json!("cancelled"), &json!(3), &json!("succeeded"))
+        );
+        assert_eq!(service.payment(&id).await, late);
+    }
+    let recorded = "SELECT count(*) FROM payment_intents WHERE state = 'cancelled' \
+                    AND provider_outcome = 'succeeded' AND provider_event = 'e'";
+    assert_eq!(service.integer(recorded).await, 1);
     refused(
-        service.call_back(&id, "e", "succeeded"),
+        service.call_back(&id, "f", "failed"),
         conflict,
-        "payment_cancelled",
+        "callback_contradicts",
     )
     .await;
     assert_eq!(service.paid_cents().await, paid);
+}
+
+async fn only_the_provider_settles_a_payment(service: &Service) {
+    let (paid, rows) = (service.paid_cents().await, service.money_rows().await);
+    let (small, large) = (service.made(1).await, service.made(1_000_000).await);
+    let body = |id: &str| json!({ "payment_id": id, "event_id": "e", "outcome": "succeeded" });
+    let (status, code) = (StatusCode::UNAUTHORIZED, "signature_invalid");
+    let now = jiff::Timestamp::now();
+    // Who made the payment and knows its id.
+    let unsigned = service.request(Method::POST, &format!("payments/{large}/callback"));
+    let unsigned = unsigned.body(body(&large).to_string());
+    refused(unsigned, status, code).await;
+    let other = b"another secret of thirty-two byt";
+    let forged = service.signed(&large, &body(&large), other, now);
+    refused(forged, status, code).await;
+    let late = jiff::SignedDuration::from_secs(400);
+    for at in [now - late, now + late] {
+        let old = service.signed(&large, &body(&large), PROVIDER, at);
+        refused(old, status, code).await;
+    }
+    let changed = service.call_back(&large, "e", "failed");
+    refused(changed.body(body(&large).to_string()), status, code).await;
+    // Signed, but of another payment.
+    let elsewhere = service.signed(&large, &body(&small), PROVIDER, now);
+    let invalid = StatusCode::UNPROCESSABLE_ENTITY;
+    refused(elsewhere, invalid, "invalid_body").await;
+    assert_eq!(service.payment(&large).await["state"], "pending");
+    let seen = (service.paid_cents().await, service.money_rows().await);
+    assert_eq!(seen, (paid, rows));
+    let genuine = service.signed(&large, &body(&large), PROVIDER, now);
+    assert_eq!(genuine.send().await.unwrap().status(), StatusCode::OK);
+    assert_eq!(service.paid_cents().await, paid + 1_000_000);
+}
+
+#[tokio::test]
+async fn without_the_providers_secret_no_callback_is_believed() {
+    let (_folder, url) = embedded();
+    let service = Service::start_as(Options {
+        provider_secret: None,
+        ..options(&url)
+    })
+    .await;
+    let id = service.made(100).await;
+    let (status, code) = (StatusCode::NOT_IMPLEMENTED, "no_provider_secret");
+    refused(service.call_back(&id, "e", "succeeded"), status, code).await;
+    assert_eq!(service.payment(&id).await["state"], "pending");
+    service.stop().await;
+}
+
+/// All connections are out: a payment says so within its own time, and the pool counts it.
+async fn an_exhausted_pool_is_told_in_time(database: &str) {
+    let mut settings = settings();
+    settings.pool.min_connections = 1;
+    settings.pool.max_connections = 2;
+    settings.payments.timeout_ms = 3000;
+    settings.payments.lock_wait_ms = 100;
+    settings.payments.acquire_timeout_ms = 500;
+    settings.pool.sqlite_busy_timeout_ms = 60_000;
+    let service = Service::start_with(database, None, settings).await;
+    let id = service.made(100).await;
+    let blocker = Blocker::of(database).await;
+    let change = || {
+        service
+            .request(Method::PUT, &format!("clients/{CLIENT}"))
+            .body(a_client(service.tenant).to_string())
+            .send()
+    };
+    let held: Vec<_> = (0..2).map(|_| tokio::spawn(change())).collect();
+    let out = async || service.metric("pool_active").await == 2.0;
+    let out = wait::until_async("all connections are out", PATIENCE, out);
+    out.await.unwrap();
+    let (status, code) = (StatusCode::SERVICE_UNAVAILABLE, "pool_exhausted");
+    let since = Instant::now();
+    let payment = service.a_payment(100);
+    refused(service.ask(&key(), &payment), status, code).await;
+    refused(service.call_back(&id, "e", "succeeded"), status, code).await;
+    refused(service.put_state(&id, 1, "cancelled"), status, code).await;
+    assert!(
+        since.elapsed() < Duration::from_secs(9),
+        "{:?}",
+        since.elapsed()
+    );
+    assert!(service.metric("pool_timeouts_total").await >= 3.0);
+    blocker.let_go().await;
+    for change in held {
+        assert_eq!(change.await.unwrap().unwrap().status(), StatusCode::OK);
+    }
+    let settled = service.call_back(&id, "e", "succeeded").send().await;
+    assert_eq!(settled.unwrap().status(), StatusCode::OK);
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn payments_say_that_the_pool_is_exhausted() {
+    let (_folder, url) = embedded();
+    an_exhausted_pool_is_told_in_time(&url).await;
+    let postgres = Postgres::start().unwrap();
+    an_exhausted_pool_is_told_in_time(&postgres.url()).await;
+}
+
+async fn to_another_tenant_a_payment_is_not_there(service: &Service) {
+    let id = service.made(100).await;
+    let as_tenant = |request: RequestBuilder, tenant: i64| request.header("x-tenant-id", tenant);
+    let (own, other) = (service.tenant, service.tenant + 1);
+    let (missing, code) = (StatusCode::NOT_FOUND, "not_found");
+    let read = || service.request(Method::GET, &format!("payments/{id}"));
+    refused(as_tenant(read(), other), missing, code).await;
+    let cancel = || service.put_state(&id, 1, "cancelled");
+    refused(as_tenant(cancel(), other), missing, code).await;
+    let ask = || service.ask(&key(), &service.a_payment(100));
+    let invalid = StatusCode::UNPROCESSABLE_ENTITY;
+    refused(as_tenant(ask(), other), invalid, "invalid_body").await;
+    assert_eq!(service.payment(&id).await["version"], 1);
+    for (request, status) in [
+        (read(), StatusCode::OK),
+        (cancel(), StatusCode::OK),
+        (ask(), StatusCode::CREATED),
+    ] {
+        let response = as_tenant(request, own).send().await.unwrap();
+        assert_eq!(response.status(), status);
+    }
 }
 
 async fn a_client_that_goes_away_asks_again(service: &Service) {
@@ -681,7 +841,10 @@ async fn a_postgres_that_crashes_neither_loses_nor_doubles_a_payment() {
         mut postgres,
         redis,
     } = Servers::start();
-    let service = Service::start(&postgres.url(), Some(redis.url())).await;
+    let mut settings = settings();
+    // Less than the outage, which else would only take its time.
+    settings.payments.acquire_timeout_ms = 200;
+    let service = Service::start_with(&postgres.url(), Some(redis.url()), settings).await;
     let crash = async || {
         sleep(Duration::from_millis(50)).await;
         postgres.stop().unwrap();
@@ -865,41 +1028,137 @@ async fn a_failure_of_serialization_is_tried_again() {
     service.stop().await;
 }
 
-/// A payment that has to wait for another program ends, typed, after the time that it may take.
-#[tokio::test]
-async fn a_payment_ends_within_its_time_and_is_made_when_asked_again() {
-    let (_folder, url) = embedded();
-    let mut settings = Settings::default();
+/// Another program that keeps everybody from writing to the tables of payments and clients.
+enum Blocker {
+    Postgres(sqlx::PgConnection),
+    Sqlite(sqlx::SqliteConnection),
+}
+
+impl Blocker {
+    async fn of(database: &str) -> Self {
+        if database.starts_with("sqlite:") {
+            let mut writer = sqlx::SqliteConnection::connect(database).await.unwrap();
+            let begin = sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut writer);
+            begin.await.unwrap();
+            return Self::Sqlite(writer);
+        }
+        let mut writer = sqlx::PgConnection::connect(database).await.unwrap();
+        let lock = "BEGIN; LOCK TABLE payment_intents, clients IN EXCLUSIVE MODE";
+        sqlx::raw_sql(lock).execute(&mut writer).await.unwrap();
+        Self::Postgres(writer)
+    }
+
+    async fn let_go(self) {
+        let ended = match self {
+            Self::Postgres(mut writer) => sqlx::raw_sql("ROLLBACK")
+                .execute(&mut writer)
+                .await
+                .map(drop),
+            Self::Sqlite(mut writer) => sqlx::raw_sql("ROLLBACK")
+                .execute(&mut writer)
+                .await
+                .map(drop),
+        };
+        ended.unwrap();
+    }
+}
+
+fn a_client(tenant: i64) -> Json {
+    json!({
+        "tenant_id": tenant, "given_name": "A", "family_name": "B", "email": "a@b", "city": "C",
+        "birth_date": "1990-01-01",
+    })
+}
+
+/// A payment, its callback and its change that have to wait for another program end, typed, after the
+/// time that they may take, and are done when they are asked for again.
+async fn all_end_within_their_time(database: &str) {
+    let mut settings = settings();
     settings.payments.timeout_ms = 1500;
     settings.payments.lock_wait_ms = 100;
-    let service = Service::start_with(&url, None, settings).await;
-    let mut checkout = service.pool.acquire().await.unwrap();
-    let Connection::Sqlite(writer) = checkout.connection() else {
-        panic!("not embedded");
-    };
-    sqlx::raw_sql("BEGIN IMMEDIATE")
-        .execute(&mut *writer)
-        .await
-        .unwrap();
+    settings.payments.acquire_timeout_ms = 1000;
+    settings.pool.sqlite_busy_timeout_ms = 60_000;
+    let service = Service::start_with(database, None, settings).await;
+    let (settles, cancels) = (service.made(100).await, service.made(100).await);
+    let blocker = Blocker::of(database).await;
     let (key, payment) = (key(), service.a_payment(100));
-    let since = Instant::now();
-    refused(
-        service.ask(&key, &payment),
-        StatusCode::SERVICE_UNAVAILABLE,
-        "timeout",
-    )
-    .await;
-    let took = since.elapsed();
-    let (least, most) = (Duration::from_millis(1400), Duration::from_secs(5));
-    assert!(least < took && took < most, "{took:?}");
-    sqlx::raw_sql("ROLLBACK").execute(writer).await.unwrap();
-    drop(checkout);
+    let ask = || service.ask(&key, &payment);
+    let settle = || service.call_back(&settles, "e", "succeeded");
+    let cancel = || service.put_state(&cancels, 1, "cancelled");
+    for request in [ask(), settle(), cancel()] {
+        let since = Instant::now();
+        refused(request, StatusCode::SERVICE_UNAVAILABLE, "timeout").await;
+        let took = since.elapsed();
+        let (least, most) = (Duration::from_millis(1400), Duration::from_secs(5));
+        assert!(least < took && took < most, "{took:?}");
+    }
+    blocker.let_go().await;
     let mut failures = BTreeMap::new();
-    until(StatusCode::CREATED, &mut failures, || {
-        service.ask(&key, &payment)
-    })
-    .await;
-    assert_eq!(service.payments_made().await, 1);
+    until(StatusCode::CREATED, &mut failures, ask).await;
+    until(StatusCode::OK, &mut failures, settle).await;
+    until(StatusCode::OK, &mut failures, cancel).await;
+    assert_eq!(service.payments_made().await, 3);
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn payments_end_within_their_time_and_are_made_when_asked_again() {
+    let (_folder, url) = embedded();
+    all_end_within_their_time(&url).await;
+    let postgres = Postgres::start().unwrap();
+    all_end_within_their_time(&postgres.url()).await;
+}
+
+/// Reading the payment and changing it have one time together, not one each.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_beginning_gives_a_payment_no_more_time() {
+    let postgres = Postgres::start().unwrap();
+    let mut settings = settings();
+    settings.payments.timeout_ms = 3000;
+    settings.payments.lock_wait_ms = 100;
+    settings.payments.acquire_timeout_ms = 1000;
+    let service = Service::start_with(&postgres.url(), None, settings).await;
+    let (settles, cancels) = (service.made(100).await, service.made(100).await);
+    let mut reads = sqlx::PgConnection::connect(&postgres.url()).await.unwrap();
+    let lock = "BEGIN; LOCK TABLE payment_intents IN ACCESS EXCLUSIVE MODE";
+    sqlx::raw_sql(lock).execute(&mut reads).await.unwrap();
+    let (settle, cancel) = (
+        service.call_back(&settles, "e", "succeeded"),
+        service.put_state(&cancels, 1, "cancelled"),
+    );
+    let since = Instant::now();
+    let (unavailable, code) = (StatusCode::SERVICE_UNAVAILABLE, "timeout");
+    let asked = async {
+        tokio::join!(
+            refused(settle, unavailable, code),
+            refused(cancel, unavailable, code),
+        );
+        since.elapsed()
+    };
+    // The reading ends shortly before the time does, and the writing waits for somebody else.
+    let waits = async |number: i64| {
+        let mut watch = sqlx::PgConnection::connect(&postgres.url()).await.unwrap();
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+        let waits = async || {
+            let found: i64 = sqlx::query_scalar(sql).fetch_one(&mut watch).await.unwrap();
+            found == number
+        };
+        wait::until_async("they wait", PATIENCE, waits)
+            .await
+            .unwrap();
+    };
+    let blocked = async {
+        waits(2).await;
+        let url = postgres.url();
+        let blocker = tokio::spawn(async move { Blocker::of(&url).await });
+        waits(3).await;
+        sleep(Duration::from_millis(2500).saturating_sub(since.elapsed())).await;
+        sqlx::raw_sql("ROLLBACK").execute(&mut reads).await.unwrap();
+        blocker.await.unwrap()
+    };
+    let (took, blocker) = tokio::join!(asked, blocked);
+    assert!(took < Duration::from_millis(4800), "{took:?}");
+    blocker.let_go().await;
     service.stop().await;
 }
 

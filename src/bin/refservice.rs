@@ -13,7 +13,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser};
 use jiff::SignedDuration;
 use plimsoll::datalayer::dataset::DatasetId;
-use plimsoll::service::{AdminToken, Options, Server, Settings, chain};
+use plimsoll::service::{AdminToken, Options, ProviderSecret, Server, Settings, chain};
 use tempfile::TempDir;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -32,7 +32,10 @@ use tracing_subscriber::EnvFilter;
   refservice --database postgres://user:password@127.0.0.1/app --redis redis://127.0.0.1/
 
 Who sends `Authorization: Bearer TOKEN`, with the token in REFSERVICE_ADMIN_TOKEN, is held to no rate
-limit. Without that variable everybody is."
+limit. Without that variable everybody is.
+
+Callbacks of payments are signed as Standard Webhooks has it, with the secret in
+REFSERVICE_PROVIDER_SECRET (whsec_…). Without that variable all of them are refused."
 )]
 struct Arguments {
     /// Where to listen; port 0 takes a free one. The address is printed to stdout
@@ -207,6 +210,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
         admin_token: std::env::var("REFSERVICE_ADMIN_TOKEN")
             .ok()
             .and_then(|token| AdminToken::new(&token)),
+        provider_secret: provider_secret()?,
         webhook: arguments.webhook,
     };
     let server = Server::bind(options).await?;
@@ -215,6 +219,14 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     stdout.flush()?;
     server.serve(first_of(terminate, interrupt)).await?;
     Ok(())
+}
+
+/// What is no text is no secret, and not as good as none.
+fn provider_secret() -> Result<Option<ProviderSecret>, Box<dyn Error>> {
+    let Some(text) = std::env::var_os("REFSERVICE_PROVIDER_SECRET") else {
+        return Ok(None);
+    };
+    Ok(ProviderSecret::new(&text.to_string_lossy())?)
 }
 
 fn print_config(arguments: &Arguments) -> Result<(), Box<dyn Error>> {

@@ -141,6 +141,9 @@ pub struct PoolSettings {
     /// runs longer is broken off, and so is what waits for a peer that died in the middle of it.
     /// PostgreSQL itself ends what nobody has told it to end `peer_timeout_ms` later.
     pub statement_timeout_ms: u64,
+    /// After so long PostgreSQL itself ends a transaction in which nothing is asked: nobody is left who
+    /// would end it. More than `batch.consumer_limit_ms`, for which the cursor of a slow export rests.
+    pub idle_transaction_timeout_ms: u64,
     /// How long SQLite waits for a lock held by another connection.
     pub sqlite_busy_timeout_ms: u64,
     /// A caller who waits so long makes the pool grow by a connection, up to the maximum.
@@ -162,7 +165,7 @@ pub struct LimitSettings {
     pub user_per_min: u32,
     /// Requests a minute of each tenant, all its users together.
     pub tenant_per_min: u32,
-    /// Requests a minute of each endpoint, whoever asks.
+    /// Requests a minute of each user, or address, to each endpoint.
     pub endpoint_per_min: u32,
     /// Most users, tenants and endpoints, of each kind, that are counted one by one; those beyond
     /// are counted together.
@@ -374,6 +377,7 @@ impl Default for PoolSettings {
             test_after_idle_ms: 1000,
             peer_timeout_ms: 5000,
             statement_timeout_ms: 60_000,
+            idle_transaction_timeout_ms: 120_000,
             sqlite_busy_timeout_ms: 5000,
             grow_after_wait_ms: 5,
             health_check_ms: 30_000,
@@ -632,6 +636,11 @@ impl Settings {
                 pool.statement_timeout_ms > 0,
                 "pool.statement_timeout_ms",
                 "must be at least 1",
+            ),
+            (
+                pool.idle_transaction_timeout_ms > batch.consumer_limit_ms,
+                "pool.idle_transaction_timeout_ms",
+                "must be above batch.consumer_limit_ms",
             ),
             (limit.keys_max > 0, "limit.keys_max", "must be at least 1"),
             (limit.upkeep_ms > 0, "limit.upkeep_ms", "must be at least 1"),
@@ -910,7 +919,7 @@ pub fn read<T: DeserializeOwned>(
             set(&mut table, &path, value)?;
             table.clone().try_into().map_err(|error| error.to_string())
         };
-        settings = with(scalar(&value))
+        settings = with(self::value(&value))
             // A text may look like a number.
             .or_else(|reason| with(value.into()).map_err(|_| reason))
             .map_err(|reason| SettingsError::Variable { variable, reason })?;
@@ -936,8 +945,13 @@ fn set(table: &mut toml::Table, path: &str, value: toml::Value) -> Result<(), St
     Ok(())
 }
 
-/// A number or a boolean where the text is one, else the text.
-fn scalar(text: &str) -> toml::Value {
+/// A number, a boolean or a list where the text is one, else the text.
+fn value(text: &str) -> toml::Value {
+    let list = text.starts_with('[').then(|| format!("list = {text}"));
+    let list = list.and_then(|text| toml::from_str::<toml::Table>(&text).ok());
+    if let Some(list) = list.and_then(|mut table| table.remove("list")) {
+        return list;
+    }
     let number = text.parse().map(toml::Value::Integer);
     number
         .or_else(|_| text.parse().map(toml::Value::Boolean))
@@ -1092,6 +1106,11 @@ mod tests {
             "[cache.ttl]\nuser_s = 9000000000000000000",
             &[],
             "cache.ttl must not",
+        );
+        check(
+            "[batch]\nconsumer_limit_ms = 120000",
+            &[],
+            "pool.idle_transaction_timeout_ms must be above",
         );
         check("[limit]\nkeys_max = 0", &[], "limit.keys_max");
         check("[limit]\nupkeep_ms = 0", &[], "limit.upkeep_ms");

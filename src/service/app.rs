@@ -19,6 +19,7 @@ use super::error::{ApiError, LoadError};
 use super::limits::policy;
 use super::live::Live;
 use super::metrics::Metrics;
+use super::payments::ProviderSecret;
 use super::settings::Settings;
 use super::webhook::Webhook;
 use crate::datalayer::batch::{BatchError, MemorySource, ProcessMemory};
@@ -40,6 +41,8 @@ const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 /// The state of one service.
 pub(super) struct App {
     pub(super) pool: Pool,
+    /// The same, with the shorter wait that a payment has time for.
+    pub(super) payment_pool: Pool,
     pub(super) cache: TieredCache,
     pub(super) locks: Locks,
     pub(super) settings: Settings,
@@ -53,6 +56,8 @@ pub(super) struct App {
     pub(super) limit_policy: Option<HeaderValue>,
     /// Whom no limit holds; nobody without one.
     pub(super) admin: Option<AdminToken>,
+    /// What callbacks of payments are signed with; none is taken without one.
+    pub(super) provider: Option<ProviderSecret>,
     /// Where notifications go; nowhere without one.
     pub(super) webhook: Option<Webhook>,
     /// Added to every request under `/api`, so that tests can plant a regression.
@@ -82,7 +87,9 @@ impl App {
             limit_policy: policy(&limits),
             limits,
             admin: None,
+            provider: None,
             webhook: None,
+            payment_pool: pool.with_acquire_timeout(settings.payments.acquire_timeout()),
             pool,
             cache,
             locks,

@@ -1,8 +1,8 @@
 //! Who asks.
 //!
 //! The service checks nobody's password. A gateway in front of it does, and says in `X-Tenant-Id` and
-//! `X-User-Id` whom it let in; it also removes what clients send under these names. Where there is no
-//! gateway, `service.caller_headers` is to be off: a client then is its address.
+//! `X-User-Id` whom it let in; it also removes what clients send under these names. Only who connects
+//! from one of `service.gateways` is believed; anybody else is an address, whatever the headers say.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -36,7 +36,7 @@ impl Caller {
         settings: &ServiceSettings,
     ) -> Result<Self, ApiError> {
         let mut caller = Self::by_address(extensions);
-        if settings.caller_headers {
+        if is_gateway(extensions, settings) {
             let max = settings.user_id_max_bytes;
             caller.tenant = only(headers, TENANT, "a whole number from 1 on", tenant)?;
             let rule = format!("1 to {max} letters, digits and ._@-");
@@ -55,12 +55,20 @@ impl Caller {
         }
     }
 
-    /// One text for each user of each tenant, and for each address of those without a name.
+    /// Whether what belongs to this tenant may be shown to the caller: to another tenant it is not there.
+    /// Whom no gateway named is asked nothing, as everywhere in this service.
+    pub(super) fn may_see(&self, tenant: i64) -> bool {
+        self.tenant.is_none_or(|own| own == tenant)
+    }
+
+    /// One text for each user of each tenant, and for each address of those without a name: behind a
+    /// gateway, for each tenant on it.
     pub(super) fn key(&self) -> String {
         match (&self.user, self.tenant, self.address) {
             (Some(user), Some(tenant), _) => format!("{tenant}/{user}"),
             (Some(user), None, _) => format!("/{user}"),
-            (None, _, Some(address)) => format!("from {address}"),
+            (None, Some(tenant), Some(address)) => format!("{tenant} from {address}"),
+            (None, None, Some(address)) => format!("from {address}"),
             (None, _, None) => "from anywhere".to_owned(),
         }
     }
@@ -72,6 +80,14 @@ impl FromRequestParts<Arc<App>> for Caller {
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
         Self::of(&parts.headers, &parts.extensions, &app.settings.service)
     }
+}
+
+/// Whether the request comes from a peer that may say who asks.
+fn is_gateway(extensions: &Extensions, settings: &ServiceSettings) -> bool {
+    let peer = extensions.get::<ConnectInfo<SocketAddr>>();
+    let peer = peer.map(|ConnectInfo(address)| address.ip().to_canonical());
+    let mut gateways = settings.gateways.iter();
+    gateways.any(|gateway| Some(gateway.to_canonical()) == peer)
 }
 
 /// What a header that is there at most once says.
@@ -125,6 +141,13 @@ mod tests {
 
     use super::*;
 
+    fn behind(gateway: &str) -> ServiceSettings {
+        ServiceSettings {
+            gateways: vec![gateway.parse().unwrap()],
+            ..ServiceSettings::default()
+        }
+    }
+
     fn key(
         given: &[(&'static str, &str)],
         peer: &str,
@@ -142,13 +165,15 @@ mod tests {
 
     #[test]
     fn a_caller_is_a_user_of_a_tenant_or_an_address() {
-        let settings = ServiceSettings::default();
+        let settings = behind("10.0.0.1");
         let check = |given: &[(&'static str, &str)], peer: &str, expected: &str| {
             assert_eq!(key(given, peer, &settings).unwrap(), expected);
         };
         check(&[(TENANT, "7"), (USER, "a.b@c")], "10.0.0.1", "7/a.b@c");
         check(&[(USER, "ada")], "10.0.0.1", "/ada");
-        check(&[(TENANT, "7")], "10.0.0.1", "from 10.0.0.1");
+        // Machines of several tenants behind one gateway.
+        check(&[(TENANT, "7")], "10.0.0.1", "7 from 10.0.0.1");
+        check(&[(TENANT, "8")], "::ffff:10.0.0.1", "8 from 10.0.0.1");
         check(&[], "::ffff:10.0.0.1", "from 10.0.0.1");
         // One subscriber, however many addresses it makes up.
         check(&[], "2001:db8:1:2:3:4:5:6", "from 2001:db8:1:2::");
@@ -156,18 +181,42 @@ mod tests {
     }
 
     #[test]
-    fn who_is_not_believed_is_an_address() {
-        let settings = ServiceSettings {
-            caller_headers: false,
-            ..ServiceSettings::default()
-        };
+    fn who_is_no_gateway_is_an_address() {
         let given = [(TENANT, "7"), (USER, "ada")];
-        assert_eq!(key(&given, "10.0.0.1", &settings).unwrap(), "from 10.0.0.1");
+        let check = |settings: &ServiceSettings, peer: &str, expected: &str| {
+            assert_eq!(key(&given, peer, settings).unwrap(), expected, "{peer}");
+        };
+        // As it comes, only this machine itself is believed.
+        let settings = ServiceSettings::default();
+        check(&settings, "10.0.0.1", "from 10.0.0.1");
+        check(&settings, "2001:db8::1", "from 2001:db8::");
+        check(&settings, "127.0.0.1", "7/ada");
+        check(&settings, "::ffff:127.0.0.1", "7/ada");
+        check(&settings, "::1", "7/ada");
+        let settings = behind("10.0.0.1");
+        check(&settings, "10.0.0.1", "7/ada");
+        check(&settings, "10.0.0.2", "from 10.0.0.2");
+        check(&settings, "127.0.0.1", "from 127.0.0.1");
+        // Nonsense of somebody who is not believed is nobody's concern.
+        let nonsense = key(&[(TENANT, "0")], "10.0.0.2", &settings);
+        assert_eq!(nonsense.unwrap(), "from 10.0.0.2");
+    }
+
+    #[test]
+    fn a_tenant_sees_its_own_and_who_has_none_sees_all() {
+        let of = |tenant| Caller {
+            tenant,
+            user: None,
+            address: None,
+        };
+        assert!(of(Some(7)).may_see(7));
+        assert!(!of(Some(7)).may_see(8));
+        assert!(of(None).may_see(7));
     }
 
     #[test]
     fn what_no_gateway_says_is_refused() {
-        let settings = ServiceSettings::default();
+        let settings = behind("10.0.0.1");
         let long = "x".repeat(65);
         for wrong in [
             &[(TENANT, "0")][..],

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -17,7 +17,7 @@ use super::app::App;
 use super::caller::Caller;
 use super::error::{ApiError, whole_seconds};
 use super::metrics::method_name;
-use crate::datalayer::limit::{Limits, Verdict};
+use crate::datalayer::limit::{Dimension, Limits, Verdict};
 
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
 const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
@@ -55,11 +55,12 @@ fn judge(app: &App, request: &Request) -> (Option<Verdict>, Option<Response>) {
         Ok(caller) => (caller, None),
         Err(error) => (Caller::by_address(extensions), Some(error.into_response())),
     };
-    let endpoint = format!(
-        "{} {}",
-        method_name(request.method()),
-        route.unwrap_or("none")
-    );
+    let method = match request.method() {
+        // The same work without its answer.
+        &Method::HEAD => "GET",
+        method => method_name(method),
+    };
+    let endpoint = format!("{method} {}", route.unwrap_or("none"));
     let verdict = app.limits.check(&caller.key(), caller.tenant, &endpoint);
     match verdict {
         Some(verdict) if !verdict.decision.allowed => (Some(verdict), Some(refuse(&verdict))),
@@ -80,9 +81,13 @@ pub(super) fn policy(limits: &Limits) -> Option<HeaderValue> {
 }
 
 fn refuse(verdict: &Verdict) -> Response {
-    let name = verdict.dimension.name();
+    let whose = match verdict.dimension {
+        Dimension::User => "of this user",
+        Dimension::Tenant => "of this tenant",
+        Dimension::Endpoint => "of this user to this endpoint",
+    };
     let limit = verdict.decision.limit;
-    let message = format!("more than the {limit} requests a minute of this {name}");
+    let message = format!("more than the {limit} requests a minute {whose}");
     let status = StatusCode::TOO_MANY_REQUESTS;
     ApiError::client(status, "rate_limited", message).after(verdict.decision.reset)
 }

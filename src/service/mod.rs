@@ -32,6 +32,7 @@ mod metrics;
 
 pub use admin::AdminToken;
 pub use error::chain;
+pub use payments::{ProviderSecret, SecretError};
 pub use server::{Options, Server, ServerError};
 pub use settings::{PaymentSettings, ServiceSettings, Settings};
 pub use webhook::WebhookError;

@@ -12,11 +12,12 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::app::App;
+use super::caller::Caller;
 use super::clients::{parse_id, read_body};
 use super::error::ApiError;
 use super::text::check_line;
 use super::webhook::WebhookError;
-use crate::datalayer::batch::{Column, fetch_rows};
+use crate::datalayer::batch::{Column, Value, fetch_rows};
 use crate::datalayer::breaker::BreakerError;
 
 /// What the webhook is to hear.
@@ -30,6 +31,7 @@ struct Notification {
 /// sent once: whether to send it again is for the client to say.
 pub(super) async fn notify(
     State(app): State<Arc<App>>,
+    caller: Caller,
     Path(id): Path<String>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, ApiError> {
@@ -43,13 +45,16 @@ pub(super) async fn notify(
         let status = StatusCode::NOT_IMPLEMENTED;
         return Err(ApiError::client(status, "no_webhook", message));
     };
-    let columns = [Column::integer("id"), Column::integer("tenant_id")];
-    let sql = "SELECT id, tenant_id FROM clients WHERE id = $1";
-    let mut rows = fetch_rows(&app.pool, ("read", "clients"), sql, &[id.into()], &columns).await?;
-    let row = rows.pop().ok_or_else(|| ApiError::not_found("client"))?;
+    let column = [Column::integer("tenant_id")];
+    let sql = "SELECT tenant_id FROM clients WHERE id = $1";
+    let mut rows = fetch_rows(&app.pool, ("read", "clients"), sql, &[id.into()], &column).await?;
+    let tenant = match rows.pop().and_then(|mut row| row.pop()) {
+        Some(Value::Integer(tenant)) if caller.may_see(tenant) => tenant,
+        _ => return Err(ApiError::not_found("client")),
+    };
     let told = json!({
-        "client_id": serde_json::Value::from(&row[0]),
-        "tenant_id": serde_json::Value::from(&row[1]),
+        "client_id": id,
+        "tenant_id": tenant,
         "message": notification.message,
     });
     match webhook.post(&told).await {

@@ -15,6 +15,7 @@ use super::admin::AdminToken;
 use super::app::App;
 use super::live::Live;
 use super::lock::FileLock;
+use super::payments::ProviderSecret;
 use super::router::router;
 use super::settings::Settings;
 use super::webhook::{Webhook, WebhookError};
@@ -48,6 +49,8 @@ pub struct Options {
     pub inject_delay: Duration,
     /// Who shows this token is held to no rate limit; without it, nobody is let by.
     pub admin_token: Option<AdminToken>,
+    /// What the provider of payments signs its callbacks with; without it, none is taken.
+    pub provider_secret: Option<ProviderSecret>,
     /// `http://…` or `https://…`, where notifications are posted; without it there are none.
     pub webhook: Option<String>,
 }
@@ -129,6 +132,7 @@ impl Server {
             settings,
             inject_delay,
             admin_token,
+            provider_secret,
             webhook,
         } = options;
         let webhook = webhook.map(|url| Webhook::new(&url, &settings)).transpose();
@@ -165,6 +169,7 @@ impl Server {
         let address = listener.local_addr().map_err(failed)?;
         let mut app = App::new(pool, cache, locks, live, settings, dataset, inject_delay);
         app.admin = admin_token;
+        app.provider = provider_secret;
         app.webhook = webhook;
         Ok(Self {
             app: Arc::new(app),

@@ -1,5 +1,6 @@
 //! The figures of the service, and the one file that holds them together with the data layer's.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -71,9 +72,10 @@ pub struct ServiceSettings {
     pub compress_above_bytes: u16,
     /// What a client is told to wait when the service is busy.
     pub retry_after_s: u64,
-    /// Whether the headers X-Tenant-Id and X-User-Id are believed. A gateway in front has to set
-    /// them, and to remove what clients send under these names; where there is none, turn it off.
-    pub caller_headers: bool,
+    /// Addresses of the gateways in front: who connects from one of them is believed what the headers
+    /// X-Tenant-Id and X-User-Id say. A gateway has to set them, and to remove what clients send under
+    /// these names.
+    pub gateways: Vec<IpAddr>,
     /// Longest name of a user in X-User-Id.
     pub user_id_max_bytes: usize,
     /// Longest time for the webhook to answer.
@@ -107,9 +109,13 @@ pub struct MaxAgeSettings {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PaymentSettings {
-    /// Longest time for a request to make or change a payment, retries included. It may be over before
-    /// `pool.acquire_timeout_ms` is.
+    /// Longest time for a request to make or change a payment, retries included.
     pub timeout_ms: u64,
+    /// Longest wait of a payment for a connection. It and `payments.lock_wait_ms` are over before
+    /// `payments.timeout_ms` is, so that a client learns that the pool was exhausted or the database is away.
+    pub acquire_timeout_ms: u64,
+    /// How old a callback may be by the provider's clock, and how far that may be ahead of ours.
+    pub callback_tolerance_ms: u64,
     /// How long a request waits for another one with the same key before both ask the database.
     pub lock_wait_ms: u64,
     /// First pause before a transaction is tried again that others had undone, or whose connection broke.
@@ -128,6 +134,8 @@ impl Default for PaymentSettings {
     fn default() -> Self {
         Self {
             timeout_ms: 10_000,
+            acquire_timeout_ms: 7000,
+            callback_tolerance_ms: 300_000,
             lock_wait_ms: 2000,
             retry_min_ms: 10,
             retry_max_ms: 500,
@@ -145,6 +153,21 @@ impl PaymentSettings {
                 self.lock_wait_ms < self.timeout_ms,
                 "payments.lock_wait_ms",
                 "must be below payments.timeout_ms",
+            ),
+            (
+                self.acquire_timeout_ms > 0,
+                "payments.acquire_timeout_ms",
+                "must be at least 1",
+            ),
+            (
+                self.acquire_timeout_ms.saturating_add(self.lock_wait_ms) < self.timeout_ms,
+                "payments.acquire_timeout_ms",
+                "must, with payments.lock_wait_ms, be below payments.timeout_ms",
+            ),
+            (
+                self.callback_tolerance_ms > 0,
+                "payments.callback_tolerance_ms",
+                "must be at least 1",
             ),
             (
                 (1..=self.retry_max_ms).contains(&self.retry_min_ms),
@@ -176,6 +199,14 @@ impl PaymentSettings {
     pub(super) fn timeout(&self) -> Duration {
         Duration::from_millis(self.timeout_ms)
     }
+
+    pub(super) fn acquire_timeout(&self) -> Duration {
+        Duration::from_millis(self.acquire_timeout_ms)
+    }
+
+    pub(super) fn callback_tolerance(&self) -> Duration {
+        Duration::from_millis(self.callback_tolerance_ms)
+    }
 }
 
 impl Default for ServiceSettings {
@@ -195,7 +226,7 @@ impl Default for ServiceSettings {
             generate_rows_max: 5_000_000,
             compress_above_bytes: 1024,
             retry_after_s: 1,
-            caller_headers: true,
+            gateways: vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
             user_id_max_bytes: 64,
             webhook_timeout_ms: 5000,
             max_age: MaxAgeSettings::default(),
@@ -355,6 +386,25 @@ mod tests {
     }
 
     #[test]
+    fn gateways_are_this_machine_or_those_that_are_named() {
+        let gateways = |text: &str, env: Option<&str>| {
+            let name = "REFSERVICE__SERVICE__GATEWAYS".to_owned();
+            let env = env.map(|value| (name, value.to_owned()));
+            let settings = Settings::load(text, env).unwrap();
+            let gateways = settings.service.gateways.iter();
+            gateways.map(IpAddr::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(gateways("", None), ["127.0.0.1", "::1"]);
+        let text = "[service]\ngateways = [\"10.0.0.1\"]\n";
+        assert_eq!(gateways(text, None), ["10.0.0.1"]);
+        let env = Some(r#"["10.0.0.2", "2001:db8::1"]"#);
+        assert_eq!(gateways(text, env), ["10.0.0.2", "2001:db8::1"]);
+        assert_eq!(gateways(text, Some("[]")), [""; 0]);
+        let wrong = "[service]\ngateways = [\"everybody\"]\n";
+        assert!(Settings::load(wrong, []).is_err());
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         let check = |text: &str, expected: &str| {
             let error = Settings::load(text, []).unwrap_err().to_string();
@@ -375,6 +425,10 @@ mod tests {
         check(
             "[payments]\ntimeout_ms = 1000",
             "payments.lock_wait_ms must be below payments.timeout_ms",
+        );
+        check(
+            "[payments]\nacquire_timeout_ms = 8000",
+            "payments.acquire_timeout_ms must, with payments.lock_wait_ms, be below",
         );
         check(
             "[payments]\ntimeout_ms = 35000",

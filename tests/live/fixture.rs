@@ -289,6 +289,7 @@ impl Service {
             inject_delay: Duration::ZERO,
             admin_token: None,
             webhook: None,
+            provider_secret: None,
         };
         let server = Server::bind(options).await.unwrap();
         let base = format!("http://{}", server.address());

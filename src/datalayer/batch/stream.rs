@@ -130,7 +130,9 @@ async fn read_postgres(
     outlet: &Outlet,
 ) -> Result<Result<(), Gone>, BatchError> {
     let failed = |source| select.failed(source);
-    let mut transaction = limited.within(connection.begin()).await?;
+    let mut transaction = limited
+        .within(limited.activity.begin(connection.begin()))
+        .await?;
     let declare = format!("DECLARE batch NO SCROLL CURSOR FOR {}", select.sql());
     let declare = sqlx::query(AssertSqlSafe(declare)).persistent(false);
     let declare = bind_all(declare, select.values()).execute(&mut *transaction);

@@ -42,7 +42,10 @@ pub async fn in_transaction<T, E: From<BatchError>>(
     let activity = checkout.activity();
     let begun = async {
         match checkout.connection() {
-            Connection::Postgres(connection) => connection.begin().await.map(Open::Postgres),
+            Connection::Postgres(connection) => {
+                let begun = activity.begin(connection.begin()).await;
+                begun.map(Open::Postgres)
+            }
             Connection::Sqlite(connection) => {
                 connection.begin_with(SQLITE_BEGIN).await.map(Open::Sqlite)
             }

@@ -27,7 +27,8 @@ const MARKER: &str = "refservice_dataset";
 const LOCK: i64 = 0x706c_696d;
 
 /// For statements that may take longer than the pool allows, to the end of their transaction.
-const NO_LIMIT: &str = "SET LOCAL statement_timeout = 0";
+const NO_LIMIT: &str =
+    "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0";
 
 /// The name of a dataset: the same name is the same rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,10 +109,10 @@ pub async fn ensure(
         return ensure_alone(pool, id, settings, memory).await;
     };
     // A lock of the transaction goes with it, however this ends.
-    let begun = connection.begin().await;
+    let begun = activity.begin(connection.begin()).await;
     let mut lock = begun.map_err(schema("begin the generation"))?;
-    // To generate millions of rows takes longer than any other statement may.
-    sqlx::query(NO_LIMIT)
+    // To generate millions of rows takes longer than any other statement may, and meanwhile the lock rests.
+    sqlx::raw_sql(NO_LIMIT)
         .execute(&mut *lock)
         .await
         .map_err(schema("begin the generation"))?;

@@ -17,12 +17,13 @@ pub enum Dimension {
     User,
     /// All users of a tenant together.
     Tenant,
-    /// Everybody's requests of one kind together.
+    /// Requests of one kind by one user: who asks for one thing too often takes nothing from others, nor
+    /// from what else it asks for.
     Endpoint,
 }
 
 /// What the limits say of one request: the first that refuses it, else the one of which the least
-/// remains.
+/// remains, and of equal ones the broader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verdict {
     /// Which limit says so.
@@ -84,21 +85,23 @@ impl<C: Clock + Clone> Limits<C> {
 }
 
 impl<C: Clock> Limits<C> {
-    /// Counts one request. The limits are asked in this order, and a request that one refuses
-    /// counts for none after it: who is above the own limit takes nothing from the tenant's.
-    /// `None` where no limit holds.
-    pub fn check(&self, user: &String, tenant: Option<i64>, endpoint: &String) -> Option<Verdict> {
+    /// Counts one request. The narrowest limit is asked first, the user's for this endpoint, then the
+    /// user's, then the tenant's; a request that one refuses counts for none after it. So who is refused
+    /// takes nothing from others. `None` where no limit holds.
+    pub fn check(&self, user: &String, tenant: Option<i64>, endpoint: &str) -> Option<Verdict> {
+        // Users have no space in their names but for one that no endpoint begins with.
+        let endpoint = format!("{user} {endpoint}");
+        let ask_endpoint = || verdict(self.endpoint.as_ref(), Dimension::Endpoint, &endpoint);
         let ask_user = || verdict(self.user.as_ref(), Dimension::User, user);
         let ask_tenant = || verdict(self.tenant.as_ref(), Dimension::Tenant, &tenant?);
-        let ask_endpoint = || verdict(self.endpoint.as_ref(), Dimension::Endpoint, endpoint);
-        let asks: [&dyn Fn() -> Option<Verdict>; 3] = [&ask_user, &ask_tenant, &ask_endpoint];
+        let asks: [&dyn Fn() -> Option<Verdict>; 3] = [&ask_endpoint, &ask_user, &ask_tenant];
         let mut tightest: Option<Verdict> = None;
         for verdict in asks.into_iter().filter_map(|ask| ask()) {
             if !verdict.decision.allowed {
                 return Some(verdict);
             }
-            let less = |known: Verdict| verdict.decision.remaining < known.decision.remaining;
-            if tightest.is_none_or(less) {
+            let least = |known: Verdict| verdict.decision.remaining <= known.decision.remaining;
+            if tightest.is_none_or(least) {
                 tightest = Some(verdict);
             }
         }
@@ -198,9 +201,9 @@ mod tests {
         tenant: Option<i64>,
         endpoint: &str,
     ) -> (Dimension, u32) {
-        let (user, endpoint) = (user.to_owned(), endpoint.to_owned());
+        let user = user.to_owned();
         for passed in 0.. {
-            let verdict = limits.check(&user, tenant, &endpoint).unwrap();
+            let verdict = limits.check(&user, tenant, endpoint).unwrap();
             if !verdict.decision.allowed {
                 return (verdict.dimension, passed);
             }
@@ -210,41 +213,46 @@ mod tests {
 
     #[test]
     fn each_limit_holds_for_its_own() {
-        let (limits, _) = limits(3, 5, 7);
-        assert_eq!(spend(&limits, "a", Some(1), "x"), (Dimension::User, 3));
-        // The refused request was not the tenant's: two are left of its five.
-        assert_eq!(spend(&limits, "b", Some(1), "x"), (Dimension::Tenant, 2));
-        // Nor was it the endpoint's: of seven, five are spent.
-        assert_eq!(spend(&limits, "c", None, "x"), (Dimension::Endpoint, 2));
-        assert_eq!(spend(&limits, "d", Some(2), "y"), (Dimension::User, 3));
+        let (limits, _) = limits(3, 5, 2);
+        assert_eq!(spend(&limits, "a", Some(1), "x"), (Dimension::Endpoint, 2));
+        // Who has spent one endpoint is in nobody's way there.
+        assert_eq!(spend(&limits, "b", Some(2), "x"), (Dimension::Endpoint, 2));
+        // However often it was refused there, it has what is left of its own elsewhere: one of three.
+        for _ in 0..10 {
+            assert_eq!(spend(&limits, "a", Some(1), "x"), (Dimension::Endpoint, 0));
+        }
+        assert_eq!(spend(&limits, "a", Some(1), "y"), (Dimension::User, 1));
+        // Nor were any of the refused the tenant's: two are left of its five.
+        assert_eq!(spend(&limits, "c", Some(1), "x"), (Dimension::Endpoint, 2));
+        assert_eq!(spend(&limits, "d", Some(1), "x"), (Dimension::Tenant, 0));
         let refused: Vec<u64> = limits.stats().iter().map(|limit| limit.refused).collect();
-        assert_eq!(refused, [2, 1, 1]);
+        assert_eq!(refused, [1, 1, 13]);
     }
 
     #[test]
     fn the_tightest_limit_is_told() {
         let (limits, _) = limits(5, 9, 4);
-        let (user, endpoint) = ("a".to_owned(), "x".to_owned());
-        let told = |tenant| {
-            let verdict = limits.check(&user, tenant, &endpoint).unwrap();
-            (verdict.dimension, verdict.decision.remaining)
-        };
-        assert_eq!(told(Some(1)), (Dimension::Endpoint, 3));
+        let user = "a".to_owned();
         let told = |endpoint: &str| {
-            let verdict = limits.check(&user, Some(1), &endpoint.to_owned()).unwrap();
+            let verdict = limits.check(&user, Some(1), endpoint).unwrap();
             (verdict.dimension, verdict.decision.remaining)
         };
-        assert_eq!(told("y"), (Dimension::User, 3), "of equal ones, the first");
+        assert_eq!(told("x"), (Dimension::Endpoint, 3));
+        assert_eq!(
+            told("y"),
+            (Dimension::User, 3),
+            "of equal ones, the broader"
+        );
     }
 
     #[test]
     fn each_limit_can_be_off() {
         let (off, _) = limits(0, 0, 0);
-        assert_eq!(off.check(&"a".to_owned(), Some(1), &"x".to_owned()), None);
+        assert_eq!(off.check(&"a".to_owned(), Some(1), "x"), None);
         assert_eq!(off.stats(), []);
         let (limits, _) = limits(0, 2, 0);
         assert_eq!(spend(&limits, "a", Some(1), "x"), (Dimension::Tenant, 2));
-        assert_eq!(limits.check(&"a".to_owned(), None, &"x".to_owned()), None);
+        assert_eq!(limits.check(&"a".to_owned(), None, "x"), None);
     }
 
     #[tokio::test]
@@ -256,7 +264,7 @@ mod tests {
         let clock = FakeRelativeClock::default();
         let limits = Limits::with_clock(&settings, &clock);
         let tidy_for = |ms| tokio::time::timeout(Duration::from_millis(ms), limits.keep_tidy());
-        limits.check(&"a".to_owned(), Some(1), &"x".to_owned());
+        limits.check(&"a".to_owned(), Some(1), "x");
         let keys = || -> Vec<usize> { limits.stats().iter().map(|limit| limit.keys).collect() };
         assert!(tidy_for(50).await.is_err(), "it goes on for ever");
         assert_eq!(keys(), [1, 1, 1], "no time has passed");

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::panic::Location;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -32,6 +32,8 @@ pub(crate) struct Activity {
     place: &'static Location<'static>,
     taken: Instant,
     state: Mutex<State>,
+    /// Whether the connection may be in a transaction that nobody ends.
+    spoilt: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -66,7 +68,26 @@ impl Activity {
                 runs: false,
                 is_told: false,
             }),
+            spoilt: AtomicBool::new(false),
         }
+    }
+
+    /// A transaction of PostgreSQL begins. Until `begin` has given its answer, a connection that is
+    /// dropped is closed: sqlx counts a transaction only from the answer on and would not end this one,
+    /// and whatever the next user wrote would be part of it
+    /// (<https://github.com/launchbadge/sqlx/issues/4385>).
+    pub(crate) async fn begin<T>(
+        &self,
+        begin: impl Future<Output = sqlx::Result<T>>,
+    ) -> sqlx::Result<T> {
+        self.spoilt.store(true, Ordering::Release);
+        let begun = begin.await?;
+        self.spoilt.store(false, Ordering::Release);
+        Ok(begun)
+    }
+
+    pub(super) fn is_spoilt(&self) -> bool {
+        self.spoilt.load(Ordering::Acquire)
     }
 
     /// A statement begins; it ends with the value.

@@ -26,6 +26,7 @@ const UPKEEP_PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub struct Pool {
     shared: Arc<Shared>,
+    acquire_timeout: Duration,
 }
 
 /// What a pool, its checkouts and its upkeep share.
@@ -84,7 +85,20 @@ impl Pool {
         tokio::spawn(upkeep(Arc::downgrade(&shared)));
         tokio::spawn(check_health(Arc::downgrade(&shared)));
         tokio::spawn(tell_suspects(Arc::downgrade(&shared)));
-        Ok(Self { shared })
+        Ok(Self {
+            shared,
+            acquire_timeout: patience,
+        })
+    }
+
+    /// The same pool for callers who can wait for a connection only so long, instead of
+    /// `pool.acquire_timeout_ms`: else their own time would be over first, and nobody would hear of the pool.
+    pub fn with_acquire_timeout(&self, acquire_timeout: Duration) -> Self {
+        let shared = Arc::clone(&self.shared);
+        Self {
+            shared,
+            acquire_timeout,
+        }
     }
 
     /// A connection, waited for in turn where all are in use.
@@ -104,8 +118,8 @@ impl Pool {
     ) -> Result<Checkout, PoolError> {
         let shared = &self.shared;
         let started = Instant::now();
-        let permit = shared.permit(started).await?;
-        let deadline = started + Duration::from_millis(shared.settings.acquire_timeout_ms);
+        let deadline = started + self.acquire_timeout;
+        let permit = shared.permit(started, deadline).await?;
         let handle = shared.handle(started, deadline).await?;
         shared.wait.record(started.elapsed());
         shared.checkouts.fetch_add(1, Ordering::Relaxed);
@@ -158,13 +172,16 @@ impl Pool {
 }
 
 impl Shared {
-    async fn permit(&self, started: Instant) -> Result<OwnedSemaphorePermit, PoolError> {
+    async fn permit(
+        &self,
+        started: Instant,
+        deadline: Instant,
+    ) -> Result<OwnedSemaphorePermit, PoolError> {
         let permits = Arc::clone(&self.permits);
         let permit = match Arc::clone(&permits).try_acquire_owned() {
             Ok(permit) => permit,
             Err(_) => {
                 let _waiting = Waiting::enter(&self.waiting);
-                let deadline = started + Duration::from_millis(self.settings.acquire_timeout_ms);
                 timeout_at(deadline.into(), self.wait_in_turn(permits))
                     .await
                     .map_err(|_| {

@@ -12,7 +12,9 @@ use super::bounded::Shared;
 use super::database::Handle;
 
 /// A connection in somebody's hands; dropping it gives it back. A transaction of sqlx that is still
-/// open is rolled back, and a broken connection is not used again.
+/// open is rolled back, and a broken connection is not used again. Who begins a transaction on the
+/// connection by hand has to wait for the answer; [`in_transaction`](crate::datalayer::batch::in_transaction)
+/// may be dropped at any time.
 #[derive(Debug)]
 pub struct Checkout {
     // Both are there until the drop takes them.
@@ -73,6 +75,11 @@ impl Drop for Checkout {
         };
         let shared = Arc::clone(&self.shared);
         shared.activities.end(self.number);
+        if self.activity.is_spoilt() {
+            handle.discard();
+            tracing::debug!("a connection was closed whose transaction may have begun unnoticed");
+            return;
+        }
         // Taken out of sqlx's hands first: a runtime that is gone drops what it is given unpolled.
         let returned = handle.give_back(shared.peer_timeout);
         // On the pool's own runtime: the drop may happen on a thread that has none.

@@ -56,9 +56,13 @@ impl Database {
             "postgres" | "postgresql" => {
                 // A caller who gives up can't always tell the server, which would go on alone.
                 let limit_ms = settings.statement_timeout_ms + settings.peer_timeout_ms;
-                let options = PgConnectOptions::from_str(url)
-                    .map_err(address)?
-                    .options([("statement_timeout", limit_ms)]);
+                let options = PgConnectOptions::from_str(url).map_err(address)?.options([
+                    ("statement_timeout", limit_ms),
+                    (
+                        "idle_in_transaction_session_timeout",
+                        settings.idle_transaction_timeout_ms,
+                    ),
+                ]);
                 Ok(Self::Postgres(
                     options_for(settings).connect_lazy_with(options),
                 ))
@@ -153,6 +157,14 @@ impl Handle {
             Self::Sqlite(connection) => Either::Right(connection.return_to_pool()),
         };
         async move { timeout(limit, returned).await.is_ok() }
+    }
+
+    /// Closes the connection at once and without a word to its peer.
+    pub(super) fn discard(self) {
+        match self {
+            Self::Postgres(connection) => drop(connection.detach()),
+            Self::Sqlite(connection) => drop(connection.detach()),
+        }
     }
 
     /// Closes the connection, politely if the peer answers within `limit`.

@@ -1,6 +1,6 @@
 //! Requests to payments and back.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Json;
@@ -21,6 +21,7 @@ use super::input::{
 };
 use super::ledger::{self, Asked, Payment, Refusal};
 use crate::service::app::App;
+use crate::service::caller::Caller;
 use crate::service::clients;
 use crate::service::error::ApiError;
 use crate::service::live;
@@ -31,11 +32,17 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 /// `POST /payments`: a new payment, once a key.
 pub(in crate::service) async fn create(
     State(app): State<Arc<App>>,
+    caller: Caller,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, ApiError> {
     let key = idempotency_key(&headers, &app.settings.payments)?;
     let input = PaymentInput::read(&app, body)?;
+    if !caller.may_see(input.tenant_id) {
+        return Err(ApiError::invalid_body(
+            "`tenant_id` is another than the caller's",
+        ));
+    }
     let digest = input.digest()?;
     to_the_end(|_| async move { within_limit(&app, once(&app, input, key, digest)).await }).await
 }
@@ -61,7 +68,7 @@ async fn once(
     }
     let attempt = || {
         let (input, key, digest) = (input.clone(), key.clone(), digest_of_body.clone());
-        ledger::ask(&app.pool, input, key, digest)
+        ledger::ask(&app.payment_pool, input, key, digest)
     };
     // Asked again, it finds what it may have done already.
     let asked = attempt
@@ -81,35 +88,53 @@ async fn once(
 /// `GET /payments/{id}`.
 pub(in crate::service) async fn detail(
     State(app): State<Arc<App>>,
+    caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
     let id = payment_id(&id)?;
-    let payment = ledger::find(&app.pool, id).await?;
+    let payment = find(&app, &caller, id).await?;
     Ok(answer(&payment))
+}
+
+/// A payment that the caller may see.
+async fn find(app: &App, caller: &Caller, id: Uuid) -> Result<Payment, Refusal> {
+    let payment = ledger::find(&app.payment_pool, id).await?;
+    if !caller.may_see(payment.tenant_id) {
+        return Err(ApiError::not_found("payment").into());
+    }
+    Ok(payment)
 }
 
 /// `POST /payments/{id}/callback`: the provider's word.
 pub(in crate::service) async fn callback(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
+    headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, ApiError> {
     let id = payment_id(&id)?;
-    let callback = Callback::read(&app, body)?;
+    let callback = Callback::read(&app, id, &headers, body)?;
     to_the_end(|_| async move {
-        let owner = owner_of(&app, id).await?;
-        let settled = within_limit(&app, settle(&app, id, &callback)).await;
+        let owner = OnceLock::new();
+        let settled = within_limit(&app, settle(&app, id, &callback, &owner)).await;
         announce(&app, id, owner, may_be_done(&settled)).await;
         settled
     })
     .await
 }
 
-async fn settle(app: &App, id: Uuid, callback: &Callback) -> Result<Response, ApiError> {
+/// Tells in `owner`, as soon as that is known, whose payment it is.
+async fn settle(
+    app: &App,
+    id: Uuid,
+    callback: &Callback,
+    owner: &OnceLock<Owner>,
+) -> Result<Response, ApiError> {
     let attempt = || async {
-        let payment = ledger::find(&app.pool, id).await?;
+        let payment = ledger::find(&app.payment_pool, id).await?;
+        owner.get_or_init(|| Owner::of(&payment));
         match payment.settled(callback)? {
-            Some(step) => ledger::take(&app.pool, &payment, step, Some(callback)).await,
+            Some(step) => ledger::take(&app.payment_pool, &payment, step, Some(callback)).await,
             None => Ok(payment),
         }
     };
@@ -127,6 +152,7 @@ async fn settle(app: &App, id: Uuid, callback: &Callback) -> Result<Response, Ap
 /// `PUT /payments/{id}/state`: cancelled or refunded, if it is still as the client has read it.
 pub(in crate::service) async fn change(
     State(app): State<Arc<App>>,
+    caller: Caller,
     Path(id): Path<String>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
@@ -135,22 +161,32 @@ pub(in crate::service) async fn change(
     let version = expected_version(&headers)?;
     let change = Change::read(&app, body)?;
     to_the_end(|_| async move {
-        let owner = owner_of(&app, id).await?;
-        let changed = within_limit(&app, step(&app, id, version, change)).await;
+        let owner = OnceLock::new();
+        let stepped = step(&app, &caller, id, version, change, &owner);
+        let changed = within_limit(&app, stepped).await;
         announce(&app, id, owner, may_be_done(&changed)).await;
         changed
     })
     .await
 }
 
-async fn step(app: &App, id: Uuid, version: i64, change: Change) -> Result<Response, ApiError> {
+/// As [`settle`].
+async fn step(
+    app: &App,
+    caller: &Caller,
+    id: Uuid,
+    version: i64,
+    change: Change,
+    owner: &OnceLock<Owner>,
+) -> Result<Response, ApiError> {
     let attempt = || async {
-        let payment = ledger::find(&app.pool, id).await?;
+        let payment = find(app, caller, id).await?;
+        owner.get_or_init(|| Owner::of(&payment));
         if payment.version != version {
             return Err(Refusal::Outrun);
         }
         let step = payment.changed(change.state)?;
-        ledger::take(&app.pool, &payment, step, None).await
+        ledger::take(&app.payment_pool, &payment, step, None).await
     };
     // After a loss the change may be there, under a version that the client has not seen.
     let changed = attempt
@@ -168,13 +204,13 @@ struct Owner {
     client: i64,
 }
 
-async fn owner_of(app: &App, id: Uuid) -> Result<Owner, ApiError> {
-    let found = async {
-        let payment = ledger::find(&app.pool, id).await?;
-        let (tenant, client) = (payment.tenant_id, payment.client_id);
-        Ok(Owner { tenant, client })
-    };
-    within_limit(app, found).await
+impl Owner {
+    fn of(payment: &Payment) -> Self {
+        Self {
+            tenant: payment.tenant_id,
+            client: payment.client_id,
+        }
+    }
 }
 
 /// Whether a payment may have changed. After an error of ours too: a commit that was not heard of may have
@@ -184,7 +220,11 @@ fn may_be_done(changed: &Result<Response, ApiError>) -> bool {
 }
 
 /// Forgets what a change of a payment concerns, and tells of it where there may be one.
-async fn announce(app: &App, id: Uuid, owner: Owner, changed: bool) {
+/// A payment that was not found has no owner.
+async fn announce(app: &App, id: Uuid, owner: OnceLock<Owner>, changed: bool) {
+    let Some(owner) = owner.into_inner() else {
+        return;
+    };
     clients::forget_one(app, owner.client).await;
     if changed {
         let change = json!({ "kind": "changed", "id": id, "client_id": owner.client });

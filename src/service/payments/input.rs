@@ -6,12 +6,14 @@ use axum::http::header::IF_MATCH;
 use axum::http::{HeaderMap, StatusCode};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::service::app::App;
+use crate::service::clients::read_body;
 use crate::service::error::ApiError;
 use crate::service::settings::PaymentSettings;
 use crate::service::text::{check_line, check_one_of};
@@ -33,6 +35,8 @@ pub(super) struct PaymentInput {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Callback {
+    /// The payment, as in the path, which is not signed.
+    pub(super) payment_id: Uuid,
     /// The provider's own name of what happened; kept for whoever asks the provider.
     pub(super) event_id: String,
     pub(super) outcome: Outcome,
@@ -86,8 +90,27 @@ impl PaymentInput {
 }
 
 impl Callback {
-    pub(super) fn read(app: &App, body: Result<Bytes, BytesRejection>) -> Result<Self, ApiError> {
-        let callback: Self = read(app, body, "a callback")?;
+    /// A callback of this payment that the provider has signed.
+    pub(super) fn read(
+        app: &App,
+        id: Uuid,
+        headers: &HeaderMap,
+        body: Result<Bytes, BytesRejection>,
+    ) -> Result<Self, ApiError> {
+        let Some(provider) = &app.provider else {
+            let message =
+                "the service was started without the provider's secret: no callback is believed";
+            let status = StatusCode::NOT_IMPLEMENTED;
+            return Err(ApiError::client(status, "no_provider_secret", message));
+        };
+        let body = read_body(app, body)?;
+        let tolerance = app.settings.payments.callback_tolerance();
+        provider.check(headers, &body, Timestamp::now(), tolerance)?;
+        let callback: Self = parse(&body, "a callback")?;
+        if callback.payment_id != id {
+            let message = "`payment_id` is not the payment of the path";
+            return Err(ApiError::invalid_body(message));
+        }
         check_line("event_id", &callback.event_id).map_err(ApiError::invalid_body)?;
         Ok(callback)
     }
@@ -156,12 +179,11 @@ fn read<T: DeserializeOwned>(
     body: Result<Bytes, BytesRejection>,
     what: &str,
 ) -> Result<T, ApiError> {
-    let limit = app.settings.service.body_max_bytes;
-    let body = body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => ApiError::too_large(limit),
-        _ => ApiError::invalid_body("the body broke off"),
-    })?;
-    serde_json::from_slice(&body)
+    parse(&read_body(app, body)?, what)
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8], what: &str) -> Result<T, ApiError> {
+    serde_json::from_slice(body)
         .map_err(|error| ApiError::invalid_body(format!("not {what}: {error}")))
 }
 

@@ -67,6 +67,8 @@ pub(super) struct Asked {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Step {
     state: &'static str,
+    /// What the provider said, where that is why.
+    outcome: Option<&'static str>,
     /// Positive where a client paid, negative where it was given back, 0 where none moves.
     moved_cents: i64,
 }
@@ -132,7 +134,7 @@ impl Payment {
     fn new(input: PaymentInput) -> Self {
         let now = now();
         Self {
-            // Drawn at random: nobody guesses the address of another's callback.
+            // Drawn at random: nobody guesses another's.
             id: Uuid::new_v4().to_string(),
             tenant_id: input.tenant_id,
             client_id: input.client_id,
@@ -198,6 +200,7 @@ impl Payment {
             "method": self.method,
             "state": self.state,
             "version": self.version,
+            "provider_outcome": Some(&self.provider_outcome).filter(|said| !said.is_empty()),
             "created_at": self.created_at,
             "updated_at": self.updated_at,
         })
@@ -205,30 +208,37 @@ impl Payment {
 
     /// What a callback makes of it; `None` where it says nothing new.
     pub(super) fn settled(&self, callback: &Callback) -> Result<Option<Step>, ApiError> {
-        let step = match callback.outcome {
-            Outcome::Succeeded => Step {
-                state: SUCCEEDED,
-                moved_cents: self.amount_cents,
-            },
-            Outcome::Failed => Step {
-                state: FAILED,
-                moved_cents: 0,
-            },
+        let (outcome, moved_cents) = match callback.outcome {
+            Outcome::Succeeded => (SUCCEEDED, self.amount_cents),
+            Outcome::Failed => (FAILED, 0),
         };
         match (self.state.as_str(), self.provider_outcome.as_str()) {
-            (PENDING, _) => Ok(Some(step)),
-            (_, said) if said == step.state => Ok(None),
-            (CANCELLED, _) if callback.outcome == Outcome::Failed => Ok(None),
-            (CANCELLED, _) => Err(conflict(
-                StatusCode::CONFLICT,
-                "payment_cancelled",
-                "the payment was cancelled before: what came for it must be given back",
-            )),
-            _ => Err(conflict(
-                StatusCode::CONFLICT,
-                "callback_contradicts",
-                "another outcome of this payment was called back before, and stands",
-            )),
+            (PENDING, _) => Ok(Some(Step {
+                state: outcome,
+                outcome: Some(outcome),
+                moved_cents,
+            })),
+            (_, said) if said == outcome => Ok(None),
+            (CANCELLED, "") if callback.outcome == Outcome::Failed => Ok(None),
+            // The money is with the provider, and no client of ours paid it: somebody has to give it back.
+            (CANCELLED, "") => {
+                let (id, amount_cents) = (&self.id, self.amount_cents);
+                tracing::warn!(%id, amount_cents, "money came for a payment that was cancelled");
+                Ok(Some(Step {
+                    state: CANCELLED,
+                    outcome: Some(outcome),
+                    moved_cents: 0,
+                }))
+            }
+            (state, said) => {
+                let id = &self.id;
+                tracing::warn!(%id, state, said, outcome, "a callback contradicts an earlier one");
+                Err(conflict(
+                    StatusCode::CONFLICT,
+                    "callback_contradicts",
+                    "another outcome of this payment was called back before, and stands",
+                ))
+            }
         }
     }
 
@@ -237,10 +247,12 @@ impl Payment {
         match (target, self.state.as_str()) {
             (Target::Cancelled, PENDING) => Ok(Step {
                 state: CANCELLED,
+                outcome: None,
                 moved_cents: 0,
             }),
             (Target::Refunded, SUCCEEDED) => Ok(Step {
                 state: REFUNDED,
+                outcome: None,
                 moved_cents: -self.amount_cents,
             }),
             (_, state) => Err(conflict(
@@ -344,14 +356,12 @@ pub(super) async fn take(
     callback: Option<&Callback>,
 ) -> Result<Payment, Refusal> {
     let now = now();
-    let (outcome, event) = match callback {
-        Some(callback) => (step.state.to_owned(), callback.event_id.clone()),
-        None => (payment.provider_outcome.clone(), String::new()),
-    };
+    let event = callback.map(|callback| callback.event_id.clone());
+    let outcome = step.outcome.unwrap_or(&payment.provider_outcome);
     let next = Payment {
         state: step.state.to_owned(),
         version: payment.version + 1,
-        provider_outcome: outcome,
+        provider_outcome: outcome.to_owned(),
         updated_at: now.clone(),
         ..payment.clone()
     };
@@ -359,7 +369,7 @@ pub(super) async fn take(
         next.state.clone().into(),
         next.version.into(),
         next.provider_outcome.clone().into(),
-        event.into(),
+        event.unwrap_or_default().into(),
         next.updated_at.clone().into(),
         payment.id.clone().into(),
         payment.version.into(),
@@ -445,6 +455,7 @@ mod tests {
     fn a_callback_settles_once() {
         let check = |state, said, outcome, expected: Option<Option<(&str, i64)>>| {
             let callback = Callback {
+                payment_id: Uuid::nil(),
                 event_id: "e".to_owned(),
                 outcome,
             };
@@ -463,7 +474,10 @@ mod tests {
         check(REFUNDED, SUCCEEDED, succeeded, Some(None));
         check(REFUNDED, SUCCEEDED, failed, None);
         check(CANCELLED, "", failed, Some(None));
-        check(CANCELLED, "", succeeded, None);
+        // It stays cancelled, and what the provider has is known.
+        check(CANCELLED, "", succeeded, Some(Some((CANCELLED, 0))));
+        check(CANCELLED, SUCCEEDED, succeeded, Some(None));
+        check(CANCELLED, SUCCEEDED, failed, None);
     }
 
     #[test]

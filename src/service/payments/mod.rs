@@ -5,7 +5,9 @@
 //!   body it is refused with 422.
 //! - `GET /payments/{id}`: a payment, its version as `ETag`.
 //! - `POST /payments/{id}/callback`: what became of it, from the provider: `succeeded` or `failed`. Repeated,
-//!   it changes nothing; one that contradicts what was said before is refused with 409.
+//!   it changes nothing; one that contradicts what was said before is refused with 409. Only who signs as
+//!   the provider is believed ([`ProviderSecret`]), so where no secret is set every callback is refused. The
+//!   path is not signed: the body names the payment once more.
 //! - `PUT /payments/{id}/state` with `If-Match`: `cancelled` before the provider has spoken, `refunded` after
 //!   money came. Refused with 412 when the payment has changed since it was read.
 //!
@@ -13,10 +15,12 @@
 //! change is an update of one version to the next, in one transaction with the money that it moves. The
 //! lock that a new payment takes only spares contenders the work.
 //!
-//! As everywhere in this service, nobody is asked who they are: a provider's signature is not checked.
+//! To who comes from a gateway as of one tenant, the payments of another are not there.
 
 mod handlers;
 mod input;
 mod ledger;
+mod signature;
 
 pub(super) use handlers::{callback, change, create, detail};
+pub use signature::{ProviderSecret, SecretError};
