@@ -1282,9 +1282,9 @@ async fn killed_and_resumed(database: &[&str], url: &str) {
     let done = |run: &Json| run["progress"]["done"].as_u64().unwrap();
     let mut service = Service::start(database).await;
     let mut expected = generated();
-    expected.extend(keyed(&further(5000)));
+    expected.extend(keyed(&further(10_000)));
     let orders = [
-        json!({"operation": "create", "rows": 5000}),
+        json!({"operation": "create", "rows": 10_000}),
         json!({"operation": "archive", "before": "2024-01-01"}),
     ];
     for (index, order) in orders.into_iter().enumerate() {
