@@ -186,7 +186,8 @@ impl Api {
             .unwrap()
     }
 
-    /// A connection of a user of a tenant, or the status and the code of the refusal.
+    /// A connection of a user of a tenant, or the status and the code of the refusal; 0 where there was
+    /// no answer.
     pub(crate) async fn connect(&self, tenant: i64, user: &str) -> Result<Socket, (u16, String)> {
         let stream = TcpStream::connect(self.address()).await.unwrap();
         self.connect_over(stream, tenant, user).await
@@ -211,7 +212,8 @@ impl Api {
                 let code = error["error"]["code"].as_str().unwrap_or_default();
                 Err((response.status().as_u16(), code.to_owned()))
             }
-            Err(error) => panic!("{error}"),
+            // It went away meanwhile.
+            Err(error) => Err((0, error.to_string())),
         }
     }
 

@@ -59,6 +59,18 @@ async fn linked(from: &Hub, subscription: &mut Subscription) {
     up_to(subscription, 0).await;
 }
 
+/// Waits until a hub listens to Redis.
+async fn listening(place: &Place) {
+    let mut redis = redis(place).await;
+    until("somebody listens", async || {
+        let mut ask = redis::cmd("PUBSUB");
+        ask.arg("NUMSUB").arg("refservice-live:channel");
+        let (_, count): (String, u64) = ask.query_async(&mut redis).await.unwrap();
+        count == 1
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn processes_tell_each_other_in_one_order() {
     let place = Place::on_redis(settings());
@@ -111,21 +123,21 @@ async fn a_connection_that_breaks_costs_nobody_an_update() {
     let (mut there, _) = joined(&b).await;
     linked(&a, &mut there).await;
     let mut redis = redis(&place).await;
-    let mut killed = 0;
-    for number in 1..=UPDATES {
-        say(&a, number);
-        if number % 50 == 0 {
-            let kill = redis::cmd("CLIENT")
-                .arg("KILL")
-                .arg("TYPE")
-                .arg("pubsub")
-                .clone();
-            killed += kill.query_async::<u32>(&mut redis).await.unwrap();
-            sleep(Duration::from_millis(30)).await;
+    let mut kill = redis::cmd("CLIENT");
+    kill.arg("KILL").arg("TYPE").arg("pubsub");
+    let saying = async {
+        let mut killed = 0;
+        for number in 1..=UPDATES {
+            say(&a, number);
+            if number % 50 == 0 {
+                killed += kill.query_async::<u32>(&mut redis).await.unwrap();
+            }
+            sleep(Duration::from_millis(1)).await;
         }
-    }
+        killed
+    };
+    let (killed, (told, gap)) = tokio::join!(saying, up_to(&mut there, UPDATES));
     assert!(killed >= 10, "{killed}");
-    let (told, gap) = up_to(&mut there, UPDATES).await;
     assert!(!gap);
     assert_eq!(told, Vec::from_iter(1..=UPDATES));
     assert!(b.stats().outages >= 1);
@@ -208,6 +220,48 @@ async fn a_redis_that_stands_still_holds_up_nobody_and_nothing_comes_twice() {
     told.extend(up_to(&mut here, 6).await.0);
     assert_eq!(told, [1, 2, 3, 4, 5, 6]);
     up_to(&mut there, 6).await;
+}
+
+#[tokio::test]
+async fn a_number_that_is_missed_is_fetched_from_the_log_at_once() {
+    let place = Place::on_redis(LiveSettings {
+        check_ms: 3_600_000,
+        ..settings()
+    });
+    let hub = place.hub();
+    listening(&place).await;
+    let (mut subscription, told) = joined(&hub).await;
+    // Another process's update, whose message was lost on the way.
+    let mut redis = redis(&place).await;
+    let mut number = redis::cmd("HINCRBY");
+    number.arg("refservice-live:head:t").arg("seq").arg(1);
+    let seq: u64 = number.query_async(&mut redis).await.unwrap();
+    assert_eq!(seq, position(&told).seq + 1);
+    let change = json!({ "room": "a", "data": "1" });
+    let body = json!({ "id": uuid::Uuid::nil(), "at_ns": 1, "change": change }).to_string();
+    let mut enter = redis::cmd("XADD");
+    enter.arg("refservice-live:log:t").arg(format!("{seq}-0"));
+    let entered = enter.arg("body").arg(body).exec_async(&mut redis).await;
+    entered.unwrap();
+    say(&hub, 2);
+    assert_eq!(up_to(&mut subscription, 2).await, (vec![1, 2], false));
+}
+
+#[tokio::test]
+async fn a_process_that_nobody_is_connected_to_knows_whether_redis_is_there() {
+    let mut place = Place::on_redis(settings());
+    let hub = place.hub();
+    listening(&place).await;
+    let redis = place.redis.as_ref().unwrap();
+    redis.pause().unwrap();
+    until("it is silent", async || !hub.stats().available).await;
+    redis.resume().unwrap();
+    until("it answers", async || hub.stats().available).await;
+    place.redis.as_mut().unwrap().stop().unwrap();
+    until("it has gone", async || hub.stats().outages == 2).await;
+    // Away all along, it is one outage.
+    sleep(Duration::from_millis(300)).await;
+    assert_eq!(hub.stats().outages, 2);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use plimsoll::datalayer::config::LiveSettings;
 use plimsoll::datalayer::live::Hub;
 use serde_json::{Value as Json, json};
 use tokio::io::AsyncReadExt as _;
-use tokio::net::TcpSocket;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
 
 use crate::PATIENCE;
@@ -29,12 +29,18 @@ impl Reader {
     async fn connect(&mut self) -> Socket {
         loop {
             let home = &self.homes[0];
-            let socket = tokio::net::TcpStream::connect(home.address()).await;
-            let Ok(stream) = socket else {
-                self.homes.remove(0);
-                continue;
+            let connected = match TcpStream::connect(home.address()).await {
+                Ok(stream) => home.connect_over(stream, TENANT, &self.user).await,
+                Err(error) => Err((0, error.to_string())),
             };
-            let mut socket = home.connect_over(stream, TENANT, &self.user).await.unwrap();
+            let mut socket = match connected {
+                Ok(socket) => socket,
+                Err((status, error)) => {
+                    assert_eq!(status, 0, "{error}");
+                    self.homes.remove(0);
+                    continue;
+                }
+            };
             match &self.after {
                 None => {
                     let joined = socket.join(&["clients", "payments"]).await;

@@ -12,10 +12,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
 use redis::aio::ConnectionManagerConfig;
-use redis::{Client, RedisError, RedisResult, Script};
+use redis::{Client, RedisError, RedisResult, Script, Value};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 use uuid::Uuid;
 
 use super::bus::{Bus, Event, LiveError, Replay};
@@ -125,16 +125,11 @@ impl RedisBus {
         ]
     }
 
-    /// What Redis answers in time.
     async fn within<T>(
         &self,
         answer: impl Future<Output = RedisResult<T>>,
     ) -> Result<T, LiveError> {
-        let limit = Duration::from_millis(self.settings.timeout_ms);
-        match timeout(limit, answer).await {
-            Ok(answer) => Ok(answer?),
-            Err(_) => Err(away("no answer in time")),
-        }
+        within(&self.settings, answer).await
     }
 }
 
@@ -209,20 +204,31 @@ impl Listener {
         }
     }
 
-    /// Listens until the connection breaks.
+    /// Listens until the connection breaks, or is silent where it ought to answer.
     async fn listen_once(&self) -> Result<(), LiveError> {
-        let limit = Duration::from_millis(self.settings.timeout_ms);
         let connect = async {
-            let mut channel_ = self.client.get_async_pubsub().await?;
-            channel_.subscribe(channel(&self.settings)).await?;
-            Ok::<_, RedisError>(channel_.into_on_message())
+            let mut connection = self.client.get_async_pubsub().await?;
+            connection.subscribe(channel(&self.settings)).await?;
+            Ok::<_, RedisError>(connection.split())
         };
-        let connected = timeout(limit, connect).await;
-        let mut messages = connected.map_err(|_| away("no answer in time"))??;
+        let (mut sink, mut messages) = self.within(connect).await?;
         self.counters.answered();
         // What was said before is in the logs.
         self.interrupted.notify_one();
-        while let Some(message) = messages.next().await {
+        let every = Duration::from_millis(self.settings.check_ms);
+        let mut period = interval_at(Instant::now() + every, every);
+        period.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let message = tokio::select! {
+                message = messages.next() => message,
+                _ = period.tick() => {
+                    self.within(sink.ping::<Value>()).await?;
+                    continue;
+                }
+            };
+            let Some(message) = message else {
+                return Ok(());
+            };
             let Some(event) = event(message.get_payload_bytes()) else {
                 tracing::warn!("a live update from another process was not understood");
                 continue;
@@ -232,7 +238,13 @@ impl Listener {
                 self.interrupted.notify_one();
             }
         }
-        Ok(())
+    }
+
+    async fn within<T>(
+        &self,
+        answer: impl Future<Output = RedisResult<T>>,
+    ) -> Result<T, LiveError> {
+        within(&self.settings, answer).await
     }
 }
 
@@ -243,6 +255,18 @@ impl From<RedisError> for LiveError {
             Some(code) => away(&format!("{}: {code}", error.category())),
             None => away(error.category()),
         }
+    }
+}
+
+/// What Redis answers in time.
+async fn within<T>(
+    settings: &LiveSettings,
+    answer: impl Future<Output = RedisResult<T>>,
+) -> Result<T, LiveError> {
+    let limit = Duration::from_millis(settings.timeout_ms);
+    match timeout(limit, answer).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(away("no answer in time")),
     }
 }
 

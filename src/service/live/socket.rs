@@ -93,7 +93,7 @@ impl Connection {
         if matches!(message, Message::Close(_)) {
             return Err(End::Gone);
         }
-        let answers_ping = self.pong_by.take().is_some() && matches!(message, Message::Pong(_));
+        let answers_ping = matches!(message, Message::Pong(_)) && self.pong_by.take().is_some();
         // Whatever else comes takes work, so that it counts.
         if !answers_ping && !self.app.live.admits(&self.user) {
             let limit = self.settings().messages_per_min;
