@@ -16,7 +16,8 @@ use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use super::input::{
-    Callback, Change, PaymentInput, digest, expected_version, idempotency_key, payment_id,
+    Callback, Change, Expected, PaymentInput, digest, etag, expected_version, idempotency_key,
+    payment_id,
 };
 use super::ledger::{self, Asked, Payment, Refusal};
 use crate::service::app::App;
@@ -41,7 +42,7 @@ pub(in crate::service) async fn create(
             "`tenant_id` is another than the caller's",
         ));
     }
-    let digest = input.digest()?;
+    let digest = input.digest();
     to_the_end(|_| async move { within_limit(&app, once(&app, input, key, digest)).await }).await
 }
 
@@ -151,11 +152,11 @@ pub(in crate::service) async fn change(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, ApiError> {
     let id = payment_id(&id)?;
-    let version = expected_version(&headers)?;
+    let expected = expected_version(&headers)?;
     let change = Change::read(&app, body)?;
     to_the_end(|_| async move {
         let client = OnceLock::new();
-        let stepped = step(&app, &caller, id, version, change, &client);
+        let stepped = step(&app, &caller, id, expected, change, &client);
         let changed = within_limit(&app, stepped).await;
         forget(&app, client).await;
         changed
@@ -168,14 +169,14 @@ async fn step(
     app: &App,
     caller: &Caller,
     id: Uuid,
-    version: i64,
+    expected: Expected,
     change: Change,
     client: &OnceLock<i64>,
 ) -> Result<Response, ApiError> {
     let attempt = || async {
         let payment = find(app, caller, id).await?;
         client.get_or_init(|| payment.client_id);
-        if payment.version != version {
+        if !expected.is(payment.version) {
             return Err(Refusal::Outrun);
         }
         let step = payment.changed(change.state)?;
@@ -210,10 +211,6 @@ async fn within_limit<T>(
 
 fn answer(payment: &Payment) -> Response {
     ([(ETAG, etag(payment.version))], Json(payment.json())).into_response()
-}
-
-fn etag(version: i64) -> String {
-    format!("\"{version}\"")
 }
 
 impl Asked {
