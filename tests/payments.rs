@@ -625,6 +625,30 @@ async fn without_the_providers_secret_no_callback_is_believed() {
     service.stop().await;
 }
 
+/// The servers forget a lock while its payment is under way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lock_that_is_lost_under_a_payment_is_counted() {
+    let servers = Servers::start();
+    let service = servers.service().await;
+    let blocker = Blocker::of(&servers.postgres.url()).await;
+    let (key, payment) = (key(), service.a_payment(100));
+    let asked = tokio::spawn(service.ask(&key, &payment).send());
+    let held = async || service.metric("locks_active").await == 1.0;
+    let held = wait::until_async("the payment holds its lock", PATIENCE, held);
+    held.await.unwrap();
+    let client = redis::Client::open(servers.redis.url()).unwrap();
+    let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+    let flushed = redis::cmd("FLUSHALL").exec_async(&mut redis).await;
+    flushed.unwrap();
+    blocker.let_go().await;
+    let made = asked.await.unwrap().unwrap();
+    assert_eq!(made.status(), StatusCode::CREATED);
+    let lost = async || service.metric("locks_lost_total").await == 1.0;
+    let lost = wait::until_async("the loss is counted", PATIENCE, lost);
+    lost.await.unwrap();
+    service.stop().await;
+}
+
 /// All connections are out: a payment says so within its own time, and the pool counts it.
 async fn an_exhausted_pool_is_told_in_time(database: &str) {
     let mut settings = settings();
