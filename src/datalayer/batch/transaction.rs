@@ -1,5 +1,6 @@
 //! Several statements that take effect together or not at all.
 
+use std::panic::Location;
 use std::time::Duration;
 
 use sqlx::{Connection as _, Postgres, SqlSafeStr, Sqlite};
@@ -15,6 +16,9 @@ pub struct Transaction<'c> {
     open: Open<'c>,
     activity: &'c Activity,
     limit: Duration,
+    /// Whether a statement of it failed. PostgreSQL has then undone all of it, and answers a commit as if
+    /// it had not.
+    failed: bool,
 }
 
 #[derive(Debug)]
@@ -29,15 +33,27 @@ enum Open<'c> {
 /// beginning.
 ///
 /// # Errors
-/// Those of `work`; what the pool or the database says, where `statement` names the transaction. After an
-/// error of the commit it is not known whether the work took effect.
-pub async fn in_transaction<T, E: From<BatchError>>(
+/// Those of `work`; [`BatchError::Undone`] where it passed over the error of a statement; what the pool or
+/// the database says, where `statement` names the transaction. After an error of the commit it is not known
+/// whether the work took effect.
+#[track_caller]
+pub fn in_transaction<T, E: From<BatchError>>(
+    pool: &Pool,
+    statement: Statement,
+    work: impl AsyncFnOnce(&mut Transaction<'_>) -> Result<T, E>,
+) -> impl Future<Output = Result<T, E>> {
+    in_transaction_for(Location::caller(), pool, statement, work)
+}
+
+/// The same for somebody else, whose place is reported where the transaction rests.
+async fn in_transaction_for<T, E: From<BatchError>>(
+    place: &'static Location<'static>,
     pool: &Pool,
     statement: Statement,
     work: impl AsyncFnOnce(&mut Transaction<'_>) -> Result<T, E>,
 ) -> Result<T, E> {
     let limit = pool.statement_timeout();
-    let mut checkout = pool.acquire().await.map_err(BatchError::from)?;
+    let mut checkout = pool.acquire_for(place).await.map_err(BatchError::from)?;
     let activity = checkout.activity();
     let begun = async {
         match checkout.connection() {
@@ -58,8 +74,13 @@ pub async fn in_transaction<T, E: From<BatchError>>(
         open,
         activity: &activity,
         limit,
+        failed: false,
     };
     let value = work(&mut transaction).await?;
+    if transaction.failed {
+        let (action, table) = statement;
+        return Err(BatchError::Undone { action, table }.into());
+    }
     let committed = async {
         match transaction.open {
             Open::Postgres(open) => open.commit().await,
@@ -71,8 +92,8 @@ pub async fn in_transaction<T, E: From<BatchError>>(
 }
 
 impl Transaction<'_> {
-    /// As [`fetch_rows`](super::fetch_rows), within the transaction. After an error it can only be
-    /// rolled back.
+    /// As [`fetch_rows`](super::fetch_rows), within the transaction. After an error it is rolled back,
+    /// whatever the work makes of that.
     ///
     /// # Errors
     /// What the database says.
@@ -88,6 +109,10 @@ impl Transaction<'_> {
             Open::Sqlite(open) => Connection::Sqlite(open),
         };
         let fetched = fetch(connection, sql.into_sql_str(), values, columns);
-        within(self.activity, self.limit, statement, fetched).await
+        // One that is not waited for has failed as well.
+        let failed = std::mem::replace(&mut self.failed, true);
+        let fetched = within(self.activity, self.limit, statement, fetched).await;
+        self.failed = failed || fetched.is_err();
+        fetched
     }
 }
