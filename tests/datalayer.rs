@@ -10,13 +10,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use plimsoll::datalayer::batch::{BatchError, Column, Transaction, fetch_rows, in_transaction};
+use plimsoll::datalayer::batch::{
+    BatchError, Column, ProcessMemory, Select, Table, Transaction, fetch_rows, in_transaction,
+    insert, stream_batches,
+};
 use plimsoll::datalayer::cache::{
     Claim, Kind, MemoryTier, RedisTier, Scope, SecondTier, Tier, TierError, TieredCache, Usage,
 };
-use plimsoll::datalayer::config::{CacheSettings, PoolSettings};
+use plimsoll::datalayer::config::{BatchSettings, CacheSettings, PoolSettings};
 use plimsoll::datalayer::pool::{Checkout, Connection, DatabaseKind, Pool, PoolError};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -1129,6 +1133,185 @@ async fn the_database_is_looked_after_when_nobody_needs_it() -> Tested {
     eventually("it is back", async || pool.stats().health.healthy).await?;
     assert_eq!(pool.stats().health.error, None);
     eventually("one is open", async || pool.stats().idle > 0).await
+}
+
+/// All connections are wanted, so that nobody looks: what was found before stands.
+#[tokio::test]
+async fn an_outage_under_load_is_no_recovery() -> Tested {
+    let mut postgres = Postgres::start()?;
+    let settings = PoolSettings {
+        health_check_ms: 50,
+        acquire_timeout_ms: 5000,
+        ..pool_settings(2)
+    };
+    let pool = Pool::connect(&postgres.url(), settings).await?;
+    postgres.stop()?;
+    eventually("it is away", async || !pool.stats().health.healthy).await?;
+    let mut callers = JoinSet::new();
+    for _ in 0..4 {
+        let pool = pool.clone();
+        callers.spawn(async move { pool.acquire().await.is_ok() });
+    }
+    eventually("all are wanted", async || pool.stats().waiting == 2).await?;
+    let until = Instant::now() + 1500 * MS;
+    while Instant::now() < until {
+        let health = pool.stats().health;
+        assert!(!health.healthy && health.error.is_some(), "{health:?}");
+        sleep(20 * MS).await;
+    }
+    callers.abort_all();
+    postgres.start_again()?;
+    eventually("it is back", async || pool.stats().health.healthy).await
+}
+
+/// To find that nothing answers takes no longer the more connections there are.
+#[tokio::test]
+async fn a_database_that_falls_silent_is_found_at_the_first_look() -> Tested {
+    let postgres = Postgres::start()?;
+    let settings = PoolSettings {
+        min_connections: 8,
+        health_check_ms: 200,
+        peer_timeout_ms: 1000,
+        idle_timeout_ms: 60_000,
+        test_after_idle_ms: 60_000,
+        ..pool_settings(8)
+    };
+    let pool = Pool::connect(&postgres.url(), settings).await?;
+    let mut held = take(&pool, 8).await?;
+    let mut pids = backends(&mut held).await?;
+    drop(held);
+    all_back(&pool).await?;
+    // Who would make new ones, too.
+    let backend = procfs::process::Process::new(i32::try_from(pids[0])?)?;
+    pids.push(backend.stat()?.ppid.into());
+    let since = Instant::now();
+    let _frozen = Frozen::freeze(&pids)?;
+    eventually("it is away", async || !pool.stats().health.healthy).await?;
+    // One connection and a new one, and not eight.
+    assert!(since.elapsed() < 5000 * MS, "{:?}", since.elapsed());
+    Ok(())
+}
+
+/// What the data layer takes for its callers is reported with their lines.
+async fn leaks_name_the_caller(url: &str) -> Tested {
+    let settings = PoolSettings {
+        leak_after_ms: 100,
+        ..pool_settings(4)
+    };
+    let pool = Pool::connect(url, settings).await?;
+    let named = async |line: u32| {
+        let place = format!("{}:{line}:", file!());
+        eventually("it is named", async || {
+            let suspects = pool.stats().suspects;
+            suspects.iter().any(|held| held.place.starts_with(&place))
+        })
+        .await
+    };
+    let (mut resting, line) = (
+        Box::pin(in_transaction(&pool, ("rest in", "none"), async |_| {
+            std::future::pending::<Result<(), BatchError>>().await
+        })),
+        line!() - 3,
+    );
+    tokio::select! {
+        ended = &mut resting => return Err(format!("it ended: {ended:?}").into()),
+        named = named(line) => named?,
+    }
+    drop(resting);
+
+    static NUMBERS: Table = Table {
+        name: "numbers",
+        columns: &[Column::integer("id")],
+    };
+    let make = "CREATE TABLE numbers (id BIGINT)";
+    fetch_rows(&pool, ("make", "numbers"), make, &[], &[]).await?;
+    insert(&pool, &NUMBERS, NUMBERS.columns, vec![vec![7.into()]; 500]).await?;
+    let settings = BatchSettings {
+        start_rows: 100,
+        ..BatchSettings::default()
+    };
+    let (select, memory) = (Select::all(&NUMBERS), Arc::new(ProcessMemory));
+    let mut rows = Box::pin(stream_batches(pool.clone(), select, &settings, memory));
+    let line = line!() - 1;
+    assert!(rows.next().await.is_some());
+    // Nobody takes the rest.
+    named(line).await
+}
+
+#[tokio::test]
+async fn leaks_name_the_caller_on_postgres() -> Tested {
+    leaks_name_the_caller(&Postgres::start()?.url()).await
+}
+
+#[tokio::test]
+async fn leaks_name_the_caller_on_sqlite() -> Tested {
+    leaks_name_the_caller("sqlite::memory:").await
+}
+
+/// An export that steps for long works, and does not rest.
+#[tokio::test]
+async fn a_long_export_of_sqlite_is_no_leak() -> Tested {
+    static SLOW: Table = Table {
+        name: "slow",
+        columns: &[Column::integer("id")],
+    };
+    let settings = PoolSettings {
+        leak_after_ms: 100,
+        long_statement_ms: 100,
+        ..pool_settings(2)
+    };
+    let pool = Pool::connect("sqlite::memory:", settings).await?;
+    // A row that takes seconds to find.
+    let make = "CREATE VIEW slow AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n \
+                WHERE i < 3000000) SELECT count(*) AS id FROM n";
+    fetch_rows(&pool, ("make", "slow"), make, &[], &[]).await?;
+    let (select, memory) = (Select::all(&SLOW), Arc::new(ProcessMemory));
+    let settings = BatchSettings::default();
+    let mut rows = Box::pin(stream_batches(pool.clone(), select, &settings, memory));
+    eventually("it is listed as what it does", async || {
+        let suspects = pool.stats().suspects;
+        let rests = suspects.iter().find(|held| held.rested_ms.is_some());
+        assert_eq!(rests, None, "it is said to rest");
+        let statement = suspects.first().and_then(|held| held.statement.as_deref());
+        statement == Some("read from slow")
+    })
+    .await?;
+    assert_eq!(rows.next().await.ok_or("no rows")??, [[3_000_000.into()]]);
+    Ok(())
+}
+
+/// Work that passes over the error of a statement: PostgreSQL has undone all of it, SQLite has not, and
+/// neither says that it was done.
+async fn a_failed_transaction_is_not_committed(pool: &Pool) -> Tested {
+    let make = "CREATE TABLE once (id BIGINT PRIMARY KEY)";
+    fetch_rows(pool, ("make", "once"), make, &[], &[]).await?;
+    let insert = "INSERT INTO once VALUES (7)";
+    let twice = in_transaction(pool, ("insert into", "once"), async |transaction| {
+        let statement = ("insert into", "once");
+        transaction.fetch_rows(statement, insert, &[], &[]).await?;
+        let again = transaction.fetch_rows(statement, insert, &[], &[]).await;
+        assert!(again.is_err());
+        Ok::<_, BatchError>(())
+    });
+    let undone = twice.await;
+    assert!(
+        matches!(undone, Err(BatchError::Undone { table: "once", .. })),
+        "{undone:?}"
+    );
+    let count = [Column::integer("count")];
+    let sql = "SELECT count(*) FROM once";
+    let rows = fetch_rows(pool, ("count", "once"), sql, &[], &count).await?;
+    assert_eq!(rows, [[0.into()]]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_failed_transaction_is_not_committed_on_either_database() -> Tested {
+    let postgres = Postgres::start()?;
+    let pool = Pool::connect(&postgres.url(), pool_settings(2)).await?;
+    a_failed_transaction_is_not_committed(&pool).await?;
+    let pool = Pool::connect("sqlite::memory:", pool_settings(2)).await?;
+    a_failed_transaction_is_not_committed(&pool).await
 }
 
 /// Each is reported with the line that took it: a connection that is held, a transaction that is left

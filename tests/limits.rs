@@ -6,81 +6,46 @@
 mod support;
 
 use std::convert::Infallible;
-use std::fs::File;
 use std::future::pending;
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::pin::Pin;
-use std::process::{Child, Command, Output, Stdio};
+use std::ops::Deref;
+use std::process::Output;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use hyper::body::{Body, Frame};
 use plimsoll::datalayer::dataset::Generator;
 use plimsoll::service::Settings;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value as Json, json};
 use sqlx::Connection as _;
 use support::http_servers::{Act, Reply, Request, Server};
-use support::servers::{Postgres, Redis, command_as};
+use support::refservice::{self, Refservice, fed};
+use support::servers::{Postgres, Redis};
 use support::wait;
 use tempfile::TempDir;
-use tokio::sync::mpsc;
 
 /// Longest wait for anything that should happen soon.
 const PATIENCE: Duration = Duration::from_secs(60);
 const TOKEN: &str = "the-token-of-whoever-runs-it";
 
-/// A running `refservice`; dropping it kills it and removes what it then leaves behind.
-struct Service {
-    child: Child,
-    base: String,
-    http: reqwest::Client,
-    temporary: TempDir,
+/// A running `refservice` whose data are there.
+struct Service(Refservice);
+
+impl Deref for Service {
+    type Target = Refservice;
+
+    fn deref(&self) -> &Refservice {
+        &self.0
+    }
 }
 
 impl Service {
     async fn start(arguments: &[&str], env: &[(&str, &str)]) -> Self {
-        let temporary = TempDir::new().unwrap();
-        let folder = temporary.path().display().to_string();
-        let env = [&[("TMPDIR", folder.as_str())], env].concat();
-        let log = File::create(temporary.path().join("log")).unwrap();
-        let mut command = refservice(&[&["--records", "1000"], arguments].concat(), &env);
-        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
-        let mut line = String::new();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        stdout.read_line(&mut line).unwrap();
-        let base = line.trim().strip_prefix("listening on ");
-        let service = Self {
-            child,
-            base: base.unwrap_or_default().to_owned(),
-            http: reqwest::Client::builder()
-                .no_proxy()
-                .no_gzip()
-                .timeout(PATIENCE)
-                .build()
-                .unwrap(),
-            temporary,
-        };
-        assert!(
-            base.is_some(),
-            "it does not listen: {line}{}",
-            service.log()
-        );
+        let arguments = [&["--records", "1000"], arguments].concat();
+        let service = Self(Refservice::start(&arguments, env));
         let ready = async || service.get("/ready").await.status() == StatusCode::OK;
         until("the service is ready", ready).await;
         service
-    }
-
-    fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, format!("{}{path}", self.base))
-    }
-
-    async fn get(&self, path: &str) -> Response {
-        self.request(Method::GET, path).send().await.unwrap()
     }
 
     /// Asks as a user of a tenant, as a gateway would say it.
@@ -118,34 +83,10 @@ impl Service {
         assert_eq!(states.len(), 1, "{states:?}");
         states[0]
     }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.temporary.path().join("log")).unwrap()
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        // One that has ended already needs no killing.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// The program, which sees no settings but these.
-fn refservice(arguments: &[&str], env: &[(&str, &str)]) -> Command {
-    let mut command = command_as(None, Path::new(env!("CARGO_BIN_EXE_refservice")));
-    for (name, _) in std::env::vars_os() {
-        if name == "RUST_LOG" || name.to_string_lossy().starts_with("REFSERVICE") {
-            command.env_remove(name);
-        }
-    }
-    command.args(arguments).envs(env.iter().copied());
-    command
 }
 
 fn output(arguments: &[&str], env: &[(&str, &str)]) -> Output {
-    refservice(arguments, env).output().unwrap()
+    refservice::command(arguments, env).output().unwrap()
 }
 
 async fn until(what: &str, holds: impl AsyncFnMut() -> bool) {
@@ -175,22 +116,6 @@ fn a_record() -> String {
         "stage": "II", "city": "Ambon", "cost_cents": 123,
     });
     format!("{record}\n")
-}
-
-/// A body of what comes out of a channel.
-struct Fed(mpsc::Receiver<Bytes>);
-
-impl Body for Fed {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let fed = self.0.poll_recv(context);
-        fed.map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
-    }
 }
 
 #[tokio::test]
@@ -361,6 +286,8 @@ async fn who_shows_the_admins_token_is_held_to_no_limit() {
         ("REFSERVICE_ADMIN_TOKEN", TOKEN),
         ("REFSERVICE__LIMIT__USER_PER_MIN", "1"),
     ];
+    // All that there is to say is said; then nothing that is never said can be missed.
+    let env = [&env[..], &[("RUST_LOG", "trace")]].concat();
     let service = Service::start(&[], &env).await;
     let path = "/api/v1/clients/1";
     let show = async |shown: &str| {
@@ -385,7 +312,10 @@ async fn who_shows_the_admins_token_is_held_to_no_limit() {
             "{wrong}"
         );
     }
-    assert!(!service.log().contains(TOKEN));
+    let log = service.log();
+    assert!(log.contains("a request was refused"), "{log}");
+    assert!(!log.contains(TOKEN));
+    // What the database says of the inside is for who shows it alone.
     let metrics = service.get("/metrics").await.text().await.unwrap();
     assert!(!metrics.contains(TOKEN));
 
@@ -405,6 +335,40 @@ async fn who_shows_the_admins_token_is_held_to_no_limit() {
             StatusCode::TOO_MANY_REQUESTS
         );
     }
+}
+
+/// What the database says of the inside is for whoever runs the service.
+#[tokio::test]
+async fn only_the_admin_is_told_what_the_database_says() {
+    let mut postgres = Postgres::start().unwrap();
+    let database = postgres.url();
+    let env = [
+        ("REFSERVICE_ADMIN_TOKEN", TOKEN),
+        ("REFSERVICE__POOL__HEALTH_CHECK_MS", "100"),
+        ("REFSERVICE__POOL__PEER_TIMEOUT_MS", "1000"),
+    ];
+    let service = Service::start(&["--database", &database], &env).await;
+    let pool = async |token: Option<&str>| {
+        let mut request = service.request(Method::GET, "/internal/pool");
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let text = request.send().await.unwrap().text().await.unwrap();
+        serde_json::from_str::<Json>(&text).unwrap()
+    };
+    postgres.stop().unwrap();
+    let away = async || pool(None).await["health"]["healthy"] == json!(false);
+    until("the database is away", away).await;
+    for token in [None, Some("another")] {
+        let health = pool(token).await["health"].clone();
+        assert_eq!(
+            (&health["healthy"], &health["error"]),
+            (&json!(false), &Json::Null)
+        );
+        assert!(health["failures"].as_u64().unwrap() > 0, "{health}");
+    }
+    let health = pool(Some(TOKEN)).await["health"].clone();
+    assert!(health["error"].is_string(), "{health}");
 }
 
 #[tokio::test]
@@ -609,6 +573,31 @@ async fn a_webhook_that_fails_is_left_alone_until_it_is_back() {
     assert!(!service.log().contains("hunter2"), "{}", service.log());
 }
 
+/// Nobody has to wait for as long as it takes to find that a webhook hangs.
+#[tokio::test]
+async fn a_webhook_that_hangs_is_left_alone_however_impatient_clients_are() {
+    let does = Arc::new(AtomicU8::new(HANGS));
+    let other = webhook(&does);
+    let url = other.url();
+    let env = [
+        ("REFSERVICE_WEBHOOK", url.as_str()),
+        ("REFSERVICE__BREAKER__WINDOW_CALLS", "4"),
+        ("REFSERVICE__SERVICE__WEBHOOK_TIMEOUT_MS", "1000"),
+    ];
+    let service = Service::start(&[], &env).await;
+    let impatient = async || {
+        let request = service.request(Method::POST, "/api/v1/clients/7/notify");
+        let request = request.body(json!({ "message": "m" }).to_string());
+        let sent = request.timeout(Duration::from_millis(300)).send().await;
+        assert!(sent.is_err(), "it was answered: {sent:?}");
+    };
+    for _ in 0..5 {
+        impatient().await;
+    }
+    let open = async || service.breaker().await == "open";
+    until("the breaker is open", open).await;
+}
+
 #[tokio::test]
 async fn what_cannot_be_notified_says_so() {
     // Nobody listens there.
@@ -673,6 +662,7 @@ async fn every_answer_has_the_headers_that_keep_browsers_out() {
                 "default-src 'none'; frame-ancestors 'none'",
             ),
             ("referrer-policy", "no-referrer"),
+            ("cache-control", "no-store"),
         ] {
             let values: Vec<_> = response.headers().get_all(name).iter().collect();
             assert_eq!(values, [expected], "{name} of {what}");
@@ -811,8 +801,7 @@ async fn a_load_in_lines_has_an_end_however_it_is_sent() {
         .unwrap();
     assert_eq!(error_of(refused).await, (413, "body_too_large".to_owned()));
     // And piece by piece, without an end: it is refused as soon as there is too much of it.
-    let (feed, body) = mpsc::channel(1);
-    let body = reqwest::Body::wrap(Fed(body));
+    let (feed, body) = fed();
     let too_much = async {
         for _ in 0..=fits {
             feed.send(record.clone().into()).await.unwrap();

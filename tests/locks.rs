@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use plimsoll::datalayer::cache::{RedisTier, Scope, SecondTier as _};
@@ -193,7 +194,16 @@ async fn a_late_holder_frees_nothing(one: &Locks, other: &Locks) -> Tested {
     sleep(100 * MS).await;
     assert!(is_taken(one, "late").await?);
     next.release().await?;
-    assert_eq!(one.stats().lost, stats.lost + 1, "one loss is counted once");
+    let lost = async || one.stats().lost == stats.lost + 2;
+    wait::until_async("each loss is counted once", SOON, lost).await?;
+
+    // Nor is one whose extension nobody waited for, and that counts as lost.
+    let mut left = one.acquire("late", LONG).await?;
+    let extended = left.extend(LONG).now_or_never();
+    drop(left);
+    is_free_soon(one, "late").await?;
+    let expected = stats.lost + 2 + u64::from(extended.is_none());
+    assert_eq!(one.stats().lost, expected);
     Ok(())
 }
 
@@ -306,6 +316,72 @@ async fn most_of_the_servers_are_enough_and_half_are_not() -> Tested {
     );
     servers[0].start_again()?;
     is_free_soon(&one, "held").await
+}
+
+/// Two of three answer, and so nobody hears of the third; once it is silent, nobody waits for it either.
+#[tokio::test]
+async fn one_silent_server_of_three_is_in_nobodys_way() -> Tested {
+    let servers = redis_servers(3)?;
+    let Rivals { one, other } = Rivals::on(&servers, &settings())?;
+    let mut held = one.acquire("held", LONG).await?;
+    servers[2].pause()?;
+    // With no question before that would have found it out.
+    held.extend(LONG).await?;
+    assert!(is_taken(&other, "held").await?);
+    one_holder_at_a_time(&one, &other).await?;
+    let since = Instant::now();
+    for number in 0..50 {
+        let name = format!("free {number}");
+        one.acquire_within(&name, LONG, Duration::ZERO)
+            .await?
+            .release()
+            .await?;
+    }
+    let took = since.elapsed();
+    assert!(
+        took < 5000 * MS,
+        "they waited {took:?} for a server that is away"
+    );
+    held.release().await?;
+    let (stats, others) = (one.stats(), other.stats());
+    assert_eq!((stats.failed, stats.lost), (0, 0), "{stats:?}");
+    assert_eq!(others.lost, 0, "{others:?}");
+    // It is used again when it is back: also without another one.
+    servers[2].resume()?;
+    servers[0].pause()?;
+    is_free_soon(&one, "back").await?;
+    servers[0].resume()?;
+    one_holder_at_a_time(&one, &other).await
+}
+
+/// Who finds a lock taken opens no connection: else clients could open as many as they like.
+#[tokio::test]
+async fn a_taken_lock_costs_no_connection() -> Tested {
+    let servers = redis_servers(3)?;
+    let Rivals { one, other } = Rivals::on(&servers, &settings())?;
+    let held = one.acquire("held", LONG).await?;
+    assert!(is_taken(&other, "held").await?);
+    let connections = async || {
+        let mut all = 0;
+        for server in &servers {
+            let client = redis::Client::open(server.url())?;
+            let mut connection = client.get_multiplexed_async_connection().await?;
+            let mut info = redis::cmd("INFO");
+            let info: String = info.arg("stats").query_async(&mut connection).await?;
+            let line = info
+                .lines()
+                .find_map(|line| line.strip_prefix("total_connections_received:"));
+            all += line.ok_or("no such figure")?.trim().parse::<u64>()?;
+        }
+        Ok::<_, Box<dyn Error>>(all)
+    };
+    let before = connections().await?;
+    for _ in 0..50 {
+        assert!(is_taken(&other, "held").await?);
+    }
+    // Those that count.
+    assert_eq!(connections().await? - before, 3);
+    Ok(held.release().await?)
 }
 
 #[tokio::test]

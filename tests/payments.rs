@@ -9,19 +9,17 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use futures_util::future::join_all;
-use hmac::{Hmac, KeyInit as _, Mac as _};
+use jiff::Timestamp;
 use plimsoll::datalayer::batch::{Column, Value, fetch_rows};
 use plimsoll::datalayer::config::PoolSettings;
 use plimsoll::datalayer::dataset::DatasetId;
 use plimsoll::datalayer::pool::{Connection, Pool};
-use plimsoll::service::{Options, ProviderSecret, Server, ServerError, Settings};
+use plimsoll::service::{Options, Server, ServerError, Settings};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value as Json, json};
-use sha2::Sha256;
 use sqlx::Connection as _;
+use support::provider;
 use support::servers::{Postgres, Redis};
 use support::wait;
 use tempfile::TempDir;
@@ -38,9 +36,6 @@ const DATASET: DatasetId = DatasetId {
 };
 /// A client that the dataset has.
 const CLIENT: i64 = 7;
-
-/// What the provider of the tests signs with.
-const PROVIDER: &[u8] = b"a secret of thirty-two bytes, so";
 
 /// A service in this process, and a way of its own to what it keeps.
 struct Service {
@@ -137,20 +132,13 @@ impl Service {
 
     fn call_back(&self, id: &str, event: &str, outcome: &str) -> RequestBuilder {
         let body = json!({ "payment_id": id, "event_id": event, "outcome": outcome });
-        self.signed(id, &body, PROVIDER, jiff::Timestamp::now())
+        self.signed(id, &body, provider::SECRET, Timestamp::now())
     }
 
     /// A callback as whoever has the secret signs it (Standard Webhooks, "Signature scheme").
-    fn signed(&self, id: &str, body: &Json, secret: &[u8], at: jiff::Timestamp) -> RequestBuilder {
-        let (body, at) = (body.to_string(), at.as_second());
-        let mut mac = Hmac::<Sha256>::new_from_slice(secret).unwrap();
-        mac.update(format!("msg_1.{at}.{body}").as_bytes());
-        let signature = STANDARD.encode(mac.finalize().into_bytes());
-        self.request(Method::POST, &format!("payments/{id}/callback"))
-            .header("webhook-id", "msg_1")
-            .header("webhook-timestamp", at)
-            .header("webhook-signature", format!("v1,{signature}"))
-            .body(body)
+    fn signed(&self, id: &str, body: &Json, secret: &[u8], at: Timestamp) -> RequestBuilder {
+        let request = self.request(Method::POST, &format!("payments/{id}/callback"));
+        provider::signed(request, body, secret, at)
     }
 
     fn put_state(&self, id: &str, version: i64, state: &str) -> RequestBuilder {
@@ -234,7 +222,7 @@ fn options(database: &str) -> Options {
         settings: settings(),
         inject_delay: Duration::ZERO,
         admin_token: None,
-        provider_secret: ProviderSecret::new(&provider_secret(PROVIDER)).unwrap(),
+        provider_secret: provider::shared(provider::SECRET),
         webhook: None,
     }
 }
@@ -245,10 +233,6 @@ fn settings() -> Settings {
     settings.limit.user_per_min = 0;
     settings.limit.endpoint_per_min = 0;
     settings
-}
-
-fn provider_secret(secret: &[u8]) -> String {
-    format!("whsec_{}", STANDARD.encode(secret))
 }
 
 fn embedded() -> (TempDir, String) {
@@ -583,7 +567,7 @@ async fn only_the_provider_settles_a_payment(service: &Service) {
     let (small, large) = (service.made(1).await, service.made(1_000_000).await);
     let body = |id: &str| json!({ "payment_id": id, "event_id": "e", "outcome": "succeeded" });
     let (status, code) = (StatusCode::UNAUTHORIZED, "signature_invalid");
-    let now = jiff::Timestamp::now();
+    let now = Timestamp::now();
     // Who made the payment and knows its id.
     let unsigned = service.request(Method::POST, &format!("payments/{large}/callback"));
     let unsigned = unsigned.body(body(&large).to_string());
@@ -593,19 +577,19 @@ async fn only_the_provider_settles_a_payment(service: &Service) {
     refused(forged, status, code).await;
     let late = jiff::SignedDuration::from_secs(400);
     for at in [now - late, now + late] {
-        let old = service.signed(&large, &body(&large), PROVIDER, at);
+        let old = service.signed(&large, &body(&large), provider::SECRET, at);
         refused(old, status, code).await;
     }
     let changed = service.call_back(&large, "e", "failed");
     refused(changed.body(body(&large).to_string()), status, code).await;
     // Signed, but of another payment.
-    let elsewhere = service.signed(&large, &body(&small), PROVIDER, now);
+    let elsewhere = service.signed(&large, &body(&small), provider::SECRET, now);
     let invalid = StatusCode::UNPROCESSABLE_ENTITY;
     refused(elsewhere, invalid, "invalid_body").await;
     assert_eq!(service.payment(&large).await["state"], "pending");
     let seen = (service.paid_cents().await, service.money_rows().await);
     assert_eq!(seen, (paid, rows));
-    let genuine = service.signed(&large, &body(&large), PROVIDER, now);
+    let genuine = service.signed(&large, &body(&large), provider::SECRET, now);
     assert_eq!(genuine.send().await.unwrap().status(), StatusCode::OK);
     assert_eq!(service.paid_cents().await, paid + 1_000_000);
 }
@@ -622,6 +606,30 @@ async fn without_the_providers_secret_no_callback_is_believed() {
     let (status, code) = (StatusCode::NOT_IMPLEMENTED, "no_provider_secret");
     refused(service.call_back(&id, "e", "succeeded"), status, code).await;
     assert_eq!(service.payment(&id).await["state"], "pending");
+    service.stop().await;
+}
+
+/// The servers forget a lock while its payment is under way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lock_that_is_lost_under_a_payment_is_counted() {
+    let servers = Servers::start();
+    let service = servers.service().await;
+    let blocker = Blocker::of(&servers.postgres.url()).await;
+    let (key, payment) = (key(), service.a_payment(100));
+    let asked = tokio::spawn(service.ask(&key, &payment).send());
+    let held = async || service.metric("locks_active").await == 1.0;
+    let held = wait::until_async("the payment holds its lock", PATIENCE, held);
+    held.await.unwrap();
+    let client = redis::Client::open(servers.redis.url()).unwrap();
+    let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+    let flushed = redis::cmd("FLUSHALL").exec_async(&mut redis).await;
+    flushed.unwrap();
+    blocker.let_go().await;
+    let made = asked.await.unwrap().unwrap();
+    assert_eq!(made.status(), StatusCode::CREATED);
+    let lost = async || service.metric("locks_lost_total").await == 1.0;
+    let lost = wait::until_async("the loss is counted", PATIENCE, lost);
+    lost.await.unwrap();
     service.stop().await;
 }
 

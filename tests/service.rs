@@ -5,19 +5,13 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::convert::Infallible;
-use std::fs::File;
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::pin::Pin;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::ops::Deref;
+use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use hyper::body::{Body, Frame};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use plimsoll::datalayer::batch::{Row, Value};
@@ -25,60 +19,33 @@ use plimsoll::datalayer::dataset::{APPOINTMENTS, CLIENTS, Generator, PAYMENTS, R
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value as Json, json};
 use sqlx::Connection as _;
-use support::servers::{Postgres, Redis, command_as};
+use support::refservice::{self, Refservice, fed};
+use support::servers::{Postgres, Redis};
 use support::wait;
 use support::way::Way;
 use tempfile::TempDir;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 const SEED: u64 = 42;
 const RECORD_COUNT: u64 = 2000;
 /// Longest wait for anything that should happen soon.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A running `refservice`; dropping it kills it and removes what it then leaves behind.
-struct Service {
-    child: Child,
-    base: String,
-    http: reqwest::Client,
-    temporary: TempDir,
+/// A running `refservice`.
+struct Service(Refservice);
+
+impl Deref for Service {
+    type Target = Refservice;
+
+    fn deref(&self) -> &Refservice {
+        &self.0
+    }
 }
 
 impl Service {
     /// Starts the service and waits for its address, not for its data.
     fn start(arguments: &[&str], env: &[(&str, &str)]) -> Self {
-        let temporary = TempDir::new().unwrap();
-        let folder = temporary.path().display().to_string();
-        let env = [&[("TMPDIR", folder.as_str())], env].concat();
-        // A pipe that nobody empties would stop a service with much to say.
-        let log = temporary.path().join("log");
-        let mut child = refservice(arguments, &env)
-            .stdout(Stdio::piped())
-            .stderr(File::create(&log).unwrap())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        let Some(base) = line.trim().strip_prefix("listening on ") else {
-            let log = std::fs::read_to_string(log).unwrap();
-            panic!("it does not listen: {line}{log}");
-        };
-        let base = base.to_owned();
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            // What is compressed is to be seen as such.
-            .no_gzip()
-            .timeout(PATIENCE)
-            .build()
-            .unwrap();
-        Self {
-            child,
-            base,
-            http,
-            temporary,
-        }
+        Self(Refservice::start(arguments, env))
     }
 
     async fn start_ready(arguments: &[&str], env: &[(&str, &str)]) -> Self {
@@ -90,14 +57,6 @@ impl Service {
     async fn wait_for(&self, path: &str, status: StatusCode) {
         let what = format!("{path} answers {status}");
         until(&what, async || self.get(path).await.status() == status).await;
-    }
-
-    async fn get(&self, path: &str) -> Response {
-        self.http
-            .get(format!("{}{path}", self.base))
-            .send()
-            .await
-            .unwrap()
     }
 
     async fn get_json(&self, path: &str) -> Json {
@@ -113,8 +72,7 @@ impl Service {
         kind: &str,
         body: impl Into<reqwest::Body>,
     ) -> Response {
-        let request = self.http.request(method, format!("{}{path}", self.base));
-        request
+        self.request(method, path)
             .header("content-type", kind)
             .body(body)
             .send()
@@ -163,17 +121,8 @@ impl Service {
     /// Tells the service to stop, and gives its exit status and what it logged.
     fn stop(mut self) -> (ExitStatus, String) {
         kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM).unwrap();
-        let status = self.child.wait().unwrap();
-        let log = std::fs::read_to_string(self.temporary.path().join("log"));
-        (status, log.unwrap())
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        // One that has ended already needs no killing.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let status = self.0.child.wait().unwrap();
+        (status, self.log())
     }
 }
 
@@ -195,22 +144,9 @@ impl Writer {
     }
 }
 
-/// The program, which sees no settings but these, whatever is exported where the tests run: a
-/// database above all.
-fn refservice(arguments: &[&str], env: &[(&str, &str)]) -> Command {
-    let mut command = command_as(None, Path::new(env!("CARGO_BIN_EXE_refservice")));
-    for (name, _) in std::env::vars_os() {
-        if name == "RUST_LOG" || name.to_string_lossy().starts_with("REFSERVICE") {
-            command.env_remove(name);
-        }
-    }
-    command.args(arguments).envs(env.iter().copied());
-    command
-}
-
 /// Runs a service that is to refuse, and gives its exit code and all that it said.
 fn refused(arguments: &[&str], env: &[(&str, &str)]) -> (Option<i32>, String) {
-    let mut child = refservice(arguments, env)
+    let mut child = refservice::command(arguments, env)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -1266,27 +1202,6 @@ async fn an_sqlite_file_has_one_service_at_a_time() {
     Service::start_ready(&arguments, &[]).await;
 }
 
-/// A body of what comes out of a channel.
-struct Fed(mpsc::Receiver<Bytes>);
-
-impl Body for Fed {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let fed = self.0.poll_recv(context);
-        fed.map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
-    }
-}
-
-fn fed() -> (mpsc::Sender<Bytes>, reqwest::Body) {
-    let (feed, body) = mpsc::channel(1);
-    (feed, reqwest::Body::wrap(Fed(body)))
-}
-
 #[tokio::test]
 async fn a_bulk_load_waits_for_its_turn_and_not_for_ever() {
     let env = [
@@ -1619,7 +1534,7 @@ fn what_cannot_start_says_why_and_never_the_password() {
         assert!(text.contains(expected), "{arguments:?}: {text}");
         assert!(!text.contains("hunter2"), "{arguments:?}: {text}");
     }
-    let help = refservice(&["--help"], &[("REFSERVICE_DATABASE", database)])
+    let help = refservice::command(&["--help"], &[("REFSERVICE_DATABASE", database)])
         .output()
         .unwrap();
     assert!(!String::from_utf8_lossy(&help.stdout).contains("hunter2"));

@@ -278,6 +278,13 @@ mod tests {
 
     use super::*;
 
+    /// Long enough for a busy machine to do in it what is done to a breaker that is open.
+    const SOON_MS: u64 = 1500;
+
+    async fn half_open() {
+        tokio::time::sleep(Duration::from_millis(SOON_MS + 100)).await;
+    }
+
     /// Five calls are looked at, of which three must fail; two trials close it.
     fn breaker(open_ms: u64) -> Breaker {
         Breaker::new(&BreakerSettings {
@@ -343,9 +350,9 @@ mod tests {
 
     #[tokio::test]
     async fn it_recovers_by_trials_one_at_a_time() {
-        let breaker = Arc::new(breaker(100));
+        let breaker = Arc::new(breaker(SOON_MS));
         open(&breaker).await;
-        tokio::time::sleep(Duration::from_millis(150)).await;
+        half_open().await;
         assert_eq!(breaker.stats().state, BreakerState::HalfOpen);
 
         let (end, ended) = oneshot::channel::<()>();
@@ -365,10 +372,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_failed_trial_opens_it_again() {
-        let breaker = breaker(100);
+        let breaker = breaker(SOON_MS);
         open(&breaker).await;
         for successes in [0, 1] {
-            tokio::time::sleep(Duration::from_millis(150)).await;
+            half_open().await;
             for _ in 0..successes {
                 give(&breaker, Ok(())).await.unwrap();
             }
@@ -384,9 +391,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_trial_that_nobody_waits_for_gives_way_to_another() {
-        let breaker = breaker(50);
+        let breaker = breaker(SOON_MS);
         open(&breaker).await;
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        half_open().await;
         let given_up = breaker.call(|()| true, pending::<Result<(), ()>>());
         let given_up = tokio::time::timeout(Duration::from_millis(10), given_up);
         assert!(given_up.await.is_err());
@@ -396,13 +403,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_call_of_another_time_decides_nothing() {
-        let breaker = Arc::new(breaker(100));
+        let breaker = Arc::new(breaker(SOON_MS));
         let (end, ended) = oneshot::channel::<()>();
         let late = Arc::clone(&breaker);
         let late = tokio::spawn(async move { late.call(|_| true, ended).await.is_ok() });
         tokio::task::yield_now().await;
         open(&breaker).await;
-        tokio::time::sleep(Duration::from_millis(150)).await;
+        half_open().await;
         assert_eq!(breaker.stats().state, BreakerState::HalfOpen);
         // It fails, but it began before the trials.
         drop(end);

@@ -280,9 +280,10 @@ pub struct LockSettings {
     pub retry_min_ms: u64,
     /// The pause doubles with each attempt up to this.
     pub retry_max_ms: u64,
-    /// Longest wait for the servers' answers to one question, connecting included.
+    /// Longest wait for a server's answer to whether a lock is to be had or kept, connecting included. It
+    /// may be asked twice in that time: a server that is silent for half of it is away.
     pub timeout_ms: u64,
-    /// Servers that were found away are left alone for so long; nobody waits for them meanwhile.
+    /// How often a server that was found away is asked whether it is back; nobody waits for it meanwhile.
     pub away_pause_ms: u64,
 }
 

@@ -269,7 +269,8 @@ pub(super) fn read_body(app: &App, body: Result<Bytes, BytesRejection>) -> Resul
     })
 }
 
-fn now() -> String {
+/// This moment as the tables hold it.
+pub(super) fn now() -> String {
     Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 

@@ -146,9 +146,10 @@ impl ApiError {
             BatchError::MemoryCeiling { .. } => {
                 Self::unavailable("busy", "too little memory is free").caused_by(error)
             }
-            BatchError::Database { .. } | BatchError::RowShape { .. } | BatchError::Cut { .. } => {
-                Self::internal(chain(error))
-            }
+            BatchError::Database { .. }
+            | BatchError::Undone { .. }
+            | BatchError::RowShape { .. }
+            | BatchError::Cut { .. } => Self::internal(chain(error)),
         }
     }
 

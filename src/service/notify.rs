@@ -16,7 +16,8 @@ use super::caller::Caller;
 use super::clients::{parse_id, read_body};
 use super::error::ApiError;
 use super::text::check_line;
-use super::webhook::WebhookError;
+use super::webhook::{Webhook, WebhookError};
+use super::write::to_the_end;
 use crate::datalayer::batch::{Column, Value, fetch_rows};
 use crate::datalayer::breaker::BreakerError;
 
@@ -40,11 +41,7 @@ pub(super) async fn notify(
     let notification: Notification = serde_json::from_slice(&body)
         .map_err(|error| ApiError::invalid_body(format!("not a notification: {error}")))?;
     check_line("message", &notification.message).map_err(ApiError::invalid_body)?;
-    let Some(webhook) = &app.webhook else {
-        let message = "the service was started without a webhook";
-        let status = StatusCode::NOT_IMPLEMENTED;
-        return Err(ApiError::client(status, "no_webhook", message));
-    };
+    webhook(&app)?;
     let column = [Column::integer("tenant_id")];
     let sql = "SELECT tenant_id FROM clients WHERE id = $1";
     let mut rows = fetch_rows(&app.pool, ("read", "clients"), sql, &[id.into()], &column).await?;
@@ -57,7 +54,20 @@ pub(super) async fn notify(
         "tenant_id": tenant,
         "message": notification.message,
     });
-    match webhook.post(&told).await {
+    // Brought to its end also when the client gives up: whether a webhook works is not for those to say
+    // who don't wait for it.
+    to_the_end(|_| async move { deliver(&app, &told).await }).await
+}
+
+fn webhook(app: &App) -> Result<&Webhook, ApiError> {
+    app.webhook.as_ref().ok_or_else(|| {
+        let message = "the service was started without a webhook";
+        ApiError::client(StatusCode::NOT_IMPLEMENTED, "no_webhook", message)
+    })
+}
+
+async fn deliver(app: &App, told: &serde_json::Value) -> Result<Response, ApiError> {
+    match webhook(app)?.post(told).await {
         Ok(status) => {
             Ok(Json(json!({ "delivered": true, "status": status.as_u16() })).into_response())
         }

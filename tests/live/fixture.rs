@@ -25,6 +25,7 @@ use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 use crate::PATIENCE;
+use crate::support::provider;
 use crate::support::servers::{Redis, command_as};
 use crate::support::wait;
 
@@ -291,7 +292,7 @@ impl Service {
             inject_delay: Duration::ZERO,
             admin_token: None,
             webhook: None,
-            provider_secret: None,
+            provider_secret: provider::shared(provider::SECRET),
         };
         let server = Server::bind(options).await.unwrap();
         let base = format!("http://{}", server.address());

@@ -3,12 +3,14 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 use tokio::time::sleep;
 
 use crate::fixture::{Api, Service, TENANT, is_gap, position, settings, sqlite, until};
+use crate::support::provider;
 use crate::support::servers::{Postgres, Redis};
 
 /// Runs a test on a service of either kind.
@@ -80,9 +82,10 @@ async fn pays(api: &Api, room: &mut crate::fixture::Socket, client: i64) {
     let told = |kind| json!({ "kind": kind, "id": id, "client_id": client });
     assert_eq!(room.changes().await, [told("created")]);
 
+    let body = json!({ "payment_id": id, "event_id": "e", "outcome": "succeeded" });
     let request = api.request(Method::POST, &format!("payments/{id}/callback"));
-    let body = json!({ "event_id": "e", "outcome": "succeeded" });
-    let settled = request.body(body.to_string()).send().await.unwrap();
+    let settled = provider::signed(request, &body, provider::SECRET, Timestamp::now());
+    let settled = settled.send().await.unwrap();
     assert_eq!(settled.status(), StatusCode::OK);
     assert_eq!(room.changes().await, [told("changed")]);
 

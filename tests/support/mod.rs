@@ -10,6 +10,10 @@ pub(crate) mod hostile;
 pub(crate) mod http_servers;
 pub(crate) mod loads;
 pub(crate) mod project;
+#[cfg(feature = "reference")]
+pub(crate) mod provider;
+#[cfg(feature = "reference")]
+pub(crate) mod refservice;
 pub(crate) mod runs;
 pub(crate) mod schemas;
 pub(crate) mod servers;

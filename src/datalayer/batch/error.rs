@@ -31,6 +31,17 @@ pub enum BatchError {
         /// How long the statement was given.
         waited_ms: u64,
     },
+    /// A transaction was not committed, since a statement of it had failed.
+    #[error(
+        "could not {action} table {table}: a statement of the transaction failed before, so that all of \
+         it was undone"
+    )]
+    Undone {
+        /// What was being done, as a verb.
+        action: &'static str,
+        /// The table.
+        table: &'static str,
+    },
     /// A row does not have the columns or the kinds of values that the insert names.
     #[error("row {row} of the batch does not fit the columns of table {table}")]
     RowShape {

@@ -2,6 +2,7 @@
 //! batch goes in whole or not at all.
 
 use std::fmt::Write as _;
+use std::panic::Location;
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
 
@@ -30,7 +31,19 @@ const COPY_CHUNK_BYTES: usize = 256 * 1024;
 /// # Errors
 /// [`BatchError::RowShape`] before anything is sent, if a row does not fit; what the pool or the
 /// database says otherwise. After an error none of the rows is there.
-pub async fn insert(
+#[track_caller]
+pub fn insert(
+    pool: &Pool,
+    table: &'static Table,
+    columns: &'static [Column],
+    rows: Vec<Row>,
+) -> impl Future<Output = Result<u64, BatchError>> {
+    insert_for(Location::caller(), pool, table, columns, rows)
+}
+
+/// The same for somebody else, whose place is reported where the connection rests.
+pub(super) async fn insert_for(
+    place: &'static Location<'static>,
     pool: &Pool,
     table: &'static Table,
     columns: &'static [Column],
@@ -42,7 +55,7 @@ pub async fn insert(
     }
     let statement = ("insert into", table.name);
     let limit = pool.statement_timeout();
-    let mut checkout = pool.acquire().await?;
+    let mut checkout = pool.acquire_for(place).await?;
     let activity = checkout.activity();
     let task = tokio::spawn(async move {
         let rows: Vec<&Row> = rows.iter().collect();

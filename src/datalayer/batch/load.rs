@@ -1,12 +1,13 @@
 //! A load of any number of rows: pushed one by one, inserted batch by batch.
 
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::Instant;
 
 use serde::Serialize;
 
 use super::BatchError;
-use super::insert::insert;
+use super::insert::insert_for;
 use super::memory::MemorySource;
 use super::pace::Pace;
 use super::table::{Column, Row, Table};
@@ -15,6 +16,7 @@ use crate::datalayer::pool::Pool;
 
 /// A load under way. Batches that were inserted stay whatever happens to later ones.
 pub struct Loader {
+    place: &'static Location<'static>,
     pool: Pool,
     table: &'static Table,
     columns: &'static [Column],
@@ -43,6 +45,7 @@ pub struct Loaded {
 
 impl Loader {
     /// Begins a load of rows with `columns` into `table`.
+    #[track_caller]
     pub fn new(
         pool: Pool,
         table: &'static Table,
@@ -51,6 +54,7 @@ impl Loader {
         memory: Arc<dyn MemorySource>,
     ) -> Self {
         Self {
+            place: Location::caller(),
             pool,
             table,
             columns,
@@ -64,7 +68,7 @@ impl Loader {
     /// Takes a row in; inserts the batch that it completes.
     ///
     /// # Errors
-    /// As [`insert`], and [`BatchError::MemoryCeiling`]. What [`Self::rows`] counts is inserted.
+    /// As [`insert`](super::insert), and [`BatchError::MemoryCeiling`]. What [`Self::rows`] counts is inserted.
     pub async fn push(&mut self, row: Row) -> Result<(), BatchError> {
         self.waiting.push(row);
         if self.waiting.len() >= self.pace.rows() {
@@ -82,7 +86,7 @@ impl Loader {
     /// Inserts the rest and says what was done.
     ///
     /// # Errors
-    /// As [`insert`].
+    /// As [`insert`](super::insert).
     pub async fn finish(mut self) -> Result<Loaded, BatchError> {
         self.flush().await?;
         Ok(Loaded {
@@ -99,7 +103,7 @@ impl Loader {
             return Ok(());
         }
         let count = rows.len() as u64;
-        insert(&self.pool, self.table, self.columns, rows).await?;
+        insert_for(self.place, &self.pool, self.table, self.columns, rows).await?;
         self.loaded.rows += count;
         self.loaded.batches += 1;
         self.loaded.largest_batch_rows = self.loaded.largest_batch_rows.max(count);

@@ -5,6 +5,7 @@
 //! while the consumer is busy, though not for ever, and ends, with its cursor, when the consumer
 //! goes away. So at most three batches exist at once: one being read, one waiting, one being used.
 
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,6 +70,7 @@ struct Gone;
 /// Streams what `select` asks for, in batches that are never empty. An error is the last item.
 ///
 /// Must be called within a Tokio runtime.
+#[track_caller]
 pub fn stream_batches(
     pool: Pool,
     select: Select,
@@ -80,8 +82,9 @@ pub fn stream_batches(
     let patience = Duration::from_millis(settings.consumer_limit_ms);
     let outlet = Outlet { items, patience };
     let table = select.table.name;
+    let place = Location::caller();
     tokio::spawn(async move {
-        let last = match read(&pool, &select, pace, &outlet).await {
+        let last = match read(&pool, place, &select, pace, &outlet).await {
             Ok(Ok(())) => Item::End,
             Ok(Err(Gone)) => return,
             Err(error) => Item::Failed(error),
@@ -102,11 +105,12 @@ pub fn stream_batches(
 
 async fn read(
     pool: &Pool,
+    place: &'static Location<'static>,
     select: &Select,
     mut pace: Pace,
     outlet: &Outlet,
 ) -> Result<Result<(), Gone>, BatchError> {
-    let mut checkout = pool.acquire().await?;
+    let mut checkout = pool.acquire_for(place).await?;
     let activity = checkout.activity();
     match checkout.connection() {
         Connection::Postgres(connection) => {
@@ -117,7 +121,9 @@ async fn read(
             };
             read_postgres(connection, select, limited, &mut pace, outlet).await
         }
-        Connection::Sqlite(connection) => read_sqlite(connection, select, &mut pace, outlet).await,
+        Connection::Sqlite(connection) => {
+            read_sqlite(connection, select, &activity, &mut pace, outlet).await
+        }
     }
 }
 
@@ -161,10 +167,14 @@ async fn read_postgres(
 async fn read_sqlite(
     connection: &mut SqliteConnection,
     select: &Select,
+    activity: &Activity,
     pace: &mut Pace,
     outlet: &Outlet,
 ) -> Result<Result<(), Gone>, BatchError> {
     let failed = |source| select.failed(source);
+    // Each batch is a statement; while the consumer is waited for, the connection rests.
+    let step = || activity.run(select.statement());
+    let mut stepping = step();
     let query = bind_all(sqlx::query(AssertSqlSafe(select.sql())), select.values());
     let mut rows = query.fetch(connection);
     let mut batch = Vec::with_capacity(pace.rows());
@@ -175,13 +185,16 @@ async fn read_sqlite(
         );
         if batch.len() >= pace.rows() {
             let full = std::mem::take(&mut batch);
+            drop(stepping);
             if let Err(gone) = outlet.put(Item::Rows(full)).await {
                 return Ok(Err(gone));
             }
             pace.step().await?;
             batch.reserve(pace.rows());
+            stepping = step();
         }
     }
+    drop(stepping);
     if !batch.is_empty() {
         return Ok(outlet.put(Item::Rows(batch)).await);
     }

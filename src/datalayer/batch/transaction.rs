@@ -1,5 +1,6 @@
 //! Several statements that take effect together or not at all.
 
+use std::panic::Location;
 use std::time::Duration;
 
 use sqlx::{Connection as _, Postgres, SqlSafeStr, Sqlite};
@@ -16,6 +17,9 @@ pub struct Transaction<'c> {
     open: Open<'c>,
     activity: &'c Activity,
     limit: Duration,
+    /// Whether a statement of it failed. PostgreSQL has then undone all of it, and answers a commit as if
+    /// it had not.
+    failed: bool,
 }
 
 #[derive(Debug)]
@@ -30,15 +34,27 @@ enum Open<'c> {
 /// beginning.
 ///
 /// # Errors
-/// Those of `work`; what the pool or the database says, where `statement` names the transaction. After an
-/// error of the commit it is not known whether the work took effect.
-pub async fn in_transaction<T, E: From<BatchError>>(
+/// Those of `work`; [`BatchError::Undone`] where it passed over the error of a statement; what the pool or
+/// the database says, where `statement` names the transaction. After an error of the commit it is not known
+/// whether the work took effect.
+#[track_caller]
+pub fn in_transaction<T, E: From<BatchError>>(
+    pool: &Pool,
+    statement: Statement,
+    work: impl AsyncFnOnce(&mut Transaction<'_>) -> Result<T, E>,
+) -> impl Future<Output = Result<T, E>> {
+    in_transaction_for(Location::caller(), pool, statement, work)
+}
+
+/// The same for somebody else, whose place is reported where the transaction rests.
+async fn in_transaction_for<T, E: From<BatchError>>(
+    place: &'static Location<'static>,
     pool: &Pool,
     statement: Statement,
     work: impl AsyncFnOnce(&mut Transaction<'_>) -> Result<T, E>,
 ) -> Result<T, E> {
     let limit = pool.statement_timeout();
-    let mut checkout = pool.acquire().await.map_err(BatchError::from)?;
+    let mut checkout = pool.acquire_for(place).await.map_err(BatchError::from)?;
     let activity = checkout.activity();
     let begun = async {
         match checkout.connection() {
@@ -56,8 +72,13 @@ pub async fn in_transaction<T, E: From<BatchError>>(
         open,
         activity: &activity,
         limit,
+        failed: false,
     };
     let value = work(&mut transaction).await?;
+    if transaction.failed {
+        let (action, table) = statement;
+        return Err(BatchError::Undone { action, table }.into());
+    }
     let committed = async {
         match transaction.open {
             Open::Postgres(open) => open.commit().await,
@@ -69,8 +90,8 @@ pub async fn in_transaction<T, E: From<BatchError>>(
 }
 
 impl Transaction<'_> {
-    /// As [`fetch_rows`](super::fetch_rows), within the transaction. After an error it can only be
-    /// rolled back.
+    /// As [`fetch_rows`](super::fetch_rows), within the transaction. After an error it is rolled back,
+    /// whatever the work makes of that.
     ///
     /// # Errors
     /// What the database says.
@@ -81,9 +102,10 @@ impl Transaction<'_> {
         values: &[Value],
         columns: &[Column],
     ) -> Result<Vec<Row>, BatchError> {
-        let (connection, activity, limit) = self.parts();
-        let fetched = fetch(connection, sql.into_sql_str(), values, columns);
-        within(activity, limit, statement, fetched).await
+        let work = async |connection: Connection<'_>| {
+            fetch(connection, sql.into_sql_str(), values, columns).await
+        };
+        self.run(statement, work).await
     }
 
     /// Runs a statement and gives the number of rows that it changed.
@@ -93,9 +115,10 @@ impl Transaction<'_> {
         sql: impl SqlSafeStr,
         values: &[Value],
     ) -> Result<u64, BatchError> {
-        let (connection, activity, limit) = self.parts();
-        let executed = execute(connection, sql.into_sql_str(), values);
-        within(activity, limit, statement, executed).await
+        let work = async |connection: Connection<'_>| {
+            execute(connection, sql.into_sql_str(), values).await
+        };
+        self.run(statement, work).await
     }
 
     /// Which database it is.
@@ -106,12 +129,21 @@ impl Transaction<'_> {
         }
     }
 
-    /// The connection, where its statements are noted, and how long each of them may take.
-    pub(super) fn parts(&mut self) -> (Connection<'_>, &Activity, Duration) {
+    /// What `work` makes of the connection within the time that a statement may take. After an error the
+    /// transaction is rolled back.
+    pub(super) async fn run<T>(
+        &mut self,
+        statement: Statement,
+        work: impl AsyncFnOnce(Connection<'_>) -> sqlx::Result<T>,
+    ) -> Result<T, BatchError> {
         let connection = match &mut self.open {
             Open::Postgres(open) => Connection::Postgres(open),
             Open::Sqlite(open) => Connection::Sqlite(open),
         };
-        (connection, self.activity, self.limit)
+        // One that is not waited for has failed as well.
+        let failed = std::mem::replace(&mut self.failed, true);
+        let done = within(self.activity, self.limit, statement, work(connection)).await;
+        self.failed = failed || done.is_err();
+        done
     }
 }

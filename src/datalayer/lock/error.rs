@@ -44,8 +44,10 @@ pub enum LockError {
         /// The lifetime that was asked for.
         ttl: Duration,
     },
-    /// An address is not well formed. It is not repeated: it may hold a password.
-    #[error("the address of a lock server was not understood: use redis://HOST:PORT/")]
+    /// An address is not well formed, or there twice. It is not repeated: it may hold a password.
+    #[error(
+        "the address of a lock server was not understood, or is that of another: use redis://HOST:PORT/"
+    )]
     Address,
     /// The runtime ended meanwhile.
     #[error("lock {name:?} was given up: the program ends")]

@@ -21,6 +21,8 @@ pub struct Lease {
     ttl: Duration,
     since: Instant,
     state: State,
+    /// Whether its loss is in the figures.
+    is_counted: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +44,7 @@ impl Lease {
             ttl,
             since: Instant::now(),
             state: State::Held,
+            is_counted: false,
         }
     }
 
@@ -91,7 +94,7 @@ impl Lease {
                 Ok(())
             }
             Err(error) => {
-                Counters::count(&shared.counters.lost);
+                self.lose();
                 Err(error)
             }
         }
@@ -126,8 +129,8 @@ impl Lease {
 
     /// Counts the loss once.
     fn lose(&mut self) {
-        if self.state == State::Held {
-            self.state = State::Lost;
+        self.state = State::Lost;
+        if !std::mem::replace(&mut self.is_counted, true) {
             Counters::count(&self.shared.counters.lost);
         }
     }
@@ -138,14 +141,23 @@ impl Drop for Lease {
         let counters = &self.shared.counters;
         counters.active.fetch_sub(1, Ordering::Relaxed);
         counters.hold.record(self.since.elapsed());
-        if self.state == State::Released {
-            return;
-        }
+        let was_held = match self.state {
+            State::Released => return,
+            State::Held => true,
+            // Also where an extension was not waited for.
+            State::Lost => {
+                self.lose();
+                false
+            }
+        };
         let (shared, name) = (Arc::clone(&self.shared), Arc::clone(&self.name));
         let (token, ttl) = (std::mem::take(&mut self.grant.token), self.ttl);
         // On the locks' own runtime: the drop may happen on a thread that has none.
         self.shared.runtime.spawn(async move {
             let released = shared.backend.release(&name, &token, ttl).await;
+            if was_held && matches!(released, Err(LockError::Lost { .. })) {
+                Counters::count(&shared.counters.lost);
+            }
             if let Err(error) = released {
                 tracing::debug!(%error, "a lock that was dropped was not freed");
             }

@@ -189,7 +189,12 @@ impl Shared {
             Ok(Lease::new(task, locked, grant, ttl))
         });
         let name = Arc::clone(name);
-        attempt.await.map_err(|_| LockError::Ended { name })?
+        attempt
+            .await
+            .unwrap_or_else(|gone| match gone.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Err(LockError::Ended { name }),
+            })
     }
 }
 

@@ -16,6 +16,7 @@ mod error;
 mod backend;
 mod process;
 mod redlock;
+mod server;
 mod stats;
 
 pub use backend::{Grant, LockBackend};

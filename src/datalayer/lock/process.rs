@@ -152,4 +152,13 @@ mod tests {
         check(none, LockError::TooShort { ttl: none }).await;
         check(all, LockError::TooLong { ttl: all }).await;
     }
+
+    #[tokio::test]
+    async fn nothing_tells_a_token() {
+        let (locks, name) = (ProcessLocks::new(), Arc::from("a"));
+        let grant = locks.try_lock(&name, Duration::from_secs(1)).await;
+        let token = format!("{:?}", grant.as_ref().unwrap().as_ref().unwrap().token);
+        let text = format!("{locks:?} {grant:?}");
+        assert!(text.contains("until") && !text.contains(&token), "{text}");
+    }
 }

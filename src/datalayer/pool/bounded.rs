@@ -276,37 +276,47 @@ impl Shared {
         }
     }
 
-    /// Tests each connection that rests, and drops those that don't answer; opens one where none rests.
-    async fn check(&self) -> Result<(), String> {
+    /// Tests each connection that rests, and drops those that don't answer; opens one where none does.
+    /// `None` where all are in use: nobody looked.
+    async fn check(&self) -> Option<Result<(), String>> {
+        let mut answered = false;
         // sqlx hands out first what has rested longest, and takes back at the end.
         for _ in 0..self.database.idle_connections() {
             let Ok(_permit) = self.permits.try_acquire() else {
-                // All are in use: whoever uses them finds out.
-                return Ok(());
+                // All others are in use: whoever uses them finds out.
+                return answered.then_some(Ok(()));
             };
             let Some(mut handle) = self.database.try_acquire() else {
                 break;
             };
             match timeout(self.peer_timeout, handle.ping()).await {
-                Ok(Ok(())) => drop(handle.give_back(self.peer_timeout).await),
+                Ok(Ok(())) => answered |= handle.give_back(self.peer_timeout).await,
                 Ok(Err(error)) => {
                     tracing::debug!(%error, "a connection at rest was lost");
                     handle.close(self.peer_timeout).await;
                 }
-                Err(_) => handle.close(self.peer_timeout).await,
+                Err(_) => {
+                    handle.discard();
+                    // The others may be as silent, and to wait for each of them would take many times as
+                    // long; the next look finds them.
+                    break;
+                }
             }
         }
-        if self.database.idle_connections() > 0 {
-            return Ok(());
+        if answered {
+            return Some(Ok(()));
         }
-        let Ok(_permit) = self.permits.try_acquire() else {
-            return Ok(());
-        };
+        let _permit = self.permits.try_acquire().ok()?;
         let now = Instant::now();
         let handle = self.handle(now, now + self.peer_timeout).await;
-        let handle = handle.map_err(|error| error.to_string())?;
-        handle.give_back(self.peer_timeout).await;
-        Ok(())
+        let handle = match handle {
+            Ok(handle) => handle,
+            Err(error) => return Some(Err(error.to_string())),
+        };
+        // One that rested for a moment only was not tested when it was handed out.
+        let answered = handle.give_back(self.peer_timeout).await;
+        let silent = || "it gives no answer within pool.peer_timeout_ms".to_owned();
+        Some(answered.then_some(()).ok_or_else(silent))
     }
 
     fn leak(&self) -> Duration {
@@ -340,7 +350,9 @@ async fn upkeep(pool: Weak<Shared>) {
 async fn check_health(pool: Weak<Shared>) {
     let period = |settings: &PoolSettings| Duration::from_millis(settings.health_check_ms);
     every(pool, period, async |shared| {
-        shared.health.found(shared.check().await);
+        if let Some(outcome) = shared.check().await {
+            shared.health.found(outcome);
+        }
     })
     .await;
 }

@@ -17,7 +17,8 @@ use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use super::input::{
-    Callback, Change, PaymentInput, digest, expected_version, idempotency_key, payment_id,
+    Callback, Change, Expected, PaymentInput, digest, etag, expected_version, idempotency_key,
+    payment_id,
 };
 use super::ledger::{self, Asked, Payment, Refusal};
 use crate::service::app::App;
@@ -43,7 +44,7 @@ pub(in crate::service) async fn create(
             "`tenant_id` is another than the caller's",
         ));
     }
-    let digest = input.digest()?;
+    let digest = input.digest();
     to_the_end(|_| async move { within_limit(&app, once(&app, input, key, digest)).await }).await
 }
 
@@ -158,11 +159,11 @@ pub(in crate::service) async fn change(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, ApiError> {
     let id = payment_id(&id)?;
-    let version = expected_version(&headers)?;
+    let expected = expected_version(&headers)?;
     let change = Change::read(&app, body)?;
     to_the_end(|_| async move {
         let owner = OnceLock::new();
-        let stepped = step(&app, &caller, id, version, change, &owner);
+        let stepped = step(&app, &caller, id, expected, change, &owner);
         let changed = within_limit(&app, stepped).await;
         announce(&app, id, owner, may_be_done(&changed)).await;
         changed
@@ -175,14 +176,14 @@ async fn step(
     app: &App,
     caller: &Caller,
     id: Uuid,
-    version: i64,
+    expected: Expected,
     change: Change,
     owner: &OnceLock<Owner>,
 ) -> Result<Response, ApiError> {
     let attempt = || async {
         let payment = find(app, caller, id).await?;
         owner.get_or_init(|| Owner::of(&payment));
-        if payment.version != version {
+        if !expected.is(payment.version) {
             return Err(Refusal::Outrun);
         }
         let step = payment.changed(change.state)?;
@@ -244,10 +245,6 @@ async fn within_limit<T>(
 
 fn answer(payment: &Payment) -> Response {
     ([(ETAG, etag(payment.version))], Json(payment.json())).into_response()
-}
-
-fn etag(version: i64) -> String {
-    format!("\"{version}\"")
 }
 
 /// What of an answer goes into headers.

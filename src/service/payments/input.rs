@@ -7,8 +7,8 @@ use axum::http::{HeaderMap, StatusCode};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
@@ -22,7 +22,7 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 const METHODS: [&str; 4] = ["card", "transfer", "cash", "insurance"];
 
 /// A payment as it is asked for.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PaymentInput {
     pub(super) tenant_id: i64,
@@ -82,10 +82,16 @@ impl PaymentInput {
     }
 
     /// What tells this request from any other: two bodies that say the same are the same.
-    pub(super) fn digest(&self) -> Result<String, ApiError> {
-        let text = serde_json::to_vec(self);
-        let text = text.map_err(|error| ApiError::internal(error.to_string()))?;
-        Ok(digest(&text))
+    /// It is kept: what is written here changes under a new number alone, beside the old one.
+    pub(super) fn digest(&self) -> String {
+        let Self {
+            tenant_id,
+            client_id,
+            amount_cents,
+            method,
+        } = self;
+        let text = format!("1:{tenant_id}:{client_id}:{amount_cents}:{method}");
+        digest(text.as_bytes())
     }
 }
 
@@ -142,8 +148,54 @@ pub(super) fn idempotency_key(
         .ok_or_else(|| bad_request("idempotency_key_invalid", message))
 }
 
-/// The version that the client has seen.
-pub(super) fn expected_version(headers: &HeaderMap) -> Result<i64, ApiError> {
+/// Which versions a client's change is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Expected {
+    /// Whatever it is now.
+    Any,
+    /// One of those with these tags, as they stand in `ETag`.
+    Tags(Vec<String>),
+}
+
+impl Expected {
+    pub(super) fn is(&self, version: i64) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Tags(tags) => tags.contains(&etag(version)),
+        }
+    }
+
+    /// The value of `If-Match` (RFC 9110, 13.1.1): `*`, or tags with commas between them. A weak one is
+    /// well formed and matches nothing.
+    fn read(text: &str) -> Option<Self> {
+        if text.trim() == "*" {
+            return Some(Self::Any);
+        }
+        let mut tags = Vec::new();
+        let mut rest = text.trim_start();
+        loop {
+            let (is_weak, tag) = match rest.strip_prefix("W/") {
+                Some(tag) => (true, tag),
+                None => (false, rest),
+            };
+            let (tag, after) = tag.strip_prefix('"')?.split_once('"')?;
+            if !is_weak {
+                tags.push(format!("\"{tag}\""));
+            }
+            rest = match after.trim_start() {
+                "" => return Some(Self::Tags(tags)),
+                more => more.strip_prefix(',')?.trim_start(),
+            };
+        }
+    }
+}
+
+pub(super) fn etag(version: i64) -> String {
+    format!("\"{version}\"")
+}
+
+/// The versions that the client has seen.
+pub(super) fn expected_version(headers: &HeaderMap) -> Result<Expected, ApiError> {
     let mut values = headers.get_all(IF_MATCH).iter();
     let (Some(tag), None) = (values.next(), values.next()) else {
         let message =
@@ -151,12 +203,8 @@ pub(super) fn expected_version(headers: &HeaderMap) -> Result<i64, ApiError> {
         let status = StatusCode::PRECONDITION_REQUIRED;
         return Err(ApiError::client(status, "version_missing", message));
     };
-    let version = tag
-        .to_str()
-        .ok()
-        .and_then(|tag| tag.strip_prefix('"')?.strip_suffix('"')?.parse().ok());
-    version.ok_or_else(|| {
-        let message = "`If-Match` must be one `ETag` of a payment, such as \"1\" with its quotes";
+    tag.to_str().ok().and_then(Expected::read).ok_or_else(|| {
+        let message = "`If-Match` must be the `ETag` of a payment, such as \"1\" with its quotes";
         bad_request("version_invalid", message)
     })
 }
@@ -222,32 +270,44 @@ mod tests {
 
     #[test]
     fn versions_are_strong_tags() {
-        let check = |values: &[&str], expected: Option<i64>| {
-            let version = expected_version(&headers("if-match", values));
-            assert_eq!(version.ok(), expected, "{values:?}");
+        let check = |values: &[&str], expected: Option<&[i64]>| {
+            let read = expected_version(&headers("if-match", values)).ok();
+            let matched = read.map(|read| (0..10).filter(|version| read.is(*version)).collect());
+            let expected = expected.map(<[i64]>::to_vec);
+            assert_eq!(matched, expected, "{values:?}");
         };
-        check(&["\"7\""], Some(7));
+        check(&["\"7\""], Some(&[7]));
+        check(&["\"7\", \"8\""], Some(&[7, 8]));
+        check(&["W/\"7\",\"8\""], Some(&[8]));
+        check(&["*"], Some(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]));
+        // Tags are compared as they stand.
+        for other in ["W/\"7\"", "\"+7\"", "\"07\"", "\" 7\"", "\"\"", "\"7,8\""] {
+            check(&[other], Some(&[]));
+        }
         check(&[], None);
         check(&["\"7\"", "\"8\""], None);
-        check(&["7"], None);
-        check(&["*"], None);
-        check(&["W/\"7\""], None);
-        check(&["\"7\", \"8\""], None);
-        check(&["\""], None);
+        for wrong in [
+            "7",
+            "\"",
+            "\"7\" \"8\"",
+            "\"7\",",
+            "*, \"7\"",
+            "w/\"7\"",
+            "",
+        ] {
+            check(&[wrong], None);
+        }
     }
 
     #[test]
     fn bodies_that_say_the_same_are_the_same() {
-        let of = |text: &str| {
-            serde_json::from_str::<PaymentInput>(text)
-                .unwrap()
-                .digest()
-                .unwrap()
-        };
+        let of = |text: &str| serde_json::from_str::<PaymentInput>(text).unwrap().digest();
         let one = of(r#"{"tenant_id":1,"client_id":2,"amount_cents":3,"method":"card"}"#);
         let same = of(r#"{ "method":"card", "amount_cents":3, "client_id":2, "tenant_id":1 }"#);
         let other = of(r#"{"tenant_id":1,"client_id":2,"amount_cents":4,"method":"card"}"#);
         assert_eq!(one, same);
         assert_ne!(one, other);
+        // As it is in stores: SHA-256 of "1:1:2:3:card".
+        assert_eq!(one, "CLwPZccgpQVDsbNe7eE0IhT1I3lxOI36GSRrS84c2Hg");
     }
 }

@@ -4,7 +4,6 @@
 //! else reads. Both change together.
 
 use axum::http::StatusCode;
-use jiff::Timestamp;
 use serde_json::json;
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
@@ -14,6 +13,7 @@ use crate::datalayer::batch::{
     BatchError, Column, Row, Value, fetch_rows, in_transaction, name_list,
 };
 use crate::datalayer::pool::{Pool, PoolError};
+use crate::service::clients::now;
 use crate::service::error::{ApiError, is_contended, is_gone};
 
 const TABLE: &str = "payment_intents";
@@ -410,10 +410,6 @@ pub(super) async fn take(
 
 /// The characters of the day in what [`now`] gives.
 const DAY_LENGTH: usize = "YYYY-MM-DD".len();
-
-fn now() -> String {
-    Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
-}
 
 fn conflict(status: StatusCode, code: &'static str, message: impl Into<String>) -> ApiError {
     ApiError::client(status, code, message)

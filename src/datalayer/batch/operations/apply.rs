@@ -7,7 +7,7 @@ use sqlx::AssertSqlSafe;
 
 use super::super::BatchError;
 use super::super::insert::{SQLITE_STATEMENT_ROWS, copy, fits, insert_many, values_clause};
-use super::super::rows::{bind_all, read_row, within};
+use super::super::rows::{bind_all, read_row};
 use super::super::table::{Column, Row, Table, Value, name_list};
 use super::super::transaction::Transaction;
 use super::ledger::DeadLetter;
@@ -209,14 +209,11 @@ async fn insert(
     columns: &[Column],
     rows: &[&Row],
 ) -> Result<u64, BatchError> {
-    let (connection, activity, limit) = transaction.parts();
-    let inserted = async {
-        match connection {
-            Connection::Postgres(on) => copy(on, table.name, columns, rows).await,
-            Connection::Sqlite(on) => insert_many(on, table, columns, rows, "").await,
-        }
+    let inserted = async |connection: Connection<'_>| match connection {
+        Connection::Postgres(on) => copy(on, table.name, columns, rows).await,
+        Connection::Sqlite(on) => insert_many(on, table, columns, rows, "").await,
     };
-    within(activity, limit, ("insert into", table.name), inserted).await
+    transaction.run(("insert into", table.name), inserted).await
 }
 
 async fn upsert(
@@ -226,8 +223,7 @@ async fn upsert(
     rows: &[&Row],
 ) -> Result<u64, BatchError> {
     let conflict = statements::on_conflict(columns);
-    let (connection, activity, limit) = transaction.parts();
-    let upserted = async {
+    let upserted = async |connection: Connection<'_>| {
         match connection {
             Connection::Postgres(on) => {
                 stage(on, table, columns, rows).await?;
@@ -243,7 +239,7 @@ async fn upsert(
             Connection::Sqlite(on) => insert_many(on, table, columns, rows, &conflict).await,
         }
     };
-    within(activity, limit, ("upsert into", table.name), upserted).await
+    transaction.run(("upsert into", table.name), upserted).await
 }
 
 /// Changes rows and gives the ids that were there.
@@ -255,8 +251,7 @@ async fn update(
 ) -> Result<BTreeSet<i64>, BatchError> {
     let sql = statements::update_from(table, columns, STAGE);
     let returned = [columns[0]];
-    let (connection, activity, limit) = transaction.parts();
-    let updated = async {
+    let updated = async |connection: Connection<'_>| {
         let mut found: Vec<Row> = Vec::new();
         match connection {
             Connection::Postgres(on) => {
@@ -282,7 +277,7 @@ async fn update(
         }
         Ok(found)
     };
-    let found = within(activity, limit, ("update", table.name), updated).await?;
+    let found = transaction.run(("update", table.name), updated).await?;
     Ok(found.iter().filter_map(id).collect())
 }
 

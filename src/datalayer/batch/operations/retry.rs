@@ -36,9 +36,10 @@ impl Trouble {
             BatchError::Pool(PoolError::Refused { source })
             | BatchError::Database { source, .. } => of_database(source),
             BatchError::RowShape { .. } => Self::Row,
-            BatchError::Pool(_) | BatchError::Cut { .. } | BatchError::MemoryCeiling { .. } => {
-                Self::Fatal
-            }
+            BatchError::Pool(_)
+            | BatchError::Cut { .. }
+            | BatchError::MemoryCeiling { .. }
+            | BatchError::Undone { .. } => Self::Fatal,
         }
     }
 

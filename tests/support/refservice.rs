@@ -1,0 +1,122 @@
+//! The reference service as a child process, and bodies for it that come piece by piece.
+
+use std::convert::Infallible;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::pin::Pin;
+use std::process::{Child, Command, Stdio};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame};
+use reqwest::{Method, RequestBuilder, Response};
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+
+use super::servers::command_as;
+
+/// Longest wait for an answer.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running `refservice`; dropping it kills it and removes what it then leaves behind.
+pub(crate) struct Refservice {
+    pub(crate) child: Child,
+    pub(crate) base: String,
+    pub(crate) http: reqwest::Client,
+    temporary: TempDir,
+}
+
+impl Refservice {
+    /// Starts the service and waits for its address, not for its data.
+    pub(crate) fn start(arguments: &[&str], env: &[(&str, &str)]) -> Self {
+        let temporary = TempDir::new().expect("a folder");
+        let folder = temporary.path().display().to_string();
+        let env = [&[("TMPDIR", folder.as_str())], env].concat();
+        // A pipe that nobody empties would stop a service with much to say.
+        let log = temporary.path().join("log");
+        let mut child = command(arguments, &env)
+            .stdout(Stdio::piped())
+            .stderr(File::create(&log).expect("a log"))
+            .spawn()
+            .expect("the program starts");
+        let stdout = child.stdout.take().expect("stdout is a pipe");
+        let mut line = String::new();
+        let read = BufReader::new(stdout).read_line(&mut line);
+        let base = line.trim().strip_prefix("listening on ");
+        let base = base.map(str::to_owned);
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            // What is compressed is to be seen as such.
+            .no_gzip()
+            .timeout(PATIENCE)
+            .build();
+        let service = Self {
+            child,
+            base: base.clone().unwrap_or_default(),
+            http: http.expect("a client"),
+            temporary,
+        };
+        if read.is_err() || base.is_none() {
+            panic!("it does not listen: {line}{}", service.log());
+        }
+        service
+    }
+
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.base))
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Response {
+        let sent = self.request(Method::GET, path).send().await;
+        sent.expect("an answer")
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.temporary.path().join("log")).expect("a log")
+    }
+}
+
+impl Drop for Refservice {
+    fn drop(&mut self) {
+        // One that has ended already needs no killing.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The program, which sees no settings but these, whatever is exported where the tests run: a
+/// database above all.
+pub(crate) fn command(arguments: &[&str], env: &[(&str, &str)]) -> Command {
+    let mut command = command_as(None, Path::new(env!("CARGO_BIN_EXE_refservice")));
+    for (name, _) in std::env::vars_os() {
+        if name == "RUST_LOG" || name.to_string_lossy().starts_with("REFSERVICE") {
+            command.env_remove(name);
+        }
+    }
+    command.args(arguments).envs(env.iter().copied());
+    command
+}
+
+/// A body of what is sent into a channel, with no end until that is dropped.
+pub(crate) fn fed() -> (mpsc::Sender<Bytes>, reqwest::Body) {
+    let (feed, body) = mpsc::channel(1);
+    (feed, reqwest::Body::wrap(Fed(body)))
+}
+
+struct Fed(mpsc::Receiver<Bytes>);
+
+impl Body for Fed {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let fed = self.0.poll_recv(context);
+        fed.map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
+    }
+}
