@@ -635,11 +635,18 @@ async fn a_put_that_comes_late_replaces_nothing() {
     let one = cache_at(&way.url()).await;
     let tier = RedisTier::connect(&redis.url(), &settings()).unwrap();
     one.put(Kind::Detail, "k", text("before")).await;
-    way.hold();
-    one.put(Kind::Detail, "k", text("late")).await;
+    // A put says two things to Redis; the first is answered, the second hangs.
+    way.delay(100 * MS);
+    let put = tokio::spawn({
+        let one = one.clone();
+        async move { one.put(Kind::Detail, "k", text("late")).await }
+    });
+    sleep(50 * MS).await;
+    way.hold_questions();
+    put.await.unwrap();
+    way.delay(Duration::ZERO);
     // It is told over another connection that this key has changed.
     in_use(&one).await;
-    assert_eq!(tier.get("k").await.unwrap(), None);
     tier.put("", "k", &text("new"), 60_000 * MS, &[])
         .await
         .unwrap();

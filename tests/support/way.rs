@@ -28,9 +28,21 @@ struct Controls {
     /// Connections made so far.
     made: AtomicU64,
     delay_ms: AtomicU64,
-    /// The first so many connections are held still.
-    held: watch::Sender<u64>,
+    held: watch::Sender<Held>,
 }
+
+/// What does not come through.
+#[derive(Clone, Copy)]
+struct Held {
+    /// The first so many connections are meant.
+    connections: u64,
+    answers: bool,
+}
+
+const NOTHING: Held = Held {
+    connections: 0,
+    answers: false,
+};
 
 impl Way {
     /// A way to the server at this URL, such as `redis://127.0.0.1:6379/`.
@@ -41,7 +53,7 @@ impl Way {
             target: Mutex::new(address_in(url)?),
             made: AtomicU64::default(),
             delay_ms: AtomicU64::default(),
-            held: watch::Sender::new(0),
+            held: watch::Sender::new(NOTHING),
         });
         let traffic = Some(tokio::spawn(forward(listener, Arc::clone(&controls))));
         Ok(Self {
@@ -82,13 +94,17 @@ impl Way {
     /// Holds all connections of this moment: they stay open and nothing comes through, in either
     /// direction. Later ones are free.
     pub(crate) fn hold(&self) {
-        let made = self.controls.made.load(Ordering::SeqCst);
-        self.controls.held.send_replace(made);
+        self.controls.hold(true);
+    }
+
+    /// As [`Way::hold`], of questions; answers still come.
+    pub(crate) fn hold_questions(&self) {
+        self.controls.hold(false);
     }
 
     /// Lets everything through that was held.
     pub(crate) fn let_go(&self) {
-        self.controls.held.send_replace(0);
+        self.controls.held.send_replace(NOTHING);
     }
 
     /// Later connections go to another server.
@@ -109,11 +125,20 @@ impl Controls {
         self.target.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn hold(&self, answers: bool) {
+        let connections = self.made.load(Ordering::SeqCst);
+        self.held.send_replace(Held {
+            connections,
+            answers,
+        });
+    }
+
     /// Waits until a connection may bring something through.
-    async fn is_free(&self, number: u64) {
+    async fn is_free(&self, number: u64, is_answer: bool) {
+        let free = |held: &Held| number >= held.connections || is_answer && !held.answers;
         let mut held = self.held.subscribe();
         // The sender is in here, so that it cannot have gone.
-        let _ = held.wait_for(|held| number >= *held).await;
+        let _ = held.wait_for(free).await;
     }
 }
 
@@ -149,7 +174,7 @@ async fn carry(
     mut to: tokio::net::tcp::OwnedWriteHalf,
     number: u64,
     controls: &Controls,
-    is_late: bool,
+    is_answer: bool,
 ) -> io::Result<()> {
     let (pieces, mut queue) = mpsc::unbounded_channel();
     let reading = async move {
@@ -159,7 +184,7 @@ async fn carry(
             if length == 0 {
                 return Ok(());
             }
-            let delay_ms = match is_late {
+            let delay_ms = match is_answer {
                 true => controls.delay_ms.load(Ordering::SeqCst),
                 false => 0,
             };
@@ -172,7 +197,7 @@ async fn carry(
     let writing = async move {
         while let Some((due, piece)) = queue.recv().await {
             sleep_until(due).await;
-            controls.is_free(number).await;
+            controls.is_free(number, is_answer).await;
             to.write_all(&piece).await?;
         }
         to.shutdown().await
