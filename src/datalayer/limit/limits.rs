@@ -89,7 +89,7 @@ impl<C: Clock> Limits<C> {
     /// user's, then the tenant's; a request that one refuses counts for none after it. So who is refused
     /// takes nothing from others. `None` where no limit holds.
     pub fn check(&self, user: &String, tenant: Option<i64>, endpoint: &str) -> Option<Verdict> {
-        // Users have no space in their names but for one that no endpoint begins with.
+        // An endpoint begins with its method, and no user's text ends with one.
         let endpoint = format!("{user} {endpoint}");
         let ask_endpoint = || verdict(self.endpoint.as_ref(), Dimension::Endpoint, &endpoint);
         let ask_user = || verdict(self.user.as_ref(), Dimension::User, user);
