@@ -197,12 +197,9 @@ pub(super) async fn export(
     };
     let permit = app.claim_export()?;
     let memory = Arc::clone(&app.memory);
-    let mut batches = Box::pin(stream_batches(
-        app.pool.clone(),
-        select,
-        &app.settings.batch,
-        memory,
-    ));
+    // Asked again below, also where there is nothing.
+    let batches = stream_batches(app.pool.clone(), select, &app.settings.batch, memory).fuse();
+    let mut batches = Box::pin(batches);
     // The first batch decides the status: once the answer has begun, an error can only cut it off.
     let first = match batches.next().await {
         Some(batch) => Some(Ok(batch?)),
