@@ -12,3 +12,4 @@ pub mod pool;
 pub mod lock;
 pub mod batch;
 pub mod dataset;
+pub mod jobs;

@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::datalayer::config::{
-    self, BatchSettings, BreakerSettings, CacheSettings, LimitSettings, LockSettings, PoolSettings,
-    SettingsError,
+    self, BatchSettings, BreakerSettings, CacheSettings, JobSettings, LimitSettings, LockSettings,
+    PoolSettings, SettingsError,
 };
 
 /// Everything that a settings file of the service can hold, section by section.
@@ -28,6 +28,8 @@ pub struct Settings {
     pub batch: BatchSettings,
     /// Locks.
     pub lock: LockSettings,
+    /// Jobs that run in the background.
+    pub jobs: JobSettings,
     /// Payments.
     pub payments: PaymentSettings,
 }
@@ -204,6 +206,13 @@ impl Settings {
                 reason: "must be below service.request_timeout_ms",
             });
         }
+        // Else the service is gone before its jobs are given back.
+        if settings.jobs.stop_grace_ms >= settings.service.drain_timeout_ms {
+            return Err(SettingsError::Figure {
+                key: "jobs.stop_grace_ms",
+                reason: "must be below service.drain_timeout_ms",
+            });
+        }
         if settings.payments.timeout_ms >= settings.service.request_timeout_ms {
             return Err(SettingsError::Figure {
                 key: "payments.timeout_ms",
@@ -221,6 +230,7 @@ impl Settings {
             breaker: self.breaker.clone(),
             batch: self.batch.clone(),
             lock: self.lock.clone(),
+            jobs: self.jobs.clone(),
         }
     }
 }
@@ -335,6 +345,10 @@ mod tests {
         check(
             "[service]\nwebhook_timeout_ms = 35000",
             "service.webhook_timeout_ms must be below service.request_timeout_ms",
+        );
+        check(
+            "[jobs]\nstop_grace_ms = 8000",
+            "jobs.stop_grace_ms must be below service.drain_timeout_ms",
         );
         check(
             "[service]\nuser_id_max_bytes = 0",
