@@ -20,6 +20,7 @@ use super::webhook::Webhook;
 use crate::datalayer::batch::{BatchError, MemorySource, ProcessMemory};
 use crate::datalayer::cache::{Kind, Tier, TieredCache};
 use crate::datalayer::dataset::{DatasetError, DatasetId, Generator, claim_records, ensure};
+use crate::datalayer::jobs::Jobs;
 use crate::datalayer::limit::Limits;
 use crate::datalayer::lock::Locks;
 use crate::datalayer::pool::Pool;
@@ -33,6 +34,7 @@ pub(super) struct App {
     pub(super) pool: Pool,
     pub(super) cache: TieredCache,
     pub(super) locks: Locks,
+    pub(super) jobs: Jobs,
     pub(super) settings: Settings,
     pub(super) memory: Arc<dyn MemorySource>,
     pub(super) generator: Generator,
@@ -71,6 +73,7 @@ impl App {
             limits,
             admin: None,
             webhook: None,
+            jobs: Jobs::new(pool.clone(), settings.jobs.clone()),
             pool,
             cache,
             locks,

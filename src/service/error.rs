@@ -117,6 +117,19 @@ impl ApiError {
         response
     }
 
+    /// Whether the client could have done nothing about it.
+    pub(super) fn is_ours(&self) -> bool {
+        self.status.is_server_error()
+    }
+
+    /// What a client may hear of it, where there is no answer to give; the rest goes to the log.
+    pub(super) fn told_in_log(self) -> String {
+        if let Some(internal) = self.internal {
+            tracing::warn!(code = self.code, internal, "work in the background failed");
+        }
+        self.message
+    }
+
     pub(super) fn caused_by(self, error: &dyn Error) -> Self {
         Self {
             internal: Some(chain(error)),

@@ -24,6 +24,7 @@ mod payments;
 mod records;
 mod notify;
 mod webhook;
+mod jobs;
 mod health;
 mod metrics;
 

@@ -9,7 +9,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::app::App;
 use super::clients::{parse_id, read_body};
@@ -43,15 +43,7 @@ pub(super) async fn notify(
         let status = StatusCode::NOT_IMPLEMENTED;
         return Err(ApiError::client(status, "no_webhook", message));
     };
-    let columns = [Column::integer("id"), Column::integer("tenant_id")];
-    let sql = "SELECT id, tenant_id FROM clients WHERE id = $1";
-    let mut rows = fetch_rows(&app.pool, ("read", "clients"), sql, &[id.into()], &columns).await?;
-    let row = rows.pop().ok_or_else(|| ApiError::not_found("client"))?;
-    let told = json!({
-        "client_id": serde_json::Value::from(&row[0]),
-        "tenant_id": serde_json::Value::from(&row[1]),
-        "message": notification.message,
-    });
+    let told = about(&app, id, &notification.message).await?;
     match webhook.post(&told).await {
         Ok(status) => {
             Ok(Json(json!({ "delivered": true, "status": status.as_u16() })).into_response())
@@ -63,6 +55,19 @@ pub(super) async fn notify(
         }
         Err(BreakerError::Failed(error)) => Err(failed(&error)),
     }
+}
+
+/// What the webhook is told of a client.
+pub(super) async fn about(app: &App, id: i64, message: &str) -> Result<Value, ApiError> {
+    let columns = [Column::integer("id"), Column::integer("tenant_id")];
+    let sql = "SELECT id, tenant_id FROM clients WHERE id = $1";
+    let mut rows = fetch_rows(&app.pool, ("read", "clients"), sql, &[id.into()], &columns).await?;
+    let row = rows.pop().ok_or_else(|| ApiError::not_found("client"))?;
+    Ok(json!({
+        "client_id": Value::from(&row[0]),
+        "tenant_id": Value::from(&row[1]),
+        "message": message,
+    }))
 }
 
 fn failed(error: &WebhookError) -> ApiError {

@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::{Buf, BytesMut};
 use futures_util::{Stream, StreamExt};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
 use tokio::time::timeout;
 
@@ -56,8 +56,9 @@ struct BulkLoad<'a> {
 }
 
 /// What an export is written as.
-#[derive(Debug, Clone, Copy)]
-enum Format {
+#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Format {
     Csv,
     Ndjson,
 }
@@ -401,7 +402,15 @@ impl From<RecordInput> for Row {
 }
 
 impl Format {
-    fn content_type(self) -> &'static str {
+    /// What a file of it is called after the dot.
+    pub(super) fn extension(self) -> &'static str {
+        match self {
+            Self::Csv => "csv",
+            Self::Ndjson => "ndjson",
+        }
+    }
+
+    pub(super) fn content_type(self) -> &'static str {
         match self {
             Self::Csv => "text/csv; charset=utf-8",
             Self::Ndjson => "application/x-ndjson",
@@ -416,7 +425,7 @@ impl Format {
     }
 
     /// What stands before the first row.
-    fn head(self) -> Option<Bytes> {
+    pub(super) fn head(self) -> Option<Bytes> {
         let names: Vec<&str> = RECORDS.columns.iter().map(|column| column.name).collect();
         match self {
             Self::Csv => Some(format!("{}\n", names.join(",")).into()),
@@ -424,7 +433,7 @@ impl Format {
         }
     }
 
-    fn write(self, rows: &[Row]) -> std::io::Result<Bytes> {
+    pub(super) fn write(self, rows: &[Row]) -> std::io::Result<Bytes> {
         let mut text = Vec::new();
         match self {
             Self::Csv => {
@@ -456,7 +465,7 @@ impl Format {
 }
 
 /// An ICD-10 code, such as `C50` or `C50.9`.
-fn check_code(code: &str) -> Result<(), String> {
+pub(super) fn check_code(code: &str) -> Result<(), String> {
     let (category, detail) = code.split_once('.').unwrap_or((code, "0"));
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     let category = category.as_bytes();
