@@ -168,6 +168,7 @@ async fn the_queue_keeps_its_promises(pair: &Pair) {
     workers_do_what_there_is(pair).await;
     workers_stop_what_is_called_off_or_takes_too_long(pair).await;
     workers_give_back_what_they_cannot_end(pair).await;
+    what_comes_too_late_is_discarded(pair).await;
     two_processes_share_the_work(pair).await;
 }
 
@@ -176,6 +177,7 @@ async fn the_queue_keeps_its_promises_embedded() {
     let (_folder, url) = embedded();
     let pair = Pair::open(&url).await;
     the_queue_keeps_its_promises(&pair).await;
+    workers_leave_connections_to_others(&pair, &url).await;
     pair.close().await;
 }
 
@@ -184,6 +186,7 @@ async fn the_queue_keeps_its_promises_on_postgres() {
     let mut postgres = Postgres::start().unwrap();
     let pair = Pair::open(&postgres.url()).await;
     the_queue_keeps_its_promises(&pair).await;
+    workers_leave_connections_to_others(&pair, &postgres.url()).await;
     a_restart_of_the_database_ends_no_job(&pair, &mut postgres).await;
     pair.close().await;
 }
@@ -705,6 +708,66 @@ async fn workers_do_what_there_is(pair: &Pair) {
     assert_eq!(handler.now.load(Ordering::SeqCst), 0);
 }
 
+/// What a run has made that came to its end, but too late to count, is thrown away.
+async fn what_comes_too_late_is_discarded(pair: &Pair) {
+    let settings = JobSettings {
+        // It hears of nothing before it is through.
+        beat_ms: 10_000,
+        ..steady()
+    };
+    let [jobs, other] = pair.fresh(&settings).await;
+    let handler = Arc::new(Scripted::default());
+    let workers = Workers::start(jobs, handler.clone());
+    let called_off = put(&other, Queue::Exports, "takes").await;
+    let stolen = put(&other, Queue::Exports, "takes").await;
+    for job in [&called_off, &stolen] {
+        reaches(&other, job, JobState::Running).await;
+    }
+    other.cancel(called_off.id).await.unwrap();
+    take_away(&pair.pools[1], stolen.id).await;
+    let cancelled = reaches(&other, &called_off, JobState::Cancelled).await;
+    assert_eq!(cancelled.result, None);
+    let discarded = async || handler.discarded.load(Ordering::SeqCst) == 2;
+    until("both are discarded", discarded).await;
+    workers.stop().await;
+    let still = now(&other, &stolen).await;
+    assert_eq!((still.state, still.attempt), (JobState::Running, 2));
+}
+
+/// As if the lease had been over, and another process had the job.
+async fn take_away(pool: &Pool, job: Uuid) {
+    let sql = "UPDATE jobs SET attempt = attempt + 1 WHERE id = $1 AND state = 'running'";
+    let id = [job.to_string().into()];
+    fetch_rows(pool, ("update", "jobs"), sql, &id, &[])
+        .await
+        .unwrap();
+}
+
+/// While all connections are out, nobody is kept waiting by a look for jobs, and no look is counted as one
+/// that waited in vain.
+async fn workers_leave_connections_to_others(pair: &Pair, url: &str) {
+    pair.fresh(&steady()).await;
+    let settings = PoolSettings {
+        min_connections: 1,
+        max_connections: 1,
+        acquire_timeout_ms: 40,
+        ..PoolSettings::default()
+    };
+    let pool = Pool::connect(url, settings).await.unwrap();
+    let [_, other] = pair.jobs(&steady());
+    let handler = Arc::new(Scripted::default());
+    let held = pool.acquire().await.unwrap();
+    let workers = Workers::start(Jobs::new(pool.clone(), steady()), handler);
+    let job = put(&other, Queue::Reports, "works").await;
+    sleep(Duration::from_millis(400)).await;
+    assert_eq!((pool.stats().timeouts, pool.stats().waiting), (0, 0));
+    assert_eq!(now(&other, &job).await.state, JobState::Waiting);
+    drop(held);
+    reaches(&other, &job, JobState::Done).await;
+    workers.stop().await;
+    pool.close().await;
+}
+
 async fn workers_stop_what_is_called_off_or_takes_too_long(pair: &Pair) {
     let settings = JobSettings {
         // Nobody waits for a beat: who calls a job off in this process is heard at once.
@@ -1034,6 +1097,7 @@ async fn the_service_keeps_its_promises_embedded() {
     let service = Service::start(&url, None, &webhook.url(), settings()).await;
     the_service_keeps_its_promises(&service, &webhook).await;
     service.stop().await;
+    a_result_that_does_not_count_leaves_no_file(&url).await;
     what_is_old_goes_by_itself(&url).await;
 }
 
@@ -1045,6 +1109,7 @@ async fn the_service_keeps_its_promises_on_postgres_and_redis() {
     let service = Service::start(&url, redis, &webhook.url(), settings()).await;
     the_service_keeps_its_promises(&service, &webhook).await;
     service.stop().await;
+    a_result_that_does_not_count_leaves_no_file(&url).await;
     what_is_old_goes_by_itself(&url).await;
 }
 
@@ -1433,6 +1498,28 @@ async fn statistics_count_what_was_done(service: &Service) {
         (&json!(1), &json!(3))
     );
     assert!(of("maintenance")["done"].as_i64().unwrap() >= 1);
+}
+
+async fn a_result_that_does_not_count_leaves_no_file(database: &str) {
+    let mut settings = settings();
+    settings.jobs.beat_ms = 10_000;
+    let service = Service::start(database, None, "http://127.0.0.1:1/", settings).await;
+    let pool = Pool::connect(database, PoolSettings::default())
+        .await
+        .unwrap();
+    let id = service.asked("exports", json!({ "format": "csv" })).await;
+    let begun = async || service.files() == [format!(".{id}-1.part")];
+    until("the file is begun", begun).await;
+    take_away(&pool, id.parse().unwrap()).await;
+    until("nothing is left", async || service.files().is_empty()).await;
+    let job = service.job(&id).await;
+    assert_eq!(
+        (&job["attempts"], &job["state"]),
+        (&json!(2), &json!("running"))
+    );
+    assert_eq!(job["file"], Json::Null);
+    pool.close().await;
+    service.stop().await;
 }
 
 /// Files and history that are older than they may be go without anybody's asking.
