@@ -890,9 +890,14 @@ async fn figures(service: &Service) {
     assert_eq!(service.metric("cache_l2_evictions_total").await, 0.0);
     assert!(service.metric("cache_expirations_total").await >= 0.0);
     assert!(service.metric("cache_estimated_bytes").await >= 500.0);
-    let checkouts = service.metric("pool_checkouts_total").await;
-    assert_eq!(service.metric("pool_wait_seconds_count").await, checkouts);
+    // Of one moment: the service looks for jobs meanwhile.
     let text = service.get("/metrics").await.text().await.unwrap();
+    let value = |name: &str| {
+        text.lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
+    };
+    let checkouts = value("pool_checkouts_total").unwrap();
+    assert_eq!(value("pool_wait_seconds_count"), Some(checkouts));
     let all = format!("pool_wait_seconds_bucket{{le=\"+Inf\"}} {checkouts}\n");
     assert!(text.contains(&all), "{text}");
     for tier in ["l1", "l2", "loader"] {
@@ -1401,7 +1406,7 @@ async fn a_change_whose_client_went_away_shows_nevertheless() {
     let request = request.body(client.to_string());
     let given_up = request.timeout(Duration::from_millis(500)).send().await;
     assert!(given_up.unwrap_err().is_timeout());
-    assert_eq!(service.metric("pool_active").await, 1.0, "it never began");
+    assert!(service.metric("pool_active").await >= 1.0, "it never began");
     outside.let_go().await;
     let shows = async || service.get_json(path).await["given_name"] == "Changed";
     until("the change shows", shows).await;

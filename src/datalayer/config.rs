@@ -51,6 +51,8 @@ pub struct Settings {
     pub lock: LockSettings,
     /// Live updates.
     pub live: LiveSettings,
+    /// Jobs that run in the background.
+    pub jobs: JobSettings,
 }
 
 /// Figures of the two-tier cache.
@@ -329,6 +331,68 @@ pub struct LiveSettings {
     pub check_ms: u64,
 }
 
+/// Figures of the jobs that run in the background.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct JobSettings {
+    /// How often a job is run before it has failed, runs that a crash cut off included.
+    pub attempts: u32,
+    /// First pause before a job that failed is run again; up to twice as long by chance.
+    pub backoff_min_ms: u64,
+    /// The pause doubles with each attempt up to this.
+    pub backoff_max_ms: u64,
+    /// How long a job is its runner's without a sign of life: so long a job rests whose process died.
+    pub lease_ms: u64,
+    /// How often a runner gives a sign of life, says how far it is, and looks whether it was called off.
+    pub beat_ms: u64,
+    /// How often a process looks for jobs that others took in, and for those whose pause is over.
+    pub poll_ms: u64,
+    /// Longest time for one attempt.
+    pub run_timeout_ms: u64,
+    /// When the service ends, jobs under way are let go on for so long; then they are given back.
+    pub stop_grace_ms: u64,
+    /// Highest priority that can be asked for; the lowest is 0.
+    pub priority_max: u32,
+    /// Priority of a job that names none.
+    pub priority_default: u32,
+    /// Most jobs of one queue that may wait or run.
+    pub open_max: u64,
+    /// Most of them that one caller may have.
+    pub open_per_caller_max: u64,
+    /// Longest error in the history.
+    pub error_max_bytes: usize,
+    /// Of how many jobs of a queue, the last ones, the statistics take their percentiles.
+    pub statistics_jobs: u32,
+    /// How long jobs that have ended stay in the history.
+    pub history_kept_s: u64,
+    /// How long the files of exports and reports are kept.
+    pub files_kept_s: u64,
+    /// Where they are kept; made when the first one is written. Services on one database must share it.
+    pub folder: String,
+    /// Pause of an export after each batch, which leaves the database to others.
+    pub batch_pause_ms: u64,
+    /// How often old files and old history are removed.
+    pub maintenance_every_s: u64,
+    /// Most rows that one statement of the queue's upkeep takes.
+    pub rows_at_once: u32,
+    /// How many jobs of each queue one process runs at once; 0 leaves the queue to other processes.
+    pub workers: JobWorkerSettings,
+}
+
+/// Workers of one process, by queue.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct JobWorkerSettings {
+    /// Exports, each of which holds a connection of the pool.
+    pub exports: u32,
+    /// Reports.
+    pub reports: u32,
+    /// Notifications.
+    pub notifications: u32,
+    /// Maintenance.
+    pub maintenance: u32,
+}
+
 impl Default for CacheSettings {
     fn default() -> Self {
         Self {
@@ -485,6 +549,150 @@ impl Default for LiveSettings {
     }
 }
 
+impl Default for JobSettings {
+    fn default() -> Self {
+        Self {
+            attempts: 3,
+            backoff_min_ms: 1000,
+            backoff_max_ms: 60_000,
+            lease_ms: 30_000,
+            beat_ms: 2000,
+            poll_ms: 1000,
+            run_timeout_ms: 60 * 60 * 1000,
+            stop_grace_ms: 1000,
+            priority_max: 9,
+            priority_default: 5,
+            open_max: 10_000,
+            open_per_caller_max: 100,
+            error_max_bytes: 1000,
+            statistics_jobs: 1000,
+            history_kept_s: 30 * 24 * 60 * 60,
+            files_kept_s: 7 * 24 * 60 * 60,
+            folder: "refservice-files".to_owned(),
+            batch_pause_ms: 0,
+            maintenance_every_s: 60 * 60,
+            rows_at_once: 1000,
+            workers: JobWorkerSettings::default(),
+        }
+    }
+}
+
+impl Default for JobWorkerSettings {
+    fn default() -> Self {
+        Self {
+            exports: 2,
+            reports: 2,
+            notifications: 4,
+            maintenance: 1,
+        }
+    }
+}
+
+impl JobSettings {
+    /// Checks what the types cannot say.
+    fn validate(&self, batch: &BatchSettings) -> Result<(), SettingsError> {
+        let workers = &self.workers;
+        let all = [
+            workers.exports,
+            workers.reports,
+            workers.notifications,
+            workers.maintenance,
+        ];
+        let rules = [
+            (
+                (1..=CALLS_MAX).contains(&self.attempts),
+                "jobs.attempts",
+                "must be from 1 to 10000",
+            ),
+            (
+                self.backoff_min_ms > 0,
+                "jobs.backoff_min_ms",
+                "must be at least 1",
+            ),
+            (
+                (self.backoff_min_ms..=TTL_MAX_S * 1000).contains(&self.backoff_max_ms),
+                "jobs.backoff_max_ms",
+                "must not be below jobs.backoff_min_ms or above ten years",
+            ),
+            (self.beat_ms > 0, "jobs.beat_ms", "must be at least 1"),
+            // One beat may get lost, and the next one still come in time.
+            (
+                self.lease_ms / 3 >= self.beat_ms,
+                "jobs.lease_ms",
+                "must be at least three times jobs.beat_ms",
+            ),
+            (
+                self.lease_ms <= TTL_MAX_S * 1000,
+                "jobs.lease_ms",
+                "must not be above ten years",
+            ),
+            (self.poll_ms > 0, "jobs.poll_ms", "must be at least 1"),
+            (
+                (1..=TTL_MAX_S * 1000).contains(&self.run_timeout_ms),
+                "jobs.run_timeout_ms",
+                "must be from 1 ms to ten years",
+            ),
+            (
+                self.priority_default <= self.priority_max,
+                "jobs.priority_default",
+                "must not be above jobs.priority_max",
+            ),
+            (self.open_max > 0, "jobs.open_max", "must be at least 1"),
+            (
+                self.open_per_caller_max > 0,
+                "jobs.open_per_caller_max",
+                "must be at least 1",
+            ),
+            (
+                self.error_max_bytes > 0,
+                "jobs.error_max_bytes",
+                "must be at least 1",
+            ),
+            (
+                self.statistics_jobs > 0,
+                "jobs.statistics_jobs",
+                "must be at least 1",
+            ),
+            (
+                self.history_kept_s <= TTL_MAX_S,
+                "jobs.history_kept_s",
+                "must not be above ten years",
+            ),
+            // Else a file would be there that nobody can ask for.
+            (
+                self.files_kept_s <= self.history_kept_s,
+                "jobs.files_kept_s",
+                "must not be above jobs.history_kept_s",
+            ),
+            (!self.folder.is_empty(), "jobs.folder", "must name a folder"),
+            (
+                self.batch_pause_ms < batch.consumer_limit_ms,
+                "jobs.batch_pause_ms",
+                "must be below batch.consumer_limit_ms",
+            ),
+            (
+                (1..=TTL_MAX_S).contains(&self.maintenance_every_s),
+                "jobs.maintenance_every_s",
+                "must be from 1 s to ten years",
+            ),
+            (
+                self.rows_at_once > 0,
+                "jobs.rows_at_once",
+                "must be at least 1",
+            ),
+            (
+                all.into_iter().all(|workers| workers <= CONNECTIONS_MAX),
+                "jobs.workers",
+                "must not be above 10000 for any queue",
+            ),
+        ];
+        match rules.into_iter().find(|(holds, ..)| !holds) {
+            Some((_, key, reason)) => Err(SettingsError::Figure { key, reason }),
+            None => Ok(()),
+        }
+    }
+}
+
 impl TtlSettings {
     /// The lifetime of a value of this kind.
     pub fn of(&self, kind: Kind) -> Duration {
@@ -550,7 +758,9 @@ impl Settings {
             batch,
             lock,
             live,
+            jobs,
         } = self;
+        jobs.validate(batch)?;
         let rules = [
             (
                 cache.l1_entries > 0,
@@ -999,6 +1209,8 @@ mod tests {
         let live = &settings.live;
         assert_eq!((live.connections_per_tenant, live.batch_ms), (100, 100));
         assert_eq!((live.messages_per_min, live.idle_ms), (50, 300_000));
+        let jobs = &settings.jobs;
+        assert_eq!((jobs.attempts, jobs.files_kept_s), (3, 7 * 86_400));
         let ttl = &settings.cache.ttl;
         let check = |kind, expected_s| assert_eq!(ttl.of(kind).as_secs(), expected_s, "{kind:?}");
         check(Kind::List, 1800);
@@ -1113,6 +1325,29 @@ mod tests {
             &[],
             "pool.idle_transaction_timeout_ms must be above",
         );
+        for (text, expected) in [
+            ("attempts = 0", "jobs.attempts must be"),
+            (
+                "backoff_max_ms = 1",
+                "jobs.backoff_max_ms must not be below",
+            ),
+            ("beat_ms = 0", "jobs.beat_ms must be"),
+            ("lease_ms = 5999", "jobs.lease_ms must be at least three"),
+            ("priority_default = 10", "jobs.priority_default must not be"),
+            (
+                "files_kept_s = 2592001",
+                "jobs.files_kept_s must not be above",
+            ),
+            ("folder = \"\"", "jobs.folder must name"),
+            (
+                "batch_pause_ms = 60000",
+                "jobs.batch_pause_ms must be below",
+            ),
+            ("workers.exports = 10001", "jobs.workers must not be"),
+            ("workers.export = 1", "unknown field `export`"),
+        ] {
+            check(&format!("[jobs]\n{text}"), &[], expected);
+        }
         check("[limit]\nkeys_max = 0", &[], "limit.keys_max");
         check("[limit]\nupkeep_ms = 0", &[], "limit.upkeep_ms");
         check("[breaker]\nwindow_calls = 0", &[], "breaker.window_calls");

@@ -13,3 +13,4 @@ pub mod lock;
 pub mod live;
 pub mod batch;
 pub mod dataset;
+pub mod jobs;

@@ -64,7 +64,7 @@ fn key(tenant: Option<i64>) -> String {
 
 /// One pass over the records groups by all three keys at once; the few thousand groups are then
 /// summed up here.
-async fn load(app: &App, tenant: Option<i64>) -> Result<Bytes, LoadError> {
+pub(super) async fn load(app: &App, tenant: Option<i64>) -> Result<Bytes, LoadError> {
     let groups = match tenant {
         Some(tenant) => {
             let sql = "SELECT code, stage, substr(diagnosed_on, 1, 4), count(*), \

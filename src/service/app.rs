@@ -25,6 +25,7 @@ use super::webhook::Webhook;
 use crate::datalayer::batch::{BatchError, MemorySource, ProcessMemory};
 use crate::datalayer::cache::{Kind, Tag, Tier, TieredCache};
 use crate::datalayer::dataset::{DatasetError, DatasetId, Generator, claim_records, ensure};
+use crate::datalayer::jobs::Jobs;
 use crate::datalayer::limit::Limits;
 use crate::datalayer::lock::Locks;
 use crate::datalayer::pool::Pool;
@@ -45,6 +46,7 @@ pub(super) struct App {
     pub(super) payment_pool: Pool,
     pub(super) cache: TieredCache,
     pub(super) locks: Locks,
+    pub(super) jobs: Jobs,
     pub(super) settings: Settings,
     pub(super) memory: Arc<dyn MemorySource>,
     pub(super) generator: Arc<Generator>,
@@ -89,6 +91,7 @@ impl App {
             admin: None,
             provider: None,
             webhook: None,
+            jobs: Jobs::new(pool.clone(), settings.jobs.clone()),
             payment_pool: pool.with_acquire_timeout(settings.payments.acquire_timeout()),
             pool,
             cache,

@@ -122,6 +122,14 @@ impl ApiError {
         response
     }
 
+    /// What a client may hear of it, where there is no answer to give; the rest goes to the log.
+    pub(super) fn told_in_log(self) -> String {
+        if let Some(internal) = self.internal {
+            tracing::warn!(code = self.code, internal, "work in the background failed");
+        }
+        self.message
+    }
+
     pub(super) fn caused_by(self, error: &dyn Error) -> Self {
         Self {
             internal: Some(chain(error)),

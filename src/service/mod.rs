@@ -27,6 +27,7 @@ mod batches;
 mod notify;
 mod live;
 mod webhook;
+mod jobs;
 mod health;
 mod metrics;
 

@@ -9,7 +9,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::app::App;
 use super::caller::Caller;
@@ -18,7 +18,7 @@ use super::error::ApiError;
 use super::text::check_line;
 use super::webhook::{Webhook, WebhookError};
 use super::write::to_the_end;
-use crate::datalayer::batch::{Column, Value, fetch_rows};
+use crate::datalayer::batch::{self, Column, fetch_rows};
 use crate::datalayer::breaker::BreakerError;
 
 /// What the webhook is to hear.
@@ -42,18 +42,7 @@ pub(super) async fn notify(
         .map_err(|error| ApiError::invalid_body(format!("not a notification: {error}")))?;
     check_line("message", &notification.message).map_err(ApiError::invalid_body)?;
     webhook(&app)?;
-    let column = [Column::integer("tenant_id")];
-    let sql = "SELECT tenant_id FROM clients WHERE id = $1";
-    let mut rows = fetch_rows(&app.pool, ("read", "clients"), sql, &[id.into()], &column).await?;
-    let tenant = match rows.pop().and_then(|mut row| row.pop()) {
-        Some(Value::Integer(tenant)) if caller.may_see(tenant) => tenant,
-        _ => return Err(ApiError::not_found("client")),
-    };
-    let told = json!({
-        "client_id": id,
-        "tenant_id": tenant,
-        "message": notification.message,
-    });
+    let told = about(&app, caller.tenant, id, &notification.message).await?;
     // Brought to its end also when the client gives up: whether a webhook works is not for those to say
     // who don't wait for it.
     to_the_end(|_| async move { deliver(&app, &told).await }).await
@@ -66,7 +55,7 @@ fn webhook(app: &App) -> Result<&Webhook, ApiError> {
     })
 }
 
-async fn deliver(app: &App, told: &serde_json::Value) -> Result<Response, ApiError> {
+async fn deliver(app: &App, told: &Value) -> Result<Response, ApiError> {
     match webhook(app)?.post(told).await {
         Ok(status) => {
             Ok(Json(json!({ "delivered": true, "status": status.as_u16() })).into_response())
@@ -78,6 +67,25 @@ async fn deliver(app: &App, told: &serde_json::Value) -> Result<Response, ApiErr
         }
         Err(BreakerError::Failed(error)) => Err(failed(&error)),
     }
+}
+
+/// What the webhook is told of a client; to a caller of another tenant there is no such client.
+pub(super) async fn about(
+    app: &App,
+    tenant: Option<i64>,
+    id: i64,
+    message: &str,
+) -> Result<Value, ApiError> {
+    let column = [Column::integer("tenant_id")];
+    let sql = "SELECT tenant_id FROM clients WHERE id = $1";
+    let mut rows = fetch_rows(&app.pool, ("read", "clients"), sql, &[id.into()], &column).await?;
+    let owner = rows.pop().and_then(|mut row| row.pop());
+    let Some(batch::Value::Integer(owner)) =
+        owner.filter(|owner| tenant.is_none_or(|tenant| *owner == batch::Value::Integer(tenant)))
+    else {
+        return Err(ApiError::not_found("client"));
+    };
+    Ok(json!({ "client_id": id, "tenant_id": owner, "message": message }))
 }
 
 fn failed(error: &WebhookError) -> ApiError {

@@ -56,8 +56,9 @@ struct BulkLoad<'a> {
 }
 
 /// What an export is written as.
-#[derive(Debug, Clone, Copy)]
-enum Format {
+#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Format {
     Csv,
     Ndjson,
 }
@@ -197,12 +198,9 @@ pub(super) async fn export(
     };
     let permit = app.claim_export()?;
     let memory = Arc::clone(&app.memory);
-    let mut batches = Box::pin(stream_batches(
-        app.pool.clone(),
-        select,
-        &app.settings.batch,
-        memory,
-    ));
+    // Asked again below, also where there is nothing.
+    let batches = stream_batches(app.pool.clone(), select, &app.settings.batch, memory).fuse();
+    let mut batches = Box::pin(batches);
     // The first batch decides the status: once the answer has begun, an error can only cut it off.
     let first = match batches.next().await {
         Some(batch) => Some(Ok(batch?)),
@@ -413,7 +411,15 @@ impl From<RecordInput> for Row {
 }
 
 impl Format {
-    fn content_type(self) -> &'static str {
+    /// What a file of it is called after the dot.
+    pub(super) fn extension(self) -> &'static str {
+        match self {
+            Self::Csv => "csv",
+            Self::Ndjson => "ndjson",
+        }
+    }
+
+    pub(super) fn content_type(self) -> &'static str {
         match self {
             Self::Csv => "text/csv; charset=utf-8",
             Self::Ndjson => "application/x-ndjson",
@@ -428,7 +434,7 @@ impl Format {
     }
 
     /// What stands before the first row.
-    fn head(self) -> Option<Bytes> {
+    pub(super) fn head(self) -> Option<Bytes> {
         let names: Vec<&str> = RECORDS.columns.iter().map(|column| column.name).collect();
         match self {
             Self::Csv => Some(format!("{}\n", names.join(",")).into()),
@@ -436,7 +442,7 @@ impl Format {
         }
     }
 
-    fn write(self, rows: &[Row]) -> std::io::Result<Bytes> {
+    pub(super) fn write(self, rows: &[Row]) -> std::io::Result<Bytes> {
         let mut text = Vec::new();
         match self {
             Self::Csv => {

@@ -17,8 +17,8 @@ use tower_http::compression::predicate::SizeAbove;
 use super::app::App;
 use super::error::{ApiError, add_retry_after};
 use super::{
-    analytics, batches, clients, conditional, health, limits, live, metrics, notify, payments,
-    records, security,
+    analytics, batches, clients, conditional, health, jobs, limits, live, metrics, notify,
+    payments, records, security,
 };
 
 /// The whole service.
@@ -41,6 +41,12 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/payments/{id}", get(payments::detail))
         .route("/payments/{id}/callback", post(payments::callback))
         .route("/payments/{id}/state", put(payments::change))
+        .route("/jobs", get(jobs::list).post(jobs::create))
+        .route("/jobs/statistics", get(jobs::statistics))
+        .route("/jobs/{id}", get(jobs::detail).delete(jobs::cancel))
+        .route("/jobs/{id}/file", get(jobs::file))
+        .route("/exports", post(jobs::create_export))
+        .route("/exports/{id}/file", get(jobs::file))
         .layer(DefaultBodyLimit::max(settings.body_max_bytes))
         .layer(from_fn_with_state(settings.request_timeout(), within));
     let bulk = Router::new()

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::serve::ListenerExt as _;
@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::admin::AdminToken;
 use super::app::App;
+use super::jobs;
 use super::live::Live;
 use super::lock::FileLock;
 use super::payments::ProviderSecret;
@@ -209,10 +210,14 @@ impl Server {
         let serving = axum::serve(listener, service)
             .with_graceful_shutdown(async move { told.notified().await });
         let mut serving = tokio::spawn(serving.into_future());
+        let workers = OnceLock::new();
         let prepared = async {
             match app.prepare().await {
                 // Ready once and for all; only `stop` or a broken listener ends it.
-                Ok(()) => std::future::pending().await,
+                Ok(()) => {
+                    workers.get_or_init(|| jobs::start(Arc::clone(&app)));
+                    match jobs::schedule(&app).await {}
+                }
                 Err(error) => error,
             }
         };
@@ -227,18 +232,33 @@ impl Server {
         app.live.hub.close();
         let drain = app.settings.service.drain_timeout();
         let end = Instant::now() + drain;
-        // The last part is for closing the pool, whose connections the requests give back.
+        // The last part is for closing the pool, whose connections the requests and the jobs give back.
+        let requests_end = end - drain / POOL_SHARE;
+        let leave_jobs = async {
+            if let Some(workers) = workers.into_inner() {
+                workers.stop().await;
+            }
+        };
         let ending = async { tokio::join!(&mut serving, app.batches.stop()) };
-        if timeout_at(end - drain / POOL_SHARE, ending).await.is_err() {
+        let (served, left) = tokio::join!(
+            timeout_at(requests_end, ending),
+            timeout_at(requests_end, leave_jobs),
+        );
+        if served.is_err() {
             tracing::warn!("requests were still under way at the end of the drain time");
             serving.abort();
         }
         // After the requests, whose writes are to be told of.
-        if timeout_at(end - drain / POOL_SHARE, app.live.hub.drained())
+        if timeout_at(requests_end, app.live.hub.drained())
             .await
             .is_err()
         {
             tracing::warn!("live connections were still open at the end of the drain time");
+        }
+        if left.is_err() {
+            tracing::warn!(
+                "jobs were still under way at the end of the drain time; their leases run out"
+            );
         }
         if timeout_at(end, app.pool.close()).await.is_err() {
             tracing::warn!("connections were still in use when the pool was closed");

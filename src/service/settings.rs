@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::datalayer::cache::Kind;
 use crate::datalayer::config::{
-    self, BatchSettings, BreakerSettings, CacheSettings, LimitSettings, LiveSettings, LockSettings,
-    PoolSettings, SettingsError,
+    self, BatchSettings, BreakerSettings, CacheSettings, JobSettings, LimitSettings, LiveSettings,
+    LockSettings, PoolSettings, SettingsError,
 };
 
 /// Everything that a settings file of the service can hold, section by section.
@@ -32,6 +32,8 @@ pub struct Settings {
     pub lock: LockSettings,
     /// Live updates.
     pub live: LiveSettings,
+    /// Jobs that run in the background.
+    pub jobs: JobSettings,
     /// Payments.
     pub payments: PaymentSettings,
 }
@@ -262,6 +264,13 @@ impl Settings {
                 reason: "must be below service.request_timeout_ms",
             });
         }
+        // Else the service is gone before its jobs are given back.
+        if settings.jobs.stop_grace_ms >= settings.service.drain_timeout_ms {
+            return Err(SettingsError::Figure {
+                key: "jobs.stop_grace_ms",
+                reason: "must be below service.drain_timeout_ms",
+            });
+        }
         if settings.payments.timeout_ms >= settings.service.request_timeout_ms {
             return Err(SettingsError::Figure {
                 key: "payments.timeout_ms",
@@ -289,6 +298,7 @@ impl Settings {
             batch: self.batch.clone(),
             lock: self.lock.clone(),
             live: self.live.clone(),
+            jobs: self.jobs.clone(),
         }
     }
 }
@@ -441,6 +451,10 @@ mod tests {
         check(
             "[service]\nwebhook_timeout_ms = 35000",
             "service.webhook_timeout_ms must be below service.request_timeout_ms",
+        );
+        check(
+            "[jobs]\nstop_grace_ms = 8000",
+            "jobs.stop_grace_ms must be below service.drain_timeout_ms",
         );
         check(
             "[service]\nuser_id_max_bytes = 0",

@@ -44,7 +44,7 @@ pub enum WebhookError {
 impl WebhookError {
     /// Whether the other service is at fault, and not what it was sent: it may answer 4xx all day and
     /// still work, but not that it has too much to do.
-    fn is_failure(&self) -> bool {
+    pub(super) fn is_failure(&self) -> bool {
         match self {
             Self::Refused(status) => {
                 status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS

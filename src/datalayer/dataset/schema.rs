@@ -11,9 +11,10 @@ pub(super) const POSTGRES_TABLES: &str = include_str!("postgres.sql");
 pub(super) const SQLITE_TABLES: &str = include_str!("sqlite.sql");
 /// Tables that only the service writes to, in SQL that both databases read; idempotent. Made whenever a
 /// store is opened, so that one of before they were there gets them and keeps its rows.
-pub(super) const SERVICE_TABLES_SQL: &str = include_str!("service.sql");
-/// The names of these tables. They are dropped with the dataset whose rows they speak of.
-pub(super) const SERVICE_TABLES: [&str; 1] = ["payment_intents"];
+pub(super) const SERVICE_TABLES_SQL: &str =
+    concat!(include_str!("service.sql"), include_str!("jobs.sql"));
+/// The names of these tables, children first. They are dropped with the dataset whose rows they speak of.
+pub(super) const SERVICE_TABLES: [&str; 3] = ["payment_intents", "job_errors", "jobs"];
 /// The tables that batch operations move or copy records into; idempotent.
 pub(super) const POSTGRES_TARGETS: &str = include_str!("targets_postgres.sql");
 /// The same on SQLite.

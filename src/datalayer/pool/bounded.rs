@@ -136,6 +136,14 @@ impl Pool {
         self.shared.database.kind()
     }
 
+    /// Whether a connection could be had at once, or with opening one: for work that can wait until nobody
+    /// else has to.
+    pub fn has_room(&self) -> bool {
+        let shared = &self.shared;
+        let size = shared.size.load(Ordering::Relaxed);
+        shared.permits.available_permits() > 0 || size < shared.settings.max_connections
+    }
+
     /// The figures of this moment.
     pub fn stats(&self) -> PoolStats {
         let shared = &self.shared;
