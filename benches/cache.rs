@@ -1,19 +1,20 @@
 //! The cache: a hit in either tier, and many who miss together.
 //!
 //! `cache/get_hot_moka` is the first tier's crate alone, so that the difference to `cache/get_hot` is
-//! what this layer costs.
+//! what this layer costs; `cache/get_hot_quick_cache` is another crate for such a tier. `benches/on_servers.rs` has
+//! the second tier in Redis.
 
 mod common;
 
 use std::convert::Infallible;
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
 use futures_util::future::join_all;
-use plimsoll::datalayer::cache::{Kind, MemoryTier, SecondTier, TieredCache};
+use plimsoll::datalayer::cache::{Kind, MemoryTier, SecondTier, Tag, TieredCache};
 use plimsoll::datalayer::config::CacheSettings;
 
 /// The size of a JSON object with a dozen fields.
@@ -23,7 +24,9 @@ static VALUE: [u8; VALUE_BYTES] = [b'x'; VALUE_BYTES];
 /// Keys in turn: more than the first tier keeps, where it has to miss.
 const KEYS: usize = 1024;
 /// Tasks that miss one key together.
-const TASKS: usize = 32;
+const TASKS: usize = 64;
+/// Keys that one tag takes away.
+const TAGGED: usize = 10_000;
 
 fn benches(criterion: &mut Criterion) {
     let runtime = common::runtime();
@@ -54,6 +57,14 @@ fn benches(criterion: &mut Criterion) {
         bencher
             .to_async(&runtime)
             .iter(async || black_box(moka.get(black_box(hot)).await));
+    });
+
+    let quick = quick_cache::sync::Cache::<Arc<str>, Bytes>::new(settings.l1_entries as usize);
+    quick.insert(hot.into(), value.clone());
+    group.bench_function("get_hot_quick_cache", |bencher| {
+        bencher
+            .to_async(&runtime)
+            .iter(async || black_box(quick.get(black_box(hot))));
     });
 
     let tier = Arc::new(MemoryTier::new(&settings));
@@ -88,6 +99,31 @@ fn benches(criterion: &mut Criterion) {
             let all = join_all((0..TASKS).map(|_| cache.get_or_load(Kind::List, hot, loader)));
             black_box(all.await);
             cache.invalidate(hot).await;
+        });
+    });
+
+    let room = CacheSettings {
+        l1_entries: TAGGED as u64,
+        ..CacheSettings::default()
+    };
+    let cache = TieredCache::new(&room, Some(Arc::new(MemoryTier::new(&room))));
+    let keys: Vec<String> = (0..TAGGED).map(|key| format!("client:{key}")).collect();
+    group.bench_function("invalidate_tag_10k", |bencher| {
+        bencher.to_async(&runtime).iter_custom(async |iterations| {
+            let mut elapsed = Duration::ZERO;
+            for _ in 0..iterations {
+                for key in &keys {
+                    let tags = [Tag::Named("clients")];
+                    cache
+                        .put_tagged(Kind::Detail, key, &tags, value.clone())
+                        .await;
+                }
+                let begun = Instant::now();
+                cache.invalidate_tag("clients").await;
+                elapsed += begun.elapsed();
+                assert!(cache.get(&keys[0]).await.is_none());
+            }
+            elapsed
         });
     });
     group.finish();
