@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 use super::TierError;
 
-/// The register of a tier. It is no value: [`SecondTier::clear`](super::SecondTier::clear) leaves it.
+/// The register of a tier. It is no value: what forgets all values leaves it.
 #[async_trait]
 pub trait Register: Send + Sync {
     /// Signs it, and reads the other names in it; the ones longest silent first, where there are
