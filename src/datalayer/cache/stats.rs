@@ -60,7 +60,7 @@ pub struct TierStats {
     pub hits: u64,
     /// Reads that did not, those of a tier that was away included.
     pub misses: u64,
-    /// How long an answer took: a hit in the first tier, any answer of the second.
+    /// How long an answer took: one hit in sixteen of the first tier, any answer of the second.
     pub latency: LatencySummary,
 }
 
