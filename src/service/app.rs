@@ -19,6 +19,7 @@ use super::error::{ApiError, LoadError};
 use super::limits::policy;
 use super::metrics::Metrics;
 use super::settings::Settings;
+use super::warming::Warmings;
 use super::webhook::Webhook;
 use crate::datalayer::batch::{BatchError, MemorySource, ProcessMemory};
 use crate::datalayer::cache::{Kind, Tag, Tier, TieredCache};
@@ -45,6 +46,7 @@ pub(super) struct App {
     pub(super) memory: Arc<dyn MemorySource>,
     pub(super) generator: Arc<Generator>,
     pub(super) batches: Batches,
+    pub(super) warmings: Warmings,
     pub(super) metrics: Metrics,
     pub(super) limits: Limits,
     /// What answers say of all limits.
@@ -87,6 +89,7 @@ impl App {
             memory: Arc::new(ProcessMemory),
             generator: Arc::new(Generator::new(dataset.seed, dataset.records)),
             batches: Batches::default(),
+            warmings: Warmings::default(),
             metrics: Metrics::default(),
             inject_delay,
             dataset,

@@ -16,6 +16,7 @@ use super::app::App;
 use super::lock::FileLock;
 use super::router::router;
 use super::settings::Settings;
+use super::warming;
 use super::webhook::{Webhook, WebhookError};
 use crate::datalayer::cache::{MemoryTier, RedisTier, SecondTier, TierError, TieredCache};
 use crate::datalayer::dataset::{DatasetError, DatasetId};
@@ -196,7 +197,10 @@ impl Server {
         let prepared = async {
             match app.prepare().await {
                 // Ready once and for all; only `stop` or a broken listener ends it.
-                Ok(()) => std::future::pending().await,
+                Ok(()) => {
+                    warming::at_start(&app).await;
+                    std::future::pending().await
+                }
                 Err(error) => error,
             }
         };
@@ -210,7 +214,7 @@ impl Server {
         let drain = app.settings.service.drain_timeout();
         let end = Instant::now() + drain;
         // The last part is for closing the pool, whose connections the requests give back.
-        let ending = async { tokio::join!(&mut serving, app.batches.stop()) };
+        let ending = async { tokio::join!(&mut serving, app.batches.stop(), app.warmings.stop()) };
         if timeout_at(end - drain / POOL_SHARE, ending).await.is_err() {
             tracing::warn!("requests were still under way at the end of the drain time");
             serving.abort();
