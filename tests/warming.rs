@@ -668,6 +668,16 @@ async fn each_strategy_of_the_embedded_service_brings_what_it_names() {
     strategies(&Place { servers: None }).await;
 }
 
+#[tokio::test]
+async fn each_strategy_on_postgres_and_redis_brings_what_it_names() {
+    let servers = (Postgres::start().unwrap(), Redis::start().unwrap());
+    let place = Place {
+        servers: Some(servers),
+    };
+    strategies(&place).await;
+    begun_twice(&place).await;
+}
+
 async fn strategies(place: &Place) {
     let shape = Generator::new(SEED, RECORDS).shape();
     critical_only(place).await;
@@ -815,6 +825,35 @@ async fn at_start(place: &Place) {
     // By default nothing is brought.
     let service = place.service(&[]).await;
     assert_eq!(service.x_cache("/tenants").await, "miss");
+}
+
+/// A warm-up that cannot go on because a table is locked: no second one begins beside it.
+async fn begun_twice(place: &Place) {
+    let service = place.service(&[]).await;
+    let (postgres, _) = place.servers.as_ref().unwrap();
+    let mut outside = sqlx::PgConnection::connect(&postgres.url()).await.unwrap();
+    let lock = "BEGIN; LOCK TABLE records IN ACCESS EXCLUSIVE MODE";
+    sqlx::raw_sql(lock).execute(&mut outside).await.unwrap();
+    let (status, begun) = service.begin("critical_only").await;
+    assert_eq!(status, 202, "{begun}");
+    let (status, refused) = service.begin("recent_data").await;
+    assert_eq!(
+        (status, &refused["error"]["code"]),
+        (409, &json!("under_way"))
+    );
+    let path = format!("/{}", begun["id"].as_str().unwrap());
+    let (_, known) = service.admin(Method::GET, &path, "").await;
+    assert_eq!(known["progress"]["state"], "running");
+    sqlx::raw_sql("ROLLBACK")
+        .execute(&mut outside)
+        .await
+        .unwrap();
+    until("it ends", async || {
+        let (_, known) = service.admin(Method::GET, &path, "").await;
+        known["progress"]["state"] == "ended"
+    })
+    .await;
+    assert_eq!(service.begin("recent_data").await.0, 202);
 }
 
 #[tokio::test]

@@ -132,6 +132,24 @@ mod tests {
     }
 
     #[test]
+    fn a_key_says_whose_it_is_and_what_was_asked() {
+        let asked = [("limit", "20"), ("q", "a&b=c d%?#*é"), ("sort", "")];
+        let key = Owner::Tenant(7).query_key("clients", asked, 200);
+        let (owner, name) = Owner::of_key(&key).expect("a tenant's");
+        assert_eq!((owner, &name[..7]), (Owner::Tenant(7), "clients"));
+        let read = Owner::parameters_of(&name[7..]).expect("short enough");
+        let read: Vec<_> = read.iter().map(|(n, v)| (&**n, &**v)).collect();
+        assert_eq!(read, asked);
+        assert_eq!(Owner::of_key("all:x"), Some((Owner::All, "x")));
+        for none in ["client:7", "tenant:x:y", "tenant:7", ""] {
+            assert_eq!(Owner::of_key(none), None, "{none}");
+        }
+        for none in ["#e2784982", "", "?x", "?%ff=1"] {
+            assert_eq!(Owner::parameters_of(none), None, "{none}");
+        }
+    }
+
+    #[test]
     fn a_long_key_is_hashed_and_keeps_its_owner_and_query() {
         let value = "x".repeat(100_000);
         let key = key(Owner::Tenant(7), &[("q", &value)]);
