@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::cache::Kind;
+use super::cache::warming::Strategy;
 
 /// Names of environment variables that override a setting start with this; `__` separates levels.
 pub const ENV_PREFIX: &str = "REFSERVICE__";
@@ -28,6 +29,10 @@ const VALUE_MAX_BYTES: usize = 512 * MIB as usize;
 const CALLS_MAX: u32 = 10_000;
 /// Who waits longer is not retrying.
 const RETRY_DELAY_MAX_MS: u64 = 24 * 60 * 60 * 1000;
+/// Beyond any use.
+const WARMING_CONCURRENCY_MAX: usize = 1000;
+/// Ten years.
+const RECENT_DAYS_MAX: u32 = 3660;
 /// Beyond any use.
 const RETRY_FACTOR_MAX: f64 = 100.0;
 /// As many as are kept in memory of one thing.
@@ -99,6 +104,40 @@ pub struct CacheSettings {
     pub ranked_keys: usize,
     /// Lifetimes by kind of data.
     pub ttl: TtlSettings,
+    /// Filling the cache ahead of its use.
+    pub warming: WarmingSettings,
+}
+
+/// Figures of filling the cache ahead of its use.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct WarmingSettings {
+    /// With what a service fills the cache when it starts: critical_only, high_frequency, recent_data
+    /// or comprehensive. Nothing by default.
+    pub at_start: Option<Strategy>,
+    /// How long a service that starts waits for its cache to be filled, and for the second tier before
+    /// that, until it says that it is ready. It goes on filling then.
+    pub start_wait_ms: u64,
+    /// How long a value lives that high_frequency brings, unless its kind lives shorter.
+    pub high_frequency_ttl_s: u64,
+    /// How long a value lives that recent_data brings, unless its kind lives shorter.
+    pub recent_ttl_s: u64,
+    /// How many days recent_data goes back, the latest one included.
+    pub recent_days: u32,
+    /// Most keys that are loaded at once. Less than the pool has connections, so that requests find
+    /// some.
+    pub concurrency: usize,
+    /// How often a key whose load failed is tried again.
+    pub retries_max: usize,
+    /// First pause before a key is tried again; up to twice as long by chance.
+    pub retry_min_ms: u64,
+    /// The pause doubles with each attempt up to this.
+    pub retry_max_ms: u64,
+    /// A value that is there and has less than this share of its lifetime left is loaded anew; 0 for
+    /// none, 1 for every one.
+    pub renew_below_ratio: f64,
+    /// Of how many warm-ups that have ended the last ones can still be asked about.
+    pub kept_max: usize,
 }
 
 /// How long a cached value lives, by kind of data.
@@ -414,6 +453,25 @@ impl Default for CacheSettings {
             query_key_max_bytes: 200,
             ranked_keys: 10,
             ttl: TtlSettings::default(),
+            warming: WarmingSettings::default(),
+        }
+    }
+}
+
+impl Default for WarmingSettings {
+    fn default() -> Self {
+        Self {
+            at_start: None,
+            start_wait_ms: 2000,
+            high_frequency_ttl_s: 5 * 60,
+            recent_ttl_s: 10 * 60,
+            recent_days: 7,
+            concurrency: 4,
+            retries_max: 3,
+            retry_min_ms: 100,
+            retry_max_ms: 2000,
+            renew_below_ratio: 0.5,
+            kept_max: 100,
         }
     }
 }
@@ -817,6 +875,52 @@ impl Settings {
                 cache.ttl.longest_s() <= TTL_MAX_S,
                 "cache.ttl",
                 "must not be above ten years",
+            ),
+            (
+                cache.warming.start_wait_ms <= TTL_MAX_S * 1000,
+                "cache.warming.start_wait_ms",
+                "must not be above ten years",
+            ),
+            (
+                (1..=TTL_MAX_S).contains(&cache.warming.high_frequency_ttl_s),
+                "cache.warming.high_frequency_ttl_s",
+                "must be between 1 and ten years",
+            ),
+            (
+                (1..=TTL_MAX_S).contains(&cache.warming.recent_ttl_s),
+                "cache.warming.recent_ttl_s",
+                "must be between 1 and ten years",
+            ),
+            (
+                (1..=RECENT_DAYS_MAX).contains(&cache.warming.recent_days),
+                "cache.warming.recent_days",
+                "must be between 1 and 3660",
+            ),
+            (
+                (1..=WARMING_CONCURRENCY_MAX).contains(&cache.warming.concurrency),
+                "cache.warming.concurrency",
+                "must be between 1 and 1000",
+            ),
+            (
+                (1..=RETRY_DELAY_MAX_MS).contains(&cache.warming.retry_min_ms),
+                "cache.warming.retry_min_ms",
+                "must be between 1 ms and one day",
+            ),
+            (
+                (cache.warming.retry_min_ms..=RETRY_DELAY_MAX_MS)
+                    .contains(&cache.warming.retry_max_ms),
+                "cache.warming.retry_max_ms",
+                "must not be below cache.warming.retry_min_ms or above one day",
+            ),
+            (
+                (0.0..=1.0).contains(&cache.warming.renew_below_ratio),
+                "cache.warming.renew_below_ratio",
+                "must be between 0 and 1",
+            ),
+            (
+                cache.warming.kept_max > 0,
+                "cache.warming.kept_max",
+                "must be at least 1",
             ),
             (
                 (1..=CONNECTIONS_MAX).contains(&pool.max_connections),
@@ -1349,6 +1453,22 @@ mod tests {
             check(&format!("[jobs]\n{text}"), &[], expected);
         }
         check("[limit]\nkeys_max = 0", &[], "limit.keys_max");
+        for (line, expected) in [
+            ("at_start = \"all\"", "unknown variant `all`"),
+            (
+                "high_frequency_ttl_s = 0",
+                "warming.high_frequency_ttl_s must",
+            ),
+            ("recent_ttl_s = 0", "cache.warming.recent_ttl_s must be"),
+            ("recent_days = 0", "cache.warming.recent_days must be"),
+            ("concurrency = 0", "cache.warming.concurrency must be"),
+            ("retry_min_ms = 0", "cache.warming.retry_min_ms must be"),
+            ("retry_max_ms = 99", "cache.warming.retry_max_ms must not"),
+            ("renew_below_ratio = 1.1", "warming.renew_below_ratio must"),
+            ("kept_max = 0", "cache.warming.kept_max must be"),
+        ] {
+            check(&format!("[cache.warming]\n{line}"), &[], expected);
+        }
         check("[limit]\nupkeep_ms = 0", &[], "limit.upkeep_ms");
         check("[breaker]\nwindow_calls = 0", &[], "breaker.window_calls");
         check(

@@ -1,15 +1,39 @@
 //! The token of whoever runs the service.
 
 use std::fmt;
+use std::sync::Arc;
 
-use axum::http::HeaderMap;
-use axum::http::header::AUTHORIZATION;
+use axum::extract::FromRequestParts;
+use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq as _;
+
+use super::app::App;
+use super::error::ApiError;
 
 /// A token that is compared in a time that says nothing about it. The token itself is not kept.
 pub struct AdminToken {
     digest: [u8; 32],
+}
+
+/// That a request shows the token; all others are answered 401, and everybody where there is none.
+pub(super) struct Admin;
+
+impl FromRequestParts<Arc<App>> for Admin {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Response> {
+        let token = app.admin.as_ref();
+        if token.is_some_and(|token| token.is_shown(&parts.headers)) {
+            return Ok(Self);
+        }
+        let message = "this is for whoever shows the admin's token";
+        let refused = ApiError::client(StatusCode::UNAUTHORIZED, "unauthorized", message);
+        Err(([(WWW_AUTHENTICATE, "Bearer")], refused).into_response())
+    }
 }
 
 impl AdminToken {

@@ -16,6 +16,8 @@ use crate::datalayer::cache::{Kind, Owner};
 
 /// How many diagnosis codes are listed, most frequent first.
 const TOP_CODES: usize = 10;
+/// What its keys end with.
+const NAME: &str = "dashboard";
 
 #[derive(Debug, Default, Serialize)]
 struct Dashboard {
@@ -42,29 +44,39 @@ pub(super) async fn dashboard(
     params: Params,
 ) -> Result<Response, ApiError> {
     let [tenant] = params.only(["tenant"])?;
-    let tenant = match tenant {
-        Some(text) => Some(whole_number("tenant", text, 1..=app.tenants() as u64)? as i64),
-        None => None,
+    let owner = match tenant {
+        Some(text) => Owner::Tenant(whole_number("tenant", text, 1..=app.tenants() as u64)? as i64),
+        None => Owner::All,
     };
-    let load = async move |app: Arc<App>| load(&app, tenant).await;
-    app.cached(Kind::Dashboard, &key(tenant), load).await
+    let load = async move |app: Arc<App>| load(&app, owner).await;
+    app.cached(Kind::Dashboard, &key(owner), load).await
 }
 
 /// Forgets the dashboards of some tenants, and the one of all.
 pub(super) async fn forget(app: &App, tenants: impl IntoIterator<Item = i64>) {
     for tenant in tenants {
-        app.forget(&key(Some(tenant))).await;
+        app.forget(&key(Owner::Tenant(tenant))).await;
     }
-    app.forget(&key(None)).await;
+    app.forget(&key(Owner::All)).await;
 }
 
-fn key(tenant: Option<i64>) -> String {
-    tenant.map_or(Owner::All, Owner::Tenant).key("dashboard")
+pub(super) fn key(owner: Owner) -> String {
+    owner.key(NAME)
+}
+
+/// Whose dashboard has this key, if one has.
+pub(super) fn owner_of_key(key: &str) -> Option<Owner> {
+    let (owner, name) = Owner::of_key(key)?;
+    (name == NAME).then_some(owner)
 }
 
 /// One pass over the records groups by all three keys at once; the few thousand groups are then
 /// summed up here.
-pub(super) async fn load(app: &App, tenant: Option<i64>) -> Result<Bytes, LoadError> {
+pub(super) async fn load(app: &App, owner: Owner) -> Result<Bytes, LoadError> {
+    let tenant = match owner {
+        Owner::Tenant(tenant) => Some(tenant),
+        Owner::All => None,
+    };
     let groups = match tenant {
         Some(tenant) => {
             let sql = "SELECT code, stage, substr(diagnosed_on, 1, 4), count(*), \

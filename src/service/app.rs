@@ -21,6 +21,7 @@ use super::live::Live;
 use super::metrics::Metrics;
 use super::payments::ProviderSecret;
 use super::settings::Settings;
+use super::warming::Warmings;
 use super::webhook::Webhook;
 use crate::datalayer::batch::{BatchError, MemorySource, ProcessMemory};
 use crate::datalayer::cache::{Kind, Tag, Tier, TieredCache};
@@ -51,6 +52,7 @@ pub(super) struct App {
     pub(super) memory: Arc<dyn MemorySource>,
     pub(super) generator: Arc<Generator>,
     pub(super) batches: Batches,
+    pub(super) warmings: Warmings,
     pub(super) metrics: Metrics,
     pub(super) live: Live,
     pub(super) limits: Limits,
@@ -101,6 +103,7 @@ impl App {
             memory: Arc::new(ProcessMemory),
             generator: Arc::new(Generator::new(dataset.seed, dataset.records)),
             batches: Batches::default(),
+            warmings: Warmings::default(),
             metrics: Metrics::default(),
             inject_delay,
             dataset,

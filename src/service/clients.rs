@@ -19,7 +19,7 @@ use super::live;
 use super::params::Params;
 use super::text::{check_day, check_line, check_one_of};
 use super::write::to_the_end;
-use crate::datalayer::batch::{Column, Listing, PageQuery, Row, Value, fetch_rows};
+use crate::datalayer::batch::{Column, Listing, PageError, PageQuery, Row, Value, fetch_rows};
 use crate::datalayer::cache::{Kind, Owner, Scope, Tag};
 use crate::datalayer::dataset::CLIENTS;
 
@@ -30,6 +30,11 @@ static LISTING: Listing = Listing {
     search: &["family_name", "given_name", "email"],
     sorts: &["id", "family_name", "created_at"],
 };
+
+/// What the keys of lists are of.
+const LIST: &str = "clients";
+/// What the keys of details start with.
+const DETAIL: &str = "client:";
 
 const STATUSES: [&str; 3] = ["active", "inactive", "archived"];
 
@@ -54,7 +59,7 @@ pub(super) async fn list(
     Params(params): Params,
 ) -> Result<Response, ApiError> {
     // Checked before it is looked for, so that nonsense takes no place in the cache.
-    let query = LISTING.query(&params, &app.settings.batch)?;
+    let query = query(&app, &params)?;
     let (owner, key) = list_key(&app, params);
     let tag = app.cache_key(&lists_tag(owner));
     let load = async move |app: Arc<App>| load_list(&app, &query).await;
@@ -75,7 +80,7 @@ pub(super) async fn search(state: State<Arc<App>>, params: Params) -> Result<Res
     list(state, params).await
 }
 
-async fn load_list(app: &App, query: &PageQuery) -> Result<Bytes, LoadError> {
+pub(super) async fn load_list(app: &App, query: &PageQuery) -> Result<Bytes, LoadError> {
     let page = query.fetch(&app.pool).await?;
     let items: Vec<_> = page
         .rows
@@ -85,8 +90,24 @@ async fn load_list(app: &App, query: &PageQuery) -> Result<Bytes, LoadError> {
     Ok(serde_json::to_vec(&json!({ "items": items, "next": page.next }))?.into())
 }
 
+/// The question that parameters ask of the list.
+pub(super) fn query(app: &App, params: &[(String, String)]) -> Result<PageQuery, PageError> {
+    LISTING.query(params, &app.settings.batch)
+}
+
+/// The parameters of which [`list_key`] made this key. None where that was none of a list, or they are
+/// not in it but their hash.
+pub(super) fn params_of_key(key: &str) -> Option<Vec<(String, String)>> {
+    let (owner, name) = Owner::of_key(key)?;
+    let mut params = Owner::parameters_of(name.strip_prefix(LIST)?)?;
+    if let Owner::Tenant(tenant) = owner {
+        params.push(("tenant_id".to_owned(), tenant.to_string()));
+    }
+    Some(params)
+}
+
 /// Whose clients a checked query asks for, and the one key of all its spellings.
-fn list_key(app: &App, params: Vec<(String, String)>) -> (Owner, String) {
+pub(super) fn list_key(app: &App, params: Vec<(String, String)>) -> (Owner, String) {
     let mut owner = Owner::All;
     let mut limit = app.settings.batch.page_rows.to_string();
     let mut others = Vec::new();
@@ -100,11 +121,11 @@ fn list_key(app: &App, params: Vec<(String, String)>) -> (Owner, String) {
     }
     others.push(("limit".to_owned(), limit));
     let max_bytes = app.settings.cache.query_key_max_bytes;
-    (owner, owner.query_key("clients", others, max_bytes))
+    (owner, owner.query_key(LIST, others, max_bytes))
 }
 
 /// What the lists of an owner belong to.
-fn lists_tag(owner: Owner) -> String {
+pub(super) fn lists_tag(owner: Owner) -> String {
     owner.key("client-lists")
 }
 
@@ -218,7 +239,7 @@ async fn replace(
     Ok(Json(object(CLIENTS.columns, &row)))
 }
 
-async fn load_detail(app: &App, id: i64) -> Result<Bytes, LoadError> {
+pub(super) async fn load_detail(app: &App, id: i64) -> Result<Bytes, LoadError> {
     let extra = [
         Column::integer("appointments"),
         Column::integer("paid_cents"),
@@ -250,8 +271,13 @@ pub(super) async fn forget_one(app: &App, id: i64) {
 
 /// Without a tenant: ids are those of the whole store, and the route knows no tenant before it has
 /// read the client.
-fn detail_key(id: i64) -> String {
-    format!("client:{id}")
+pub(super) fn detail_key(id: i64) -> String {
+    format!("{DETAIL}{id}")
+}
+
+/// The id of the client whose detail has this key, if one has.
+pub(super) fn id_of_key(key: &str) -> Option<i64> {
+    key.strip_prefix(DETAIL)?.parse().ok()
 }
 
 pub(super) fn parse_id(text: &str) -> Result<i64, ApiError> {

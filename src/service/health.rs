@@ -16,10 +16,17 @@ pub(super) async fn live() -> Json<Value> {
     Json(json!({ "status": "live" }))
 }
 
-/// `GET /ready`: the data are there and the database answers.
+/// `GET /ready`: the data are there, the cache is filled as far as that is waited for, and the database
+/// answers.
 pub(super) async fn ready(State(app): State<Arc<App>>) -> Result<Json<Value>, ApiError> {
     if !app.has_data() {
         return Err(not_ready());
+    }
+    if !app.warmings.are_settled() {
+        return Err(ApiError::unavailable(
+            "not_ready",
+            "the cache is being filled",
+        ));
     }
     let probe = fetch_rows(&app.pool, ("probe", "database"), "SELECT 1", &[], &[]);
     timeout(app.settings.service.ready_timeout(), probe)

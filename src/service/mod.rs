@@ -21,6 +21,8 @@ mod write;
 mod conditional;
 mod clients;
 mod analytics;
+mod tenants;
+mod warming;
 mod payments;
 mod records;
 mod batches;

@@ -18,7 +18,7 @@ use super::app::App;
 use super::error::{ApiError, add_retry_after};
 use super::{
     analytics, batches, clients, conditional, health, jobs, limits, live, metrics, notify,
-    payments, records, security,
+    payments, records, security, tenants, warming,
 };
 
 /// The whole service.
@@ -30,6 +30,9 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/clients/{id}", get(clients::detail).put(clients::update))
         .route("/clients/{id}/notify", post(notify::notify))
         .route("/analytics/dashboard", get(analytics::dashboard))
+        .route("/tenants", get(tenants::list))
+        .route("/admin/cache/warm", post(warming::start))
+        .route("/admin/cache/warm/{id}", get(warming::progress))
         .route("/records/batch", post(batches::start))
         .route(
             "/records/batch/{id}",

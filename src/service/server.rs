@@ -19,6 +19,7 @@ use super::lock::FileLock;
 use super::payments::ProviderSecret;
 use super::router::router;
 use super::settings::Settings;
+use super::warming;
 use super::webhook::{Webhook, WebhookError};
 use crate::datalayer::cache::{MemoryTier, RedisTier, SecondTier, TierError, TieredCache};
 use crate::datalayer::dataset::{DatasetError, DatasetId};
@@ -216,6 +217,7 @@ impl Server {
                 // Ready once and for all; only `stop` or a broken listener ends it.
                 Ok(()) => {
                     workers.get_or_init(|| jobs::start(Arc::clone(&app)));
+                    warming::at_start(&app).await;
                     match jobs::schedule(&app).await {}
                 }
                 Err(error) => error,
@@ -239,7 +241,7 @@ impl Server {
                 workers.stop().await;
             }
         };
-        let ending = async { tokio::join!(&mut serving, app.batches.stop()) };
+        let ending = async { tokio::join!(&mut serving, app.batches.stop(), app.warmings.stop()) };
         let (served, left) = tokio::join!(
             timeout_at(requests_end, ending),
             timeout_at(requests_end, leave_jobs),

@@ -186,8 +186,14 @@ impl Guarded {
         stored
     }
 
-    /// The value, or the right to load it, for which other processes are waited for.
-    pub(super) async fn before_load(self: &Arc<Self>, key: &Arc<str>, tags: &[Arc<str>]) -> Before {
+    /// The value, if it lives for `at_least`, or the right to load it, for which other processes are
+    /// waited for.
+    pub(super) async fn before_load(
+        self: &Arc<Self>,
+        key: &Arc<str>,
+        tags: &[Arc<str>],
+        at_least: Duration,
+    ) -> Before {
         let Some(tier) = self.attended() else {
             return Before::Alone;
         };
@@ -200,7 +206,7 @@ impl Guarded {
                 lease.disarm();
                 break None;
             }
-            let claim = tier.claim(key, lease.token(), self.lease, tags);
+            let claim = tier.claim_beyond(key, lease.token(), self.lease, tags, at_least);
             match self.call(Account::Request, claim).await {
                 Ok(Claim::Leased) => {
                     self.count(false);
@@ -461,14 +467,16 @@ mod tests {
             self.react(self.memory.get(key)).await
         }
 
-        async fn claim(
+        async fn claim_beyond(
             &self,
             key: &str,
             token: &str,
             lease: Duration,
             tags: &[Arc<str>],
+            at_least: Duration,
         ) -> Result<Claim, TierError> {
-            self.react(self.memory.claim(key, token, lease, tags)).await
+            let claim = self.memory.claim_beyond(key, token, lease, tags, at_least);
+            self.react(claim).await
         }
 
         async fn publish(
@@ -569,7 +577,7 @@ mod tests {
             let asked_at = Instant::now();
             assert_eq!(guarded.get("0").await, None);
             assert!(matches!(
-                guarded.before_load(&"0".into(), &[]).await,
+                guarded.before_load(&"0".into(), &[], Duration::ZERO).await,
                 Before::Alone
             ));
             guarded.invalidate(&[Scope::Key("201".to_owned())]).await;
@@ -590,7 +598,7 @@ mod tests {
         let tier = Moody::new();
         let guarded = guarded(&tier);
         tier.gets(Mood::Mute);
-        let before = guarded.before_load(&"k".into(), &[]).await;
+        let before = guarded.before_load(&"k".into(), &[], Duration::ZERO).await;
         assert!(matches!(before, Before::Alone), "{before:?}");
         tier.gets(Mood::Away);
         sleep(20 * MS).await;
@@ -604,7 +612,8 @@ mod tests {
     async fn a_lease_that_was_not_published_is_given_back() {
         let tier = Moody::new();
         let guarded = guarded(&tier);
-        let Before::Leased(lease) = guarded.before_load(&"k".into(), &[]).await else {
+        let Before::Leased(lease) = guarded.before_load(&"k".into(), &[], Duration::ZERO).await
+        else {
             panic!("the key is free");
         };
         tier.gets(Mood::Away);

@@ -165,15 +165,17 @@ impl SecondTier for MemoryTier {
         Ok(self.look_up(key).await)
     }
 
-    async fn claim(
+    async fn claim_beyond(
         &self,
         key: &str,
         token: &str,
         lease: Duration,
         tags: &[Arc<str>],
+        at_least: Duration,
     ) -> Result<Claim, TierError> {
         let mut leases = self.leases.lock().await;
-        if let Some(stored) = self.look_up(key).await {
+        let stored = self.look_up(key).await;
+        if let Some(stored) = stored.filter(|stored| stored.ttl >= at_least) {
             return Ok(Claim::Found(stored));
         }
         let now = Instant::now();

@@ -7,6 +7,7 @@
 //! while none can arrive, the first tier goes on with what it has, and is emptied once they can again.
 
 mod tiered;
+pub mod warming;
 mod kind;
 mod scope;
 mod pattern;

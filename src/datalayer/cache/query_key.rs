@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use sha2::{Digest, Sha256};
 
 /// What separates the parts of a key, or would hide in a log.
@@ -31,6 +31,29 @@ impl Owner {
             Self::Tenant(id) => format!("tenant:{id}:{name}"),
             Self::All => format!("all:{name}"),
         }
+    }
+
+    /// Whose a key is, and the rest of it; none where no owner's key begins so.
+    pub fn of_key(key: &str) -> Option<(Self, &str)> {
+        if let Some(name) = key.strip_prefix("all:") {
+            return Some((Self::All, name));
+        }
+        let (id, name) = key.strip_prefix("tenant:")?.split_once(':')?;
+        Some((Self::Tenant(id.parse().ok()?), name))
+    }
+
+    /// The parameters behind the name of the query, as [`query_key`](Self::query_key) wrote them; none
+    /// where their hash stands for them.
+    pub fn parameters_of(rest: &str) -> Option<Vec<(String, String)>> {
+        let decode = |text| percent_decode_str(text).decode_utf8().ok();
+        let pairs = rest.strip_prefix('?')?.split('&');
+        pairs
+            .filter(|pair| !pair.is_empty())
+            .map(|pair| {
+                let (name, value) = pair.split_once('=')?;
+                Some((decode(name)?.into_owned(), decode(value)?.into_owned()))
+            })
+            .collect()
     }
 
     /// The key of what a query gives with these parameters, whatever their order. Above `max_bytes`
@@ -106,6 +129,24 @@ mod tests {
             .map(|(owner, parameters)| key(*owner, parameters))
             .collect();
         assert_eq!(keys.len(), questions.len(), "{keys:?}");
+    }
+
+    #[test]
+    fn a_key_says_whose_it_is_and_what_was_asked() {
+        let asked = [("limit", "20"), ("q", "a&b=c d%?#*é"), ("sort", "")];
+        let key = Owner::Tenant(7).query_key("clients", asked, 200);
+        let (owner, name) = Owner::of_key(&key).expect("a tenant's");
+        assert_eq!((owner, &name[..7]), (Owner::Tenant(7), "clients"));
+        let read = Owner::parameters_of(&name[7..]).expect("short enough");
+        let read: Vec<_> = read.iter().map(|(n, v)| (&**n, &**v)).collect();
+        assert_eq!(read, asked);
+        assert_eq!(Owner::of_key("all:x"), Some((Owner::All, "x")));
+        for none in ["client:7", "tenant:x:y", "tenant:7", ""] {
+            assert_eq!(Owner::of_key(none), None, "{none}");
+        }
+        for none in ["#e2784982", "", "?x", "?%ff=1"] {
+            assert_eq!(Owner::parameters_of(none), None, "{none}");
+        }
     }
 
     #[test]

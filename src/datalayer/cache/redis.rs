@@ -185,12 +185,13 @@ impl SecondTier for RedisTier {
         }
     }
 
-    async fn claim(
+    async fn claim_beyond(
         &self,
         key: &str,
         token: &str,
         lease: Duration,
         tags: &[Arc<str>],
+        at_least: Duration,
     ) -> Result<Claim, TierError> {
         let mut claim = CLAIM.key(self.value_key(key));
         claim
@@ -198,7 +199,9 @@ impl SecondTier for RedisTier {
             .arg(self.max_value_bytes)
             .arg(&self.tag_prefix)
             .arg(token)
-            .arg(whole_ms(lease));
+            .arg(whole_ms(lease))
+            // Not rounded up to 1 as a lifetime is: 0 takes whatever is there.
+            .arg(u64::try_from(at_least.as_millis()).unwrap_or(u64::MAX));
         for tag in tags {
             claim.arg(&**tag);
         }

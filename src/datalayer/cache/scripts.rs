@@ -112,14 +112,15 @@ pub(super) static GET: LazyLock<Script> = LazyLock::new(|| {
 
 /// 2 with the value and its remaining milliseconds, 1 when the lease was free, else 0.
 /// Keys: the value, the lease. Arguments: most bytes, the prefix of tags, the token, the lease's
-/// milliseconds, the tags.
+/// milliseconds, the milliseconds that a value has to live for at least, the tags.
 pub(super) static CLAIM: LazyLock<Script> = LazyLock::new(|| {
     script(
         &[COMPARE, READ, LEASE, TAG],
         r"
         local value = good(KEYS[1], tonumber(ARGV[1]), ARGV[2])
         if value then
-            return {2, value, redis.call('PTTL', KEYS[1])}
+            local left, least = redis.call('PTTL', KEYS[1]), tonumber(ARGV[5])
+            if least == 0 or left >= least then return {2, value, left} end
         end
         -- A lease whose tags have changed can't be published under any more.
         local held, claimed = read_lease(KEYS[2])
@@ -127,7 +128,7 @@ pub(super) static CLAIM: LazyLock<Script> = LazyLock::new(|| {
             return {0, '', 0}
         end
         local lease = ARGV[3]
-        local tags = versions(5, ARGV[2], ARGV[3], tonumber(ARGV[4]))
+        local tags = versions(6, ARGV[2], ARGV[3], tonumber(ARGV[4]))
         if tags ~= '' then lease = lease .. '\0' .. tags end
         redis.call('SET', KEYS[2], lease, 'PX', ARGV[4])
         return {1, '', 0}

@@ -84,6 +84,20 @@ pub trait SecondTier: Debug + Send + Sync {
         token: &str,
         lease: Duration,
         tags: &[Arc<str>],
+    ) -> Result<Claim, TierError> {
+        self.claim_beyond(key, token, lease, tags, Duration::ZERO)
+            .await
+    }
+
+    /// As [`claim`](Self::claim), where a value that lives for less than `at_least` is taken for none.
+    /// It stays for others until a new one is published.
+    async fn claim_beyond(
+        &self,
+        key: &str,
+        token: &str,
+        lease: Duration,
+        tags: &[Arc<str>],
+        at_least: Duration,
     ) -> Result<Claim, TierError>;
 
     /// In one step: stores a value and ends the lease, if `token` still holds it. `false` if not:

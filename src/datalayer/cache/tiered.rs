@@ -65,6 +65,15 @@ struct Entry {
     marks: Marks,
 }
 
+/// What a reader wants of a value.
+#[derive(Debug, Clone, Copy)]
+struct Want {
+    /// How long it is to live if it is loaded.
+    ttl: Duration,
+    /// One that lives for less is loaded anew.
+    at_least: Duration,
+}
+
 /// What a load has to know of its tags.
 struct Tagging {
     /// When the read began.
@@ -118,7 +127,7 @@ impl TieredCache {
     /// the first for the rest of its lifetime.
     pub async fn get(&self, key: &str) -> Option<(Bytes, Tier)> {
         let shared = &self.shared;
-        if let Some(value) = shared.first(key).await {
+        if let Some(value) = shared.first(key, Duration::ZERO).await {
             return Some((value, Tier::L1));
         }
         let key = Arc::<str>::from(key);
@@ -171,8 +180,52 @@ impl TieredCache {
         L: Future<Output = Result<Bytes, E>> + Send + 'static,
         E: Into<Box<dyn Error + Send + Sync>> + 'static,
     {
+        let want = Want {
+            ttl: self.ttl_of(kind),
+            at_least: Duration::ZERO,
+        };
+        self.bring(want, key, tags, loader).await
+    }
+
+    /// As [`get_or_load_tagged`](Self::get_or_load_tagged), ahead of its use: a value that lives for
+    /// less than `at_least` is loaded anew, to live for `ttl`. It stays for others meanwhile, and where
+    /// the loader fails. `at_least` must not be above any lifetime that other readers would give it.
+    pub(super) async fn renew<F, L, E>(
+        &self,
+        ttl: Duration,
+        at_least: Duration,
+        key: &str,
+        tags: &[Tag<'_>],
+        loader: F,
+    ) -> Result<(Bytes, Tier), CacheError>
+    where
+        F: FnOnce() -> L + Send + 'static,
+        L: Future<Output = Result<Bytes, E>> + Send + 'static,
+        E: Into<Box<dyn Error + Send + Sync>> + 'static,
+    {
+        let want = Want { ttl, at_least };
+        self.bring(want, key, tags, loader).await
+    }
+
+    /// How long a value of this kind lives.
+    pub(super) fn ttl_of(&self, kind: Kind) -> Duration {
+        self.shared.ttl.of(kind)
+    }
+
+    async fn bring<F, L, E>(
+        &self,
+        want: Want,
+        key: &str,
+        tags: &[Tag<'_>],
+        loader: F,
+    ) -> Result<(Bytes, Tier), CacheError>
+    where
+        F: FnOnce() -> L + Send + 'static,
+        L: Future<Output = Result<Bytes, E>> + Send + 'static,
+        E: Into<Box<dyn Error + Send + Sync>> + 'static,
+    {
         let shared = &self.shared;
-        if let Some(value) = shared.first(key).await {
+        if let Some(value) = shared.first(key, want.at_least).await {
             return Ok((value, Tier::L1));
         }
         let asked = Instant::now();
@@ -188,7 +241,7 @@ impl TieredCache {
                     let shared = Arc::clone(shared);
                     // A task of its own, so that a caller that goes away takes nothing with it.
                     tokio::spawn(async move {
-                        let brought = shared.bring(kind, loader, load, tagging).await;
+                        let brought = shared.bring(want, loader, load, tagging).await;
                         // Nobody may be left to be told.
                         let _ = teller.send(brought);
                     });
@@ -201,6 +254,8 @@ impl TieredCache {
             // reader asked, who must not be given what was there before the change.
             match outcome.await.map_err(broken_off)? {
                 Ok(entry) if entry.is_void() && entry.begun < asked => {}
+                // It may have been no load but a promotion.
+                Ok(entry) if entry.left() < want.at_least => {}
                 result => {
                     shared.counters.coalesced.add_one();
                     return result.map(|entry| (entry.value.clone(), entry.origin));
@@ -269,6 +324,12 @@ impl TieredCache {
         }
     }
 
+    /// Whether there is a second tier that is used: one that outlives its users has a say only once it
+    /// was asked who they are.
+    pub fn uses_second_tier(&self) -> bool {
+        self.shared.l2.is_available()
+    }
+
     /// Tells the second tier what it has not heard yet and takes leave of it, so that what it holds
     /// is still good for the next process. To be called once nothing is read or written any more;
     /// without it, or when the tier is away, whoever uses the tier next clears it.
@@ -321,11 +382,12 @@ impl TieredCache {
 
 impl Shared {
     /// The first tier's answer, counted.
-    async fn first(&self, key: &str) -> Option<Bytes> {
+    async fn first(&self, key: &str, at_least: Duration) -> Option<Bytes> {
         let counters = &self.counters.l1;
-        let started = (counters.hits.get() % HITS_PER_TIMED == 0).then(Instant::now);
+        let is_timed = counters.hits.get().is_multiple_of(HITS_PER_TIMED);
+        let started = is_timed.then(Instant::now);
         let entry = self.l1.get(key).await;
-        let Some(entry) = entry.filter(|entry| !entry.is_void()) else {
+        let Some(entry) = entry.filter(|entry| entry.serves(at_least)) else {
             counters.misses.add_one();
             return None;
         };
@@ -341,7 +403,7 @@ impl Shared {
     /// a time.
     async fn bring<F, L, E>(
         &self,
-        kind: Kind,
+        want: Want,
         loader: F,
         load: Load<Brought>,
         tagging: Tagging,
@@ -354,15 +416,21 @@ impl Shared {
         let key = Arc::clone(load.key());
         // Another load may have ended between the look at the first tier and this one's turn.
         let there = self.l1.get(&key).await.filter(|entry| !entry.is_void());
-        if let Some(entry) = there {
+        if let Some(entry) = there.clone().filter(|entry| entry.serves(want.at_least)) {
             self.counters.coalesced.add_one();
             return Ok(entry);
         }
-        let fetched = AssertUnwindSafe(self.fetch(kind, loader, &load, tagging));
+        let fetched = AssertUnwindSafe(self.fetch(want, loader, &load, tagging));
         let fetched = fetched.catch_unwind().await.unwrap_or_else(|_| {
             self.counters.load_failures.add_one();
             let key = Arc::clone(&key);
             Err(CacheError::BrokenOff { key })
+        });
+        // What is renewed is as hot as it was.
+        let hits = there.map_or(0, |entry| entry.hits.load(Ordering::Relaxed));
+        let fetched = fetched.map(|entry| {
+            let hits = hits.into();
+            Arc::new(Entry { hits, ..entry })
         });
         if let Ok(entry) = &fetched {
             self.keep(load, Arc::clone(entry)).await;
@@ -373,11 +441,11 @@ impl Shared {
     /// The second tier's value or a loaded one.
     async fn fetch<F, L, E>(
         &self,
-        kind: Kind,
+        want: Want,
         loader: F,
         load: &Load<Brought>,
         tagging: Tagging,
-    ) -> Brought
+    ) -> Result<Entry, CacheError>
     where
         F: FnOnce() -> L + Send,
         L: Future<Output = Result<Bytes, E>> + Send,
@@ -385,8 +453,9 @@ impl Shared {
     {
         let key = load.key();
         let entry = Entry::begin(load.voided());
-        let lease = match self.l2.before_load(key, &tagging.names).await {
-            Before::Found(stored) => return Ok(Arc::new(self.promoted(entry, &tagging, stored))),
+        let before = self.l2.before_load(key, &tagging.names, want.at_least);
+        let lease = match before.await {
+            Before::Found(stored) => return Ok(self.promoted(entry, &tagging, stored)),
             Before::Leased(lease) => Some(lease),
             Before::Alone => None,
         };
@@ -401,14 +470,14 @@ impl Shared {
             }
         })?;
         self.counters.loads.add_one();
-        let ttl = self.ttl.of(kind);
+        let ttl = want.ttl;
         if let Some(lease) = lease
             && !lease.publish(&value, ttl).await
         {
             load.void();
         }
         let entry = entry.marked(tagging.marks);
-        Ok(Arc::new(entry.with(value, ttl, Tier::Loader)))
+        Ok(entry.with(value, ttl, Tier::Loader))
     }
 
     /// What the second tier had. It knows the tags under which it was stored, which need not be those
@@ -511,6 +580,16 @@ impl Entry {
             origin,
             ..self
         }
+    }
+
+    /// Whether it may be given to a reader who wants it to live for so long.
+    fn serves(&self, at_least: Duration) -> bool {
+        !self.is_void() && (at_least.is_zero() || self.left() >= at_least)
+    }
+
+    /// How long it lives from now on at least: its time began when it was stored.
+    fn left(&self) -> Duration {
+        self.ttl.saturating_sub(self.begun.elapsed())
     }
 
     fn is_void(&self) -> bool {

@@ -10,6 +10,7 @@ use super::files::Files;
 use super::input::{Dashboard, Notification, Task};
 use super::upkeep::purge;
 use crate::datalayer::breaker::BreakerError;
+use crate::datalayer::cache::Owner;
 use crate::datalayer::jobs::{Failure, Handler, Job, Progress, Workers};
 use crate::service::analytics;
 use crate::service::app::App;
@@ -60,7 +61,8 @@ async fn dashboard(
     progress: &Progress,
 ) -> Result<Json, ApiError> {
     progress.set(0, 1);
-    let report = analytics::load(app, task.tenant).await;
+    let owner = task.tenant.map_or(Owner::All, Owner::Tenant);
+    let report = analytics::load(app, owner).await;
     let report = report.map_err(|error| match error {
         LoadError::Batch(error) => error.into(),
         error => ApiError::internal(error.to_string()),

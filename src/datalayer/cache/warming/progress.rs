@@ -1,0 +1,99 @@
+//! How far a warm-up is, how fast it goes and when it will be through.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// Whether a warm-up goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// It does.
+    Running,
+    /// Every key was tried.
+    Ended,
+}
+
+/// A warm-up as it stands after its last key.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Progress {
+    /// Whether it goes on.
+    pub state: State,
+    /// Keys that are there now, those that were there before included, and those that have no value any
+    /// more.
+    pub done: u64,
+    /// Keys whose every attempt failed.
+    pub failed: u64,
+    /// All keys.
+    pub total: u64,
+    /// Attempts that failed and were made again.
+    pub retries: u64,
+    /// Keys a second, failed ones included.
+    pub rate_per_s: f64,
+    /// Time to the end at this rate, in milliseconds; none before the first key.
+    pub eta_ms: Option<u64>,
+}
+
+impl Progress {
+    /// That of a warm-up that begins.
+    pub(super) fn of(total: u64) -> Self {
+        let state = match total {
+            0 => State::Ended,
+            _ => State::Running,
+        };
+        Self {
+            state,
+            done: 0,
+            failed: 0,
+            total,
+            retries: 0,
+            rate_per_s: 0.0,
+            eta_ms: (total == 0).then_some(0),
+        }
+    }
+
+    /// Sets state, rate and remaining time, given the time since the beginning.
+    pub(super) fn measure(&mut self, elapsed: Duration) {
+        let tried = self.done + self.failed;
+        let left = self.total.saturating_sub(tried);
+        if left == 0 {
+            self.state = State::Ended;
+        }
+        // The first keys may come before the clock has moved.
+        let seconds = elapsed.as_secs_f64().max(1e-9);
+        self.rate_per_s = tried as f64 / seconds;
+        self.eta_ms = (tried > 0).then(|| (left as f64 / self.rate_per_s * 1000.0) as u64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rate_and_time_to_the_end_follow_from_what_was_done() {
+        let check = |done, failed, seconds, expected| {
+            let mut progress = Progress {
+                done,
+                failed,
+                ..Progress::of(100)
+            };
+            progress.measure(Duration::from_secs(seconds));
+            assert_eq!(
+                (progress.rate_per_s, progress.eta_ms, progress.state),
+                expected
+            );
+        };
+        check(0, 0, 4, (0.0, None, State::Running));
+        check(20, 0, 4, (5.0, Some(16_000), State::Running));
+        check(15, 5, 4, (5.0, Some(16_000), State::Running));
+        check(90, 10, 10, (10.0, Some(0), State::Ended));
+    }
+
+    #[test]
+    fn nothing_to_do_is_done() {
+        let nothing = Progress::of(0);
+        assert_eq!((nothing.state, nothing.eta_ms), (State::Ended, Some(0)));
+        assert_eq!(Progress::of(1).state, State::Running);
+    }
+}
