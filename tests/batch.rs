@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt};
 use plimsoll::datalayer::batch::{
-    BatchError, Listing, Loader, MemorySource, PageError, ProcessMemory, Row, Select, Table, Value,
-    fetch_rows, insert, stream_batches,
+    BatchError, Column, Listing, Loader, MemorySource, PageError, ProcessMemory, Row, Select,
+    Table, Value, fetch_rows, insert, stream_batches,
 };
 use plimsoll::datalayer::config::{BatchSettings, PoolSettings};
 use plimsoll::datalayer::dataset::{
-    CLIENTS, DatasetError, DatasetId, Ensured, Generator, RECORDS, TABLES, ensure,
+    CLIENTS, DatasetError, DatasetId, Ensured, Generator, RECORDS, TABLES, drop_indexes, ensure,
 };
 use plimsoll::datalayer::pool::Pool;
 use proptest::prelude::*;
@@ -259,6 +259,40 @@ async fn the_dataset_is_made_once_and_only_in_a_database_of_its_own() {
         let error = ensure(pool, id, &settings, memory()).await.unwrap_err();
         assert!(matches!(error, DatasetError::Foreign { .. }), "{error}");
         assert_eq!(all(pool, &RECORDS).await, first);
+    }
+}
+
+#[tokio::test]
+async fn indexes_are_dropped_and_made_again_with_the_next_start() {
+    let (lite, _folder) = sqlite().await;
+    let (postgres, _server) = postgres().await;
+    let settings = BatchSettings::default();
+    for (pool, catalogue) in [
+        (
+            &lite,
+            "SELECT count(*) FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL",
+        ),
+        (
+            &postgres,
+            "SELECT count(*) FROM pg_indexes WHERE schemaname = 'public' AND indexdef NOT LIKE '%UNIQUE%'",
+        ),
+    ] {
+        let indexes = async || {
+            let (sql, count) = (AssertSqlSafe(catalogue), [Column::integer("count")]);
+            let rows = fetch_rows(pool, ("count", "indexes"), sql, &[], &count).await;
+            match rows.unwrap()[0][0] {
+                Value::Integer(count) => count,
+                Value::Text(_) => panic!("a count"),
+            }
+        };
+        let made = make(pool, 1, 1000, &settings).await;
+        let all = indexes().await;
+        drop_indexes(pool).await.unwrap();
+        // Those of the tables that are no part of the dataset stay.
+        assert_eq!(all - indexes().await, 10);
+        drop_indexes(pool).await.unwrap();
+        assert_eq!(make(pool, 1, 1000, &settings).await.store, made.store);
+        assert_eq!(indexes().await, all);
     }
 }
 

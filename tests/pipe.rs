@@ -268,8 +268,9 @@ fn a_shipped_scenario_brings_its_own_servers() -> Tested {
         "{text}redis = {{ max = \"cache_l2_available\", better = \"higher\" }}\n\
          [[gate]]\nmetric = \"probe.redis\"\nmin = 1\n{BUSY}"
     );
-    let rate = r#"rate = "1000/s", max_in_flight = 1000 }"#;
-    let low_rate = "rate = \"100/s\", max_in_flight = 100 }\nallowed_dropped = \"5%\"";
+    let search =
+        r#"capacity = { from = "1000/s", to = "20000/s", within = "10%", max_in_flight = 1000 }"#;
+    let low_rate = "open = { rate = \"100/s\", max_in_flight = 100 }\nallowed_dropped = \"5%\"";
     for (from, to) in [
         ("build = \"cargo build --release --bin refservice\"\n", ""),
         (
@@ -278,9 +279,8 @@ fn a_shipped_scenario_brings_its_own_servers() -> Tested {
         ),
         ("--records 100000", "--records 10000"),
         ("clients.csv", "clients-1000.csv"),
-        (rate, low_rate),
-        ("warmup = \"10s\"", "warmup = \"1s\""),
-        ("measure = \"30s\"", "measure = \"2s\""),
+        (search, low_rate),
+        ("warmup = \"5s\"", "warmup = \"1s\"\nmeasure = \"2s\""),
     ] {
         assert!(text.contains(from), "{from}");
         text = text.replace(from, to);

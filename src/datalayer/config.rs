@@ -64,6 +64,9 @@ pub struct Settings {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CacheSettings {
+    /// Whether anything is cached. Without, each read loads its value, and a service can be compared with and
+    /// without its cache.
+    pub enabled: bool,
     /// Most entries in the first tier, in this process.
     pub l1_entries: u64,
     /// Most bytes of keys and values in the embedded second tier; Redis has its own limit.
@@ -195,6 +198,8 @@ pub struct PoolSettings {
     pub leak_after_ms: u64,
     /// A statement that runs for so long is listed.
     pub long_statement_ms: u64,
+    /// A statement that took longer is counted as a slow one.
+    pub slow_statement_ms: u64,
 }
 
 /// Figures of the rate limits, each in requests a minute and off at 0. A limit of n lets n requests
@@ -435,6 +440,7 @@ pub struct JobWorkerSettings {
 impl Default for CacheSettings {
     fn default() -> Self {
         Self {
+            enabled: true,
             l1_entries: 1000,
             l2_memory_bytes: 64 * MIB,
             l2_max_value_bytes: 16 * 1024 * 1024,
@@ -506,6 +512,7 @@ impl Default for PoolSettings {
             health_check_ms: 30_000,
             leak_after_ms: 60_000,
             long_statement_ms: 5000,
+            slow_statement_ms: 1000,
         }
     }
 }
@@ -992,6 +999,11 @@ impl Settings {
             (
                 pool.long_statement_ms > 0,
                 "pool.long_statement_ms",
+                "must be at least 1",
+            ),
+            (
+                pool.slow_statement_ms > 0,
+                "pool.slow_statement_ms",
                 "must be at least 1",
             ),
             (

@@ -25,7 +25,9 @@ use super::warming::Warmings;
 use super::webhook::Webhook;
 use crate::datalayer::batch::{BatchError, MemorySource, ProcessMemory};
 use crate::datalayer::cache::{Kind, Tag, Tier, TieredCache};
-use crate::datalayer::dataset::{DatasetError, DatasetId, Generator, claim_records, ensure};
+use crate::datalayer::dataset::{
+    DatasetError, DatasetId, Generator, claim_records, drop_indexes, ensure,
+};
 use crate::datalayer::jobs::Jobs;
 use crate::datalayer::limit::Limits;
 use crate::datalayer::lock::Locks;
@@ -115,6 +117,9 @@ impl App {
     pub(super) async fn prepare(&self) -> Result<(), DatasetError> {
         let memory = Arc::clone(&self.memory);
         let ensured = ensure(&self.pool, self.dataset, &self.settings.batch, memory).await?;
+        if !self.settings.service.indexes {
+            drop_indexes(&self.pool).await?;
+        }
         if let Some(generated) = ensured.generated {
             let (rows, elapsed_ms) = (generated.rows, generated.elapsed_ns / 1_000_000);
             tracing::info!(rows, elapsed_ms, "the dataset was generated");

@@ -79,6 +79,7 @@ struct Snapshot {
     peak_resident_bytes: Option<u64>,
     /// In nanoseconds.
     pool_wait: Histogram<u64>,
+    pool_statement: Histogram<u64>,
     /// In nanoseconds.
     lock_hold: Histogram<u64>,
 }
@@ -121,6 +122,7 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Api
         webhook: app.webhook.as_ref().map(Webhook::stats),
         peak_resident_bytes: peak_resident_bytes(),
         pool_wait: app.pool.wait_histogram(),
+        pool_statement: app.pool.statement_histogram(),
         lock_hold: app.locks.hold_histogram(),
     };
     let mut registry = Registry::default();
@@ -167,6 +169,7 @@ impl Collector for Snapshot {
             webhook,
             peak_resident_bytes,
             pool_wait,
+            pool_statement,
             lock_hold,
         } = self;
         // The encoder appends "_total" to counters.
@@ -263,6 +266,11 @@ impl Collector for Snapshot {
                 "pool_failed_checks",
                 "Times that a health check found no database",
                 pool.health.failures,
+            ),
+            (
+                "pool_slow_statements",
+                "Statements that took longer than pool.slow_statement_ms",
+                pool.slow_statements,
             ),
             ("locks_acquired", "Locks that were given", locks.acquired),
             ("locks_failed", "Callers that got no lock", locks.failed),
@@ -367,6 +375,8 @@ impl Collector for Snapshot {
         }
         let help = "How long successful callers waited for a connection";
         histogram(&mut encoder, "pool_wait", help, pool_wait)?;
+        let help = "How long statements took, those that failed among them";
+        histogram(&mut encoder, "pool_statement", help, pool_statement)?;
         let help = "How long locks were held";
         histogram(&mut encoder, "locks_hold", help, lock_hold)
     }

@@ -68,6 +68,9 @@ pub struct ServiceSettings {
     pub bulk_chunk_wait_ms: u64,
     /// Longest wait for another bulk load to end.
     pub bulk_wait_ms: u64,
+    /// Whether the tables have the indexes that the API's queries need. Without, those read whole tables, and a
+    /// service can be compared with and without them.
+    pub indexes: bool,
     /// Most rows that one request may generate.
     pub generate_rows_max: u64,
     /// Answers above this size are compressed for clients that accept it.
@@ -225,6 +228,7 @@ impl Default for ServiceSettings {
             bulk_loads_max: 8,
             bulk_chunk_wait_ms: 30_000,
             bulk_wait_ms: 10_000,
+            indexes: true,
             generate_rows_max: 5_000_000,
             compress_above_bytes: 1024,
             retry_after_s: 1,

@@ -44,6 +44,7 @@ fn loaded(root: &Path) -> Plan {
         process: "service".into(),
         source,
         unit: Unit::Ratio,
+        scale: 1.0,
         better: Direction::Higher,
     };
     let selector = |metric: &str| Selector {

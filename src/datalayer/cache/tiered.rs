@@ -48,6 +48,8 @@ struct Shared {
     counters: Arc<Counters>,
     ttl: TtlSettings,
     ranked_keys: usize,
+    /// Whether anything is kept.
+    enabled: bool,
 }
 
 /// A value in the first tier.
@@ -92,6 +94,7 @@ impl TieredCache {
     /// An empty first tier in front of `second`, or of the loader alone. Inside a Tokio runtime the
     /// second tier is spoken to at once, else with the first call.
     pub fn new(settings: &CacheSettings, second: Option<Arc<dyn SecondTier>>) -> Self {
+        let second = second.filter(|_| settings.enabled);
         let counters = Arc::new(Counters::default());
         let counted = Arc::clone(&counters);
         let l1 = Cache::builder()
@@ -115,6 +118,7 @@ impl TieredCache {
                 counters,
                 ttl: settings.ttl.clone(),
                 ranked_keys: settings.ranked_keys,
+                enabled: settings.enabled,
             }
         });
         if tokio::runtime::Handle::try_current().is_ok() {
@@ -230,6 +234,10 @@ impl TieredCache {
         }
         let asked = Instant::now();
         let key = Arc::<str>::from(key);
+        if !shared.enabled {
+            let loaded = shared.load(&key, loader).await;
+            return loaded.map(|value| (value, Tier::Loader));
+        }
         let names = Tag::names(tags);
         let broken_off = |_| CacheError::BrokenOff {
             key: Arc::clone(&key),
@@ -272,6 +280,9 @@ impl TieredCache {
     /// As [`put`](Self::put), for a value that belongs to `tags`.
     pub async fn put_tagged(&self, kind: Kind, key: &str, tags: &[Tag<'_>], value: Bytes) {
         let shared = &self.shared;
+        if !shared.enabled {
+            return;
+        }
         let ttl = shared.ttl.of(kind);
         let names = Tag::names(tags);
         let forgotten = shared.forgotten.load(Ordering::SeqCst);
@@ -459,6 +470,24 @@ impl Shared {
             Before::Leased(lease) => Some(lease),
             Before::Alone => None,
         };
+        let value = self.load(key, loader).await?;
+        let ttl = want.ttl;
+        if let Some(lease) = lease
+            && !lease.publish(&value, ttl).await
+        {
+            load.void();
+        }
+        let entry = entry.marked(tagging.marks);
+        Ok(entry.with(value, ttl, Tier::Loader))
+    }
+
+    /// The loader's value, counted.
+    async fn load<F, L, E>(&self, key: &Arc<str>, loader: F) -> Result<Bytes, CacheError>
+    where
+        F: FnOnce() -> L + Send,
+        L: Future<Output = Result<Bytes, E>> + Send,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
         let started = Instant::now();
         let loaded = loader().await;
         self.counters.load_latency.record(started.elapsed());
@@ -470,14 +499,7 @@ impl Shared {
             }
         })?;
         self.counters.loads.add_one();
-        let ttl = want.ttl;
-        if let Some(lease) = lease
-            && !lease.publish(&value, ttl).await
-        {
-            load.void();
-        }
-        let entry = entry.marked(tagging.marks);
-        Ok(entry.with(value, ttl, Tier::Loader))
+        Ok(value)
     }
 
     /// What the second tier had. It knows the tags under which it was stored, which need not be those
@@ -693,6 +715,26 @@ mod tests {
 
     fn from(tier: Tier, value: &'static str) -> (Bytes, Tier) {
         (Bytes::from_static(value.as_bytes()), tier)
+    }
+
+    #[tokio::test]
+    async fn without_the_cache_each_read_loads_and_nothing_is_kept() {
+        let second = memory();
+        let settings = CacheSettings {
+            enabled: false,
+            ..settings()
+        };
+        let cache = TieredCache::new(&settings, second.clone());
+        cache.put(Kind::Detail, "k", Bytes::from("put")).await;
+        assert_eq!(load(&cache, "k", "v").await, from(Tier::Loader, "v"));
+        assert_eq!(load(&cache, "k", "w").await, from(Tier::Loader, "w"));
+        assert_eq!(cache.get("k").await, None);
+        let stats = cache.stats().await;
+        assert_eq!((stats.loads, stats.hits(), stats.entries), (2, 0, 0));
+        assert_eq!(stats.requests(), 3);
+        // Nor in the second tier, which others may use.
+        let other = TieredCache::new(&self::settings(), second);
+        assert_eq!(other.get("k").await, None);
     }
 
     #[tokio::test]

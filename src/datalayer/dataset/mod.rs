@@ -11,4 +11,4 @@ pub use generator::{Generator, Shape};
 pub use schema::{
     APPOINTMENTS, CLIENTS, PAYMENTS, RECORDS, RECORDS_ARCHIVE, RECORDS_REPORTED, TABLES, TENANTS,
 };
-pub use store::{DatasetError, DatasetId, Ensured, Generated, claim_records, ensure};
+pub use store::{DatasetError, DatasetId, Ensured, Generated, claim_records, drop_indexes, ensure};

@@ -126,6 +126,23 @@ pub async fn ensure(
     ensured.and_then(|ensured| ended.map(|()| ensured))
 }
 
+/// Removes the indexes that the API's queries need from a store that holds its dataset, to see what they
+/// are good for. The next [`ensure`] makes them again.
+///
+/// # Errors
+/// What the pool or the database says.
+pub async fn drop_indexes(pool: &Pool) -> Result<(), DatasetError> {
+    let drops: String = index_names()
+        .map(|name| format!("DROP INDEX IF EXISTS {name};"))
+        .collect();
+    run(pool, "drop the indexes", AssertSqlSafe(drops)).await
+}
+
+fn index_names() -> impl Iterator<Item = &'static str> {
+    let made = INDEXES.split("CREATE INDEX IF NOT EXISTS ").skip(1);
+    made.filter_map(|index| index.split_whitespace().next())
+}
+
 /// Claims `rows` further records of the generator for a caller that inserts them, and gives the
 /// index of the first. The store itself counts them: nobody gets them again, neither another process
 /// on the same database nor this one after a restart. What is claimed and not inserted is skipped.
@@ -161,6 +178,8 @@ async fn ensure_alone(
         if let Some(store) = held(pool, id).await? {
             // An older store lacks them. They begin empty, so that nothing of it has to go.
             grow(pool).await?;
+            // Whoever used the store last may have done without.
+            run(pool, "make the indexes", INDEXES).await?;
             return Ok(Ensured {
                 store,
                 generated: None,

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::datalayer::latency::Latencies;
+
 /// What is being done, as a verb, and the table that it is done to: for errors and reports.
 pub type Statement = (&'static str, &'static str);
 
@@ -34,6 +36,17 @@ pub(crate) struct Activity {
     state: Mutex<State>,
     /// Whether the connection may be in a transaction that nobody ends.
     spoilt: AtomicBool,
+    /// Where its statements are counted.
+    statements: Arc<Statements>,
+}
+
+/// All statements that ended, of all connections.
+#[derive(Debug)]
+pub(super) struct Statements {
+    took: Latencies,
+    /// What takes longer is slow.
+    slow_after: Duration,
+    slow: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -47,17 +60,21 @@ struct State {
 }
 
 /// A statement under way, also when its future is dropped there.
-pub(crate) struct Running<'a>(&'a Activity);
+pub(crate) struct Running<'a> {
+    activity: &'a Activity,
+    began: Instant,
+}
 
 /// All connections that are out.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Activities {
     out: Mutex<HashMap<u64, Arc<Activity>>>,
     next: AtomicU64,
+    statements: Arc<Statements>,
 }
 
 impl Activity {
-    fn new(place: &'static Location<'static>) -> Self {
+    fn new(place: &'static Location<'static>, statements: Arc<Statements>) -> Self {
         let now = Instant::now();
         Self {
             place,
@@ -69,6 +86,7 @@ impl Activity {
                 is_told: false,
             }),
             spoilt: AtomicBool::new(false),
+            statements,
         }
     }
 
@@ -92,12 +110,16 @@ impl Activity {
 
     /// A statement begins; it ends with the value.
     pub(crate) fn run(&self, statement: Statement) -> Running<'_> {
+        let began = Instant::now();
         let mut state = self.lock();
-        state.changed = Instant::now();
+        state.changed = began;
         state.statement = Some(statement);
         state.runs = true;
         state.is_told = false;
-        Running(self)
+        Running {
+            activity: self,
+            began,
+        }
     }
 
     /// Something is done that is no statement of ours.
@@ -128,18 +150,62 @@ impl Activity {
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
-        state.changed = Instant::now();
+        let now = Instant::now();
+        let mut state = self.activity.lock();
+        state.changed = now;
         state.runs = false;
         state.is_told = false;
+        drop(state);
+        self.activity.statements.count(now - self.began);
+    }
+}
+
+impl Statements {
+    fn new(slow_after: Duration) -> Self {
+        Self {
+            took: Latencies::new(),
+            slow_after,
+            slow: AtomicU64::new(0),
+        }
+    }
+
+    fn count(&self, took: Duration) {
+        self.took.record(took);
+        if took > self.slow_after {
+            self.slow.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How long each took.
+    pub(super) fn took(&self) -> &Latencies {
+        &self.took
+    }
+
+    /// How many were slow.
+    pub(super) fn slow(&self) -> u64 {
+        self.slow.load(Ordering::Relaxed)
     }
 }
 
 impl Activities {
+    /// Statements that take longer than this are counted as slow.
+    pub(super) fn new(slow_after: Duration) -> Self {
+        Self {
+            out: Mutex::default(),
+            next: AtomicU64::new(0),
+            statements: Arc::new(Statements::new(slow_after)),
+        }
+    }
+
+    pub(super) fn statements(&self) -> &Statements {
+        &self.statements
+    }
+
     /// A connection goes out; the number is for [`Activities::end`].
     pub(super) fn begin(&self, place: &'static Location<'static>) -> (u64, Arc<Activity>) {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let activity = Arc::new(Activity::new(place));
+        let statements = Arc::clone(&self.statements);
+        let activity = Arc::new(Activity::new(place, statements));
         self.lock().insert(number, Arc::clone(&activity));
         (number, activity)
     }
@@ -204,7 +270,7 @@ mod tests {
 
     #[test]
     fn each_rest_and_each_long_statement_is_suspect_and_told_once() {
-        let activities = Activities::default();
+        let activities = Activities::new(Duration::from_secs(1));
         let (number, activity) = activities.begin(Location::caller());
         let (_, other) = activities.begin(Location::caller());
         let running = other.run(("read", "clients"));
@@ -242,8 +308,32 @@ mod tests {
     }
 
     #[test]
+    fn statements_are_counted_when_they_end_and_the_slow_ones_apart() {
+        let quick = Activities::new(NEVER);
+        let (_, activity) = quick.begin(Location::caller());
+        let running = activity.run(("read", "clients"));
+        assert_eq!(quick.statements().took().summary().count, 0);
+        drop(running);
+        let slow = Activities::new(Duration::ZERO);
+        for _ in 0..2 {
+            let (number, activity) = slow.begin(Location::caller());
+            let running = activity.run(("read", "clients"));
+            sleep(LIMIT);
+            drop(running);
+            slow.end(number);
+        }
+        let counted = [&quick, &slow].map(|all| {
+            let statements = all.statements();
+            (statements.took().summary().count, statements.slow())
+        });
+        assert_eq!(counted, [(1, 0), (2, 2)]);
+        let mean_ns = slow.statements().took().summary().mean_ns;
+        assert!(mean_ns >= 0.99 * LIMIT.as_nanos() as f64, "{mean_ns}");
+    }
+
+    #[test]
     fn the_place_is_that_of_the_caller() {
-        let activities = Activities::default();
+        let activities = Activities::new(Duration::from_secs(1));
         activities.begin(Location::caller());
         let held = activities.suspects(Duration::ZERO, Duration::ZERO);
         let line = line!() - 2;

@@ -69,7 +69,7 @@ impl Pool {
             peer_timeout: Duration::from_millis(settings.peer_timeout_ms),
             lost_peers: AtomicU64::new(0),
             runtime: runtime::Handle::current(),
-            activities: Activities::default(),
+            activities: Activities::new(Duration::from_millis(settings.slow_statement_ms)),
             health: Health::new(),
             permits: Arc::new(Semaphore::new(min as usize)),
             size: AtomicU32::new(min),
@@ -163,13 +163,20 @@ impl Pool {
             lost_peers: shared.lost_peers.load(Ordering::Relaxed),
             health: shared.health.now(),
             suspects: shared.activities.suspects(shared.leak(), shared.long()),
+            slow_statements: shared.activities.statements().slow(),
             wait: shared.wait.summary(),
+            statement: shared.activities.statements().took().summary(),
         }
     }
 
     /// How long successful checkouts took, in nanoseconds.
     pub fn wait_histogram(&self) -> Histogram<u64> {
         self.shared.wait.histogram()
+    }
+
+    /// How long statements took, those that failed among them, in nanoseconds.
+    pub fn statement_histogram(&self) -> Histogram<u64> {
+        self.shared.activities.statements().took().histogram()
     }
 
     /// Refuses further checkouts, waits for those that are out, and closes every connection.

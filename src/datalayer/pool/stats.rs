@@ -36,6 +36,11 @@ pub struct PoolStats {
     /// Connections out that nobody has used for `pool.leak_after_ms`, and those that have run one statement
     /// for `pool.long_statement_ms`; longest first.
     pub suspects: Vec<Held>,
+    /// Statements that took longer than `pool.slow_statement_ms`.
+    pub slow_statements: u64,
     /// How long successful checkouts took.
     pub wait: LatencySummary,
+    /// How long statements took, those that failed among them; of one whose rows are read little by little,
+    /// each piece.
+    pub statement: LatencySummary,
 }

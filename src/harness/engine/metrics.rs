@@ -558,6 +558,7 @@ mod tests {
                         labels: BTreeMap::new(),
                     }),
                     unit: Unit::Ratio,
+                    scale: 1.0,
                     better: Direction::Higher,
                 },
             )]),

@@ -841,6 +841,7 @@ mod tests {
                         labels: BTreeMap::new(),
                     }),
                     unit: Unit::PerSecond,
+                    scale: 1.0,
                     better: Direction::Higher,
                 },
             )]),

@@ -446,7 +446,7 @@ static PROBE: TableSpec = TableSpec {
             "unit",
             Text,
             Default("ratio, /s for rate, count for the others"),
-            "Its unit: ns, B, /s, B/s, ratio, count, cores or any other word.",
+            "Its unit: s or ns (both shown and limited as durations), B, /s, B/s, ratio, count, cores or any other word.",
         ),
     ],
     rules: &[ExactlyOne(&SOURCES)],

@@ -290,6 +290,8 @@ pub struct ProbePlan {
     pub source: ProbeSource,
     /// Its unit.
     pub unit: Unit,
+    /// How many of that unit make one of what the process shows: it may show seconds.
+    pub scale: f64,
     /// Which way is better.
     pub better: Direction,
 }

@@ -26,6 +26,7 @@ pub struct Look {
 pub struct Gathered {
     name: String,
     source: ProbeSource,
+    scale: f64,
     start_ns: i64,
     end_ns: i64,
     newest: Option<Look>,
@@ -58,6 +59,7 @@ impl Gathered {
         Self {
             name: name.to_owned(),
             source: plan.source.clone(),
+            scale: plan.scale,
             start_ns,
             end_ns,
             newest: None,
@@ -88,6 +90,7 @@ impl Gathered {
         };
         if let Some(value) = drawn {
             let at_ns = look.at_ns;
+            let value = value * self.scale;
             self.curve.push(ProbePoint { at_ns, value });
         }
         let nearer =
@@ -118,7 +121,9 @@ impl Gathered {
         ProbeSeries {
             name: self.name,
             points: self.curve.finish(),
-            value: value.filter(|value| value.is_finite()),
+            value: value
+                .map(|value| value * self.scale)
+                .filter(|value| value.is_finite()),
         }
     }
 }
@@ -280,6 +285,7 @@ mod tests {
             process: "service".into(),
             source,
             unit: Unit::Ratio,
+            scale: 1.0,
             better: Direction::Higher,
         };
         let series = finished(gathered(&plan, looks, 1_000_000_000, 3_000_000_000));
@@ -366,6 +372,7 @@ mod tests {
                 process: "service".into(),
                 source,
                 unit: Unit::Count,
+                scale: 1.0,
                 better: Direction::Higher,
             };
             let gathered = gathered(&plan, looks, 0, end_ns);
@@ -397,6 +404,37 @@ mod tests {
         let (value, points) = of(ProbeSource::Max(selector()), &looks, 36_000_000_000_000);
         assert_eq!(value, Some(1e6));
         assert!(points.iter().any(|point| point.value == 1e6));
+    }
+
+    #[test]
+    fn seconds_become_nanoseconds_in_the_value_and_the_curve() {
+        let plan = ProbePlan {
+            process: "service".into(),
+            source: ProbeSource::Ratio(selector(), selector()),
+            unit: Unit::Nanoseconds,
+            scale: 1e9,
+            better: Direction::Lower,
+        };
+        // Two statements that take 15 ms together, and three of 10 ms together.
+        let looks = [(0, 1.0, 100.0), (1, 1.015, 102.0), (2, 1.025, 105.0)];
+        let looks = looks.map(|(second, sum_s, count)| Look {
+            at_ns: second * 1_000_000_000,
+            generation: 1,
+            values: [Some(sum_s), Some(count)],
+        });
+        let series = finished(gathered(&plan, &looks, 0, 2_000_000_000));
+        let near = |value: f64, expected: f64| (value - expected).abs() < 1e-6 * expected;
+        assert!(
+            series.value.is_some_and(|mean| near(mean, 5e6)),
+            "{series:?}"
+        );
+        let [first, second] = series.points.as_slice() else {
+            panic!("{series:?}");
+        };
+        assert!(
+            near(first.value, 7.5e6) && near(second.value, 1e7 / 3.0),
+            "{series:?}"
+        );
     }
 
     #[test]
@@ -512,6 +550,7 @@ mod tests {
             process: "service".into(),
             source,
             unit: Unit::Count,
+            scale: 1.0,
             better: Direction::Higher,
         };
         // Looks at these seconds, at what grows by one a second; measured from 10 s to 40 s.

@@ -55,15 +55,20 @@ fn probe(
         }
     };
     let unit = raw::text(table, "unit").map(|unit| unit_of(unit.text));
+    let (unit, scale) = unit.unwrap_or_else(|| {
+        let unit = match key {
+            Some("ratio") => Unit::Ratio,
+            Some("rate") => Unit::PerSecond,
+            _ => Unit::Count,
+        };
+        (unit, 1.0)
+    });
     let source = source(key, table, problems);
     let process = process(name, table, plan, all, problems)?;
     Some(ProbePlan {
         process,
-        unit: unit.unwrap_or(match key {
-            Some("ratio") => Unit::Ratio,
-            Some("rate") => Unit::PerSecond,
-            _ => Unit::Count,
-        }),
+        unit,
+        scale,
         source: source?,
         better,
     })
@@ -204,8 +209,11 @@ fn selector(text: &str) -> Option<Selector> {
     })
 }
 
-fn unit_of(text: &str) -> Unit {
-    match text {
+/// A unit, and how many of it make one of what is written.
+fn unit_of(text: &str) -> (Unit, f64) {
+    let unit = match text {
+        // Prometheus has seconds, we have nanoseconds.
+        "s" => return (Unit::Nanoseconds, 1e9),
         "ns" => Unit::Nanoseconds,
         "B" | "bytes" => Unit::Bytes,
         "/s" => Unit::PerSecond,
@@ -214,7 +222,8 @@ fn unit_of(text: &str) -> Unit {
         "count" => Unit::Count,
         "cores" => Unit::Cores,
         other => Unit::Other(other.to_owned()),
-    }
+    };
+    (unit, 1.0)
 }
 
 #[cfg(test)]
