@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde_json::{Map, json};
 
 use super::app::App;
+use super::body::read_body;
 use super::error::{ApiError, LoadError};
 use super::live;
 use super::params::Params;
@@ -284,14 +285,6 @@ pub(super) fn parse_id(text: &str) -> Result<i64, ApiError> {
     text.parse().map_err(|_| {
         let message = "the id of a client is a whole number";
         ApiError::client(StatusCode::BAD_REQUEST, "invalid_id", message)
-    })
-}
-
-/// The body of an ordinary request, if all of it came.
-pub(super) fn read_body(app: &App, body: Result<Bytes, BytesRejection>) -> Result<Bytes, ApiError> {
-    body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => ApiError::too_large(app.settings.service.body_max_bytes),
-        _ => ApiError::invalid_body("the body broke off"),
     })
 }
 
