@@ -20,7 +20,9 @@ use super::live;
 use super::params::Params;
 use super::text::{check_day, check_line, check_one_of};
 use super::write::to_the_end;
-use crate::datalayer::batch::{Column, Listing, PageError, PageQuery, Row, Value, fetch_rows};
+use crate::datalayer::batch::{
+    BatchError, Column, Listing, PageError, PageQuery, Row, Value, fetch_rows,
+};
 use crate::datalayer::cache::{Kind, Owner, Scope, Tag};
 use crate::datalayer::dataset::CLIENTS;
 
@@ -185,6 +187,14 @@ async fn insert(app: Arc<App>, input: ClientInput) -> Result<Response, ApiError>
         _ => None,
     };
     forget(&app, tenant, id).await;
+    // Without a connection nothing was asked of the database.
+    if matches!(&rows, Err(error) if !matches!(error, BatchError::Pool(_))) {
+        app.tell(
+            tenant,
+            live::CLIENTS,
+            &json!({ "kind": "created", "id": null }),
+        );
+    }
     let row = rows?
         .pop()
         .ok_or_else(|| ApiError::internal("no row was returned"))?;
