@@ -5,10 +5,8 @@
 mod support;
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, Stdio};
+use std::error::Error;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -17,18 +15,16 @@ use bytes::Bytes;
 use jiff::ToSpan as _;
 use jiff::civil::Date;
 use plimsoll::datalayer::batch::Value;
-use plimsoll::datalayer::cache::warming::{
-    Gone, Item, Loaded, Plan, Priority, Progress, State, WarmUp,
-};
+use plimsoll::datalayer::cache::warming::{Item, Loaded, Plan, Priority, Progress, State, WarmUp};
 use plimsoll::datalayer::cache::{Kind, MemoryTier, RedisTier, SecondTier, Tier, TieredCache};
 use plimsoll::datalayer::config::{CacheSettings, WarmingSettings};
 use plimsoll::datalayer::dataset::{APPOINTMENTS, CLIENTS, Generator};
-use reqwest::{Method, Response, StatusCode};
+use reqwest::{Method, StatusCode};
 use serde_json::{Value as Json, json};
 use sqlx::Connection as _;
-use support::servers::{Postgres, Redis, command_as};
+use support::refservice::Refservice;
+use support::servers::{Postgres, Redis};
 use support::wait;
-use tempfile::TempDir;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
@@ -136,6 +132,15 @@ fn loaded(value: &'static str) -> Loaded {
 
 fn away() -> Loaded {
     Err("the database is away".into())
+}
+
+/// A loader's error for a key that has no value any more.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no such row any more")]
+struct Gone;
+
+fn is_gone(error: &(dyn Error + Send + Sync + 'static)) -> bool {
+    error.is::<Gone>()
 }
 
 fn item(key: &str, value: &'static str) -> Item {
@@ -253,7 +258,7 @@ async fn what_fails_is_tried_again_and_what_is_gone_is_not() {
                 _ => away(),
             }),
             counted(1, "never", |_| away()),
-            counted(2, "gone", |_| Err(Gone.into())),
+            counted(2, "gone", |_| Err(Gone.into())).gone_if(is_gone),
             counted(3, "bug", |_| panic!("in a loader, for a test")),
         ];
         let settings = warming(2);
@@ -266,6 +271,32 @@ async fn what_fails_is_tried_again_and_what_is_gone_is_not() {
         for key in ["never", "gone", "bug"] {
             assert_eq!(caches.one.get(key).await, None, "{key}");
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn after_so_many_failures_in_a_row_nothing_more_is_asked_for() {
+    on_both(settings(), async |caches| {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let items = [false, false, true, false, false, false, true, true];
+        let items = items.into_iter().enumerate().map(|(index, works)| {
+            let calls = Arc::clone(&calls);
+            Item::new(index.to_string(), Kind::Detail, Priority::High, move || {
+                calls.fetch_add(1, Ordering::SeqCst);
+                async move { if works { loaded("v") } else { away() } }
+            })
+        });
+        let settings = WarmingSettings {
+            retries_max: 0,
+            failures_max: 3,
+            ..warming(1)
+        };
+        let progress = caches.warm(plan(items), &settings).await;
+        assert_eq!(progress.state, State::Failed);
+        assert_eq!((progress.done, progress.failed, progress.total), (1, 5, 8));
+        assert_eq!(progress.eta_ms, None);
+        assert_eq!(calls.load(Ordering::SeqCst), 6);
     })
     .await;
 }
@@ -386,7 +417,8 @@ async fn a_warm_up_that_is_dropped_asks_for_nothing_more() {
         let progress = warm_up.watch();
         drop(warm_up);
         let told = timeout(PATIENCE, WarmUp::ended(progress)).await.unwrap();
-        assert_eq!((told.state, told.done), (State::Running, 0));
+        assert_eq!((told.state, told.done), (State::Cancelled, 0));
+        assert_eq!(told.eta_ms, None);
         gate.add_permits(20);
         // Those under way come to their ends, and would let the next ones begin.
         until("three are there", async || {
@@ -442,12 +474,15 @@ async fn what_is_there_is_renewed_only_late_in_its_life_and_stays_where_that_fai
     .await;
 }
 
-/// A running `refservice`; dropping it kills it and removes what it then leaves behind.
-struct Service {
-    child: Child,
-    base: String,
-    http: reqwest::Client,
-    temporary: TempDir,
+/// A running `refservice` of the dataset.
+struct Service(Refservice);
+
+impl Deref for Service {
+    type Target = Refservice;
+
+    fn deref(&self) -> &Refservice {
+        &self.0
+    }
 }
 
 const SEED: u64 = 42;
@@ -456,49 +491,19 @@ const RECORDS: u64 = 5000;
 impl Service {
     /// Starts the service and waits for its address.
     fn start(arguments: &[&str], env: &[(&str, &str)]) -> Self {
-        let temporary = TempDir::new().unwrap();
-        let log = File::create(temporary.path().join("log")).unwrap();
-        let mut command = command_as(None, Path::new(env!("CARGO_BIN_EXE_refservice")));
-        for (name, _) in std::env::vars_os() {
-            if name == "RUST_LOG" || name.to_string_lossy().starts_with("REFSERVICE") {
-                command.env_remove(name);
-            }
-        }
-        command
-            .args(["--records", &RECORDS.to_string()])
-            .args(arguments)
-            .env("TMPDIR", temporary.path())
-            .env("REFSERVICE_ADMIN_TOKEN", TOKEN)
-            .env("REFSERVICE__LIMIT__USER_PER_MIN", "0")
-            .env("REFSERVICE__LIMIT__ENDPOINT_PER_MIN", "0")
-            .envs(env.iter().copied());
-        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
-        let mut line = String::new();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        stdout.read_line(&mut line).unwrap();
-        let base = line.trim().strip_prefix("listening on ");
-        let service = Self {
-            child,
-            base: base.unwrap_or_default().to_owned(),
-            http: reqwest::Client::builder()
-                .no_proxy()
-                .timeout(PATIENCE)
-                .build()
-                .unwrap(),
-            temporary,
-        };
-        assert!(base.is_some(), "{line}{}", service.log());
-        service
+        let records = RECORDS.to_string();
+        let arguments = [&["--records", &records], arguments].concat();
+        let own = [
+            ("REFSERVICE_ADMIN_TOKEN", TOKEN),
+            ("REFSERVICE__LIMIT__USER_PER_MIN", "0"),
+            ("REFSERVICE__LIMIT__ENDPOINT_PER_MIN", "0"),
+        ];
+        Self(Refservice::start(&arguments, &[&own, env].concat()))
     }
 
     async fn ready(&self) {
         let ready = async || self.get("/ready").await.status() == StatusCode::OK;
         until("the service is ready", ready).await;
-    }
-
-    async fn get(&self, path: &str) -> Response {
-        let url = format!("{}{path}", self.base);
-        self.http.get(url).send().await.unwrap()
     }
 
     /// Where the answer came from.
@@ -510,8 +515,8 @@ impl Service {
 
     /// As the admin.
     async fn admin(&self, method: Method, path: &str, body: &str) -> (u16, Json) {
-        let url = format!("{}/api/v1/admin/cache/warm{path}", self.base);
-        let request = self.http.request(method, url).bearer_auth(TOKEN);
+        let path = format!("/api/v1/admin/cache/warm{path}");
+        let request = self.request(method, &path).bearer_auth(TOKEN);
         let response = request.body(body.to_owned()).send().await.unwrap();
         let status = response.status().as_u16();
         let text = response.text().await.unwrap();
@@ -523,43 +528,38 @@ impl Service {
         self.admin(Method::POST, "", &order).await
     }
 
-    /// Has the cache filled, and gives how many keys that were.
-    async fn warm(&self, strategy: &str) -> u64 {
+    /// Starts a warm-up, and says where to ask for it.
+    async fn begun(&self, strategy: &str) -> String {
         let (status, begun) = self.begin(strategy).await;
         assert_eq!(status, 202, "{begun}");
         assert_eq!(begun["strategy"], strategy.to_ascii_lowercase());
-        let path = format!("/{}", begun["id"].as_str().unwrap());
+        format!("/{}", begun["id"].as_str().unwrap())
+    }
+
+    async fn progress(&self, path: &str) -> Json {
+        let (status, known) = self.admin(Method::GET, path, "").await;
+        assert_eq!(status, 200, "{known}");
+        known["progress"].clone()
+    }
+
+    /// Waits until a warm-up is in a state, and gives how far it is then.
+    async fn until_state(&self, path: &str, state: &str) -> Json {
         let mut last = Json::Null;
-        until("the cache is filled", async || {
-            let (status, known) = self.admin(Method::GET, &path, "").await;
-            assert_eq!(status, 200, "{known}");
-            last = known["progress"].clone();
-            last["state"] == "ended"
+        until(&format!("the warm-up is {state}"), async || {
+            last = self.progress(path).await;
+            last["state"] == state
         })
         .await;
+        last
+    }
+
+    /// Has the cache filled, and gives how many keys that were.
+    async fn warm(&self, strategy: &str) -> u64 {
+        let path = self.begun(strategy).await;
+        let last = self.until_state(&path, "ended").await;
         assert_eq!((&last["failed"], &last["eta_ms"]), (&json!(0), &json!(0)));
         assert_eq!(last["done"], last["total"], "{last}");
         last["total"].as_u64().unwrap()
-    }
-
-    async fn metric(&self, name: &str) -> f64 {
-        let text = self.get("/metrics").await.text().await.unwrap();
-        let mut values = text.lines().filter_map(|line| line.strip_prefix(name));
-        let value = values.next();
-        let value = value.unwrap_or_else(|| panic!("no {name} in {text}"));
-        value.trim().parse().unwrap()
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.temporary.path().join("log")).unwrap()
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        // One that has ended already needs no killing.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -676,6 +676,8 @@ async fn each_strategy_on_postgres_and_redis_brings_what_it_names() {
     };
     strategies(&place).await;
     begun_twice(&place).await;
+    planned_in_the_background(&place).await;
+    gone_for_readers_and_warm_ups(&place).await;
 }
 
 async fn strategies(place: &Place) {
@@ -834,26 +836,119 @@ async fn begun_twice(place: &Place) {
     let mut outside = sqlx::PgConnection::connect(&postgres.url()).await.unwrap();
     let lock = "BEGIN; LOCK TABLE records IN ACCESS EXCLUSIVE MODE";
     sqlx::raw_sql(lock).execute(&mut outside).await.unwrap();
-    let (status, begun) = service.begin("critical_only").await;
-    assert_eq!(status, 202, "{begun}");
+    let path = service.begun("critical_only").await;
     let (status, refused) = service.begin("recent_data").await;
     assert_eq!(
         (status, &refused["error"]["code"]),
         (409, &json!("under_way"))
     );
-    let path = format!("/{}", begun["id"].as_str().unwrap());
-    let (_, known) = service.admin(Method::GET, &path, "").await;
-    assert_eq!(known["progress"]["state"], "running");
-    sqlx::raw_sql("ROLLBACK")
-        .execute(&mut outside)
-        .await
-        .unwrap();
-    until("it ends", async || {
-        let (_, known) = service.admin(Method::GET, &path, "").await;
-        known["progress"]["state"] == "ended"
-    })
-    .await;
-    assert_eq!(service.begin("recent_data").await.0, 202);
+    let running = service.until_state(&path, "running").await;
+    assert_eq!(running["total"], 2);
+
+    // Told to end, it makes room for the next one at once.
+    let (status, told) = service.admin(Method::DELETE, &path, "").await;
+    assert_eq!(
+        (status, &told["progress"]["state"]),
+        (200, &json!("cancelled"))
+    );
+    let (status, again) = service.admin(Method::DELETE, &path, "").await;
+    assert_eq!(
+        (status, &again["error"]["code"]),
+        (409, &json!("not_under_way"))
+    );
+    let next = service.begun("recent_data").await;
+    service.until_state(&next, "ended").await;
+    let last = service.begun("critical_only").await;
+    rollback(&mut outside).await;
+    service.until_state(&last, "ended").await;
+    assert_eq!(service.progress(&path).await["state"], "cancelled");
+}
+
+async fn rollback(outside: &mut sqlx::PgConnection) {
+    sqlx::raw_sql("ROLLBACK").execute(outside).await.unwrap();
+}
+
+/// While the tables are locked that a plan is made of, nobody who asks waits for that; and what comes of it
+/// fails as one, after so many keys.
+async fn planned_in_the_background(place: &Place) {
+    let env = [
+        ("REFSERVICE__POOL__STATEMENT_TIMEOUT_MS", "4000"),
+        ("REFSERVICE__CACHE__WARMING__RETRIES_MAX", "0"),
+        ("REFSERVICE__CACHE__WARMING__FAILURES_MAX", "3"),
+    ];
+    let service = place.service(&env).await;
+    let (postgres, _) = place.servers.as_ref().unwrap();
+    let mut outside = sqlx::PgConnection::connect(&postgres.url()).await.unwrap();
+    let lock = "BEGIN; LOCK TABLE appointments IN ACCESS EXCLUSIVE MODE";
+    sqlx::raw_sql(lock).execute(&mut outside).await.unwrap();
+    let path = service.begun("recent_data").await;
+    assert_eq!(service.progress(&path).await["state"], "planning");
+    assert_eq!(service.begin("recent_data").await.0, 409);
+    let failed = service.until_state(&path, "failed").await;
+    assert_eq!(
+        (&failed["total"], &failed["eta_ms"]),
+        (&json!(0), &Json::Null)
+    );
+    rollback(&mut outside).await;
+
+    let lock = "BEGIN; LOCK TABLE payments IN ACCESS EXCLUSIVE MODE";
+    sqlx::raw_sql(lock).execute(&mut outside).await.unwrap();
+    let path = service.begun("recent_data").await;
+    let failed = service.until_state(&path, "failed").await;
+    let (failures, total) = (failed["failed"].as_u64(), failed["total"].as_u64());
+    assert_eq!((failures, &failed["done"]), (Some(3), &json!(0)));
+    assert!(total > failures, "{failed}");
+    rollback(&mut outside).await;
+}
+
+/// A client that is gone is 404 to a reader who waits for the load of a warm-up, and no failure of a warm-up
+/// that waits for a reader's.
+async fn gone_for_readers_and_warm_ups(place: &Place) {
+    let service = place.service(&[]).await;
+    let (postgres, _) = place.servers.as_ref().unwrap();
+    let mut outside = sqlx::PgConnection::connect(&postgres.url()).await.unwrap();
+    // Nothing says that the client of an appointment is there.
+    let enter = "INSERT INTO appointments SELECT max(id) + 1, min(tenant_id), 900001, \
+                 (SELECT left(max(updated_at), 10) || 'T23:59:58Z' FROM clients), min(duration_minutes), \
+                 min(status) FROM appointments";
+    for id in [900_001, 900_002] {
+        let enter = enter.replace("900001", &id.to_string());
+        sqlx::raw_sql(sqlx::AssertSqlSafe(enter))
+            .execute(&mut outside)
+            .await
+            .unwrap();
+    }
+    let lock = "BEGIN; LOCK TABLE payments IN ACCESS EXCLUSIVE MODE";
+    sqlx::raw_sql(lock).execute(&mut outside).await.unwrap();
+    let mut watching = sqlx::PgConnection::connect(&postgres.url()).await.unwrap();
+    let mut loads = async |expected: i64| {
+        until("the loads wait", async || {
+            let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+            let waiting = sqlx::query_scalar::<_, i64>(waiting);
+            waiting.fetch_one(&mut watching).await.unwrap() == expected
+        })
+        .await;
+    };
+    let read = |id: u32| {
+        let request = service.request(Method::GET, &format!("/api/v1/clients/{id}"));
+        tokio::spawn(async move { request.send().await.unwrap().status() })
+    };
+    let first = read(900_001);
+    loads(1).await;
+    let path = service.begun("recent_data").await;
+    // As many as may be at once, one of which waits for the reader.
+    loads(4).await;
+    let second = read(900_002);
+    sleep(100 * MS).await;
+    rollback(&mut outside).await;
+    for read in [first, second] {
+        assert_eq!(read.await.unwrap(), StatusCode::NOT_FOUND);
+    }
+    let ended = service.until_state(&path, "ended").await;
+    assert_eq!(
+        (&ended["failed"], &ended["retries"]),
+        (&json!(0), &json!(0))
+    );
 }
 
 #[tokio::test]
@@ -863,10 +958,27 @@ async fn readiness_waits_for_the_cache_for_a_limited_time() {
         ("REFSERVICE__CACHE__WARMING__START_WAIT_MS", "1500"),
     ];
     // A Redis that is away for good: nothing is brought before it was waited for.
-    let began = Instant::now();
     let service = Service::start(&["--redis", "redis://127.0.0.1:1/"], &env);
-    service.ready().await;
-    assert!(began.elapsed() > 1500 * MS, "{:?}", began.elapsed());
+    let mut filling_since = None;
+    until("the service is ready", async || {
+        let ready = service.get("/ready").await;
+        if ready.status() == StatusCode::OK {
+            return true;
+        }
+        if ready
+            .text()
+            .await
+            .unwrap()
+            .contains("the cache is being filled")
+        {
+            filling_since.get_or_insert_with(Instant::now);
+        }
+        false
+    })
+    .await;
+    let filled_for = filling_since.unwrap().elapsed();
+    // Where it was seen first, some of that time may have gone by.
+    assert!(filled_for > 1000 * MS, "{filled_for:?}");
     // Brought without it then.
     let filled = async || service.log().contains("was filled ahead of its use");
     until("the cache is filled", filled).await;
@@ -886,6 +998,7 @@ async fn only_the_admin_has_the_cache_filled() {
         post().bearer_auth("another"),
         post().header("authorization", TOKEN),
         service.http.get(format!("{url}{some}")),
+        service.http.delete(format!("{url}{some}")),
     ] {
         let response = request.send().await.unwrap();
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
@@ -899,6 +1012,8 @@ async fn only_the_admin_has_the_cache_filled() {
     };
     check(Method::GET, some, "", 404, "not_found").await;
     check(Method::GET, "/7", "", 400, "invalid_id").await;
+    check(Method::DELETE, some, "", 404, "not_found").await;
+    check(Method::DELETE, "/7", "", 400, "invalid_id").await;
     for body in [
         "",
         "{}",

@@ -128,10 +128,12 @@ pub struct WarmingSettings {
     /// How many days recent_data goes back, the latest one included.
     pub recent_days: u32,
     /// Most keys that are loaded at once. Less than the pool has connections, so that requests find
-    /// some.
+    /// some; where it is more, one less than those.
     pub concurrency: usize,
     /// How often a key whose load failed is tried again.
     pub retries_max: usize,
+    /// After so many keys in a row that failed, nothing more is brought: the database has other worries.
+    pub failures_max: u32,
     /// First pause before a key is tried again; up to twice as long by chance.
     pub retry_min_ms: u64,
     /// The pause doubles with each attempt up to this.
@@ -355,7 +357,8 @@ pub struct LiveSettings {
     /// Updates that wait for Redis; beyond them, they are delivered in this process only, and all
     /// subscribers are told of a gap.
     pub publish_queue_updates: usize,
-    /// Messages a minute that a user may send to this process, over all connections; off at 0.
+    /// Messages a minute that a user may send to this process, over all connections, or somebody whose
+    /// name is not known over one; off at 0.
     pub messages_per_min: u32,
     /// Largest message of a client.
     pub message_max_bytes: usize,
@@ -474,6 +477,7 @@ impl Default for WarmingSettings {
             recent_days: 7,
             concurrency: 4,
             retries_max: 3,
+            failures_max: 10,
             retry_min_ms: 100,
             retry_max_ms: 2000,
             renew_below_ratio: 0.5,
@@ -927,6 +931,11 @@ impl Settings {
             (
                 cache.warming.kept_max > 0,
                 "cache.warming.kept_max",
+                "must be at least 1",
+            ),
+            (
+                cache.warming.failures_max > 0,
+                "cache.warming.failures_max",
                 "must be at least 1",
             ),
             (
@@ -1478,6 +1487,7 @@ mod tests {
             ("retry_max_ms = 99", "cache.warming.retry_max_ms must not"),
             ("renew_below_ratio = 1.1", "warming.renew_below_ratio must"),
             ("kept_max = 0", "cache.warming.kept_max must be"),
+            ("failures_max = 0", "cache.warming.failures_max must be"),
         ] {
             check(&format!("[cache.warming]\n{line}"), &[], expected);
         }

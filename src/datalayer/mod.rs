@@ -3,6 +3,7 @@
 //! Everything here takes its figures from [`config::Settings`]; a lifetime, a size or a threshold
 //! is a default there and a literal nowhere.
 
+mod link;
 pub mod cache;
 pub mod config;
 pub mod latency;

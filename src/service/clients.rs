@@ -14,12 +14,15 @@ use serde::Deserialize;
 use serde_json::{Map, json};
 
 use super::app::App;
+use super::body::read_body;
 use super::error::{ApiError, LoadError};
 use super::live;
 use super::params::Params;
 use super::text::{check_day, check_line, check_one_of};
 use super::write::to_the_end;
-use crate::datalayer::batch::{Column, Listing, PageError, PageQuery, Row, Value, fetch_rows};
+use crate::datalayer::batch::{
+    BatchError, Column, Listing, PageError, PageQuery, Row, Value, fetch_rows,
+};
 use crate::datalayer::cache::{Kind, Owner, Scope, Tag};
 use crate::datalayer::dataset::CLIENTS;
 
@@ -184,6 +187,14 @@ async fn insert(app: Arc<App>, input: ClientInput) -> Result<Response, ApiError>
         _ => None,
     };
     forget(&app, tenant, id).await;
+    // Without a connection nothing was asked of the database.
+    if matches!(&rows, Err(error) if !matches!(error, BatchError::Pool(_))) {
+        app.tell(
+            tenant,
+            live::CLIENTS,
+            &json!({ "kind": "created", "id": null }),
+        );
+    }
     let row = rows?
         .pop()
         .ok_or_else(|| ApiError::internal("no row was returned"))?;
@@ -284,14 +295,6 @@ pub(super) fn parse_id(text: &str) -> Result<i64, ApiError> {
     text.parse().map_err(|_| {
         let message = "the id of a client is a whole number";
         ApiError::client(StatusCode::BAD_REQUEST, "invalid_id", message)
-    })
-}
-
-/// The body of an ordinary request, if all of it came.
-pub(super) fn read_body(app: &App, body: Result<Bytes, BytesRejection>) -> Result<Bytes, ApiError> {
-    body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => ApiError::too_large(app.settings.service.body_max_bytes),
-        _ => ApiError::invalid_body("the body broke off"),
     })
 }
 

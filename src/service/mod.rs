@@ -12,6 +12,7 @@ mod app;
 mod router;
 mod error;
 mod params;
+mod body;
 mod caller;
 mod admin;
 mod limits;

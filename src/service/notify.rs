@@ -12,8 +12,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::app::App;
+use super::body::read_body;
 use super::caller::Caller;
-use super::clients::{parse_id, read_body};
+use super::clients::parse_id;
 use super::error::ApiError;
 use super::text::check_line;
 use super::webhook::{Webhook, WebhookError};

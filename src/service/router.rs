@@ -32,7 +32,10 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/analytics/dashboard", get(analytics::dashboard))
         .route("/tenants", get(tenants::list))
         .route("/admin/cache/warm", post(warming::start))
-        .route("/admin/cache/warm/{id}", get(warming::progress))
+        .route(
+            "/admin/cache/warm/{id}",
+            get(warming::progress).delete(warming::cancel),
+        )
         .route("/records/batch", post(batches::start))
         .route(
             "/records/batch/{id}",

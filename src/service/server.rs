@@ -217,8 +217,8 @@ impl Server {
                 // Ready once and for all; only `stop` or a broken listener ends it.
                 Ok(()) => {
                     workers.get_or_init(|| jobs::start(Arc::clone(&app)));
-                    warming::at_start(&app).await;
-                    match jobs::schedule(&app).await {}
+                    let (never, ()) = tokio::join!(jobs::schedule(&app), warming::at_start(&app));
+                    match never {}
                 }
                 Err(error) => error,
             }
@@ -232,6 +232,7 @@ impl Server {
         };
         stopping.notify_one();
         app.live.hub.close();
+        app.warmings.stop();
         let drain = app.settings.service.drain_timeout();
         let end = Instant::now() + drain;
         // The last part is for closing the pool, whose connections the requests and the jobs give back.
@@ -241,7 +242,7 @@ impl Server {
                 workers.stop().await;
             }
         };
-        let ending = async { tokio::join!(&mut serving, app.batches.stop(), app.warmings.stop()) };
+        let ending = async { tokio::join!(&mut serving, app.batches.stop()) };
         let (served, left) = tokio::join!(
             timeout_at(requests_end, ending),
             timeout_at(requests_end, leave_jobs),

@@ -7,8 +7,8 @@
 //! tier has entries: more would push out what came first.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Json;
@@ -22,19 +22,22 @@ use jiff::civil::Date;
 use jiff::{ToSpan as _, Zoned};
 use serde::Deserialize;
 use serde_json::json;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use super::admin::Admin;
 use super::app::App;
+use super::body::read_body;
 use super::error::{ApiError, LoadError};
+use super::settings::Settings;
 use super::{analytics, clients, tenants};
 use crate::datalayer::batch::{BatchError, Column, Value, fetch_rows};
 use crate::datalayer::cache::warming::{
-    Gone, Item, Plan, Priority, Progress, State as WarmState, Strategy, WarmUp,
+    Item, Plan, Priority, Progress, State as WarmState, Strategy, WarmUp,
 };
 use crate::datalayer::cache::{Kind, Owner};
+use crate::datalayer::config::WarmingSettings;
 
 /// How often a service that starts looks whether its second tier is used.
 const TIER_POLL: Duration = Duration::from_millis(20);
@@ -42,10 +45,17 @@ const TIER_POLL: Duration = Duration::from_millis(20);
 /// The warm-ups of this process.
 #[derive(Default)]
 pub(super) struct Warmings {
-    /// The last ones, the newest last.
-    known: Mutex<VecDeque<Known>>,
+    listed: Mutex<Listed>,
     /// Whether the one at the start has ended, or was waited for as long as it may.
     settled: AtomicBool,
+}
+
+#[derive(Default)]
+struct Listed {
+    /// The last ones, the newest last.
+    known: VecDeque<Known>,
+    /// Whether the service stops, so that no other may begin.
+    closed: bool,
 }
 
 struct Known {
@@ -67,10 +77,10 @@ pub(super) async fn start(
     _: Admin,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, ApiError> {
-    let body = clients::read_body(&app, body)?;
+    let body = read_body(&app, body)?;
     let Order { strategy } = serde_json::from_slice(&body)
         .map_err(|error| ApiError::invalid_body(format!("not a warm-up: {error}")))?;
-    let (id, progress) = begin(&app, strategy).await?;
+    let (id, progress) = begin(&app, strategy)?;
     let location = [(LOCATION, format!("/api/v1/admin/cache/warm/{id}"))];
     let answer = shown(id, strategy, &progress.borrow());
     Ok((StatusCode::ACCEPTED, location, answer).into_response())
@@ -82,14 +92,26 @@ pub(super) async fn progress(
     _: Admin,
     Path(id): Path<String>,
 ) -> Result<Json<serde_json::Value>, ApiError> {
-    let id: Uuid = id.parse().map_err(|_| {
-        let message = "the id of a warm-up is a UUID";
-        ApiError::client(StatusCode::BAD_REQUEST, "invalid_id", message)
-    })?;
-    let known = app.warmings.known.lock().await;
-    let known = known.iter().find(|known| known.id == id);
-    let known = known.ok_or_else(|| ApiError::not_found("warm-up"))?;
-    Ok(shown(id, known.strategy, &known.warm_up.progress()))
+    let listed = app.warmings.lock();
+    let known = listed.find(&id)?;
+    Ok(known.shown())
+}
+
+/// `DELETE /admin/cache/warm/{id}`: ends a warm-up that is under way. What is being loaded is loaded.
+pub(super) async fn cancel(
+    State(app): State<Arc<App>>,
+    _: Admin,
+    Path(id): Path<String>,
+) -> Result<Json<serde_json::Value>, ApiError> {
+    let listed = app.warmings.lock();
+    let known = listed.find(&id)?;
+    if !known.warm_up.progress().state.is_under_way() {
+        let message = "the warm-up is not under way any more";
+        let status = StatusCode::CONFLICT;
+        return Err(ApiError::client(status, "not_under_way", message));
+    }
+    known.warm_up.cancel();
+    Ok(known.shown())
 }
 
 /// Fills the cache as the settings say, and has the service wait with its readiness, for so long at
@@ -108,7 +130,7 @@ pub(super) async fn at_start(app: &Arc<App>) {
             if timeout(wait, used).await.is_err() {
                 tracing::warn!("the cache is filled without its second tier");
             }
-            let progress = match begin(app, strategy).await {
+            let progress = match begin(app, strategy) {
                 Ok((_, progress)) => WarmUp::ended(progress).await,
                 Err(error) => {
                     // What it says is for a client; the log has the rest.
@@ -117,13 +139,30 @@ pub(super) async fn at_start(app: &Arc<App>) {
                     return;
                 }
             };
-            let Progress { done, failed, .. } = progress;
-            tracing::info!(
-                ?strategy,
+            let Progress {
+                state,
                 done,
                 failed,
-                "the cache was filled ahead of its use"
-            );
+                total,
+                ..
+            } = progress;
+            if state == WarmState::Ended {
+                tracing::info!(
+                    ?strategy,
+                    done,
+                    failed,
+                    "the cache was filled ahead of its use"
+                );
+            } else {
+                tracing::warn!(
+                    ?strategy,
+                    ?state,
+                    done,
+                    failed,
+                    total,
+                    "the cache was not filled to the end"
+                );
+            }
         };
         let mut warmed = std::pin::pin!(warmed);
         if timeout(wait, &mut warmed).await.is_err() {
@@ -140,38 +179,90 @@ impl Warmings {
         self.settled.load(Ordering::Acquire)
     }
 
-    /// Ends all that are under way.
-    pub(super) async fn stop(&self) {
-        self.known.lock().await.clear();
+    /// Ends all that are under way, and lets no other begin.
+    pub(super) fn stop(&self) {
+        let mut listed = self.lock();
+        listed.closed = true;
+        listed.known.iter().for_each(|known| known.warm_up.cancel());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Listed> {
+        self.listed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lists one more, if it may begin: each holds connections of the pool, so that there is one at a time.
+    fn begin(
+        &self,
+        strategy: Strategy,
+        kept_max: usize,
+        start: impl FnOnce() -> WarmUp,
+    ) -> Result<(Uuid, watch::Receiver<Progress>), ApiError> {
+        let mut listed = self.lock();
+        if listed.closed {
+            let message = "the service is about to stop: nothing is brought ahead of its use";
+            return Err(ApiError::unavailable("stopping", message));
+        }
+        let mut known = listed.known.iter();
+        let running = known.find(|known| known.warm_up.progress().state.is_under_way());
+        if let Some(running) = running {
+            let message = format!("the warm-up {} is under way", running.id);
+            return Err(ApiError::client(StatusCode::CONFLICT, "under_way", message));
+        }
+        let warm_up = start();
+        let (id, progress) = (Uuid::new_v4(), warm_up.watch());
+        listed.known.push_back(Known {
+            id,
+            strategy,
+            warm_up,
+        });
+        while listed.known.len() > kept_max {
+            listed.known.pop_front();
+        }
+        Ok((id, progress))
     }
 }
 
-/// Starts a warm-up, if none is under way: each holds connections of the pool.
-async fn begin(
+impl Listed {
+    fn find(&self, id: &str) -> Result<&Known, ApiError> {
+        let id: Uuid = id.parse().map_err(|_| {
+            let message = "the id of a warm-up is a UUID";
+            ApiError::client(StatusCode::BAD_REQUEST, "invalid_id", message)
+        })?;
+        let known = self.known.iter().find(|known| known.id == id);
+        known.ok_or_else(|| ApiError::not_found("warm-up"))
+    }
+}
+
+impl Known {
+    fn shown(&self) -> Json<serde_json::Value> {
+        shown(self.id, self.strategy, &self.warm_up.progress())
+    }
+}
+
+/// Starts a warm-up, if none is under way. Its plan may need long queries, so it is made in its task.
+fn begin(
     app: &Arc<App>,
     strategy: Strategy,
 ) -> Result<(Uuid, watch::Receiver<Progress>), ApiError> {
-    let settings = &app.settings.cache.warming;
-    // Held to the end, so that of two requests one starts.
-    let mut known = app.warmings.known.lock().await;
-    let is_running = |known: &Known| known.warm_up.progress().state == WarmState::Running;
-    if let Some(running) = known.iter().find(|known| is_running(known)) {
-        let message = format!("the warm-up {} is under way", running.id);
-        return Err(ApiError::client(StatusCode::CONFLICT, "under_way", message));
+    let kept_max = app.settings.cache.warming.kept_max;
+    app.warmings.begin(strategy, kept_max, || {
+        let planning = Arc::clone(app);
+        let plan = async move {
+            let plan = plan(&planning, strategy).await?;
+            Ok::<_, BatchError>(plan.ordered(planning.settings.cache.l1_entries))
+        };
+        WarmUp::planned(&app.cache, plan, &settings(&app.settings))
+    })
+}
+
+/// The settings of every warm-up, which leaves requests a connection where there are several.
+fn settings(settings: &Settings) -> WarmingSettings {
+    let most = settings.pool.max_connections.saturating_sub(1).max(1);
+    let warming = &settings.cache.warming;
+    WarmingSettings {
+        concurrency: warming.concurrency.min(most as usize),
+        ..warming.clone()
     }
-    let plan = plan(app, strategy).await?;
-    let plan = plan.ordered(app.settings.cache.l1_entries);
-    let warm_up = WarmUp::start(&app.cache, plan, settings);
-    let (id, progress) = (Uuid::new_v4(), warm_up.watch());
-    known.push_back(Known {
-        id,
-        strategy,
-        warm_up,
-    });
-    while known.len() > settings.kept_max {
-        known.pop_front();
-    }
-    Ok((id, progress))
 }
 
 fn shown(id: Uuid, strategy: Strategy, progress: &Progress) -> Json<serde_json::Value> {
@@ -341,13 +432,63 @@ where
 {
     let key = app.cache_key(key);
     let app = Arc::clone(app);
-    Item::new(key, kind, priority, move || {
+    let load = move || {
         let load = load(Arc::clone(&app));
-        async move {
-            load.await.map_err(|error| match error {
-                LoadError::NotFound => Gone.into(),
-                error => error.into(),
-            })
-        }
+        async move { Ok(load.await?) }
+    };
+    // A reader who waits for this load, or began it, knows the same error.
+    Item::new(key, kind, priority, load).gone_if(|error| {
+        let error = error.downcast_ref::<LoadError>();
+        matches!(error, Some(LoadError::NotFound))
     })
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+mod tests {
+    use super::*;
+    use crate::datalayer::cache::TieredCache;
+
+    /// A warm-up that never comes beyond its plan.
+    fn endless() -> WarmUp {
+        let settings = Settings::default();
+        let cache = TieredCache::new(&settings.cache, None);
+        let plan = std::future::pending::<Result<Plan, BatchError>>();
+        WarmUp::planned(&cache, plan, &settings.cache.warming)
+    }
+
+    #[tokio::test]
+    async fn one_is_under_way_at_a_time_and_none_once_the_service_stops() {
+        let warmings = Warmings::default();
+        let begin = || warmings.begin(Strategy::RecentData, 2, endless);
+        let (id, progress) = begin().unwrap();
+        assert_eq!(progress.borrow().state, WarmState::Planning);
+        assert!(begin().is_err());
+        warmings
+            .lock()
+            .find(&id.to_string())
+            .unwrap()
+            .warm_up
+            .cancel();
+        assert_eq!(progress.borrow().state, WarmState::Cancelled);
+        let (_, progress) = begin().unwrap();
+        warmings.stop();
+        assert_eq!(WarmUp::ended(progress).await.state, WarmState::Cancelled);
+        assert!(begin().is_err());
+        assert_eq!(warmings.lock().known.len(), 2);
+    }
+
+    #[test]
+    fn a_warm_up_leaves_requests_a_connection() {
+        let check = |connections, concurrency, expected| {
+            let mut given = Settings::default();
+            given.pool.max_connections = connections;
+            given.cache.warming.concurrency = concurrency;
+            assert_eq!(settings(&given).concurrency, expected);
+        };
+        check(20, 4, 4);
+        check(4, 4, 3);
+        check(2, 4, 1);
+        check(1, 4, 1);
+    }
 }

@@ -1,11 +1,7 @@
 //! Hubs and what comes out of them; services and WebSockets to them.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -26,7 +22,8 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 
 use crate::PATIENCE;
 use crate::support::provider;
-use crate::support::servers::{Redis, command_as};
+use crate::support::refservice::Refservice;
+use crate::support::servers::Redis;
 use crate::support::wait;
 
 /// Where hubs meet: in one process, or in Redis.
@@ -100,9 +97,13 @@ pub(crate) fn is_gap(message: &Json) -> bool {
     message.get("gap").is_some_and(|gap| gap == &json!(true))
 }
 
+/// A place as a client says it again, which is null while Redis is away.
+pub(crate) fn place(message: &Json) -> Json {
+    json!({ "epoch": message["epoch"], "seq": message["seq"] })
+}
+
 pub(crate) fn position(message: &Json) -> Position {
-    let (epoch, seq) = (&message["epoch"], &message["seq"]);
-    serde_json::from_value(json!({ "epoch": epoch, "seq": seq })).unwrap()
+    serde_json::from_value(place(message)).unwrap()
 }
 
 pub(crate) const DATASET: DatasetId = DatasetId {
@@ -112,6 +113,9 @@ pub(crate) const DATASET: DatasetId = DatasetId {
 
 /// A tenant of the dataset; the next number is one as well.
 pub(crate) const TENANT: i64 = 1;
+
+/// A caller of whom no tenant is known.
+pub(crate) const NOBODY: i64 = -1;
 
 /// The defaults, but for the limits of requests: tests ask more often.
 pub(crate) fn settings() -> Settings {
@@ -187,7 +191,7 @@ impl Api {
             .unwrap()
     }
 
-    /// A connection of a user of a tenant, or the status and the code of the refusal; 0 where there was
+    /// A connection of a user of a tenant, of one without a name where that is empty; or the status and the code of the refusal; 0 where there was
     /// no answer.
     pub(crate) async fn connect(&self, tenant: i64, user: &str) -> Result<Socket, (u16, String)> {
         let stream = TcpStream::connect(self.address()).await.unwrap();
@@ -203,8 +207,12 @@ impl Api {
         let url = format!("ws://{}/api/v1/live", self.address());
         let mut request = url.into_client_request().unwrap();
         let headers = request.headers_mut();
-        headers.insert("x-tenant-id", tenant.into());
-        headers.insert("x-user-id", user.parse().unwrap());
+        if tenant != NOBODY {
+            headers.insert("x-tenant-id", tenant.into());
+        }
+        if !user.is_empty() {
+            headers.insert("x-user-id", user.parse().unwrap());
+        }
         match client_async(request, stream).await {
             Ok((socket, _)) => Ok(Socket(socket)),
             Err(tungstenite::Error::Http(response)) => {
@@ -321,65 +329,17 @@ pub(crate) fn sqlite(folder: &TempDir) -> String {
 
 /// A service as a process of its own; dropping it kills it.
 pub(crate) struct Process {
-    child: Child,
+    pub(crate) service: Refservice,
     pub(crate) api: Api,
-    _temporary: TempDir,
 }
 
 impl Process {
     pub(crate) async fn start(arguments: &[&str], env: &[(&str, &str)]) -> Self {
-        let temporary = TempDir::new().unwrap();
-        let log = File::create(temporary.path().join("log")).unwrap();
-        let mut command = command_as(None, Path::new(env!("CARGO_BIN_EXE_refservice")));
-        clean(&mut command)
-            .args(["--records", "1000", "--rate-limit", "0"])
-            .args(arguments)
-            .envs(env.iter().copied())
-            .env("TMPDIR", temporary.path());
-        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
-        let mut line = String::new();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        stdout.read_line(&mut line).unwrap();
-        let base = line.trim().strip_prefix("listening on ").unwrap();
-        Self {
-            child,
-            api: Api::ready(base.to_owned()).await,
-            _temporary: temporary,
-        }
+        let arguments = [&["--records", "1000", "--rate-limit", "0"], arguments].concat();
+        let service = Refservice::start(&arguments, env);
+        let api = Api::ready(service.base.clone()).await;
+        Self { service, api }
     }
-
-    /// Kills it as `kill -9` does.
-    pub(crate) fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    /// The memory that it has in bytes, by the name in `/proc/PID/status`.
-    pub(crate) fn memory(&self, name: &str) -> u64 {
-        let status = format!("/proc/{}/status", self.child.id());
-        let status = std::fs::read_to_string(status).unwrap();
-        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
-        let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
-        kib * 1024
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // One that has ended already needs no killing.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Takes settings away that happen to be exported.
-fn clean(command: &mut Command) -> &mut Command {
-    for (name, _) in std::env::vars_os() {
-        if name == "RUST_LOG" || name.to_string_lossy().starts_with("REFSERVICE") {
-            command.env_remove(name);
-        }
-    }
-    command
 }
 
 pub(crate) async fn until(what: &str, holds: impl AsyncFnMut() -> bool) {

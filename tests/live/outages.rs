@@ -5,9 +5,10 @@ use std::time::Duration;
 use plimsoll::datalayer::config::LiveSettings;
 use plimsoll::datalayer::live::{Hub, Subscription};
 use serde_json::{Value as Json, json};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::fixture::{Place, is_gap, joined, next, numbers, position, rooms, say, until};
+use crate::support::way::Way;
 
 /// Short pauses, so that tests are short.
 fn settings() -> LiveSettings {
@@ -278,6 +279,142 @@ async fn a_log_that_is_lost_while_nobody_says_anything_is_noticed() {
     assert_ne!(position(&message).epoch, position(&told).epoch);
     say(&hub, 1);
     assert_eq!(up_to(&mut subscription, 1).await, (vec![1], false));
+}
+
+#[tokio::test]
+async fn a_redis_that_comes_back_older_gives_no_number_a_second_time() {
+    let mut place = Place::on_redis(settings());
+    let a = place.hub();
+    // It comes back only when the other has said more than was lost.
+    let late = LiveSettings {
+        check_ms: 1000,
+        retry_min_ms: 1500,
+        retry_max_ms: 1500,
+        ..settings()
+    };
+    let b = Hub::redis(&place.redis.as_ref().unwrap().url(), &late).unwrap();
+    let (mut here, _) = joined(&a).await;
+    let (mut there, _) = joined(&b).await;
+    linked(&a, &mut there).await;
+    (1..=5).for_each(|number| say(&a, number));
+    up_to(&mut there, 5).await;
+    let save = redis::cmd("SAVE")
+        .exec_async(&mut redis(&place).await)
+        .await;
+    save.unwrap();
+    (6..=10).for_each(|number| say(&a, number));
+    up_to(&mut here, 5).await;
+    let seen = loop {
+        let message = next(&mut here).await;
+        if numbers(&message).contains(&10) {
+            break position(&message);
+        }
+    };
+    up_to(&mut there, 10).await;
+    drop(here);
+
+    let server = place.redis.as_mut().unwrap();
+    server.stop().unwrap();
+    server.start_again().unwrap();
+    let c = place.hub();
+    (11..=20).for_each(|number| say(&c, number));
+    let mut back = loop {
+        let mut back = c.connect("t").unwrap();
+        back.resume(rooms(&["a"]), &seen).await.unwrap();
+        let told = next(&mut back).await;
+        assert!(is_gap(&told), "{told}");
+        if position(&told).seq >= 10 {
+            break back;
+        }
+        sleep(Duration::from_millis(20)).await;
+    };
+    // Whoever was connected all the time is told, too.
+    until("it listens again", async || b.stats().available).await;
+    say(&c, 21);
+    up_to(&mut back, 21).await;
+    let (_, gap) = up_to(&mut there, 21).await;
+    assert!(gap);
+}
+
+#[tokio::test]
+async fn what_came_through_although_its_connection_broke_is_told_once() {
+    const UPDATES: u64 = 1000;
+    let place = Place::on_redis(settings());
+    let hub = place.hub();
+    let (mut here, _) = joined(&hub).await;
+    linked(&hub, &mut here).await;
+    let mut redis = redis(&place).await;
+    let mut kill = redis::cmd("CLIENT");
+    kill.arg("KILL").arg("TYPE").arg("normal");
+    kill.arg("SKIPME").arg("yes");
+    let saying = async {
+        let mut killed = 0;
+        for number in 1..=UPDATES {
+            say(&hub, number);
+            if number % 20 == 0 {
+                killed += kill.query_async::<u32>(&mut redis).await.unwrap();
+            }
+            sleep(Duration::from_millis(1)).await;
+        }
+        killed
+    };
+    let (killed, (mut told, _)) = tokio::join!(saying, up_to(&mut here, UPDATES));
+    assert!(killed >= 10, "{killed}");
+    // What is late comes before this.
+    until("it is back", async || hub.stats().available).await;
+    sleep(Duration::from_millis(300)).await;
+    say(&hub, UPDATES + 1);
+    told.extend(up_to(&mut here, UPDATES + 1).await.0);
+    told.sort_unstable();
+    assert_eq!(told, Vec::from_iter(1..=UPDATES + 1));
+}
+
+#[tokio::test]
+async fn a_process_that_ends_pays_what_it_owes() {
+    let mut place = Place::on_redis(settings());
+    let patient = LiveSettings {
+        retry_min_ms: 60_000,
+        retry_max_ms: 60_000,
+        ..settings()
+    };
+    let a = Hub::redis(&place.redis.as_ref().unwrap().url(), &patient).unwrap();
+    let (mut here, _) = joined(&a).await;
+    linked(&a, &mut here).await;
+    place.redis.as_mut().unwrap().stop().unwrap();
+    say(&a, 1);
+    assert_eq!(up_to(&mut here, 1).await.0, [1]);
+    place.redis.as_mut().unwrap().start_again().unwrap();
+    // This one has missed nothing but what the other says.
+    let b = place.hub();
+    let (mut there, _) = joined(&b).await;
+    linked(&b, &mut there).await;
+    drop(here);
+    a.close();
+    timeout(Duration::from_secs(10), a.drained()).await.unwrap();
+    drop(a);
+    assert_eq!(until_gap(&mut there).await, Vec::<u64>::new());
+}
+
+#[tokio::test]
+async fn a_connection_that_hangs_is_replaced() {
+    let place = Place::on_redis(settings());
+    let way = Way::to(&place.redis.as_ref().unwrap().url()).await.unwrap();
+    let impatient = LiveSettings {
+        timeout_ms: 200,
+        ..settings()
+    };
+    let hub = Hub::redis(&way.url(), &impatient).unwrap();
+    let (mut here, _) = joined(&hub).await;
+    linked(&hub, &mut here).await;
+    way.hold();
+    say(&hub, 1);
+    assert_eq!(seq_of(&next(&mut here).await), [Json::Null]);
+    until("others are made", async || hub.stats().available).await;
+    until_gap(&mut here).await;
+    say(&hub, 2);
+    let message = next(&mut here).await;
+    assert_eq!(numbers(&message), [2]);
+    assert!(seq_of(&message)[0].is_u64(), "{message}");
 }
 
 #[tokio::test]

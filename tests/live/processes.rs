@@ -116,7 +116,7 @@ async fn the_clients_of_a_process_that_is_killed_resume_at_the_next() {
         if number == 100 {
             // What it has not yet said to Redis dies with it; the rest must not.
             sleep(Duration::from_millis(50)).await;
-            doomed.kill();
+            doomed.service.kill();
         }
     }
     other.api.create(TENANT).await;
@@ -139,8 +139,8 @@ async fn a_client_that_stops_reading_costs_neither_memory_nor_the_others_an_upda
     let redis = Redis::start().unwrap();
     let url = redis.url();
     let env = [("REFSERVICE__LIVE__QUEUE_BATCHES", "8")];
-    let service = Process::start(&["--redis", &url], &env).await;
-    let api = &service.api;
+    let process = Process::start(&["--redis", &url], &env).await;
+    let api = &process.api;
     let mut quick = api.connect(TENANT, "quick").await.unwrap();
     quick.join(&["clients"]).await;
     // It takes little and then nothing.
@@ -175,11 +175,11 @@ async fn a_client_that_stops_reading_costs_neither_memory_nor_the_others_an_upda
             );
         }
         if said == 500 {
-            before = service.memory("VmRSS");
+            before = process.service.memory("VmRSS");
         }
     }
     assert_eq!(told, Vec::from_iter(0..UPDATES));
-    let grown = service.memory("VmHWM").saturating_sub(before);
+    let grown = process.service.memory("VmHWM").saturating_sub(before);
     assert!(grown < 40 * MIB, "{} MiB more", grown / MIB);
     // It was let go, and its connection with it.
     until("it is gone", async || {

@@ -6,12 +6,16 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value as Json, json};
+use sqlx::{Connection as _, PgConnection};
 use tempfile::TempDir;
 use tokio::time::sleep;
 
-use crate::fixture::{Api, Service, TENANT, is_gap, position, settings, sqlite, until};
+use crate::fixture::{
+    Api, NOBODY, Service, TENANT, a_client, is_gap, place, position, settings, sqlite, until,
+};
 use crate::support::provider;
 use crate::support::servers::{Postgres, Redis};
+use crate::support::way::Way;
 
 /// Runs a test on a service of either kind.
 async fn everywhere(test: impl AsyncFn(&Api)) {
@@ -109,6 +113,8 @@ async fn only_a_tenant_is_let_in_and_only_as_a_websocket() {
         assert!(plain.text().await.unwrap().contains("\"no_websocket\""));
         let unknown = api.connect(1_000_000, "ada").await.err().unwrap();
         assert_eq!(unknown, (403, "no_tenant".to_owned()));
+        let nobody = api.connect(NOBODY, "ada").await.err().unwrap();
+        assert_eq!(nobody, (403, "no_tenant".to_owned()));
         let wrong = api.connect(0, "ada").await.err().unwrap();
         assert_eq!(wrong, (400, "invalid_caller".to_owned()));
         assert_eq!(api.metric("live_connections").await, 0.0);
@@ -179,10 +185,71 @@ async fn who_comes_back_resumes_or_hears_of_the_gap() {
             Vec::from_iter(told) == ids[..3]
         };
         until("the three are told", missed).await;
-        let message = resume(&json!({ "epoch": "before", "seq": 3 })).await;
-        assert!(is_gap(&message));
+        for unknown in [json!({ "epoch": "before", "seq": 3 }), Json::Null] {
+            assert!(is_gap(&resume(&unknown).await), "{unknown}");
+        }
     })
     .await;
+}
+
+#[tokio::test]
+async fn who_joined_without_redis_comes_back_into_a_gap() {
+    let (folder, redis) = (TempDir::new().unwrap(), Redis::start().unwrap());
+    let way = Way::to(&redis.url()).await.unwrap();
+    let url = Some(way.url());
+    let service = Service::start(&sqlite(&folder), url, settings()).await;
+    way.hold();
+    // Later ones do not come through either.
+    drop(redis);
+    let mut socket = service.api.connect(TENANT, "ada").await.unwrap();
+    let joined = socket.join(&["clients"]).await;
+    assert_eq!(place(&joined), json!({ "epoch": null, "seq": null }));
+    drop(socket);
+    let mut back = service.api.connect(TENANT, "ada").await.unwrap();
+    back.say(&json!({ "join": ["clients"], "after": place(&joined) }))
+        .await;
+    let told = back.hear().await.unwrap();
+    assert!(is_gap(&told), "{told}");
+    assert_eq!(told["joined"], json!(["clients"]));
+}
+
+#[tokio::test]
+async fn a_client_that_was_made_without_an_answer_is_told_of() {
+    let postgres = Postgres::start().unwrap();
+    let mut way = Way::to(&postgres.url()).await.unwrap();
+    let database = way.url().replace("redis://", "postgres://postgres@") + "postgres";
+    let service = Service::start(&database, None, settings()).await;
+    let api = &service.api;
+    let mut room = api.connect(TENANT, "ada").await.unwrap();
+    room.join(&["clients"]).await;
+    // It waits within the statement, so that one answer is all that is missing then.
+    let mut direct = PgConnection::connect(&postgres.url()).await.unwrap();
+    let wait = "SELECT pg_advisory_lock(1); \
+                CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+                PERFORM pg_advisory_xact_lock_shared(1); RETURN NEW; END $$; \
+                CREATE TRIGGER wait BEFORE INSERT ON clients FOR EACH ROW EXECUTE FUNCTION wait()";
+    sqlx::raw_sql(wait).execute(&mut direct).await.unwrap();
+    let request = api.request(Method::POST, "clients");
+    let request = request.body(a_client(TENANT).to_string());
+    let creating = tokio::spawn(async move { request.send().await.unwrap().status() });
+    let mut until_counted = async |counted: &'static str| {
+        until("it is so", async || {
+            let count = sqlx::query_scalar::<_, i64>(counted);
+            count.fetch_one(&mut direct).await.unwrap() == 1
+        })
+        .await;
+    };
+    until_counted("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory'").await;
+    way.delay(Duration::from_secs(3600));
+    until_counted("SELECT pg_advisory_unlock(1)::int::bigint").await;
+    until_counted("SELECT count(*) FROM clients WHERE email = 'a@b'").await;
+    way.delay(Duration::ZERO);
+    way.cut().await;
+    way.mend().await.unwrap();
+    let status = creating.await.unwrap();
+    assert!(status.is_server_error(), "{status}");
+    let perhaps = json!({ "kind": "created", "id": null });
+    assert_eq!(room.changes().await, [perhaps]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,11 +6,13 @@ use futures_util::SinkExt as _;
 use plimsoll::service::Settings;
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpSocket;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::PATIENCE;
-use crate::fixture::{Api, Service, TENANT, settings, sqlite, until};
+use crate::fixture::{Api, Process, Service, TENANT, settings, sqlite, until};
 
 /// A service with some settings of its own.
 async fn service(change: impl FnOnce(&mut Settings)) -> (Service, TempDir) {
@@ -103,23 +105,78 @@ async fn more_than_fifty_messages_a_minute_of_a_user_are_the_end() {
     assert_eq!(refused["error"]["code"], "rate_limited");
     assert_eq!(first.hear().await, Err(Some(1008)));
     // They are counted together, whatever they are, and of each user alone.
-    while second
-        .0
-        .send(Message::Ping(Vec::new().into()))
-        .await
-        .is_ok()
-    {
+    let mut end = None;
+    until("the other one is closed", async || {
+        // Once it is closed, there is still to be read why.
+        let _ = second.0.send(Message::Ping(Vec::new().into())).await;
         match timeout(Duration::from_millis(50), second.hear()).await {
             Ok(Ok(answer)) => assert_eq!(answer["error"]["code"], "rate_limited"),
-            Ok(Err(code)) => {
-                assert_eq!(code, Some(1008));
-                break;
-            }
+            Ok(Err(code)) => end = Some(code),
             Err(_) => {}
         }
-    }
+        end.is_some()
+    })
+    .await;
+    assert_eq!(end, Some(Some(1008)));
     other.join(&["clients"]).await;
     until_connections(api, 1.0).await;
+}
+
+#[tokio::test]
+async fn who_has_no_name_is_counted_by_the_connection() {
+    let (service, _folder) = service(|settings| settings.live.messages_per_min = 5).await;
+    let api = &service.api;
+    let mut first = api.connect(TENANT, "").await.unwrap();
+    let mut second = api.connect(TENANT, "").await.unwrap();
+    for _ in 0..5 {
+        first.join(&["clients"]).await;
+    }
+    for _ in 0..5 {
+        second.join(&["clients"]).await;
+    }
+    let end = loop {
+        first.say(&json!({ "join": "clients" })).await;
+        let answer = first.hear().await.unwrap();
+        if answer.get("error").is_some() {
+            break answer;
+        }
+    };
+    assert_eq!(end["error"]["code"], "rate_limited");
+    until_connections(api, 1.0).await;
+}
+
+/// Pings at full speed of a client that takes no answer: what is to be written to it does not pile up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_pings_and_does_not_read_costs_no_memory() {
+    const MIB: u64 = 1024 * 1024;
+    const FRAME_BYTES: usize = 6 + 125;
+    let env = [
+        ("REFSERVICE__LIVE__MESSAGES_PER_MIN", "0"),
+        // It is not asked itself.
+        ("REFSERVICE__LIVE__PING_MS", "600000"),
+    ];
+    let process = Process::start(&[], &env).await;
+    let api = &process.api;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(64 * 1024).unwrap();
+    let address = api.address().parse().unwrap();
+    let stream = socket.connect(address).await.unwrap();
+    let mut connected = api.connect_over(stream, TENANT, "").await.unwrap();
+    connected.join(&["clients"]).await;
+    let stream = connected.0.get_mut();
+    // A whole ping of 125 bytes, under a mask of zeros.
+    let mut ping = vec![0x89, 0x80 | 125, 0, 0, 0, 0];
+    ping.resize(FRAME_BYTES, b'x');
+    let pings = ping.repeat(1000);
+    let before = process.service.memory("VmRSS");
+    let mut sent = 0;
+    while sent < 64 * MIB as usize {
+        stream.write_all(&pings).await.unwrap();
+        sent += pings.len();
+    }
+    let grown = process.service.memory("VmHWM").saturating_sub(before);
+    assert!(grown < 24 * MIB, "{} MiB more", grown / MIB);
+    assert_eq!(api.metric("live_connections").await, 1.0);
 }
 
 #[tokio::test]

@@ -73,6 +73,31 @@ impl Refservice {
         sent.expect("an answer")
     }
 
+    /// The value of one series, by its name with its labels.
+    pub(crate) async fn metric(&self, series: &str) -> f64 {
+        let text = self.get("/metrics").await.text().await.expect("a text");
+        let mut values = text.lines().filter_map(|line| line.strip_prefix(series));
+        let value = values.next();
+        let value = value.unwrap_or_else(|| panic!("no {series} in {text}"));
+        value.trim().parse().expect("a number")
+    }
+
+    /// Kills it as `kill -9` does.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("it can be killed");
+        self.child.wait().expect("its end");
+    }
+
+    /// The memory of the process in bytes, by its name in `/proc/PID/status`.
+    pub(crate) fn memory(&self, name: &str) -> u64 {
+        let status = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(status).expect("the status");
+        let mut lines = status.lines().filter_map(|line| line.strip_prefix(name));
+        let line = lines.next().unwrap_or_else(|| panic!("no {name}"));
+        let kib = line.split_whitespace().nth(1).map(str::parse::<u64>);
+        kib.expect("a figure").expect("a number") * 1024
+    }
+
     /// What it has logged so far.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.temporary.path().join("log")).expect("a log")

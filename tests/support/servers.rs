@@ -164,14 +164,14 @@ impl Redis {
         format!("redis://127.0.0.1:{}/", self.port)
     }
 
-    /// Stops the server; what it held is lost.
+    /// Stops the server as a crash would; what it held is lost but for the last `SAVE`.
     pub(crate) fn stop(&mut self) -> io::Result<()> {
         self.process
             .take()
             .map_or(Ok(()), |process| process.stop(Signal::SIGKILL))
     }
 
-    /// Starts a stopped server again, empty, on the same port.
+    /// Starts a stopped server again, with what it saved, on the same port.
     pub(crate) fn start_again(&mut self) -> io::Result<()> {
         self.stop()?;
         self.launch(self.port)

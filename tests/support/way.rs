@@ -45,7 +45,8 @@ const NOTHING: Held = Held {
 };
 
 impl Way {
-    /// A way to the server at this URL, such as `redis://127.0.0.1:6379/`.
+    /// A way to the server at this URL, such as `redis://127.0.0.1:6379/` or
+    /// `postgres://postgres@127.0.0.1:5432/postgres`.
     pub(crate) async fn to(url: &str) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
@@ -63,7 +64,7 @@ impl Way {
         })
     }
 
-    /// Where it begins.
+    /// Where it begins, as a URL of Redis.
     pub(crate) fn url(&self) -> String {
         format!("redis://{}/", self.address)
     }
@@ -143,7 +144,9 @@ impl Controls {
 }
 
 fn address_in(url: &str) -> io::Result<SocketAddr> {
-    let address = url.trim_start_matches("redis://").trim_end_matches('/');
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = rest.split('/').next().unwrap_or_default();
+    let address = host.rsplit('@').next().unwrap_or_default();
     address.parse().map_err(io::Error::other)
 }
 

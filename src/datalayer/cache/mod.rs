@@ -28,13 +28,11 @@ mod redis;
 mod envelope;
 mod scripts;
 mod subscription;
-mod link;
 mod stats;
 
 pub use error::CacheError;
 pub use hearing::{Heard, Subscription};
 pub use kind::{Kind, Tier};
-pub(super) use link::Link;
 pub use memory::MemoryTier;
 pub use pattern::Pattern;
 pub use query_key::Owner;

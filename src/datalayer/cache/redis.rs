@@ -14,7 +14,6 @@ use redis::{Client, ErrorKind, InfoDict, RedisError, ServerErrorKind};
 
 use super::envelope::{pack, unpack};
 use super::hearing::Subscription;
-use super::link::{Link, is_of_connection};
 use super::pattern::literally;
 use super::register::{Register, Signature};
 use super::scripts::{CLAIM, GET, PUBLISH, PUT, RELEASE, SIGN};
@@ -22,6 +21,7 @@ use super::second::{Claim, SecondTier, Stored, TierError, Usage};
 use super::subscription::{Message, RedisSubscription};
 use super::{Pattern, Scope};
 use crate::datalayer::config::CacheSettings;
+use crate::datalayer::link::{Link, RESPONSE_MARGIN, is_of_connection};
 
 /// A second tier in Redis, shared by every process that uses the same server and prefix.
 #[derive(Debug)]
@@ -40,9 +40,6 @@ pub struct RedisTier {
 /// Keys looked at in one step of a walk over all of them, and removed in one at most: the server does
 /// nothing else meanwhile.
 const SCAN_STEP: usize = 1000;
-
-/// The connection waits this part of a time limit less than the cache does.
-const RESPONSE_MARGIN: u32 = 10;
 
 /// The lease of a `put` lasts for so many time limits: for its two answers.
 const PUT_LIMITS: u32 = 2;
@@ -64,7 +61,6 @@ impl RedisTier {
         let limit = Duration::from_millis(settings.l2_timeout_ms);
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(limit))
-            // Before the cache stops waiting, so that the link hears of it.
             .set_response_timeout(Some(limit - limit / RESPONSE_MARGIN))
             .set_min_delay(Duration::from_millis(settings.l2_retry_min_ms))
             .set_max_delay(Duration::from_millis(settings.l2_retry_max_ms));

@@ -33,6 +33,9 @@ pub(super) trait Bus: Send + Sync {
 
     /// Waits until the bus may have said something that did not come here.
     async fn interrupted(&self);
+
+    /// Has the next call reach for the logs at once, whatever pause there is after failures.
+    fn hurry(&self) {}
 }
 
 /// Why live updates cannot be had across processes.

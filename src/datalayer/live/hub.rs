@@ -6,22 +6,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use super::bus::{Bus, Event, LiveError};
+use super::bus::{Bus, Event, LiveError, Replay};
 use super::memory::MemoryBus;
 use super::publisher::Publisher;
 use super::redis::RedisBus;
-use super::stats::{Counters, LiveStats};
+use super::stats::{Counters, LiveStats, Part};
 use super::subscription::Subscription;
 use super::tenant::{Heard, Tenant};
-use super::update::{Body, Change, Draft};
+use super::update::{Body, Change, Draft, Position};
 use crate::datalayer::config::LiveSettings;
 
 /// How often a hub that ends looks whether everything is published.
 const DRAIN_POLL: Duration = Duration::from_millis(5);
+/// A tenant that nobody is of, whose log is asked for where it only matters whether it answers.
+const NOBODY: &str = "";
 
 /// Live updates of one process. Dropping it ends them.
 pub struct Hub {
@@ -50,6 +52,7 @@ pub(super) struct Shared {
     owed: Mutex<BTreeSet<String>>,
     /// Rung for the publisher when it owes more.
     pub(super) owing: Notify,
+    last_calls: mpsc::Sender<oneshot::Sender<()>>,
     queue: mpsc::Sender<Draft>,
     queued: AtomicU64,
     pub(super) carried: AtomicU64,
@@ -94,6 +97,7 @@ impl Hub {
         counters: Arc<Counters>,
     ) -> Self {
         let (queue, queued) = mpsc::channel(settings.publish_queue_updates);
+        let (last_calls, called) = mpsc::channel(1);
         let shared = Arc::new(Shared {
             settings,
             bus,
@@ -101,6 +105,7 @@ impl Hub {
             tenants: Mutex::default(),
             owed: Mutex::default(),
             owing: Notify::new(),
+            last_calls,
             queue,
             queued: AtomicU64::new(0),
             carried: AtomicU64::new(0),
@@ -108,7 +113,7 @@ impl Hub {
             closing: watch::Sender::new(false),
             next_id: AtomicU64::new(0),
         });
-        let publisher = Publisher::new(Arc::clone(&shared), queued);
+        let publisher = Publisher::new(Arc::clone(&shared), queued, called);
         let tasks = [
             tokio::spawn(publisher.run()),
             tokio::spawn(listen(Arc::clone(&shared), heard)),
@@ -130,8 +135,8 @@ impl Hub {
         };
         self.shared.queued.fetch_add(1, Ordering::Relaxed);
         if let Err(refused) = self.shared.queue.try_send(draft) {
-            self.shared.carried.fetch_add(1, Ordering::Relaxed);
             self.shared.deliver_past_the_log(vec![refused.into_inner()]);
+            self.shared.carried.fetch_add(1, Ordering::Relaxed);
             self.shared.owing.notify_one();
         }
     }
@@ -169,7 +174,8 @@ impl Hub {
         }
     }
 
-    /// Waits until there is no connection any more, and everything that was published has been told.
+    /// Waits until there is no connection any more, and everything that was published has been told. Whoever
+    /// elsewhere missed something is told of that now, if Redis is there: nobody else knows of it.
     pub async fn drained(&self) {
         let mut connections = self.shared.connections.subscribe();
         // The sender is in `shared`.
@@ -178,6 +184,10 @@ impl Hub {
         while self.shared.carried.load(Ordering::Relaxed) < queued {
             sleep(DRAIN_POLL).await;
         }
+        let (call, tried) = oneshot::channel();
+        // Both fail only without the publisher, who ends with the hub.
+        let _ = self.shared.last_calls.send(call).await;
+        let _ = tried.await;
     }
 
     /// The figures at this moment.
@@ -186,12 +196,6 @@ impl Hub {
         let rooms = tenants.iter().map(|tenant| tenant.lock().rooms()).sum();
         let connections = *self.shared.connections.borrow();
         self.shared.counters.stats(connections, rooms)
-    }
-
-    /// How many connections of a tenant are open in this process.
-    pub fn connections_of(&self, tenant: &str) -> usize {
-        let tenant = self.shared.tenant(tenant);
-        tenant.map_or(0, |tenant| tenant.lock().connections())
     }
 }
 
@@ -241,15 +245,25 @@ impl Shared {
     /// Asks the log for what a tenant has not heard of; whether it answered.
     async fn catch_up(&self, tenant: &Arc<Tenant>) -> bool {
         let seen = tenant.lock().seen();
-        match self.bus.since(&tenant.name, seen.as_ref()).await {
+        let replay = self.since(&tenant.name, seen.as_ref()).await;
+        let answered = replay.is_some();
+        if let Some(replay) = replay {
+            tenant.catch_up(seen.as_ref(), replay);
+        }
+        answered
+    }
+
+    /// What a log says that came after a place, if it answers.
+    pub(super) async fn since(&self, tenant: &str, after: Option<&Position>) -> Option<Replay> {
+        match self.bus.since(tenant, after).await {
             Ok(replay) => {
-                self.counters.answered();
-                tenant.catch_up(seen.as_ref(), replay);
-                true
+                self.counters.answered(Part::Log);
+                Some(replay)
             }
-            Err(_) => {
-                self.counters.failed();
-                false
+            Err(error) => {
+                tracing::debug!(%error, "the log of live updates was not read");
+                self.counters.failed(Part::Log);
+                None
             }
         }
     }
@@ -277,7 +291,12 @@ async fn check(shared: Arc<Shared>) {
             _ = period.tick() => {}
             () = shared.bus.interrupted() => {}
         }
-        for tenant in shared.all_tenants() {
+        let tenants = shared.all_tenants();
+        if tenants.is_empty() && shared.counters.is_away(Part::Log) {
+            // Whoever found it away has gone, and nobody else would find it back.
+            shared.since(NOBODY, None).await;
+        }
+        for tenant in tenants {
             // Nobody waits for each of many tenants in turn.
             if !shared.catch_up(&tenant).await {
                 break;

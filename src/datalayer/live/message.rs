@@ -18,6 +18,8 @@ pub struct Delivery {
     pub text: Bytes,
     /// How many updates there are in it.
     pub updates: usize,
+    /// When the first of them was published; nothing for an answer, whose updates are as old as the
+    /// connection was away.
     oldest_at_ns: Option<u64>,
 }
 
@@ -56,7 +58,7 @@ impl Delivery {
         Self {
             text: text.into(),
             updates: count,
-            oldest_at_ns,
+            oldest_at_ns: oldest_at_ns.filter(|_| joined.is_none()),
         }
     }
 
@@ -100,7 +102,9 @@ mod tests {
             ],
         });
         assert_eq!(message, expected);
-        assert_eq!((delivery.updates, delivery.oldest_at_ns), (2, Some(20)));
+        assert_eq!((delivery.updates, delivery.oldest_at_ns), (2, None));
+        let by_itself = Delivery::new(Some(&position), false, None, updates.iter());
+        assert_eq!(by_itself.oldest_at_ns, Some(20));
         let nothing = Delivery::new(None, false, None, [].iter());
         let message: Value = serde_json::from_slice(&nothing.text).unwrap();
         assert_eq!(

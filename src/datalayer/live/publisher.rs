@@ -5,25 +5,33 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use super::hub::Shared;
+use super::stats::Part;
 use super::update::{Body, Draft};
 
 /// The only task that publishes, so that updates keep their order.
 pub(super) struct Publisher {
     shared: Arc<Shared>,
     queue: mpsc::Receiver<Draft>,
+    /// Asked to try once more, whatever pause there is, and to say when that is done.
+    last_calls: mpsc::Receiver<oneshot::Sender<()>>,
     /// While the bus is away: when it is tried again, and after which pause that is.
     away: Option<(Instant, Duration)>,
 }
 
 impl Publisher {
-    pub(super) fn new(shared: Arc<Shared>, queue: mpsc::Receiver<Draft>) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        queue: mpsc::Receiver<Draft>,
+        last_calls: mpsc::Receiver<oneshot::Sender<()>>,
+    ) -> Self {
         Self {
             shared,
             queue,
+            last_calls,
             away: None,
         }
     }
@@ -34,6 +42,7 @@ impl Publisher {
         let mut drafts = Vec::new();
         loop {
             let retry_at = self.away.map(|(at, _)| at);
+            let mut last_call = None;
             tokio::select! {
                 received = self.queue.recv_many(&mut drafts, most) => {
                     if received == 0 {
@@ -42,12 +51,22 @@ impl Publisher {
                 }
                 () = wait_until(retry_at) => {}
                 () = self.shared.owing.notified() => {}
+                Some(call) = self.last_calls.recv() => {
+                    if self.away.take().is_some() {
+                        self.shared.bus.hurry();
+                    }
+                    last_call = Some(call);
+                }
             }
             let count = drafts.len();
             self.carry(std::mem::take(&mut drafts)).await;
             self.shared
                 .carried
                 .fetch_add(count as u64, Ordering::Relaxed);
+            if let Some(call) = last_call {
+                // Whoever asked may have given up.
+                let _ = call.send(());
+            }
         }
     }
 
@@ -72,11 +91,11 @@ impl Publisher {
         match self.shared.bus.publish(&all).await {
             Ok(()) => {
                 self.away = None;
-                self.shared.counters.answered();
+                self.shared.counters.answered(Part::Log);
             }
             Err(error) => {
                 tracing::debug!(%error, "live updates were not published");
-                self.shared.counters.failed();
+                self.shared.counters.failed(Part::Log);
                 let settings = &self.shared.settings;
                 let first = Duration::from_millis(settings.retry_min_ms);
                 let longest = Duration::from_millis(settings.retry_max_ms);

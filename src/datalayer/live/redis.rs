@@ -4,6 +4,13 @@
 //! a stream `PREFIXlog:TENANT` whose ids are `SEQ-0`. Each entry is also published in the channel
 //! `PREFIXchannel`, in the order of the numbers: a script does it all in one step. All keys are of one
 //! server, not of a cluster.
+//!
+//! A log belongs to one history of the server's data, which Redis names by its replication id: another one
+//! begins when a server starts and when a replica takes over
+//! (<https://redis.io/docs/latest/operate/oss_and_stack/management/replication/>). What was saved, or
+//! copied, last may be older than what was told already, so that numbers would be given twice; so a log of
+//! another history begins anew. Where Redis does not say which one it has (`INFO` is forbidden), that is not
+//! seen.
 
 use std::fmt;
 use std::sync::{Arc, LazyLock};
@@ -19,25 +26,35 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 use uuid::Uuid;
 
 use super::bus::{Bus, Event, LiveError, Replay};
-use super::stats::Counters;
+use super::stats::{Counters, Part};
 use super::update::{Body, Draft, Entry, Position};
-use crate::datalayer::cache::Link;
 use crate::datalayer::config::LiveSettings;
+use crate::datalayer::link::{Link, RESPONSE_MARGIN};
 
-/// For each pair of keys: numbers an update, keeps and publishes it. A log without its head begins anew,
-/// under a new epoch.
+/// What both scripts begin with: the epoch of a log, which begins anew where it has no head, or one of
+/// another history.
+const EPOCH: &str = r"
+    local info = redis.pcall('INFO', 'replication')
+    local history = type(info) == 'string' and string.match(info, 'master_replid:(%x+)') or ''
+    local function epoch_of(head, log, new)
+        local known = redis.call('HMGET', head, 'epoch', 'history')
+        if known[1] and (history == '' or known[2] == history) then
+            return known[1]
+        end
+        redis.call('DEL', log)
+        redis.call('HSET', head, 'epoch', new, 'seq', 0, 'history', history)
+        return new
+    end
+";
+
+/// For each pair of keys: numbers an update, keeps and publishes it.
 static PUBLISH: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
+    script(
         r"
         for i = 1, #KEYS, 2 do
             local head, log = KEYS[i], KEYS[i + 1]
             local tenant, body = ARGV[4 + i], ARGV[5 + i]
-            local epoch = redis.call('HGET', head, 'epoch')
-            if not epoch then
-                epoch = ARGV[1]
-                redis.call('DEL', log)
-                redis.call('HSET', head, 'epoch', epoch, 'seq', 0)
-            end
+            local epoch = epoch_of(head, log, ARGV[1])
             local seq = string.format('%.0f', redis.call('HINCRBY', head, 'seq', 1))
             redis.call('XADD', log, 'MAXLEN', '~', ARGV[2], seq .. '-0', 'body', body)
             redis.call('EXPIRE', head, ARGV[3])
@@ -50,14 +67,9 @@ static PUBLISH: LazyLock<Script> = LazyLock::new(|| {
 
 /// The epoch, the last number and the entries from one number on; a log that is not there begins.
 static SINCE: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
+    script(
         r"
-        local epoch = redis.call('HGET', KEYS[1], 'epoch')
-        if not epoch then
-            epoch = ARGV[1]
-            redis.call('DEL', KEYS[2])
-            redis.call('HSET', KEYS[1], 'epoch', epoch, 'seq', 0)
-        end
+        local epoch = epoch_of(KEYS[1], KEYS[2], ARGV[1])
         redis.call('EXPIRE', KEYS[1], ARGV[2])
         redis.call('EXPIRE', KEYS[2], ARGV[2])
         local seq = redis.call('HGET', KEYS[1], 'seq')
@@ -95,10 +107,10 @@ impl RedisBus {
         counters: &Arc<Counters>,
     ) -> Result<Self, LiveError> {
         let client = Link::client(url).map_err(|_| LiveError::Address)?;
-        let limit = Some(Duration::from_millis(settings.timeout_ms));
+        let limit = Duration::from_millis(settings.timeout_ms);
         let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(limit)
-            .set_response_timeout(limit)
+            .set_connection_timeout(Some(limit))
+            .set_response_timeout(Some(limit - limit / RESPONSE_MARGIN))
             .set_min_delay(Duration::from_millis(settings.retry_min_ms))
             .set_max_delay(Duration::from_millis(settings.retry_max_ms));
         let interrupted = Arc::new(Notify::new());
@@ -124,13 +136,6 @@ impl RedisBus {
             format!("{prefix}log:{tenant}"),
         ]
     }
-
-    async fn within<T>(
-        &self,
-        answer: impl Future<Output = RedisResult<T>>,
-    ) -> Result<T, LiveError> {
-        within(&self.settings, answer).await
-    }
 }
 
 #[async_trait]
@@ -147,8 +152,8 @@ impl Bus for RedisBus {
             let body = serde_json::to_string(&draft.body).map_err(|_| away("no JSON"))?;
             publish.key(head).key(log).arg(&draft.tenant).arg(body);
         }
-        self.within(publish.invoke_async(&mut self.link.clone()))
-            .await
+        let mut link = self.link.clone();
+        within(&self.settings, publish.invoke_async(&mut link)).await
     }
 
     async fn since(&self, tenant: &str, after: Option<&Position>) -> Result<Replay, LiveError> {
@@ -162,7 +167,7 @@ impl Bus for RedisBus {
             .arg(after.map_or(0, |after| after.seq.saturating_add(1)));
         let mut link = self.link.clone();
         let found = since.invoke_async::<(String, u64, Vec<(String, Vec<String>)>)>(&mut link);
-        let (epoch, seq, rows) = self.within(found).await?;
+        let (epoch, seq, rows) = within(&self.settings, found).await?;
         // What cannot be read is missing, and so a gap.
         let kept = rows
             .iter()
@@ -172,6 +177,12 @@ impl Bus for RedisBus {
 
     async fn interrupted(&self) {
         self.interrupted.notified().await;
+    }
+
+    fn hurry(&self) {
+        if let Err(error) = self.link.renew() {
+            tracing::debug!(%error, "the connection for live updates was not made anew");
+        }
     }
 }
 
@@ -198,7 +209,7 @@ impl Listener {
             if self.listen_once().await.is_ok() {
                 pause = first;
             }
-            self.counters.failed();
+            self.counters.failed(Part::Channel);
             sleep(pause).await;
             pause = (pause * 2).min(longest);
         }
@@ -211,8 +222,8 @@ impl Listener {
             connection.subscribe(channel(&self.settings)).await?;
             Ok::<_, RedisError>(connection.split())
         };
-        let (mut sink, mut messages) = self.within(connect).await?;
-        self.counters.answered();
+        let (mut sink, mut messages) = within(&self.settings, connect).await?;
+        self.counters.answered(Part::Channel);
         // What was said before is in the logs.
         self.interrupted.notify_one();
         let every = Duration::from_millis(self.settings.check_ms);
@@ -222,7 +233,7 @@ impl Listener {
             let message = tokio::select! {
                 message = messages.next() => message,
                 _ = period.tick() => {
-                    self.within(sink.ping::<Value>()).await?;
+                    within(&self.settings, sink.ping::<Value>()).await?;
                     continue;
                 }
             };
@@ -239,13 +250,6 @@ impl Listener {
             }
         }
     }
-
-    async fn within<T>(
-        &self,
-        answer: impl Future<Output = RedisResult<T>>,
-    ) -> Result<T, LiveError> {
-        within(&self.settings, answer).await
-    }
 }
 
 impl From<RedisError> for LiveError {
@@ -256,6 +260,10 @@ impl From<RedisError> for LiveError {
             None => away(error.category()),
         }
     }
+}
+
+fn script(rest: &str) -> Script {
+    Script::new(&format!("{EPOCH}{rest}"))
 }
 
 /// What Redis answers in time.

@@ -37,13 +37,17 @@ impl Subscription {
         }
     }
 
+    /// A number that no other connection of this process has.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
     /// Joins rooms. The next message but those under way says `joined`, and the place after which everything
     /// in these rooms comes.
     pub async fn join(&self, rooms: BTreeSet<String>) {
         if !self.tenant.lock().is_placed() {
-            match self.shared.bus.since(&self.tenant.name, None).await {
-                Ok(replay) => self.tenant.lock().place(replay.head),
-                Err(_) => self.shared.counters.failed(),
+            if let Some(replay) = self.shared.since(&self.tenant.name, None).await {
+                self.tenant.lock().place(replay.head);
             }
         }
         self.tenant
@@ -59,12 +63,9 @@ impl Subscription {
     pub async fn resume(&self, rooms: BTreeSet<String>, after: &Position) -> Result<(), NotFirst> {
         // From here on nothing passes it by, so that it has what comes while the log is asked.
         self.tenant.lock().hold(self.id, &rooms)?;
-        let replay = self.shared.bus.since(&self.tenant.name, Some(after)).await;
-        if replay.is_err() {
-            self.shared.counters.failed();
-        }
+        let replay = self.shared.since(&self.tenant.name, Some(after)).await;
         let counters = &self.shared.counters;
-        self.tenant.lock().release(self.id, replay.ok(), counters);
+        self.tenant.lock().release(self.id, replay, counters);
         Ok(())
     }
 

@@ -63,6 +63,10 @@ pub(super) struct State {
     due: bool,
     /// What was delivered past the log and may yet turn up in it.
     past_the_log: VecDeque<Uuid>,
+    /// What was heard last: to whoever published it that may look as if it had failed.
+    heard: VecDeque<Uuid>,
+    /// How many connections there are, those that were let go and have not gone included.
+    places: u32,
     subscribers: HashMap<u64, Subscriber>,
 }
 
@@ -100,7 +104,7 @@ impl Tenant {
     /// Takes in what the bus says.
     pub(super) fn hear(self: &Arc<Self>, event: Event) -> Heard {
         let mut state = self.lock();
-        let heard = state.hear(&event.epoch, event.entry);
+        let heard = state.hear(&event.epoch, event.entry, self.settings.history_updates);
         self.send_soon(&mut state);
         heard
     }
@@ -155,7 +159,7 @@ impl State {
         }
     }
 
-    fn hear(&mut self, epoch: &str, entry: Entry) -> Heard {
+    fn hear(&mut self, epoch: &str, entry: Entry, remembered: usize) -> Heard {
         if self.seen.is_none() {
             self.place(Position {
                 epoch: epoch.to_owned(),
@@ -176,11 +180,14 @@ impl State {
         match body.change {
             None => self.gap = true,
             Some(_) if self.past_the_log.contains(&body.id) => {}
-            Some(change) => self.pending.push(Arc::new(Update {
-                seq: Some(seq),
-                at_ns: body.at_ns,
-                change,
-            })),
+            Some(change) => {
+                remember(&mut self.heard, body.id, remembered);
+                self.pending.push(Arc::new(Update {
+                    seq: Some(seq),
+                    at_ns: body.at_ns,
+                    change,
+                }));
+            }
         }
         Heard::Next
     }
@@ -197,7 +204,7 @@ impl State {
         match entries {
             Some(entries) => {
                 for entry in entries {
-                    self.hear(&head.epoch, entry);
+                    self.hear(&head.epoch, entry, settings.history_updates);
                 }
             }
             // Unless another answer was there before. The end of the log may even be before the place
@@ -220,10 +227,10 @@ impl State {
             self.gap = true;
             return;
         };
-        if self.past_the_log.len() >= remembered {
-            self.past_the_log.pop_front();
+        if self.heard.contains(&body.id) {
+            return;
         }
-        self.past_the_log.push_back(body.id);
+        remember(&mut self.past_the_log, body.id, remembered);
         self.pending.push(Arc::new(Update {
             seq: None,
             at_ns: body.at_ns,
@@ -262,11 +269,14 @@ impl State {
                 continue;
             }
             let write = || {
+                let place = reached(self.sent.as_ref(), floor);
                 let concerning = pending.iter().map(AsRef::as_ref);
                 let concerning = concerning.filter(|update| concerns(update));
-                Delivery::new(self.sent.as_ref(), gap, None, concerning)
+                Delivery::new(place.as_ref(), gap, None, concerning)
             };
-            let delivery = if lowest.is_none_or(|lowest| lowest > floor) {
+            let sent = self.sent.as_ref().map_or(0, |sent| sent.seq);
+            let is_as_others = floor <= sent && lowest.is_none_or(|lowest| lowest > floor);
+            let delivery = if is_as_others {
                 match written.get(rooms) {
                     Some(delivery) => delivery.clone(),
                     None => written.entry(rooms.clone()).or_insert(write()).clone(),
@@ -292,7 +302,7 @@ impl State {
         id: u64,
         settings: &LiveSettings,
     ) -> Option<(mpsc::Receiver<Delivery>, watch::Receiver<Option<Ending>>)> {
-        if self.subscribers.len() >= settings.connections_per_tenant as usize {
+        if self.places >= settings.connections_per_tenant {
             return None;
         }
         let (queue, queued) = mpsc::channel(settings.queue_batches);
@@ -305,23 +315,21 @@ impl State {
             ending,
         };
         self.subscribers.insert(id, subscriber);
+        self.places += 1;
         Some((queued, ended))
     }
 
     /// The end of a connection; true when it was the last.
     pub(super) fn disconnect(&mut self, id: u64) -> bool {
         self.subscribers.remove(&id);
-        self.subscribers.is_empty()
+        self.places -= 1;
+        self.places == 0
     }
 
     pub(super) fn close(&mut self) {
         for subscriber in self.subscribers.values() {
             subscriber.ending.send_replace(Some(Ending::Closing));
         }
-    }
-
-    pub(super) fn connections(&self) -> usize {
-        self.subscribers.len()
     }
 
     /// How many rooms somebody is in.
@@ -338,7 +346,8 @@ impl State {
             return;
         };
         subscriber.rooms.extend(rooms.iter().cloned());
-        let joined = Delivery::new(self.sent.as_ref(), false, Some(&rooms), [].iter());
+        let place = reached(self.sent.as_ref(), subscriber.floor);
+        let joined = Delivery::new(place.as_ref(), false, Some(&rooms), [].iter());
         if !subscriber.take(joined, counters) {
             self.subscribers.remove(&id);
         }
@@ -364,7 +373,8 @@ impl State {
     }
 
     /// Sends what a connection missed, of the log and then of what came meanwhile. Without an answer of the
-    /// log that is a gap.
+    /// log that is a gap; and with one of another log than the one that is known here, since what the two
+    /// have in common is not known.
     pub(super) fn release(&mut self, id: u64, replay: Option<Replay>, counters: &Counters) {
         if let Some(replay) = &replay {
             self.place(replay.head.clone());
@@ -374,11 +384,14 @@ impl State {
             return;
         };
         let held = subscriber.held.take().unwrap_or_default();
+        let known = self.seen.as_ref().map(|seen| &seen.epoch);
         let head = replay.as_ref().map(|replay| &replay.head);
+        let head = head.filter(|head| Some(&head.epoch) == known);
         subscriber.floor = head.map_or(0, |head| head.seq);
         let entries = replay.as_ref().and_then(|replay| replay.entries.as_ref());
         let is_mark = |entry: &Entry| entry.body.change.is_none();
-        let gap = held.gap || entries.is_none_or(|entries| entries.iter().any(is_mark));
+        let gap =
+            held.gap || head.is_none() || entries.is_none_or(|entries| entries.iter().any(is_mark));
         let missed = entries.into_iter().flatten().filter_map(|entry| {
             let change = entry.body.change.clone()?;
             let (seq, at_ns) = (Some(entry.seq), entry.body.at_ns);
@@ -402,6 +415,24 @@ impl State {
             self.subscribers.remove(&id);
         }
     }
+}
+
+/// How far whoever has everything up to `floor` has come: what it is told must not lie before what it was
+/// told when it came back.
+fn reached(sent: Option<&Position>, floor: u64) -> Option<Position> {
+    let sent = sent?;
+    Some(Position {
+        epoch: sent.epoch.clone(),
+        seq: sent.seq.max(floor),
+    })
+}
+
+/// Remembers so many at most.
+fn remember(ids: &mut VecDeque<Uuid>, id: Uuid, most: usize) {
+    if ids.len() >= most {
+        ids.pop_front();
+    }
+    ids.push_back(id);
 }
 
 impl Subscriber {
@@ -463,6 +494,15 @@ mod tests {
             scene
         }
 
+        fn hear(&mut self, epoch: &str, entry: Entry) -> Heard {
+            let remembered = self.settings.history_updates;
+            self.state.hear(epoch, entry, remembered)
+        }
+
+        fn deliver(&mut self, body: Body) {
+            self.state.deliver(body, self.settings.history_updates);
+        }
+
         fn send(&mut self) {
             self.state.send(&self.settings, &self.counters);
         }
@@ -509,7 +549,7 @@ mod tests {
     fn the_numbers_say_what_is_next() {
         let mut scene = Scene::joined();
         let mut check = |epoch: &str, seq, expected| {
-            assert_eq!(scene.state.hear(epoch, entry(seq)), expected, "{seq}");
+            assert_eq!(scene.hear(epoch, entry(seq)), expected, "{seq}");
         };
         check("e", 9, Heard::Known);
         check("e", 11, Heard::Early);
@@ -526,7 +566,7 @@ mod tests {
     #[test]
     fn what_the_log_does_not_have_any_more_is_told_once() {
         let mut scene = Scene::joined();
-        scene.state.hear("e", entry(10));
+        scene.hear("e", entry(10));
         let gap = || Replay {
             head: at("e", 50),
             entries: None,
@@ -551,7 +591,7 @@ mod tests {
             entries: None,
         };
         scene.catch_up(&at("e", 9), back);
-        assert_eq!(scene.state.hear("e", entry(6)), Heard::Next);
+        assert_eq!(scene.hear("e", entry(6)), Heard::Next);
         scene.send();
         assert_eq!(scene.told(), Some((6, true, vec![6])));
     }
@@ -563,7 +603,7 @@ mod tests {
             seq: 10,
             body: Body::new(None),
         };
-        scene.state.hear("e", mark.clone());
+        scene.hear("e", mark.clone());
         scene.send();
         assert_eq!(scene.told(), Some((10, true, vec![])));
         let mut back = Scene::new();
@@ -580,22 +620,102 @@ mod tests {
     fn what_went_past_the_log_is_not_told_again_from_it() {
         let mut scene = Scene::joined();
         let entry = entry(10);
-        scene.state.deliver(entry.body.clone(), 3);
+        scene.deliver(entry.body.clone());
         scene.send();
         assert_eq!(scene.told(), Some((9, false, vec![0])));
-        assert_eq!(scene.state.hear("e", entry), Heard::Next);
+        assert_eq!(scene.hear("e", entry), Heard::Next);
         scene.send();
         assert_eq!(scene.told(), None);
+    }
+
+    #[test]
+    fn what_came_through_although_it_looked_lost_is_told_once() {
+        let mut scene = Scene::joined();
+        let [first, second] = [entry(10), entry(11)];
+        scene.hear("e", first.clone());
+        scene.deliver(first.body.clone());
+        scene.send();
+        assert_eq!(scene.told(), Some((10, false, vec![10])));
+        scene.hear("e", second.clone());
+        scene.send();
+        assert_eq!(scene.told(), Some((11, false, vec![11])));
+        scene.deliver(first.body);
+        scene.deliver(second.body);
+        scene.send();
+        assert_eq!(scene.told(), None);
+        assert!(scene.state.past_the_log.is_empty());
+        for seq in 12..=20 {
+            scene.hear("e", entry(seq));
+        }
+        assert_eq!(scene.state.heard.len(), 3);
+    }
+
+    #[test]
+    fn an_answer_of_a_log_that_is_lost_holds_nothing_back_of_the_next() {
+        let mut scene = Scene::new();
+        scene.state.hold(1, &rooms()).unwrap();
+        let answer = Replay {
+            head: at("e", 50),
+            entries: Some(vec![entry(50)]),
+        };
+        let next = Replay {
+            head: at("f", 0),
+            entries: None,
+        };
+        scene.catch_up(&at("e", 9), next);
+        scene.state.release(1, Some(answer), &scene.counters);
+        scene.send();
+        assert_eq!(scene.told(), Some((9, true, vec![50])));
+        scene.send();
+        scene.hear("f", entry(1));
+        scene.send();
+        let told = std::iter::from_fn(|| scene.told()).last();
+        assert_eq!(told, Some((1, false, vec![1])));
+    }
+
+    #[test]
+    fn who_is_ahead_of_the_others_is_not_told_a_place_before_its_own() {
+        let mut scene = Scene::new();
+        scene.state.hold(1, &rooms()).unwrap();
+        let replay = Replay {
+            head: at("e", 50),
+            entries: Some(vec![]),
+        };
+        scene.state.release(1, Some(replay), &scene.counters);
+        assert_eq!(scene.told(), Some((50, false, vec![])));
+        scene.hear("e", entry(10));
+        scene.deliver(entry(0).body);
+        scene.send();
+        assert_eq!(scene.told(), Some((50, false, vec![0])));
+        scene.state.gap = true;
+        scene.send();
+        assert_eq!(scene.told(), Some((50, true, vec![])));
+        scene.state.join(1, rooms(), &scene.counters);
+        assert_eq!(scene.told(), Some((50, false, vec![])));
+    }
+
+    #[test]
+    fn who_is_let_go_keeps_its_place_until_it_has_gone() {
+        let mut scene = Scene::joined();
+        scene.settings.connections_per_tenant = 1;
+        for seq in 10..=12 {
+            scene.hear("e", entry(seq));
+            scene.send();
+        }
+        assert!(scene.state.subscribers.is_empty(), "two messages may wait");
+        assert!(scene.state.connect(2, &scene.settings).is_none());
+        assert!(scene.state.disconnect(1));
+        assert!(scene.state.connect(2, &scene.settings).is_some());
     }
 
     #[test]
     fn what_comes_while_the_log_is_asked_comes_after_what_it_says_and_once() {
         let mut scene = Scene::new();
         scene.state.hold(1, &rooms()).unwrap();
-        scene.state.hear("e", entry(10));
-        scene.state.hear("e", entry(11));
+        scene.hear("e", entry(10));
+        scene.hear("e", entry(11));
         scene.send();
-        scene.state.hear("e", entry(12));
+        scene.hear("e", entry(12));
         assert_eq!(scene.told(), None);
         // The log was asked when it had come to 10; or it is ahead of what was heard.
         let replay = Replay {
@@ -616,7 +736,7 @@ mod tests {
         scene.state.release(1, Some(replay), &scene.counters);
         assert_eq!(scene.told(), Some((11, false, vec![10, 11])));
         for seq in 10..=12 {
-            scene.state.hear("e", entry(seq));
+            scene.hear("e", entry(seq));
         }
         scene.send();
         assert_eq!(scene.told(), Some((12, false, vec![12])));
@@ -627,7 +747,7 @@ mod tests {
         let mut scene = Scene::new();
         scene.state.hold(1, &rooms()).unwrap();
         for seq in 10..=14 {
-            scene.state.hear("e", entry(seq));
+            scene.hear("e", entry(seq));
         }
         scene.send();
         let replay = Replay {
@@ -645,7 +765,7 @@ mod tests {
         scene.state.sent = None;
         scene.state.join(1, rooms(), &scene.counters);
         scene.queue.try_recv().unwrap();
-        assert_eq!(scene.state.hear("e", entry(20)), Heard::Next);
+        assert_eq!(scene.hear("e", entry(20)), Heard::Next);
         scene.send();
         assert_eq!(scene.told(), Some((20, true, vec![20])));
     }

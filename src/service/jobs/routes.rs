@@ -19,7 +19,7 @@ use super::input::{Export, ExportRequest, JobInput, RECORDS_KIND, Task, priority
 use super::view::{Viewer, describe, file_expires_at};
 use crate::datalayer::jobs::{Job, JobFilter, JobState, NewJob, Queue};
 use crate::service::app::App;
-use crate::service::clients::read_body;
+use crate::service::body::read_body;
 use crate::service::error::ApiError;
 use crate::service::params::{Params, whole_number};
 use crate::service::write::to_the_end;

@@ -4,12 +4,13 @@
 //! `{"leave": "clients"}`. It is sent `{"epoch": …, "seq": …, "updates": [{"seq", "room", "data"}, …]}`; `data`
 //! says what changed, not how: whoever wants to know asks the API, which then has it. A client that comes
 //! back says `{"join": […], "after": {"epoch": …, "seq": …}}`, with the rooms that it was in and the last
-//! place that it was told, before it joins anything else. `"gap": true` tells it that updates were lost, so
-//! that it has to read anew what it shows.
+//! place that it was told, before it joins anything else; a place that was told as null too. `"gap": true`
+//! tells it that updates were lost, so that it has to read anew what it shows. Where it is not known whether
+//! a client was created, its `id` is null: one may be in the list now.
 //!
 //! Closed with 1000 because nothing was said for long, 1001 because the service stops, 1008 after too many
 //! messages, 1009 after one too large, 1013 because it read too slowly. A tenant's connections and a user's
-//! messages are counted in each process. A gateway that knows its users by cookies has to check `Origin`:
+//! messages are counted in each process; of those whose user no gateway names, each connection's. A gateway that knows its users by cookies has to check `Origin`:
 //! browsers let any page open a WebSocket.
 
 mod request;
@@ -31,6 +32,7 @@ use super::app::App;
 use super::caller::Caller;
 use super::error::ApiError;
 use super::settings::Settings;
+use crate::datalayer::config::LiveSettings;
 use crate::datalayer::limit::Limiter;
 use crate::datalayer::live::{Hub, Refused};
 
@@ -40,6 +42,12 @@ pub(super) const CLIENTS: &str = "clients";
 pub(super) const PAYMENTS: &str = "payments";
 
 const ROOMS: [&str; 2] = [CLIENTS, PAYMENTS];
+
+/// What may wait to be written to a connection, besides the longest message: pongs, which a client that
+/// reads nothing could ask for without end.
+const WRITE_SPARE_BYTES: usize = 4 * 1024 * 1024;
+/// No update of this service is longer.
+const UPDATE_MAX_BYTES: usize = 512;
 
 /// Live updates of one service.
 #[derive(Debug)]
@@ -104,7 +112,19 @@ pub(super) async fn connect(
     let upgrade = upgrade
         .max_message_size(max_bytes)
         .max_frame_size(max_bytes)
-        .read_buffer_size(max_bytes);
-    let user = caller.key();
+        .read_buffer_size(max_bytes)
+        .max_write_buffer_size(write_max_bytes(&app.settings.live));
+    let mut user = caller.key();
+    if caller.user.is_none() {
+        // Else one gateway's users would be one.
+        user = format!("{user} #{}", subscription.id());
+    }
     Ok(upgrade.on_upgrade(move |socket| socket::serve(app, user, subscription, socket)))
+}
+
+/// What may wait to be written to one connection: the longest message has all that is kept of a tenant, and
+/// what came meanwhile.
+fn write_max_bytes(settings: &LiveSettings) -> usize {
+    let updates = 2 * settings.history_updates.max(settings.batch_max_updates);
+    updates * UPDATE_MAX_BYTES + WRITE_SPARE_BYTES
 }

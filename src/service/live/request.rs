@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 use super::ROOMS;
@@ -27,8 +27,20 @@ pub(super) struct Problem {
 #[serde(deny_unknown_fields)]
 struct Raw {
     join: Option<Value>,
+    #[serde(default, deserialize_with = "place")]
     after: Option<Position>,
     leave: Option<String>,
+}
+
+/// A place as clients are told it: null while nobody could say where it is.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPlace {
+    // Both have to be there; by themselves, options may be missing.
+    #[serde(deserialize_with = "Option::deserialize")]
+    epoch: Option<String>,
+    #[serde(deserialize_with = "Option::deserialize")]
+    seq: Option<u64>,
 }
 
 impl Request {
@@ -53,6 +65,15 @@ impl Problem {
     pub(super) fn json(&self) -> String {
         json!({ "error": { "code": self.code, "message": self.message } }).to_string()
     }
+}
+
+/// The place after which a client comes back. What is null is a place in no log, so that the client hears of
+/// a gap: it has missed what it has missed.
+fn place<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Position>, D::Error> {
+    let place = Option::<RawPlace>::deserialize(deserializer)?;
+    let known = place.and_then(|place| place.epoch.zip(place.seq));
+    let (epoch, seq) = known.unwrap_or_default();
+    Ok(Some(Position { epoch, seq }))
 }
 
 /// One room or a list of them.
@@ -107,6 +128,20 @@ mod tests {
             r#"{"join":["payments","clients"],"after":{"epoch":"e","seq":7}}"#,
             Request::Join(rooms(&["clients", "payments"]), Some(after)),
         );
+        for unknown in [
+            "null",
+            r#"{"epoch":null,"seq":null}"#,
+            r#"{"epoch":"e","seq":null}"#,
+        ] {
+            let nowhere = Position {
+                epoch: String::new(),
+                seq: 0,
+            };
+            check(
+                &format!(r#"{{"join":"clients","after":{unknown}}}"#),
+                Request::Join(rooms(&["clients"]), Some(nowhere)),
+            );
+        }
         check(
             r#"{"leave":"payments"}"#,
             Request::Leave("payments".to_owned()),
@@ -130,7 +165,11 @@ mod tests {
             r#"{"join":["clients",7]}"#,
             r#"{"join":"clients","leave":"clients"}"#,
             r#"{"leave":"clients","after":{"epoch":"e","seq":7}}"#,
+            r#"{"leave":"clients","after":null}"#,
             r#"{"join":"clients","after":{"epoch":"e","seq":-1}}"#,
+            r#"{"join":"clients","after":{"epoch":"e"}}"#,
+            r#"{"join":"clients","after":{"epoch":"e","seq":7,"id":1}}"#,
+            r#"{"join":"clients","after":7}"#,
             r#"{"join":"clients","tenant":2}"#,
         ] {
             check(text, "invalid_message");

@@ -19,8 +19,10 @@ const CLOSE_SHARE: u32 = 4;
 /// How a conversation came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// The client closed it, or is gone.
+    /// The client closed it.
     Gone,
+    /// The client answers nothing, or takes nothing: nothing can be said to it.
+    Lost,
     /// It is closed, for this reason.
     Close(u16, &'static str),
 }
@@ -168,7 +170,7 @@ impl Connection {
         let patience = self.patience();
         tokio::select! {
             sent = timeout(patience, self.socket.send(message)) => match sent {
-                Ok(sent) => sent.map_err(|_| End::Gone),
+                Ok(sent) => sent.map_err(|_| End::Lost),
                 Err(_) => Err(End::from(Ending::Slow)),
             },
             ending = ending => Err(End::from(ending)),
@@ -177,6 +179,9 @@ impl Connection {
 
     /// Says why, if there is a reason to say, and waits a moment for the client to close too.
     async fn close(mut self, end: End) {
+        if end == End::Lost {
+            return;
+        }
         let drain = self.app.settings.service.drain_timeout();
         let patience = self.patience().min(drain / CLOSE_SHARE);
         let closing = async {
@@ -197,7 +202,7 @@ impl Connection {
     /// What it means that the client was silent for so long.
     fn silence(&self) -> End {
         match self.pong_by {
-            Some(by) if by <= Instant::now() => End::Gone,
+            Some(by) if by <= Instant::now() => End::Lost,
             _ => End::Close(close_code::NORMAL, "idle"),
         }
     }

@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::service::app::App;
-use crate::service::clients::read_body;
+use crate::service::body::read_body;
 use crate::service::error::ApiError;
 use crate::service::settings::PaymentSettings;
 use crate::service::text::{check_line, check_one_of};

@@ -15,10 +15,8 @@ use crate::datalayer::cache::Kind;
 /// What a loader gives.
 pub type Loaded = Result<Bytes, Box<dyn Error + Send + Sync>>;
 
-/// A loader's error for a key that has no value any more. It is not tried again, and no failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("there is nothing to be brought any more")]
-pub struct Gone;
+/// Whether an error of a load says that there is nothing to be loaded.
+type IsGone = fn(&(dyn Error + Send + Sync + 'static)) -> bool;
 
 /// How urgent an item is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,6 +40,7 @@ pub struct Item {
     pub(super) priority: Priority,
     pub(super) tags: Vec<String>,
     pub(super) loader: Arc<dyn Fn() -> BoxFuture<'static, Loaded> + Send + Sync>,
+    pub(super) is_gone: IsGone,
 }
 
 /// What is to be brought.
@@ -68,6 +67,7 @@ impl Item {
             priority,
             tags: Vec::new(),
             loader: Arc::new(move || Box::pin(loader())),
+            is_gone: |_| false,
         }
     }
 
@@ -85,18 +85,14 @@ impl Item {
         self
     }
 
-    /// The key.
-    pub fn key(&self) -> &str {
-        &self.key
+    /// With errors that say that the key has no value any more: it is not tried again then, and no failure.
+    /// The error is that of the load, which may be a reader's that was under way.
+    pub fn gone_if(self, is_gone: IsGone) -> Self {
+        Self { is_gone, ..self }
     }
 }
 
 impl Plan {
-    /// Adds an item.
-    pub fn push(&mut self, item: Item) {
-        self.items.push(item);
-    }
-
     /// The items in the order in which they are brought: the most urgent first, those that are as
     /// urgent as they were added, each key once, and no more than `most`.
     pub fn ordered(self, most: u64) -> Self {
@@ -108,9 +104,8 @@ impl Plan {
         Self { items }
     }
 
-    /// The items.
-    pub fn items(&self) -> &[Item] {
-        &self.items
+    pub(super) fn len(&self) -> usize {
+        self.items.len()
     }
 
     pub(super) fn into_items(self) -> Vec<Item> {
@@ -143,7 +138,7 @@ mod tests {
 
     fn plan(items: &[(&str, Priority)]) -> Plan {
         let items = items.iter().map(|(key, priority)| {
-            Item::new(*key, Kind::Other, *priority, || async { Err(Gone.into()) })
+            Item::new(*key, Kind::Other, *priority, || async { Ok(Bytes::new()) })
         });
         let mut plan = Plan::default();
         plan.extend(items);
@@ -151,7 +146,7 @@ mod tests {
     }
 
     fn keys(plan: &Plan) -> Vec<&str> {
-        plan.items().iter().map(Item::key).collect()
+        plan.items.iter().map(|item| item.key.as_str()).collect()
     }
 
     #[test]

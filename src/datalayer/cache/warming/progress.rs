@@ -8,10 +8,23 @@ use serde::Serialize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
+    /// It does, and finds out which keys there are.
+    Planning,
     /// It does.
     Running,
     /// Every key was tried.
     Ended,
+    /// It was told to end before that.
+    Cancelled,
+    /// It gave up: too many keys in a row failed, or which there are could not be found out.
+    Failed,
+}
+
+impl State {
+    /// Whether it goes on.
+    pub fn is_under_way(self) -> bool {
+        matches!(self, Self::Planning | Self::Running)
+    }
 }
 
 /// A warm-up as it stands after its last key.
@@ -24,31 +37,50 @@ pub struct Progress {
     pub done: u64,
     /// Keys whose every attempt failed.
     pub failed: u64,
-    /// All keys.
+    /// All keys; 0 until they are known.
     pub total: u64,
     /// Attempts that failed and were made again.
     pub retries: u64,
     /// Keys a second, failed ones included.
     pub rate_per_s: f64,
-    /// Time to the end at this rate, in milliseconds; none before the first key.
+    /// Time to the end at this rate, in milliseconds; none before the first key, and where the end will not
+    /// be reached.
     pub eta_ms: Option<u64>,
 }
 
 impl Progress {
-    /// That of a warm-up that begins.
-    pub(super) fn of(total: u64) -> Self {
+    /// That of a warm-up whose keys are not known.
+    pub(super) fn planning() -> Self {
+        Self {
+            state: State::Planning,
+            done: 0,
+            failed: 0,
+            total: 0,
+            retries: 0,
+            rate_per_s: 0.0,
+            eta_ms: None,
+        }
+    }
+
+    /// That of a warm-up that begins with its keys.
+    pub(super) fn of(total: usize) -> Self {
         let state = match total {
             0 => State::Ended,
             _ => State::Running,
         };
         Self {
             state,
-            done: 0,
-            failed: 0,
-            total,
-            retries: 0,
-            rate_per_s: 0.0,
+            total: total as u64,
             eta_ms: (total == 0).then_some(0),
+            ..Self::planning()
+        }
+    }
+
+    /// Ends it before its last key; after that it has ended already.
+    pub(super) fn end(&mut self, state: State) {
+        if self.state.is_under_way() {
+            self.state = state;
+            self.eta_ms = None;
         }
     }
 
@@ -95,5 +127,21 @@ mod tests {
         let nothing = Progress::of(0);
         assert_eq!((nothing.state, nothing.eta_ms), (State::Ended, Some(0)));
         assert_eq!(Progress::of(1).state, State::Running);
+    }
+
+    #[test]
+    fn what_has_ended_does_not_end_otherwise() {
+        let check = |mut progress: Progress, expected| {
+            progress.end(State::Cancelled);
+            progress.end(State::Failed);
+            assert_eq!((progress.state, progress.eta_ms), expected);
+        };
+        check(Progress::planning(), (State::Cancelled, None));
+        let halfway = Progress {
+            eta_ms: Some(7),
+            ..Progress::of(2)
+        };
+        check(halfway, (State::Cancelled, None));
+        check(Progress::of(0), (State::Ended, Some(0)));
     }
 }

@@ -5,7 +5,8 @@
 //! that answer for good; so it is replaced. Each manager makes several attempts with growing pauses
 //! before it gives up, which bounds how often that happens. Nor does it replace a connection that
 //! hangs: to it an answer that does not come is one that may still come. So such a connection is
-//! replaced, too; what was sent over it may be done late, which no command here minds.
+//! replaced, too; what was sent over it may be done late, and after what was sent over the next one, so
+//! every command has to bear that.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,9 +19,13 @@ use redis::{
     RedisResult, Value,
 };
 
+/// The connection waits this part of a time limit less than whoever asks does, so that it is replaced
+/// where it hangs.
+pub(super) const RESPONSE_MARGIN: u32 = 10;
+
 /// A handle on the one connection: commands of all tasks travel on it side by side.
 #[derive(Clone)]
-pub(in crate::datalayer) struct Link {
+pub(super) struct Link {
     shared: Arc<Shared>,
 }
 
@@ -38,7 +43,7 @@ struct Current {
 
 impl Link {
     /// A client of the server at an address, as every part of the data layer talks to it.
-    pub(in crate::datalayer) fn client(url: &str) -> RedisResult<Client> {
+    pub(super) fn client(url: &str) -> RedisResult<Client> {
         // Without this, small commands wait for the acknowledgement of the ones before.
         let info = url.into_connection_info()?;
         let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
@@ -48,10 +53,7 @@ impl Link {
     }
 
     /// Prepares a connection; it is made with the first command.
-    pub(in crate::datalayer) fn new(
-        client: Client,
-        config: ConnectionManagerConfig,
-    ) -> RedisResult<Self> {
+    pub(super) fn new(client: Client, config: ConnectionManagerConfig) -> RedisResult<Self> {
         let manager = ConnectionManager::new_lazy_with_config(client.clone(), config.clone())?;
         let current = Mutex::new(Current { manager, number: 0 });
         Ok(Self {
@@ -61,6 +63,12 @@ impl Link {
                 current,
             }),
         })
+    }
+
+    /// Connects with the next command, however long the pause after failed attempts still is.
+    pub(super) fn renew(&self) -> RedisResult<()> {
+        let number = self.shared.lock().number;
+        self.shared.replace(number)
     }
 }
 
