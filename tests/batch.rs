@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, TryStreamExt};
 use plimsoll::datalayer::batch::{
     BatchError, Column, Listing, Loader, MemorySource, PageError, ProcessMemory, Row, Select,
-    Table, Value, fetch_rows, insert, stream_batches,
+    Table, Tally, Value, fetch_rows, insert, stream_batches,
 };
 use plimsoll::datalayer::config::{BatchSettings, PoolSettings};
 use plimsoll::datalayer::dataset::{
@@ -21,6 +21,7 @@ use plimsoll::datalayer::pool::Pool;
 use proptest::prelude::*;
 use sqlx::AssertSqlSafe;
 use support::servers::Postgres;
+use support::wait;
 use tempfile::TempDir;
 
 /// A pool on an SQLite file that goes when the folder does.
@@ -221,6 +222,75 @@ async fn a_batch_goes_in_whole_or_not_at_all() {
     }
 }
 
+/// PostgreSQL dies in the middle of a `COPY`: the load says how many rows are in and of how many it does not
+/// know, and none is there twice or in part.
+#[tokio::test]
+async fn a_load_whose_database_dies_says_what_is_in() {
+    let (pool, mut server) = postgres().await;
+    make(&pool, 1, 0, &BatchSettings::default()).await;
+    run(
+        &pool,
+        "CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS \
+         $$ BEGIN PERFORM pg_sleep(60); RETURN NEW; END $$",
+    )
+    .await;
+    run(
+        &pool,
+        "CREATE TRIGGER linger BEFORE INSERT ON records FOR EACH ROW \
+         WHEN (NEW.city = 'Linger') EXECUTE FUNCTION linger()",
+    )
+    .await;
+    let rows: Vec<Row> = Generator::new(1, 0).records_from(0).take(1000).collect();
+    let mut lingering = rows.clone();
+    lingering[650][5] = "Linger".into();
+    let loader = |pool: &Pool| {
+        let settings = batches_of(200);
+        let columns = RECORDS.unkeyed();
+        Loader::new(pool.clone(), &RECORDS, columns, &settings, memory())
+    };
+    let mut loading = loader(&pool);
+    let dies = tokio::spawn(async move {
+        let mut outcome = Ok(());
+        for row in lingering {
+            outcome = loading.push(row).await;
+            if outcome.is_err() {
+                break;
+            }
+        }
+        (outcome, loading.brake().tally())
+    });
+    let other = Pool::connect(&server.url(), pool_settings()).await.unwrap();
+    let copies = "SELECT CAST(count(*) AS BIGINT) FROM pg_stat_activity \
+                  WHERE wait_event = 'PgSleep' AND query LIKE 'COPY records%'";
+    let columns = [Column::integer("n")];
+    let middle = async || {
+        let seen = fetch_rows(&other, ("read", "test"), copies, &[], &columns).await;
+        seen.unwrap() == [vec![Value::Integer(1)]]
+    };
+    wait::until_async("it copies", Duration::from_secs(60), middle)
+        .await
+        .unwrap();
+    server.stop().unwrap();
+    let (outcome, tally) = dies.await.unwrap();
+    let error = outcome.unwrap_err();
+    assert!(matches!(error, BatchError::Database { .. }), "{error}");
+    assert!(error.is_in_doubt(), "{error:?}");
+    assert_eq!((tally.rows, tally.unsure), (600, 200));
+    server.start_again().unwrap();
+    let pool = Pool::connect(&server.url(), pool_settings()).await.unwrap();
+    run(&pool, "DROP TRIGGER linger ON records").await;
+    let unkeyed = |rows: Vec<Row>| rows.into_iter().map(|row| row[1..].to_vec());
+    let there: Vec<Row> = unkeyed(all(&pool, &RECORDS).await).collect();
+    assert_eq!(there, rows[..600], "nothing of the batch under way");
+    let mut rest = loader(&pool);
+    for row in &rows[600..] {
+        rest.push(row.clone()).await.unwrap();
+    }
+    rest.finish().await.unwrap();
+    let there: Vec<Row> = unkeyed(all(&pool, &RECORDS).await).collect();
+    assert_eq!(there, rows);
+}
+
 #[tokio::test]
 async fn the_dataset_is_made_once_and_only_in_a_database_of_its_own() {
     let (lite, _folder) = sqlite().await;
@@ -408,7 +478,15 @@ async fn a_loader_says_what_it_did() {
     for row in Generator::new(1, 0).records_from(0).take(3000) {
         loader.push(row).await.unwrap();
     }
-    assert_eq!(loader.rows(), 2500, "the rest waits for a full batch");
+    let expected = Tally {
+        rows: 2500,
+        unsure: 0,
+    };
+    assert_eq!(
+        loader.brake().tally(),
+        expected,
+        "the rest waits for a full batch"
+    );
     let loaded = loader.finish().await.unwrap();
     assert_eq!(
         (loaded.rows, loaded.batches, loaded.largest_batch_rows),
@@ -417,6 +495,30 @@ async fn a_loader_says_what_it_did() {
     assert_eq!((loaded.pauses, loaded.peak_resident_bytes), (0, 7));
     assert!(loaded.elapsed_ns > 0);
     assert_eq!(all(&pool, &RECORDS).await.len(), 3000);
+
+    // One that is stopped begins no batch any more.
+    let free: Arc<dyn MemorySource> = Arc::new(|| 7);
+    let mut loader = Loader::new(
+        pool.clone(),
+        &RECORDS,
+        RECORDS.unkeyed(),
+        &batches_of(100),
+        free,
+    );
+    let rows: Vec<Row> = Generator::new(1, 0).records_from(0).take(250).collect();
+    for row in &rows {
+        loader.push(row.clone()).await.unwrap();
+    }
+    let stopped = Tally {
+        rows: 200,
+        unsure: 0,
+    };
+    assert_eq!(loader.brake().pull(), stopped);
+    let brake = loader.brake();
+    let error = loader.finish().await.unwrap_err();
+    assert!(matches!(error, BatchError::Stopped { .. }), "{error}");
+    assert_eq!(brake.tally(), stopped);
+    assert_eq!(all(&pool, &RECORDS).await.len(), 3200);
 }
 
 /// A row of [`CLIENTS`] without its id.

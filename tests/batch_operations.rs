@@ -11,16 +11,19 @@ use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use futures_util::{StreamExt, TryStreamExt};
 use plimsoll::datalayer::batch::operations::{
-    Comparison, Condition, Filter, Operations, Progress, RunError, RunState, Transform, Work,
+    Comparison, Condition, Filter, KEY_MAX, Operations, Progress, RowSource, RunError, RunFilter,
+    RunRecord, RunState, SourceError, Transform, Work,
 };
 use plimsoll::datalayer::batch::{
-    Column, MemorySource, ProcessMemory, Row, Select, Table, Value, fetch_rows, stream_batches,
+    BatchError, Column, MemorySource, ProcessMemory, Row, Select, Table, Value, fetch_rows,
+    stream_batches,
 };
 use plimsoll::datalayer::config::{BatchSettings, PoolSettings, RetrySettings, RetryStrategy};
 use plimsoll::datalayer::dataset::{
@@ -602,7 +605,7 @@ async fn bad_rows_are_laid_aside_one_by_one_and_nothing_is_lost() {
             left, expected,
             "every good row, also of a batch with bad ones"
         );
-        // The whole of each bad row, in the order of the source.
+        // The whole of each bad row.
         let kept = texts(pool, "SELECT row_json FROM dead_letters ORDER BY id").await;
         let kept: BTreeSet<String> = kept.into_iter().collect();
         let wanted: BTreeSet<String> = (0..1000)
@@ -928,6 +931,372 @@ async fn a_commit_whose_answer_is_lost_is_not_made_twice_and_not_forgotten() {
 }
 
 #[tokio::test]
+async fn a_batch_that_is_in_unnoticed_is_not_made_again_in_parts() {
+    let postgres = postgres().await;
+    let way = Way::to(&postgres.kept).await;
+    // The commit of the first batch takes longer than all further attempts wait for its lock.
+    run(
+        &postgres.pool,
+        "CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS \
+         $$ BEGIN PERFORM pg_sleep(2); RETURN NULL; END $$",
+    )
+    .await;
+    run(
+        &postgres.pool,
+        "CREATE CONSTRAINT TRIGGER linger AFTER INSERT ON audit DEFERRABLE INITIALLY DEFERRED \
+         FOR EACH ROW WHEN (NEW.batch = 1) EXECUTE FUNCTION linger()",
+    )
+    .await;
+    run(
+        &postgres.pool,
+        "ALTER ROLE postgres SET lock_timeout = '100ms'",
+    )
+    .await;
+    let pool = connect(&way.url()).await;
+    let settings = BatchSettings {
+        retry: RetrySettings {
+            attempts: 3,
+            ..batches_of(1).retry
+        },
+        ..batches_of(100)
+    };
+    let operations = operations(&pool, settings);
+    way.cut(MEANWHILE, 1);
+    let begun = operations.start(create(further(500)), "test", "");
+    let begun = begun.await.unwrap();
+    let id = begun.id();
+    // Its lock is not about rows, so nothing is split and nothing laid aside.
+    let error = begun.finish().await.unwrap_err();
+    assert!(
+        matches!(error, RunError::Batch(BatchError::Database { .. })),
+        "{error}"
+    );
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let resumed = operations.resume(id, create(further(500)), "test");
+    let progress = resumed.await.unwrap().finish().await.unwrap();
+    assert_eq!(
+        (progress.rows, progress.dead_letters, progress.batches),
+        (500, 0, 5)
+    );
+    let records = all(&postgres.pool, &RECORDS).await;
+    assert_eq!(unkeyed(&records[2000..]), unkeyed(&keyed(&further(500))));
+    audited(&postgres.pool, "create", &progress).await;
+}
+
+/// Rows that are there; from some place on, somebody else has the database's one lock for writing.
+struct Locking {
+    rows: Vec<Row>,
+    from: u64,
+    outside: Option<sqlx::SqliteConnection>,
+    kept: Arc<Mutex<Option<sqlx::SqliteConnection>>>,
+}
+
+#[async_trait]
+impl RowSource for Locking {
+    async fn rows(&mut self, from: u64, limit: usize) -> Result<Vec<Row>, SourceError> {
+        if from >= self.from
+            && let Some(mut outside) = self.outside.take()
+        {
+            sqlx::raw_sql("BEGIN IMMEDIATE")
+                .execute(&mut outside)
+                .await?;
+            *self.kept.lock().unwrap() = Some(outside);
+        }
+        let rest = self.rows.iter().skip(from as usize);
+        Ok(rest.take(limit).cloned().collect())
+    }
+}
+
+#[tokio::test]
+async fn a_lock_that_stays_ends_the_run_and_lays_no_row_aside() {
+    let lite = sqlite().await;
+    let url = format!("sqlite:{}", lite.kept.path().join("test.db").display());
+    let outside = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    let settings = BatchSettings {
+        retry: RetrySettings {
+            attempts: 3,
+            ..batches_of(1).retry
+        },
+        ..batches_of(50)
+    };
+    let operations = operations(&lite.pool, settings);
+    let kept = Arc::default();
+    let locking = Locking {
+        rows: further(500),
+        from: 200,
+        outside: Some(outside),
+        kept: Arc::clone(&kept),
+    };
+    let work = Work::create(&RECORDS, RECORDS.unkeyed(), locking, Some(500));
+    let begun = operations.start(work, "test", "").await.unwrap();
+    let (id, progress) = (begun.id(), begun.progress());
+    begun.finish().await.unwrap_err();
+    let progress = progress.borrow().clone();
+    assert_eq!((progress.done, progress.dead_letters), (200, 0));
+    assert_eq!(progress.retries, 2, "in parts it fails all the same");
+    drop(kept.lock().unwrap().take());
+    let resumed = async || operations.resume(id, create(further(500)), "test").await;
+    let mut run = None;
+    let free = async || {
+        run = resumed().await.ok();
+        run.is_some()
+    };
+    wait::until_async("the lock is free", PATIENCE, free)
+        .await
+        .unwrap();
+    let progress = run.unwrap().finish().await.unwrap();
+    assert_eq!((progress.rows, progress.dead_letters), (500, 0));
+    let records = all(&lite.pool, &RECORDS).await;
+    assert_eq!(unkeyed(&records[2000..]), unkeyed(&keyed(&further(500))));
+}
+
+#[tokio::test]
+async fn a_row_that_somebody_else_holds_is_not_laid_aside() {
+    let postgres = postgres().await;
+    run(
+        &postgres.pool,
+        "ALTER ROLE postgres SET lock_timeout = '50ms'",
+    )
+    .await;
+    let pool = connect(&postgres.kept.url()).await;
+    let settings = BatchSettings {
+        retry: RetrySettings {
+            attempts: 2,
+            ..batches_of(1).retry
+        },
+        ..batches_of(100)
+    };
+    let operations = operations(&pool, settings);
+    let mut outside = sqlx::PgConnection::connect(&postgres.kept.url())
+        .await
+        .unwrap();
+    let hold = "BEGIN; SELECT 1 FROM records WHERE id = 130 FOR UPDATE";
+    sqlx::raw_sql(hold).execute(&mut outside).await.unwrap();
+    let work = || Work::set(every(&RECORDS), vec![(column("city"), "Ambon".into())]);
+    let begun = operations.start(work(), "test", "").await.unwrap();
+    let id = begun.id();
+    begun.finish().await.unwrap_err();
+    // The rows before it are through, in smaller and smaller parts.
+    let standing = operations.find(id).await.unwrap().unwrap().standing;
+    assert_eq!((standing.cursor, standing.dead_letters), (129, 0));
+    let let_go = sqlx::raw_sql("ROLLBACK").execute(&mut outside);
+    let_go.await.unwrap();
+    let resumed = operations.resume(id, work(), "test").await.unwrap();
+    let progress = resumed.finish().await.unwrap();
+    assert_eq!((progress.rows, progress.dead_letters), (2000, 0));
+    let ambon = "SELECT count(*) FROM records WHERE city = 'Ambon'";
+    assert_eq!(number(&pool, ambon).await, 2000);
+}
+
+/// PostgreSQL dies while it takes rows in: the run says so, and goes on without a row too many or too few.
+#[tokio::test]
+async fn a_database_that_dies_in_the_middle_of_a_copy_loses_and_doubles_no_row() {
+    let mut postgres = postgres().await;
+    run(
+        &postgres.pool,
+        "CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS \
+         $$ BEGIN PERFORM pg_sleep(60); RETURN NEW; END $$",
+    )
+    .await;
+    run(
+        &postgres.pool,
+        "CREATE TRIGGER linger BEFORE INSERT ON records FOR EACH ROW \
+         WHEN (NEW.city = 'Linger') EXECUTE FUNCTION linger()",
+    )
+    .await;
+    let mut rows = further(1000);
+    // In the middle of the fourth batch.
+    rows[350][5] = "Linger".into();
+    let settings = BatchSettings {
+        retry: RetrySettings {
+            attempts: 2,
+            ..batches_of(1).retry
+        },
+        ..batches_of(100)
+    };
+    let begun = operations(&postgres.pool, settings.clone());
+    let begun = begun.start(create(rows.clone()), "test", "");
+    let begun = begun.await.unwrap();
+    let id = begun.id();
+    let mut outside = sqlx::PgConnection::connect(&postgres.kept.url())
+        .await
+        .unwrap();
+    let middle = async || {
+        let copying = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep' \
+                       AND query LIKE 'COPY records%'";
+        let copying = sqlx::raw_sql(copying).fetch_all(&mut outside).await;
+        copying.unwrap().len() == 1
+    };
+    wait::until_async("it copies", PATIENCE, middle)
+        .await
+        .unwrap();
+    postgres.kept.stop().unwrap();
+    let error = begun.finish().await.unwrap_err();
+    assert!(matches!(error, RunError::Batch(_)), "typed: {error}");
+    postgres.kept.start_again().unwrap();
+    let pool = connect(&postgres.kept.url()).await;
+    let operations = operations(&pool, settings);
+    let standing = operations.find(id).await.unwrap().unwrap().standing;
+    assert_eq!((standing.cursor, standing.changed), (300, 300));
+    let there = all(&pool, &RECORDS).await;
+    assert_eq!(unkeyed(&there[2000..]), unkeyed(&keyed(&rows[..300])));
+    run(&pool, "DROP TRIGGER linger ON records").await;
+    let resumed = operations.resume(id, create(rows.clone()), "test");
+    let progress = resumed.await.unwrap().finish().await.unwrap();
+    assert_eq!((progress.rows, progress.dead_letters), (1000, 0));
+    let there = all(&pool, &RECORDS).await;
+    assert_eq!(unkeyed(&there[2000..]), unkeyed(&keyed(&rows)));
+    audited(&pool, "create", &progress).await;
+}
+
+#[tokio::test]
+async fn ids_that_would_use_up_all_others_are_laid_aside() {
+    let (lite, postgres) = (sqlite().await, postgres().await);
+    for pool in [&lite.pool, &postgres.pool] {
+        let mut rows: Vec<Row> = (3001..)
+            .zip(further(3))
+            .map(|(id, row)| [vec![Value::Integer(id)], row].concat())
+            .collect();
+        rows[1][0] = i64::MAX.into();
+        let progress = perform(
+            pool,
+            100,
+            Work::upsert(&RECORDS, source(rows.clone()), None),
+        )
+        .await;
+        assert_eq!((progress.rows, progress.dead_letters), (2, 1));
+        rows[1][0] = (KEY_MAX + 1).into();
+        let work = Work::create(&RECORDS, RECORDS.columns, source(rows[1..2].to_vec()), None);
+        assert_eq!(perform(pool, 100, work).await.dead_letters, 1);
+        // The next ones come behind those that were taken.
+        let progress = perform(pool, 100, create(further(5))).await;
+        assert_eq!((progress.rows, progress.dead_letters), (5, 0));
+        assert_eq!(number(pool, "SELECT max(id) FROM records").await, 3008);
+    }
+}
+
+#[tokio::test]
+async fn rows_of_another_owner_are_not_taken_over() {
+    let (lite, postgres) = (sqlite().await, postgres().await);
+    for pool in [&lite.pool, &postgres.pool] {
+        let before = generated();
+        let owner = &before[0][1];
+        // The first fifty rows, as if all were the first one's owner's, and a new one.
+        let mut rows: Vec<Row> = before[..50].to_vec();
+        rows.push(before[0].clone());
+        rows[50][0] = 5000.into();
+        for row in &mut rows {
+            row[1] = owner.clone();
+            row[6] = "Taken".into();
+        }
+        let own = before[..50].iter().filter(|row| row[1] == *owner).count() as u64;
+        assert!((1..50).contains(&own));
+        let work = Work::upsert_own(&RECORDS, column("tenant_id"), source(rows), None);
+        let progress = perform(pool, 20, work).await;
+        assert_eq!((progress.rows, progress.dead_letters), (own + 1, 50 - own));
+        let after = all(pool, &RECORDS).await;
+        for (before, after) in before.iter().zip(&after).take(50) {
+            let is_taken = after[6] == "Taken".into();
+            assert_eq!((&before[1], before[1] == *owner), (&after[1], is_taken));
+        }
+        let why = texts(pool, "SELECT DISTINCT error FROM dead_letters").await;
+        assert_eq!(why, ["the row with this id has another owner"]);
+        audited(pool, "upsert", &progress).await;
+    }
+}
+
+#[tokio::test]
+async fn runs_are_listed_called_off_and_forgotten() {
+    let (lite, postgres) = (sqlite().await, postgres().await);
+    for pool in [&lite.pool, &postgres.pool] {
+        let settings = BatchSettings {
+            abandoned_after_s: 60,
+            history_kept_s: 3600,
+            ..batches_of(20)
+        };
+        let operations = operations(pool, settings);
+        let ids = |runs: Vec<RunRecord>| runs.iter().map(|run| run.id).collect::<Vec<_>>();
+        let all_runs = RunFilter::default();
+        let mut started = Vec::new();
+        for spec in ["a1", "a2", "b"] {
+            let begun = operations.start(create(further(20)), "test", spec);
+            let begun = begun.await.unwrap();
+            started.push(begun.id());
+            begun.finish().await.unwrap();
+        }
+        started.reverse();
+        assert_eq!(ids(operations.list(&all_runs, 9).await.unwrap()), started);
+        assert_eq!(
+            ids(operations.list(&all_runs, 2).await.unwrap()),
+            started[..2]
+        );
+        let filter = RunFilter {
+            spec_prefix: Some("a".to_owned()),
+            state: Some(RunState::Done),
+            before: Some(started[1]),
+        };
+        assert_eq!(
+            ids(operations.list(&filter, 9).await.unwrap()),
+            [started[2]]
+        );
+
+        // Told through the ledger, as another process does.
+        let begun = operations.start(create(further(4000)), "test", "");
+        let begun = begun.await.unwrap();
+        let id = begun.id();
+        let told = operations.call_off(id).await.unwrap();
+        assert_eq!(told, Some(RunState::Cancelling));
+        let ended = begun.finish().await.unwrap();
+        assert_eq!(ended.state, RunState::Cancelled);
+        assert!(ended.done < 4000, "{ended:?}");
+        assert_eq!(operations.call_off(id).await.unwrap(), None);
+        let resumed = operations.resume(id, create(further(4000)), "test");
+        let ended = resumed.await.unwrap().finish().await.unwrap();
+        assert_eq!((ended.state, ended.rows), (RunState::Done, 4000));
+        // Nobody is left to hear of it.
+        let age = |of: &str| {
+            format!(
+                "UPDATE batch_runs SET updated_at = '{of}', state = 'running' WHERE id = '{id}'"
+            )
+        };
+        run(pool, &age("2020-01-01T00:00:00Z")).await;
+        let told = operations.call_off(id).await.unwrap();
+        assert_eq!(told, Some(RunState::Cancelled));
+
+        // Rows that are laid aside come page by page, and go with their run.
+        let work = Work::create(&RECORDS, RECORDS.columns, source(generated()), None);
+        let begun = operations.start(work, "test", "").await.unwrap();
+        let cancel = begun.canceller();
+        let bad = begun.id();
+        let mut progress = begun.progress();
+        let some = progress.wait_for(|progress| progress.dead_letters >= 5);
+        some.await.unwrap();
+        cancel.cancel();
+        let laid_aside = begun.finish().await.unwrap().dead_letters;
+        let mut seen = Vec::new();
+        let mut after = 0;
+        loop {
+            let page = operations.laid_aside(bad, after, 2).await.unwrap();
+            let Some(last) = page.last() else { break };
+            after = last.id;
+            seen.extend(page);
+        }
+        assert_eq!(seen.len() as u64, laid_aside);
+        assert!(seen[0].row.contains("\"id\":1,") && seen[0].batch == 1);
+        assert!(seen[4].row.contains("\"id\":5,") && seen[4].attempts == 1);
+        assert_eq!(operations.forget(100).await.unwrap(), 1, "the old one");
+        assert_eq!(operations.find(id).await.unwrap(), None);
+        let audit = format!("SELECT count(*) FROM audit WHERE run = '{id}'");
+        assert!(number(pool, &audit).await > 0, "the audit stays");
+        let all_old = "UPDATE batch_runs SET updated_at = '2020-01-01T00:00:00Z'";
+        run(pool, all_old).await;
+        assert_eq!(operations.forget(3).await.unwrap(), 3);
+        assert_eq!(operations.forget(3).await.unwrap(), 1);
+        assert_eq!(number(pool, "SELECT count(*) FROM dead_letters").await, 0);
+    }
+}
+
+#[tokio::test]
 async fn a_database_that_is_away_ends_the_run_with_its_rows_accounted_for() {
     let mut postgres = postgres().await;
     let settings = BatchSettings {
@@ -1160,6 +1529,10 @@ struct Service {
 
 impl Service {
     async fn start(database: &[&str]) -> Self {
+        Self::start_with(database, &[]).await
+    }
+
+    async fn start_with(database: &[&str], env: &[(&str, &str)]) -> Self {
         let folder = TempDir::new().unwrap();
         let mut command = command_as(None, Path::new(env!("CARGO_BIN_EXE_refservice")));
         for (name, _) in std::env::vars_os() {
@@ -1171,6 +1544,7 @@ impl Service {
             command.env(format!("REFSERVICE__BATCH__{name}_ROWS"), "20");
         }
         command.env("REFSERVICE_ADMIN_TOKEN", ADMIN_TOKEN);
+        command.envs(env.iter().copied());
         // The tests ask how far a run is as often as they like.
         for name in ["USER", "TENANT", "ENDPOINT"] {
             command.env(format!("REFSERVICE__LIMIT__{name}_PER_MIN"), "0");
@@ -1350,7 +1724,7 @@ async fn the_service_runs_cancels_and_resumes_batch_operations() {
 async fn the_audit_says_who(service: &Service, pool: &Pool) {
     let path = "/api/v1/records/batch";
     let order = json!({"operation": "create", "rows": 10_000});
-    let ada = [("x-tenant-id", "1"), ("x-user-id", "ada")];
+    let ada = [("x-user-id", "ada")];
     let (_, run) = service
         .send_with(Method::POST, path, Some(order), &ada)
         .await;
@@ -1369,7 +1743,7 @@ async fn the_audit_says_who(service: &Service, pool: &Pool) {
     service.until_ended(&path, "done").await;
     let actors =
         format!("SELECT actor FROM audit WHERE run = '{id}' GROUP BY actor ORDER BY min(batch)");
-    assert_eq!(texts(pool, &actors).await, ["1/ada", "admin /grace"]);
+    assert_eq!(texts(pool, &actors).await, ["/ada", "admin /grace"]);
     let last = format!("SELECT actor FROM batch_runs WHERE id = '{id}'");
     assert_eq!(texts(pool, &last).await, ["admin /grace"]);
 
@@ -1563,7 +1937,15 @@ async fn over_http(service: &Service, url: &str) {
         ),
         (
             json!({"operation": "upsert", "records": [keyed(0, &record)]}),
-            "record 1: `id` must be at least 1",
+            "record 1: `id` must be from 1",
+        ),
+        (
+            json!({"operation": "upsert", "records": [keyed(i64::MAX, &record)]}),
+            "record 1: `id` must be from 1 to 9007199254740992",
+        ),
+        (
+            json!({"operation": "purge", "before": "2025-01-01", "tenant": 99}),
+            "`tenant` names no tenant",
         ),
         (
             json!({"operation": "upsert", "records": [keyed(1, &record), keyed(2, &elsewhere)]}),
@@ -1595,11 +1977,235 @@ async fn over_http(service: &Service, url: &str) {
         .send(Method::POST, &format!("{nobody}/resume"), None)
         .await;
     assert_eq!(status, StatusCode::NOT_FOUND);
+    for id in ["x", "%FF"] {
+        let path = format!("/api/v1/records/batch/{id}");
+        let (status, answer) = service.send(Method::GET, &path, None).await;
+        assert_eq!(
+            (status, &answer["error"]["code"]),
+            (StatusCode::BAD_REQUEST, &json!("invalid_id"))
+        );
+    }
+    the_audit_says_who(service, &pool).await;
+}
+
+#[tokio::test]
+async fn a_run_is_called_off_through_any_service_and_resumed_by_any() {
+    let server = Postgres::start().unwrap();
+    let url = server.url();
+    let env = [("REFSERVICE__BATCH__ABANDONED_AFTER_S", "2")];
+    let first = Service::start_with(&["--database", &url], &env).await;
+    let second = Service::start_with(&["--database", &url], &env).await;
+    let order = json!({"operation": "create", "rows": 20_000});
+    let path = first.run(order.clone()).await;
+    first
+        .until(&path, |run| run["progress"]["done"] != json!(0))
+        .await;
+    let (status, told) = second.send(Method::DELETE, &path, None).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{told}");
+    assert_eq!(told["progress"]["state"], "cancelling");
+    let stopped = first.until_ended(&path, "cancelled").await;
+    assert!(stopped["done"].as_u64().unwrap() < 20_000, "{stopped}");
+    let resume = format!("{path}/resume");
+    let (status, _) = second.send(Method::POST, &resume, None).await;
+    assert_eq!(status, StatusCode::ACCEPTED);
+    // While the table cannot be counted, other runs can be asked for and called off.
+    let mut outside = sqlx::PgConnection::connect(&url).await.unwrap();
+    let lock = "BEGIN; LOCK TABLE records IN ACCESS EXCLUSIVE MODE";
+    sqlx::raw_sql(lock).execute(&mut outside).await.unwrap();
+    let waits = second.run(json!({"operation": "delete", "filter": {"tenant": 1}}));
+    let asks = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let began = std::time::Instant::now();
+        let (status, run) = second.send(Method::GET, &path, None).await;
+        assert_eq!((status, &run["live"]), (StatusCode::OK, &json!(true)));
+        let (status, _) = second.send(Method::DELETE, &path, None).await;
+        assert_eq!(status, StatusCode::ACCEPTED);
+        assert!(
+            began.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            began.elapsed()
+        );
+        let let_go = sqlx::raw_sql("ROLLBACK").execute(&mut outside);
+        let_go.await.unwrap();
+    };
+    let (deleting, ()) = tokio::join!(waits, asks);
+    second.until_ended(&path, "cancelled").await;
+    second.until_ended(&deleting, "done").await;
+    // Whose process has died is cancelled without anybody's hearing of it.
+    let path = first.run(order).await;
+    first
+        .until(&path, |run| run["progress"]["done"] != json!(0))
+        .await;
+    drop(first);
+    let mut told = Json::Null;
+    let cancelled = async || {
+        let (status, answer) = second.send(Method::DELETE, &path, None).await;
+        told = answer;
+        status == StatusCode::OK
+    };
+    wait::until_async("nobody has it", PATIENCE, cancelled)
+        .await
+        .unwrap();
+    assert_eq!(told["progress"]["state"], "cancelled");
+}
+
+#[tokio::test]
+async fn a_tenant_changes_its_own_records_alone() {
+    let folder = TempDir::new().unwrap();
+    let data = folder.path().display().to_string();
+    let lite = Service::start(&["--data", &data]).await;
+    tenants_apart(&lite, &format!("sqlite:{data}/reference.db")).await;
+    let server = Postgres::start().unwrap();
+    let url = server.url();
+    let postgres = Service::start(&["--database", &url]).await;
+    tenants_apart(&postgres, &url).await;
+}
+
+async fn tenants_apart(service: &Service, url: &str) {
+    let pool = connect(url).await;
+    let batch = "/api/v1/records/batch";
+    let one = [("x-tenant-id", "1"), ("x-user-id", "ada")];
+    let two = [("x-tenant-id", "2"), ("x-user-id", "eve")];
+    let refused = async |order: Json, status: StatusCode, code: &str| {
+        let sent = service.send_with(Method::POST, batch, Some(order.clone()), &one);
+        let (found, answer) = sent.await;
+        assert_eq!(
+            (found, &answer["error"]["code"]),
+            (status, &json!(code)),
+            "{order}: {answer}"
+        );
+    };
+    let ends = async |order: Json| -> (String, Json) {
+        let (status, run) = service
+            .send_with(Method::POST, batch, Some(order), &one)
+            .await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{run}");
+        let path = format!("{batch}/{}", run["id"].as_str().unwrap());
+        let progress = service.until_ended(&path, "done").await;
+        (path, progress)
+    };
+    let theirs = "SELECT count(*) FROM records WHERE tenant_id <> 1";
+    let before = number(&pool, theirs).await;
+    let own = number(&pool, "SELECT count(*) FROM records WHERE tenant_id = 1").await;
+    let no = StatusCode::UNPROCESSABLE_ENTITY;
+    for order in [
+        json!({"operation": "delete", "filter": {"tenant": 2}}),
+        json!({"operation": "delete", "filter": {}}),
+        json!({"operation": "update", "filter": {"tenant": 2}, "set": {"stage": "X"}}),
+        json!({"operation": "migrate", "filter": {"tenant": 2}}),
+        json!({"operation": "archive", "before": "2999-01-01", "tenant": 2}),
+        json!({"operation": "purge", "before": "2999-01-01", "tenant": 2}),
+    ] {
+        refused(order, no, "invalid_body").await;
+    }
+    let order = json!({"operation": "create", "rows": 5});
+    refused(order, StatusCode::FORBIDDEN, "admin_only").await;
+
+    // Of another tenant's row under its id, the update is laid aside; its own is changed.
+    let generator = Generator::new(SEED, RECORD_COUNT);
+    let client_of = |tenant| (1..).find(|id| generator.tenant_of(*id) == Some(tenant));
+    let record = |tenant: i64| {
+        json!({
+            "tenant_id": tenant, "client_id": client_of(tenant).unwrap(),
+            "diagnosed_on": "2019-01-31", "code": "C50.9", "stage": "II", "city": "Ambon",
+            "cost_cents": 123,
+        })
+    };
+    let id_of = async |tenant: i64| {
+        let sql = format!("SELECT min(id) FROM records WHERE tenant_id = {tenant}");
+        number(&pool, &sql).await
+    };
+    let (mine, foreign) = (id_of(1).await, id_of(2).await);
+    let keyed = |id: i64, tenant| json!({"id": id, "record": record(tenant)});
+    let order = json!({"operation": "upsert", "records": [keyed(mine, 2)]});
+    refused(order, no, "invalid_body").await;
+    let order = json!({
+        "operation": "upsert", "records": [keyed(mine, 1), keyed(foreign, 1), keyed(90_001, 1)],
+    });
+    let (path, progress) = ends(order).await;
+    assert_eq!(
+        (&progress["rows"], &progress["dead_letters"]),
+        (&json!(2), &json!(1))
+    );
+    let still = format!("SELECT tenant_id FROM records WHERE id = {foreign}");
+    assert_eq!(number(&pool, &still).await, 2);
+    let letters = format!("{path}/dead-letters");
+    let (status, page) = service.send_with(Method::GET, &letters, None, &one).await;
+    assert_eq!(status, StatusCode::OK);
+    let items = page["items"].as_array().unwrap();
+    assert_eq!((items.len(), &page["next"]), (1, &Json::Null));
+    assert_eq!(items[0]["row"]["id"], json!(foreign));
+    assert_eq!(items[0]["error"], "the row with this id has another owner");
+
+    // Without a tenant in the order, the caller's own rows are meant.
+    let set = json!({"city": "Kupang"});
+    let filter = json!({"diagnosed_from": "1900-01-01"});
+    let order = json!({"operation": "update", "filter": filter, "set": set});
+    assert_eq!(ends(order).await.1["rows"], json!(own + 1));
+    let order = json!({"operation": "migrate", "filter": filter});
+    assert_eq!(ends(order).await.1["rows"], json!(own + 1));
+    let order = json!({"operation": "archive", "before": "2999-01-01"});
+    assert_eq!(ends(order).await.1["rows"], json!(own + 1));
+    assert_eq!(number(&pool, theirs).await, before);
+    let order = json!({"operation": "archive", "before": "2999-01-01", "tenant": 2});
+    let archived = service.run(order).await;
+    service.until_ended(&archived, "done").await;
+    let order = json!({"operation": "purge", "before": "2999-01-01"});
+    assert_eq!(ends(order).await.1["rows"], json!(own + 1));
+    let of_two = "SELECT count(*) FROM records_archive WHERE tenant_id = 2";
+    assert!(number(&pool, of_two).await > 0);
+    let order = json!({"operation": "delete", "filter": filter});
+    assert_eq!(ends(order).await.1["rows"], json!(0));
+
+    // Another tenant's run is not there; the one who runs the service sees all.
+    for (method, path) in [
+        (Method::GET, path.clone()),
+        (Method::DELETE, path.clone()),
+        (Method::GET, letters.clone()),
+        (Method::POST, format!("{path}/resume")),
+        (Method::GET, archived.clone()),
+    ] {
+        let caller = if path == archived { &one } else { &two };
+        let (status, _) = service.send_with(method, &path, None, caller).await;
+        assert_eq!(status, StatusCode::NOT_FOUND, "{path}");
+    }
+    let ids = |page: &Json| -> Vec<String> {
+        let items = page["items"].as_array().unwrap().iter();
+        items
+            .map(|run| format!("{batch}/{}", run["id"].as_str().unwrap()))
+            .collect()
+    };
+    let (_, mine) = service.send_with(Method::GET, batch, None, &one).await;
+    assert_eq!(ids(&mine).len(), 6);
+    assert!(ids(&mine).contains(&path) && !ids(&mine).contains(&archived));
+    let (_, none) = service.send_with(Method::GET, batch, None, &two).await;
+    assert_eq!(ids(&none), [""; 0]);
+    let token = format!("Bearer {ADMIN_TOKEN}");
+    let admin = [("authorization", token.as_str()), ("x-tenant-id", "2")];
+    let (_, everything) = service.send_with(Method::GET, batch, None, &admin).await;
+    assert_eq!(ids(&everything).len(), 7);
+    let mut paged = Vec::new();
+    let mut page = format!("{batch}?limit=2&state=done");
+    loop {
+        let (status, runs) = service.send(Method::GET, &page, None).await;
+        assert_eq!(status, StatusCode::OK);
+        paged.extend(ids(&runs));
+        let Some(next) = runs["next"].as_str() else {
+            break;
+        };
+        page = format!("{batch}?limit=2&state=done&cursor={next}");
+    }
+    assert_eq!(paged, ids(&everything));
+    for wrong in ["?state=x", "?cursor=x", "?limit=0", "?owner=x"] {
+        let (status, _) = service
+            .send(Method::GET, &format!("{batch}{wrong}"), None)
+            .await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{wrong}");
+    }
     let (status, _) = service
-        .send(Method::GET, "/api/v1/records/batch/x", None)
+        .send(Method::GET, &format!("{letters}?cursor=x"), None)
         .await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
-    the_audit_says_who(service, &pool).await;
 }
 
 #[tokio::test]

@@ -398,6 +398,15 @@ async fn crashes_count_as_attempts(pair: &Pair) {
     assert_eq!(claims, 3);
     let attempts: Vec<i64> = errors(&jobs, &job).await.iter().map(|e| e.0).collect();
     assert_eq!(attempts, [1, 2, 3]);
+    // It was not due later than it began: no wait is below 0.
+    let failed = now(&jobs, &job).await;
+    assert!(Some(failed.due_at) <= failed.started_at, "{failed:?}");
+    let all = jobs.statistics().await.unwrap();
+    let exports = all.iter().find(|of| of.queue == Queue::Exports).unwrap();
+    assert!(
+        exports.wait.count == 1 && exports.wait.p50_ms >= 0,
+        "{exports:?}"
+    );
 }
 
 async fn what_is_called_off_is_never_done(pair: &Pair) {
@@ -596,10 +605,12 @@ async fn a_full_queue_says_so(pair: &Pair) {
         ..new_job(Queue::Exports, "x")
     };
     let is_full = |asked: Result<Job, JobError>| matches!(asked, Err(JobError::Full { .. }));
+    let has_enough =
+        |asked: Result<Job, JobError>| matches!(asked, Err(JobError::CallerFull { .. }));
     jobs.enqueue(of(1)).await.unwrap();
     let running = take(&jobs, Queue::Exports).await;
     jobs.enqueue(of(1)).await.unwrap();
-    assert!(is_full(jobs.enqueue(of(1)).await));
+    assert!(has_enough(jobs.enqueue(of(1)).await));
     jobs.enqueue(of(2)).await.unwrap();
     assert!(is_full(jobs.enqueue(of(2)).await));
     put(&jobs, Queue::Reports, "x").await;
@@ -812,7 +823,8 @@ async fn workers_stop_what_is_called_off_or_takes_too_long(pair: &Pair) {
     other.cancel(job.id).await.unwrap();
     reaches(&jobs, &job, JobState::Cancelled).await;
     workers.stop().await;
-    assert_eq!(handler.discarded.load(Ordering::SeqCst), 0);
+    // Each may have been through with all but saying so.
+    assert_eq!(handler.discarded.load(Ordering::SeqCst), 3);
 }
 
 async fn workers_give_back_what_they_cannot_end(pair: &Pair) {
@@ -976,8 +988,10 @@ impl Service {
             .header("x-user-id", user)
     }
 
+    /// As a user whose gateway names no tenant.
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.as_user("1", "ada", method, path)
+        let url = format!("{}/api/v1/{path}", self.base);
+        self.http.request(method, url).header("x-user-id", "ada")
     }
 
     fn as_admin(&self, method: Method, path: &str) -> RequestBuilder {
@@ -1089,6 +1103,8 @@ async fn the_service_keeps_its_promises(service: &Service, webhook: &http_server
     what_is_no_job_is_refused(service).await;
     the_history_has_pages(service).await;
     statistics_count_what_was_done(service).await;
+    metrics_count_jobs(service).await;
+    a_tenant_gets_its_own_rows_alone(service).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -1100,6 +1116,7 @@ async fn the_service_keeps_its_promises_embedded() {
     service.stop().await;
     a_result_that_does_not_count_leaves_no_file(&url).await;
     what_is_old_goes_by_itself(&url).await;
+    files_have_their_limits(&url).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -1216,7 +1233,19 @@ async fn notifications_reach_the_webhook(service: &Service, webhook: &http_serve
     let ask = async |client: i64, message: &str| {
         let payload = json!({ "client_id": client, "message": message });
         let asked = json!({ "queue": "notifications", "kind": "client", "payload": payload });
-        service.asked("jobs", asked).await
+        let request = service.as_user("1", "ada", Method::POST, "jobs");
+        accepted(request.body(asked.to_string())).await
+    };
+    let reaches = async |id: &str, state: &str| {
+        let path = format!("jobs/{id}");
+        let mut job = Json::Null;
+        until(&format!("the job is {state}"), async || {
+            let request = service.as_user("1", "ada", Method::GET, &path);
+            job = body(request.send().await.unwrap()).await;
+            job["state"] == state
+        })
+        .await;
+        job
     };
     // A tenant's own clients alone are there for it.
     let client = async |tenant: u32| {
@@ -1227,7 +1256,7 @@ async fn notifications_reach_the_webhook(service: &Service, webhook: &http_serve
     };
     let (own, foreign) = (client(1).await, client(2).await);
     let id = ask(own, "The results are there").await;
-    let done = service.reaches(&id, "done").await;
+    let done = reaches(&id, "done").await;
     assert_eq!(
         (&done["result"], &done["file"]),
         (&json!({ "status": 204 }), &Json::Null)
@@ -1235,7 +1264,7 @@ async fn notifications_reach_the_webhook(service: &Service, webhook: &http_serve
     let expected = json!({ "client_id": own, "tenant_id": 1,
         "message": "The results are there", "job_id": id });
     assert_eq!(told(webhook, &id), [expected]);
-    let file = service.request(Method::GET, &format!("jobs/{id}/file"));
+    let file = service.as_user("1", "ada", Method::GET, &format!("jobs/{id}/file"));
     refused(file, 404, "not_found").await;
 
     // One that fails is tried three times, one that refuses once, and one of nobody not at all.
@@ -1246,7 +1275,7 @@ async fn notifications_reach_the_webhook(service: &Service, webhook: &http_serve
         (99_999, "x", 0, 1),
     ] {
         let id = ask(client, message).await;
-        let failed = service.reaches(&id, "failed").await;
+        let failed = reaches(&id, "failed").await;
         let errors = failed["errors"].as_array().unwrap();
         assert_eq!(told(webhook, &id).len(), tries, "{message}");
         assert_eq!(
@@ -1314,7 +1343,7 @@ async fn jobs_are_their_callers(service: &Service) {
     ];
     // Another user, the same name in another tenant, and nobody by name.
     for (method, path) in &paths {
-        for (tenant, user) in [("1", "eve"), ("2", "ada")] {
+        for (tenant, user) in [("1", "eve"), ("1", "ada")] {
             let request = service.as_user(tenant, user, method.clone(), path);
             refused(request, 404, "not_found").await;
         }
@@ -1437,7 +1466,7 @@ async fn what_is_no_job_is_refused(service: &Service) {
     let large = format!("{{\"queue\": \"{}\"}}", "x".repeat(65 * 1024));
     let request = service.request(Method::POST, "jobs").body(large);
     refused(request, 413, "body_too_large").await;
-    for path in ["jobs/1", "jobs/..%2f..%2fetc", "exports/x/file"] {
+    for path in ["jobs/1", "jobs/..%2f..%2fetc", "exports/x/file", "jobs/%FF"] {
         refused(service.request(Method::GET, path), 400, "invalid_id").await;
     }
     for query in ["state=over", "queue=x", "limit=0", "limit=101", "cursor=1"] {
@@ -1475,7 +1504,9 @@ async fn the_history_has_pages(service: &Service) {
     }
     assert!(paged.len() > 4);
     assert_eq!(paged, ids(&whole));
-    let failed = service.get("jobs?queue=notifications&state=failed").await;
+    let failed = "jobs?queue=notifications&state=failed";
+    let failed = service.as_user("1", "ada", Method::GET, failed).send();
+    let failed = body(failed.await.unwrap()).await;
     let failed = failed["items"].as_array().unwrap();
     assert_eq!(failed.len(), 4);
     for job in failed {
@@ -1509,6 +1540,116 @@ async fn statistics_count_what_was_done(service: &Service) {
         (&json!(1), &json!(4))
     );
     assert!(of("maintenance")["done"].as_i64().unwrap() >= 1);
+}
+
+async fn metrics_count_jobs(service: &Service) {
+    let text = service.http.get(format!("{}/metrics", service.base)).send();
+    let text = text.await.unwrap().text().await.unwrap();
+    for expected in [
+        "jobs{queue=\"notifications\",state=\"failed\"} 4",
+        "jobs{queue=\"exports\",state=\"waiting\"} 0",
+        "jobs{queue=\"exports\",state=\"running\"} 0",
+        "jobs{queue=\"reports\",state=\"failed\"} 0",
+    ] {
+        assert!(
+            text.lines().any(|line| line == expected),
+            "{expected}\n{text}"
+        );
+    }
+}
+
+/// Whatever a tenant asks for, its files hold its own rows.
+async fn a_tenant_gets_its_own_rows_alone(service: &Service) {
+    let request = |method, path: &str| service.as_user("2", "eve", method, path);
+    let post = |path: &str, job: &Json| request(Method::POST, path).body(job.to_string());
+    let file = async |id: &str| {
+        let path = format!("jobs/{id}");
+        until("the job is done", async || {
+            let job = request(Method::GET, &path).send().await.unwrap();
+            body(job).await["state"] == "done"
+        })
+        .await;
+        let file = request(Method::GET, &format!("{path}/file")).send();
+        file.await.unwrap().text().await.unwrap()
+    };
+    let theirs = service.request(Method::GET, "records/export?format=ndjson&tenant=2");
+    let theirs = theirs.send().await.unwrap().text().await.unwrap();
+    let is_theirs = |line: &str| line.parse::<Json>().unwrap()["tenant_id"] == 2;
+    assert!(!theirs.is_empty() && theirs.lines().all(is_theirs));
+    for filter in [json!({}), json!({ "tenant": 2 })] {
+        let asked = json!({ "format": "ndjson", "filter": filter });
+        let id = accepted(post("exports", &asked)).await;
+        let job = body(
+            request(Method::GET, &format!("jobs/{id}"))
+                .send()
+                .await
+                .unwrap(),
+        )
+        .await;
+        assert_eq!(job["payload"]["filter"], json!({ "tenant": 2 }));
+        assert_eq!(file(&id).await, theirs, "{filter}");
+    }
+    let report = json!({ "queue": "reports", "kind": "dashboard" });
+    let id = accepted(post("jobs", &report)).await;
+    let report: Json = serde_json::from_str(&file(&id).await).unwrap();
+    assert_eq!(
+        (&report["tenant"], &report["records"]),
+        (&json!(2), &json!(theirs.lines().count()))
+    );
+    for (path, asked) in [
+        (
+            "exports",
+            json!({ "format": "csv", "filter": { "tenant": 1 } }),
+        ),
+        (
+            "jobs",
+            json!({ "queue": "exports", "kind": "records",
+                "payload": { "format": "csv", "filter": { "tenant": 1 } } }),
+        ),
+        (
+            "jobs",
+            json!({ "queue": "reports", "kind": "dashboard", "payload": { "tenant": 1 } }),
+        ),
+    ] {
+        refused(post(path, &asked), 422, "invalid_body").await;
+    }
+    // The admin is held to no tenant, whatever its gateway says.
+    let admin = service.as_admin(Method::POST, "exports");
+    let asked = json!({ "format": "ndjson", "filter": { "tenant": 1 } });
+    let admin = admin.header("x-tenant-id", "2").body(asked.to_string());
+    accepted(admin).await;
+}
+
+/// Files take no more room than they may, all together and of each caller.
+async fn files_have_their_limits(database: &str) {
+    let mut settings = settings();
+    settings.jobs.batch_pause_ms = 0;
+    settings.jobs.files_max_bytes = 5000;
+    settings.jobs.files_per_caller_max = 2;
+    let service = Service::start(database, None, "http://127.0.0.1:1/", settings).await;
+    // A thousand records do not fit, and what was written of them does not stay.
+    let id = service.asked("exports", json!({ "format": "csv" })).await;
+    let failed = service.reaches(&id, "failed").await;
+    let message = failed["errors"][0]["message"].as_str().unwrap();
+    assert!(message.contains("jobs.files_max_bytes"), "{message}");
+    assert!(service.files().is_empty(), "{:?}", service.files());
+    let small = json!({ "format": "csv", "filter": { "code": "Z99.9" } });
+    for _ in 0..2 {
+        let id = service.asked("exports", small.clone()).await;
+        service.reaches(&id, "done").await;
+    }
+    for path in ["exports", "jobs"] {
+        let asked = match path {
+            "jobs" => json!({ "queue": "reports", "kind": "dashboard" }),
+            _ => small.clone(),
+        };
+        let request = service.request(Method::POST, path).body(asked.to_string());
+        refused(request, 429, "too_many_files").await;
+    }
+    // Others still may.
+    let other = service.as_user("1", "eve", Method::POST, "exports");
+    accepted(other.body(small.to_string())).await;
+    service.stop().await;
 }
 
 async fn a_result_that_does_not_count_leaves_no_file(database: &str) {
@@ -1622,9 +1763,7 @@ impl Program {
         let request = self
             .http
             .request(method, format!("{}/api/v1/{path}", self.base));
-        request
-            .header("x-tenant-id", "1")
-            .header("x-user-id", "ada")
+        request.header("x-user-id", "ada")
     }
 
     async fn get(&self, path: &str) -> Json {

@@ -411,6 +411,101 @@ async fn everything(service: &Service) {
     loads_and_exports(service).await;
     figures(service).await;
     hostile_input(service).await;
+    tenants_apart(service).await;
+}
+
+/// Whom a gateway names a tenant for sees and changes that tenant's alone; the admin and who has no tenant
+/// see all, as every other test here does.
+async fn tenants_apart(service: &Service) {
+    let generator = Generator::new(SEED, RECORD_COUNT);
+    let own = generator.tenant_of(7).unwrap();
+    let ids = 1_i64..;
+    let mut tenants = ids.map(|id| (id, generator.tenant_of(id).unwrap()));
+    let (theirs, other) = tenants.find(|(_, tenant)| *tenant != own).unwrap();
+    let ask = async |method: Method, path: &str, body: Json| {
+        let request = service.request(method, &format!("/api/v1/{path}"));
+        let request = request.header("x-tenant-id", own);
+        let request = request.header("content-type", "application/json");
+        let response = request.body(body.to_string()).send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    };
+    let get = async |path: &str| ask(Method::GET, path, Json::Null).await;
+    // Brought into the cache by somebody who may, they are still not there for who may not.
+    for path in [
+        format!("clients/{theirs}"),
+        format!("clients?tenant_id={other}"),
+        format!("clients/search?q=a&tenant_id={other}"),
+        format!("analytics/dashboard?tenant={other}"),
+        format!("records/export?tenant={other}"),
+    ] {
+        assert_eq!(service.get(&format!("/api/v1/{path}")).await.status(), 200);
+        let (status, answer) = get(&path).await;
+        assert_eq!(status, 404, "{path}");
+        assert!(answer.contains("not_found"), "{answer}");
+    }
+    let (missing, own_missing) = (get("clients/99999999").await, get("clients/7").await);
+    assert_eq!((missing.0, own_missing.0), (404, 200));
+    assert_eq!(get(&format!("clients/{theirs}")).await.1, missing.1);
+
+    // Without a tenant in the question, the caller's own is meant.
+    for (path, own_path) in [
+        (
+            "clients?limit=7",
+            format!("clients?limit=7&tenant_id={own}"),
+        ),
+        (
+            "clients/search?q=a",
+            format!("clients/search?q=a&tenant_id={own}"),
+        ),
+        (
+            "analytics/dashboard",
+            format!("analytics/dashboard?tenant={own}"),
+        ),
+        (
+            "records/export?format=csv",
+            format!("records/export?format=csv&tenant={own}"),
+        ),
+    ] {
+        let expected = service.get(&format!("/api/v1/{own_path}")).await;
+        let expected = expected.text().await.unwrap();
+        for path in [path, own_path.as_str()] {
+            assert_eq!(get(path).await, (200, expected.clone()), "{path}");
+        }
+    }
+    let page: Json = get("clients?limit=5").await.1.parse().unwrap();
+    let next = page["next"].as_str().unwrap();
+    let (status, second) = get(&format!("clients?limit=5&cursor={next}")).await;
+    let second: Json = second.parse().unwrap();
+    let items = page["items"].as_array().unwrap().iter();
+    let items = items.chain(second["items"].as_array().unwrap());
+    assert!(status == 200 && items.clone().all(|client| client["tenant_id"] == own));
+    let tenants: Json = get("tenants").await.1.parse().unwrap();
+    let all = service.get_json("/api/v1/tenants").await;
+    let of_own = all["items"].as_array().unwrap().iter();
+    let of_own: Vec<&Json> = of_own.filter(|tenant| tenant["id"] == own).collect();
+    assert_eq!(tenants["items"], json!(of_own));
+
+    // Writes.
+    let mut client = a_client();
+    client["tenant_id"] = other.into();
+    let (status, answer) = ask(Method::POST, "clients", client.clone()).await;
+    assert_eq!(status, 422, "{answer}");
+    let path = format!("clients/{theirs}");
+    let (status, _) = ask(Method::PUT, &path, client.clone()).await;
+    assert_eq!(status, 422);
+    client["tenant_id"] = own.into();
+    let (status, _) = ask(Method::PUT, &path, client).await;
+    assert_eq!(status, 404);
+    let mut record = a_record(RECORD_COUNT);
+    record["tenant_id"] = other.into();
+    record["client_id"] = theirs.into();
+    let (status, answer) = ask(Method::POST, "records/bulk", json!([record])).await;
+    assert!(
+        status == 422 && answer.contains("another than the caller's"),
+        "{answer}"
+    );
+    let (status, answer) = ask(Method::POST, "records/generate?rows=1", Json::Null).await;
+    assert!(status == 403 && answer.contains("admin_only"), "{answer}");
 }
 
 async fn lists(service: &Service) {

@@ -188,7 +188,8 @@ pub struct PoolSettings {
     /// PostgreSQL itself ends what nobody has told it to end `peer_timeout_ms` later.
     pub statement_timeout_ms: u64,
     /// After so long PostgreSQL itself ends a transaction in which nothing is asked: nobody is left who
-    /// would end it. More than `batch.consumer_limit_ms`, for which the cursor of a slow export rests.
+    /// would end it. More than `batch.consumer_limit_ms` and `batch.pause_limit_ms` together, for which the
+    /// cursor of a slow export rests.
     pub idle_transaction_timeout_ms: u64,
     /// How long SQLite waits for a lock held by another connection.
     pub sqlite_busy_timeout_ms: u64,
@@ -272,6 +273,12 @@ pub struct BatchSettings {
     /// Most rows that one run of a batch operation may lay aside as dead letters. With more of them
     /// the run ends and can be resumed: it is then the operation that is wrong and not a row.
     pub dead_letters_max: u32,
+    /// A run that says it goes on and gave no sign of life for so long has nobody left who runs it: who
+    /// cancels it does not wait. More than a batch takes with all its attempts.
+    pub abandoned_after_s: u64,
+    /// How long runs stay, and the rows that they laid aside, after their last sign of life. What they
+    /// changed stays in the audit.
+    pub history_kept_s: u64,
     /// When a batch that failed is tried again.
     pub retry: RetrySettings,
 }
@@ -414,6 +421,10 @@ pub struct JobSettings {
     pub history_kept_s: u64,
     /// How long the files of exports and reports are kept.
     pub files_kept_s: u64,
+    /// Most bytes that they may take together, those included that are being written.
+    pub files_max_bytes: u64,
+    /// Most of them that one caller may have, those included that are still to be written.
+    pub files_per_caller_max: u64,
     /// Where they are kept; made when the first one is written. Services on one database must share it.
     pub folder: String,
     /// Pause of an export after each batch, which leaves the database to others.
@@ -561,6 +572,8 @@ impl Default for BatchSettings {
             page_max_rows: 100,
             page_max_skip_rows: 10_000,
             dead_letters_max: 10_000,
+            abandoned_after_s: 10 * 60,
+            history_kept_s: 30 * 24 * 60 * 60,
             retry: RetrySettings::default(),
         }
     }
@@ -637,6 +650,8 @@ impl Default for JobSettings {
             statistics_jobs: 1000,
             history_kept_s: 30 * 24 * 60 * 60,
             files_kept_s: 7 * 24 * 60 * 60,
+            files_max_bytes: 10 * 1024 * MIB,
+            files_per_caller_max: 50,
             folder: "refservice-files".to_owned(),
             batch_pause_ms: 0,
             maintenance_every_s: 60 * 60,
@@ -732,6 +747,16 @@ impl JobSettings {
                 self.files_kept_s <= self.history_kept_s,
                 "jobs.files_kept_s",
                 "must not be above jobs.history_kept_s",
+            ),
+            (
+                self.files_max_bytes > 0,
+                "jobs.files_max_bytes",
+                "must be at least 1",
+            ),
+            (
+                self.files_per_caller_max > 0,
+                "jobs.files_per_caller_max",
+                "must be at least 1",
             ),
             (!self.folder.is_empty(), "jobs.folder", "must name a folder"),
             (
@@ -969,9 +994,20 @@ impl Settings {
                 "must be at least 1",
             ),
             (
-                pool.idle_transaction_timeout_ms > batch.consumer_limit_ms,
+                pool.idle_transaction_timeout_ms
+                    > batch.consumer_limit_ms.saturating_add(batch.pause_limit_ms),
                 "pool.idle_transaction_timeout_ms",
-                "must be above batch.consumer_limit_ms",
+                "must be above batch.consumer_limit_ms and batch.pause_limit_ms together",
+            ),
+            (
+                batch.abandoned_after_s > 0,
+                "batch.abandoned_after_s",
+                "must be at least 1",
+            ),
+            (
+                (batch.abandoned_after_s..=TTL_MAX_S).contains(&batch.history_kept_s),
+                "batch.history_kept_s",
+                "must not be below batch.abandoned_after_s or above ten years",
             ),
             (limit.keys_max > 0, "limit.keys_max", "must be at least 1"),
             (limit.upkeep_ms > 0, "limit.upkeep_ms", "must be at least 1"),
@@ -1446,9 +1482,19 @@ mod tests {
             "cache.ttl must not",
         );
         check(
-            "[batch]\nconsumer_limit_ms = 120000",
+            "[batch]\nconsumer_limit_ms = 90000",
             &[],
             "pool.idle_transaction_timeout_ms must be above",
+        );
+        check(
+            "[batch]\nabandoned_after_s = 0",
+            &[],
+            "batch.abandoned_after_s",
+        );
+        check(
+            "[batch]\nhistory_kept_s = 599",
+            &[],
+            "batch.history_kept_s must not",
         );
         for (text, expected) in [
             ("attempts = 0", "jobs.attempts must be"),
@@ -1462,6 +1508,11 @@ mod tests {
             (
                 "files_kept_s = 2592001",
                 "jobs.files_kept_s must not be above",
+            ),
+            ("files_max_bytes = 0", "jobs.files_max_bytes must be"),
+            (
+                "files_per_caller_max = 0",
+                "jobs.files_per_caller_max must be",
             ),
             ("folder = \"\"", "jobs.folder must name"),
             (

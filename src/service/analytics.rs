@@ -9,6 +9,7 @@ use axum::response::Response;
 use serde::Serialize;
 
 use super::app::App;
+use super::caller::Scope;
 use super::error::{ApiError, LoadError};
 use super::params::{Params, whole_number};
 use crate::datalayer::batch::{BatchError, Column, Value, fetch_rows};
@@ -41,15 +42,27 @@ struct Group {
 /// `GET /analytics/dashboard?tenant=`: of one tenant, or of all.
 pub(super) async fn dashboard(
     State(app): State<Arc<App>>,
+    scope: Scope,
     params: Params,
 ) -> Result<Response, ApiError> {
     let [tenant] = params.only(["tenant"])?;
-    let owner = match tenant {
-        Some(text) => Owner::Tenant(whole_number("tenant", text, 1..=app.tenants() as u64)? as i64),
-        None => Owner::All,
-    };
+    let tenant = asked_for(&app, scope, tenant)?;
+    let owner = tenant.map_or(Owner::All, Owner::Tenant);
     let load = async move |app: Arc<App>| load(&app, owner).await;
     app.cached(Kind::Dashboard, &key(owner), load).await
+}
+
+/// The tenant that a parameter names, or the caller's own; none where all are asked for.
+pub(super) fn asked_for(
+    app: &App,
+    scope: Scope,
+    tenant: Option<&str>,
+) -> Result<Option<i64>, ApiError> {
+    let given = match tenant {
+        Some(text) => Some(whole_number("tenant", text, 1..=app.tenants() as u64)? as i64),
+        None => None,
+    };
+    scope.read(given)
 }
 
 /// Forgets the dashboards of some tenants, and the one of all.

@@ -3,33 +3,39 @@
 //! The ledger keeps what was asked for, so that a run whose process was killed can be resumed by the
 //! next one.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes;
+use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, State};
 use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt as _;
 use jiff::Zoned;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::sync::{Mutex, OwnedSemaphorePermit, watch};
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::analytics;
 use super::app::App;
-use super::caller::Caller;
+use super::body::read_body;
+use super::caller::{Caller, Scope};
 use super::error::{ApiError, chain};
-use super::records::{COST_MAX_CENTS, RecordInput, STAGES, check_code, tenant_of};
+use super::params::{Id, Params, known, page_rows, whole_number};
+use super::records::{COST_MAX_CENTS, RecordInput, STAGES, check_code, may_generate, tenant_of};
 use super::text::{check_day, check_line, check_one_of};
 use super::write::to_the_end;
 use crate::datalayer::batch::operations::{
-    Cancel, Comparison, Condition, Filter, Mapping, Operation, Operations, Progress, Run, RunError,
-    Transform, Work,
+    Cancel, Comparison, Condition, Filter, KEY_MAX, Mapping, Operation, Operations, Progress, Run,
+    RunError, RunFilter, RunState, Transform, Work,
 };
 use crate::datalayer::batch::{Column, Row, Table, Value};
 use crate::datalayer::dataset::{Generator, RECORDS, RECORDS_ARCHIVE, RECORDS_REPORTED};
@@ -37,19 +43,54 @@ use crate::datalayer::dataset::{Generator, RECORDS, RECORDS_ARCHIVE, RECORDS_REP
 /// How often a service that ends looks whether its runs have.
 const STOP_POLL: Duration = Duration::from_millis(5);
 
+/// How often what the cache has of the records is forgotten while a run changes them.
+const FORGET_PAUSE: Duration = Duration::from_secs(5);
+
+/// Whose a record is.
+const TENANT: Column = Column::integer("tenant_id");
+
+/// Runs that one statement of the upkeep takes.
+const FORGET_AT_ONCE: u64 = 100;
+
 /// The runs of this process.
 #[derive(Default)]
 pub(super) struct Batches {
-    live: Mutex<HashMap<Uuid, Live>>,
+    held: Mutex<Held>,
+}
+
+#[derive(Default)]
+struct Held {
+    live: HashMap<Uuid, Live>,
+    /// Those that somebody is about to resume.
+    resuming: HashSet<Uuid>,
+    /// The service ends.
+    stopping: bool,
 }
 
 struct Live {
+    tenant: Option<i64>,
     operation: Operation,
     progress: watch::Receiver<Progress>,
     cancel: Cancel,
 }
 
-/// What is asked for, and what the ledger keeps of it.
+/// The right to resume a run, which goes with the value: of two requests one resumes.
+struct Reserved<'a> {
+    batches: &'a Batches,
+    id: Uuid,
+}
+
+/// What the ledger keeps of what was asked for. The tenant stands first: a tenant's runs are found by how
+/// this begins.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Spec {
+    /// To whose records the run keeps; to none's in particular where it is not there.
+    tenant: Option<i64>,
+    order: Order,
+}
+
+/// What is asked for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "operation", rename_all = "lowercase", deny_unknown_fields)]
 enum Order {
@@ -77,10 +118,14 @@ enum Order {
     /// Of what was diagnosed before a day.
     Archive {
         before: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tenant: Option<i64>,
     },
     /// Of what was archived before a day.
     Purge {
         before: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tenant: Option<i64>,
     },
 }
 
@@ -125,96 +170,170 @@ struct KeyedRecord {
 pub(super) async fn start(
     State(app): State<Arc<App>>,
     caller: Caller,
+    scope: Scope,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, ApiError> {
     let actor = actor(&app, &caller, &headers);
-    let limit = app.settings.service.body_max_bytes;
-    let body = body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => ApiError::too_large(limit),
-        _ => ApiError::invalid_body("the body broke off"),
-    })?;
+    let body = read_body(&app, body)?;
     let mut order: Order = serde_json::from_slice(&body)
         .map_err(|error| ApiError::invalid_body(format!("not a batch operation: {error}")))?;
     order.check(&app).map_err(ApiError::invalid_body)?;
+    if matches!(order, Order::Create { .. }) {
+        may_generate(scope)?;
+    }
+    order.keep_to(scope).map_err(ApiError::invalid_body)?;
     order.check_clients(&app).await?;
     let permit = app.claim_bulk_load().await?;
-    to_the_end(|_| async move {
+    to_the_end(|| async move {
         if let Order::Create { rows, first } = &mut order {
             *first = Some(app.claim_records(*rows).await?);
         }
-        let spec =
-            serde_json::to_string(&order).map_err(|error| ApiError::internal(chain(&error)))?;
-        let work = order.work(&app.generator);
-        let operation = work.operation();
-        let mut live = app.batches.live.lock().await;
-        let run = operations(&app).start(work, &actor, &spec).await?;
-        let (id, answer) = (
-            run.id(),
-            shown(run.id(), operation, &run.progress().borrow(), true),
-        );
-        live.insert(id, Live::of(&run, operation));
-        attend(&app, run, permit);
+        let tenant = scope.0;
+        let spec = Spec { tenant, order };
+        let text =
+            serde_json::to_string(&spec).map_err(|error| ApiError::internal(chain(&error)))?;
+        let work = spec.work(&app.generator);
+        let run = operations(&app).start(work, &actor, &text).await?;
+        let (id, answer) = attend(&app, run, &spec, permit);
         let location = [(LOCATION, format!("/api/v1/records/batch/{id}"))];
         Ok((StatusCode::ACCEPTED, location, answer).into_response())
     })
     .await
 }
 
+/// `GET /records/batch?state=&limit=&cursor=`: one page of the runs, newest first.
+pub(super) async fn list(
+    State(app): State<Arc<App>>,
+    scope: Scope,
+    params: Params,
+) -> Result<Json<serde_json::Value>, ApiError> {
+    let [state, limit, cursor] = params.only(["state", "limit", "cursor"])?;
+    let limit = page_rows(&app, limit)?;
+    let named = |name: &str| RunState::ALL.into_iter().find(|state| state.name() == name);
+    let filter = RunFilter {
+        state: known("state", state, named)?,
+        spec_prefix: scope.0.map(|tenant| format!("{{\"tenant\":{tenant},")),
+        before: known("cursor", cursor, |text| text.parse::<Uuid>().ok())?,
+    };
+    // One more than is shown says whether there is more.
+    let mut runs = operations(&app).list(&filter, limit + 1).await?;
+    let is_last = runs.len() as u64 <= limit;
+    runs.truncate(limit as usize);
+    let next = runs.last().filter(|_| !is_last).map(|run| run.id);
+    let held = app.batches.held();
+    let items: Vec<_> = runs
+        .iter()
+        .map(|run| {
+            json!({
+                "id": run.id,
+                "operation": run.operation,
+                "live": held.live.contains_key(&run.id),
+                "started_at": run.started_at,
+                "updated_at": run.updated_at,
+                "error": told(&run.error),
+                "progress": Progress::of(run.state, &run.standing),
+            })
+        })
+        .collect();
+    Ok(Json(json!({ "items": items, "next": next })))
+}
+
 /// `GET /records/batch/{id}`: how far a run is.
 pub(super) async fn progress(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    scope: Scope,
+    Id(id): Id,
 ) -> Result<Json<serde_json::Value>, ApiError> {
     let id = parse_id(&id)?;
-    if let Some(live) = app.batches.live.lock().await.get(&id) {
-        return Ok(shown(id, live.operation, &live.progress.borrow(), true));
+    let live = app.batches.held().shown(id, scope);
+    if let Some(answer) = live {
+        return Ok(answer);
     }
-    let (order, progress) = find(&app, id).await?;
-    Ok(shown(id, order.operation(), &progress, false))
+    let (spec, progress) = find(&app, id, scope).await?;
+    Ok(shown(id, spec.order.operation(), &progress, false))
 }
 
-/// `DELETE /records/batch/{id}`: tells a run of this process to end after its batch.
+/// `GET /records/batch/{id}/dead-letters?limit=&cursor=`: one page of the rows that a run laid aside, in
+/// the order in which it did, as long as `batch.history_kept_s` keeps them.
+pub(super) async fn dead_letters(
+    State(app): State<Arc<App>>,
+    scope: Scope,
+    Id(id): Id,
+    params: Params,
+) -> Result<Json<serde_json::Value>, ApiError> {
+    let id = parse_id(&id)?;
+    let [limit, cursor] = params.only(["limit", "cursor"])?;
+    let limit = page_rows(&app, limit)?;
+    let after = match cursor {
+        Some(text) => whole_number("cursor", text, 0..=i64::MAX as u64)? as i64,
+        None => 0,
+    };
+    find(&app, id, scope).await?;
+    let mut letters = operations(&app).laid_aside(id, after, limit + 1).await?;
+    let is_last = letters.len() as u64 <= limit;
+    letters.truncate(limit as usize);
+    let next = letters.last().filter(|_| !is_last);
+    let next = next.map(|letter| letter.id.to_string());
+    let items: Vec<_> = letters
+        .iter()
+        .map(|letter| {
+            let row = serde_json::from_str::<serde_json::Value>(&letter.row);
+            json!({
+                "batch": letter.batch,
+                "row": row.unwrap_or_else(|_| letter.row.clone().into()),
+                "error": letter.error,
+                "attempts": letter.attempts,
+                "laid_aside_at": letter.laid_aside_at,
+            })
+        })
+        .collect();
+    Ok(Json(json!({ "items": items, "next": next })))
+}
+
+/// `DELETE /records/batch/{id}`: tells a run to end after its batch, whichever process has it.
 pub(super) async fn cancel(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    scope: Scope,
+    Id(id): Id,
 ) -> Result<Response, ApiError> {
     let id = parse_id(&id)?;
-    if let Some(live) = app.batches.live.lock().await.get(&id) {
-        live.cancel.cancel();
-        let answer = shown(id, live.operation, &live.progress.borrow(), true);
+    let live = app.batches.held().cancelled(id, scope);
+    if let Some(answer) = live {
         return Ok((StatusCode::ACCEPTED, answer).into_response());
     }
-    find(&app, id).await?;
-    Err(conflict(
-        "not_under_way",
-        "this service does not run that batch operation",
-    ))
+    let (spec, progress) = find(&app, id, scope).await?;
+    let Some(state) = operations(&app).call_off(id).await? else {
+        let message = "the batch operation is not under way";
+        return Err(conflict("not_under_way", message));
+    };
+    let progress = Progress { state, ..progress };
+    let answer = shown(id, spec.order.operation(), &progress, false);
+    let status = match state {
+        RunState::Cancelled => StatusCode::OK,
+        _ => StatusCode::ACCEPTED,
+    };
+    Ok((status, answer).into_response())
 }
 
 /// `POST /records/batch/{id}/resume`: goes on behind the last committed batch, whoever began.
 pub(super) async fn resume(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    Id(id): Id,
     caller: Caller,
+    scope: Scope,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let actor = actor(&app, &caller, &headers);
     let id = parse_id(&id)?;
     let permit = app.claim_bulk_load().await?;
-    to_the_end(|_| async move {
-        // Held to the end, so that of two requests one resumes.
-        let mut live = app.batches.live.lock().await;
-        if live.contains_key(&id) {
-            return Err(conflict("under_way", "the batch operation is under way"));
-        }
-        let (order, _) = find(&app, id).await?;
-        let work = order.work(&app.generator);
+    to_the_end(|| async move {
+        let (spec, _) = find(&app, id, scope).await?;
+        let reserved = app.batches.reserve(id)?;
+        let work = spec.work(&app.generator);
         let run = operations(&app).resume(id, work, &actor).await?;
-        let operation = order.operation();
-        let answer = shown(id, operation, &run.progress().borrow(), true);
-        live.insert(id, Live::of(&run, operation));
-        attend(&app, run, permit);
+        let (_, answer) = attend(&app, run, &spec, permit);
+        drop(reserved);
         Ok((StatusCode::ACCEPTED, answer).into_response())
     })
     .await
@@ -224,39 +343,109 @@ impl Batches {
     /// Tells all runs to end, and waits until they have.
     pub(super) async fn stop(&self) {
         loop {
-            let live = self.live.lock().await;
-            if live.is_empty() {
-                return;
+            {
+                let mut held = self.held();
+                held.stopping = true;
+                if held.live.is_empty() {
+                    return;
+                }
+                held.live.values().for_each(|live| live.cancel.cancel());
             }
-            live.values().for_each(|live| live.cancel.cancel());
-            drop(live);
-            tokio::time::sleep(STOP_POLL).await;
+            sleep(STOP_POLL).await;
         }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reserve(&self, id: Uuid) -> Result<Reserved<'_>, ApiError> {
+        let mut held = self.held();
+        if held.live.contains_key(&id) || !held.resuming.insert(id) {
+            return Err(conflict("under_way", "the batch operation is under way"));
+        }
+        Ok(Reserved { batches: self, id })
     }
 }
 
-impl Live {
-    fn of(run: &Run, operation: Operation) -> Self {
-        Self {
-            operation,
-            progress: run.progress(),
-            cancel: run.canceller(),
-        }
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        self.batches.held().resuming.remove(&self.id);
     }
 }
 
-/// Waits for the end of a run in the background: what it changed must be forgotten by the cache.
-fn attend(app: &Arc<App>, run: Run, permit: OwnedSemaphorePermit) {
+impl Held {
+    fn of(&self, id: Uuid, scope: Scope) -> Option<&Live> {
+        self.live.get(&id).filter(|live| scope.has(live.tenant))
+    }
+
+    fn shown(&self, id: Uuid, scope: Scope) -> Option<Json<serde_json::Value>> {
+        let live = self.of(id, scope)?;
+        Some(shown(id, live.operation, &live.progress.borrow(), true))
+    }
+
+    fn cancelled(&self, id: Uuid, scope: Scope) -> Option<Json<serde_json::Value>> {
+        self.of(id, scope)?.cancel.cancel();
+        self.shown(id, scope)
+    }
+}
+
+/// Waits for the end of a run in the background: what it changed must be forgotten by the cache. Gives the
+/// answer to who asked for it.
+fn attend(
+    app: &Arc<App>,
+    run: Run,
+    spec: &Spec,
+    permit: OwnedSemaphorePermit,
+) -> (Uuid, Json<serde_json::Value>) {
+    let id = run.id();
+    let live = Live {
+        tenant: spec.tenant,
+        operation: spec.order.operation(),
+        progress: run.progress(),
+        cancel: run.canceller(),
+    };
+    let answer = shown(id, live.operation, &live.progress.borrow(), true);
+    let mut held = app.batches.held();
+    if held.stopping {
+        live.cancel.cancel();
+    }
+    held.live.insert(id, live);
+    drop(held);
     let app = Arc::clone(app);
     tokio::spawn(async move {
-        let id = run.id();
-        if let Err(error) = run.finish().await {
-            tracing::error!(run = %id, error = chain(&error), "a batch operation broke off");
+        // A panic too is the end of the run.
+        let mut finish = pin!(AssertUnwindSafe(run.finish()).catch_unwind());
+        let ended = loop {
+            tokio::select! {
+                ended = &mut finish => break ended,
+                () = sleep(FORGET_PAUSE) => analytics::forget(&app, 1..=app.tenants()).await,
+            }
+        };
+        match ended {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => {
+                tracing::error!(run = %id, error = chain(&error), "a batch operation broke off");
+            }
+            Err(_) => tracing::error!(run = %id, "BUG: a batch operation panicked"),
         }
         analytics::forget(&app, 1..=app.tenants()).await;
-        app.batches.live.lock().await.remove(&id);
+        app.batches.held().live.remove(&id);
         drop(permit);
     });
+    (id, answer)
+}
+
+/// Removes runs that are older than they may be; gives how many.
+pub(super) async fn forget_old(app: &App) -> Result<u64, ApiError> {
+    let operations = operations(app);
+    let mut forgotten = 0;
+    loop {
+        match operations.forget(FORGET_AT_ONCE).await? {
+            0 => return Ok(forgotten),
+            more => forgotten += more,
+        }
+    }
 }
 
 /// Who asked, as the audit has it.
@@ -273,13 +462,17 @@ fn operations(app: &App) -> Operations {
     Operations::new(app.pool.clone(), app.settings.batch.clone(), memory)
 }
 
-/// What the ledger has of a run.
-async fn find(app: &App, id: Uuid) -> Result<(Order, Progress), ApiError> {
+/// What the ledger has of a run that is there for the caller.
+async fn find(app: &App, id: Uuid, scope: Scope) -> Result<(Spec, Progress), ApiError> {
     let record = operations(app).find(id).await?;
-    let record = record.ok_or_else(|| ApiError::not_found("batch operation"))?;
-    let order = serde_json::from_str(&record.spec)
+    let nobody = || ApiError::not_found("batch operation");
+    let record = record.ok_or_else(nobody)?;
+    let spec = Spec::read(&record.spec)
         .map_err(|error| ApiError::internal(format!("the ledger of run {id}: {error}")))?;
-    Ok((order, Progress::of(record.state, &record.standing)))
+    if !scope.has(spec.tenant) {
+        return Err(nobody());
+    }
+    Ok((spec, Progress::of(record.state, &record.standing)))
 }
 
 /// `live`: this process runs it. A run whose state is `running` without that is another process's, or
@@ -319,7 +512,45 @@ impl From<RunError> for ApiError {
     }
 }
 
+impl Spec {
+    fn read(text: &str) -> serde_json::Result<Self> {
+        let value: serde_json::Value = serde_json::from_str(text)?;
+        // Of runs that were started before there was more to keep, the order stands alone.
+        match value.get("order") {
+            Some(_) => serde_json::from_value(value),
+            None => Ok(Self {
+                tenant: None,
+                order: serde_json::from_value(value)?,
+            }),
+        }
+    }
+
+    fn work(&self, generator: &Arc<Generator>) -> Work {
+        self.order.work(self.tenant, generator)
+    }
+}
+
 impl Order {
+    /// Has the order concern what is the caller's alone.
+    fn keep_to(&mut self, scope: Scope) -> Result<(), String> {
+        match self {
+            Self::Update { filter, .. } | Self::Delete { filter } | Self::Migrate { filter } => {
+                filter.tenant = scope.write("tenant", filter.tenant)?;
+            }
+            Self::Archive { tenant, .. } | Self::Purge { tenant, .. } => {
+                *tenant = scope.write("tenant", *tenant)?;
+            }
+            Self::Upsert { records } => {
+                for (index, KeyedRecord { record, .. }) in records.iter().enumerate() {
+                    let own = scope.write("tenant_id", Some(record.tenant_id));
+                    own.map_err(|why| format!("record {}: {why}", index + 1))?;
+                }
+            }
+            Self::Create { .. } => {}
+        }
+        Ok(())
+    }
+
     fn operation(&self) -> Operation {
         match self {
             Self::Create { .. } => Operation::Create,
@@ -350,8 +581,11 @@ impl Order {
             }
             Self::Upsert { records } => {
                 for (index, KeyedRecord { id, record }) in records.iter().enumerate() {
-                    if *id < 1 {
-                        return Err(format!("record {}: `id` must be at least 1", index + 1));
+                    if !(1..=KEY_MAX).contains(id) {
+                        return Err(format!(
+                            "record {}: `id` must be from 1 to {KEY_MAX}",
+                            index + 1
+                        ));
                     }
                     let checked = record.check(app);
                     checked.map_err(|why| format!("record {}: {why}", index + 1))?;
@@ -359,7 +593,10 @@ impl Order {
                 Ok(())
             }
             Self::Delete { filter } | Self::Migrate { filter } => filter.check(app),
-            Self::Archive { before } | Self::Purge { before } => check_day("before", before),
+            Self::Archive { before, tenant } | Self::Purge { before, tenant } => {
+                check_tenant(app, *tenant)?;
+                check_day("before", before)
+            }
         }
     }
 
@@ -379,7 +616,8 @@ impl Order {
         Ok(())
     }
 
-    fn work(&self, generator: &Arc<Generator>) -> Work {
+    /// The work of the order, kept to the records of `own` where that is a tenant.
+    fn work(&self, own: Option<i64>, generator: &Arc<Generator>) -> Work {
         match self {
             Self::Create { rows, first } => {
                 let (rows, first) = (*rows, first.unwrap_or_default());
@@ -402,18 +640,22 @@ impl Order {
                     let rest = rows.iter().skip(from as usize);
                     rest.take(limit).cloned().collect()
                 };
-                Work::upsert(&RECORDS, source, Some(total))
+                match own {
+                    Some(_) => Work::upsert_own(&RECORDS, TENANT, source, Some(total)),
+                    None => Work::upsert(&RECORDS, source, Some(total)),
+                }
             }
             Self::Delete { filter } => Work::delete(filter.conditions()),
             Self::Migrate { filter } => {
                 Work::migrate(filter.conditions(), &RECORDS_REPORTED, reported())
             }
-            Self::Archive { before } => {
-                let older = before_day(&RECORDS, "diagnosed_on", before);
+            Self::Archive { before, tenant } => {
+                let older = before_day(&RECORDS, "diagnosed_on", before, *tenant);
                 Work::archive(older, &RECORDS_ARCHIVE, archived())
             }
-            Self::Purge { before } => {
-                Work::purge(before_day(&RECORDS_ARCHIVE, "archived_on", before))
+            Self::Purge { before, tenant } => {
+                let older = before_day(&RECORDS_ARCHIVE, "archived_on", before, *tenant);
+                Work::purge(older)
             }
         }
     }
@@ -428,9 +670,7 @@ impl FilterInput {
                     .to_owned(),
             );
         }
-        if self.tenant.is_some_and(|tenant| !app.has_tenant(tenant)) {
-            return Err("`tenant` names no tenant".to_owned());
-        }
+        check_tenant(app, self.tenant)?;
         self.code.as_deref().map_or(Ok(()), check_code)?;
         if let Some(stage) = &self.stage {
             check_one_of("stage", stage, &STAGES)?;
@@ -510,16 +750,38 @@ impl SetInput {
     }
 }
 
-fn before_day(table: &'static Table, column: &'static str, day: &str) -> Filter {
-    let condition = Condition {
+fn before_day(
+    table: &'static Table,
+    column: &'static str,
+    day: &str,
+    tenant: Option<i64>,
+) -> Filter {
+    let older = Condition {
         column: Column::text(column),
         comparison: Comparison::Below,
         value: day.to_owned().into(),
     };
+    let of_tenant = tenant.map(|tenant| Condition {
+        column: TENANT,
+        comparison: Comparison::Equal,
+        value: tenant.into(),
+    });
     Filter {
         table,
-        conditions: vec![condition],
+        conditions: std::iter::once(older).chain(of_tenant).collect(),
     }
+}
+
+fn check_tenant(app: &App, tenant: Option<i64>) -> Result<(), String> {
+    match tenant {
+        Some(tenant) if !app.has_tenant(tenant) => Err("`tenant` names no tenant".to_owned()),
+        _ => Ok(()),
+    }
+}
+
+/// What a caller hears of an error in the ledger; what the database said is for who runs the service.
+fn told(error: &str) -> Option<&str> {
+    (!error.is_empty()).then(|| error.split(": ").next().unwrap_or(error))
 }
 
 /// A record as it is archived: whole, with the day.

@@ -28,6 +28,47 @@ pub(super) struct Caller {
     address: Option<IpAddr>,
 }
 
+/// The tenant to whose data a request is limited; `None` for who has no tenant, and for the admin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Scope(pub(super) Option<i64>);
+
+impl Scope {
+    /// The tenant to read, where the request named `given`, or none: the caller's own. Another's is not
+    /// there.
+    pub(super) fn read(self, given: Option<i64>) -> Result<Option<i64>, ApiError> {
+        self.only(given)
+            .ok_or_else(|| ApiError::not_found("tenant"))
+    }
+
+    /// The tenant to change, in the same way. Who wants to change another's is told so; `field` is what
+    /// names it.
+    pub(super) fn write(self, field: &str, given: Option<i64>) -> Result<Option<i64>, String> {
+        self.only(given)
+            .ok_or_else(|| format!("`{field}` is another than the caller's"))
+    }
+
+    /// Whether what belongs to this tenant is there for the caller.
+    pub(super) fn has(self, tenant: Option<i64>) -> bool {
+        self.0.is_none() || self.0 == tenant
+    }
+
+    fn only(self, given: Option<i64>) -> Option<Option<i64>> {
+        let is_own = given.is_none() || self.has(given);
+        is_own.then(|| self.0.or(given))
+    }
+}
+
+impl FromRequestParts<Arc<App>> for Scope {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
+        let caller = Caller::from_request_parts(parts, app).await?;
+        let admin = app.admin.as_ref();
+        let is_admin = admin.is_some_and(|token| token.is_shown(&parts.headers));
+        Ok(Self(caller.tenant.filter(|_| !is_admin)))
+    }
+}
+
 impl Caller {
     /// Who asks, as far as the headers and the connection say.
     pub(super) fn of(
@@ -212,6 +253,22 @@ mod tests {
         assert!(of(Some(7)).may_see(7));
         assert!(!of(Some(7)).may_see(8));
         assert!(of(None).may_see(7));
+    }
+
+    #[test]
+    fn a_scope_is_what_the_caller_has_or_names() {
+        let check = |own, given, expected: Option<Option<i64>>| {
+            assert_eq!(Scope(own).read(given).ok(), expected);
+            assert_eq!(Scope(own).write("tenant", given).ok(), expected);
+        };
+        check(None, None, Some(None));
+        check(None, Some(8), Some(Some(8)));
+        check(Some(7), None, Some(Some(7)));
+        check(Some(7), Some(7), Some(Some(7)));
+        check(Some(7), Some(8), None);
+        assert!(Scope(Some(7)).has(Some(7)) && Scope(None).has(Some(7)) && Scope(None).has(None));
+        // What is nobody's, or of all together, is no tenant's.
+        assert!(!Scope(Some(7)).has(Some(8)) && !Scope(Some(7)).has(None));
     }
 
     #[test]

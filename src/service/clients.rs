@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Bytes;
+use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::{IntoResponse, Response};
@@ -15,15 +15,17 @@ use serde_json::{Map, json};
 
 use super::app::App;
 use super::body::read_body;
+use super::caller::Scope;
 use super::error::{ApiError, LoadError};
 use super::live;
-use super::params::Params;
+use super::params::{Id, Params};
+use super::records::tenant_of;
 use super::text::{check_day, check_line, check_one_of};
 use super::write::to_the_end;
 use crate::datalayer::batch::{
     BatchError, Column, Listing, PageError, PageQuery, Row, Value, fetch_rows,
 };
-use crate::datalayer::cache::{Kind, Owner, Scope, Tag};
+use crate::datalayer::cache::{self, Kind, Owner, Tag};
 use crate::datalayer::dataset::CLIENTS;
 
 /// What can be asked of the list.
@@ -59,8 +61,10 @@ struct ClientInput {
 /// it is a list of all tenants.
 pub(super) async fn list(
     State(app): State<Arc<App>>,
-    Params(params): Params,
+    scope: Scope,
+    Params(mut params): Params,
 ) -> Result<Response, ApiError> {
+    keep_to(scope, &mut params)?;
     // Checked before it is looked for, so that nonsense takes no place in the cache.
     let query = query(&app, &params)?;
     let (owner, key) = list_key(&app, params);
@@ -71,7 +75,11 @@ pub(super) async fn list(
 }
 
 /// `GET /clients/search`: the list again, with `q` required.
-pub(super) async fn search(state: State<Arc<App>>, params: Params) -> Result<Response, ApiError> {
+pub(super) async fn search(
+    state: State<Arc<App>>,
+    scope: Scope,
+    params: Params,
+) -> Result<Response, ApiError> {
     if !params.0.iter().any(|(name, _)| name == "q") {
         let message = "a search needs `q`, the beginning of a name or an address";
         return Err(ApiError::client(
@@ -80,7 +88,25 @@ pub(super) async fn search(state: State<Arc<App>>, params: Params) -> Result<Res
             message,
         ));
     }
-    list(state, params).await
+    list(state, scope, params).await
+}
+
+/// Has parameters ask for what is there for the caller alone, as if it had asked for that itself.
+fn keep_to(scope: Scope, params: &mut Vec<(String, String)>) -> Result<(), ApiError> {
+    let mut is_given = false;
+    for (name, value) in params.iter() {
+        if name == "tenant_id" {
+            is_given = true;
+            // What is no number is refused with the rest of the question.
+            if let Ok(tenant) = value.parse() {
+                scope.read(Some(tenant))?;
+            }
+        }
+    }
+    if let Some(tenant) = scope.0.filter(|_| !is_given) {
+        params.push(("tenant_id".to_owned(), tenant.to_string()));
+    }
+    Ok(())
 }
 
 pub(super) async fn load_list(app: &App, query: &PageQuery) -> Result<Bytes, LoadError> {
@@ -135,9 +161,9 @@ pub(super) fn lists_tag(owner: Owner) -> String {
 /// Forgets what a write to a client of this tenant has changed: the lists that it may be in, and its
 /// own answer where its id is known.
 async fn forget(app: &App, tenant: i64, id: Option<i64>) {
-    let detail = id.map(|id| Scope::Family(app.cache_key(&detail_key(id))));
+    let detail = id.map(|id| cache::Scope::Family(app.cache_key(&detail_key(id))));
     let lists = [Owner::Tenant(tenant), Owner::All]
-        .map(|owner| Scope::Tag(app.cache_key(&lists_tag(owner))));
+        .map(|owner| cache::Scope::Tag(app.cache_key(&lists_tag(owner))));
     let scopes: Vec<_> = lists.into_iter().chain(detail).collect();
     app.cache.invalidate_scopes(&scopes).await;
 }
@@ -145,9 +171,14 @@ async fn forget(app: &App, tenant: i64, id: Option<i64>) {
 /// `GET /clients/{id}`: a client with the number of its appointments and what it paid; cached.
 pub(super) async fn detail(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    scope: Scope,
+    Id(id): Id,
 ) -> Result<Response, ApiError> {
     let id = parse_id(&id)?;
+    // Before the cache is asked, so that no header of its answers tells of another's client.
+    if scope.0.is_some() && !scope.has(tenant_of(&app, id).await?) {
+        return Err(ApiError::not_found("row"));
+    }
     let load = async move |app: Arc<App>| load_detail(&app, id).await;
     app.cached(Kind::Detail, &detail_key(id), load).await
 }
@@ -155,10 +186,11 @@ pub(super) async fn detail(
 /// `POST /clients`: a new client.
 pub(super) async fn create(
     State(app): State<Arc<App>>,
+    scope: Scope,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, ApiError> {
-    let input = ClientInput::read(&app, body)?;
-    to_the_end(|_| insert(app, input)).await
+    let input = ClientInput::read(&app, scope, body)?;
+    to_the_end(|| insert(app, input)).await
 }
 
 async fn insert(app: Arc<App>, input: ClientInput) -> Result<Response, ApiError> {
@@ -195,7 +227,8 @@ async fn insert(app: Arc<App>, input: ClientInput) -> Result<Response, ApiError>
             &json!({ "kind": "created", "id": null }),
         );
     }
-    let row = rows?
+    let row = rows
+        .map_err(|error| ApiError::from_write(&error))?
         .pop()
         .ok_or_else(|| ApiError::internal("no row was returned"))?;
     let id = id.ok_or_else(|| ApiError::internal("a row without an id was returned"))?;
@@ -213,12 +246,13 @@ async fn insert(app: Arc<App>, input: ClientInput) -> Result<Response, ApiError>
 /// `PUT /clients/{id}`: all of a client anew, within its tenant. To another tenant it is not there.
 pub(super) async fn update(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    scope: Scope,
+    Id(id): Id,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<serde_json::Value>, ApiError> {
     let id = parse_id(&id)?;
-    let input = ClientInput::read(&app, body)?;
-    to_the_end(|_| replace(app, id, input)).await
+    let input = ClientInput::read(&app, scope, body)?;
+    to_the_end(|| replace(app, id, input)).await
 }
 
 async fn replace(
@@ -308,11 +342,18 @@ fn active() -> String {
 }
 
 impl ClientInput {
-    fn read(app: &App, body: Result<Bytes, BytesRejection>) -> Result<Self, ApiError> {
+    fn read(
+        app: &App,
+        scope: Scope,
+        body: Result<Bytes, BytesRejection>,
+    ) -> Result<Self, ApiError> {
         let body = read_body(app, body)?;
         let input: Self = serde_json::from_slice(&body)
             .map_err(|error| ApiError::invalid_body(format!("not a client: {error}")))?;
         input.check(app).map_err(ApiError::invalid_body)?;
+        scope
+            .write("tenant_id", Some(input.tenant_id))
+            .map_err(ApiError::invalid_body)?;
         Ok(input)
     }
 

@@ -12,7 +12,7 @@ use serde_json::json;
 use sqlx::error::DatabaseError as _;
 use sqlx::sqlite::SqliteError;
 
-use crate::datalayer::batch::{BatchError, PageError};
+use crate::datalayer::batch::{BatchError, PageError, is_lost};
 use crate::datalayer::cache::CacheError;
 use crate::datalayer::pool::PoolError;
 
@@ -89,6 +89,25 @@ impl ApiError {
         Self::unavailable("timeout", "the request took too long")
     }
 
+    /// As [`ApiError::timed_out`], of a request that goes on, or may have been done: nobody is asked to
+    /// send it again.
+    pub(super) fn timed_out_in_doubt() -> Self {
+        let message = "the request took too long; whether it was or will be done is not known";
+        Self {
+            busy: false,
+            ..Self::unavailable("timeout", message)
+        }
+    }
+
+    /// Not the client's fault, and perhaps done all the same: nobody is asked to send it again.
+    pub(super) fn outcome_unknown() -> Self {
+        let message = "the database gave no answer; whether it was done is not known";
+        Self {
+            busy: false,
+            ..Self::unavailable("outcome_unknown", message)
+        }
+    }
+
     /// A fault of ours; `error` is for the log alone.
     pub(super) fn internal(error: impl Into<String>) -> Self {
         let status = StatusCode::INTERNAL_SERVER_ERROR;
@@ -99,12 +118,19 @@ impl ApiError {
         }
     }
 
-    /// Says how much of a load is in already when it fails. What is in may not be sent again, so
-    /// nobody is asked to come back then.
-    pub(super) fn after_rows(self, rows: u64) -> Self {
+    /// Says how much of a load is in already when it fails, and of how many rows behind it that is not
+    /// known. What is in may not be sent again, so nobody is asked to come back then.
+    pub(super) fn after_rows(self, rows: u64, unsure: u64) -> Self {
+        let doubt = match unsure {
+            0 => String::new(),
+            unsure => format!(", and whether the next {unsure} were is not known"),
+        };
         Self {
-            message: format!("{}; {rows} rows before that were loaded", self.message),
-            busy: self.busy && rows == 0,
+            message: format!(
+                "{}; {rows} rows before that were loaded{doubt}",
+                self.message
+            ),
+            busy: self.busy && rows == 0 && unsure == 0,
             ..self
         }
     }
@@ -137,10 +163,18 @@ impl ApiError {
         }
     }
 
+    /// The error of a write that is done twice where it is sent twice.
+    pub(super) fn from_write(error: &BatchError) -> Self {
+        match error.is_in_doubt() {
+            true => Self::outcome_unknown().caused_by(error),
+            false => Self::from_batch(error),
+        }
+    }
+
     pub(super) fn from_batch(error: &BatchError) -> Self {
         match error {
             BatchError::Pool(error) => Self::from_pool(error),
-            BatchError::Database { source, .. } if is_gone(source) => {
+            BatchError::Database { source, .. } if is_lost(source) => {
                 Self::unavailable("database_unavailable", "the database is away").caused_by(error)
             }
             BatchError::Silent { .. } => Self::unavailable(
@@ -154,6 +188,8 @@ impl ApiError {
             BatchError::MemoryCeiling { .. } => {
                 Self::unavailable("busy", "too little memory is free").caused_by(error)
             }
+            // At its deadline.
+            BatchError::Stopped { .. } => Self::timed_out(),
             BatchError::Database { .. }
             | BatchError::Undone { .. }
             | BatchError::RowShape { .. }
@@ -245,19 +281,6 @@ pub(super) fn whole_seconds(wait: Duration) -> u64 {
     wait.as_secs().saturating_add(begun).max(1)
 }
 
-/// Whether the connection failed rather than the statement.
-pub(super) fn is_gone(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => true,
-        // Class 57 is "operator intervention", 08 "connection exception" (PostgreSQL manual,
-        // appendix A).
-        sqlx::Error::Database(error) => error
-            .code()
-            .is_some_and(|code| code.starts_with("57P") || code.starts_with("08")),
-        _ => false,
-    }
-}
-
 /// Whether the database has undone the transaction because of what others did meanwhile: to be tried
 /// again. On SQLite the wait for another connection's lock was over; the low byte is the primary result
 /// code, 5 is SQLITE_BUSY, 6 is SQLITE_LOCKED (<https://sqlite.org/rescode.html>). On PostgreSQL 40001 is a
@@ -313,9 +336,27 @@ mod tests {
     #[test]
     fn nobody_is_asked_to_send_again_what_is_in() {
         let busy = || ApiError::unavailable("busy", "locked");
-        assert!(busy().after_rows(0).busy);
-        let partly = busy().after_rows(1000);
+        assert!(busy().after_rows(0, 0).busy);
+        let partly = busy().after_rows(1000, 0);
         assert!(!partly.busy);
         assert_eq!(partly.message, "locked; 1000 rows before that were loaded");
+        let unsure = busy().after_rows(0, 7);
+        assert!(!unsure.busy);
+        let expected =
+            "locked; 0 rows before that were loaded, and whether the next 7 were is not known";
+        assert_eq!(unsure.message, expected);
+        let silent = BatchError::Silent {
+            action: "insert into",
+            table: "t",
+            waited_ms: 1,
+        };
+        assert!(!ApiError::from_write(&silent).busy);
+        assert!(ApiError::from_batch(&silent).busy);
+        let locked = BatchError::MemoryCeiling {
+            resident_bytes: 2,
+            pause_bytes: 1,
+            waited_ms: 1,
+        };
+        assert!(ApiError::from_write(&locked).busy);
     }
 }

@@ -1,4 +1,4 @@
-//! `/metrics`: the figures of requests, cache, pool and locks as OpenMetrics text, which Prometheus reads;
+//! `/metrics`: the figures of requests, cache, pool, locks and jobs as OpenMetrics text, which Prometheus reads;
 //! `/internal/cache` and `/internal/pool`: those of the cache and of the pool as JSON, with the keys and the
 //! places that no series could name.
 
@@ -20,12 +20,14 @@ use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
+use tokio::time::timeout;
 
 use super::app::App;
 use super::error::ApiError;
 use super::webhook::Webhook;
 use crate::datalayer::breaker::{BreakerState, BreakerStats};
 use crate::datalayer::cache::CacheStats;
+use crate::datalayer::jobs::{JobState, Queue};
 use crate::datalayer::latency::LatencySummary;
 use crate::datalayer::limit::LimitStats;
 use crate::datalayer::live::LiveStats;
@@ -49,6 +51,9 @@ const BOUNDS_NS: [u64; 10] = [
     30_000_000_000,
 ];
 
+/// Those that a scrape counts.
+const JOB_STATES: [JobState; 3] = [JobState::Waiting, JobState::Running, JobState::Failed];
+
 /// What the service counts itself.
 #[derive(Debug, Default)]
 pub(super) struct Metrics {
@@ -64,6 +69,9 @@ struct RequestLabels {
     status: u16,
 }
 
+/// How many jobs of each queue are in which state.
+type JobCounts = Vec<(Queue, JobState, i64)>;
+
 /// The figures of one scrape.
 #[derive(Debug)]
 struct Snapshot {
@@ -72,6 +80,7 @@ struct Snapshot {
     locks: LockStats,
     live: LiveStats,
     bulk_loads: usize,
+    jobs: Option<JobCounts>,
     limits: Vec<LimitStats>,
     /// Of the webhook's breaker, where there is a webhook.
     webhook: Option<BreakerStats>,
@@ -112,12 +121,13 @@ pub(super) fn method_name(method: &Method) -> &'static str {
 
 /// `GET /metrics`.
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
-    let snapshot = Snapshot {
+    let mut snapshot = Snapshot {
         cache: app.cache.stats().await,
         pool: app.pool.stats(),
         locks: app.locks.stats(),
         live: app.live.hub.stats(),
         bulk_loads: app.bulk_loads(),
+        jobs: None,
         limits: app.limits.stats(),
         webhook: app.webhook.as_ref().map(Webhook::stats),
         peak_resident_bytes: peak_resident_bytes(),
@@ -125,6 +135,8 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Api
         pool_statement: app.pool.statement_histogram(),
         lock_hold: app.locks.hold_histogram(),
     };
+    // Last: what this takes of the pool is not what the scrape is about.
+    snapshot.jobs = job_counts(&app).await;
     let mut registry = Registry::default();
     let requests = app.metrics.http_requests.clone();
     registry.register(
@@ -165,6 +177,7 @@ impl Collector for Snapshot {
             locks,
             live,
             bulk_loads,
+            jobs,
             limits,
             webhook,
             peak_resident_bytes,
@@ -368,6 +381,9 @@ impl Collector for Snapshot {
             ("loader", cache.load_latency),
         ];
         latencies(&mut encoder, &tiers)?;
+        if let Some(counts) = jobs {
+            job_figures(&mut encoder, counts)?;
+        }
         rate_limits(&mut encoder, limits)?;
         live_updates(&mut encoder, live)?;
         if let Some(webhook) = webhook {
@@ -380,6 +396,19 @@ impl Collector for Snapshot {
         let help = "How long locks were held";
         histogram(&mut encoder, "locks_hold", help, lock_hold)
     }
+}
+
+/// What the database says of jobs, if it has a connection to spare and says so in time: a scrape waits for
+/// nobody.
+async fn job_counts(app: &App) -> Option<JobCounts> {
+    if !app.has_data() || !app.pool.has_room() {
+        return None;
+    }
+    let limit = app.settings.service.ready_timeout();
+    timeout(limit, app.jobs.counts(&JOB_STATES))
+        .await
+        .ok()?
+        .ok()
 }
 
 /// The high-water mark of this process's resident set (proc_pid_status(5), `VmHWM`).
@@ -478,6 +507,21 @@ fn quantiles(latency: &LatencySummary) -> [(&'static str, u64); 3] {
         ("0.95", latency.p95_ns),
         ("0.99", latency.p99_ns),
     ]
+}
+
+fn job_figures(encoder: &mut DescriptorEncoder<'_>, counts: &JobCounts) -> std::fmt::Result {
+    let help = "Jobs by queue and state, of all processes on the database; the failed ones as long as the \
+                history has them";
+    let mut family = encoder.encode_descriptor("jobs", help, None, MetricType::Gauge)?;
+    for queue in Queue::ALL {
+        for state in JOB_STATES {
+            let of = counts.iter().filter(|(q, s, _)| (*q, *s) == (queue, state));
+            let number: i64 = of.map(|(.., number)| number).sum();
+            let labels = [("queue", queue.name()), ("state", state.name())];
+            ConstGauge::new(number).encode(family.encode_family(&labels)?)?;
+        }
+    }
+    Ok(())
 }
 
 fn rate_limits(encoder: &mut DescriptorEncoder<'_>, limits: &[LimitStats]) -> std::fmt::Result {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Bytes;
+use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
@@ -16,6 +16,7 @@ use super::body::read_body;
 use super::caller::Caller;
 use super::clients::parse_id;
 use super::error::ApiError;
+use super::params::Id;
 use super::text::check_line;
 use super::webhook::{Webhook, WebhookError};
 use super::write::to_the_end;
@@ -34,7 +35,7 @@ struct Notification {
 pub(super) async fn notify(
     State(app): State<Arc<App>>,
     caller: Caller,
-    Path(id): Path<String>,
+    Id(id): Id,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, ApiError> {
     let id = parse_id(&id)?;
@@ -46,7 +47,7 @@ pub(super) async fn notify(
     let told = about(&app, caller.tenant, id, &notification.message).await?;
     // Brought to its end also when the client gives up: whether a webhook works is not for those to say
     // who don't wait for it.
-    to_the_end(|_| async move { deliver(&app, &told).await }).await
+    to_the_end(|| async move { deliver(&app, &told).await }).await
 }
 
 fn webhook(app: &App) -> Result<&Webhook, ApiError> {

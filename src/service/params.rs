@@ -1,10 +1,26 @@
 //! The parameters of a query string, in their order and with their repetitions.
 
-use axum::extract::{FromRequestParts, Query};
+use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 
+use super::app::App;
 use super::error::ApiError;
+
+/// The one variable part of a path, as text.
+pub(super) struct Id(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let id = Path::<String>::from_request_parts(parts, state).await;
+        id.map(|Path(id)| Self(id)).map_err(|_| {
+            let message = "the path is not well formed";
+            ApiError::client(StatusCode::BAD_REQUEST, "invalid_id", message)
+        })
+    }
+}
 
 /// All parameters.
 pub(super) struct Params(pub(super) Vec<(String, String)>);
@@ -61,4 +77,29 @@ pub(super) fn whole_number(
             );
             ApiError::client(StatusCode::BAD_REQUEST, "invalid_value", message)
         })
+}
+
+/// A parameter that names something there is.
+pub(super) fn known<T>(
+    name: &str,
+    text: Option<&str>,
+    read: impl Fn(&str) -> Option<T>,
+) -> Result<Option<T>, ApiError> {
+    let Some(text) = text else {
+        return Ok(None);
+    };
+    let found = read(text).ok_or_else(|| {
+        let message = format!("`{name}` names nothing that there is");
+        ApiError::client(StatusCode::BAD_REQUEST, "invalid_value", message)
+    });
+    found.map(Some)
+}
+
+/// How many rows a page is to have, as its parameter says.
+pub(super) fn page_rows(app: &App, limit: Option<&str>) -> Result<u64, ApiError> {
+    let settings = &app.settings.batch;
+    match limit {
+        Some(text) => whole_number("limit", text, 1..=u64::from(settings.page_max_rows)),
+        None => Ok(u64::from(settings.page_rows)),
+    }
 }

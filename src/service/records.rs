@@ -13,16 +13,17 @@ use bytes::{Buf, BytesMut};
 use futures_util::{Stream, StreamExt};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::analytics;
 use super::app::App;
+use super::caller::Scope;
 use super::error::{ApiError, chain};
 use super::params::{Params, whole_number};
 use super::text::{check_day, check_line, check_one_of};
-use super::write::{Client, to_the_end};
+use super::write::{Client, to_the_deadline};
 use crate::datalayer::batch::{
-    BatchError, Column, Loaded, Loader, Row, Select, Value, fetch_rows, stream_batches,
+    BatchError, Column, Loaded, Loader, Row, Select, Tally, Value, fetch_rows, stream_batches,
 };
 use crate::datalayer::dataset::RECORDS;
 
@@ -48,6 +49,7 @@ pub(super) struct RecordInput {
 struct BulkLoad<'a> {
     app: &'a App,
     client: Client,
+    scope: Scope,
     loader: Loader,
     /// Of the clients that the dataset does not have, those met so far, with their tenants.
     newcomers: BTreeMap<i64, i64>,
@@ -67,78 +69,71 @@ pub(super) enum Format {
 /// batch by batch; a mistake ends the load and the answer says how many rows are in by then.
 pub(super) async fn bulk(
     State(app): State<Arc<App>>,
+    scope: Scope,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<serde_json::Value>, ApiError> {
+    let deadline = Instant::now() + app.settings.service.bulk_timeout();
     // Nothing of the body is read before.
     let permit = app.claim_bulk_load().await?;
-    to_the_end(|client| async {
-        let loaded = load(app, client, headers, body).await;
+    let loader = loader(&app);
+    let brake = loader.brake();
+    let write = |client| async move {
+        let load = BulkLoad::new(&app, client, scope, loader);
+        let loaded = load.read(headers, body).await;
         drop(permit);
         loaded
-    })
-    .await
+    };
+    let late = || after(ApiError::timed_out(), brake.pull());
+    to_the_deadline(deadline, write, late).await
 }
 
-async fn load(
-    app: Arc<App>,
-    client: Client,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Json<serde_json::Value>, ApiError> {
-    let kind = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    let kind = kind
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase();
-    let mut load = BulkLoad::new(&app, client);
-    let body = body.into_data_stream();
-    let read = match kind.as_str() {
-        "application/x-ndjson" | "application/ndjson" => load.read_lines(body).await,
-        "application/json" => load.read_array(body).await,
-        _ => {
-            let message = "send application/x-ndjson or application/json";
-            let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-            return Err(ApiError::client(status, "unsupported_media_type", message));
-        }
-    };
-    let BulkLoad {
-        loader, tenants, ..
-    } = load;
-    let done = finish(loader, read).await;
-    // After a failure too: earlier batches are in.
-    analytics::forget(&app, tenants).await;
-    Ok(Json(summary(&done?)))
+/// Says how much of a load is in when it fails.
+fn after(error: ApiError, tally: Tally) -> ApiError {
+    error.after_rows(tally.rows, tally.unsure)
 }
 
 /// `POST /records/generate?rows=N`: N further generated records through the same pipeline.
 pub(super) async fn generate(
     State(app): State<Arc<App>>,
+    scope: Scope,
     params: Params,
 ) -> Result<Json<serde_json::Value>, ApiError> {
+    let deadline = Instant::now() + app.settings.service.bulk_timeout();
+    may_generate(scope)?;
     let [rows] = params.only(["rows"])?;
     let max = app.settings.service.generate_rows_max;
     let rows = whole_number("rows", rows.unwrap_or_default(), 1..=max)?;
     let permit = app.claim_bulk_load().await?;
-    to_the_end(|client| async move {
-        let made = make(app, client, rows).await;
+    let loader = loader(&app);
+    let brake = loader.brake();
+    let write = |client| async move {
+        let made = make(app, client, loader, rows).await;
         drop(permit);
         made
-    })
-    .await
+    };
+    let late = || after(ApiError::timed_out(), brake.pull());
+    to_the_deadline(deadline, write, late).await
+}
+
+/// Generated records are of all tenants.
+pub(super) fn may_generate(scope: Scope) -> Result<(), ApiError> {
+    match scope.0 {
+        None => Ok(()),
+        Some(_) => {
+            let message = "records of all tenants are generated, so not for one of them";
+            let status = StatusCode::FORBIDDEN;
+            Err(ApiError::client(status, "admin_only", message))
+        }
+    }
 }
 
 async fn make(
     app: Arc<App>,
     client: Client,
+    mut loader: Loader,
     rows: u64,
 ) -> Result<Json<serde_json::Value>, ApiError> {
-    let mut loader = loader(&app);
     let first = app.claim_records(rows).await?;
     let push_all = async {
         for row in app.generator.records_from(first).take(rows as usize) {
@@ -155,17 +150,18 @@ async fn make(
 
 /// Inserts the rest where all went well so far; else, and where that fails, says what is in.
 async fn finish(loader: Loader, so_far: Result<(), ApiError>) -> Result<Loaded, ApiError> {
-    let rows = loader.rows();
+    let brake = loader.brake();
     let done = match so_far {
         Ok(()) => loader.finish().await.map_err(ApiError::from),
         Err(error) => Err(error),
     };
-    done.map_err(|error| error.after_rows(rows))
+    done.map_err(|error| after(error, brake.tally()))
 }
 
 /// `GET /records/export?format=csv|ndjson`: all records, or those of one tenant or code, as a stream.
 pub(super) async fn export(
     State(app): State<Arc<App>>,
+    scope: Scope,
     params: Params,
 ) -> Result<Response, ApiError> {
     let [format, tenant, code] = params.only(["format", "tenant", "code"])?;
@@ -182,9 +178,8 @@ pub(super) async fn export(
         }
     };
     let mut filters: Vec<(Column, Value)> = Vec::new();
-    if let Some(tenant) = tenant {
-        let tenant = whole_number("tenant", tenant, 1..=app.tenants() as u64)?;
-        filters.push((Column::integer("tenant_id"), (tenant as i64).into()));
+    if let Some(tenant) = analytics::asked_for(&app, scope, tenant)? {
+        filters.push((Column::integer("tenant_id"), tenant.into()));
     }
     if let Some(code) = code {
         check_code(code).map_err(|message| {
@@ -244,15 +239,47 @@ fn summary(loaded: &Loaded) -> serde_json::Value {
 }
 
 impl<'a> BulkLoad<'a> {
-    fn new(app: &'a App, client: Client) -> Self {
+    fn new(app: &'a App, client: Client, scope: Scope, loader: Loader) -> Self {
         Self {
             app,
             client,
-            loader: loader(app),
+            scope,
+            loader,
             newcomers: BTreeMap::new(),
             tenants: BTreeSet::new(),
             rows: 0,
         }
+    }
+
+    async fn read(
+        mut self,
+        headers: HeaderMap,
+        body: Body,
+    ) -> Result<Json<serde_json::Value>, ApiError> {
+        let kind = headers
+            .get(CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
+        let kind = kind
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase();
+        let body = body.into_data_stream();
+        let read = match kind.as_str() {
+            "application/x-ndjson" | "application/ndjson" => self.read_lines(body).await,
+            "application/json" => self.read_array(body).await,
+            _ => {
+                let message = "send application/x-ndjson or application/json";
+                let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+                return Err(ApiError::client(status, "unsupported_media_type", message));
+            }
+        };
+        let done = finish(self.loader, read).await;
+        // After a failure too: earlier batches are in.
+        analytics::forget(self.app, self.tenants).await;
+        Ok(Json(summary(&done?)))
     }
 
     async fn read_lines<E>(
@@ -330,6 +357,9 @@ impl<'a> BulkLoad<'a> {
 
     async fn take(&mut self, record: RecordInput) -> Result<(), ApiError> {
         record.check(self.app).map_err(|why| self.invalid(&why))?;
+        self.scope
+            .write("tenant_id", Some(record.tenant_id))
+            .map_err(|why| self.invalid(&why))?;
         if self.tenant_of(record.client_id).await? != Some(record.tenant_id) {
             return Err(self.invalid("`client_id` names no client of this tenant"));
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -20,6 +20,9 @@ use super::{
     analytics, batches, clients, conditional, health, jobs, limits, live, metrics, notify,
     payments, records, security, tenants, warming,
 };
+
+/// A load that takes too long says itself how far it is; this much later it is not waited for any more.
+const NET: Duration = Duration::from_secs(2);
 
 /// The whole service.
 pub(super) fn router(app: Arc<App>) -> Router {
@@ -36,12 +39,16 @@ pub(super) fn router(app: Arc<App>) -> Router {
             "/admin/cache/warm/{id}",
             get(warming::progress).delete(warming::cancel),
         )
-        .route("/records/batch", post(batches::start))
+        .route("/records/batch", get(batches::list).post(batches::start))
         .route(
             "/records/batch/{id}",
             get(batches::progress).delete(batches::cancel),
         )
         .route("/records/batch/{id}/resume", post(batches::resume))
+        .route(
+            "/records/batch/{id}/dead-letters",
+            get(batches::dead_letters),
+        )
         .route("/live", get(live::connect))
         .route("/payments", post(payments::create))
         .route("/payments/{id}", get(payments::detail))
@@ -59,7 +66,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/records/bulk", post(records::bulk))
         .route("/records/generate", post(records::generate))
         .route("/records/export", get(records::export))
-        .layer(from_fn_with_state(settings.bulk_timeout(), within));
+        .layer(from_fn_with_state(settings.bulk_timeout() + NET, within));
     let api = ordinary
         .merge(bulk)
         .layer(from_fn_with_state(Arc::clone(&app), gate));
@@ -106,8 +113,23 @@ async fn gate(State(app): State<Arc<App>>, request: Request, next: Next) -> Resp
 }
 
 async fn within(State(limit): State<Duration>, request: Request, next: Next) -> Response {
+    let may_be_sent_again = is_repeatable(&request);
     let answer = tokio::time::timeout(limit, next.run(request)).await;
-    answer.unwrap_or_else(|_| ApiError::timed_out().into_response())
+    answer.unwrap_or_else(|_| {
+        let error = match may_be_sent_again {
+            true => ApiError::timed_out(),
+            false => ApiError::timed_out_in_doubt(),
+        };
+        error.into_response()
+    })
+}
+
+/// Whether a request does no more when it is sent twice: a write goes on when nobody waits for it any
+/// more. A payment has its key, its version or the event of its provider.
+fn is_repeatable(request: &Request) -> bool {
+    let route = request.extensions().get::<MatchedPath>();
+    request.method().is_idempotent()
+        || route.is_some_and(|route| route.as_str().starts_with("/api/v1/payments"))
 }
 
 async fn retry_after(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {

@@ -8,29 +8,45 @@ use axum::response::Response;
 use serde_json::json;
 
 use super::app::App;
+use super::caller::Scope;
 use super::error::{ApiError, LoadError};
 use super::params::Params;
-use crate::datalayer::batch::{Value, fetch_rows};
-use crate::datalayer::cache::Kind;
+use crate::datalayer::batch::{Row, Value, fetch_rows};
+use crate::datalayer::cache::{Kind, Owner};
 use crate::datalayer::dataset::TENANTS;
 
-/// The key of their list; `all:` as those of [`Owner::All`](crate::datalayer::cache::Owner) have it.
+/// What the keys of lists end with.
+const NAME: &str = "tenants";
+/// The key of the list of all; `all:` as those of [`Owner::All`] have it.
 pub(super) const KEY: &str = "all:tenants";
 
-/// `GET /tenants`: all of them, in the order of their ids. There are few, and the API makes none.
+/// `GET /tenants`: all of them, in the order of their ids; for a tenant itself alone. There are few, and
+/// the API makes none.
 pub(super) async fn list(
     State(app): State<Arc<App>>,
+    Scope(tenant): Scope,
     params: Params,
 ) -> Result<Response, ApiError> {
     params.only([])?;
-    let load = async move |app: Arc<App>| load(&app).await;
-    app.cached(Kind::Reference, KEY, load).await
+    let owner = tenant.map_or(Owner::All, Owner::Tenant);
+    let load = async move |app: Arc<App>| load_of(&app, owner).await;
+    app.cached(Kind::Reference, &owner.key(NAME), load).await
 }
 
 pub(super) async fn load(app: &App) -> Result<Bytes, LoadError> {
-    let sql = "SELECT id, name FROM tenants ORDER BY id";
-    let rows = fetch_rows(&app.pool, ("read", "tenants"), sql, &[], TENANTS.columns);
-    let rows = rows.await?;
+    load_of(app, Owner::All).await
+}
+
+async fn load_of(app: &App, owner: Owner) -> Result<Bytes, LoadError> {
+    let (sql, values): (_, Row) = match owner {
+        Owner::All => ("SELECT id, name FROM tenants ORDER BY id", Vec::new()),
+        Owner::Tenant(id) => (
+            "SELECT id, name FROM tenants WHERE id = $1",
+            vec![id.into()],
+        ),
+    };
+    let statement = ("read", "tenants");
+    let rows = fetch_rows(&app.pool, statement, sql, &values, TENANTS.columns).await?;
     let items: Vec<_> = rows
         .iter()
         .filter_map(|row| match &row[..] {

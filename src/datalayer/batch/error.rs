@@ -59,6 +59,12 @@ pub enum BatchError {
         /// The table.
         table: &'static str,
     },
+    /// A load was told to stop before its rows were all in.
+    #[error("the load into table {table} was stopped")]
+    Stopped {
+        /// The table.
+        table: &'static str,
+    },
     /// Memory stayed above the pause line for as long as the operation may wait.
     #[error(
         "the process uses {resident_bytes} bytes and stayed above {pause_bytes} for {waited_ms} ms; \
@@ -72,4 +78,29 @@ pub enum BatchError {
         /// How long the operation waited.
         waited_ms: u64,
     },
+}
+
+impl BatchError {
+    /// Whether what was asked for may have been done all the same, or may still be: the database was told,
+    /// and its answer did not come.
+    pub fn is_in_doubt(&self) -> bool {
+        match self {
+            Self::Silent { .. } => true,
+            Self::Database { source, .. } => is_lost(source),
+            _ => false,
+        }
+    }
+}
+
+/// Whether the connection failed rather than the statement.
+pub(crate) fn is_lost(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => true,
+        // Class 57 is "operator intervention", 08 "connection exception" (PostgreSQL manual,
+        // appendix A).
+        sqlx::Error::Database(error) => error
+            .code()
+            .is_some_and(|code| code.starts_with("57P") || code.starts_with("08")),
+        _ => false,
+    }
 }

@@ -30,7 +30,8 @@ const COPY_CHUNK_BYTES: usize = 256 * 1024;
 ///
 /// # Errors
 /// [`BatchError::RowShape`] before anything is sent, if a row does not fit; what the pool or the
-/// database says otherwise. After an error none of the rows is there.
+/// database says otherwise. After an error none of the rows is there, or, where
+/// [`BatchError::is_in_doubt`] says so, either none or all of them.
 #[track_caller]
 pub fn insert(
     pool: &Pool,
@@ -66,7 +67,7 @@ pub(super) async fn insert_for(
                 }
                 Connection::Sqlite(connection) => {
                     let mut transaction = connection.begin_with(SQLITE_BEGIN).await?;
-                    let inserted = insert_many(&mut transaction, table, columns, &rows, "").await?;
+                    let inserted = insert_many(&mut transaction, table, columns, &rows).await?;
                     transaction.commit().await?;
                     Ok(inserted)
                 }
@@ -152,19 +153,17 @@ fn write_copy_line(line: &mut String, row: &Row) {
     line.push('\n');
 }
 
-/// Multi-row statements within the transaction of the caller, each ending in `conflict`: what to do
-/// where a row is there already, or nothing.
+/// Multi-row statements within the transaction of the caller.
 pub(super) async fn insert_many(
     connection: &mut SqliteConnection,
     table: &Table,
     columns: &[Column],
     rows: &[&Row],
-    conflict: &str,
 ) -> sqlx::Result<u64> {
     let mut inserted = 0;
     for chunk in rows.chunks(SQLITE_STATEMENT_ROWS) {
         let statement = format!(
-            "INSERT INTO {} ({}) {}{conflict}",
+            "INSERT INTO {} ({}) {}",
             table.name,
             name_list(columns),
             values_clause(columns.len(), chunk.len()),

@@ -1,7 +1,7 @@
 //! A load of any number of rows: pushed one by one, inserted batch by batch.
 
 use std::panic::Location;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use serde::Serialize;
@@ -24,6 +24,27 @@ pub struct Loader {
     waiting: Vec<Row>,
     begun: Instant,
     loaded: Loaded,
+    brake: Brake,
+}
+
+/// Stops a load from elsewhere. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub struct Brake(Arc<Mutex<Braked>>);
+
+#[derive(Debug, Default)]
+struct Braked {
+    tally: Tally,
+    is_pulled: bool,
+}
+
+/// How far a load is. What is not counted was not sent to the database.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Rows inserted.
+    pub rows: u64,
+    /// Rows behind these of which it is not known whether they are: those of a batch whose answer has not
+    /// come yet, or did not come.
+    pub unsure: u64,
 }
 
 /// What a load did.
@@ -62,13 +83,15 @@ impl Loader {
             waiting: Vec::new(),
             begun: Instant::now(),
             loaded: Loaded::default(),
+            brake: Brake::default(),
         }
     }
 
     /// Takes a row in; inserts the batch that it completes.
     ///
     /// # Errors
-    /// As [`insert`](super::insert), and [`BatchError::MemoryCeiling`]. What [`Self::rows`] counts is inserted.
+    /// As [`insert`](super::insert), [`BatchError::MemoryCeiling`] and [`BatchError::Stopped`]. What
+    /// [`Brake::tally`] counts is inserted.
     pub async fn push(&mut self, row: Row) -> Result<(), BatchError> {
         self.waiting.push(row);
         if self.waiting.len() >= self.pace.rows() {
@@ -78,15 +101,15 @@ impl Loader {
         Ok(())
     }
 
-    /// Rows inserted so far.
-    pub fn rows(&self) -> u64 {
-        self.loaded.rows
+    /// What stops the load, and says how far it is.
+    pub fn brake(&self) -> Brake {
+        self.brake.clone()
     }
 
     /// Inserts the rest and says what was done.
     ///
     /// # Errors
-    /// As [`insert`](super::insert).
+    /// As [`insert`](super::insert), and [`BatchError::Stopped`].
     pub async fn finish(mut self) -> Result<Loaded, BatchError> {
         self.flush().await?;
         Ok(Loaded {
@@ -103,11 +126,55 @@ impl Loader {
             return Ok(());
         }
         let count = rows.len() as u64;
-        insert_for(self.place, &self.pool, self.table, self.columns, rows).await?;
+        let table = self.table.name;
+        if !self.brake.begin(count) {
+            return Err(BatchError::Stopped { table });
+        }
+        let inserted = insert_for(self.place, &self.pool, self.table, self.columns, rows).await;
+        match &inserted {
+            Ok(_) => self.brake.end(count),
+            Err(error) if error.is_in_doubt() => {}
+            Err(_) => self.brake.end(0),
+        }
+        inserted?;
         self.loaded.rows += count;
         self.loaded.batches += 1;
         self.loaded.largest_batch_rows = self.loaded.largest_batch_rows.max(count);
         Ok(())
+    }
+}
+
+impl Brake {
+    /// How far the load is.
+    pub fn tally(&self) -> Tally {
+        self.braked().tally
+    }
+
+    /// From now on no batch is begun. Says how far the load is: of what is under way that is not known.
+    pub fn pull(&self) -> Tally {
+        let mut braked = self.braked();
+        braked.is_pulled = true;
+        braked.tally
+    }
+
+    /// Whether a batch of so many rows may be begun.
+    fn begin(&self, rows: u64) -> bool {
+        let mut braked = self.braked();
+        if !braked.is_pulled {
+            braked.tally.unsure = rows;
+        }
+        !braked.is_pulled
+    }
+
+    /// So many rows of the batch are in, and no others.
+    fn end(&self, rows: u64) {
+        let mut braked = self.braked();
+        braked.tally.rows += rows;
+        braked.tally.unsure = 0;
+    }
+
+    fn braked(&self) -> MutexGuard<'_, Braked> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -20,8 +20,9 @@ mod page;
 pub mod operations;
 
 pub use error::BatchError;
+pub(crate) use error::is_lost;
 pub use insert::insert;
-pub use load::{Loaded, Loader};
+pub use load::{Brake, Loaded, Loader, Tally};
 pub use memory::{MemorySource, ProcessMemory};
 pub use page::{Listing, Page, PageError, PageQuery};
 pub use rows::fetch_rows;

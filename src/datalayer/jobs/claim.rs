@@ -94,7 +94,8 @@ impl Jobs {
              WHERE state = 'running' AND lease_until_ms < {now} ORDER BY id LIMIT $1 {skip_locked}"
         );
         let update = format!(
-            "UPDATE {TABLE} SET state = $2, due_at_ms = {now} + $3, \
+            "UPDATE {TABLE} SET state = $2, \
+             due_at_ms = CASE WHEN $2 = 'waiting' THEN {now} + $3 ELSE due_at_ms END, \
              ended_at_ms = CASE WHEN $2 = 'waiting' THEN 0 ELSE {now} END WHERE id = $1"
         );
         let tell = insert_error(now);

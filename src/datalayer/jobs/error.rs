@@ -10,15 +10,24 @@ pub enum JobError {
     Batch(#[from] BatchError),
     /// There is no room for one more.
     #[error(
-        "queue {queue} is full: {open_max} jobs of all callers, or {per_caller_max} of this one, wait or run \
-         already; wait for some to end, or raise jobs.open_max or jobs.open_per_caller_max"
+        "queue {queue} is full: {open_max} jobs wait or run already; wait for some to end, or raise \
+         jobs.open_max"
     )]
     Full {
         /// The queue.
         queue: &'static str,
         /// Most jobs that may wait or run in it.
         open_max: u64,
-        /// Most of one caller.
+    },
+    /// There is none for this caller.
+    #[error(
+        "{per_caller_max} jobs of one caller wait or run in queue {queue} already; wait for some to end, or \
+         raise jobs.open_per_caller_max"
+    )]
+    CallerFull {
+        /// The queue.
+        queue: &'static str,
+        /// Most jobs of one caller that may wait or run in it.
         per_caller_max: u64,
     },
     /// A row holds what this version does not write.

@@ -8,8 +8,8 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::JobError;
-use super::job::{COLUMNS, Job, NewJob, Queue};
-use crate::datalayer::batch::{Row, Value, fetch_rows, name_list};
+use super::job::{COLUMNS, Job, NewJob, Owner, Queue, integer};
+use crate::datalayer::batch::{Column, Row, Value, fetch_rows, name_list};
 use crate::datalayer::config::JobSettings;
 use crate::datalayer::pool::{DatabaseKind, Pool};
 
@@ -53,7 +53,7 @@ impl Jobs {
     /// Takes a job in. It is kept before this returns.
     ///
     /// # Errors
-    /// [`JobError::Full`], and what the pool or the database says.
+    /// [`JobError::Full`], [`JobError::CallerFull`], and what the pool or the database says.
     pub async fn enqueue(&self, new: NewJob) -> Result<Job, JobError> {
         let settings = self.settings();
         let queue = new.queue;
@@ -65,12 +65,68 @@ impl Jobs {
         );
         let limits = [settings.open_max, settings.open_per_caller_max];
         let limits = limits.map(|most| figure(most).into());
-        let inserted = self.insert(new, &room, &limits).await?;
-        inserted.ok_or(JobError::Full {
-            queue: queue.name(),
-            open_max: settings.open_max,
-            per_caller_max: settings.open_per_caller_max,
+        let owner = new.owner.clone();
+        if let Some(job) = self.insert(new, &room, &limits).await? {
+            return Ok(job);
+        }
+        let open = "state IN ('waiting', 'running')";
+        let own = self.count_of(&owner, &[queue], open, &[]).await?;
+        let (queue, per_caller_max) = (queue.name(), settings.open_per_caller_max);
+        Err(match own >= per_caller_max {
+            true => JobError::CallerFull {
+                queue,
+                per_caller_max,
+            },
+            false => JobError::Full {
+                queue,
+                open_max: settings.open_max,
+            },
         })
+    }
+
+    /// How many jobs of a caller in some queues wait or run, or were done within `kept`.
+    ///
+    /// # Errors
+    /// What the pool or the database says.
+    pub async fn kept(
+        &self,
+        owner: &Owner,
+        queues: &[Queue],
+        kept: Duration,
+    ) -> Result<u64, JobError> {
+        let now = self.now();
+        let condition = format!(
+            "(state IN ('waiting', 'running') OR (state = 'done' AND ended_at_ms > {now} - $3))"
+        );
+        self.count_of(owner, queues, &condition, &[ms(kept).into()])
+            .await
+    }
+
+    /// Counts the jobs of a caller for which `condition` holds, in which `figures` are `$3` and on.
+    async fn count_of(
+        &self,
+        owner: &Owner,
+        queues: &[Queue],
+        condition: &str,
+        figures: &[Value],
+    ) -> Result<u64, JobError> {
+        let queues: Vec<String> = queues
+            .iter()
+            .map(|queue| format!("'{}'", queue.name()))
+            .collect();
+        let sql = AssertSqlSafe(format!(
+            "SELECT count(*) FROM {TABLE} WHERE owner = $1 AND tenant_id = $2 AND queue IN ({}) \
+             AND {condition}",
+            queues.join(", ")
+        ));
+        let mut values: Row = vec![owner.name.clone().into(), owner.tenant.into()];
+        values.extend_from_slice(figures);
+        let columns = [Column::integer("jobs")];
+        let rows = fetch_rows(self.pool(), ("count in", TABLE), sql, &values, &columns).await?;
+        let count = rows.into_iter().flatten().next().and_then(integer);
+        Ok(count
+            .and_then(|count| u64::try_from(count).ok())
+            .unwrap_or(0))
     }
 
     /// Takes a job in, unless one of its kind is under way or was asked for within `period`: for what is

@@ -24,7 +24,8 @@ pub trait Handler: Send + Sync + 'static {
     /// called off, lost to another process, takes too long, or when the service ends.
     async fn run(&self, job: &Job, progress: &Progress) -> Result<Json, Failure>;
 
-    /// Undoes what a [`Handler::run`] has made that ended well, and whose result does not count.
+    /// Undoes what a [`Handler::run`] has made whose result does not count: of one that ended well all of
+    /// it, of one that was dropped whatever there is.
     async fn discard(&self, job: &Job);
 }
 
@@ -146,10 +147,14 @@ pub(super) async fn run(
     let end = match (end, work.stop().await) {
         // It was done before it could be stopped.
         (End::Stopped | End::TooLong, Some(worked)) => End::Worked(worked),
-        (End::TooLong, None) => End::Worked(Err(Failure::passing(
-            "it took longer than jobs.run_timeout_ms",
-        ))),
-        (end @ (End::CalledOff | End::Lost), Some(Ok(_))) => {
+        (End::TooLong, None) => {
+            handler.discard(&job).await;
+            End::Worked(Err(Failure::passing(
+                "it took longer than jobs.run_timeout_ms",
+            )))
+        }
+        // What was cut off may have been through with all but saying so.
+        (end @ (End::CalledOff | End::Lost | End::Stopped), _) => {
             handler.discard(&job).await;
             end
         }

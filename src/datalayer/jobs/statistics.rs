@@ -50,37 +50,11 @@ impl Jobs {
     /// # Errors
     /// What the pool or the database says.
     pub async fn statistics(&self) -> Result<Vec<QueueStats>, JobError> {
-        let sql = AssertSqlSafe(format!(
-            "SELECT queue, state, count(*) FROM {TABLE} GROUP BY queue, state"
-        ));
-        let columns = [
-            Column::text("queue"),
-            Column::text("state"),
-            Column::integer("jobs"),
-        ];
-        let statement = ("count in", TABLE);
-        let rows = fetch_rows(self.pool(), statement, sql, &[], &columns).await?;
-        let mut counts = Vec::with_capacity(rows.len());
-        for row in rows {
-            let mut values = row.into_iter();
-            let queue = values
-                .next()
-                .and_then(text)
-                .as_deref()
-                .and_then(Queue::named);
-            let state = values
-                .next()
-                .and_then(text)
-                .as_deref()
-                .and_then(JobState::named);
-            counts.push((queue, state, values.next().and_then(integer).unwrap_or(0)));
-        }
+        let counts = self.counts(&JobState::ALL).await?;
         let mut all = Vec::with_capacity(Queue::ALL.len());
         for queue in Queue::ALL {
             let number = |state| {
-                let of = counts
-                    .iter()
-                    .filter(|(q, s, _)| (*q, *s) == (Some(queue), Some(state)));
+                let of = counts.iter().filter(|(q, s, _)| (*q, *s) == (queue, state));
                 of.map(|(.., number)| number).sum()
             };
             let (wait, run) = self.durations(queue).await?;
@@ -96,6 +70,38 @@ impl Jobs {
             });
         }
         Ok(all)
+    }
+
+    /// How many jobs of each queue are in each of some states, where there are any.
+    ///
+    /// # Errors
+    /// What the pool or the database says.
+    pub async fn counts(
+        &self,
+        states: &[JobState],
+    ) -> Result<Vec<(Queue, JobState, i64)>, JobError> {
+        let names: Vec<String> = (1..=states.len())
+            .map(|index| format!("${index}"))
+            .collect();
+        let sql = AssertSqlSafe(format!(
+            "SELECT queue, state, count(*) FROM {TABLE} WHERE state IN ({}) GROUP BY queue, state",
+            names.join(", ")
+        ));
+        let values: Row = states.iter().map(|state| state.name().into()).collect();
+        let columns = [
+            Column::text("queue"),
+            Column::text("state"),
+            Column::integer("jobs"),
+        ];
+        let statement = ("count in", TABLE);
+        let rows = fetch_rows(self.pool(), statement, sql, &values, &columns).await?;
+        let counts = rows.into_iter().filter_map(|row| {
+            let mut values = row.into_iter();
+            let queue = Queue::named(&values.next().and_then(text)?)?;
+            let state = JobState::named(&values.next().and_then(text)?)?;
+            Some((queue, state, values.next().and_then(integer)?))
+        });
+        Ok(counts.collect())
     }
 
     async fn durations(&self, queue: Queue) -> Result<(Durations, Durations), JobError> {

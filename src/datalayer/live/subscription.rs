@@ -45,10 +45,9 @@ impl Subscription {
     /// Joins rooms. The next message but those under way says `joined`, and the place after which everything
     /// in these rooms comes.
     pub async fn join(&self, rooms: BTreeSet<String>) {
-        if !self.tenant.lock().is_placed() {
-            if let Some(replay) = self.shared.since(&self.tenant.name, None).await {
-                self.tenant.lock().place(replay.head);
-            }
+        let is_placed = self.tenant.lock().is_placed();
+        if !is_placed && let Some(replay) = self.shared.since(&self.tenant.name, None).await {
+            self.tenant.lock().place(replay.head);
         }
         self.tenant
             .lock()

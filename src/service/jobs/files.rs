@@ -1,11 +1,13 @@
 //! The files of jobs. Each carries its job and its attempt in its name, so that two runs of one job never
 //! write to one file, and only the one whose end counts is ever asked for.
 
+use std::fs::Metadata;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use axum::http::StatusCode;
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, stream};
 use tempfile::TempPath;
@@ -25,9 +27,14 @@ const PART: &str = "part";
 /// Nobody else on the machine reads what tenants have.
 const FOLDER_MODE: u32 = 0o700;
 
+/// So much is written before the folder is measured again: what others write there counts too.
+const MEASURE_BYTES: u64 = 16 * 1024 * 1024;
+
 /// The folder of the files.
 pub(super) struct Files {
     folder: PathBuf,
+    /// Most bytes that they may take together.
+    bytes_max: u64,
 }
 
 /// A file that is being written. Dropped, it is removed.
@@ -36,22 +43,37 @@ pub(super) struct Draft {
     path: TempPath,
     target: PathBuf,
     bytes: u64,
+    folder: Files,
+    /// Bytes that may be written before the folder is measured again.
+    room: u64,
 }
 
 impl Files {
     pub(super) fn of(app: &App) -> Self {
         Self {
             folder: PathBuf::from(&app.settings.jobs.folder),
+            bytes_max: app.settings.jobs.files_max_bytes,
         }
+    }
+
+    /// How many bytes may still be written, `wanted` at least.
+    async fn room(&self, wanted: u64) -> Result<u64, ApiError> {
+        let folder = self.folder.clone();
+        let taken = blocking(move || measure(&folder)).await;
+        let taken = taken.map_err(failed("measure", &self.folder))?;
+        let room = self.bytes_max.saturating_sub(taken);
+        if room < wanted {
+            let message = "the files of jobs take as much as jobs.files_max_bytes allows; wait until \
+                           older ones are gone";
+            let status = StatusCode::INSUFFICIENT_STORAGE;
+            return Err(ApiError::client(status, "files_full", message));
+        }
+        Ok(room.min(MEASURE_BYTES))
     }
 
     /// Begins the file of an attempt, and removes what earlier attempts have left: none of them can end
     /// its job any more.
-    pub(super) async fn begin(
-        &self,
-        job: &Job,
-        extension: &'static str,
-    ) -> Result<Draft, ApiError> {
+    pub(super) async fn begin(self, job: &Job, extension: &'static str) -> Result<Draft, ApiError> {
         let (folder, id, attempt) = (self.folder.clone(), job.id, job.attempt);
         let begun = blocking(move || {
             let mut builder = std::fs::DirBuilder::new();
@@ -72,11 +94,15 @@ impl Files {
         let (file, path, target) = begun
             .await
             .map_err(failed("make a file in", &self.folder))?;
+        // Counted from here on, so that there is room for something at least.
+        let room = self.room(1).await?;
         Ok(Draft {
             file: File::from_std(file),
             path,
             target,
             bytes: 0,
+            folder: self,
+            room,
         })
     }
 
@@ -116,7 +142,15 @@ impl Files {
 
 impl Draft {
     pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), ApiError> {
-        self.bytes += bytes.len() as u64;
+        let length = bytes.len() as u64;
+        if self.room < length {
+            // What is still on its way would not be measured.
+            let flushed = self.file.flush().await;
+            flushed.map_err(failed("write to", &self.path))?;
+            self.room = self.folder.room(length).await?.max(length);
+        }
+        self.room -= length;
+        self.bytes += length;
         let written = self.file.write_all(bytes).await;
         written.map_err(failed("write to", &self.path))
     }
@@ -130,8 +164,13 @@ impl Draft {
         };
         written.await.map_err(failed("write to", &path))?;
         let folder = target.clone();
-        let named = blocking(move || path.persist(target).map_err(|error| error.error));
-        named.await.map_err(failed("name", &folder))?;
+        // In one step with what comes before and after: a run that is broken off leaves nothing behind that
+        // would still happen after its file was discarded.
+        let named = path.persist(&target).map_err(|error| error.error);
+        named.map_err(failed("name", &folder))?;
+        // Else the name may be lost with the power, and the job says that it is done.
+        let synced = blocking(move || target.parent().map_or(Ok(()), sync_folder));
+        synced.await.map_err(failed("name", &folder))?;
         Ok(self.bytes)
     }
 }
@@ -146,30 +185,51 @@ pub(super) fn read_in_pieces(file: File) -> impl Stream<Item = io::Result<Bytes>
 }
 
 fn purge(folder: &Path, kept: Duration) -> io::Result<u64> {
-    let entries = match std::fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if is_gone(&error) => return Ok(0),
-        Err(error) => return Err(error),
-    };
     let mut purged = 0;
-    for entry in entries {
-        let entry = entry?;
-        // Whatever else lies there is not ours.
-        if !entry.file_name().to_str().is_some_and(is_ours) {
+    for (path, metadata) in ours(folder)? {
+        let age = SystemTime::now().duration_since(metadata.modified()?);
+        if !age.is_ok_and(|age| age > kept) {
             continue;
         }
-        let written = match entry.metadata().and_then(|metadata| metadata.modified()) {
-            Ok(written) => written,
-            Err(error) if is_gone(&error) => continue,
-            Err(error) => return Err(error),
-        };
-        let age = SystemTime::now().duration_since(written);
-        if age.is_ok_and(|age| age > kept) {
-            remove(&entry.path())?;
-            purged += 1;
+        match remove(&path) {
+            Ok(()) => purged += 1,
+            // The others are not to stay because of one.
+            Err(error) => tracing::warn!(path = %path.display(), %error, "an old file stays"),
         }
     }
     Ok(purged)
+}
+
+/// How many bytes the files take.
+fn measure(folder: &Path) -> io::Result<u64> {
+    let files = ours(folder)?;
+    Ok(files.iter().map(|(_, metadata)| metadata.len()).sum())
+}
+
+/// The files of jobs. Whatever else lies there is not ours.
+fn ours(folder: &Path) -> io::Result<Vec<(PathBuf, Metadata)>> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if is_gone(&error) => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        if !entry.file_name().to_str().is_some_and(is_ours) {
+            continue;
+        }
+        match entry.metadata() {
+            Ok(metadata) => files.push((entry.path(), metadata)),
+            Err(error) if is_gone(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(files)
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    std::fs::File::open(folder)?.sync_all()
 }
 
 fn file_name(job: Uuid, attempt: i64, extension: &str) -> String {
@@ -247,6 +307,11 @@ mod tests {
         for name in old.iter().chain(&others) {
             write(name, 7 * day + Duration::from_secs(60));
         }
+        // One that cannot be removed keeps none of the others.
+        let stuck = folder.path().join(file_name(id, 9, "csv"));
+        std::fs::create_dir(&stuck).unwrap();
+        let times = FileTimes::new().set_modified(SystemTime::now() - 8 * day);
+        StdFile::open(&stuck).unwrap().set_times(times).unwrap();
         let young = file_name(id, 3, "json");
         write(&young, 7 * day - Duration::from_secs(60));
         assert_eq!(purge(folder.path(), 7 * day).unwrap(), 2);
@@ -255,5 +320,19 @@ mod tests {
         }
         assert_eq!(purge(folder.path(), 7 * day).unwrap(), 0);
         assert_eq!(purge(&folder.path().join("none"), day).unwrap(), 0);
+    }
+
+    #[test]
+    fn all_files_of_jobs_are_measured_and_no_others() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let id = Uuid::now_v7();
+        let write = |name: &str, bytes: usize| {
+            std::fs::write(folder.path().join(name), vec![0; bytes]).unwrap();
+        };
+        write(&file_name(id, 1, "csv"), 1000);
+        write(&part_name(id, 2), 300);
+        write("notes.csv", 50);
+        assert_eq!(measure(folder.path()).unwrap(), 1300);
+        assert_eq!(measure(&folder.path().join("none")).unwrap(), 0);
     }
 }

@@ -14,6 +14,7 @@ use crate::datalayer::cache::Owner;
 use crate::datalayer::jobs::{Failure, Handler, Job, Progress, Workers};
 use crate::service::analytics;
 use crate::service::app::App;
+use crate::service::caller::Scope;
 use crate::service::error::{ApiError, LoadError};
 use crate::service::notify;
 use crate::service::webhook::WebhookError;
@@ -32,7 +33,11 @@ pub(in crate::service) fn start(app: Arc<App>) -> Workers {
 impl Handler for JobHandler {
     async fn run(&self, job: &Job, progress: &Progress) -> Result<Json, Failure> {
         let app = &self.app;
-        let task = Task::read(app, job.queue, &job.kind, &job.payload).map_err(Failure::lasting)?;
+        let mut task =
+            Task::read(app, job.queue, &job.kind, &job.payload).map_err(Failure::lasting)?;
+        // Of a job that was taken in before this was asked there.
+        task.keep_to(Scope(job.owner.known_tenant()))
+            .map_err(Failure::lasting)?;
         match task {
             Task::Export(task) => Ok(export(app, job, &task, progress).await?),
             Task::Dashboard(task) => Ok(dashboard(app, job, &task, progress).await?),

@@ -8,6 +8,7 @@ use crate::datalayer::batch::{Select, Value};
 use crate::datalayer::dataset::RECORDS;
 use crate::datalayer::jobs::Queue;
 use crate::service::app::App;
+use crate::service::caller::Scope;
 use crate::service::error::ApiError;
 use crate::service::records::{Format, check_code};
 use crate::service::text::check_line;
@@ -63,16 +64,18 @@ pub(super) struct Export {
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RecordFilter {
+    /// Of all tenants where it is not there.
     #[serde(skip_serializing_if = "Option::is_none")]
     tenant: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Dashboard {
     /// Of all tenants where it is not there.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) tenant: Option<i64>,
 }
 
@@ -133,6 +136,27 @@ impl Task {
         match tenant {
             Some(tenant) if !app.has_tenant(tenant) => Err("`tenant` names no tenant".to_owned()),
             _ => Ok(()),
+        }
+    }
+
+    /// Keeps the task to what is there for whoever asked, or says that it is about another's. A notification
+    /// is held to that when it is sent.
+    pub(super) fn keep_to(&mut self, scope: Scope) -> Result<(), String> {
+        let tenant = match self {
+            Self::Export(export) => &mut export.filter.tenant,
+            Self::Dashboard(dashboard) => &mut dashboard.tenant,
+            Self::Notification(_) | Self::Purge => return Ok(()),
+        };
+        *tenant = scope.write("tenant", *tenant)?;
+        Ok(())
+    }
+
+    /// The payload that says what the task is kept to; nothing where that is said nowhere.
+    pub(super) fn payload(&self) -> serde_json::Result<Option<Json>> {
+        match self {
+            Self::Export(export) => serde_json::to_value(export).map(Some),
+            Self::Dashboard(dashboard) => serde_json::to_value(dashboard).map(Some),
+            Self::Notification(_) | Self::Purge => Ok(None),
         }
     }
 

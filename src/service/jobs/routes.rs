@@ -1,11 +1,12 @@
 //! Requests about jobs.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::body::{Body, Bytes};
+use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use axum::response::{IntoResponse, Response};
@@ -17,11 +18,12 @@ use uuid::Uuid;
 use super::files::{Files, read_in_pieces};
 use super::input::{Export, ExportRequest, JobInput, RECORDS_KIND, Task, priority};
 use super::view::{Viewer, describe, file_expires_at};
-use crate::datalayer::jobs::{Job, JobFilter, JobState, NewJob, Queue};
+use crate::datalayer::jobs::{Job, JobError, JobFilter, JobState, NewJob, Queue};
 use crate::service::app::App;
 use crate::service::body::read_body;
+use crate::service::caller::Scope;
 use crate::service::error::ApiError;
-use crate::service::params::{Params, whole_number};
+use crate::service::params::{Id, Params, known, page_rows};
 use crate::service::write::to_the_end;
 
 /// `POST /jobs`: takes a job in.
@@ -60,10 +62,20 @@ async fn take_in(
     queue: Queue,
     kind: String,
     given: Option<i64>,
-    payload: Value,
+    mut payload: Value,
 ) -> Result<Response, ApiError> {
     let priority = priority(&app, given)?;
-    let task = Task::read(&app, queue, &kind, &payload).map_err(ApiError::invalid_body)?;
+    let mut task = Task::read(&app, queue, &kind, &payload).map_err(ApiError::invalid_body)?;
+    let scope = Scope(viewer.owner.known_tenant());
+    task.keep_to(scope).map_err(ApiError::invalid_body)?;
+    if scope.0.is_some() {
+        let kept = task.payload();
+        let kept = kept.map_err(|error| ApiError::internal(error.to_string()))?;
+        payload = kept.unwrap_or(payload);
+    }
+    if task.file().is_some() {
+        may_have_a_file(&app, &viewer).await?;
+    }
     match task {
         Task::Purge if !viewer.is_admin => {
             let message = "maintenance is for whoever runs the service";
@@ -84,8 +96,11 @@ async fn take_in(
         payload,
         owner: viewer.owner,
     };
-    to_the_end(|_| async move {
-        let job = app.jobs.enqueue(new).await?;
+    to_the_end(|| async move {
+        let job = app.jobs.enqueue(new).await.map_err(|error| match error {
+            JobError::Batch(error) => ApiError::from_write(&error),
+            error => error.into(),
+        })?;
         let location = [(LOCATION, format!("/api/v1/jobs/{}", job.id))];
         let body = Json(describe(&app, &job, &[]));
         Ok((StatusCode::ACCEPTED, location, body).into_response())
@@ -93,11 +108,27 @@ async fn take_in(
     .await
 }
 
+/// Whether one more file may be kept for a caller. Two requests at once may both see the last free place.
+async fn may_have_a_file(app: &App, viewer: &Viewer) -> Result<(), ApiError> {
+    let settings = &app.settings.jobs;
+    let (max, kept) = (
+        settings.files_per_caller_max,
+        Duration::from_secs(settings.files_kept_s),
+    );
+    let queues = [Queue::Exports, Queue::Reports];
+    if app.jobs.kept(&viewer.owner, &queues, kept).await? < max {
+        return Ok(());
+    }
+    let message = format!("{max} files of this caller are kept or asked for already");
+    let status = StatusCode::TOO_MANY_REQUESTS;
+    Err(ApiError::client(status, "too_many_files", message))
+}
+
 /// `GET /jobs/{id}`.
 pub(in crate::service) async fn detail(
     State(app): State<Arc<App>>,
     viewer: Viewer,
-    Path(id): Path<String>,
+    Id(id): Id,
 ) -> Result<Json<Value>, ApiError> {
     let job = viewer.find(&app, &id).await?;
     Ok(Json(described(&app, &[job]).await?.remove(0)))
@@ -110,11 +141,7 @@ pub(in crate::service) async fn list(
     params: Params,
 ) -> Result<Json<Value>, ApiError> {
     let [queue, state, limit, cursor] = params.only(["queue", "state", "limit", "cursor"])?;
-    let settings = &app.settings.batch;
-    let limit = match limit {
-        Some(text) => whole_number("limit", text, 1..=u64::from(settings.page_max_rows))?,
-        None => u64::from(settings.page_rows),
-    };
+    let limit = page_rows(&app, limit)?;
     let filter = JobFilter {
         queue: known("queue", queue, Queue::named)?,
         state: known("state", state, JobState::named)?,
@@ -134,10 +161,10 @@ pub(in crate::service) async fn list(
 pub(in crate::service) async fn cancel(
     State(app): State<Arc<App>>,
     viewer: Viewer,
-    Path(id): Path<String>,
+    Id(id): Id,
 ) -> Result<Response, ApiError> {
     let job = viewer.find(&app, &id).await?;
-    to_the_end(|_| async move {
+    to_the_end(|| async move {
         let Some(job) = app.jobs.cancel(job.id).await? else {
             let message = "the job has ended already";
             return Err(ApiError::client(StatusCode::CONFLICT, "job_ended", message));
@@ -163,7 +190,7 @@ pub(in crate::service) async fn statistics(
 pub(in crate::service) async fn file(
     State(app): State<Arc<App>>,
     viewer: Viewer,
-    Path(id): Path<String>,
+    Id(id): Id,
 ) -> Result<Response, ApiError> {
     let job = viewer.find(&app, &id).await?;
     let task = Task::read(&app, job.queue, &job.kind, &job.payload).map_err(ApiError::internal)?;
@@ -196,22 +223,6 @@ pub(in crate::service) async fn file(
 async fn described(app: &App, jobs: &[Job]) -> Result<Vec<Value>, ApiError> {
     let errors = app.jobs.errors(jobs).await?;
     Ok(jobs.iter().map(|job| describe(app, job, &errors)).collect())
-}
-
-/// A parameter that names something there is.
-fn known<T>(
-    name: &str,
-    text: Option<&str>,
-    read: impl Fn(&str) -> Option<T>,
-) -> Result<Option<T>, ApiError> {
-    let Some(text) = text else {
-        return Ok(None);
-    };
-    let found = read(text).ok_or_else(|| {
-        let message = format!("`{name}` names nothing that there is");
-        ApiError::client(StatusCode::BAD_REQUEST, "invalid_value", message)
-    });
-    found.map(Some)
 }
 
 fn read<T: DeserializeOwned>(

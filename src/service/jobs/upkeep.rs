@@ -11,6 +11,7 @@ use super::files::Files;
 use super::input::PURGE;
 use crate::datalayer::jobs::{NewJob, Owner, Progress, Queue};
 use crate::service::app::App;
+use crate::service::batches;
 use crate::service::error::{ApiError, chain};
 
 /// The first time comes after one part in so many of the time between two: a service that has just been
@@ -41,13 +42,14 @@ pub(in crate::service) async fn schedule(app: &App) -> Infallible {
     }
 }
 
-/// Removes old files and old history; says how many of each.
+/// Removes old files and old history, of jobs and of batch operations; says how many of each. What of one
+/// cannot be removed keeps nothing of the others.
 pub(super) async fn purge(app: &App, progress: &Progress) -> Result<Json, ApiError> {
     let settings = &app.settings.jobs;
-    progress.set(0, 2);
+    progress.set(0, 3);
     let kept = Duration::from_secs(settings.files_kept_s);
-    let files = Files::of(app).purge(kept).await?;
-    progress.set(1, 2);
+    let files = Files::of(app).purge(kept).await;
+    progress.set(1, 3);
     let kept = Duration::from_secs(settings.history_kept_s);
     let mut jobs = 0;
     loop {
@@ -57,6 +59,8 @@ pub(super) async fn purge(app: &App, progress: &Progress) -> Result<Json, ApiErr
             break;
         }
     }
-    progress.set(2, 2);
-    Ok(json!({ "files": files, "jobs": jobs }))
+    progress.set(2, 3);
+    let runs = batches::forget_old(app).await?;
+    progress.set(3, 3);
+    Ok(json!({ "files": files?, "jobs": jobs, "batch_operations": runs }))
 }

@@ -28,12 +28,14 @@ impl FromRequestParts<Arc<App>> for Viewer {
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
         let caller = Caller::from_request_parts(parts, app).await?;
         let admin = app.admin.as_ref();
+        let is_admin = admin.is_some_and(|token| token.is_shown(&parts.headers));
         Ok(Self {
             owner: Owner {
-                tenant: caller.tenant.unwrap_or(0),
+                // The admin's jobs are limited to no tenant.
+                tenant: caller.tenant.filter(|_| !is_admin).unwrap_or(0),
                 name: caller.key(),
             },
-            is_admin: admin.is_some_and(|token| token.is_shown(&parts.headers)),
+            is_admin,
         })
     }
 }
@@ -111,6 +113,10 @@ impl From<JobError> for ApiError {
             JobError::Full { .. } => {
                 let message = "as many jobs as may be wait already";
                 Self::unavailable("queue_full", message).caused_by(&error)
+            }
+            JobError::CallerFull { per_caller_max, .. } => {
+                let message = format!("{per_caller_max} jobs of this caller wait or run already");
+                Self::client(StatusCode::TOO_MANY_REQUESTS, "too_many_jobs", message)
             }
             JobError::Row { .. } => Self::internal(chain(&error)),
         }

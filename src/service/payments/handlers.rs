@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes;
+use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, State};
 use axum::http::header::{CONTENT_TYPE, ETAG, HeaderName, LOCATION};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -26,6 +26,7 @@ use crate::service::caller::Caller;
 use crate::service::clients;
 use crate::service::error::ApiError;
 use crate::service::live;
+use crate::service::params::Id;
 use crate::service::write::to_the_end;
 
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
@@ -45,7 +46,7 @@ pub(in crate::service) async fn create(
         ));
     }
     let digest = input.digest();
-    to_the_end(|_| async move { within_limit(&app, once(&app, input, key, digest)).await }).await
+    to_the_end(|| async move { within_limit(&app, once(&app, input, key, digest)).await }).await
 }
 
 /// Asks the database for the payment under the lock of its key. A lock that cannot be had (its servers are
@@ -90,7 +91,7 @@ async fn once(
 pub(in crate::service) async fn detail(
     State(app): State<Arc<App>>,
     caller: Caller,
-    Path(id): Path<String>,
+    Id(id): Id,
 ) -> Result<Response, ApiError> {
     let id = payment_id(&id)?;
     let payment = find(&app, &caller, id).await?;
@@ -109,13 +110,13 @@ async fn find(app: &App, caller: &Caller, id: Uuid) -> Result<Payment, Refusal> 
 /// `POST /payments/{id}/callback`: the provider's word.
 pub(in crate::service) async fn callback(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    Id(id): Id,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, ApiError> {
     let id = payment_id(&id)?;
     let callback = Callback::read(&app, id, &headers, body)?;
-    to_the_end(|_| async move {
+    to_the_end(|| async move {
         let owner = OnceLock::new();
         let settled = within_limit(&app, settle(&app, id, &callback, &owner)).await;
         announce(&app, id, owner, may_be_done(&settled)).await;
@@ -154,14 +155,14 @@ async fn settle(
 pub(in crate::service) async fn change(
     State(app): State<Arc<App>>,
     caller: Caller,
-    Path(id): Path<String>,
+    Id(id): Id,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, ApiError> {
     let id = payment_id(&id)?;
     let expected = expected_version(&headers)?;
     let change = Change::read(&app, body)?;
-    to_the_end(|_| async move {
+    to_the_end(|| async move {
         let owner = OnceLock::new();
         let stepped = step(&app, &caller, id, expected, change, &owner);
         let changed = within_limit(&app, stepped).await;

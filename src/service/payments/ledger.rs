@@ -10,11 +10,11 @@ use uuid::Uuid;
 
 use super::input::{Callback, Outcome, PaymentInput, Target};
 use crate::datalayer::batch::{
-    BatchError, Column, Row, Value, fetch_rows, in_transaction, name_list,
+    BatchError, Column, Row, Value, fetch_rows, in_transaction, is_lost, name_list,
 };
 use crate::datalayer::pool::{Pool, PoolError};
 use crate::service::clients::now;
-use crate::service::error::{ApiError, is_contended, is_gone};
+use crate::service::error::{ApiError, is_contended};
 
 const TABLE: &str = "payment_intents";
 
@@ -124,7 +124,7 @@ impl Refusal {
             Self::Database(
                 BatchError::Database { source, .. }
                 | BatchError::Pool(PoolError::Refused { source }),
-            ) => is_gone(source),
+            ) => is_lost(source),
             _ => false,
         }
     }

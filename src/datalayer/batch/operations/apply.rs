@@ -12,7 +12,7 @@ use super::super::table::{Column, Row, Table, Value, name_list};
 use super::super::transaction::Transaction;
 use super::ledger::DeadLetter;
 use super::statements::{self, Range, Statement};
-use super::work::{Change, Operation, Plan, Task};
+use super::work::{Change, KEY_MAX, Operation, Plan, Task};
 use crate::datalayer::pool::{Connection, DatabaseKind};
 
 /// The rows of a batch before they are in their table, on PostgreSQL a temporary table.
@@ -166,6 +166,20 @@ async fn write(
         .into_iter()
         .map(|row| letter(columns, row, "the row does not fit the columns"))
         .collect();
+    let brings_ids = keyed(&plan.task);
+    let is_beyond = |row: &&Row| brings_ids && id(row).is_some_and(|id| id > KEY_MAX);
+    let (beyond, fitting): (Vec<&Row>, Vec<&Row>) = fitting.into_iter().partition(is_beyond);
+    dead.extend(
+        beyond
+            .into_iter()
+            .map(|row| letter(columns, row, "the id is greater than 2^53")),
+    );
+    if brings_ids && plan.operation != Operation::Update {
+        let last = fitting.iter().filter_map(|row| id(row)).max();
+        if let (DatabaseKind::Postgres, Some(last)) = (transaction.kind(), last) {
+            go_on_behind(transaction, plan.table, last).await?;
+        }
+    }
     let changed = if fitting.is_empty() {
         0
     } else {
@@ -173,34 +187,53 @@ async fn write(
             Operation::Update => {
                 let rows = last_of_each(&fitting);
                 let found = update(transaction, plan.table, columns, &rows).await?;
-                let (there, gone): (Vec<&Row>, Vec<&Row>) = fitting
-                    .into_iter()
-                    .partition(|row| id(row).is_some_and(|id| found.contains(&id)));
-                dead.extend(
-                    gone.into_iter()
-                        .map(|row| letter(columns, row, "no row has this id")),
-                );
-                there.len() as u64
+                lay_aside_others(columns, fitting, &found, "no row has this id", &mut dead)
             }
             Operation::Upsert => {
                 let rows = last_of_each(&fitting);
-                upsert(transaction, plan.table, columns, &rows).await?;
-                fitting.len() as u64
+                let found = upsert(transaction, plan, columns, &rows).await?;
+                let why = "the row with this id has another owner";
+                lay_aside_others(columns, fitting, &found, why, &mut dead)
             }
             _ => insert(transaction, plan.table, columns, &fitting).await?,
         }
     };
-    if keyed(&plan.task) && plan.operation != Operation::Update {
-        let last = rows.iter().filter_map(id).max();
-        if let (DatabaseKind::Postgres, Some(last)) = (transaction.kind(), last) {
-            let sql = statements::advance_sequence(plan.table);
-            let what = ("set the sequence of", plan.table.name);
-            transaction
-                .execute(what, AssertSqlSafe(sql), &[last.into()])
-                .await?;
-        }
-    }
     Ok(Applied { changed, dead })
+}
+
+/// Lays the rows aside whose ids are not among `found`, and gives the number of the others.
+fn lay_aside_others(
+    columns: &[Column],
+    rows: Vec<&Row>,
+    found: &BTreeSet<i64>,
+    why: &str,
+    dead: &mut Vec<DeadLetter>,
+) -> u64 {
+    let is_found = |row: &&Row| id(row).is_some_and(|id| found.contains(&id));
+    let (there, others): (Vec<&Row>, Vec<&Row>) = rows.into_iter().partition(is_found);
+    dead.extend(others.into_iter().map(|row| letter(columns, row, why)));
+    there.len() as u64
+}
+
+/// Lets PostgreSQL draw ids behind `last`, where that lies ahead. Before the rows are written: who
+/// has written to the table and then locks it may wait for somebody who does the same.
+async fn go_on_behind(
+    transaction: &mut Transaction<'_>,
+    table: &'static Table,
+    last: i64,
+) -> Result<(), BatchError> {
+    let what = ("set the sequence of", table.name);
+    let (values, columns) = ([Value::from(last)], [Column::integer("id")]);
+    let sql = AssertSqlSafe(statements::ahead_of_sequence(table));
+    let ahead = transaction.fetch_rows(what, sql, &values, &columns);
+    if ahead.await?.is_empty() {
+        return Ok(());
+    }
+    let lock = AssertSqlSafe(statements::lock_against_draws(table));
+    transaction.execute(what, lock, &[]).await?;
+    let advance = AssertSqlSafe(statements::advance_sequence(table));
+    transaction.execute(what, advance, &values).await?;
+    Ok(())
 }
 
 async fn insert(
@@ -211,35 +244,44 @@ async fn insert(
 ) -> Result<u64, BatchError> {
     let inserted = async |connection: Connection<'_>| match connection {
         Connection::Postgres(on) => copy(on, table.name, columns, rows).await,
-        Connection::Sqlite(on) => insert_many(on, table, columns, rows, "").await,
+        Connection::Sqlite(on) => insert_many(on, table, columns, rows).await,
     };
     transaction.run(("insert into", table.name), inserted).await
 }
 
+/// Inserts rows, or changes those that are there, and gives the ids of these and those.
 async fn upsert(
     transaction: &mut Transaction<'_>,
-    table: &'static Table,
+    plan: &Plan,
     columns: &[Column],
     rows: &[&Row],
-) -> Result<u64, BatchError> {
-    let conflict = statements::on_conflict(columns);
+) -> Result<BTreeSet<i64>, BatchError> {
+    let table = plan.table;
+    let conflict = statements::on_conflict(table, columns, plan.owner);
+    let names = name_list(columns);
     let upserted = async |connection: Connection<'_>| {
         match connection {
             Connection::Postgres(on) => {
                 stage(on, table, columns, rows).await?;
                 // In one order, so that two upserts do not wait for each other in a ring.
-                let names = name_list(columns);
                 let sql = format!(
                     "INSERT INTO {} ({names}) SELECT {names} FROM {STAGE} ORDER BY id{conflict}",
                     table.name
                 );
-                let query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
-                Ok(query.execute(&mut *on).await?.rows_affected())
+                fetch_ids(on, columns, sql).await
             }
-            Connection::Sqlite(on) => insert_many(on, table, columns, rows, &conflict).await,
+            Connection::Sqlite(on) => {
+                let sql = |values: String| {
+                    format!("INSERT INTO {} ({names}) {values}{conflict}", table.name)
+                };
+                fetch_ids_in_chunks(on, columns, rows, sql).await
+            }
         }
     };
-    transaction.run(("upsert into", table.name), upserted).await
+    let found = transaction
+        .run(("upsert into", table.name), upserted)
+        .await?;
+    Ok(found.iter().filter_map(id).collect())
 }
 
 /// Changes rows and gives the ids that were there.
@@ -250,35 +292,52 @@ async fn update(
     rows: &[&Row],
 ) -> Result<BTreeSet<i64>, BatchError> {
     let sql = statements::update_from(table, columns, STAGE);
-    let returned = [columns[0]];
-    let updated = async |connection: Connection<'_>| {
-        let mut found: Vec<Row> = Vec::new();
-        match connection {
-            Connection::Postgres(on) => {
-                stage(on, table, columns, rows).await?;
-                let query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
-                for row in query.fetch_all(&mut *on).await? {
-                    found.push(read_row(&row, &returned)?);
-                }
-            }
-            Connection::Sqlite(on) => {
-                for chunk in rows.chunks(SQLITE_STATEMENT_ROWS) {
-                    let values = values_clause(columns.len(), chunk.len());
-                    let names = name_list(columns);
-                    let sql = format!("WITH {STAGE} ({names}) AS ({values}) {sql}");
-                    let query = sqlx::query(AssertSqlSafe(sql))
-                        .persistent(chunk.len() == SQLITE_STATEMENT_ROWS);
-                    let query = bind_all(query, chunk.iter().copied().flatten());
-                    for row in query.fetch_all(&mut *on).await? {
-                        found.push(read_row(&row, &returned)?);
-                    }
-                }
-            }
+    let updated = async |connection: Connection<'_>| match connection {
+        Connection::Postgres(on) => {
+            stage(on, table, columns, rows).await?;
+            fetch_ids(on, columns, sql).await
         }
-        Ok(found)
+        Connection::Sqlite(on) => {
+            let names = name_list(columns);
+            let sql = |values: String| format!("WITH {STAGE} ({names}) AS ({values}) {sql}");
+            fetch_ids_in_chunks(on, columns, rows, sql).await
+        }
     };
     let found = transaction.run(("update", table.name), updated).await?;
     Ok(found.iter().filter_map(id).collect())
+}
+
+/// The ids that a statement gives, the first of `columns`.
+async fn fetch_ids(
+    connection: &mut sqlx::PgConnection,
+    columns: &[Column],
+    sql: String,
+) -> sqlx::Result<Vec<Row>> {
+    let query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
+    let rows = query.fetch_all(connection).await?;
+    rows.iter()
+        .map(|row| read_row(row, &columns[..1]))
+        .collect()
+}
+
+/// The same of a statement for every so many rows, whose values stand in it.
+async fn fetch_ids_in_chunks(
+    connection: &mut sqlx::SqliteConnection,
+    columns: &[Column],
+    rows: &[&Row],
+    sql: impl Fn(String) -> String,
+) -> sqlx::Result<Vec<Row>> {
+    let mut found = Vec::with_capacity(rows.len());
+    for chunk in rows.chunks(SQLITE_STATEMENT_ROWS) {
+        let values = values_clause(columns.len(), chunk.len());
+        let query = sqlx::query(AssertSqlSafe(sql(values)))
+            .persistent(chunk.len() == SQLITE_STATEMENT_ROWS);
+        let query = bind_all(query, chunk.iter().copied().flatten());
+        for row in query.fetch_all(&mut *connection).await? {
+            found.push(read_row(&row, &columns[..1])?);
+        }
+    }
+    Ok(found)
 }
 
 /// Brings the rows of a batch into a temporary table, which goes with the transaction.

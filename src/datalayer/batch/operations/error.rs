@@ -59,7 +59,7 @@ pub enum RunError {
     /// So many rows fail that the operation is wrong and not they.
     #[error(
         "{} laid {dead_letters} rows aside, which is all that batch.dead_letters_max allows; see what \
-         the table dead_letters says of them, then resume",
+         the run's dead letters say, then resume",
         operation.name()
     )]
     DeadLetters {

@@ -5,15 +5,17 @@
 //! waited for by the attempt that follows, which then sees whether it is in; and of two processes
 //! that hold one run for theirs, the one that took it over first goes on.
 
-use jiff::Timestamp;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use super::super::BatchError;
 use super::super::rows::fetch_rows;
-use super::super::table::{Column, Row, Value};
-use super::super::transaction::Transaction;
+use super::super::table::{Column, Row, Value, name_list};
+use super::super::transaction::{Transaction, in_transaction};
 use super::RunError;
 use super::work::Plan;
 use crate::datalayer::pool::{DatabaseKind, Pool};
@@ -42,6 +44,8 @@ pub fn ledger_schema(kind: DatabaseKind) -> &'static str {
 pub enum RunState {
     /// It does; or its process died, and it can be resumed.
     Running,
+    /// It does, and was told through the ledger to end after its batch; or its process died.
+    Cancelling,
     /// It was told to end, and can be resumed.
     Cancelled,
     /// An error ended it, and it can be resumed.
@@ -53,6 +57,8 @@ pub enum RunState {
 /// A run as the ledger has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunRecord {
+    /// Its id. Later runs have greater ones.
+    pub id: Uuid,
     /// The operation's name.
     pub operation: String,
     /// The table's name.
@@ -61,8 +67,42 @@ pub struct RunRecord {
     pub spec: String,
     /// Whether it goes on.
     pub state: RunState,
+    /// Why it failed; empty where it did not.
+    pub error: String,
+    /// When it was first started.
+    pub started_at: String,
+    /// When it last gave a sign of life.
+    pub updated_at: String,
     /// How far it is.
     pub standing: Standing,
+}
+
+/// Which runs to list; what is `None` does not matter.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RunFilter {
+    /// In one state.
+    pub state: Option<RunState>,
+    /// With a `spec` that begins like this.
+    pub spec_prefix: Option<String>,
+    /// Started before this one.
+    pub before: Option<Uuid>,
+}
+
+/// A row that a run laid aside, as the ledger has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaidAside {
+    /// Its id in the list. Later ones are greater.
+    pub id: i64,
+    /// The batch that it stood in.
+    pub batch: u64,
+    /// The row as JSON.
+    pub row: String,
+    /// What was wrong with it.
+    pub error: String,
+    /// How often it was tried.
+    pub attempts: u64,
+    /// When it was laid aside.
+    pub laid_aside_at: String,
 }
 
 /// How far a run is.
@@ -112,11 +152,13 @@ pub(super) struct Entry<'a> {
     pub(super) dead: &'a [DeadLetter],
 }
 
-/// What a batch came to.
+/// What the ledger says to who is about to work on a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Committed {
-    pub(super) changed: u64,
-    pub(super) dead_letters: u64,
+pub(super) struct Claimed {
+    /// Behind every batch that is in.
+    pub(super) standing: Standing,
+    /// Somebody told the run, through the ledger, to end.
+    pub(super) is_called_off: bool,
 }
 
 const STANDING: [Column; 6] = [
@@ -211,15 +253,15 @@ impl Ledger {
         Ok(standing(&row))
     }
 
-    /// Locks the run for one batch. Gives what the batch came to where an earlier attempt went
-    /// through whose answer was lost.
+    /// Locks the run for one batch, and says how far it is: of an earlier attempt whose answer was lost
+    /// this knows whether it went through.
     pub(super) async fn claim(
         &self,
         transaction: &mut Transaction<'_>,
-        batch: u64,
-    ) -> Result<Option<Committed>, RunError> {
+    ) -> Result<Claimed, RunError> {
         let sql = format!(
-            "UPDATE {RUNS} SET updated_at = $3 WHERE id = $1 AND owner = $2 RETURNING batches"
+            "UPDATE {RUNS} SET updated_at = $3 WHERE id = $1 AND owner = $2 \
+             RETURNING {STANDING_NAMES}, state"
         );
         let values: Row = vec![
             self.run.to_string().into(),
@@ -227,29 +269,15 @@ impl Ledger {
             now().into(),
         ];
         let what = ("claim a batch in", RUNS);
-        let columns = [Column::integer("batches")];
+        let columns = [STANDING.as_slice(), &[Column::text("state")]].concat();
         let rows = transaction
             .fetch_rows(what, AssertSqlSafe(sql), &values, &columns)
             .await?;
-        let Some(committed) = rows.first().map(|row| integer(row, 0) as u64) else {
-            return Err(RunError::TakenOver { run: self.run });
-        };
-        if committed < batch {
-            return Ok(None);
-        }
-        let sql =
-            format!("SELECT changed, dead_letters FROM {AUDIT} WHERE run = $1 AND batch = $2");
-        let values: Row = vec![self.run.to_string().into(), (batch as i64).into()];
-        let columns = [Column::integer("changed"), Column::integer("dead_letters")];
-        let rows = transaction
-            .fetch_rows(("read", AUDIT), AssertSqlSafe(sql), &values, &columns)
-            .await?;
-        // Should somebody have emptied the audit, the batch is in all the same.
-        let row = rows.first().cloned().unwrap_or_default();
-        Ok(Some(Committed {
-            changed: integer(&row, 0) as u64,
-            dead_letters: integer(&row, 1) as u64,
-        }))
+        let row = rows.first().ok_or(RunError::TakenOver { run: self.run })?;
+        Ok(Claimed {
+            standing: standing(row),
+            is_called_off: RunState::named(&text(row, STANDING.len())) != RunState::Running,
+        })
     }
 
     /// Writes what a batch did, in its transaction.
@@ -349,26 +377,178 @@ impl Ledger {
 
 /// What the ledger says of a run.
 pub(super) async fn find(pool: &Pool, run: Uuid) -> Result<Option<RunRecord>, BatchError> {
-    let sql = format!(
-        "SELECT {STANDING_NAMES}, operation, table_name, spec, state FROM {RUNS} WHERE id = $1"
-    );
-    let texts = ["operation", "table_name", "spec", "state"].map(Column::text);
+    let id = [run.to_string().into()];
+    Ok(read_runs(pool, "WHERE id = $1", &id).await?.pop())
+}
+
+/// The newest runs that a filter lets through, newest first, `limit` of them at most.
+pub(super) async fn list(
+    pool: &Pool,
+    filter: &RunFilter,
+    limit: u64,
+) -> Result<Vec<RunRecord>, BatchError> {
+    let mut values: Row = Vec::new();
+    let mut conditions = vec!["1 = 1".to_owned()];
+    if let Some(state) = filter.state {
+        values.push(state.name().into());
+        conditions.push(format!("state = ${}", values.len()));
+    }
+    if let Some(prefix) = &filter.spec_prefix {
+        values.push((prefix.chars().count() as i64).into());
+        values.push(prefix.clone().into());
+        let (length, prefix) = (values.len() - 1, values.len());
+        conditions.push(format!(
+            "substr(spec, 1, CAST(${length} AS INTEGER)) = ${prefix}"
+        ));
+    }
+    if let Some(before) = filter.before {
+        values.push(before.to_string().into());
+        conditions.push(format!("id < ${}", values.len()));
+    }
+    let conditions = conditions.join(" AND ");
+    let rest = format!("WHERE {conditions} ORDER BY id DESC LIMIT {limit}");
+    read_runs(pool, &rest, &values).await
+}
+
+async fn read_runs(
+    pool: &Pool,
+    rest: &str,
+    values: &[Value],
+) -> Result<Vec<RunRecord>, BatchError> {
+    let texts = [
+        "id",
+        "operation",
+        "table_name",
+        "spec",
+        "state",
+        "error",
+        "started_at",
+        "updated_at",
+    ]
+    .map(Column::text);
     let columns = [STANDING.as_slice(), &texts].concat();
-    let values: Row = vec![run.to_string().into()];
-    let rows = fetch_rows(pool, ("read", RUNS), AssertSqlSafe(sql), &values, &columns).await?;
-    Ok(rows.first().map(|row| RunRecord {
-        operation: text(row, 6),
-        table: text(row, 7),
-        spec: text(row, 8),
-        state: RunState::named(&text(row, 9)),
-        standing: standing(row),
-    }))
+    let sql = AssertSqlSafe(format!("SELECT {} FROM {RUNS} {rest}", name_list(&columns)));
+    let rows = fetch_rows(pool, ("read", RUNS), sql, values, &columns).await?;
+    let records = rows.iter().map(|row| {
+        let text = |index| text(row, STANDING.len() + index);
+        RunRecord {
+            // Nobody else writes ids.
+            id: text(0).parse().unwrap_or_default(),
+            operation: text(1),
+            table: text(2),
+            spec: text(3),
+            state: RunState::named(&text(4)),
+            error: text(5),
+            started_at: text(6),
+            updated_at: text(7),
+            standing: standing(row),
+        }
+    });
+    Ok(records.collect())
+}
+
+/// The rows that a run laid aside, `limit` of them at most, in the order of their ids behind `after`.
+pub(super) async fn laid_aside(
+    pool: &Pool,
+    run: Uuid,
+    after: i64,
+    limit: u64,
+) -> Result<Vec<LaidAside>, BatchError> {
+    let columns = [
+        Column::integer("id"),
+        Column::integer("batch"),
+        Column::text("row_json"),
+        Column::text("error"),
+        Column::integer("attempts"),
+        Column::text("laid_aside_at"),
+    ];
+    let sql = AssertSqlSafe(format!(
+        "SELECT {} FROM {DEAD_LETTERS} WHERE run = $1 AND id > $2 ORDER BY id LIMIT {limit}",
+        name_list(&columns)
+    ));
+    let values: Row = vec![run.to_string().into(), after.into()];
+    let rows = fetch_rows(pool, ("read", DEAD_LETTERS), sql, &values, &columns).await?;
+    let letters = rows.iter().map(|row| LaidAside {
+        id: integer(row, 0),
+        batch: integer(row, 1) as u64,
+        row: text(row, 2),
+        error: text(row, 3),
+        attempts: integer(row, 4) as u64,
+        laid_aside_at: text(row, 5),
+    });
+    Ok(letters.collect())
+}
+
+/// Tells whoever has a run to end it after its batch; one that gave no sign of life for `abandoned` is
+/// cancelled by that. Gives the state that it is in then; none where it does not go on anyway.
+pub(super) async fn call_off(
+    pool: &Pool,
+    run: Uuid,
+    abandoned: Duration,
+) -> Result<Option<RunState>, BatchError> {
+    let sql = AssertSqlSafe(format!(
+        "UPDATE {RUNS} SET state = CASE WHEN updated_at < $2 THEN $3 ELSE $4 END \
+         WHERE id = $1 AND state IN ($4, $5) RETURNING state"
+    ));
+    let values: Row = vec![
+        run.to_string().into(),
+        before(abandoned).into(),
+        RunState::Cancelled.name().into(),
+        RunState::Cancelling.name().into(),
+        RunState::Running.name().into(),
+    ];
+    let state = [Column::text("state")];
+    let rows = fetch_rows(pool, ("call off a run in", RUNS), sql, &values, &state).await?;
+    Ok(rows.first().map(|row| RunState::named(&text(row, 0))))
+}
+
+/// Removes runs that gave no sign of life for `kept`, with the rows that they laid aside, `limit` of them
+/// at most; gives how many. What they changed stays in the audit.
+pub(super) async fn forget(pool: &Pool, kept: Duration, limit: u64) -> Result<u64, BatchError> {
+    let sql = AssertSqlSafe(format!(
+        "SELECT id FROM {RUNS} WHERE updated_at < $1 ORDER BY updated_at LIMIT {limit}"
+    ));
+    let id = [Column::text("id")];
+    let cutoff = before(kept);
+    let old = fetch_rows(pool, ("read", RUNS), sql, &[cutoff.clone().into()], &id).await?;
+    let mut forgotten = 0;
+    for row in old {
+        let remove = format!("DELETE FROM {RUNS} WHERE id = $1 AND updated_at < $2");
+        let lay_down = format!("DELETE FROM {DEAD_LETTERS} WHERE run = $1");
+        let run = text(&row, 0);
+        forgotten += in_transaction(pool, ("delete from", RUNS), async |transaction| {
+            let values: Row = vec![run.clone().into(), cutoff.clone().into()];
+            let what = ("delete from", RUNS);
+            let removed = transaction.execute(what, AssertSqlSafe(remove), &values);
+            // Somebody may have resumed it meanwhile.
+            if removed.await? == 0 {
+                return Ok(0);
+            }
+            let what = ("delete from", DEAD_LETTERS);
+            let removed = transaction.execute(what, AssertSqlSafe(lay_down), &values[..1]);
+            removed.await?;
+            Ok::<_, BatchError>(1)
+        })
+        .await?;
+    }
+    Ok(forgotten)
 }
 
 impl RunState {
-    fn name(self) -> &'static str {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Running,
+        Self::Cancelling,
+        Self::Cancelled,
+        Self::Failed,
+        Self::Done,
+    ];
+
+    /// As it stands in the ledger and in every answer.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Running => "running",
+            Self::Cancelling => "cancelling",
             Self::Cancelled => "cancelled",
             Self::Failed => "failed",
             Self::Done => "done",
@@ -376,7 +556,7 @@ impl RunState {
     }
 
     fn named(name: &str) -> Self {
-        [Self::Running, Self::Cancelled, Self::Done]
+        Self::ALL
             .into_iter()
             .find(|state| state.name() == name)
             .unwrap_or(Self::Failed)
@@ -410,5 +590,15 @@ fn text(row: &Row, index: usize) -> String {
 }
 
 fn now() -> String {
-    Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    stamp(Timestamp::now())
+}
+
+/// The moment so long ago.
+fn before(ago: Duration) -> String {
+    let moment = SignedDuration::try_from(ago).and_then(|ago| Timestamp::now().checked_sub(ago));
+    stamp(moment.unwrap_or(Timestamp::MIN))
+}
+
+fn stamp(moment: Timestamp) -> String {
+    moment.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

@@ -18,10 +18,13 @@ mod run;
 
 pub use cancel::Cancel;
 pub use error::RunError;
-pub use ledger::{LEDGER_TABLES, RunRecord, RunState, Standing, ledger_schema};
+pub use ledger::{
+    LEDGER_TABLES, LaidAside, RunFilter, RunRecord, RunState, Standing, ledger_schema,
+};
 pub use progress::Progress;
 pub use retry::{Trouble, delays};
 pub use run::{Operations, Run};
 pub use work::{
-    Comparison, Condition, Filter, Mapping, Operation, RowSource, SourceError, Transform, Work,
+    Comparison, Condition, Filter, KEY_MAX, Mapping, Operation, RowSource, SourceError, Transform,
+    Work,
 };

@@ -38,6 +38,7 @@ impl Trouble {
             BatchError::RowShape { .. } => Self::Row,
             BatchError::Pool(_)
             | BatchError::Cut { .. }
+            | BatchError::Stopped { .. }
             | BatchError::MemoryCeiling { .. }
             | BatchError::Undone { .. } => Self::Fatal,
         }
@@ -195,7 +196,8 @@ where
     }
 }
 
-fn is_transient(error: &RunError) -> bool {
+/// Whether another attempt may help.
+pub(super) fn is_transient(error: &RunError) -> bool {
     matches!(error, RunError::Batch(error) if Trouble::of(error).is_transient())
 }
 

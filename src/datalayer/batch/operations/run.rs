@@ -2,7 +2,8 @@
 //! is at fault.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use futures_util::{Stream, stream};
 use sqlx::AssertSqlSafe;
@@ -18,8 +19,10 @@ use super::super::rows::fetch_rows;
 use super::super::table::{Column, Value};
 use super::super::transaction::in_transaction;
 use super::apply::{Applied, Batch, apply, describe};
-use super::ledger::{Committed, DeadLetter, Entry, Ledger, RunRecord, RunState, Standing, find};
-use super::retry::{Attempted, Trouble, persist};
+use super::ledger::{
+    self, DeadLetter, Entry, LaidAside, Ledger, RunFilter, RunRecord, RunState, Standing,
+};
+use super::retry::{Attempted, Trouble, is_transient, persist};
 use super::statements::{self, Statement};
 use super::work::{Plan, RowSource, Task, Work};
 use super::{Cancel, Progress, RunError};
@@ -107,9 +110,55 @@ impl Operations {
     /// # Errors
     /// What the pool or the database says.
     pub async fn find(&self, run: Uuid) -> Result<Option<RunRecord>, BatchError> {
-        find(&self.pool, run).await
+        ledger::find(&self.pool, run).await
     }
 
+    /// The newest runs that a filter lets through, newest first, `limit` of them at most.
+    ///
+    /// # Errors
+    /// What the pool or the database says.
+    pub async fn list(&self, filter: &RunFilter, limit: u64) -> Result<Vec<RunRecord>, BatchError> {
+        ledger::list(&self.pool, filter, limit).await
+    }
+
+    /// The rows that a run laid aside, `limit` of them at most, in the order of their ids behind `after`;
+    /// those of a run that was forgotten are gone.
+    ///
+    /// # Errors
+    /// What the pool or the database says.
+    pub async fn laid_aside(
+        &self,
+        run: Uuid,
+        after: i64,
+        limit: u64,
+    ) -> Result<Vec<LaidAside>, BatchError> {
+        ledger::laid_aside(&self.pool, run, after, limit).await
+    }
+
+    /// Tells whichever process has a run to end it after its batch. One that gave no sign of life for
+    /// `batch.abandoned_after_s` is cancelled at once. Gives the state that it is in then; none where
+    /// there is no run that goes on.
+    ///
+    /// # Errors
+    /// What the pool or the database says.
+    pub async fn call_off(&self, run: Uuid) -> Result<Option<RunState>, BatchError> {
+        let abandoned = Duration::from_secs(self.settings.abandoned_after_s);
+        ledger::call_off(&self.pool, run, abandoned).await
+    }
+
+    /// Removes the runs, and the rows that they laid aside, that gave no sign of life for
+    /// `batch.history_kept_s`, `limit` of them at most; gives how many. What they changed stays in the
+    /// audit.
+    ///
+    /// # Errors
+    /// What the pool or the database says.
+    pub async fn forget(&self, limit: u64) -> Result<u64, BatchError> {
+        let kept = Duration::from_secs(self.settings.history_kept_s);
+        ledger::forget(&self.pool, kept, limit).await
+    }
+
+    /// How many rows there are to take. None where that takes longer than a statement may: it is told
+    /// with the progress, and nothing hangs on it.
     async fn count(&self, plan: &Plan) -> Result<Option<u64>, RunError> {
         let Task::Change(conditions, _) = &plan.task else {
             return Ok(None);
@@ -117,7 +166,11 @@ impl Operations {
         let Statement { sql, values } = statements::count(plan.table, conditions);
         let what = ("count the rows of", plan.table.name);
         let columns = [Column::integer("count")];
-        let rows = fetch_rows(&self.pool, what, AssertSqlSafe(sql), &values, &columns).await?;
+        let counted = fetch_rows(&self.pool, what, AssertSqlSafe(sql), &values, &columns).await;
+        let rows = match counted {
+            Err(BatchError::Silent { .. }) => return Ok(None),
+            counted => counted?,
+        };
         Ok(match rows.first().and_then(|row| row.first()) {
             Some(Value::Integer(count)) => u64::try_from(*count).ok(),
             _ => None,
@@ -211,6 +264,24 @@ struct Worker {
     retries: AtomicU64,
 }
 
+/// What came of the attempts at a batch.
+struct Tried {
+    outcome: Result<Reached, RunError>,
+    attempts: u32,
+    /// The last attempt failed at the rows themselves, and not at what is done around them.
+    at_rows: bool,
+}
+
+/// Where an attempt at a batch got to.
+enum Reached {
+    /// Its changes are in.
+    Committed { changed: u64, dead_letters: u64 },
+    /// An earlier attempt whose answer was lost went through, perhaps with more rows than this one has.
+    AlreadyIn(Standing),
+    /// Nothing was done: the run was told to end through the ledger.
+    CalledOff,
+}
+
 /// Why the one row of a batch is laid aside.
 struct Verdict {
     error: String,
@@ -228,12 +299,13 @@ impl Worker {
             Ok(state) => (*state, String::new()),
             Err(error) => (RunState::Failed, chain(error)),
         };
-        let told = &self.cancel;
+        // Told to end or not, the run has ended.
+        let nobody = Cancel::new();
         let end = || async {
             let ended = self.ledger.end(&self.pool, state, &error).await;
             ended.map_err(RunError::from)
         };
-        let ended = persist(&self.settings.retry, told, end).await.outcome;
+        let ended = persist(&self.settings.retry, &nobody, end).await.outcome;
         self.tell(state);
         let run = self.ledger.run;
         match (worked, ended) {
@@ -270,25 +342,53 @@ impl Worker {
                 if self.cancel.is_cancelled() {
                     return Ok(RunState::Cancelled);
                 }
-                let Attempted { outcome, attempts } = self.try_batch(&part, None).await;
-                match outcome {
-                    Ok(committed) => self.advance(&part, committed)?,
-                    Err(_) if self.cancel.is_cancelled() => return Ok(RunState::Cancelled),
-                    Err(RunError::Batch(error)) if is_of_a_row(&error) => {
-                        if part.len() > 1 {
-                            let (first, rest) = part.split();
-                            parts.extend([rest, first]);
-                            continue;
-                        }
-                        let error = chain(&error);
-                        let verdict = Verdict { error, attempts };
+                let tried = self.try_batch(&part, None).await;
+                let reached = match tried.outcome {
+                    Ok(reached) => reached,
+                    Err(error) if self.is_unmended(&error) => return Ok(RunState::Cancelled),
+                    Err(RunError::Batch(error))
+                        if tried.at_rows && part.len() > 1 && is_of_fewer(&error) =>
+                    {
+                        let (first, rest) = part.split();
+                        parts.extend([rest, first]);
+                        continue;
+                    }
+                    Err(RunError::Batch(error))
+                        if tried.at_rows && Trouble::of(&error) == Trouble::Row =>
+                    {
+                        let verdict = Verdict {
+                            error: chain(&error),
+                            attempts: tried.attempts,
+                        };
                         let laid_aside = self.try_batch(&part, Some(&verdict)).await.outcome;
-                        let Some(committed) = self.unless_cancelled(laid_aside)? else {
+                        let Some(reached) = self.unless_cancelled(laid_aside)? else {
                             return Ok(RunState::Cancelled);
                         };
-                        self.advance(&part, committed)?;
+                        reached
                     }
                     Err(error) => return Err(error),
+                };
+                match reached {
+                    Reached::Committed {
+                        changed,
+                        dead_letters,
+                    } => {
+                        let standing = Standing {
+                            cursor: part.cursor(),
+                            batches: self.standing.batches + 1,
+                            taken: self.standing.taken + part.len() as u64,
+                            changed: self.standing.changed + changed,
+                            dead_letters: self.standing.dead_letters + dead_letters,
+                            ..self.standing
+                        };
+                        self.advance(standing)?;
+                    }
+                    Reached::AlreadyIn(standing) => {
+                        // What is in may reach beyond this part, so what is left is read anew.
+                        parts.clear();
+                        self.advance(standing)?;
+                    }
+                    Reached::CalledOff => return Ok(RunState::Cancelled),
                 }
             }
             pace.step().await?;
@@ -296,9 +396,13 @@ impl Worker {
     }
 
     /// An error that nobody tried to mend is none: the run was told to end meanwhile.
+    fn is_unmended(&self, error: &RunError) -> bool {
+        self.cancel.is_cancelled() && is_transient(error)
+    }
+
     fn unless_cancelled<T>(&self, outcome: Result<T, RunError>) -> Result<Option<T>, RunError> {
         match outcome {
-            Err(RunError::Batch(_)) if self.cancel.is_cancelled() => Ok(None),
+            Err(error) if self.is_unmended(&error) => Ok(None),
             outcome => outcome.map(Some),
         }
     }
@@ -338,8 +442,15 @@ impl Worker {
         }
     }
 
-    async fn try_batch(&self, batch: &Batch, verdict: Option<&Verdict>) -> Attempted<Committed> {
-        self.persist(|| self.attempt(batch, verdict)).await
+    async fn try_batch(&self, batch: &Batch, verdict: Option<&Verdict>) -> Tried {
+        let at_rows = AtomicBool::new(false);
+        let attempted = self.persist(|| self.attempt(batch, verdict, &at_rows));
+        let Attempted { outcome, attempts } = attempted.await;
+        Tried {
+            outcome,
+            attempts,
+            at_rows: at_rows.into_inner(),
+        }
     }
 
     async fn persist<T, F>(&self, attempt: impl FnMut() -> F) -> Attempted<T>
@@ -352,18 +463,26 @@ impl Worker {
         attempted
     }
 
-    /// One batch in one transaction: its changes or, with a verdict, its one row laid aside.
+    /// One batch in one transaction: its changes or, with a verdict, its one row laid aside. `at_rows`
+    /// says whether it failed at these.
     async fn attempt(
         &self,
         batch: &Batch,
         verdict: Option<&Verdict>,
-    ) -> Result<Committed, RunError> {
+        at_rows: &AtomicBool,
+    ) -> Result<Reached, RunError> {
+        at_rows.store(false, Ordering::Relaxed);
         let number = self.standing.batches + 1;
         let statement = ("work on a batch of", self.plan.table.name);
         in_transaction(&self.pool, statement, async |transaction| {
-            if let Some(committed) = self.ledger.claim(transaction, number).await? {
-                return Ok(committed);
+            let claimed = self.ledger.claim(transaction).await?;
+            if claimed.standing.batches >= number {
+                return Ok(Reached::AlreadyIn(claimed.standing));
             }
+            if claimed.is_called_off {
+                return Ok(Reached::CalledOff);
+            }
+            at_rows.store(true, Ordering::Relaxed);
             let Applied { changed, dead } = match verdict {
                 None => apply(transaction, &self.plan, batch).await?,
                 Some(verdict) => {
@@ -379,6 +498,7 @@ impl Worker {
                     }
                 }
             };
+            at_rows.store(false, Ordering::Relaxed);
             let entry = Entry {
                 plan: &self.plan,
                 batch: number,
@@ -389,7 +509,7 @@ impl Worker {
                 dead: &dead,
             };
             self.ledger.record(transaction, &entry).await?;
-            Ok(Committed {
+            Ok(Reached::Committed {
                 changed,
                 dead_letters: dead.len() as u64,
             })
@@ -397,14 +517,9 @@ impl Worker {
         .await
     }
 
-    /// Goes on behind a batch that is in.
-    fn advance(&mut self, batch: &Batch, committed: Committed) -> Result<(), RunError> {
-        let standing = &mut self.standing;
-        standing.cursor = batch.cursor();
-        standing.batches += 1;
-        standing.taken += batch.len() as u64;
-        standing.changed += committed.changed;
-        standing.dead_letters += committed.dead_letters;
+    /// Goes on behind what is in.
+    fn advance(&mut self, standing: Standing) -> Result<(), RunError> {
+        self.standing = standing;
         self.tell(RunState::Running);
         let dead_letters = self.standing.dead_letters - self.before.dead_letters;
         if dead_letters > u64::from(self.settings.dead_letters_max) {
@@ -426,7 +541,7 @@ impl Worker {
 }
 
 /// Whether the batch may go through without one of its rows, or in smaller parts.
-fn is_of_a_row(error: &BatchError) -> bool {
+fn is_of_fewer(error: &BatchError) -> bool {
     matches!(Trouble::of(error), Trouble::Row | Trouble::Contention)
 }
 

@@ -112,23 +112,44 @@ pub(super) fn update_from(table: &Table, columns: &[Column], batch: &str) -> Str
     )
 }
 
-/// What an upsert does where the id is there already.
-pub(super) fn on_conflict(columns: &[Column]) -> String {
+/// What an upsert does where the id is there already: nothing where the row has another owner. Gives the
+/// ids of what it inserted or changed.
+pub(super) fn on_conflict(table: &Table, columns: &[Column], owner: Option<Column>) -> String {
     let set: Vec<String> = columns
         .iter()
         .filter(|column| column.name != "id")
         .map(|column| format!("{0} = excluded.{0}", column.name))
         .collect();
-    format!(" ON CONFLICT (id) DO UPDATE SET {}", set.join(", "))
+    let own =
+        owner.map(|Column { name, .. }| format!(" WHERE {}.{name} = excluded.{name}", table.name));
+    format!(
+        " ON CONFLICT (id) DO UPDATE SET {}{} RETURNING id",
+        set.join(", "),
+        own.unwrap_or_default()
+    )
 }
 
-/// Lets the sequence of a PostgreSQL table go on behind an id that was given and not drawn; a table
-/// without a sequence is left alone.
+/// Whether an id lies ahead of the sequence of a PostgreSQL table: gives it, or no row. A table without
+/// a sequence has none ahead.
+pub(super) fn ahead_of_sequence(table: &Table) -> String {
+    format!("SELECT CAST($1 AS BIGINT) {}", behind(table))
+}
+
+/// Keeps all others from drawing ids, to the end of the transaction: what they drew between a look at the
+/// sequence and its setting would be drawn again.
+pub(super) fn lock_against_draws(table: &Table) -> String {
+    format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", table.name)
+}
+
+/// Lets the sequence of a PostgreSQL table go on behind an id that was given and not drawn.
 pub(super) fn advance_sequence(table: &Table) -> String {
+    format!("SELECT setval(sequence, $1) {}", behind(table))
+}
+
+fn behind(table: &Table) -> String {
     format!(
-        "SELECT setval(sequence, $1) FROM (SELECT pg_get_serial_sequence('{}', 'id')::regclass \
-         AS sequence) AS owned WHERE sequence IS NOT NULL \
-         AND $1 > coalesce(pg_sequence_last_value(sequence), 0)",
+        "FROM (SELECT pg_get_serial_sequence('{}', 'id')::regclass AS sequence) AS owned \
+         WHERE sequence IS NOT NULL AND $1 > coalesce(pg_sequence_last_value(sequence), 0)",
         table.name
     )
 }

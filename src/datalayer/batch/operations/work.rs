@@ -27,6 +27,10 @@ pub enum Operation {
     Purge,
 }
 
+/// The greatest id that a row may bring along. Whole numbers up to here are exact in JSON, and the ids
+/// that the database draws behind it do not run out.
+pub const KEY_MAX: i64 = 1 << 53;
+
 /// Why a source gave no rows.
 pub type SourceError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -110,6 +114,8 @@ pub(super) struct Plan {
     pub(super) operation: Operation,
     pub(super) table: &'static Table,
     pub(super) task: Task,
+    /// A row that is there is changed only where it has the same value in this column.
+    pub(super) owner: Option<Column>,
 }
 
 #[derive(Debug)]
@@ -163,6 +169,19 @@ impl Work {
         Self::write(Operation::Upsert, table, table.columns, source, total)
     }
 
+    /// UPSERT among rows that have owners: as [`Work::upsert`], but a row that is there and has another
+    /// value in the column `owner` stays as it is, and what was to replace it becomes a dead letter.
+    pub fn upsert_own(
+        table: &'static Table,
+        owner: Column,
+        source: impl RowSource + 'static,
+        total: Option<u64>,
+    ) -> Self {
+        let mut work = Self::upsert(table, source, total);
+        work.plan.owner = Some(owner);
+        work
+    }
+
     /// UPDATE by filter: gives `set` to the rows that match.
     pub fn set(filter: Filter, set: Vec<(Column, Value)>) -> Self {
         Self::change(Operation::Update, filter, Change::Set(set))
@@ -204,6 +223,7 @@ impl Work {
             operation,
             table,
             task: Task::Write(columns.to_vec()),
+            owner: None,
         };
         Self {
             plan,
@@ -217,6 +237,7 @@ impl Work {
             operation,
             table: filter.table,
             task: Task::Change(filter.conditions, change),
+            owner: None,
         };
         Self {
             plan,
