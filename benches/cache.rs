@@ -1,8 +1,8 @@
 //! The cache: a hit in either tier, and many who miss together.
 //!
-//! `cache/get_hot_moka` is the first tier's crate alone, so that the difference to `cache/get_hot` is
-//! what this layer costs; `cache/get_hot_quick_cache` is another crate for such a tier. `benches/on_servers.rs` has
-//! the second tier in Redis.
+//! What ends in `_moka` is the first tier's crate alone, so that the difference is what this layer costs;
+//! `cache/get_hot_quick_cache` is another crate for such a tier. `benches/on_servers` has the second tier in
+//! Redis.
 
 mod common;
 
@@ -12,10 +12,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
 use futures_util::future::join_all;
+use futures_util::{StreamExt as _, stream};
+use plimsoll::datalayer::cache::warming::{Item, Plan, Priority, WarmUp};
 use plimsoll::datalayer::cache::{Kind, MemoryTier, SecondTier, Tag, TieredCache};
 use plimsoll::datalayer::config::CacheSettings;
+use tokio::runtime::Runtime;
 
 /// The size of a JSON object with a dozen fields.
 const VALUE_BYTES: usize = 512;
@@ -27,6 +31,8 @@ const KEYS: usize = 1024;
 const TASKS: usize = 64;
 /// Keys that one tag takes away.
 const TAGGED: usize = 10_000;
+/// Keys that a warm-up brings: as many as the first tier keeps by default.
+const WARMED: usize = 1000;
 
 fn benches(criterion: &mut Criterion) {
     let runtime = common::runtime();
@@ -102,6 +108,20 @@ fn benches(criterion: &mut Criterion) {
         });
     });
 
+    let key = Arc::<str>::from(hot);
+    runtime.block_on(moka.invalidate(hot));
+    group.bench_function("miss_single_flight_moka", |bencher| {
+        bencher.to_async(&runtime).iter(async || {
+            let loader = async || {
+                tokio::task::yield_now().await;
+                Ok::<_, Infallible>(Bytes::from_static(&VALUE))
+            };
+            let all = join_all((0..TASKS).map(|_| moka.try_get_with(Arc::clone(&key), loader())));
+            black_box(all.await);
+            moka.invalidate(hot).await;
+        });
+    });
+
     let room = CacheSettings {
         l1_entries: TAGGED as u64,
         ..CacheSettings::default()
@@ -126,7 +146,82 @@ fn benches(criterion: &mut Criterion) {
             elapsed
         });
     });
+
+    let moka = moka::future::Cache::<Arc<str>, Bytes>::builder()
+        .max_capacity(TAGGED as u64)
+        .support_invalidation_closures()
+        .build();
+    group.bench_function("invalidate_tag_10k_moka", |bencher| {
+        bencher.to_async(&runtime).iter_custom(async |iterations| {
+            let mut elapsed = Duration::ZERO;
+            for _ in 0..iterations {
+                for key in &keys {
+                    moka.insert(key.as_str().into(), value.clone()).await;
+                }
+                let begun = Instant::now();
+                let gone = moka.invalidate_entries_if(|key, _| key.starts_with("client:"));
+                elapsed += begun.elapsed();
+                gone.expect("it is supported");
+                assert!(moka.get(keys[0].as_str()).await.is_none());
+                // Else it would have as many conditions to look at as there were iterations.
+                moka.run_pending_tasks().await;
+            }
+            elapsed
+        });
+    });
+
+    warm_up(&mut group, &runtime, &settings);
     group.finish();
+}
+
+fn warm_up(group: &mut BenchmarkGroup<'_, WallTime>, runtime: &Runtime, settings: &CacheSettings) {
+    let warming = &settings.warming;
+    let mut plan = Plan::default();
+    plan.extend((0..WARMED).map(|key| {
+        let loader = || async { Ok(Bytes::from_static(&VALUE)) };
+        Item::new(warmed(key), Kind::Detail, Priority::High, loader)
+    }));
+    group.bench_function("warm_up", |bencher| {
+        bencher.to_async(runtime).iter_custom(async |iterations| {
+            let mut elapsed = Duration::ZERO;
+            for _ in 0..iterations {
+                let tier = Arc::new(MemoryTier::new(settings));
+                let cache = TieredCache::new(settings, Some(tier));
+                let plan = plan.clone();
+                let begun = Instant::now();
+                let warm_up = WarmUp::start(&cache, plan.ordered(WARMED as u64), warming);
+                let progress = WarmUp::ended(warm_up.watch()).await;
+                elapsed += begun.elapsed();
+                assert_eq!(progress.done, WARMED as u64);
+            }
+            elapsed
+        });
+    });
+
+    let keys: Vec<Arc<str>> = (0..WARMED).map(|key| warmed(key).into()).collect();
+    group.bench_function("warm_up_moka", |bencher| {
+        bencher.to_async(runtime).iter_custom(async |iterations| {
+            let mut elapsed = Duration::ZERO;
+            for _ in 0..iterations {
+                let moka = moka::future::Cache::<Arc<str>, Bytes>::new(settings.l1_entries);
+                let begun = Instant::now();
+                let load = |key: &Arc<str>| {
+                    let loader = async { Ok::<_, Infallible>(Bytes::from_static(&VALUE)) };
+                    let (moka, key) = (moka.clone(), Arc::clone(key));
+                    async move { moka.try_get_with(key, loader).await }
+                };
+                let loads = stream::iter(&keys).map(load);
+                let loaded = loads.buffer_unordered(warming.concurrency).count().await;
+                elapsed += begun.elapsed();
+                assert_eq!(loaded, WARMED);
+            }
+            elapsed
+        });
+    });
+}
+
+fn warmed(key: usize) -> String {
+    format!("client:{key}")
 }
 
 criterion_group! {
