@@ -89,13 +89,14 @@ pub(crate) fn benches(criterion: &mut Criterion) {
             assert!(matches!(refused, PoolError::Exhausted { .. }));
         });
     });
-    drop(held);
+    // Given back by a task of the runtime.
+    runtime.block_on(async { drop(held) });
     runtime.block_on(ours.close());
 
     let options = PgPoolOptions::new()
         .max_connections(1)
         .acquire_timeout(PATIENCE);
-    let sqlx = options.connect_lazy(&server.url());
+    let sqlx = runtime.block_on(async { options.connect_lazy(&server.url()) });
     let sqlx = sqlx.expect("the address is one");
     let held = runtime.block_on(async {
         // To open one takes longer than that.
@@ -111,7 +112,8 @@ pub(crate) fn benches(criterion: &mut Criterion) {
             assert!(matches!(refused, sqlx::Error::PoolTimedOut));
         });
     });
-    drop(held);
+    // Given back by a task of the runtime.
+    runtime.block_on(async { drop(held) });
     runtime.block_on(sqlx.close());
 
     let mut timeouts = Timeouts::new();
@@ -126,7 +128,8 @@ pub(crate) fn benches(criterion: &mut Criterion) {
             assert!(matches!(refused, DeadpoolError::Timeout(_)));
         });
     });
-    drop(held);
+    // Given back by a task of the runtime.
+    runtime.block_on(async { drop(held) });
     deadpool.close();
     group.finish();
 }
