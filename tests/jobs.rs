@@ -1617,7 +1617,13 @@ async fn a_tenant_gets_its_own_rows_alone(service: &Service) {
     let admin = service.as_admin(Method::POST, "exports");
     let asked = json!({ "format": "ndjson", "filter": { "tenant": 1 } });
     let admin = admin.header("x-tenant-id", "2").body(asked.to_string());
-    accepted(admin).await;
+    let path = format!("jobs/{}", accepted(admin).await);
+    // Left undone it would be done by the next service over this database.
+    until("the job is done", async || {
+        let job = service.as_admin(Method::GET, &path).send();
+        body(job.await.unwrap()).await["state"] == "done"
+    })
+    .await;
 }
 
 /// Files take no more room than they may, all together and of each caller.
