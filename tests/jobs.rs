@@ -1116,7 +1116,6 @@ async fn the_service_keeps_its_promises_embedded() {
     service.stop().await;
     a_result_that_does_not_count_leaves_no_file(&url).await;
     what_is_old_goes_by_itself(&url).await;
-    files_have_their_limits(&url).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -1627,12 +1626,15 @@ async fn a_tenant_gets_its_own_rows_alone(service: &Service) {
 }
 
 /// Files take no more room than they may, all together and of each caller.
-async fn files_have_their_limits(database: &str) {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_have_their_limits() {
+    // A database of its own: what callers had done before counts.
+    let (_folder, database) = embedded();
     let mut settings = settings();
     settings.jobs.batch_pause_ms = 0;
     settings.jobs.files_max_bytes = 5000;
     settings.jobs.files_per_caller_max = 2;
-    let service = Service::start(database, None, "http://127.0.0.1:1/", settings).await;
+    let service = Service::start(&database, None, "http://127.0.0.1:1/", settings).await;
     // A thousand records do not fit, and what was written of them does not stay.
     let id = service.asked("exports", json!({ "format": "csv" })).await;
     let failed = service.reaches(&id, "failed").await;
