@@ -200,13 +200,20 @@ async fn a_stall_is_seen_by_all_who_were_to_be_served_in_it() {
     // stall is over, and would measure itself.
     let rate = if cfg!(debug_assertions) { 400 } else { 2000 };
     let start = Instant::now();
+    // How long the server itself takes, when a stall is over, until the last who waited has an
+    // answer. The arithmetic below leaves that out, and a machine with few cores does not: on such a
+    // one it was 6 % of the 95th percentile.
+    let catching_up_ns = Arc::new(AtomicU64::new(0));
+    let slowest_ns = Arc::clone(&catching_up_ns);
     // Stands still for 500 ms every 5 s. A tenth of evenly spread arrivals waits, the first of them
     // 500 ms and the last nothing; so the 99th percentile of all is the 90th of these: 450 ms. The
     // 95th is their half, and nine of ten see nothing of it.
     let server = Server::answering(move |_| {
         let into = Duration::from_nanos(start.elapsed().as_nanos() as u64 % (5 * S));
         if let Some(left) = Duration::from_millis(500).checked_sub(into) {
+            let over = Instant::now() + left;
             std::thread::sleep(left);
+            slowest_ns.fetch_max(over.elapsed().as_nanos() as u64, Ordering::Relaxed);
         }
         ok("ok")
     });
@@ -222,10 +229,16 @@ async fn a_stall_is_seen_by_all_who_were_to_be_served_in_it() {
     assert_eq!(invalid, []);
     assert_eq!(load.counts.offered, u64::from(rate) * 10);
     assert_eq!(load.counts.completed, load.counts.offered);
+    let catching_up_ms = catching_up_ns.load(Ordering::Relaxed) as f64 / 1e6;
+    // More would be no machine to measure on, and could hide an error.
+    assert!(catching_up_ms < 50.0, "{catching_up_ms} ms");
     for (quantile, true_ms) in [(0.95, 250.0), (0.99, 450.0), (0.999, 495.0)] {
         let seen_ms = quantile_ms(response, quantile);
-        let error = seen_ms / true_ms - 1.0;
-        assert!(error.abs() < 0.05, "{quantile}: {seen_ms} ms");
+        let (least, most) = (0.95 * true_ms, 1.05 * (true_ms + catching_up_ms));
+        assert!(
+            (least..most).contains(&seen_ms),
+            "{quantile}: {seen_ms} ms is not from {least} to {most} ms"
+        );
     }
     let p85_ms = quantile_ms(response, 0.85);
     assert!(p85_ms < 50.0, "{p85_ms} ms");
