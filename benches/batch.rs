@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::TryStreamExt;
 use plimsoll::datalayer::batch::{
-    AdaptiveSize, Loader, MemorySource, Row, Select, Value, fetch_rows, insert, stream_batches,
+    AdaptiveSize, Loader, MemorySource, Row, Select, fetch_rows, insert, stream_batches,
 };
 use plimsoll::datalayer::config::{BatchSettings, PoolSettings};
 use plimsoll::datalayer::dataset::{DatasetId, Generator, RECORDS, ensure};
@@ -143,14 +143,8 @@ fn bulk(criterion: &mut Criterion, runtime: &Runtime) {
                 let begun = Instant::now();
                 let mut transaction = bare(&mut checkout).begin().await.expect("it is free");
                 for row in &rows[..PREPARED_ROWS] {
-                    let mut query = sqlx::query(AssertSqlSafe(statement.clone()));
-                    for value in row {
-                        query = match value {
-                            Value::Integer(number) => query.bind(*number),
-                            Value::Text(text) => query.bind(&**text),
-                        };
-                    }
-                    query.execute(&mut *transaction).await.expect("it is sound");
+                    let insert = records::inserting(&statement, row).execute(&mut *transaction);
+                    insert.await.expect("it is sound");
                 }
                 transaction.commit().await.expect("they are sound");
                 begun.elapsed()

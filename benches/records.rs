@@ -1,8 +1,9 @@
 //! The records of the dataset as sqlx alone writes and reads them.
 
-use plimsoll::datalayer::batch::name_list;
+use plimsoll::datalayer::batch::{Row as Values, Value, name_list};
 use plimsoll::datalayer::dataset::RECORDS;
-use sqlx::{ColumnIndex, Decode, Row, Type};
+use sqlx::query::Query;
+use sqlx::{AssertSqlSafe, ColumnIndex, Database, Decode, Encode, Row, Type};
 
 /// Inserts one, without its id.
 pub(crate) fn insert_one() -> String {
@@ -10,6 +11,20 @@ pub(crate) fn insert_one() -> String {
     let places: Vec<String> = (1..=columns.len()).map(|nth| format!("${nth}")).collect();
     let (names, places) = (name_list(columns), places.join(", "));
     format!("INSERT INTO records ({names}) VALUES ({places})")
+}
+
+/// That statement with the values of a record.
+pub(crate) fn inserting<'q, DB>(statement: &str, row: &'q Values) -> Query<'q, DB, DB::Arguments>
+where
+    DB: Database,
+    i64: Type<DB> + for<'e> Encode<'e, DB>,
+    &'q str: Type<DB> + Encode<'q, DB>,
+{
+    let query = sqlx::query(AssertSqlSafe(statement.to_owned()));
+    row.iter().fold(query, |query, value| match value {
+        Value::Integer(number) => query.bind(*number),
+        Value::Text(text) => query.bind(&**text),
+    })
 }
 
 /// Reads all in the order of their ids.

@@ -881,23 +881,26 @@ async fn carry(client: TcpStream, server: TcpStream, how: Arc<AtomicU8>, left: A
     }
 }
 
+/// Makes the commits of these batches take so long.
+async fn commits_linger(pool: &Pool, batches: &str, seconds: f64) {
+    let linger = format!(
+        "CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS \
+         $$ BEGIN PERFORM pg_sleep({seconds}); RETURN NULL; END $$"
+    );
+    run(pool, &linger).await;
+    let trigger = format!(
+        "CREATE CONSTRAINT TRIGGER linger AFTER INSERT ON audit DEFERRABLE INITIALLY DEFERRED \
+         FOR EACH ROW WHEN ({batches}) EXECUTE FUNCTION linger()"
+    );
+    run(pool, &trigger).await;
+}
+
 #[tokio::test]
 async fn a_commit_whose_answer_is_lost_is_not_made_twice_and_not_forgotten() {
     let postgres = postgres().await;
     let way = Way::to(&postgres.kept).await;
     // Committing takes as long as a new connection takes several times over.
-    run(
-        &postgres.pool,
-        "CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS \
-         $$ BEGIN PERFORM pg_sleep(0.3); RETURN NULL; END $$",
-    )
-    .await;
-    run(
-        &postgres.pool,
-        "CREATE CONSTRAINT TRIGGER linger AFTER INSERT ON audit DEFERRABLE INITIALLY DEFERRED \
-         FOR EACH ROW WHEN (NEW.batch <= 3) EXECUTE FUNCTION linger()",
-    )
-    .await;
+    commits_linger(&postgres.pool, "NEW.batch <= 3", 0.3).await;
     let pool = connect(&way.url()).await;
     let operations = operations(&pool, batches_of(100));
     let mut there = RECORD_COUNT as usize;
@@ -935,18 +938,7 @@ async fn a_batch_that_is_in_unnoticed_is_not_made_again_in_parts() {
     let postgres = postgres().await;
     let way = Way::to(&postgres.kept).await;
     // The commit of the first batch takes longer than all further attempts wait for its lock.
-    run(
-        &postgres.pool,
-        "CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS \
-         $$ BEGIN PERFORM pg_sleep(2); RETURN NULL; END $$",
-    )
-    .await;
-    run(
-        &postgres.pool,
-        "CREATE CONSTRAINT TRIGGER linger AFTER INSERT ON audit DEFERRABLE INITIALLY DEFERRED \
-         FOR EACH ROW WHEN (NEW.batch = 1) EXECUTE FUNCTION linger()",
-    )
-    .await;
+    commits_linger(&postgres.pool, "NEW.batch = 1", 2.0).await;
     run(
         &postgres.pool,
         "ALTER ROLE postgres SET lock_timeout = '100ms'",

@@ -80,14 +80,8 @@ pub(crate) fn benches(criterion: &mut Criterion) {
                 let begun = Instant::now();
                 let mut transaction = bare.begin().await.expect("it answers");
                 for row in &rows[..PREPARED_ROWS] {
-                    let mut query = sqlx::query(AssertSqlSafe(statement.clone()));
-                    for value in row {
-                        query = match value {
-                            Value::Integer(number) => query.bind(*number),
-                            Value::Text(text) => query.bind(&**text),
-                        };
-                    }
-                    query.execute(&mut *transaction).await.expect("it is sound");
+                    let insert = records::inserting(&statement, row).execute(&mut *transaction);
+                    insert.await.expect("it is sound");
                 }
                 transaction.commit().await.expect("they are sound");
                 begun.elapsed()

@@ -30,7 +30,8 @@ use super::body::read_body;
 use super::caller::{Caller, Scope};
 use super::error::{ApiError, chain};
 use super::params::{Id, Params, known, page_rows, whole_number};
-use super::records::{COST_MAX_CENTS, RecordInput, STAGES, check_code, may_generate, tenant_of};
+use super::records::{COST_MAX_CENTS, RecordInput, STAGES, check_code, may_generate};
+use super::tenants::tenant_of;
 use super::text::{check_day, check_line, check_one_of};
 use super::write::to_the_end;
 use crate::datalayer::batch::operations::{

@@ -19,7 +19,7 @@ use super::caller::Scope;
 use super::error::{ApiError, LoadError};
 use super::live;
 use super::params::{Id, Params};
-use super::records::tenant_of;
+use super::tenants::tenant_of;
 use super::text::{check_day, check_line, check_one_of};
 use super::write::to_the_end;
 use crate::datalayer::batch::{

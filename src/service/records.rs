@@ -20,10 +20,11 @@ use super::app::App;
 use super::caller::Scope;
 use super::error::{ApiError, chain};
 use super::params::{Params, whole_number};
+use super::tenants::tenant_of;
 use super::text::{check_day, check_line, check_one_of};
 use super::write::{Client, to_the_deadline};
 use crate::datalayer::batch::{
-    BatchError, Column, Loaded, Loader, Row, Select, Tally, Value, fetch_rows, stream_batches,
+    BatchError, Column, Loaded, Loader, Row, Select, Tally, Value, stream_batches,
 };
 use crate::datalayer::dataset::RECORDS;
 
@@ -393,21 +394,6 @@ impl<'a> BulkLoad<'a> {
     fn invalid(&self, why: &str) -> ApiError {
         ApiError::invalid_body(format!("record {}: {why}", self.rows + 1))
     }
-}
-
-/// The tenant of a client, of the dataset or not.
-pub(super) async fn tenant_of(app: &App, client: i64) -> Result<Option<i64>, BatchError> {
-    if let Some(tenant) = app.generator.tenant_of(client) {
-        return Ok(Some(tenant));
-    }
-    let columns = [Column::integer("tenant_id")];
-    let sql = "SELECT tenant_id FROM clients WHERE id = $1";
-    let statement = ("read", "clients");
-    let rows = fetch_rows(&app.pool, statement, sql, &[client.into()], &columns).await?;
-    Ok(match rows.first().and_then(|row| row.first()) {
-        Some(Value::Integer(tenant)) => Some(*tenant),
-        _ => None,
-    })
 }
 
 impl RecordInput {

@@ -11,7 +11,7 @@ use super::app::App;
 use super::caller::Scope;
 use super::error::{ApiError, LoadError};
 use super::params::Params;
-use crate::datalayer::batch::{Row, Value, fetch_rows};
+use crate::datalayer::batch::{BatchError, Column, Row, Value, fetch_rows};
 use crate::datalayer::cache::{Kind, Owner};
 use crate::datalayer::dataset::TENANTS;
 
@@ -55,4 +55,19 @@ async fn load_of(app: &App, owner: Owner) -> Result<Bytes, LoadError> {
         })
         .collect();
     Ok(serde_json::to_vec(&json!({ "items": items }))?.into())
+}
+
+/// The tenant of a client, of the dataset or not.
+pub(super) async fn tenant_of(app: &App, client: i64) -> Result<Option<i64>, BatchError> {
+    if let Some(tenant) = app.generator.tenant_of(client) {
+        return Ok(Some(tenant));
+    }
+    let columns = [Column::integer("tenant_id")];
+    let sql = "SELECT tenant_id FROM clients WHERE id = $1";
+    let statement = ("read", "clients");
+    let rows = fetch_rows(&app.pool, statement, sql, &[client.into()], &columns).await?;
+    Ok(match rows.first().and_then(|row| row.first()) {
+        Some(Value::Integer(tenant)) => Some(*tenant),
+        _ => None,
+    })
 }
