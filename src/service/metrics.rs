@@ -3,6 +3,7 @@
 //! places that no series could name.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Json;
 use axum::extract::{MatchedPath, Request, State};
@@ -58,6 +59,26 @@ const JOB_STATES: [JobState; 3] = [JobState::Waiting, JobState::Running, JobStat
 #[derive(Debug, Default)]
 pub(super) struct Metrics {
     http_requests: Family<RequestLabels, Counter>,
+    /// The largest high-water mark that the system ever told.
+    peak_resident_bytes: AtomicU64,
+}
+
+impl Metrics {
+    /// The most memory that the process ever had, where the system tells (proc_pid_status(5), `VmHWM`). The
+    /// system's own mark falls by some pages now and then, because each thread counts its pages apart; to
+    /// whoever reads this as a counter that would be a process started anew.
+    fn peak_resident_bytes(&self) -> Option<u64> {
+        let status = Process::myself().and_then(|process| process.status());
+        let told = status.ok()?.vmhwm?;
+        Some(self.highest(told * 1024))
+    }
+
+    fn highest(&self, told_bytes: u64) -> u64 {
+        let before = self
+            .peak_resident_bytes
+            .fetch_max(told_bytes, Ordering::Relaxed);
+        before.max(told_bytes)
+    }
 }
 
 /// Only names that the service knows: a label made of what a client sends would be a series a
@@ -130,7 +151,7 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Api
         jobs: None,
         limits: app.limits.stats(),
         webhook: app.webhook.as_ref().map(Webhook::stats),
-        peak_resident_bytes: peak_resident_bytes(),
+        peak_resident_bytes: app.metrics.peak_resident_bytes(),
         pool_wait: app.pool.wait_histogram(),
         pool_statement: app.pool.statement_histogram(),
         lock_hold: app.locks.hold_histogram(),
@@ -411,12 +432,6 @@ async fn job_counts(app: &App) -> Option<JobCounts> {
         .ok()
 }
 
-/// The high-water mark of this process's resident set (proc_pid_status(5), `VmHWM`).
-fn peak_resident_bytes() -> Option<u64> {
-    let status = Process::myself().and_then(|process| process.status());
-    status.ok()?.vmhwm.map(|kib| kib * 1024)
-}
-
 /// Quantiles of each tier that has answered; one that has not has none.
 fn latencies(
     encoder: &mut DescriptorEncoder<'_>,
@@ -614,6 +629,14 @@ fn metric(
 #[expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_peak_of_memory_never_falls() {
+        let metrics = Metrics::default();
+        // As Linux told it of one process within a few seconds.
+        let told = [34_344, 34_204, 37_016].map(|kib| metrics.highest(kib * 1024) / 1024);
+        assert_eq!(told, [34_344, 34_344, 37_016]);
+    }
 
     #[test]
     fn waits_fall_into_their_buckets() {
