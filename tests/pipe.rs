@@ -269,7 +269,7 @@ fn a_shipped_scenario_brings_its_own_servers() -> Tested {
          [[gate]]\nmetric = \"probe.redis\"\nmin = 1\n{BUSY}"
     );
     let search =
-        r#"capacity = { from = "1000/s", to = "20000/s", within = "10%", max_in_flight = 1000 }"#;
+        r#"capacity = { from = "2000/s", to = "20000/s", within = "10%", max_in_flight = 1000 }"#;
     let low_rate = "open = { rate = \"100/s\", max_in_flight = 100 }\nallowed_dropped = \"5%\"";
     for (from, to) in [
         ("build = \"cargo build --release --bin refservice\"\n", ""),
