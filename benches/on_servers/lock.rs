@@ -9,7 +9,7 @@ use plimsoll::datalayer::lock::Locks;
 use tokio::sync::Mutex;
 
 use crate::common;
-use crate::connection;
+use crate::second_tier::connection;
 use crate::servers::Redis;
 
 const TTL: Duration = Duration::from_secs(30);

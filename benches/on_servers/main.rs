@@ -5,6 +5,8 @@
 mod common;
 #[path = "../records.rs"]
 mod records;
+#[path = "../second_tier.rs"]
+mod second_tier;
 #[allow(dead_code, reason = "the tests use more of it")]
 #[path = "../../tests/support/servers.rs"]
 mod servers;
@@ -22,9 +24,6 @@ use criterion::{criterion_group, criterion_main};
 use plimsoll::datalayer::config::{BatchSettings, PoolSettings};
 use plimsoll::datalayer::dataset::{DatasetId, ensure};
 use plimsoll::datalayer::pool::Pool;
-use redis::aio::MultiplexedConnection;
-use servers::Redis;
-use tokio::runtime::Runtime;
 
 /// A pool on a database that has the tables, and no records.
 async fn empty_store(url: &str, settings: &BatchSettings) -> Pool {
@@ -37,20 +36,6 @@ async fn empty_store(url: &str, settings: &BatchSettings) -> Pool {
     let made = ensure(&pool, id, settings, Arc::new(|| 0)).await;
     made.expect("the tables can be made");
     pool
-}
-
-/// As the data layer has them: without waiting for the acknowledgement of the command before.
-fn connection(runtime: &Runtime, server: &Redis) -> MultiplexedConnection {
-    use redis::IntoConnectionInfo as _;
-    let info = server
-        .url()
-        .into_connection_info()
-        .expect("the address is one");
-    let info = info.set_tcp_settings(redis::io::tcp::TcpSettings::default().set_nodelay(true));
-    let client = redis::Client::open(info).expect("the address is one");
-    runtime
-        .block_on(client.get_multiplexed_async_connection())
-        .expect("it answers")
 }
 
 criterion_group! {

@@ -5,35 +5,27 @@
 
 use std::convert::Infallible;
 use std::hint::black_box;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use criterion::Criterion;
-use plimsoll::datalayer::cache::{Kind, RedisTier, Tag, Tier, TieredCache};
+use plimsoll::datalayer::cache::{Kind, Tag, Tier};
 use plimsoll::datalayer::config::CacheSettings;
 use tokio::runtime::Runtime;
 
 use crate::common;
-use crate::connection;
+use crate::second_tier::{VALUE_BYTES, connection, keys, put, tiers, value};
 use crate::servers::Redis;
 
-/// Keys in turn.
-const KEYS: usize = 1024;
-/// The size of a JSON object with a dozen fields.
-const VALUE_BYTES: usize = 512;
 const TAGS: [Tag<'_>; 2] = [Tag::Named("clients"), Tag::Named("tenant:7")];
 
 pub(crate) fn benches(criterion: &mut Criterion) {
     let runtime = common::runtime();
     let server = Redis::start().expect("redis-server is installed");
-    let value = Bytes::from(vec![b'x'; VALUE_BYTES]);
-    second_tier(criterion, &runtime, &server, &value);
+    second_tier(criterion, &runtime, &server, &value());
 }
 
 fn second_tier(criterion: &mut Criterion, runtime: &Runtime, server: &Redis, value: &Bytes) {
-    let keys: Vec<String> = (0..KEYS)
-        .map(|key| format!("tenant:7:client:{key}"))
-        .collect();
+    let keys = keys();
     let settings = CacheSettings {
         l1_entries: 0,
         ..CacheSettings::default()
@@ -104,25 +96,4 @@ fn second_tier(criterion: &mut Criterion, runtime: &Runtime, server: &Redis, val
 
     group.finish();
     runtime.block_on(cache.close());
-}
-
-async fn put(cache: &TieredCache, keys: &[String], tags: &[Tag<'_>], value: &Bytes) {
-    for key in keys {
-        let put = cache.put_tagged(Kind::Detail, key, tags, value.clone());
-        put.await;
-    }
-    // Else the first tier gets round to what it has no room for at some time of its own.
-    cache.stats().await;
-}
-
-fn tiers(runtime: &Runtime, server: &Redis, settings: &CacheSettings) -> TieredCache {
-    runtime.block_on(async {
-        let tier = RedisTier::connect(&server.url(), settings).expect("the address is one");
-        let cache = TieredCache::new(settings, Some(Arc::new(tier)));
-        // It has no say before it has heard who else uses it.
-        while !cache.uses_second_tier() {
-            tokio::task::yield_now().await;
-        }
-        cache
-    })
 }
