@@ -722,6 +722,41 @@ async fn a_lock_that_somebody_else_holds_is_tried_again() {
 }
 
 #[tokio::test]
+async fn a_run_that_gets_no_memory_ends_after_a_batch_and_can_be_resumed() {
+    let (lite, postgres) = (sqlite().await, postgres().await);
+    for pool in [&lite.pool, &postgres.pool] {
+        let settings = BatchSettings {
+            pause_limit_ms: 50,
+            ..batches_of(100)
+        };
+        let full: Arc<dyn MemorySource> = Arc::new(|| 1_000_000_000);
+        let starved = Operations::new(pool.clone(), settings.clone(), full);
+        let work = || create(further(1050));
+        let begun = starved.start(work(), "test", "").await.unwrap();
+        let id = begun.id();
+        let error = begun.finish().await.unwrap_err();
+        assert!(
+            matches!(error, RunError::Batch(BatchError::MemoryCeiling { .. })),
+            "{error}"
+        );
+        let found = starved.find(id).await.unwrap().unwrap();
+        assert_eq!(found.state, RunState::Failed);
+        // The memory is looked at behind the first batch, which is in as a whole.
+        let standing = found.standing;
+        assert_eq!((standing.batches, standing.changed), (1, 100));
+        let there = all(pool, &RECORDS).await;
+        assert_eq!(unkeyed(&there[2000..]), unkeyed(&keyed(&further(100))));
+        let resumed = operations(pool, settings).resume(id, work(), "test").await;
+        let progress = resumed.unwrap().finish().await.unwrap();
+        assert_eq!(progress.state, RunState::Done);
+        assert_eq!((progress.rows, progress.dead_letters), (1050, 0));
+        let there = all(pool, &RECORDS).await;
+        assert_eq!(unkeyed(&there[2000..]), unkeyed(&keyed(&further(1050))));
+        audited(pool, "create", &progress).await;
+    }
+}
+
+#[tokio::test]
 async fn connections_killed_again_and_again_neither_lose_nor_double_a_row() {
     let postgres = postgres().await;
     let mut killer = sqlx::PgConnection::connect(&postgres.kept.url())
