@@ -757,6 +757,49 @@ async fn a_run_that_gets_no_memory_ends_after_a_batch_and_can_be_resumed() {
 }
 
 #[tokio::test]
+async fn a_pool_that_is_exhausted_is_waited_for() {
+    let postgres = postgres().await;
+    let settings = PoolSettings {
+        min_connections: 2,
+        max_connections: 2,
+        acquire_timeout_ms: 100,
+        ..PoolSettings::default()
+    };
+    let pool = Pool::connect(&postgres.kept.url(), settings).await.unwrap();
+    let settings = BatchSettings {
+        retry: RetrySettings {
+            attempts: 100,
+            ..batches_of(1).retry
+        },
+        ..batches_of(20)
+    };
+    let operations = operations(&pool, settings);
+    let begun = operations.start(create(further(4000)), "test", "").await;
+    let begun = begun.unwrap();
+    let mut progress = begun.progress();
+    let some = progress.wait_for(|progress| progress.batches >= 3);
+    some.await.unwrap();
+    let patient = pool.with_acquire_timeout(PATIENCE);
+    let held = [patient.acquire().await, patient.acquire().await].map(Result::unwrap);
+    let waits = async || pool.stats().timeouts >= 3;
+    wait::until_async("the run waits", PATIENCE, waits)
+        .await
+        .unwrap();
+    drop(held);
+    let progress = begun.finish().await.unwrap();
+    assert_eq!((progress.state, progress.done), (RunState::Done, 4000));
+    assert_eq!((progress.rows, progress.dead_letters), (4000, 0));
+    assert!(progress.retries >= 3, "{progress:?}");
+    let records = all(&postgres.pool, &RECORDS).await;
+    assert_eq!(unkeyed(&records[2000..]), unkeyed(&keyed(&further(4000))));
+    audited(&postgres.pool, "create", &progress).await;
+    let returned = async || pool.stats().active == 0;
+    wait::until_async("all connections are back", PATIENCE, returned)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
 async fn connections_killed_again_and_again_neither_lose_nor_double_a_row() {
     let postgres = postgres().await;
     let mut killer = sqlx::PgConnection::connect(&postgres.kept.url())
