@@ -6,6 +6,7 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt};
@@ -399,6 +400,76 @@ async fn batches_follow_the_memory_and_every_row_arrives() {
         assert_eq!(sizes, [1000, 1500, 2250, 3375, 1875]);
         let expected: Vec<Row> = Generator::new(1, 10_000).rows(&RECORDS).collect();
         assert_eq!(batches.concat(), expected);
+    }
+}
+
+#[tokio::test]
+async fn batches_shrink_while_much_memory_is_used_and_grow_again() {
+    const MIB: u64 = 1024 * 1024;
+    let (lite, _folder) = sqlite().await;
+    let (postgres, _server) = postgres().await;
+    for pool in [&lite, &postgres] {
+        make(pool, 1, 10_000, &BatchSettings::default()).await;
+        let settings = BatchSettings::default();
+        let (heavy, asked) = (250 * MIB, AtomicU32::new(0));
+        assert!(heavy > settings.shrink_above_bytes);
+        // The first question is before the first batch; the others are behind one each.
+        let used: Arc<dyn MemorySource> =
+            Arc::new(move || match asked.fetch_add(1, Ordering::Relaxed) {
+                1 | 2 => heavy,
+                _ => 0,
+            });
+        let stream = stream_batches(pool.clone(), Select::all(&RECORDS), &settings, used);
+        let batches: Vec<Vec<Row>> = stream.try_collect().await.unwrap();
+        let (mut expected, mut size, mut left) = (Vec::new(), settings.start_rows, 10_000);
+        while left > 0 {
+            expected.push(size.min(left) as usize);
+            left = left.saturating_sub(size);
+            size = match expected.len() {
+                1 | 2 => (size / 2).max(settings.min_rows),
+                _ => (size + size / 2).min(settings.max_rows),
+            };
+        }
+        let sizes: Vec<usize> = batches.iter().map(Vec::len).collect();
+        assert_eq!(sizes, expected);
+        assert!(expected[..3].is_sorted_by(|before, after| before > after));
+        let expected: Vec<Row> = Generator::new(1, 10_000).rows(&RECORDS).collect();
+        assert_eq!(batches.concat(), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_gets_no_memory_says_so_and_gives_its_connection_back() {
+    let (lite, _folder) = sqlite().await;
+    let (postgres, _server) = postgres().await;
+    for pool in [&lite, &postgres] {
+        make(pool, 1, 3000, &BatchSettings::default()).await;
+        let settings = BatchSettings {
+            pause_limit_ms: 50,
+            ..BatchSettings::default()
+        };
+        let full: Arc<dyn MemorySource> = Arc::new(|| 1_000_000_000);
+        let stream = stream_batches(pool.clone(), Select::all(&RECORDS), &settings, full);
+        let mut items: Vec<_> = stream.collect().await;
+        let last = items.pop().unwrap().map(|rows| rows.len());
+        assert!(
+            matches!(
+                last,
+                Err(BatchError::MemoryCeiling {
+                    resident_bytes: 1_000_000_000,
+                    waited_ms: 50..,
+                    ..
+                })
+            ),
+            "{last:?}"
+        );
+        // What was read before anybody looked at the memory.
+        let read: Vec<Row> = items.into_iter().flat_map(Result::unwrap).collect();
+        let first = settings.start_rows as usize;
+        let generator = Generator::new(1, 3000);
+        let first: Vec<Row> = generator.rows(&RECORDS).take(first).collect();
+        assert_eq!(read, first);
+        all_returned(pool).await;
     }
 }
 

@@ -1,86 +1,15 @@
-//! Streaming in constant memory, in a test executable of its own: what other tests use would be
-//! counted.
+//! Streaming in constant memory from SQLite.
 #![cfg(feature = "reference")]
-#![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
-use std::sync::Arc;
+mod support;
 
-use futures_util::StreamExt;
-use plimsoll::datalayer::batch::{
-    Loader, MemorySource, ProcessMemory, Row, Select, stream_batches,
-};
-use plimsoll::datalayer::config::{BatchSettings, PoolSettings};
-use plimsoll::datalayer::dataset::{DatasetId, Generator, RECORDS, ensure};
-use plimsoll::datalayer::pool::Pool;
-
-const ROWS: u64 = 200_000;
-const MIB: u64 = 1024 * 1024;
+use support::Tested;
+use support::streaming::takes_a_fraction_of_the_rows;
+use tempfile::TempDir;
 
 #[tokio::test]
-async fn a_stream_of_200_000_rows_takes_a_fraction_of_what_they_take() {
-    let folder = tempfile::TempDir::new().unwrap();
-    let url = format!(
-        "sqlite:{}?mode=rwc",
-        folder.path().join("test.db").display()
-    );
-    let settings = PoolSettings {
-        min_connections: 1,
-        ..PoolSettings::default()
-    };
-    let pool = Pool::connect(&url, settings).await.unwrap();
-    let settings = BatchSettings::default();
-    let memory: Arc<dyn MemorySource> = Arc::new(ProcessMemory);
-    let id = DatasetId {
-        seed: 42,
-        records: 0,
-    };
-    ensure(&pool, id, &settings, Arc::clone(&memory))
-        .await
-        .unwrap();
-    let columns = RECORDS.unkeyed();
-    let mut loader = Loader::new(
-        pool.clone(),
-        &RECORDS,
-        columns,
-        &settings,
-        Arc::clone(&memory),
-    );
-    for row in Generator::new(42, 0).records_from(0).take(ROWS as usize) {
-        loader.push(row).await.unwrap();
-    }
-    loader.finish().await.unwrap();
-
-    let before = memory.resident_bytes();
-    assert!(before > 0, "the system tells what the process uses");
-    let mut peak = before;
-    let mut rows = 0;
-    let select = Select::all(&RECORDS);
-    let mut stream = Box::pin(stream_batches(
-        pool.clone(),
-        select.clone(),
-        &settings,
-        Arc::clone(&memory),
-    ));
-    while let Some(batch) = stream.next().await {
-        rows += batch.unwrap().len() as u64;
-        peak = peak.max(memory.resident_bytes());
-    }
-    assert_eq!(rows, ROWS);
-    let streamed = peak - before;
-
-    // The same rows kept, so that the limit is known to mean something here.
-    let mut kept: Vec<Vec<Row>> = Vec::new();
-    let mut stream = Box::pin(stream_batches(pool, select, &settings, Arc::clone(&memory)));
-    while let Some(batch) = stream.next().await {
-        kept.push(batch.unwrap());
-    }
-    let whole = memory.resident_bytes().saturating_sub(before);
-    assert_eq!(kept.iter().map(Vec::len).sum::<usize>() as u64, ROWS);
-
-    assert!(streamed < 24 * MIB, "{} MiB", streamed / MIB);
-    assert!(
-        whole > 2 * 24 * MIB,
-        "kept, the rows take {} MiB",
-        whole / MIB
-    );
+async fn a_stream_of_200_000_rows_takes_a_fraction_of_what_they_take() -> Tested {
+    let folder = TempDir::new()?;
+    let file = folder.path().join("test.db");
+    takes_a_fraction_of_the_rows(&format!("sqlite:{}?mode=rwc", file.display())).await
 }

@@ -722,6 +722,84 @@ async fn a_lock_that_somebody_else_holds_is_tried_again() {
 }
 
 #[tokio::test]
+async fn a_run_that_gets_no_memory_ends_after_a_batch_and_can_be_resumed() {
+    let (lite, postgres) = (sqlite().await, postgres().await);
+    for pool in [&lite.pool, &postgres.pool] {
+        let settings = BatchSettings {
+            pause_limit_ms: 50,
+            ..batches_of(100)
+        };
+        let full: Arc<dyn MemorySource> = Arc::new(|| 1_000_000_000);
+        let starved = Operations::new(pool.clone(), settings.clone(), full);
+        let work = || create(further(1050));
+        let begun = starved.start(work(), "test", "").await.unwrap();
+        let id = begun.id();
+        let error = begun.finish().await.unwrap_err();
+        assert!(
+            matches!(error, RunError::Batch(BatchError::MemoryCeiling { .. })),
+            "{error}"
+        );
+        let found = starved.find(id).await.unwrap().unwrap();
+        assert_eq!(found.state, RunState::Failed);
+        // The memory is looked at behind the first batch, which is in as a whole.
+        let standing = found.standing;
+        assert_eq!((standing.batches, standing.changed), (1, 100));
+        let there = all(pool, &RECORDS).await;
+        assert_eq!(unkeyed(&there[2000..]), unkeyed(&keyed(&further(100))));
+        let resumed = operations(pool, settings).resume(id, work(), "test").await;
+        let progress = resumed.unwrap().finish().await.unwrap();
+        assert_eq!(progress.state, RunState::Done);
+        assert_eq!((progress.rows, progress.dead_letters), (1050, 0));
+        let there = all(pool, &RECORDS).await;
+        assert_eq!(unkeyed(&there[2000..]), unkeyed(&keyed(&further(1050))));
+        audited(pool, "create", &progress).await;
+    }
+}
+
+#[tokio::test]
+async fn a_pool_that_is_exhausted_is_waited_for() {
+    let postgres = postgres().await;
+    let settings = PoolSettings {
+        min_connections: 2,
+        max_connections: 2,
+        acquire_timeout_ms: 100,
+        ..PoolSettings::default()
+    };
+    let pool = Pool::connect(&postgres.kept.url(), settings).await.unwrap();
+    let settings = BatchSettings {
+        retry: RetrySettings {
+            attempts: 100,
+            ..batches_of(1).retry
+        },
+        ..batches_of(20)
+    };
+    let operations = operations(&pool, settings);
+    let begun = operations.start(create(further(4000)), "test", "").await;
+    let begun = begun.unwrap();
+    let mut progress = begun.progress();
+    let some = progress.wait_for(|progress| progress.batches >= 3);
+    some.await.unwrap();
+    let patient = pool.with_acquire_timeout(PATIENCE);
+    let held = [patient.acquire().await, patient.acquire().await].map(Result::unwrap);
+    let waits = async || pool.stats().timeouts >= 3;
+    wait::until_async("the run waits", PATIENCE, waits)
+        .await
+        .unwrap();
+    drop(held);
+    let progress = begun.finish().await.unwrap();
+    assert_eq!((progress.state, progress.done), (RunState::Done, 4000));
+    assert_eq!((progress.rows, progress.dead_letters), (4000, 0));
+    assert!(progress.retries >= 3, "{progress:?}");
+    let records = all(&postgres.pool, &RECORDS).await;
+    assert_eq!(unkeyed(&records[2000..]), unkeyed(&keyed(&further(4000))));
+    audited(&postgres.pool, "create", &progress).await;
+    let returned = async || pool.stats().active == 0;
+    wait::until_async("all connections are back", PATIENCE, returned)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
 async fn connections_killed_again_and_again_neither_lose_nor_double_a_row() {
     let postgres = postgres().await;
     let mut killer = sqlx::PgConnection::connect(&postgres.kept.url())

@@ -32,6 +32,7 @@ use plimsoll::datalayer::pool::Pool;
 use plimsoll::service::{AdminToken, Options, Server, ServerError, Settings};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value as Json, json};
+use sqlx::Connection as _;
 use support::http_servers::{self, Reply, Request};
 use support::servers::{Postgres, Redis, command_as};
 use support::wait;
@@ -1816,8 +1817,11 @@ impl Drop for Program {
     }
 }
 
-/// The job has run twice, and there is one file, whole, of the second attempt.
-async fn ended_once(program: &Program, id: &str, files: &Path) {
+/// What a job says whose process died.
+const GONE: &str = "whoever ran it went away before it ended";
+
+/// The job has run twice, the first time into an error, and there is one file, whole, of the second attempt.
+async fn ended_once(program: &Program, id: &str, files: &Path, error: &str) {
     let path = format!("jobs/{id}");
     until("the job is done", async || {
         program.get(&path).await["state"] == "done"
@@ -1834,8 +1838,7 @@ async fn ended_once(program: &Program, id: &str, files: &Path) {
         (1, &json!(1)),
         "{errors:?}"
     );
-    let message = "whoever ran it went away before it ended";
-    assert_eq!(errors[0]["message"], message);
+    assert_eq!(errors[0]["message"], error);
     assert_eq!(files_in(files), [format!("{id}-2.csv")]);
     let streamed = program.bytes("records/export?format=csv").await;
     assert_eq!(program.bytes(&format!("exports/{id}/file")).await, streamed);
@@ -1853,7 +1856,7 @@ async fn a_job_survives_the_death_of_its_process(database: &[&str], folder: &Pat
     program.child.wait().unwrap();
     assert_eq!(files_in(&files), [format!(".{id}-1.part")]);
     let program = Program::start(database, folder, "second.log").await;
-    ended_once(&program, &id, &files).await;
+    ended_once(&program, &id, &files, GONE).await;
 }
 
 #[tokio::test]
@@ -1872,6 +1875,19 @@ async fn a_job_survives_the_death_of_its_process_on_postgres() {
 }
 
 #[tokio::test]
+async fn an_export_whose_connection_is_killed_is_made_again() {
+    let (folder, postgres) = (TempDir::new().unwrap(), Postgres::start().unwrap());
+    let (url, files) = (postgres.url(), folder.path().join("files"));
+    let program = Program::start(&["--database", &url], folder.path(), "program.log").await;
+    let mut killer = sqlx::PgConnection::connect(&url).await.unwrap();
+    let id = program.in_the_middle_of_an_export().await;
+    let reader = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'FETCH%'";
+    let killed = sqlx::raw_sql(reader).fetch_all(&mut killer).await.unwrap();
+    assert_eq!(killed.len(), 1, "the export reads");
+    ended_once(&program, &id, &files, "the database is away").await;
+}
+
+#[tokio::test]
 async fn a_process_paused_beyond_its_lease_publishes_nothing() {
     let (folder, postgres) = (TempDir::new().unwrap(), Postgres::start().unwrap());
     let (url, files) = (postgres.url(), folder.path().join("files"));
@@ -1880,7 +1896,7 @@ async fn a_process_paused_beyond_its_lease_publishes_nothing() {
     let id = paused.in_the_middle_of_an_export().await;
     paused.signal(Signal::SIGSTOP);
     let other = Program::start(&database, folder.path(), "other.log").await;
-    ended_once(&other, &id, &files).await;
+    ended_once(&other, &id, &files, GONE).await;
 
     paused.signal(Signal::SIGCONT);
     let noticed = async || {
@@ -1890,7 +1906,7 @@ async fn a_process_paused_beyond_its_lease_publishes_nothing() {
     };
     until("the paused one notices", noticed).await;
     // Nothing has changed, and it works on.
-    ended_once(&paused, &id, &files).await;
+    ended_once(&paused, &id, &files, GONE).await;
     let next = paused.in_the_middle_of_an_export().await;
     let path = format!("jobs/{next}");
     until("it does another", async || {

@@ -1671,3 +1671,39 @@ async fn a_stopped_service_leaves_nothing_behind() {
     assert!(service.stop().0.success());
     assert!(entries().is_empty(), "{:?}", entries());
 }
+
+#[tokio::test]
+async fn an_export_that_breaks_is_no_whole_answer() {
+    // More than sockets take in, so that the reading waits for the client.
+    const RECORDS: usize = 80_000;
+    let postgres = Postgres::start().unwrap();
+    let url = postgres.url();
+    let arguments = ["--records", "80000", "--database", url.as_str()];
+    let service = Service::start_ready(&arguments, &[]).await;
+    let path = "/api/v1/records/export?format=ndjson";
+    let mut broken = service.get(path).await;
+    assert_eq!(broken.status(), StatusCode::OK);
+    let mut part = broken.chunk().await.unwrap().unwrap().to_vec();
+    let mut killer = sqlx::PgConnection::connect(&url).await.unwrap();
+    let reader = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'FETCH%'";
+    let killed = sqlx::raw_sql(reader).fetch_all(&mut killer).await.unwrap();
+    assert_eq!(killed.len(), 1, "the export reads");
+    let error = loop {
+        match broken.chunk().await {
+            Ok(Some(chunk)) => part.extend_from_slice(&chunk),
+            Ok(None) => panic!("a part of {} bytes passes for the whole", part.len()),
+            Err(error) => break error,
+        }
+    };
+    assert!(!error.is_timeout(), "{error}");
+    until("its connection is back", async || {
+        service.metric("pool_active").await == 0.0
+    })
+    .await;
+    let whole = service.get(path).await;
+    assert_eq!(whole.status(), StatusCode::OK);
+    let whole = whole.bytes().await.unwrap();
+    let lines = whole.iter().filter(|byte| **byte == b'\n').count();
+    assert_eq!(lines, RECORDS);
+    assert!(part.len() < whole.len() && whole.starts_with(&part));
+}

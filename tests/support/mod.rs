@@ -17,6 +17,8 @@ pub(crate) mod refservice;
 pub(crate) mod runs;
 pub(crate) mod schemas;
 pub(crate) mod servers;
+#[cfg(feature = "reference")]
+pub(crate) mod streaming;
 pub(crate) mod wait;
 pub(crate) mod way;
 
