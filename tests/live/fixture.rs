@@ -23,7 +23,7 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 use crate::PATIENCE;
 use crate::support::provider;
 use crate::support::refservice::Refservice;
-use crate::support::servers::Redis;
+use crate::support::servers::{Postgres, Redis};
 use crate::support::wait;
 
 /// Where hubs meet: in one process, or in Redis.
@@ -321,6 +321,18 @@ impl Service {
         drop(self.stop.take());
         self.served
     }
+}
+
+/// Runs a test on a service that is embedded, and on one with PostgreSQL and Redis.
+pub(crate) async fn on_either(settings: Settings, test: impl AsyncFn(&Api)) {
+    let folder = TempDir::new().unwrap();
+    let service = Service::start(&sqlite(&folder), None, settings.clone()).await;
+    test(&service.api).await;
+    service.stop().await.unwrap().unwrap();
+    let (postgres, redis) = (Postgres::start().unwrap(), Redis::start().unwrap());
+    let service = Service::start(&postgres.url(), Some(redis.url()), settings).await;
+    test(&service.api).await;
+    service.stop().await.unwrap().unwrap();
 }
 
 pub(crate) fn sqlite(folder: &TempDir) -> String {
