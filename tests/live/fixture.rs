@@ -250,16 +250,22 @@ impl Socket {
 
     /// The next message, or the code with which it was closed.
     pub(crate) async fn hear(&mut self) -> Result<Json, Option<u16>> {
-        loop {
-            match timeout(PATIENCE, self.0.next()).await.unwrap() {
-                Some(Ok(Message::Text(text))) => return Ok(serde_json::from_str(&text).unwrap()),
-                Some(Ok(Message::Close(frame))) => {
-                    return Err(frame.map(|frame| frame.code.into()));
+        // However many pings come meanwhile.
+        let heard = async {
+            loop {
+                match self.0.next().await {
+                    Some(Ok(Message::Text(text))) => {
+                        return Ok(serde_json::from_str(&text).unwrap());
+                    }
+                    Some(Ok(Message::Close(frame))) => {
+                        return Err(frame.map(|frame| frame.code.into()));
+                    }
+                    Some(Ok(_)) => {}
+                    Some(Err(_)) | None => return Err(None),
                 }
-                Some(Ok(_)) => {}
-                Some(Err(_)) | None => return Err(None),
             }
-        }
+        };
+        timeout(PATIENCE, heard).await.unwrap()
     }
 
     pub(crate) async fn join(&mut self, rooms: &[&str]) -> Json {
