@@ -23,6 +23,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use support::servers::{Redis, command_as};
+use support::way::Way;
 use support::{Tested, wait};
 
 const MS: Duration = Duration::from_millis(1);
@@ -54,9 +55,13 @@ impl Rivals {
 
     fn on(servers: &[Redis], settings: &LockSettings) -> Result<Self, LockError> {
         let urls: Vec<String> = servers.iter().map(Redis::url).collect();
+        Self::at(&urls, settings)
+    }
+
+    fn at(urls: &[String], settings: &LockSettings) -> Result<Self, LockError> {
         Ok(Self {
-            one: Locks::redis(&urls, settings)?,
-            other: Locks::redis(&urls, settings)?,
+            one: Locks::redis(urls, settings)?,
+            other: Locks::redis(urls, settings)?,
         })
     }
 }
@@ -487,6 +492,40 @@ async fn a_redis_that_hangs_hangs_nobody() -> Tested {
     servers[0].resume()?;
     is_free_soon(&one, "warm").await?;
     is_free_soon(&other, "warm").await?;
+    one_holder_at_a_time(&one, &other).await
+}
+
+/// It gives every lock that it is asked for, when nobody waits for it any more.
+#[tokio::test]
+async fn a_slow_redis_is_away_and_keeps_no_lock_given_late() -> Tested {
+    let server = Redis::start()?;
+    let way = Way::to(&server.url()).await?;
+    let Rivals { one, other } = Rivals::at(&[way.url()], &settings())?;
+    one.acquire("warm", LONG).await?.release().await?;
+    other.acquire("warm", LONG).await?.release().await?;
+    let client = redis::Client::open(server.url())?;
+    let mut direct = client.get_multiplexed_async_connection().await?;
+    redis::cmd("CONFIG")
+        .arg("RESETSTAT")
+        .exec_async(&mut direct)
+        .await?;
+    way.delay(500 * MS);
+    all_are_told_that_it_is_away(&one).await?;
+    all_are_told_that_it_is_away(&other).await?;
+    let mut info = redis::cmd("INFO");
+    let info: String = info.arg("commandstats").query_async(&mut direct).await?;
+    let asked = info
+        .lines()
+        .find_map(|line| line.strip_prefix("cmdstat_set:calls="));
+    let asked = asked.and_then(|line| line.split(',').next());
+    let asked: u64 = asked.ok_or("nobody asked")?.parse()?;
+    assert!(asked >= 100, "{info}");
+
+    way.delay(Duration::ZERO);
+    for number in 0..100 {
+        is_free_soon(&one, &number.to_string()).await?;
+        is_free_soon(&other, &number.to_string()).await?;
+    }
     one_holder_at_a_time(&one, &other).await
 }
 

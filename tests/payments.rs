@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
+use nix::sys::signal::Signal;
 use plimsoll::datalayer::batch::{Column, Value, fetch_rows};
 use plimsoll::datalayer::config::PoolSettings;
 use plimsoll::datalayer::dataset::DatasetId;
@@ -20,8 +21,10 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value as Json, json};
 use sqlx::Connection as _;
 use support::provider;
-use support::servers::{Postgres, Redis};
+use support::refservice::Refservice;
+use support::servers::{Postgres, Redis, hold_inserts};
 use support::wait;
+use support::way::Way;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
@@ -37,13 +40,18 @@ const DATASET: DatasetId = DatasetId {
 /// A client that the dataset has.
 const CLIENT: i64 = 7;
 
-/// A service in this process, and a way of its own to what it keeps.
+/// A service, and a way of its own to what it keeps.
 struct Service {
     base: String,
     http: reqwest::Client,
     pool: Pool,
     tenant: i64,
-    stop: Option<oneshot::Sender<()>>,
+    here: Option<Here>,
+}
+
+/// A service that runs in this process.
+struct Here {
+    stop: oneshot::Sender<()>,
     served: JoinHandle<Result<(), ServerError>>,
 }
 
@@ -70,6 +78,15 @@ impl Service {
             // Dropped, it is to stop too.
             let _ = stopped.await;
         }));
+        Self::at(base, database, Some(Here { stop, served })).await
+    }
+
+    /// One that runs in a process of its own, which is the test's.
+    async fn of(process: &Refservice, database: &str) -> Self {
+        Self::at(process.base.clone(), database, None).await
+    }
+
+    async fn at(base: String, database: &str, here: Option<Here>) -> Self {
         let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE);
         let http = http.build().unwrap();
         let ready = async || {
@@ -86,8 +103,7 @@ impl Service {
                 .await
                 .unwrap(),
             tenant: 0,
-            stop: Some(stop),
-            served,
+            here,
         };
         let client = service
             .json(Method::GET, &format!("clients/{CLIENT}"))
@@ -186,10 +202,12 @@ impl Service {
         value.unwrap().parse().unwrap()
     }
 
-    async fn stop(mut self) {
+    async fn stop(self) {
         self.pool.close().await;
-        drop(self.stop.take());
-        self.served.await.unwrap().unwrap();
+        if let Some(Here { stop, served }) = self.here {
+            drop(stop);
+            served.await.unwrap().unwrap();
+        }
     }
 }
 
@@ -633,6 +651,96 @@ async fn a_lock_that_is_lost_under_a_payment_is_counted() {
     service.stop().await;
 }
 
+/// Its lock is another's to take by then; what decides is the key in the database, and that is free when the
+/// transaction of the paused one has been ended there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_paused_in_the_middle_of_a_payment_makes_it_once() {
+    let servers = Servers::start();
+    let (database, redis) = (servers.postgres.url(), servers.redis.url());
+    let secret = provider::written(provider::SECRET);
+    // A payment's lock lives for as long as the payment may take.
+    let start = |payment_timeout_ms| {
+        let arguments = ["--records", "1000", "--rate-limit", "0"];
+        let data = ["--database", &database, "--redis", &redis];
+        let env = [
+            ("REFSERVICE_PROVIDER_SECRET", secret.as_str()),
+            ("REFSERVICE__PAYMENTS__TIMEOUT_MS", payment_timeout_ms),
+            ("REFSERVICE__PAYMENTS__LOCK_WAIT_MS", "200"),
+            ("REFSERVICE__PAYMENTS__ACQUIRE_TIMEOUT_MS", "1000"),
+            ("REFSERVICE__POOL__IDLE_TRANSACTION_TIMEOUT_MS", "7000"),
+            ("REFSERVICE__BATCH__CONSUMER_LIMIT_MS", "3000"),
+            ("REFSERVICE__BATCH__PAUSE_LIMIT_MS", "3000"),
+        ];
+        Refservice::start(&[&arguments[..], &data[..]].concat(), &env)
+    };
+    // The other one gives up before the transaction is ended, and is asked again.
+    let (paused, other) = (start("5000"), start("2000"));
+    let a = Service::of(&paused, &database).await;
+    let b = Service::of(&other, &database).await;
+    let (made, money) = (b.payments_made().await, b.money_rows().await);
+    let (key, payment) = (key(), b.a_payment(500));
+
+    let mut holder = sqlx::PgConnection::connect(&database).await.unwrap();
+    let hold = sqlx::AssertSqlSafe(hold_inserts("payment_intents"));
+    sqlx::raw_sql(hold).execute(&mut holder).await.unwrap();
+    let asked = tokio::spawn(a.ask(&key, &payment).send());
+    let held = async || a.metric("locks_active").await == 1.0;
+    let held = wait::until_async("the payment holds its lock", PATIENCE, held);
+    held.await.unwrap();
+    let one = async |sql| b.integer(sql).await == 1;
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory'";
+    let waits = wait::until_async("it is being made", PATIENCE, async || one(waits).await);
+    waits.await.unwrap();
+    paused.signal(Signal::SIGSTOP);
+    let let_go = sqlx::raw_sql("SELECT pg_advisory_unlock(1)").execute(&mut holder);
+    let_go.await.unwrap();
+    let open = "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction' \
+                AND query LIKE 'INSERT INTO payment_intents %'";
+    let open = wait::until_async("it is not committed", PATIENCE, async || one(open).await);
+    open.await.unwrap();
+
+    let mut failures = BTreeMap::new();
+    let first = until(StatusCode::CREATED, &mut failures, || b.ask(&key, &payment)).await;
+    assert_eq!(Vec::from_iter(failures.keys()), ["timeout"]);
+
+    paused.signal(Signal::SIGCONT);
+    // Too late, or the payment that there is.
+    let late = asked.await.unwrap().unwrap();
+    let (status, late) = (late.status(), body(late).await);
+    if status == StatusCode::CREATED {
+        assert_eq!(late, first);
+    } else {
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{late}");
+    }
+    for service in [&a, &b] {
+        let again = service.ask(&key, &payment).send().await.unwrap();
+        assert_eq!(again.status(), StatusCode::CREATED);
+        assert_eq!(again.headers()["idempotent-replayed"], "true");
+        assert_eq!(body(again).await, first);
+    }
+    assert_eq!(b.payments_made().await, made + 1);
+    let lost = async || a.metric("locks_lost_total").await == 1.0;
+    let lost = wait::until_async("the loss is counted", PATIENCE, lost);
+    lost.await.unwrap();
+    for service in [&a, &b] {
+        let none = async || service.metric("locks_active").await == 0.0;
+        let none = wait::until_async("no lock is held", PATIENCE, none);
+        none.await.unwrap();
+    }
+
+    let settle = async |service: &Service| {
+        let settled = service.call_back(&id(&first), "e", "succeeded").send();
+        let settled = settled.await.unwrap();
+        assert_eq!(settled.status(), StatusCode::OK);
+        body(settled).await
+    };
+    let (one, two) = tokio::join!(settle(&a), settle(&b));
+    assert_eq!(one, two);
+    assert_eq!(b.money_rows().await, money + 1);
+    a.stop().await;
+    b.stop().await;
+}
+
 /// All connections are out: a payment says so within its own time, and the pool counts it.
 async fn an_exhausted_pool_is_told_in_time(database: &str) {
     let mut settings = settings();
@@ -867,6 +975,16 @@ async fn a_postgres_that_crashes_neither_loses_nor_doubles_a_payment() {
     service.stop().await;
 }
 
+async fn locks_are_used(service: &Service) {
+    let acquired = service.metric("locks_acquired_total").await;
+    let used = async || {
+        service.made(1).await;
+        service.metric("locks_acquired_total").await > acquired
+    };
+    let used = wait::until_async("locks are used", PATIENCE, used);
+    used.await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn payments_are_right_without_their_locks() {
     let Servers {
@@ -889,13 +1007,7 @@ async fn payments_are_right_without_their_locks() {
     a_repeated_callback_changes_nothing(&service).await;
 
     redis.start_again().unwrap();
-    let acquired = service.metric("locks_acquired_total").await;
-    let used = async || {
-        service.made(1).await;
-        service.metric("locks_acquired_total").await > acquired
-    };
-    let used = wait::until_async("locks are used again", PATIENCE, used);
-    used.await.unwrap();
+    locks_are_used(&service).await;
 
     // One that hangs costs each payment a moment, and those after it nothing.
     redis.pause().unwrap();
@@ -909,6 +1021,47 @@ async fn payments_are_right_without_their_locks() {
         since.elapsed()
     );
     redis.resume().unwrap();
+    service.stop().await;
+}
+
+/// Its answers come as late as one waits for them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_redis_costs_no_payment() {
+    let servers = Servers::start();
+    let way = Way::to(&servers.redis.url()).await.unwrap();
+    let service = Service::start(&servers.postgres.url(), Some(way.url())).await;
+    locks_are_used(&service).await;
+    way.delay(Duration::from_millis(500));
+    let before = service.payments_made().await;
+    let payment = service.a_payment(500);
+    let asked_twice = (0..100).map(|_| async {
+        let key = key();
+        let ask = async || {
+            let response = service.ask(&key, &payment).send().await.unwrap();
+            assert_eq!(response.status(), StatusCode::CREATED);
+            id(&body(response).await)
+        };
+        let (one, two) = tokio::join!(ask(), ask());
+        assert_eq!(one, two);
+        one
+    });
+    let ids = BTreeSet::from_iter(join_all(asked_twice).await);
+    assert_eq!(ids.len(), 100);
+    assert_eq!(service.payments_made().await, before + 100);
+    let (service, failures) = all_are_made_once(service, 40, async || ()).await;
+    assert_eq!(failures, BTreeMap::new());
+    assert!(service.metric("locks_failed_total").await > 0.0);
+
+    // Found slow, it is left alone: each of these would wait for half a second.
+    let since = Instant::now();
+    for _ in 0..20 {
+        service.made(1).await;
+    }
+    let took = since.elapsed();
+    assert!(took < Duration::from_secs(5), "{took:?}");
+
+    way.delay(Duration::ZERO);
+    locks_are_used(&service).await;
     service.stop().await;
 }
 

@@ -23,7 +23,7 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 use crate::PATIENCE;
 use crate::support::provider;
 use crate::support::refservice::Refservice;
-use crate::support::servers::Redis;
+use crate::support::servers::{Postgres, Redis};
 use crate::support::wait;
 
 /// Where hubs meet: in one process, or in Redis.
@@ -250,16 +250,22 @@ impl Socket {
 
     /// The next message, or the code with which it was closed.
     pub(crate) async fn hear(&mut self) -> Result<Json, Option<u16>> {
-        loop {
-            match timeout(PATIENCE, self.0.next()).await.unwrap() {
-                Some(Ok(Message::Text(text))) => return Ok(serde_json::from_str(&text).unwrap()),
-                Some(Ok(Message::Close(frame))) => {
-                    return Err(frame.map(|frame| frame.code.into()));
+        // However many pings come meanwhile.
+        let heard = async {
+            loop {
+                match self.0.next().await {
+                    Some(Ok(Message::Text(text))) => {
+                        return Ok(serde_json::from_str(&text).unwrap());
+                    }
+                    Some(Ok(Message::Close(frame))) => {
+                        return Err(frame.map(|frame| frame.code.into()));
+                    }
+                    Some(Ok(_)) => {}
+                    Some(Err(_)) | None => return Err(None),
                 }
-                Some(Ok(_)) => {}
-                Some(Err(_)) | None => return Err(None),
             }
-        }
+        };
+        timeout(PATIENCE, heard).await.unwrap()
     }
 
     pub(crate) async fn join(&mut self, rooms: &[&str]) -> Json {
@@ -321,6 +327,18 @@ impl Service {
         drop(self.stop.take());
         self.served
     }
+}
+
+/// Runs a test on a service that is embedded, and on one with PostgreSQL and Redis.
+pub(crate) async fn on_either(settings: Settings, test: impl AsyncFn(&Api)) {
+    let folder = TempDir::new().unwrap();
+    let service = Service::start(&sqlite(&folder), None, settings.clone()).await;
+    test(&service.api).await;
+    service.stop().await.unwrap().unwrap();
+    let (postgres, redis) = (Postgres::start().unwrap(), Redis::start().unwrap());
+    let service = Service::start(&postgres.url(), Some(redis.url()), settings).await;
+    test(&service.api).await;
+    service.stop().await.unwrap().unwrap();
 }
 
 pub(crate) fn sqlite(folder: &TempDir) -> String {

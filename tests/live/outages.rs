@@ -8,6 +8,7 @@ use serde_json::{Value as Json, json};
 use tokio::time::{sleep, timeout};
 
 use crate::fixture::{Place, is_gap, joined, next, numbers, position, rooms, say, until};
+use crate::support::servers::Redis;
 use crate::support::way::Way;
 
 /// Short pauses, so that tests are short.
@@ -196,21 +197,45 @@ async fn without_redis_a_process_tells_its_own_and_everybody_hears_of_the_gap() 
 
 #[tokio::test]
 async fn a_redis_that_stands_still_holds_up_nobody_and_nothing_comes_twice() {
-    let place = Place::on_redis(LiveSettings {
+    let place = Place::on_redis(impatient());
+    let redis = place.redis.as_ref().unwrap();
+    let hubs = [place.hub(), place.hub()];
+    let (stall, go_on) = (|| redis.pause().unwrap(), || redis.resume().unwrap());
+    nobody_is_held_up_and_nothing_comes_twice(hubs, stall, go_on).await;
+}
+
+/// Its answers come when nobody waits for them any more.
+#[tokio::test]
+async fn a_slow_redis_holds_up_nobody_and_nothing_comes_twice() {
+    let redis = Redis::start().unwrap();
+    let way = Way::to(&redis.url()).await.unwrap();
+    let hubs = [(); 2].map(|()| Hub::redis(&way.url(), &impatient()).unwrap());
+    let late = Duration::from_millis(500);
+    let (stall, go_on) = (|| way.delay(late), || way.delay(Duration::ZERO));
+    nobody_is_held_up_and_nothing_comes_twice(hubs, stall, go_on).await;
+}
+
+fn impatient() -> LiveSettings {
+    LiveSettings {
         timeout_ms: 100,
         ..settings()
-    });
-    let (a, b) = (place.hub(), place.hub());
+    }
+}
+
+async fn nobody_is_held_up_and_nothing_comes_twice(
+    [a, b]: [Hub; 2],
+    stall: impl FnOnce(),
+    go_on: impl FnOnce(),
+) {
     let (mut here, _) = joined(&a).await;
     let (mut there, _) = joined(&b).await;
     linked(&a, &mut there).await;
     up_to(&mut here, 0).await;
 
-    let redis = place.redis.as_ref().unwrap();
-    redis.pause().unwrap();
+    stall();
     (1..=5).for_each(|number| say(&a, number));
     let (mut told, _) = up_to(&mut here, 5).await;
-    redis.resume().unwrap();
+    go_on();
     // Redis does what it was asked, late; or it does not. Whatever it does, all hear of a gap, and no number
     // comes here a second time.
     told.extend(until_gap(&mut here).await);

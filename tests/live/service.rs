@@ -11,22 +11,16 @@ use tempfile::TempDir;
 use tokio::time::sleep;
 
 use crate::fixture::{
-    Api, NOBODY, Service, TENANT, a_client, is_gap, place, position, settings, sqlite, until,
+    Api, NOBODY, Service, TENANT, a_client, is_gap, on_either, place, position, settings, sqlite,
+    until,
 };
 use crate::support::provider;
-use crate::support::servers::{Postgres, Redis};
+use crate::support::servers::{Postgres, Redis, hold_inserts};
 use crate::support::way::Way;
 
 /// Runs a test on a service of either kind.
 async fn everywhere(test: impl AsyncFn(&Api)) {
-    let folder = TempDir::new().unwrap();
-    let service = Service::start(&sqlite(&folder), None, settings()).await;
-    test(&service.api).await;
-    service.stop().await.unwrap().unwrap();
-    let (postgres, redis) = (Postgres::start().unwrap(), Redis::start().unwrap());
-    let service = Service::start(&postgres.url(), Some(redis.url()), settings()).await;
-    test(&service.api).await;
-    service.stop().await.unwrap().unwrap();
+    on_either(settings(), test).await;
 }
 
 #[tokio::test]
@@ -222,12 +216,8 @@ async fn a_client_that_was_made_without_an_answer_is_told_of() {
     let api = &service.api;
     let mut room = api.connect(TENANT, "ada").await.unwrap();
     room.join(&["clients"]).await;
-    // It waits within the statement, so that one answer is all that is missing then.
     let mut direct = PgConnection::connect(&postgres.url()).await.unwrap();
-    let wait = "SELECT pg_advisory_lock(1); \
-                CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
-                PERFORM pg_advisory_xact_lock_shared(1); RETURN NEW; END $$; \
-                CREATE TRIGGER wait BEFORE INSERT ON clients FOR EACH ROW EXECUTE FUNCTION wait()";
+    let wait = sqlx::AssertSqlSafe(hold_inserts("clients"));
     sqlx::raw_sql(wait).execute(&mut direct).await.unwrap();
     let request = api.request(Method::POST, "clients");
     let request = request.body(a_client(TENANT).to_string());

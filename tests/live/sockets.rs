@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::PATIENCE;
-use crate::fixture::{Api, Process, Service, TENANT, settings, sqlite, until};
+use crate::fixture::{Api, Process, Service, TENANT, on_either, settings, sqlite, until};
 
 /// A service with some settings of its own.
 async fn service(change: impl FnOnce(&mut Settings)) -> (Service, TempDir) {
@@ -33,93 +33,95 @@ async fn until_connections(api: &Api, expected: f64) {
 
 #[tokio::test]
 async fn the_hundred_and_first_connection_of_a_tenant_is_refused() {
-    let (service, _folder) = service(|_| ()).await;
-    let api = &service.api;
-    let mut open = Vec::new();
-    for number in 0..100 {
-        open.push(api.connect(TENANT, &format!("u{number}")).await.unwrap());
-    }
-    let refused = api.connect(TENANT, "late").await.err().unwrap();
-    assert_eq!(refused, (429, "too_many_connections".to_owned()));
-    assert_eq!(api.metric("live_refused_total").await, 1.0);
-    api.connect(TENANT + 1, "late").await.unwrap();
-    // One that closes makes room.
-    open.pop().unwrap().0.close(None).await.unwrap();
-    // The other tenant's has gone too.
-    until_connections(api, 99.0).await;
-    let mut last = api.connect(TENANT, "late").await.unwrap();
-    last.join(&["clients"]).await;
-    // So do those that go without a word.
-    drop((open, last));
-    until_connections(api, 0.0).await;
+    on_either(settings(), async |api| {
+        let mut open = Vec::new();
+        for number in 0..100 {
+            open.push(api.connect(TENANT, &format!("u{number}")).await.unwrap());
+        }
+        let refused = api.connect(TENANT, "late").await.err().unwrap();
+        assert_eq!(refused, (429, "too_many_connections".to_owned()));
+        assert_eq!(api.metric("live_refused_total").await, 1.0);
+        api.connect(TENANT + 1, "late").await.unwrap();
+        // One that closes makes room.
+        open.pop().unwrap().0.close(None).await.unwrap();
+        // The other tenant's has gone too.
+        until_connections(api, 99.0).await;
+        let mut last = api.connect(TENANT, "late").await.unwrap();
+        last.join(&["clients"]).await;
+        // So do those that go without a word.
+        drop((open, last));
+        until_connections(api, 0.0).await;
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn who_died_without_a_word_makes_room() {
-    let (service, _folder) = service(|settings| {
-        settings.live.connections_per_tenant = 1;
-        settings.live.ping_ms = 100;
-        settings.live.peer_timeout_ms = 200;
+    let mut settings = settings();
+    settings.live.connections_per_tenant = 1;
+    settings.live.ping_ms = 100;
+    settings.live.peer_timeout_ms = 500;
+    on_either(settings, async |api| {
+        // It answers no ping, since nobody reads from it; its connection stays open.
+        let dead = api.connect(TENANT, "dead").await.unwrap();
+        assert!(api.connect(TENANT, "next").await.is_err());
+        until_connections(api, 0.0).await;
+        let mut alive = api.connect(TENANT, "next").await.unwrap();
+        alive.join(&["clients"]).await;
+        // One that is read from answers, and stays, for many times as long.
+        let heard = timeout(Duration::from_secs(2), alive.hear()).await;
+        assert!(heard.is_err(), "{heard:?}");
+        drop(dead);
     })
     .await;
-    let api = &service.api;
-    // It answers no ping, since nobody reads from it; its connection stays open.
-    let dead = api.connect(TENANT, "dead").await.unwrap();
-    assert!(api.connect(TENANT, "next").await.is_err());
-    until_connections(api, 0.0).await;
-    let mut alive = api.connect(TENANT, "next").await.unwrap();
-    alive.join(&["clients"]).await;
-    // One that is read from answers, and stays, for many times as long.
-    let heard = timeout(Duration::from_secs(2), alive.hear()).await;
-    assert!(heard.is_err(), "{heard:?}");
-    drop(dead);
 }
 
 #[tokio::test]
 async fn more_than_fifty_messages_a_minute_of_a_user_are_the_end() {
-    let (service, _folder) = service(|_| ()).await;
-    let api = &service.api;
-    let mut first = api.connect(TENANT, "ada").await.unwrap();
-    let mut second = api.connect(TENANT, "ada").await.unwrap();
-    let mut other = api.connect(TENANT, "bob").await.unwrap();
-    let said = Instant::now();
-    for number in 0..50 {
-        let socket = if number % 2 == 0 {
-            &mut first
-        } else {
-            &mut second
+    on_either(settings(), async |api| {
+        let mut first = api.connect(TENANT, "ada").await.unwrap();
+        let mut second = api.connect(TENANT, "ada").await.unwrap();
+        let mut other = api.connect(TENANT, "bob").await.unwrap();
+        let said = Instant::now();
+        for number in 0..50 {
+            let socket = if number % 2 == 0 {
+                &mut first
+            } else {
+                &mut second
+            };
+            socket.join(&["clients"]).await;
+        }
+        // A slow test may say one more a second or so.
+        let mut more = 0;
+        let refused = loop {
+            first.say(&json!({ "join": "clients" })).await;
+            let answer = first.hear().await.unwrap();
+            if answer.get("error").is_some() {
+                break answer;
+            }
+            more += 1;
         };
-        socket.join(&["clients"]).await;
-    }
-    // A slow test may say one more a second or so.
-    let mut more = 0;
-    let refused = loop {
-        first.say(&json!({ "join": "clients" })).await;
-        let answer = first.hear().await.unwrap();
-        if answer.get("error").is_some() {
-            break answer;
-        }
-        more += 1;
-    };
-    assert!(more <= said.elapsed().as_secs() + 1, "{more}");
-    assert_eq!(refused["error"]["code"], "rate_limited");
-    assert_eq!(first.hear().await, Err(Some(1008)));
-    // They are counted together, whatever they are, and of each user alone.
-    let mut end = None;
-    until("the other one is closed", async || {
-        // Once it is closed, there is still to be read why.
-        let _ = second.0.send(Message::Ping(Vec::new().into())).await;
-        match timeout(Duration::from_millis(50), second.hear()).await {
-            Ok(Ok(answer)) => assert_eq!(answer["error"]["code"], "rate_limited"),
-            Ok(Err(code)) => end = Some(code),
-            Err(_) => {}
-        }
-        end.is_some()
+        assert!(more <= said.elapsed().as_secs() + 1, "{more}");
+        assert_eq!(refused["error"]["code"], "rate_limited");
+        assert_eq!(first.hear().await, Err(Some(1008)));
+        // They are counted together, whatever they are, and of each user alone.
+        let mut end = None;
+        until("the other one is closed", async || {
+            // Once it is closed, there is still to be read why.
+            let _ = second.0.send(Message::Ping(Vec::new().into())).await;
+            match timeout(Duration::from_millis(50), second.hear()).await {
+                Ok(Ok(answer)) => assert_eq!(answer["error"]["code"], "rate_limited"),
+                Ok(Err(code)) => end = Some(code),
+                Err(_) => {}
+            }
+            end.is_some()
+        })
+        .await;
+        assert_eq!(end, Some(Some(1008)));
+        other.join(&["clients"]).await;
+        until_connections(api, 1.0).await;
     })
     .await;
-    assert_eq!(end, Some(Some(1008)));
-    other.join(&["clients"]).await;
-    until_connections(api, 1.0).await;
 }
 
 #[tokio::test]
@@ -181,31 +183,31 @@ async fn who_pings_and_does_not_read_costs_no_memory() {
 
 #[tokio::test]
 async fn who_says_and_hears_nothing_is_let_go() {
-    const IDLE: Duration = Duration::from_millis(600);
-    let (service, _folder) = service(|settings| {
-        settings.live.idle_ms = IDLE.as_millis() as u64;
-        settings.live.ping_ms = 50;
+    const IDLE: Duration = Duration::from_millis(1000);
+    let mut settings = settings();
+    settings.live.idle_ms = IDLE.as_millis() as u64;
+    settings.live.ping_ms = 50;
+    on_either(settings, async |api| {
+        let id = api.clients(TENANT).await[0];
+        let began = Instant::now();
+        let mut idle = api.connect(TENANT, "idle").await.unwrap();
+        let mut told = api.connect(TENANT, "told").await.unwrap();
+        told.join(&["clients"]).await;
+        // Answering pings is no life.
+        let reading = tokio::spawn(async move { (idle.hear().await, began.elapsed()) });
+        for _ in 0..6 {
+            api.change(TENANT, id).await.unwrap();
+            assert_eq!(told.changes().await.len(), 1);
+            tokio::time::sleep(IDLE / 4).await;
+        }
+        let (end, after) = reading.await.unwrap();
+        assert_eq!(end, Err(Some(1000)));
+        assert!(after >= IDLE, "{after:?}");
+        let since = Instant::now();
+        assert_eq!(told.hear().await, Err(Some(1000)));
+        assert!(since.elapsed() >= IDLE / 2);
     })
     .await;
-    let api = &service.api;
-    let id = api.clients(TENANT).await[0];
-    let began = Instant::now();
-    let mut idle = api.connect(TENANT, "idle").await.unwrap();
-    let mut told = api.connect(TENANT, "told").await.unwrap();
-    told.join(&["clients"]).await;
-    // Answering pings is no life.
-    let reading = tokio::spawn(async move { (idle.hear().await, began.elapsed()) });
-    for _ in 0..8 {
-        api.change(TENANT, id).await.unwrap();
-        assert_eq!(told.changes().await.len(), 1);
-        tokio::time::sleep(IDLE / 4).await;
-    }
-    let (end, after) = reading.await.unwrap();
-    assert_eq!(end, Err(Some(1000)));
-    assert!(after >= IDLE, "{after:?}");
-    let since = Instant::now();
-    assert_eq!(told.hear().await, Err(Some(1000)));
-    assert!(since.elapsed() >= IDLE / 2);
 }
 
 #[tokio::test]

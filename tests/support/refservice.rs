@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use reqwest::{Method, RequestBuilder, Response};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -86,6 +88,11 @@ impl Refservice {
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("it can be killed");
         self.child.wait().expect("its end");
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).expect("a pid");
+        kill(Pid::from_raw(pid), signal).expect("it is there");
     }
 
     /// The memory of the process in bytes, by its name in `/proc/PID/status`.

@@ -23,6 +23,16 @@ end
 return 0
 "#;
 
+/// What rslock frees a lock with that it may have been given unheard, to the letter. It names the script by its
+/// digest alone: a server that does not know it, and is slow to say so, would keep the lock.
+const RSLOCK_FREE: &str = r#"
+if redis.call("GET", KEYS[1]) == ARGV[1] then
+  return redis.call("DEL", KEYS[1])
+else
+  return 0
+end
+"#;
+
 /// What a server says.
 #[derive(Clone)]
 pub(super) enum Vote {
@@ -49,6 +59,8 @@ pub(super) struct Server {
 struct State {
     manager: LockManager,
     connection: Option<MultiplexedConnection>,
+    /// Whether the server knows [`RSLOCK_FREE`].
+    is_taught: bool,
     is_away: bool,
 }
 
@@ -57,6 +69,7 @@ impl Server {
         let state = State {
             manager: manager(&client),
             connection: None,
+            is_taught: false,
             is_away: false,
         };
         Self {
@@ -93,6 +106,8 @@ impl Server {
             if server.ask::<()>(&redis::cmd("PING")).await.is_ok() {
                 let mut state = server.state();
                 state.manager = manager(&server.client);
+                // Another one may have come back.
+                state.is_taught = false;
                 state.is_away = false;
                 return;
             }
@@ -100,9 +115,21 @@ impl Server {
     }
 
     pub(super) async fn lock(&self, key: &[u8], ttl: Duration) -> Vote {
+        if self.teach().await.is_err() {
+            return Vote::Silent;
+        }
         let (started, manager) = (Instant::now(), self.manager());
         let answer = manager.lock(key, ttl).await;
         self.vote(key, started, answer).await
+    }
+
+    async fn teach(&self) -> RedisResult<()> {
+        if !self.state().is_taught {
+            let mut load = redis::cmd("SCRIPT");
+            self.ask::<()>(load.arg("LOAD").arg(RSLOCK_FREE)).await?;
+            self.state().is_taught = true;
+        }
+        Ok(())
     }
 
     pub(super) async fn extend(&self, key: &[u8], token: &[u8], ttl: Duration) -> Vote {
