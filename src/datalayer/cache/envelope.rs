@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 use std::io::{self, Read, Write as _};
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,6 +17,8 @@ use lz4_flex::frame::{FrameDecoder, FrameEncoder, FrameInfo};
 const MAGIC: &[u8] = b"\0pl1";
 /// Magic, flags, two lengths.
 const HEADER_BYTES: usize = 13;
+/// Where the header has the length of the tags.
+const TAGS_BYTES: Range<usize> = 5..9;
 /// The body is an LZ4 frame with a checksum.
 const COMPRESSED: u8 = 1;
 /// LZ4 never makes its contents smaller by more than this: a length is one byte for each
@@ -91,6 +94,11 @@ pub(super) fn unpack(stored: Vec<u8>, max_bytes: usize) -> Option<Unpacked> {
         _ => return None,
     };
     (value.len() == value_bytes).then_some(Unpacked { value, tags })
+}
+
+/// Whether a value may have been stored under tags; one that makes no sense may have been.
+pub(super) fn may_have_tags(stored: &[u8]) -> bool {
+    stored.starts_with(MAGIC) && stored.get(TAGS_BYTES) != Some(&[0; 4])
 }
 
 fn compress(value: &[u8]) -> Option<Vec<u8>> {
@@ -173,7 +181,9 @@ mod tests {
             let packed = pack(value, 100);
             assert_eq!(packed.flags, flags);
             for (tags, names) in [("", &[][..]), (r#"["a","1","b","2"]"#, &["a", "b"])] {
-                let unpacked = unpack(enveloped(&packed, tags), KIB).unwrap();
+                let stored = enveloped(&packed, tags);
+                assert_eq!(may_have_tags(&stored), !names.is_empty());
+                let unpacked = unpack(stored, KIB).unwrap();
                 assert_eq!(unpacked.value, value);
                 let found: Vec<&str> = unpacked.tags.iter().map(|name| &**name).collect();
                 assert_eq!(found, names);
@@ -201,6 +211,7 @@ mod tests {
         assert_eq!(unpack(good.clone(), KIB - 1), None, "larger than allowed");
         for length in MAGIC.len()..good.len() {
             check(&|stored| stored.truncate(length));
+            assert!(may_have_tags(&good[..length]));
         }
         check(&|stored| stored[4] = 2);
         check(&|stored| stored[4] = 0);

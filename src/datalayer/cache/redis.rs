@@ -12,7 +12,7 @@ use bytes::Bytes;
 use redis::aio::ConnectionManagerConfig;
 use redis::{Client, ErrorKind, InfoDict, RedisError, ServerErrorKind};
 
-use super::envelope::{pack, unpack};
+use super::envelope::{may_have_tags, pack, unpack};
 use super::hearing::Subscription;
 use super::pattern::literally;
 use super::register::{Register, Signature};
@@ -43,6 +43,9 @@ const SCAN_STEP: usize = 1000;
 
 /// The lease of a `put` lasts for so many time limits: for its two answers.
 const PUT_LIMITS: u32 = 2;
+
+/// What `PTTL` says of a key that is not there.
+const NO_SUCH_KEY: i64 = -2;
 
 /// Names read from the register at once, the ones longest silent first.
 const MOST_NAMES: usize = 1000;
@@ -169,9 +172,26 @@ impl RedisTier {
 #[async_trait]
 impl SecondTier for RedisTier {
     async fn get(&self, key: &str) -> Result<Option<Stored>, TierError> {
+        let most = self.max_value_bytes;
+        let value_key = self.value_key(key);
+        // One transaction costs the server a fraction of a script. One byte more than is allowed, so that
+        // what is too large shows.
+        let (ttl_ms, start): (i64, Vec<u8>) = redis::pipe()
+            .atomic()
+            .pttl(&value_key)
+            .getrange(&value_key, 0, isize::try_from(most).unwrap_or(isize::MAX))
+            .query_async(&mut self.link.clone())
+            .await?;
+        if ttl_ms == NO_SUCH_KEY {
+            return Ok(None);
+        }
+        if start.len() <= most && !may_have_tags(&start) {
+            return self.stored(key, start, ttl_ms).await.map(Some);
+        }
+        // It has tags to be compared, or is too large.
         let found: Option<(Vec<u8>, i64)> = GET
-            .key(self.value_key(key))
-            .arg(self.max_value_bytes)
+            .key(value_key)
+            .arg(most)
             .arg(&self.tag_prefix)
             .invoke_async(&mut self.link.clone())
             .await?;
