@@ -996,19 +996,44 @@ async fn figures(service: &Service) {
     let all = format!("pool_wait_seconds_bucket{{le=\"+Inf\"}} {checkouts}\n");
     assert!(text.contains(&all), "{text}");
     for tier in ["l1", "l2", "loader"] {
-        let series = format!("cache_latency_seconds{{tier=\"{tier}\",quantile=\"0.99\"}} 0.0");
-        assert!(text.contains(&series), "{text}");
+        let took = ["0.5", "0.95", "0.99"].map(|quantile| {
+            let series =
+                format!("cache_latency_seconds{{tier=\"{tier}\",quantile=\"{quantile}\"}}");
+            let took = value(&series).unwrap_or_else(|| panic!("no {series} in {text}"));
+            took.parse::<f64>().unwrap()
+        });
+        assert!(took[0] > 0.0 && took.is_sorted(), "{tier} {took:?}");
     }
     let cache = service.get_json("/internal/cache").await;
     let hottest = cache["hottest"].as_array().unwrap();
     let names = |hot: &Json| hot["key"].as_str().unwrap().ends_with(":client:42");
     assert!(hottest.iter().any(names), "{cache}");
+    let coldest = cache["coldest"].as_array().unwrap();
+    let hits = |key: &Json| key["hits"].as_u64().unwrap();
+    assert!(
+        !coldest.is_empty() && coldest.is_sorted_by_key(hits),
+        "{cache}"
+    );
+    assert!(hits(&coldest[0]) < hits(&hottest[0]), "{cache}");
     let before = service.metric("http_requests_total").await;
     service.get("/no/such/path").await;
     // The scrape before is counted as well.
     assert_eq!(service.metric("http_requests_total").await, before + 2.0);
     let text = service.get("/metrics").await.text().await.unwrap();
     assert!(text.contains(r#"route="none",status="404""#) && !text.contains("/no/such/path"));
+}
+
+#[tokio::test]
+async fn what_a_full_first_tier_gives_up_is_counted() {
+    let env = [("REFSERVICE__CACHE__L1_ENTRIES", "10")];
+    let service = Service::start_ready(&["--records", "1000"], &env).await;
+    for id in 1..=100 {
+        service.get_json(&format!("/api/v1/clients/{id}")).await;
+    }
+    let entries = service.metric("cache_entries").await;
+    assert!((1.0..=20.0).contains(&entries), "{entries}");
+    let evictions = service.metric("cache_evictions_total").await;
+    assert!((80.0..=100.0).contains(&evictions), "{evictions}");
 }
 
 async fn hostile_input(service: &Service) {
@@ -1454,39 +1479,65 @@ async fn until_the_data_are_there_only_liveness_answers() {
 
 #[tokio::test]
 async fn an_exhausted_pool_is_told_at_once_and_recovers() {
-    let folder = TempDir::new().unwrap();
-    let data = folder.path().display().to_string();
     let env = [
         ("REFSERVICE__POOL__MIN_CONNECTIONS", "1"),
-        ("REFSERVICE__POOL__MAX_CONNECTIONS", "1"),
-        ("REFSERVICE__POOL__ACQUIRE_TIMEOUT_MS", "100"),
+        ("REFSERVICE__POOL__MAX_CONNECTIONS", "2"),
+        ("REFSERVICE__POOL__ACQUIRE_TIMEOUT_MS", "2000"),
         ("REFSERVICE__POOL__SQLITE_BUSY_TIMEOUT_MS", "60000"),
         ("REFSERVICE__SERVICE__RETRY_AFTER_S", "7"),
     ];
+    let folder = TempDir::new().unwrap();
+    let data = folder.path().display().to_string();
     let service = Service::start_ready(&["--records", "1000", "--data", &data], &env).await;
-
-    // A writer outside holds the database's write lock; a write then holds the only connection.
     let outside = Writer::holding(&data).await;
-    let client = a_client();
-    let (write, ()) = tokio::join!(
+    exhausted(&service, outside.let_go()).await;
+
+    let postgres = Postgres::start().unwrap();
+    let arguments = ["--records", "1000", "--database", &postgres.url()];
+    let service = Service::start_ready(&arguments, &env).await;
+    let mut outside = sqlx::PgConnection::connect(&postgres.url()).await.unwrap();
+    // Readers are not kept out.
+    let lock = "BEGIN; LOCK TABLE clients IN EXCLUSIVE MODE";
+    sqlx::raw_sql(lock).execute(&mut outside).await.unwrap();
+    exhausted(&service, async {
+        let end = sqlx::raw_sql("ROLLBACK").execute(&mut outside);
+        end.await.unwrap();
+    })
+    .await;
+}
+
+/// A service whose two connections are held by writes, which wait for a writer outside to let go.
+async fn exhausted(service: &Service, let_go: impl Future<Output = ()>) {
+    let client = a_client().to_string();
+    let write = || {
         service.send(
             Method::POST,
             "/api/v1/clients",
             "application/json",
-            client.to_string()
-        ),
-        async {
-            let begun = async || service.metric("pool_active").await >= 1.0;
-            until("the write has begun", begun).await;
-            let response = service.get("/api/v1/clients").await;
-            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
-            assert_eq!(response.headers()["retry-after"], "7");
-            assert_eq!(json_of(response).await["error"]["code"], "pool_exhausted");
-            assert_eq!(service.metric("pool_timeouts_total").await, 1.0);
-            outside.let_go().await;
-        }
-    );
-    assert_eq!(write.status(), StatusCode::CREATED);
+            client.clone(),
+        )
+    };
+    let refused = async {
+        let begun = async || service.metric("pool_active").await == 2.0;
+        until("the writes have begun", begun).await;
+        // One of the two may have been a look for jobs. What is cached needs no connection.
+        let mut limits = 1..=100;
+        let response = loop {
+            let path = format!("/api/v1/clients?limit={}", limits.next().unwrap());
+            let response = service.get(&path).await;
+            if response.status() != StatusCode::OK {
+                break response;
+            }
+        };
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()["retry-after"], "7");
+        assert_eq!(json_of(response).await["error"]["code"], "pool_exhausted");
+        assert_eq!(service.metric("pool_timeouts_total").await, 1.0);
+        let_go.await;
+    };
+    let (one, other, ()) = tokio::join!(write(), write(), refused);
+    assert_eq!(one.status(), StatusCode::CREATED);
+    assert_eq!(other.status(), StatusCode::CREATED);
     service.wait_for("/api/v1/clients", StatusCode::OK).await;
 }
 
