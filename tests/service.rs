@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
+use jiff::Timestamp;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use plimsoll::datalayer::batch::{Row, Value};
@@ -19,6 +20,7 @@ use plimsoll::datalayer::dataset::{APPOINTMENTS, CLIENTS, Generator, PAYMENTS, R
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value as Json, json};
 use sqlx::Connection as _;
+use support::provider;
 use support::refservice::{self, Refservice, fed};
 use support::servers::{Postgres, Redis};
 use support::wait;
@@ -345,6 +347,122 @@ async fn a_write_at_one_process_is_seen_at_another() {
         }
         let took = written.elapsed();
         assert!(took < Duration::from_secs(1), "it took {took:?} to be seen");
+    }
+}
+
+/// The connection of a write breaks while the database commits it, and the old answer is kept once more before
+/// that has come through.
+// The way is there while the test waits for the service to start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_that_comes_through_after_its_connection_broke_shows() {
+    /// A second, and what a busy machine needs.
+    const SOON: Duration = Duration::from_secs(10);
+    let (postgres, redis) = (Postgres::start().unwrap(), Redis::start().unwrap());
+    let mut way = Way::to(&postgres.url()).await.unwrap();
+    let (database, second_tier) = (way.database(), redis.url());
+    let (database, second_tier) = (["--database", &database], ["--redis", &second_tier]);
+    let arguments = [&["--records", "2000"], &database[..], &second_tier[..]].concat();
+    let secret = provider::written(provider::SECRET);
+    let env = [("REFSERVICE_PROVIDER_SECRET", secret.as_str())];
+    let service = Service::start_ready(&arguments, &env).await;
+    let used = async || service.metric("cache_l2_available").await == 1.0;
+    until("the second tier is used", used).await;
+
+    let payer = service.get_json("/api/v1/clients/8").await;
+    let body = json!({
+        "tenant_id": payer["tenant_id"], "client_id": 8, "amount_cents": 500, "method": "card",
+    });
+    let request = service.request(Method::POST, "/api/v1/payments");
+    let request = request.header("idempotency-key", "1");
+    let made = request.body(body.to_string()).send().await.unwrap();
+    let id = json_of(made).await["id"].as_str().unwrap().to_owned();
+    let said = json!({ "payment_id": id, "event_id": "e", "outcome": "succeeded" });
+    let request = service.request(Method::POST, &format!("/api/v1/payments/{id}/callback"));
+    let settled = provider::signed(request, &said, provider::SECRET, Timestamp::now());
+    assert_eq!(settled.send().await.unwrap().status(), StatusCode::OK);
+
+    let mut direct = sqlx::PgConnection::connect(&postgres.url()).await.unwrap();
+    let mut wait = "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+                    PERFORM pg_advisory_xact_lock_shared(1); RETURN NULL; END $$"
+        .to_owned();
+    for table in ["clients", "records", "payments"] {
+        wait += &format!(
+            "; CREATE CONSTRAINT TRIGGER wait AFTER INSERT OR UPDATE ON {table} \
+             DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION wait()"
+        );
+    }
+    let wait = sqlx::raw_sql(sqlx::AssertSqlSafe(wait));
+    wait.execute(&mut direct).await.unwrap();
+
+    let mut client = a_client();
+    client["tenant_id"] = service.get_json("/api/v1/clients/7").await["tenant_id"].clone();
+    client["city"] = "Late".into();
+    let mut record = a_record(RECORD_COUNT);
+    record["city"] = "Late".into();
+    let dashboard = format!("/api/v1/analytics/dashboard?tenant={}", record["tenant_id"]);
+    let refund = format!("/api/v1/payments/{id}/state");
+    // No later one shows what an earlier one had forgotten: a new client is in lists alone.
+    let writes = [
+        (
+            service
+                .request(Method::POST, "/api/v1/clients")
+                .body(client.to_string()),
+            "SELECT count(*) FROM clients WHERE city = 'Late'",
+            "/api/v1/clients?sort=-id&limit=1",
+        ),
+        (
+            service
+                .request(Method::PUT, "/api/v1/clients/7")
+                .body(client.to_string()),
+            "SELECT count(*) FROM clients WHERE city = 'Late' AND id = 7",
+            "/api/v1/clients/7",
+        ),
+        (
+            service
+                .request(Method::POST, "/api/v1/records/bulk")
+                .header("content-type", "application/x-ndjson")
+                .body(record.to_string()),
+            "SELECT count(*) FROM records WHERE city = 'Late'",
+            &dashboard,
+        ),
+        (
+            service
+                .request(Method::PUT, &refund)
+                .header("if-match", "\"2\"")
+                .body(json!({ "state": "refunded" }).to_string()),
+            "SELECT count(*) FROM payments WHERE amount_cents = -500",
+            "/api/v1/clients/8",
+        ),
+    ];
+    for (write, written, path) in writes {
+        let before = service.get_json(path).await;
+        let mut ask = async |sql: &'static str| {
+            let asked = sqlx::query_scalar::<_, i64>(sql);
+            asked.fetch_one(&mut direct).await.unwrap() == 1
+        };
+        assert!(ask("SELECT 1::bigint FROM pg_advisory_lock(1)").await);
+        let write = tokio::spawn(write.send());
+        let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory'";
+        until("the commit waits", async || ask(waits).await).await;
+        way.cut().await;
+        way.mend().await.unwrap();
+        let told = write.await.unwrap().unwrap();
+        assert!(told.status().is_server_error(), "{path}: {}", told.status());
+        let told = json_of(told).await;
+        assert!(told["error"]["code"].is_string(), "{path}: {told}");
+        let kept = async || {
+            let answer = service.get(path).await;
+            // The other connections of the pool are broken too.
+            answer.status() == StatusCode::OK
+                && x_cache(&answer) == "hit-l1"
+                && json_of(answer).await == before
+        };
+        until("the old answer is kept", kept).await;
+        assert!(ask("SELECT pg_advisory_unlock(1)::int::bigint").await);
+        until("it has come through", async || ask(written).await).await;
+        let shows = async || service.get_json(path).await != before;
+        let shown = wait::until_async("it shows", SOON, shows).await;
+        assert!(shown.is_ok(), "{path} {shown:?}");
     }
 }
 

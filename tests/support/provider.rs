@@ -14,7 +14,12 @@ pub(crate) const SECRET: &[u8] = b"a secret of thirty-two bytes, so";
 
 /// A secret as the service takes it.
 pub(crate) fn shared(secret: &[u8]) -> Option<ProviderSecret> {
-    ProviderSecret::new(&format!("whsec_{}", STANDARD.encode(secret))).expect("a secret")
+    ProviderSecret::new(&written(secret)).expect("a secret")
+}
+
+/// A secret as it is written.
+pub(crate) fn written(secret: &[u8]) -> String {
+    format!("whsec_{}", STANDARD.encode(secret))
 }
 
 /// The request with a body that was signed with a secret at a time.
