@@ -12,12 +12,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt as _};
 use jiff::Timestamp;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use plimsoll::datalayer::batch::{Row, Value};
 use plimsoll::datalayer::dataset::{APPOINTMENTS, CLIENTS, Generator, PAYMENTS, RECORDS};
-use reqwest::{Method, Response, StatusCode};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value as Json, json};
 use sqlx::Connection as _;
 use support::provider;
@@ -464,6 +465,86 @@ async fn a_change_that_comes_through_after_its_connection_broke_shows() {
         let shown = wait::until_async("it shows", SOON, shows).await;
         assert!(shown.is_ok(), "{path} {shown:?}");
     }
+}
+
+/// What a service does while Redis or PostgreSQL is away does not pile up in its memory.
+#[tokio::test]
+async fn outages_cost_no_memory() {
+    const RECORDS: u64 = 20_000;
+    const CLIENTS: u64 = 200;
+    /// Several times what is measured, and less than what is asked for here would take if it were kept.
+    const MOST_BYTES: u64 = 1 << 20;
+    let (mut postgres, mut redis) = (Postgres::start().unwrap(), Redis::start().unwrap());
+    let (database, second_tier, records) = (postgres.url(), redis.url(), RECORDS.to_string());
+    let (database, second_tier) = (["--database", &database], ["--redis", &second_tier]);
+    let ours = ["--records", &records, "--rate-limit", "0"];
+    let arguments = [&ours[..], &database, &second_tier].concat();
+    let env = [("REFSERVICE__POOL__ACQUIRE_TIMEOUT_MS", "2000")];
+    let service = Service::start_ready(&arguments, &env).await;
+    let used = async || service.metric("cache_l2_available").await == 1.0;
+    until("the second tier is used", used).await;
+    let generator = Generator::new(SEED, RECORDS);
+    let put = |number: u64| {
+        let id = number % CLIENTS + 1;
+        let mut client = a_client();
+        client["tenant_id"] = generator.tenant_of(id as i64).into();
+        let path = format!("/api/v1/clients/{id}");
+        service.request(Method::PUT, &path).body(client.to_string())
+    };
+    // Each forgets the dashboards of all tenants.
+    let generate = |_| service.request(Method::POST, "/api/v1/records/generate?rows=1");
+    let get = |id: u64| service.request(Method::GET, &format!("/api/v1/clients/{id}"));
+    // What is not there is not kept either.
+    let get_unknown = |number: u64| get(1_000_000 + number);
+    let all_are =
+        |status: u16, requests: u64| BTreeMap::from([((status, String::new()), requests)]);
+    // As it will be asked, so that what is needed for that is there.
+    answers((0..500).map(put), 16).await;
+    answers((0..100).map(generate), 8).await;
+    answers((0..256).map(get_unknown), 256).await;
+
+    let before = service.memory("VmRSS");
+    let grown = || service.memory("VmRSS").saturating_sub(before);
+    redis.stop().unwrap();
+    assert_eq!(answers((0..1000).map(put), 16).await, all_are(200, 1000));
+    assert_eq!(answers((0..800).map(generate), 8).await, all_are(200, 800));
+    let without_redis = grown();
+    redis.start_again().unwrap();
+    until("the second tier is used again", used).await;
+
+    postgres.stop().unwrap();
+    let got = answers((0..512).map(get_unknown), 256).await;
+    let refused = |(status, code): &(u16, String)| *status == 503 && !code.is_empty();
+    assert!(got.keys().all(refused), "{got:?}");
+    let without_postgres = grown();
+    assert!(without_redis < MOST_BYTES, "{without_redis} bytes");
+    assert!(without_postgres < MOST_BYTES, "{without_postgres} bytes");
+    postgres.start_again().unwrap();
+    service.wait_for("/ready", StatusCode::OK).await;
+    let idle = async || service.metric("pool_active").await == 0.0;
+    until("all connections are given back", idle).await;
+    let again = answers((1..=CLIENTS).map(get), 16).await;
+    assert_eq!(again, all_are(200, CLIENTS));
+}
+
+/// How many of these requests, so many at a time, were answered how: with which status and which code.
+async fn answers(
+    requests: impl Iterator<Item = RequestBuilder>,
+    at_once: usize,
+) -> BTreeMap<(u16, String), u64> {
+    let answers = stream::iter(requests).map(async |request| {
+        let answer = request.send().await.unwrap();
+        let status = answer.status().as_u16();
+        let body = json_of(answer).await;
+        let code = body["error"]["code"].as_str().unwrap_or_default();
+        (status, code.to_owned())
+    });
+    let mut counts = BTreeMap::new();
+    let mut answers = answers.buffer_unordered(at_once);
+    while let Some(answer) = answers.next().await {
+        *counts.entry(answer).or_default() += 1;
+    }
+    counts
 }
 
 #[tokio::test]
