@@ -12,13 +12,16 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt as _};
+use jiff::Timestamp;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use plimsoll::datalayer::batch::{Row, Value};
 use plimsoll::datalayer::dataset::{APPOINTMENTS, CLIENTS, Generator, PAYMENTS, RECORDS};
-use reqwest::{Method, Response, StatusCode};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value as Json, json};
 use sqlx::Connection as _;
+use support::provider;
 use support::refservice::{self, Refservice, fed};
 use support::servers::{Postgres, Redis};
 use support::wait;
@@ -346,6 +349,202 @@ async fn a_write_at_one_process_is_seen_at_another() {
         let took = written.elapsed();
         assert!(took < Duration::from_secs(1), "it took {took:?} to be seen");
     }
+}
+
+/// The connection of a write breaks while the database commits it, and the old answer is kept once more before
+/// that has come through.
+// The way is there while the test waits for the service to start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_that_comes_through_after_its_connection_broke_shows() {
+    /// A second, and what a busy machine needs.
+    const SOON: Duration = Duration::from_secs(10);
+    let (postgres, redis) = (Postgres::start().unwrap(), Redis::start().unwrap());
+    let mut way = Way::to(&postgres.url()).await.unwrap();
+    let (database, second_tier) = (way.database(), redis.url());
+    let (database, second_tier) = (["--database", &database], ["--redis", &second_tier]);
+    let arguments = [&["--records", "2000"], &database[..], &second_tier[..]].concat();
+    let secret = provider::written(provider::SECRET);
+    let env = [("REFSERVICE_PROVIDER_SECRET", secret.as_str())];
+    let service = Service::start_ready(&arguments, &env).await;
+    let used = async || service.metric("cache_l2_available").await == 1.0;
+    until("the second tier is used", used).await;
+
+    let payer = service.get_json("/api/v1/clients/8").await;
+    let body = json!({
+        "tenant_id": payer["tenant_id"], "client_id": 8, "amount_cents": 500, "method": "card",
+    });
+    let request = service.request(Method::POST, "/api/v1/payments");
+    let request = request.header("idempotency-key", "1");
+    let made = request.body(body.to_string()).send().await.unwrap();
+    let id = json_of(made).await["id"].as_str().unwrap().to_owned();
+    let said = json!({ "payment_id": id, "event_id": "e", "outcome": "succeeded" });
+    let request = service.request(Method::POST, &format!("/api/v1/payments/{id}/callback"));
+    let settled = provider::signed(request, &said, provider::SECRET, Timestamp::now());
+    assert_eq!(settled.send().await.unwrap().status(), StatusCode::OK);
+
+    let mut direct = sqlx::PgConnection::connect(&postgres.url()).await.unwrap();
+    let mut wait = "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+                    PERFORM pg_advisory_xact_lock_shared(1); RETURN NULL; END $$"
+        .to_owned();
+    for table in ["clients", "records", "payments"] {
+        wait += &format!(
+            "; CREATE CONSTRAINT TRIGGER wait AFTER INSERT OR UPDATE ON {table} \
+             DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION wait()"
+        );
+    }
+    let wait = sqlx::raw_sql(sqlx::AssertSqlSafe(wait));
+    wait.execute(&mut direct).await.unwrap();
+
+    let mut client = a_client();
+    client["tenant_id"] = service.get_json("/api/v1/clients/7").await["tenant_id"].clone();
+    client["city"] = "Late".into();
+    let mut record = a_record(RECORD_COUNT);
+    record["city"] = "Late".into();
+    let dashboard = format!("/api/v1/analytics/dashboard?tenant={}", record["tenant_id"]);
+    let refund = format!("/api/v1/payments/{id}/state");
+    // No later one shows what an earlier one had forgotten: a new client is in lists alone.
+    let writes = [
+        (
+            service
+                .request(Method::POST, "/api/v1/clients")
+                .body(client.to_string()),
+            "SELECT count(*) FROM clients WHERE city = 'Late'",
+            "/api/v1/clients?sort=-id&limit=1",
+        ),
+        (
+            service
+                .request(Method::PUT, "/api/v1/clients/7")
+                .body(client.to_string()),
+            "SELECT count(*) FROM clients WHERE city = 'Late' AND id = 7",
+            "/api/v1/clients/7",
+        ),
+        (
+            service
+                .request(Method::POST, "/api/v1/records/bulk")
+                .header("content-type", "application/x-ndjson")
+                .body(record.to_string()),
+            "SELECT count(*) FROM records WHERE city = 'Late'",
+            &dashboard,
+        ),
+        (
+            service
+                .request(Method::PUT, &refund)
+                .header("if-match", "\"2\"")
+                .body(json!({ "state": "refunded" }).to_string()),
+            "SELECT count(*) FROM payments WHERE amount_cents = -500",
+            "/api/v1/clients/8",
+        ),
+    ];
+    for (write, written, path) in writes {
+        let before = service.get_json(path).await;
+        let mut ask = async |sql: &'static str| {
+            let asked = sqlx::query_scalar::<_, i64>(sql);
+            asked.fetch_one(&mut direct).await.unwrap() == 1
+        };
+        assert!(ask("SELECT 1::bigint FROM pg_advisory_lock(1)").await);
+        let write = tokio::spawn(write.send());
+        let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory'";
+        until("the commit waits", async || ask(waits).await).await;
+        way.cut().await;
+        way.mend().await.unwrap();
+        let told = write.await.unwrap().unwrap();
+        assert!(told.status().is_server_error(), "{path}: {}", told.status());
+        let told = json_of(told).await;
+        assert!(told["error"]["code"].is_string(), "{path}: {told}");
+        let kept = async || {
+            let answer = service.get(path).await;
+            // The other connections of the pool are broken too.
+            answer.status() == StatusCode::OK
+                && x_cache(&answer) == "hit-l1"
+                && json_of(answer).await == before
+        };
+        until("the old answer is kept", kept).await;
+        assert!(ask("SELECT pg_advisory_unlock(1)::int::bigint").await);
+        until("it has come through", async || ask(written).await).await;
+        let shows = async || service.get_json(path).await != before;
+        let shown = wait::until_async("it shows", SOON, shows).await;
+        assert!(shown.is_ok(), "{path} {shown:?}");
+    }
+}
+
+/// What a service does while Redis or PostgreSQL is away does not pile up in its memory.
+#[tokio::test]
+async fn outages_cost_no_memory() {
+    const RECORDS: u64 = 20_000;
+    const CLIENTS: u64 = 200;
+    /// Several times what is measured, and less than what is asked for here would take if it were kept.
+    const MOST_BYTES: u64 = 1 << 20;
+    let (mut postgres, mut redis) = (Postgres::start().unwrap(), Redis::start().unwrap());
+    let (database, second_tier, records) = (postgres.url(), redis.url(), RECORDS.to_string());
+    let (database, second_tier) = (["--database", &database], ["--redis", &second_tier]);
+    let ours = ["--records", &records, "--rate-limit", "0"];
+    let arguments = [&ours[..], &database, &second_tier].concat();
+    let env = [("REFSERVICE__POOL__ACQUIRE_TIMEOUT_MS", "2000")];
+    let service = Service::start_ready(&arguments, &env).await;
+    let used = async || service.metric("cache_l2_available").await == 1.0;
+    until("the second tier is used", used).await;
+    let generator = Generator::new(SEED, RECORDS);
+    let put = |number: u64| {
+        let id = number % CLIENTS + 1;
+        let mut client = a_client();
+        client["tenant_id"] = generator.tenant_of(id as i64).into();
+        let path = format!("/api/v1/clients/{id}");
+        service.request(Method::PUT, &path).body(client.to_string())
+    };
+    // Each forgets the dashboards of all tenants.
+    let generate = |_| service.request(Method::POST, "/api/v1/records/generate?rows=1");
+    let get = |id: u64| service.request(Method::GET, &format!("/api/v1/clients/{id}"));
+    // What is not there is not kept either.
+    let get_unknown = |number: u64| get(1_000_000 + number);
+    let all_are =
+        |status: u16, requests: u64| BTreeMap::from([((status, String::new()), requests)]);
+    // As it will be asked, so that what is needed for that is there.
+    answers((0..500).map(put), 16).await;
+    answers((0..100).map(generate), 8).await;
+    answers((0..256).map(get_unknown), 256).await;
+
+    let before = service.memory("VmRSS");
+    let grown = || service.memory("VmRSS").saturating_sub(before);
+    redis.stop().unwrap();
+    assert_eq!(answers((0..1000).map(put), 16).await, all_are(200, 1000));
+    assert_eq!(answers((0..800).map(generate), 8).await, all_are(200, 800));
+    let without_redis = grown();
+    redis.start_again().unwrap();
+    until("the second tier is used again", used).await;
+
+    postgres.stop().unwrap();
+    let got = answers((0..512).map(get_unknown), 256).await;
+    let refused = |(status, code): &(u16, String)| *status == 503 && !code.is_empty();
+    assert!(got.keys().all(refused), "{got:?}");
+    let without_postgres = grown();
+    assert!(without_redis < MOST_BYTES, "{without_redis} bytes");
+    assert!(without_postgres < MOST_BYTES, "{without_postgres} bytes");
+    postgres.start_again().unwrap();
+    service.wait_for("/ready", StatusCode::OK).await;
+    let idle = async || service.metric("pool_active").await == 0.0;
+    until("all connections are given back", idle).await;
+    let again = answers((1..=CLIENTS).map(get), 16).await;
+    assert_eq!(again, all_are(200, CLIENTS));
+}
+
+/// How many of these requests, so many at a time, were answered how: with which status and which code.
+async fn answers(
+    requests: impl Iterator<Item = RequestBuilder>,
+    at_once: usize,
+) -> BTreeMap<(u16, String), u64> {
+    let answers = stream::iter(requests).map(async |request| {
+        let answer = request.send().await.unwrap();
+        let status = answer.status().as_u16();
+        let body = json_of(answer).await;
+        let code = body["error"]["code"].as_str().unwrap_or_default();
+        (status, code.to_owned())
+    });
+    let mut counts = BTreeMap::new();
+    let mut answers = answers.buffer_unordered(at_once);
+    while let Some(answer) = answers.next().await {
+        *counts.entry(answer).or_default() += 1;
+    }
+    counts
 }
 
 #[tokio::test]
@@ -996,19 +1195,44 @@ async fn figures(service: &Service) {
     let all = format!("pool_wait_seconds_bucket{{le=\"+Inf\"}} {checkouts}\n");
     assert!(text.contains(&all), "{text}");
     for tier in ["l1", "l2", "loader"] {
-        let series = format!("cache_latency_seconds{{tier=\"{tier}\",quantile=\"0.99\"}} 0.0");
-        assert!(text.contains(&series), "{text}");
+        let took = ["0.5", "0.95", "0.99"].map(|quantile| {
+            let series =
+                format!("cache_latency_seconds{{tier=\"{tier}\",quantile=\"{quantile}\"}}");
+            let took = value(&series).unwrap_or_else(|| panic!("no {series} in {text}"));
+            took.parse::<f64>().unwrap()
+        });
+        assert!(took[0] > 0.0 && took.is_sorted(), "{tier} {took:?}");
     }
     let cache = service.get_json("/internal/cache").await;
     let hottest = cache["hottest"].as_array().unwrap();
     let names = |hot: &Json| hot["key"].as_str().unwrap().ends_with(":client:42");
     assert!(hottest.iter().any(names), "{cache}");
+    let coldest = cache["coldest"].as_array().unwrap();
+    let hits = |key: &Json| key["hits"].as_u64().unwrap();
+    assert!(
+        !coldest.is_empty() && coldest.is_sorted_by_key(hits),
+        "{cache}"
+    );
+    assert!(hits(&coldest[0]) < hits(&hottest[0]), "{cache}");
     let before = service.metric("http_requests_total").await;
     service.get("/no/such/path").await;
     // The scrape before is counted as well.
     assert_eq!(service.metric("http_requests_total").await, before + 2.0);
     let text = service.get("/metrics").await.text().await.unwrap();
     assert!(text.contains(r#"route="none",status="404""#) && !text.contains("/no/such/path"));
+}
+
+#[tokio::test]
+async fn what_a_full_first_tier_gives_up_is_counted() {
+    let env = [("REFSERVICE__CACHE__L1_ENTRIES", "10")];
+    let service = Service::start_ready(&["--records", "1000"], &env).await;
+    for id in 1..=100 {
+        service.get_json(&format!("/api/v1/clients/{id}")).await;
+    }
+    let entries = service.metric("cache_entries").await;
+    assert!((1.0..=20.0).contains(&entries), "{entries}");
+    let evictions = service.metric("cache_evictions_total").await;
+    assert!((80.0..=100.0).contains(&evictions), "{evictions}");
 }
 
 async fn hostile_input(service: &Service) {
@@ -1454,39 +1678,65 @@ async fn until_the_data_are_there_only_liveness_answers() {
 
 #[tokio::test]
 async fn an_exhausted_pool_is_told_at_once_and_recovers() {
-    let folder = TempDir::new().unwrap();
-    let data = folder.path().display().to_string();
     let env = [
         ("REFSERVICE__POOL__MIN_CONNECTIONS", "1"),
-        ("REFSERVICE__POOL__MAX_CONNECTIONS", "1"),
-        ("REFSERVICE__POOL__ACQUIRE_TIMEOUT_MS", "100"),
+        ("REFSERVICE__POOL__MAX_CONNECTIONS", "2"),
+        ("REFSERVICE__POOL__ACQUIRE_TIMEOUT_MS", "2000"),
         ("REFSERVICE__POOL__SQLITE_BUSY_TIMEOUT_MS", "60000"),
         ("REFSERVICE__SERVICE__RETRY_AFTER_S", "7"),
     ];
+    let folder = TempDir::new().unwrap();
+    let data = folder.path().display().to_string();
     let service = Service::start_ready(&["--records", "1000", "--data", &data], &env).await;
-
-    // A writer outside holds the database's write lock; a write then holds the only connection.
     let outside = Writer::holding(&data).await;
-    let client = a_client();
-    let (write, ()) = tokio::join!(
+    exhausted(&service, outside.let_go()).await;
+
+    let postgres = Postgres::start().unwrap();
+    let arguments = ["--records", "1000", "--database", &postgres.url()];
+    let service = Service::start_ready(&arguments, &env).await;
+    let mut outside = sqlx::PgConnection::connect(&postgres.url()).await.unwrap();
+    // Readers are not kept out.
+    let lock = "BEGIN; LOCK TABLE clients IN EXCLUSIVE MODE";
+    sqlx::raw_sql(lock).execute(&mut outside).await.unwrap();
+    exhausted(&service, async {
+        let end = sqlx::raw_sql("ROLLBACK").execute(&mut outside);
+        end.await.unwrap();
+    })
+    .await;
+}
+
+/// A service whose two connections are held by writes, which wait for a writer outside to let go.
+async fn exhausted(service: &Service, let_go: impl Future<Output = ()>) {
+    let client = a_client().to_string();
+    let write = || {
         service.send(
             Method::POST,
             "/api/v1/clients",
             "application/json",
-            client.to_string()
-        ),
-        async {
-            let begun = async || service.metric("pool_active").await >= 1.0;
-            until("the write has begun", begun).await;
-            let response = service.get("/api/v1/clients").await;
-            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
-            assert_eq!(response.headers()["retry-after"], "7");
-            assert_eq!(json_of(response).await["error"]["code"], "pool_exhausted");
-            assert_eq!(service.metric("pool_timeouts_total").await, 1.0);
-            outside.let_go().await;
-        }
-    );
-    assert_eq!(write.status(), StatusCode::CREATED);
+            client.clone(),
+        )
+    };
+    let refused = async {
+        let begun = async || service.metric("pool_active").await == 2.0;
+        until("the writes have begun", begun).await;
+        // One of the two may have been a look for jobs. What is cached needs no connection.
+        let mut limits = 1..=100;
+        let response = loop {
+            let path = format!("/api/v1/clients?limit={}", limits.next().unwrap());
+            let response = service.get(&path).await;
+            if response.status() != StatusCode::OK {
+                break response;
+            }
+        };
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()["retry-after"], "7");
+        assert_eq!(json_of(response).await["error"]["code"], "pool_exhausted");
+        assert_eq!(service.metric("pool_timeouts_total").await, 1.0);
+        let_go.await;
+    };
+    let (one, other, ()) = tokio::join!(write(), write(), refused);
+    assert_eq!(one.status(), StatusCode::CREATED);
+    assert_eq!(other.status(), StatusCode::CREATED);
     service.wait_for("/api/v1/clients", StatusCode::OK).await;
 }
 

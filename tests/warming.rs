@@ -675,6 +675,7 @@ async fn each_strategy_on_postgres_and_redis_brings_what_it_names() {
         servers: Some(servers),
     };
     strategies(&place).await;
+    asked_for(&place).await;
     begun_twice(&place).await;
     planned_in_the_background(&place).await;
     gone_for_readers_and_warm_ups(&place).await;
@@ -687,6 +688,21 @@ async fn strategies(place: &Place) {
     recent_data(place).await;
     comprehensive(place, shape.tenants, shape.clients).await;
     at_start(place).await;
+}
+
+/// What nothing has warmed lives for as long as its kind, too.
+async fn asked_for(place: &Place) {
+    let service = place.service(&[]).await;
+    for (path, end, lives_s) in [
+        ("/clients?limit=3", ":all:clients?limit=3", 1800),
+        ("/clients/search?q=a", ":all:clients?limit=20&q=a", 1800),
+        ("/clients/7", ":client:7", 3600),
+        ("/analytics/dashboard", ":all:dashboard", 300),
+        ("/tenants", ":all:tenants", 86_400),
+    ] {
+        assert_eq!(service.x_cache(path).await, "miss");
+        place.check_left(end, lives_s);
+    }
 }
 
 async fn critical_only(place: &Place) {

@@ -1361,6 +1361,13 @@ mod tests {
             (pool.idle_timeout_ms, pool.acquire_timeout_ms),
             (10_000, 30_000)
         );
+        assert_eq!((pool.health_check_ms, pool.leak_after_ms), (30_000, 60_000));
+        let statements = [
+            pool.slow_statement_ms,
+            pool.long_statement_ms,
+            pool.statement_timeout_ms,
+        ];
+        assert_eq!(statements, [1000, 5000, 60_000]);
         assert_eq!(settings.cache.l1_entries, 1000);
         assert_eq!(settings.cache.l2_compress_above_bytes, 102_400);
         let limit = &settings.limit;

@@ -13,7 +13,7 @@ use super::caller::Scope;
 use super::error::{ApiError, LoadError};
 use super::params::{Params, whole_number};
 use crate::datalayer::batch::{BatchError, Column, Value, fetch_rows};
-use crate::datalayer::cache::{Kind, Owner};
+use crate::datalayer::cache::{self, Kind, Owner};
 
 /// How many diagnosis codes are listed, most frequent first.
 const TOP_CODES: usize = 10;
@@ -65,12 +65,13 @@ pub(super) fn asked_for(
     scope.read(given)
 }
 
-/// Forgets the dashboards of some tenants, and the one of all.
-pub(super) async fn forget(app: &App, tenants: impl IntoIterator<Item = i64>) {
-    for tenant in tenants {
-        app.forget(&key(Owner::Tenant(tenant))).await;
-    }
-    app.forget(&key(Owner::All)).await;
+/// Forgets the dashboards of some tenants, and the one of all, as [`App::forget`] does.
+pub(super) async fn forget(app: &App, tenants: impl IntoIterator<Item = i64>, in_doubt: bool) {
+    let owners = tenants.into_iter().map(Owner::Tenant).chain([Owner::All]);
+    let scopes: Vec<_> = owners
+        .map(|owner| cache::Scope::Key(app.cache_key(&key(owner))))
+        .collect();
+    app.forget(&scopes, in_doubt).await;
 }
 
 pub(super) fn key(owner: Owner) -> String {

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::admin::AdminToken;
 use super::batches::Batches;
 use super::conditional::etag;
+use super::doubt::Doubts;
 use super::error::{ApiError, LoadError};
 use super::limits::policy;
 use super::live::Live;
@@ -24,7 +25,7 @@ use super::settings::Settings;
 use super::warming::Warmings;
 use super::webhook::Webhook;
 use crate::datalayer::batch::{BatchError, MemorySource, ProcessMemory};
-use crate::datalayer::cache::{Kind, Tag, Tier, TieredCache};
+use crate::datalayer::cache::{Kind, Scope, Tag, Tier, TieredCache};
 use crate::datalayer::dataset::{
     DatasetError, DatasetId, Generator, claim_records, drop_indexes, ensure,
 };
@@ -48,6 +49,7 @@ pub(super) struct App {
     /// The same, with the shorter wait that a payment has time for.
     pub(super) payment_pool: Pool,
     pub(super) cache: TieredCache,
+    pub(super) doubts: Doubts,
     pub(super) locks: Locks,
     pub(super) jobs: Jobs,
     pub(super) settings: Settings,
@@ -97,6 +99,7 @@ impl App {
             webhook: None,
             jobs: Jobs::new(pool.clone(), settings.jobs.clone()),
             payment_pool: pool.with_acquire_timeout(settings.payments.acquire_timeout()),
+            doubts: Doubts::new(&settings.pool),
             pool,
             cache,
             locks,
@@ -171,14 +174,12 @@ impl App {
         })
     }
 
-    /// Forgets what is cached under a key.
-    pub(super) async fn forget(&self, key: &str) {
-        self.cache.invalidate(&self.cache_key(key)).await;
-    }
-
-    /// Forgets what is cached under a key and as its children.
-    pub(super) async fn forget_family(&self, key: &str) {
-        self.cache.invalidate_family(&self.cache_key(key)).await;
+    /// Forgets what a write has changed; where the write is in doubt, also what it may change later.
+    pub(super) async fn forget(&self, scopes: &[Scope], in_doubt: bool) {
+        if in_doubt {
+            self.doubts.forget(scopes);
+        }
+        self.cache.invalidate_scopes(scopes).await;
     }
 
     /// Tells everybody in a room of a tenant what has changed, once it has.
@@ -186,6 +187,12 @@ impl App {
         self.live
             .hub
             .publish(&self.tenant_name(tenant), room, change);
+    }
+
+    /// Tells of what has changed perhaps, and again once it has if it ever does.
+    pub(super) fn tell_in_doubt(&self, tenant: i64, room: &'static str, change: serde_json::Value) {
+        self.tell(tenant, room, &change);
+        self.doubts.tell(tenant, room, change);
     }
 
     /// The name of a tenant of this store.

@@ -420,9 +420,10 @@ fn attend(
         let ended = loop {
             tokio::select! {
                 ended = &mut finish => break ended,
-                () = sleep(FORGET_PAUSE) => analytics::forget(&app, 1..=app.tenants()).await,
+                () = sleep(FORGET_PAUSE) => analytics::forget(&app, 1..=app.tenants(), false).await,
             }
         };
+        let in_doubt = !matches!(ended, Ok(Ok(_)));
         match ended {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => {
@@ -430,7 +431,7 @@ fn attend(
             }
             Err(_) => tracing::error!(run = %id, "BUG: a batch operation panicked"),
         }
-        analytics::forget(&app, 1..=app.tenants()).await;
+        analytics::forget(&app, 1..=app.tenants(), in_doubt).await;
         app.batches.held().live.remove(&id);
         drop(permit);
     });

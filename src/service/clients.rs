@@ -159,13 +159,18 @@ pub(super) fn lists_tag(owner: Owner) -> String {
 }
 
 /// Forgets what a write to a client of this tenant has changed: the lists that it may be in, and its
-/// own answer where its id is known.
-async fn forget(app: &App, tenant: i64, id: Option<i64>) {
-    let detail = id.map(|id| cache::Scope::Family(app.cache_key(&detail_key(id))));
+/// own answer where its id is known. As [`App::forget`] does.
+async fn forget(app: &App, tenant: i64, id: Option<i64>, in_doubt: bool) {
+    let detail = id.map(|id| own(app, id));
     let lists = [Owner::Tenant(tenant), Owner::All]
         .map(|owner| cache::Scope::Tag(app.cache_key(&lists_tag(owner))));
     let scopes: Vec<_> = lists.into_iter().chain(detail).collect();
-    app.cache.invalidate_scopes(&scopes).await;
+    app.forget(&scopes, in_doubt).await;
+}
+
+/// What is cached of one client alone.
+fn own(app: &App, id: i64) -> cache::Scope {
+    cache::Scope::Family(app.cache_key(&detail_key(id)))
 }
 
 /// `GET /clients/{id}`: a client with the number of its appointments and what it paid; cached.
@@ -209,8 +214,7 @@ async fn insert(app: Arc<App>, input: ClientInput) -> Result<Response, ApiError>
     );
     let rows = rows.await;
     // Somebody may have asked for this id before it was there; such answers are not kept, but a
-    // load may be under way. After an error too: a connection that breaks may have brought the
-    // change through.
+    // load may be under way.
     let id = match rows
         .as_ref()
         .map(|rows| rows.first().and_then(|row| row.first()))
@@ -218,14 +222,11 @@ async fn insert(app: Arc<App>, input: ClientInput) -> Result<Response, ApiError>
         Ok(Some(Value::Integer(id))) => Some(*id),
         _ => None,
     };
-    forget(&app, tenant, id).await;
-    // Without a connection nothing was asked of the database.
-    if matches!(&rows, Err(error) if !matches!(error, BatchError::Pool(_))) {
-        app.tell(
-            tenant,
-            live::CLIENTS,
-            &json!({ "kind": "created", "id": null }),
-        );
+    let in_doubt = rows.as_ref().is_err_and(BatchError::is_in_doubt);
+    forget(&app, tenant, id, in_doubt).await;
+    if in_doubt {
+        let change = json!({ "kind": "created", "id": null });
+        app.tell_in_doubt(tenant, live::CLIENTS, change);
     }
     let row = rows
         .map_err(|error| ApiError::from_write(&error))?
@@ -274,10 +275,12 @@ async fn replace(
         CLIENTS.columns,
     );
     let rows = rows.await;
-    // After an error too: a connection that breaks may have brought the change through.
-    forget(&app, tenant, Some(id)).await;
-    if rows.as_ref().map_or(true, |rows| !rows.is_empty()) {
-        let change = json!({ "kind": "changed", "id": id });
+    let in_doubt = rows.as_ref().is_err_and(BatchError::is_in_doubt);
+    forget(&app, tenant, Some(id), in_doubt).await;
+    let change = json!({ "kind": "changed", "id": id });
+    if in_doubt {
+        app.tell_in_doubt(tenant, live::CLIENTS, change);
+    } else if rows.as_ref().is_ok_and(|rows| !rows.is_empty()) {
         app.tell(tenant, live::CLIENTS, &change);
     }
     let row = rows?.pop().ok_or_else(|| ApiError::not_found("client"))?;
@@ -309,9 +312,9 @@ fn object(columns: &[Column], row: &Row) -> serde_json::Value {
 }
 
 /// Forgets what is cached of one client alone, and not the lists: for what its row does not have,
-/// such as payments.
-pub(super) async fn forget_one(app: &App, id: i64) {
-    app.forget_family(&detail_key(id)).await;
+/// such as payments. As [`App::forget`] does.
+pub(super) async fn forget_one(app: &App, id: i64, in_doubt: bool) {
+    app.forget(&[own(app, id)], in_doubt).await;
 }
 
 /// Without a tenant: ids are those of the whole store, and the route knows no tenant before it has

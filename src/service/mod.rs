@@ -19,6 +19,7 @@ mod limits;
 mod security;
 mod text;
 mod write;
+mod doubt;
 mod conditional;
 mod clients;
 mod analytics;

@@ -144,19 +144,21 @@ async fn make(
         Ok(())
     };
     let pushed = push_all.await;
-    let done = finish(loader, pushed).await;
-    analytics::forget(&app, 1..=app.tenants()).await;
+    let (done, in_doubt) = finish(loader, pushed).await;
+    analytics::forget(&app, 1..=app.tenants(), in_doubt).await;
     Ok(Json(summary(&done?)))
 }
 
-/// Inserts the rest where all went well so far; else, and where that fails, says what is in.
-async fn finish(loader: Loader, so_far: Result<(), ApiError>) -> Result<Loaded, ApiError> {
+/// Inserts the rest where all went well so far; else, and where that fails, says what is in. And whether more
+/// may be than is known.
+async fn finish(loader: Loader, so_far: Result<(), ApiError>) -> (Result<Loaded, ApiError>, bool) {
     let brake = loader.brake();
     let done = match so_far {
         Ok(()) => loader.finish().await.map_err(ApiError::from),
         Err(error) => Err(error),
     };
-    done.map_err(|error| after(error, brake.tally()))
+    let tally = brake.tally();
+    (done.map_err(|error| after(error, tally)), tally.unsure > 0)
 }
 
 /// `GET /records/export?format=csv|ndjson`: all records, or those of one tenant or code, as a stream.
@@ -277,9 +279,9 @@ impl<'a> BulkLoad<'a> {
                 return Err(ApiError::client(status, "unsupported_media_type", message));
             }
         };
-        let done = finish(self.loader, read).await;
+        let (done, in_doubt) = finish(self.loader, read).await;
         // After a failure too: earlier batches are in.
-        analytics::forget(self.app, self.tenants).await;
+        analytics::forget(self.app, self.tenants, in_doubt).await;
         Ok(Json(summary(&done?)))
     }
 

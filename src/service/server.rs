@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::admin::AdminToken;
 use super::app::App;
+use super::doubt;
 use super::jobs;
 use super::live::Live;
 use super::lock::FileLock;
@@ -228,6 +229,7 @@ impl Server {
             error = prepared => Err(ServerError::Dataset(error)),
             never = app.limits.keep_tidy() => match never {},
             never = app.live.keep_tidy() => match never {},
+            never = doubt::follow(&app) => match never {},
             served = &mut serving => return served.unwrap_or_else(|gone| Err(gone.into())).map_err(ServerError::Serve),
         };
         stopping.notify_one();
@@ -274,10 +276,13 @@ impl Server {
 }
 
 /// Leaves the second tier to the next process as it is, once nothing can change data any more: a
-/// write goes on when its client has gone.
+/// write goes on when its client has gone. While one is in doubt, no leave is taken, and the next process
+/// clears the tier.
 async fn leave(app: Arc<App>) {
     while Arc::strong_count(&app) > 1 {
         sleep(LEAVE_POLL).await;
     }
-    app.cache.close().await;
+    if !app.doubts.is_any() {
+        app.cache.close().await;
+    }
 }

@@ -400,6 +400,11 @@ mod tests {
     }
 
     #[test]
+    fn answers_above_a_kibibyte_are_compressed() {
+        assert_eq!(ServiceSettings::default().compress_above_bytes, 1024);
+    }
+
+    #[test]
     fn gateways_are_this_machine_or_those_that_are_named() {
         let gateways = |text: &str, env: Option<&str>| {
             let name = "REFSERVICE__SERVICE__GATEWAYS".to_owned();

@@ -69,6 +69,11 @@ impl Way {
         format!("redis://{}/", self.address)
     }
 
+    /// Where it begins, as the URL of a database of PostgreSQL.
+    pub(crate) fn database(&self) -> String {
+        format!("postgres://postgres@{}/postgres", self.address)
+    }
+
     /// Breaks all connections, and takes no more.
     pub(crate) async fn cut(&mut self) {
         if let Some(traffic) = self.traffic.take() {

@@ -119,7 +119,7 @@ pub(in crate::service) async fn callback(
     to_the_end(|| async move {
         let owner = OnceLock::new();
         let settled = within_limit(&app, settle(&app, id, &callback, &owner)).await;
-        announce(&app, id, owner, may_be_done(&settled)).await;
+        announce(&app, id, owner, has_changed(&settled)).await;
         settled
     })
     .await
@@ -166,7 +166,7 @@ pub(in crate::service) async fn change(
         let owner = OnceLock::new();
         let stepped = step(&app, &caller, id, expected, change, &owner);
         let changed = within_limit(&app, stepped).await;
-        announce(&app, id, owner, may_be_done(&changed)).await;
+        announce(&app, id, owner, has_changed(&changed)).await;
         changed
     })
     .await
@@ -215,22 +215,28 @@ impl Owner {
     }
 }
 
-/// Whether a payment may have changed. After an error of ours too: a commit that was not heard of may have
-/// come through.
-fn may_be_done(changed: &Result<Response, ApiError>) -> bool {
-    changed.as_ref().map_or_else(ApiError::is_ours, |_| true)
+/// Whether a payment has changed. Not known after an error of ours: a commit that was not heard of may have
+/// come through, or still do.
+fn has_changed(changed: &Result<Response, ApiError>) -> Option<bool> {
+    match changed {
+        Ok(_) => Some(true),
+        Err(error) if error.is_ours() => None,
+        Err(_) => Some(false),
+    }
 }
 
 /// Forgets what a change of a payment concerns, and tells of it where there may be one.
 /// A payment that was not found has no owner.
-async fn announce(app: &App, id: Uuid, owner: OnceLock<Owner>, changed: bool) {
+async fn announce(app: &App, id: Uuid, owner: OnceLock<Owner>, changed: Option<bool>) {
     let Some(owner) = owner.into_inner() else {
         return;
     };
-    clients::forget_one(app, owner.client).await;
-    if changed {
-        let change = json!({ "kind": "changed", "id": id, "client_id": owner.client });
-        app.tell(owner.tenant, live::PAYMENTS, &change);
+    clients::forget_one(app, owner.client, changed.is_none()).await;
+    let change = json!({ "kind": "changed", "id": id, "client_id": owner.client });
+    match changed {
+        Some(true) => app.tell(owner.tenant, live::PAYMENTS, &change),
+        Some(false) => {}
+        None => app.tell_in_doubt(owner.tenant, live::PAYMENTS, change),
     }
 }
 
