@@ -119,7 +119,7 @@ mod tests {
         let key = Scope::Key("a".to_owned());
         let begun = Instant::now();
         let due_at = |seconds| doubts.due(begun + Duration::from_secs(seconds));
-        doubts.forget(&[key.clone()]);
+        doubts.forget(std::slice::from_ref(&key));
         doubts.tell(1, "clients", json!(7));
         for seconds in [1, 65, 69] {
             assert_eq!(due_at(seconds), (vec![key.clone()], vec![]), "{seconds} s");
