@@ -3,18 +3,18 @@
 still or is slow, with a plain HTTP client, psql and redis-cli beside the load.
 
     cargo build --release
-    python3 benches/faults.py                        half an hour; prints Markdown
+    python3 benches/faults.py                        twenty minutes; prints Markdown
     python3 benches/faults.py mixed-workload --fault kill-redis
     python3 benches/faults.py --list
 
 A scenario keeps its flows and its loads; a search for a capacity becomes the rate it begins with. Servers and
 service are started here, on free ports of the loopback, in a temporary folder, and are the same for all faults
-of a scenario: the service has to come out of each without a restart. The load lasts 26 s, the fault from the
-6th to the 12th.
+of a scenario: the service has to come out of each without a restart. The load lasts 20 s, the fault from the
+5th to the 10th.
 
 Whatever happens, this has to hold, or the script ends with 1:
 
-- before the fault and from 6 s after its end on, no request fails; in between each failed one has a status
+- before the fault and from 5 s after its end on, no request fails; in between each failed one has a status
   and a code, or the time limit of its step;
 - a payment that was acknowledged is there once, however often it was asked for, and so is its money;
 - a client that was changed has what was acknowledged last, in the database and in what the caches answer;
@@ -55,10 +55,10 @@ ROOT = peers.HERE.parent
 RELEASE = ROOT / "target" / "release"
 SCENARIOS = ["clients-api", "query-mix", "read-heavy", "batch-million", "mixed-workload", "redis-outage"]
 FAULTS = [f"{what}-{server}" for server in ("redis", "postgres") for what in ("kill", "pause", "slow")]
-WARMUP_S, MEASURE_S = 2, 24
-FROM_S, TO_S = 6, 12
+WARMUP_S, MEASURE_S = 2, 18
+FROM_S, TO_S = 5, 10
 # Until the last who waited has an answer, and what is away was found again.
-GRACE_S = 6
+GRACE_S = 5
 SLOW_S = 0.5
 SECRET = os.urandom(32)
 # Long enough for everything that the service itself would wait for.
@@ -125,7 +125,7 @@ def look(stand, fault, program):
     ]
     failed = [0, 0, 0]
     for at, count, _ in windows:
-        # What is shown of the load is a little behind it.
+        # The load begins up to a second after it was announced.
         failed[0 if at < FROM_S - 1 else 2 if at >= TO_S + GRACE_S else 1] += count
     if failed[0]:
         broken.append("failures before")
