@@ -140,7 +140,10 @@ mod tests {
                 doubts.tell(1, "clients", number.into());
             }
         }
-        let held = || (doubts.held().scopes.len(), doubts.held().news.len());
+        let held = || {
+            let held = doubts.held();
+            (held.scopes.len(), held.news.len())
+        };
         assert_eq!(held(), (MOST, MOST));
         doubts.forget(&[Scope::Key("more".to_owned())]);
         doubts.tell(1, "clients", "more".into());
