@@ -199,7 +199,8 @@ async fn the_capacity_of_a_server_with_slots_is_found() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_number_that_the_generator_limits_is_none_of_the_servers() {
     let server = server();
-    let (executed, notes) = run(&plan(&server.url(), (110.0, 800.0), Some(2))).await;
+    // At first they have so long for each that a busy machine does not matter.
+    let (executed, notes) = run(&plan(&server.url(), (20.0, 800.0), Some(2))).await;
     let [
         InvalidReason::CapacityBeyondGenerator {
             holds, rate, cause, ..
@@ -209,7 +210,7 @@ async fn a_number_that_the_generator_limits_is_none_of_the_servers() {
         panic!("{:?} {notes:#?}", executed.invalid);
     };
     assert!(holds.is_some_and(|holds| holds < 205.0), "{notes:#?}");
-    assert!(*rate > 100.0 && *rate < 300.0, "{rate} {notes:#?}");
+    assert!(*rate > 20.0 && *rate < 330.0, "{rate} {notes:#?}");
     assert!(cause.contains("max_in_flight"), "{cause}");
     assert_eq!(found(&executed).breaks, None);
 }
