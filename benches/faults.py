@@ -14,8 +14,8 @@ of a scenario: the service has to come out of each without a restart. The load l
 
 Whatever happens, this has to hold, or the script ends with 1:
 
-- before the fault and from 5 s after its end on, no request fails; in between each failed one has a status
-  and a code, or the time limit of its step;
+- before the fault and from 5 s after its end on, no request fails; in between each failed one has a status or
+  the time limit of its step, and those of the client beside the load a code, too;
 - a payment that was acknowledged is there once, however often it was asked for, and so is its money;
 - a client that was changed has what was acknowledged last, in the database and in what the caches answer;
 - rows that were acknowledged are there, and none that nobody sent;
@@ -196,8 +196,8 @@ class Stand:
     def __init__(self, scenario, folder):
         self.path = ROOT / "scenarios" / f"{scenario}.toml"
         self.folder = folder
-        self.plan = tomllib.loads(self.path.read_text())
-        service = next(p for p in self.plan["process"] if p["name"] == "service" and p.get("variant", "servers") == "servers")
+        plan = tomllib.loads(self.path.read_text())
+        service = next(p for p in plan["process"] if p["name"] == "service" and p.get("variant", "servers") == "servers")
         self.ports = {name: peers.free_port() for name in ("postgres", "redis", "service")}
         self.ways = {name: Way(self.ports[name]) for name in ("postgres", "redis")}
         ports = {"{port}": self.ports["service"], **{f"{{{name}.port}}": way.port for name, way in self.ways.items()}}
@@ -281,7 +281,7 @@ class Stand:
         return float(found[1]) if found else float("nan")
 
     def psql(self, query):
-        """The answer of psql, or none where it gets none in two seconds."""
+        """The answer of psql, or none where it gets no connection in two seconds or no answer in twenty."""
         command = ["psql", "-XAtq", "-h", "127.0.0.1", "-p", str(self.ports["postgres"]), "-U", "postgres", "-c", query]
         env = {**os.environ, "PGCONNECT_TIMEOUT": "2", "PGOPTIONS": "-c statement_timeout=20000"}
         return output_of(command, env)
