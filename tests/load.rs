@@ -195,53 +195,50 @@ async fn service_times_are_those_of_the_server() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stall_is_seen_by_all_who_were_to_be_served_in_it() {
     let _machine = MACHINE.write().await;
+    // What a busy machine adds it only ever adds: the answers that come at once when a stall is over take their
+    // time, most of all in a debug build. So the largest error upwards may be that of the best of some
+    // tries; an error of the arithmetic is in each of them. What is too short is an error at once.
+    let mut errors = Vec::new();
+    for _ in 0..3 {
+        let most = errors_in_a_stall().await.into_iter().fold(0.0, f64::max);
+        if most < 0.05 {
+            return;
+        }
+        errors.push(most);
+    }
+    panic!("too long by these parts of what they are: {errors:?}");
+}
+
+/// By which part of themselves the percentiles of a stall are seen too long.
+async fn errors_in_a_stall() -> [f64; 3] {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    // A debug build takes several times as long for the thousand answers that come at once when the
-    // stall is over, and would measure itself.
-    let rate = if cfg!(debug_assertions) { 400 } else { 2000 };
     let start = Instant::now();
-    // How long the server itself takes, when a stall is over, until the last who waited has an
-    // answer. The arithmetic below leaves that out, and a machine with few cores does not: on such a
-    // one it was 6 % of the 95th percentile.
-    let catching_up_ns = Arc::new(AtomicU64::new(0));
-    let slowest_ns = Arc::clone(&catching_up_ns);
-    // Stands still for 500 ms every 5 s. A tenth of evenly spread arrivals waits, the first of them
-    // 500 ms and the last nothing; so the 99th percentile of all is the 90th of these: 450 ms. The
-    // 95th is their half, and nine of ten see nothing of it.
+    // Stands still for 2 s every 20 s. A tenth of evenly spread arrivals waits, the first of them 2 s
+    // and the last nothing; so the 99th percentile of all is the 90th of these: 1.8 s. The 95th is their
+    // half, and nine of ten see nothing of it.
     let server = Server::answering(move |_| {
-        let into = Duration::from_nanos(start.elapsed().as_nanos() as u64 % (5 * S));
-        if let Some(left) = Duration::from_millis(500).checked_sub(into) {
-            let over = Instant::now() + left;
+        let into = Duration::from_nanos(start.elapsed().as_nanos() as u64 % (20 * S));
+        if let Some(left) = Duration::from_secs(2).checked_sub(into) {
             std::thread::sleep(left);
-            slowest_ns.fetch_max(over.elapsed().as_nanos() as u64, Ordering::Relaxed);
         }
         ok("ok")
     });
-    let job = job(
-        folder.path(),
-        "stall",
-        &server.url(),
-        open(f64::from(rate), rate * 3 / 4),
-        10 * S,
-    );
+    let (rate, users) = (100_u32, 300);
+    let arrivals = open(f64::from(rate), users);
+    let mut job = job(folder.path(), "stall", &server.url(), arrivals, 20 * S);
+    job.phases.drain_ns = 5 * S;
     let (load, invalid) = only(run(&[job]).await);
     let (response, _) = in_order(&load);
     assert_eq!(invalid, []);
-    assert_eq!(load.counts.offered, u64::from(rate) * 10);
+    assert_eq!(load.counts.offered, u64::from(rate) * 20);
     assert_eq!(load.counts.completed, load.counts.offered);
-    let catching_up_ms = catching_up_ns.load(Ordering::Relaxed) as f64 / 1e6;
-    // More would be no machine to measure on, and could hide an error.
-    assert!(catching_up_ms < 50.0, "{catching_up_ms} ms");
-    for (quantile, true_ms) in [(0.95, 250.0), (0.99, 450.0), (0.999, 495.0)] {
-        let seen_ms = quantile_ms(response, quantile);
-        let (least, most) = (0.95 * true_ms, 1.05 * (true_ms + catching_up_ms));
-        assert!(
-            (least..most).contains(&seen_ms),
-            "{quantile}: {seen_ms} ms is not from {least} to {most} ms"
-        );
-    }
     let p85_ms = quantile_ms(response, 0.85);
     assert!(p85_ms < 50.0, "{p85_ms} ms");
+    [(0.95, 1000.0), (0.99, 1800.0), (0.999, 1980.0)].map(|(quantile, true_ms)| {
+        let seen_ms = quantile_ms(response, quantile);
+        assert!(seen_ms > 0.95 * true_ms, "{quantile}: {seen_ms} ms");
+        seen_ms / true_ms - 1.0
+    })
 }
 
 #[tokio::test(flavor = "multi_thread")]
