@@ -65,8 +65,8 @@ pub(super) struct Metrics {
 
 impl Metrics {
     /// The most memory that the process ever had, where the system tells (proc_pid_status(5), `VmHWM`). The
-    /// system's own mark falls by some pages now and then, because each thread counts its pages apart; to
-    /// whoever reads this as a counter that would be a process started anew.
+    /// system's own mark falls by some pages now and then, because each thread counts its pages apart; that
+    /// would be no mark.
     fn peak_resident_bytes(&self) -> Option<u64> {
         let status = Process::myself().and_then(|process| process.status());
         let told = status.ok()?.vmhwm?;

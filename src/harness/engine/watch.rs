@@ -334,8 +334,8 @@ impl<'run> Watcher<'run> {
     async fn look(&self, scraping: &Scraping) {
         let generation = self.processes.generation(&scraping.process);
         let asked = Instant::now();
-        let values = match scraping.scraper.look().await {
-            Ok(values) => values,
+        let samples = match scraping.scraper.look().await {
+            Ok(samples) => samples,
             Err(error) => {
                 if !scraping.told.swap(true, Ordering::Relaxed) {
                     (self.observe)(Progress::Note(format!(
@@ -357,7 +357,7 @@ impl<'run> Watcher<'run> {
             gathered.add(Look {
                 at_ns,
                 generation,
-                values: places.map(|place| values[place?]),
+                samples: places.map(|place| samples[place?]),
             });
         }
     }

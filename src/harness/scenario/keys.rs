@@ -413,7 +413,7 @@ static PHASES: TableSpec = TableSpec {
 
 static PROBE: TableSpec = TableSpec {
     name: "probe",
-    description: "A number over the measure phase, derived from Prometheus metrics: `name` or `name{label=\"value\"}`.",
+    description: "A number over the measure phase, derived from Prometheus metrics: `name` or `name{label=\"value\"}`. A metric is a gauge where its `# TYPE` line says so; each other one is a counter, and begins at 0 again where it falls.",
     keys: &[
         key(
             "ratio",
@@ -425,9 +425,14 @@ static PROBE: TableSpec = TableSpec {
             "rate",
             Text,
             Optional,
-            "The increase of a counter per second.",
+            "The increase of a counter or a gauge per second.",
         ),
-        key("increase", Text, Optional, "The increase of a counter."),
+        key(
+            "increase",
+            Text,
+            Optional,
+            "The increase of a counter, or of a gauge, which may be negative.",
+        ),
         key("mean", Text, Optional, "A gauge's mean."),
         key("max", Text, Optional, "A gauge's largest value."),
         key(

@@ -302,9 +302,9 @@ pub struct ProbePlan {
 pub enum ProbeSource {
     /// The increase of one counter divided by the increase of another.
     Ratio(Selector, Selector),
-    /// The increase of a counter per second.
+    /// The increase of a counter or a gauge per second.
     Rate(Selector),
-    /// The increase of a counter over the measure phase.
+    /// The increase of a counter or a gauge over the measure phase.
     Increase(Selector),
     /// A gauge's mean over the measure phase.
     Mean(Selector),

@@ -9,13 +9,29 @@ use std::borrow::Cow;
 
 use crate::harness::scenario::{Selector, quoted};
 
-/// The sum over all samples that each selector matches; `None` where it matches none, or where the
-/// sum is no finite number. Whatever is not a sample is passed over.
-pub(super) fn select(text: &str, selectors: &[Selector]) -> Vec<Option<f64>> {
+/// What a selector finds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sample {
+    /// The sum over all samples that it matches; a finite number.
+    pub value: f64,
+    /// Whether the metric says of itself that it is a gauge, and may fall.
+    pub is_gauge: bool,
+}
+
+/// What each selector finds; `None` where it matches no sample, or where the sum is no finite number.
+/// Whatever is neither a sample nor tells a gauge is passed over.
+pub(super) fn select(text: &str, selectors: &[Selector]) -> Vec<Option<Sample>> {
     let mut sums = vec![None; selectors.len()];
+    let mut gauges = vec![false; selectors.len()];
     for line in text.lines() {
         if line.trim_end() == "# EOF" {
             break;
+        }
+        if let Some(gauge) = told_gauge(line) {
+            for (selector, is_gauge) in selectors.iter().zip(&mut gauges) {
+                *is_gauge |= selector.metric == gauge;
+            }
+            continue;
         }
         let Some((name, rest)) = split_name(line) else {
             continue;
@@ -33,8 +49,22 @@ pub(super) fn select(text: &str, selectors: &[Selector]) -> Vec<Option<f64>> {
         }
     }
     sums.into_iter()
-        .map(|sum| sum.filter(|value| value.is_finite()))
+        .zip(gauges)
+        .map(|(sum, is_gauge)| {
+            let value = sum.filter(|value: &f64| value.is_finite())?;
+            Some(Sample { value, is_gauge })
+        })
         .collect()
+}
+
+/// The metric that the line says is a gauge.
+fn told_gauge(line: &str) -> Option<&str> {
+    let mut words = line.strip_prefix('#')?.split_whitespace();
+    if words.next()? != "TYPE" {
+        return None;
+    }
+    let metric = words.next()?;
+    (words.next()? == "gauge").then_some(metric)
 }
 
 fn holds(labels: &[(&str, Cow<'_, str>)], selector: &Selector) -> bool {
@@ -98,11 +128,36 @@ mod tests {
     }
 
     fn check(text: &str, metric: &str, labels: &[(&str, &str)], expected: Option<f64>) {
-        assert_eq!(
-            select(text, &[selector(metric, labels)]),
-            [expected],
-            "{text}"
+        let found = select(text, &[selector(metric, labels)]);
+        let values: Vec<Option<f64>> = found
+            .iter()
+            .map(|sample| sample.map(|sample| sample.value))
+            .collect();
+        assert_eq!(values, [expected], "{text}");
+    }
+
+    #[test]
+    fn a_gauge_is_one_that_says_so() {
+        let check = |type_lines: &str, expected: bool| {
+            let text = format!("{type_lines}\nrss_bytes 7\n# EOF\n# TYPE rss_bytes gauge\n");
+            let found = select(&text, &[selector("rss_bytes", &[])]);
+            let sample = Sample {
+                value: 7.0,
+                is_gauge: expected,
+            };
+            assert_eq!(found, [Some(sample)], "{text}");
+        };
+        check(
+            "# HELP rss_bytes TYPE rss_bytes gauge\n# TYPE rss_bytes gauge",
+            true,
         );
+        check("#\tTYPE  rss_bytes\tgauge ", true);
+        check("", false);
+        check("# TYPE rss_bytes counter", false);
+        check("# TYPE rss_bytes", false);
+        check("# TYPE rss gauge\n# TYPE rss_bytes untyped", false);
+        check("# HELP rss_bytes gauge", false);
+        check("TYPE rss_bytes gauge", false);
     }
 
     #[test]
@@ -215,7 +270,8 @@ mod tests {
         fn any_label_value_comes_back(value in "\\PC{0,20}", number in -1e9..1e9_f64) {
             let escaped = value.replace('\\', r"\\").replace('"', "\\\"");
             let text = format!("up{{x=\"{escaped}\",y=\"1\"}} {number:?}\n");
-            prop_assert_eq!(select(&text, &[selector("up", &[("x", &value), ("y", "1")])]), [Some(number)]);
+            let sample = Sample { value: number, is_gauge: false };
+            prop_assert_eq!(select(&text, &[selector("up", &[("x", &value), ("y", "1")])]), [Some(sample)]);
         }
     }
 }

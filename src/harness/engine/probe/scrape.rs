@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::exposition;
+use super::exposition::{self, Sample};
 use crate::harness::engine::http;
 use crate::harness::scenario::Selector;
 
@@ -49,11 +49,11 @@ impl Scraper {
         &self.url
     }
 
-    /// The values of the selectors now, in their order; `None` for what is not exposed.
+    /// What the selectors find now, in their order; `None` for what is not exposed.
     ///
     /// # Errors
     /// Where there is no whole exposition within the limits of time and size.
-    pub async fn look(&self) -> Result<Vec<Option<f64>>, ScrapeError> {
+    pub async fn look(&self) -> Result<Vec<Option<Sample>>, ScrapeError> {
         let unanswered = |error: reqwest::Error| ScrapeError::Unanswered(http::cause(&error));
         let mut answer = self
             .client

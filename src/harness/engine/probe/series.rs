@@ -1,5 +1,6 @@
 //! The arithmetic of probes: from looks at counters and gauges to one number for the measure phase.
 
+use super::exposition::Sample;
 use crate::harness::engine::thinned::{Thinned, mean};
 use crate::harness::model::{PhaseSpan, ProbePoint, ProbeSeries};
 use crate::harness::scenario::{ProbePlan, ProbeSource};
@@ -15,9 +16,9 @@ pub struct Look {
     pub at_ns: i64,
     /// How often the process had been started by then.
     pub generation: u32,
-    /// The values of the probe's selectors, in the order of [`ProbeSource`]; the second is `None`
-    /// where it has only one.
-    pub values: [Option<f64>; 2],
+    /// What the probe's selectors found, in the order of [`ProbeSource`]; the second is `None` where it
+    /// has only one.
+    pub samples: [Option<Sample>; 2],
 }
 
 /// What the looks have given so far: the curve of a probe and its value over the measure phase. The
@@ -40,16 +41,22 @@ pub struct Gathered {
 struct Stretch {
     from_ns: i64,
     to_ns: i64,
-    counters: Option<Step>,
-    gauge: Option<Gauge>,
+    step: Option<Step>,
+    level: Option<Level>,
 }
 
-/// The values of a gauge.
+/// The values at several looks.
 #[derive(Debug, Clone, Copy)]
-struct Gauge {
+struct Level {
     sum: f64,
     count: u32,
     max: f64,
+}
+
+impl Look {
+    fn value(&self) -> Option<f64> {
+        self.samples[0].map(|sample| sample.value)
+    }
 }
 
 impl Gathered {
@@ -85,7 +92,7 @@ impl Gathered {
         let step = self.newest.map(|newest| Step::between(newest, look));
         self.newest = Some(look);
         let drawn = match self.source {
-            ProbeSource::Mean(_) | ProbeSource::Max(_) => look.values[0],
+            ProbeSource::Mean(_) | ProbeSource::Max(_) => look.value(),
             _ => step.and_then(|step| step.value(&self.source)),
         };
         if let Some(value) = drawn {
@@ -113,10 +120,10 @@ impl Gathered {
             .filter(|measured| phase.is_some_and(|phase| measured.covers(phase)));
         let value = measured.and_then(|measured| match self.source {
             ProbeSource::Mean(_) => measured
-                .gauge
-                .map(|gauge| gauge.sum / f64::from(gauge.count)),
-            ProbeSource::Max(_) => measured.gauge.map(|gauge| gauge.max),
-            _ => measured.counters.and_then(|step| step.value(&self.source)),
+                .level
+                .map(|level| level.sum / f64::from(level.count)),
+            ProbeSource::Max(_) => measured.level.map(|level| level.max),
+            _ => measured.step.and_then(|step| step.value(&self.source)),
         });
         ProbeSeries {
             name: self.name,
@@ -133,8 +140,8 @@ impl Stretch {
         Self {
             from_ns: look.at_ns,
             to_ns: look.at_ns,
-            counters: None,
-            gauge: look.values[0].map(Gauge::of),
+            step: None,
+            level: look.value().map(Level::of),
         }
     }
 
@@ -150,18 +157,18 @@ impl Stretch {
 
     fn reach(&mut self, look: Look, step: Option<Step>) {
         self.to_ns = look.at_ns;
-        self.counters = match (self.counters, step) {
+        self.step = match (self.step, step) {
             (Some(before), Some(step)) => Some(before.then(step)),
             (before, step) => before.or(step),
         };
-        self.gauge = match (self.gauge, look.values[0].map(Gauge::of)) {
-            (Some(before), Some(gauge)) => Some(before.and(gauge)),
-            (before, gauge) => before.or(gauge),
+        self.level = match (self.level, look.value().map(Level::of)) {
+            (Some(before), Some(level)) => Some(before.and(level)),
+            (before, level) => before.or(level),
         };
     }
 }
 
-impl Gauge {
+impl Level {
     fn of(value: f64) -> Self {
         Self {
             sum: value,
@@ -188,27 +195,27 @@ fn together(points: &[ProbePoint], value: fn(&[f64]) -> f64) -> Option<ProbePoin
     })
 }
 
-/// How much the counters grew from one look to another.
+/// How much the metrics grew from one look to another.
 #[derive(Debug, Clone, Copy)]
 struct Step {
     length_ns: i64,
-    /// `None` where the counter was not exposed by the end.
+    /// `None` where the counter was not exposed by the end, or a gauge at one of both.
     increase: [Option<f64>; 2],
 }
 
 impl Step {
     fn between(before: Look, after: Look) -> Self {
         let increase = |index: usize| {
-            let after_value = after.values[index]?;
+            let sample = after.samples[index]?;
+            let earlier = before.samples[index].map(|sample| sample.value);
+            if sample.is_gauge {
+                return Some(sample.value - earlier?);
+            }
             // A counter that was not exposed had not counted yet. One that is smaller than it was,
             // or that belongs to a process started anew, has counted from 0.
-            let from = match before.values[index] {
-                Some(value) if value <= after_value && before.generation == after.generation => {
-                    value
-                }
-                _ => 0.0,
-            };
-            Some(after_value - from)
+            let from = earlier
+                .filter(|value| *value <= sample.value && before.generation == after.generation);
+            Some(sample.value - from.unwrap_or(0.0))
         };
         Self {
             length_ns: after.at_ns - before.at_ns,
@@ -262,6 +269,11 @@ mod tests {
         }
     }
 
+    fn sample(value: f64) -> Sample {
+        let is_gauge = false;
+        Sample { value, is_gauge }
+    }
+
     /// Looks at seconds 0, 1, 2, …; the measure phase lies from second 1 to second 3.
     fn check(
         source: ProbeSource,
@@ -274,7 +286,7 @@ mod tests {
             .map(|(second, values)| Look {
                 at_ns: second * 1_000_000_000,
                 generation: 1,
-                values: *values,
+                samples: values.map(|value| value.map(sample)),
             })
             .collect();
         check_looks(source, &looks, expected, expected_points);
@@ -357,12 +369,12 @@ mod tests {
             .map(|second| Look {
                 at_ns: second * 1_000_000_000,
                 generation: 1,
-                values: [
-                    Some(if second == 7_777 {
+                samples: [
+                    Some(sample(if second == 7_777 {
                         1e6
                     } else {
                         second as f64 * 10.0
-                    }),
+                    })),
                     None,
                 ],
             })
@@ -420,7 +432,7 @@ mod tests {
         let looks = looks.map(|(second, sum_s, count)| Look {
             at_ns: second * 1_000_000_000,
             generation: 1,
-            values: [Some(sum_s), Some(count)],
+            samples: [Some(sample(sum_s)), Some(sample(count))],
         });
         let series = finished(gathered(&plan, &looks, 0, 2_000_000_000));
         let near = |value: f64, expected: f64| (value - expected).abs() < 1e-6 * expected;
@@ -450,7 +462,7 @@ mod tests {
         let look = |second: i64, generation, value| Look {
             at_ns: second * 1_000_000_000,
             generation,
-            values: [Some(value), None],
+            samples: [Some(sample(value)), None],
         };
         let looks = [look(1, 1, 100.0), look(2, 2, 150.0), look(3, 2, 160.0)];
         check_looks(
@@ -459,6 +471,43 @@ mod tests {
             Some(160.0),
             &[150.0, 10.0],
         );
+    }
+
+    #[test]
+    fn a_gauge_that_falls_has_fallen() {
+        let look = |second: i64, generation, value: Option<f64>| Look {
+            at_ns: second * 1_000_000_000,
+            generation,
+            samples: [
+                value.map(|value| Sample {
+                    value,
+                    is_gauge: true,
+                }),
+                None,
+            ],
+        };
+        let check = |values: [Option<f64>; 4], expected, points: &[f64]| {
+            let looks = (0..).zip(values);
+            let looks: Vec<Look> = looks
+                .map(|(second, value)| look(second, 1, value))
+                .collect();
+            check_looks(ProbeSource::Increase(selector()), &looks, expected, points);
+        };
+        // Memory at its mark, some pages below it, and above it again: 10 from second 1 to second 3.
+        let values = [400.0, 34_344.0, 34_204.0, 34_354.0].map(Some);
+        check(values, Some(10.0), &[33_944.0, -140.0, 150.0]);
+        let values = [400.0, 34_344.0, 34_204.0, 34_000.0].map(Some);
+        check(values, Some(-344.0), &[33_944.0, -140.0, -204.0]);
+        // What it was before it was exposed is not known.
+        check([None, None, Some(7.0), Some(9.0)], Some(2.0), &[2.0]);
+        // Nor is it 0 where the process is a new one.
+        let looks = [
+            look(1, 1, Some(100.0)),
+            look(2, 2, Some(150.0)),
+            look(3, 2, Some(160.0)),
+        ];
+        let source = ProbeSource::Rate(selector());
+        check_looks(source, &looks, Some(30.0), &[50.0, 10.0]);
     }
 
     #[test]
@@ -560,7 +609,7 @@ mod tests {
                 .map(|second| Look {
                     at_ns: second * 1_000_000_000,
                     generation: 1,
-                    values: [Some(*second as f64), None],
+                    samples: [Some(sample(*second as f64)), None],
                 })
                 .collect();
             let value = |source| {
@@ -592,7 +641,7 @@ mod tests {
         let look = |at_ms: i64, value| Look {
             at_ns: at_ms * 1_000_000,
             generation: 1,
-            values: [Some(value), None],
+            samples: [Some(sample(value)), None],
         };
         let looks = [
             look(1000, 10.0),
@@ -614,7 +663,7 @@ mod tests {
         let look = |at_ms: i64, value| Look {
             at_ns: at_ms * 1_000_000,
             generation: 1,
-            values: [Some(value), None],
+            samples: [Some(sample(value)), None],
         };
         let looks = [
             look(0, 0.0),
