@@ -1042,12 +1042,55 @@ async fn a_database_that_stops_is_a_typed_error_and_is_used_again_when_it_is_bac
         ),
         "{error:?}"
     );
-    assert_eq!(pool.stats().active, 0);
+    all_back(&pool).await?;
     postgres.start_again()?;
     let mut held = take(&pool, 2).await?;
     for checkout in &mut held {
         assert_eq!(one(checkout, "SELECT 7::BIGINT").await?, 7);
     }
+    Ok(())
+}
+
+/// A server that goes on has to look at every connection that was begun while it stood still.
+#[tokio::test]
+async fn a_database_that_stands_still_is_not_buried_in_beginnings() -> Tested {
+    let postgres = Postgres::start()?;
+    let way = Way::to(&postgres.url()).await?;
+    let settings = PoolSettings {
+        acquire_timeout_ms: 100,
+        peer_timeout_ms: 10_000,
+        ..pool_settings(4)
+    };
+    let pool = Pool::connect(&way.database(), settings).await?;
+    let mut first = pool.acquire().await?;
+    let sql = "SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)::BIGINT";
+    let postmaster = one(&mut first, sql).await?;
+    let before = way.connections();
+    let frozen = Frozen::freeze(&[postmaster])?;
+    let until = Instant::now() + 2000 * MS;
+    let mut callers = JoinSet::new();
+    for _ in 0..3 {
+        let pool = pool.clone();
+        callers.spawn(async move {
+            while Instant::now() < until {
+                let outcome = pool.acquire().await;
+                assert!(
+                    matches!(outcome, Err(PoolError::Unreachable { .. })),
+                    "{outcome:?}"
+                );
+            }
+        });
+    }
+    while let Some(outcome) = callers.join_next().await {
+        outcome?;
+    }
+    assert_eq!(pool.stats().timeouts, 0);
+    assert_eq!(way.connections() - before, 3);
+    drop(frozen);
+    // Those very connections are made and kept.
+    eventually("they are made", async || pool.stats().idle == 3).await?;
+    drop(take(&pool, 3).await?);
+    assert_eq!(way.connections() - before, 3);
     Ok(())
 }
 

@@ -180,8 +180,9 @@ pub struct PoolSettings {
     /// A connection that rested longer is tested before it is handed out. Testing each one would
     /// cost every checkout a round trip; testing none would hand out what a restart has broken.
     pub test_after_idle_ms: u64,
-    /// Longest wait for a peer when a connection is tested, returned or closed; a peer that has not
-    /// answered by then is taken for dead and its connection is dropped.
+    /// Longest wait for a peer when a connection is tested, returned or closed, or made for somebody who
+    /// no longer waits for it; a peer that has not answered by then is taken for dead and its
+    /// connection is dropped.
     pub peer_timeout_ms: u64,
     /// Longest time for one statement, a fetch of a cursor and an insert of a batch included. What
     /// runs longer is broken off, and so is what waits for a peer that died in the middle of it.

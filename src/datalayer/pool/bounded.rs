@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use futures_util::future::BoxFuture;
 use hdrhistogram::Histogram;
 use tokio::runtime;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
@@ -45,6 +46,8 @@ pub(super) struct Shared {
     /// How many permits there are.
     size: AtomicU32,
     waiting: AtomicU32,
+    /// Connections under way for which nobody waits any more.
+    unawaited: AtomicU32,
     checkouts: AtomicU64,
     timeouts: AtomicU64,
     wait: Latencies,
@@ -74,6 +77,7 @@ impl Pool {
             permits: Arc::new(Semaphore::new(min as usize)),
             size: AtomicU32::new(min),
             waiting: AtomicU32::new(0),
+            unawaited: AtomicU32::new(0),
             checkouts: AtomicU64::new(0),
             timeouts: AtomicU64::new(0),
             wait: Latencies::new(),
@@ -120,7 +124,7 @@ impl Pool {
         let started = Instant::now();
         let deadline = started + self.acquire_timeout;
         let permit = shared.permit(started, deadline).await?;
-        let handle = shared.handle(started, deadline).await?;
+        let (handle, permit) = shared.handle(permit, started, deadline).await?;
         shared.wait.record(started.elapsed());
         shared.checkouts.fetch_add(1, Ordering::Relaxed);
         Ok(Checkout::new(handle, permit, Arc::clone(shared), place))
@@ -196,22 +200,25 @@ impl Shared {
         let permit = match Arc::clone(&permits).try_acquire_owned() {
             Ok(permit) => permit,
             Err(_) => {
-                let _waiting = Waiting::enter(&self.waiting);
+                let _waiting = Counted::enter(&self.waiting);
                 timeout_at(deadline.into(), self.wait_in_turn(permits))
                     .await
-                    .map_err(|_| {
-                        self.timeouts.fetch_add(1, Ordering::Relaxed);
-                        let max = self.settings.max_connections;
-                        PoolError::Exhausted {
-                            waited: started.elapsed(),
-                            max,
-                        }
-                    })?
+                    .map_err(|_| self.none_came_free(started.elapsed()))?
                     .map_err(|_| PoolError::Closed)?
             }
         };
         self.peak_active.fetch_max(self.active(), Ordering::Relaxed);
         Ok(permit)
+    }
+
+    fn none_came_free(&self, waited: Duration) -> PoolError {
+        // More connections would be free if the database gave those that were asked for.
+        if self.unawaited.load(Ordering::Relaxed) > 0 {
+            return PoolError::Unreachable { waited };
+        }
+        self.timeouts.fetch_add(1, Ordering::Relaxed);
+        let max = self.settings.max_connections;
+        PoolError::Exhausted { waited, max }
     }
 
     /// Waits for a permit. Who waits long makes one more, for whoever has waited longest.
@@ -233,15 +240,20 @@ impl Shared {
     }
 
     /// A connection for a caller that has a permit; only an unwilling database can delay it.
-    async fn handle(&self, started: Instant, deadline: Instant) -> Result<Handle, PoolError> {
-        let unreachable = || PoolError::Unreachable {
-            waited: started.elapsed(),
-        };
-        match timeout_at(deadline.into(), self.database.acquire()).await {
-            Ok(Ok(handle)) => Ok(handle),
-            Ok(Err(sqlx::Error::PoolTimedOut)) | Err(_) => Err(unreachable()),
-            Ok(Err(sqlx::Error::PoolClosed)) => Err(PoolError::Closed),
-            Ok(Err(source)) => Err(PoolError::Refused { source }),
+    async fn handle(
+        self: &Arc<Self>,
+        permit: OwnedSemaphorePermit,
+        started: Instant,
+        deadline: Instant,
+    ) -> Result<(Handle, OwnedSemaphorePermit), PoolError> {
+        let mut connecting = Connecting::begin(Arc::clone(self), permit);
+        match timeout_at(deadline.into(), connecting.outcome()).await {
+            Ok((Ok(handle), permit)) => Ok((handle, permit)),
+            Ok((Err(sqlx::Error::PoolClosed), _)) => Err(PoolError::Closed),
+            Ok((Err(source), _)) => Err(PoolError::Refused { source }),
+            Err(_) => Err(PoolError::Unreachable {
+                waited: started.elapsed(),
+            }),
         }
     }
 
@@ -251,17 +263,17 @@ impl Shared {
     }
 
     /// Opens connections until there are `target`, as far as free permits and `patience` allow.
-    async fn fill(&self, target: u32, patience: Duration) -> Result<(), PoolError> {
+    async fn fill(self: &Arc<Self>, target: u32, patience: Duration) -> Result<(), PoolError> {
         let started = Instant::now();
         // sqlx opens a connection only when none is free, so the free ones are held meanwhile.
         let mut held = Vec::new();
         let mut outcome = Ok(());
         while self.database.open_connections() < target {
-            let Ok(permit) = self.permits.try_acquire() else {
+            let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
                 break;
             };
-            match self.handle(started, started + patience).await {
-                Ok(handle) => held.push((handle, permit)),
+            match self.handle(permit, started, started + patience).await {
+                Ok(made) => held.push(made),
                 Err(error) => {
                     outcome = Err(error);
                     break;
@@ -293,7 +305,7 @@ impl Shared {
 
     /// Tests each connection that rests, and drops those that don't answer; opens one where none does.
     /// `None` where all are in use: nobody looked.
-    async fn check(&self) -> Option<Result<(), String>> {
+    async fn check(self: &Arc<Self>) -> Option<Result<(), String>> {
         let mut answered = false;
         // sqlx hands out first what has rested longest, and takes back at the end.
         for _ in 0..self.database.idle_connections() {
@@ -321,11 +333,11 @@ impl Shared {
         if answered {
             return Some(Ok(()));
         }
-        let _permit = self.permits.try_acquire().ok()?;
+        let permit = Arc::clone(&self.permits).try_acquire_owned().ok()?;
         let now = Instant::now();
-        let handle = self.handle(now, now + self.peer_timeout).await;
-        let handle = match handle {
-            Ok(handle) => handle,
+        let made = self.handle(permit, now, now + self.peer_timeout).await;
+        let (handle, _permit) = match made {
+            Ok(made) => made,
             Err(error) => return Some(Err(error.to_string())),
         };
         // One that rested for a moment only was not tested when it was handed out.
@@ -400,7 +412,7 @@ async fn tell_suspects(pool: Weak<Shared>) {
 async fn every(
     pool: Weak<Shared>,
     period: impl FnOnce(&PoolSettings) -> Duration,
-    mut work: impl AsyncFnMut(&Shared),
+    mut work: impl AsyncFnMut(&Arc<Shared>),
 ) {
     let Some(period) = pool.upgrade().map(|shared| period(&shared.settings)) else {
         return;
@@ -418,17 +430,67 @@ async fn every(
     }
 }
 
-/// One caller in the queue, also when its future is dropped there.
-struct Waiting<'a>(&'a AtomicU32);
+/// A connection under way to a caller. One that nobody waits for any more is waited for on its own, for as
+/// long as any peer is, and stays in the pool. To give it up with its caller would be cheaper, but callers who
+/// begin one after another while a server stands still would leave it so many beginnings that it has no
+/// time for the last ones when it goes on.
+struct Connecting {
+    shared: Arc<Shared>,
+    /// Until it has an outcome.
+    begun: Option<(
+        BoxFuture<'static, Result<Handle, sqlx::Error>>,
+        OwnedSemaphorePermit,
+    )>,
+}
 
-impl<'a> Waiting<'a> {
-    fn enter(waiting: &'a AtomicU32) -> Self {
-        waiting.fetch_add(1, Ordering::Relaxed);
-        Self(waiting)
+impl Connecting {
+    fn begin(shared: Arc<Shared>, permit: OwnedSemaphorePermit) -> Self {
+        let database = shared.database.clone();
+        let connecting = Box::pin(async move { database.acquire().await });
+        Self {
+            shared,
+            begun: Some((connecting, permit)),
+        }
+    }
+
+    /// What became of it, and the permit. It may be dropped, and is then gone on with.
+    async fn outcome(&mut self) -> (Result<Handle, sqlx::Error>, OwnedSemaphorePermit) {
+        let begun = "BUG: a connection has one outcome";
+        let (connecting, _) = self.begun.as_mut().expect(begun);
+        let outcome = connecting.await;
+        let (_, permit) = self.begun.take().expect(begun);
+        (outcome, permit)
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for Connecting {
+    fn drop(&mut self) {
+        let Some((connecting, permit)) = self.begun.take() else {
+            return;
+        };
+        let shared = Arc::clone(&self.shared);
+        self.shared.runtime.spawn(async move {
+            let _unawaited = Counted::enter(&shared.unawaited);
+            if let Ok(Ok(handle)) = timeout(shared.peer_timeout, connecting).await {
+                handle.give_back(shared.peer_timeout).await;
+            }
+            // Only now, as with a checkout.
+            drop(permit);
+        });
+    }
+}
+
+/// One of those that are counted there, until it is dropped.
+struct Counted<'a>(&'a AtomicU32);
+
+impl<'a> Counted<'a> {
+    fn enter(counter: &'a AtomicU32) -> Self {
+        counter.fetch_add(1, Ordering::Relaxed);
+        Self(counter)
+    }
+}
+
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

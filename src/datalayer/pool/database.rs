@@ -188,7 +188,8 @@ fn options_for<DB: sqlx::Database>(settings: &PoolSettings) -> PoolOptions<DB> {
     let limit = Duration::from_millis(settings.peer_timeout_ms);
     PoolOptions::new()
         .max_connections(settings.max_connections)
-        .acquire_timeout(Duration::from_millis(settings.acquire_timeout_ms))
+        // `Pool` has limits of its own, and one that is the caller's would break off what is gone on with.
+        .acquire_timeout(Duration::from_secs(24 * 60 * 60))
         // sqlx's reaper closes idle connections below the minimum too and opens them again, each
         // period anew; `Pool` keeps the minimum instead.
         .min_connections(0)
