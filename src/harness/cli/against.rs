@@ -103,7 +103,7 @@ pub(super) async fn run(
     ));
     let behind = checkouts.behind(&base).await.map_err(trouble)?;
     if behind > 0 {
-        output.say(&format!(
+        output.warn(&format!(
             "the head lacks {behind} of the commits of {revision}, so their effects are judged as well, the other way \
              round; merge them, or name the commit where the head left: \
              --against $(git merge-base HEAD {revision})",
@@ -146,7 +146,7 @@ pub(super) async fn run(
         }
     }
     if work.gated.is_empty() {
-        output.say(&format!(
+        output.warn(&format!(
             "nothing is judged: {revision} has none of these scenarios"
         ));
         if args.strictness.require_baseline {
@@ -154,7 +154,7 @@ pub(super) async fn run(
         }
     }
     if *stop.borrow() {
-        output.say(STOPPED);
+        output.warn(STOPPED);
         codes.push(exit::INVALID);
     }
     this.history.close().await;
@@ -178,14 +178,14 @@ impl Against<'_> {
             let shown = self.shown(&file);
             match (base.is_file(), head.is_file()) {
                 (true, false) => {
-                    self.output.say(&format!(
+                    self.output.warn(&format!(
                         "{shown} is not in the head; it is measured all the same, as the base has it"
                     ));
                     of_base.push(base);
                 }
                 (true, true) => {
                     if std::fs::read(&base).ok() != std::fs::read(&head).ok() {
-                        self.output.say(&format!(
+                        self.output.warn(&format!(
                             "{shown} differs in the head; both are measured and judged as the base has it, \
                              until the change is merged"
                         ));
@@ -194,7 +194,7 @@ impl Against<'_> {
                 }
                 (false, true) => {
                     self.output
-                        .say(&format!("{shown} is new in the head: shown, not judged"));
+                        .warn(&format!("{shown} is new in the head: shown, not judged"));
                     of_head.push(head);
                 }
                 (false, false) => {
@@ -241,7 +241,7 @@ impl Against<'_> {
                 if !named.is_empty() {
                     return Err(failure);
                 }
-                self.output.say(&format!("skipping {reason}"));
+                self.output.warn(&format!("skipping {reason}"));
             }
             *plans = fit;
         }
@@ -309,10 +309,10 @@ impl Against<'_> {
         let Some(run) = pairs.head.runs.first() else {
             // Without a run of the head there is nothing to show a page of.
             for why in pairs.base.runs.iter().flat_map(words::unfit) {
-                self.output.say(&format!("base: {}", why.what));
+                self.output.warn(&format!("base: {}", why.what));
             }
             self.output
-                .say(&format!("{}: no pair was measured", plan.id()));
+                .warn(&format!("{}: no pair was measured", plan.id()));
             return Ok(exit::INVALID);
         };
         let judged = self.judge(plan, &given, &pairs, &looks, seed);
@@ -409,7 +409,7 @@ impl Against<'_> {
                 let is_there = |target: &String| there.contains(target);
                 let (kept, gone): (Vec<_>, Vec<_>) = bench.targets.into_iter().partition(is_there);
                 for target in gone {
-                    self.output.say(&format!(
+                    self.output.warn(&format!(
                         "the {} has no bench target {}",
                         arm.name(),
                         text::one_line(&target)

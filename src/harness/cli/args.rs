@@ -48,7 +48,7 @@ pub(super) struct Global {
     /// When to colour; `auto` asks the terminal and NO_COLOR.
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto, help_heading = "Output")]
     pub(super) color: Color,
-    /// Only the verdict; no progress.
+    /// Only the verdict, and what must be known beside it; no progress.
     #[arg(
         long,
         short,

@@ -53,7 +53,7 @@ pub(super) fn run(output: &Output, args: &CheckArgs) -> Result<u8, Failure> {
             Ok(found) => {
                 output.say(&format!("{}: in order", file.display()));
                 for remark in waivers::remarks(&file, &found, &plans, is_all) {
-                    output.say(&remark);
+                    output.warn(&remark);
                 }
             }
             Err(rejection) => rejections.push(rejection),

@@ -90,7 +90,7 @@ pub(super) async fn execute(
             Err(failure) => codes.push(explain(&failure, output)),
         }
         if *stop.borrow() {
-            output.say(STOPPED);
+            output.warn(STOPPED);
             codes.push(exit::INVALID);
             break;
         }
@@ -118,7 +118,7 @@ pub(super) fn runnable(
         match fits {
             Ok(()) => plans.push(plan),
             Err((_, failure)) if chosen.named => return Err(failure),
-            Err((text, _)) => output.say(&format!("skipping {text}")),
+            Err((text, _)) => output.warn(&format!("skipping {text}")),
         }
     }
     // An empty gate would be green for the wrong reason.
@@ -202,7 +202,7 @@ impl Session<'_> {
     ) -> Result<u8, Failure> {
         let Some(first) = head.runs.first() else {
             self.output
-                .say(&format!("{}: stopped before its first run", plan.id()));
+                .warn(&format!("{}: stopped before its first run", plan.id()));
             return Ok(exit::INVALID);
         };
         let page = page_path(&self.selection.reports, first);

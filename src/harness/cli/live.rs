@@ -116,6 +116,7 @@ impl Live {
                 self.step(&mut state, format!("{run}: stopping processes"));
             }
             Progress::Note(text) => self.line(&text),
+            Progress::Warning(text) => self.warn(&text),
         }
     }
 
@@ -136,15 +137,19 @@ impl Live {
 
     /// A line that stays.
     pub(super) fn line(&self, text: &str) {
-        if self.output.quiet {
-            return;
+        if !self.output.quiet {
+            self.warn(text);
         }
+    }
+
+    /// One that must be known.
+    fn warn(&self, text: &str) {
         let text = text::one_line(text);
         if self.output.live {
             // A terminal that went away is nobody's loss.
             let _ = self.bars.println(text);
         } else {
-            self.output.say(&text);
+            self.output.warn(&text);
         }
     }
 

@@ -31,7 +31,7 @@ pub(super) async fn run(global: &Global, output: &Output, args: &MergeArgs) -> R
     let gathered = gather(&plan, files)
         .map_err(|error| Failure::usage(error.to_string(), "see docs/SHARDS.md"))?;
     if let Some(text) = not_judged(&plan, &gathered.plan) {
-        output.say(&text);
+        output.warn(&text);
     }
     let selection = selection(args);
     let label = Label {
@@ -82,7 +82,7 @@ fn read(paths: &[PathBuf], output: &Output) -> Result<Vec<ShardFile>, Failure> {
         ));
     }
     for text in unreadable {
-        output.say(&format!("passing over {text}"));
+        output.warn(&format!("passing over {text}"));
     }
     Ok(files)
 }

@@ -14,8 +14,10 @@ use super::failure::Failure;
 pub(super) struct Output {
     /// For people or for programs.
     pub(super) format: Format,
-    /// Whether only the verdict is wanted.
+    /// Whether only the verdict is wanted, and what its reader must know beside it.
     pub(super) quiet: bool,
+    /// Whether nothing is wanted but answers.
+    is_silent: bool,
     /// Whether stdout takes colour.
     pub(super) colour: bool,
     /// Whether stderr takes colour.
@@ -47,6 +49,7 @@ impl Output {
         Self {
             format: global.format,
             quiet: global.quiet,
+            is_silent: false,
             colour: wanted(stdout),
             colour_err: wanted(stderr),
             live: stderr && !global.quiet,
@@ -54,10 +57,23 @@ impl Output {
         }
     }
 
+    /// One for tests, that says nothing beside its answers.
+    #[cfg(test)]
+    pub(super) const SILENT: Self = Self {
+        format: Format::Human,
+        quiet: true,
+        is_silent: true,
+        colour: false,
+        colour_err: false,
+        live: false,
+        width: 80,
+    };
+
     /// The same, saying nothing beside its answers.
     pub(super) fn silenced(&self) -> Self {
         Self {
             quiet: true,
+            is_silent: true,
             live: false,
             ..*self
         }
@@ -94,9 +110,16 @@ impl Output {
         self.answer(&text)
     }
 
-    /// Says something on stderr, unless only the verdict is wanted.
+    /// Says on stderr how far it has come, unless only the verdict is wanted.
     pub(super) fn say(&self, text: &str) {
         if !self.quiet {
+            self.warn(text);
+        }
+    }
+
+    /// Says on stderr what the reader of the answer must know: what was left out, and why there is none.
+    pub(super) fn warn(&self, text: &str) {
+        if !self.is_silent {
             // stderr that went away is nobody's loss.
             let _ = writeln!(std::io::stderr().lock(), "{text}");
         }

@@ -50,7 +50,7 @@ pub(super) fn apply(
         (what, failure)
     })?;
     for told in not_measurable(plan) {
-        output.say(&format!("warning: {}: {told}", plan.id()));
+        output.warn(&format!("warning: {}: {told}", plan.id()));
     }
     Ok(())
 }

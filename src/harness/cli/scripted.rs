@@ -9,7 +9,6 @@ use crate::harness::engine::{Engine, Executed, Progress};
 use crate::harness::model::{Arm, Fingerprint, InvalidReason, Measurement, Metric};
 use crate::harness::scenario::{self, Plan};
 
-use super::args::Format;
 use super::live::Live;
 use super::output::Output;
 use super::pairs::{Side, Sides};
@@ -128,12 +127,5 @@ pub(super) fn fingerprint(scenario_hash: &str) -> Fingerprint {
 
 /// Progress that nobody sees.
 pub(super) fn unseen() -> Live {
-    Live::new(Output {
-        format: Format::Json,
-        quiet: true,
-        colour: false,
-        colour_err: false,
-        live: false,
-        width: 80,
-    })
+    Live::new(Output::SILENT)
 }

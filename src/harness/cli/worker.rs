@@ -35,7 +35,7 @@ pub(super) async fn run(output: &Output, args: &WorkerArgs) -> Result<u8, Failur
         start_at_ns: agreed(args.start_at)?,
     };
     for text in left_out(&plan, &assignment.target) {
-        output.say(&text);
+        output.warn(&text);
     }
     if args.out != Path::new(STDOUT) {
         ShardFile::can_be_written(&args.out).map_err(|error| {
@@ -230,7 +230,7 @@ fn answer(file: &ShardFile, output: &Output) -> u8 {
     for worker in &file.failed {
         let load = &worker.load;
         let message = text::block(&worker.message);
-        output.say(&format!(
+        output.warn(&format!(
             "the generator of load {load} ended before its time: {message}"
         ));
     }
@@ -244,11 +244,15 @@ fn answer(file: &ShardFile, output: &Output) -> u8 {
         let what = "is NOT whole: the run that it is put into will be invalid";
         (what, exit::INVALID)
     };
-    output.say(&format!(
+    let text = format!(
         "shard {} {what}; {} completed",
         file.shard,
         format::counted(iterations, "iteration")
-    ));
+    );
+    match code {
+        exit::PASS => output.say(&text),
+        _ => output.warn(&text),
+    }
     code
 }
 

@@ -79,7 +79,7 @@ pub(super) fn found_in(folder: &Path, output: &Output) -> Result<Option<Vec<Path
     found.retain(|path| {
         let scenario = scenario::looks_like_one(path);
         if !scenario {
-            output.say(&format!(
+            output.warn(&format!(
                 "skipping {}: it has no `schema = 1`, so it is no scenario",
                 path.display()
             ));
@@ -130,7 +130,7 @@ pub(super) fn plans(
                     of_variants(variant, &scenario.variants),
                 ));
             }
-            None => output.say(&format!(
+            None => output.warn(&format!(
                 "skipping {}: it has no variant {variant}",
                 file.display()
             )),
@@ -258,24 +258,14 @@ fn place(global: &Global) -> &str {
 #[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
     use super::*;
-    use crate::harness::cli::args::Format;
-
-    const OUTPUT: Output = Output {
-        format: Format::Human,
-        quiet: true,
-        colour: false,
-        colour_err: false,
-        live: false,
-        width: 80,
-    };
 
     #[test]
     fn a_folder_that_can_not_be_read_is_not_missing() {
         let folder = tempfile::tempdir().unwrap();
         let place = folder.path().join("scenarios");
-        assert_eq!(found_in(&place, &OUTPUT).unwrap(), None);
+        assert_eq!(found_in(&place, &Output::SILENT).unwrap(), None);
         std::fs::write(&place, "").unwrap();
-        let failure = found_in(&place, &OUTPUT).unwrap_err();
+        let failure = found_in(&place, &Output::SILENT).unwrap_err();
         assert!(matches!(failure, Failure::Tool(text) if text.contains("scenarios")));
     }
 
@@ -297,7 +287,7 @@ mod tests {
                     files: files.iter().copied().cloned().collect(),
                     named: true,
                 };
-                match (plans(&chosen, variant, &OUTPUT), expected) {
+                match (plans(&chosen, variant, &Output::SILENT), expected) {
                     (Ok(plans), None) => assert_eq!(plans.len(), files.len()),
                     (Err(Failure::Scenario(text)), Some(expected)) => {
                         let text = text.replace(['\n', ' ', '│'], "");

@@ -520,7 +520,7 @@ pub(super) async fn down(processes: &Processes, observe: Observe<'_>) {
     let left = processes.down().await;
     if !left.is_empty() {
         let message = format!("could not end the processes {left:?}; end them by hand");
-        observe(Progress::Note(message));
+        observe(Progress::Warning(message));
     }
 }
 

@@ -22,8 +22,8 @@ pub fn metrics(plan: &Plan, measurement: &Measurement) -> Vec<Metric> {
         .map(|spec| {
             let found = match (&spec.key, &measured) {
                 // A search has the rates that it tried in the place of phases.
-                (MetricKey::Load { load, what }, _) if *what == LoadMetric::Capacity => {
-                    capacity(load, measurement)
+                (MetricKey::Load { load, what }, _) if what.is_of_whole_search() => {
+                    of_search(load, *what, measurement)
                 }
                 (_, Some(measured)) => measured.found(&spec.key),
                 (_, None) => Err(never_measured()),
@@ -181,7 +181,9 @@ impl<'a> Measured<'a> {
             LoadMetric::Dns(stat) => self.of_connections(&connections.dns, stat),
             LoadMetric::Connect(stat) => self.of_connections(&connections.connect, stat),
             LoadMetric::Tls(stat) => self.of_connections(&connections.tls, stat),
-            LoadMetric::Capacity => capacity(&load.name, self.measurement),
+            LoadMetric::Capacity | LoadMetric::CapacityShare => {
+                of_search(&load.name, what, self.measurement)
+            }
             LoadMetric::Rate => Ok(self.rate(response.count())),
             LoadMetric::Achieved => share(counts.completed, counts.offered, "iterations"),
             LoadMetric::ErrorRate => {
@@ -332,8 +334,9 @@ impl<'a> Measured<'a> {
     }
 }
 
-/// The highest rate at which the limits on a load held, and how many rates were tried.
-fn capacity(load: &str, measurement: &Measurement) -> Found {
+/// The highest rate at which the limits on a load held, or what share that is of the most that it
+/// completed; and how many rates were tried.
+fn of_search(load: &str, what: LoadMetric, measurement: &Measurement) -> Found {
     let mut loads = measurement.loads.iter();
     let Some(load) = loads.find(|known| known.name == load) else {
         return Err(nothing_of("load", load));
@@ -350,7 +353,11 @@ fn capacity(load: &str, measurement: &Measurement) -> Found {
         ));
     };
     if let Some(rate) = search.holds {
-        return Ok((rate, search.trials.len() as u64));
+        let value = match what {
+            LoadMetric::CapacityShare => rate / search.most_completed().max(rate),
+            _ => rate,
+        };
+        return Ok((value, search.trials.len() as u64));
     }
     let rates = search.trials.iter().map(|trial| trial.rate);
     let lowest = rates.fold(f64::INFINITY, f64::min);
@@ -814,49 +821,91 @@ mod tests {
             spacing: Spacing::Even,
             max_in_flight: None,
         };
-        let trial = |rate: f64, outcome| CapacityTrial {
+        let trial_of = |rate: f64, achieved, error_rate, outcome| CapacityTrial {
             rate,
-            achieved: 1.0,
-            error_rate: 0.0,
+            achieved,
+            error_rate,
             quantiles: vec![],
             outcome,
             reason: String::new(),
         };
+        let trial = |rate: f64, outcome| trial_of(rate, 1.0, 0.0, outcome);
+        let check_metric = |name: &str,
+                            unit,
+                            holds,
+                            trials: Option<Vec<CapacityTrial>>,
+                            expected: Result<(f64, u64), &str>| {
+            let mut measurement = measurement();
+            measurement.loads[0].capacity = trials.map(|trials| CapacitySearch {
+                holds,
+                breaks: None,
+                trials,
+            });
+            // It needs no measure phase.
+            measurement.phases.clear();
+            let found = metrics(&plan, &measurement);
+            let mut of_load = found
+                .iter()
+                .filter(|metric| metric.name.starts_with("load."));
+            let [capacity, share] = [of_load.next(), of_load.next()].map(Option::unwrap);
+            assert_eq!(of_load.next(), None);
+            let metric = [capacity, share]
+                .into_iter()
+                .find(|metric| metric.name == name)
+                .unwrap();
+            assert_eq!((&metric.unit, metric.better), (&unit, Direction::Higher));
+            match (&metric.reading, expected) {
+                (Reading::Measured { values }, Ok((value, trials))) => {
+                    assert_eq!((&values[..], metric.observations), (&[value][..], trials));
+                }
+                (Reading::NotMeasurable { reason, .. }, Err(expected)) => {
+                    assert!(reason.contains(expected), "{reason}");
+                    assert_eq!(metric.observations, 0);
+                }
+                (reading, expected) => panic!("{reading:?} is not {expected:?}"),
+            }
+        };
         let check =
             |holds, trials: Option<Vec<CapacityTrial>>, expected: Result<(f64, u64), &str>| {
-                let mut measurement = measurement();
-                measurement.loads[0].capacity = trials.map(|trials| CapacitySearch {
+                check_metric(
+                    "load.reads.capacity",
+                    Unit::PerSecond,
                     holds,
-                    breaks: None,
-                    trials,
-                });
-                // It needs no measure phase.
-                measurement.phases.clear();
-                let found = metrics(&plan, &measurement);
-                let of_load: Vec<&Metric> = found
-                    .iter()
-                    .filter(|metric| metric.name.starts_with("load."))
-                    .collect();
-                let [metric] = of_load[..] else {
-                    panic!("{of_load:?}");
-                };
-                assert_eq!(metric.name, "load.reads.capacity");
-                assert_eq!(
-                    (&metric.unit, metric.better),
-                    (&Unit::PerSecond, Direction::Higher)
+                    trials.clone(),
+                    expected,
                 );
-                match (&metric.reading, expected) {
-                    (Reading::Measured { values }, Ok((value, trials))) => {
-                        assert_eq!((&values[..], metric.observations), (&[value][..], trials));
-                    }
-                    (Reading::NotMeasurable { reason, .. }, Err(expected)) => {
-                        assert!(reason.contains(expected), "{reason}");
-                        assert_eq!(metric.observations, 0);
-                    }
-                    (reading, expected) => panic!("{reading:?} is not {expected:?}"),
+                if expected.is_err() {
+                    check_metric(
+                        "load.reads.capacity_share",
+                        Unit::Ratio,
+                        holds,
+                        trials,
+                        expected,
+                    );
                 }
             };
         use TrialOutcome::{Broke, Held, NotOffered};
+        let check_share = |trials: &[CapacityTrial], expected: f64| {
+            let trials = trials.to_vec();
+            let expected = Ok((expected, trials.len() as u64));
+            check_metric(
+                "load.reads.capacity_share",
+                Unit::Ratio,
+                Some(300.0),
+                Some(trials),
+                expected,
+            );
+        };
+        // 400 of the 800 offered in a second are completed, fewer of the 900, and most of the 1000 as errors.
+        let saturated = [
+            trial(300.0, Held),
+            trial_of(800.0, 0.5, 0.0, Broke),
+            trial_of(900.0, 0.4, 0.0, NotOffered),
+            trial_of(1000.0, 1.0, 0.9, Broke),
+        ];
+        check_share(&saturated, 0.75);
+        // Nothing was more than what held, of which a little was not completed.
+        check_share(&[trial_of(300.0, 0.99, 0.0, Held)], 1.0);
         let three = vec![trial(100.0, Held), trial(900.0, Broke), trial(300.0, Held)];
         check(Some(300.0), Some(three), Ok((300.0, 3)));
         let broke = vec![trial(100.0, Broke)];

@@ -53,6 +53,8 @@ pub enum Progress {
     Stopping,
     /// A line worth showing.
     Note(String),
+    /// A line that must be shown to whoever reads the verdict.
+    Warning(String),
 }
 
 /// The last second of the load.

@@ -111,7 +111,7 @@ pub(super) async fn tear_down(
     };
     let message = process::clean(&message, around.redactor());
     let warning = format!("the teardown failed{place}: {message}");
-    observe(Progress::Note(warning.clone()));
+    observe(Progress::Warning(warning.clone()));
     Some(warning)
 }
 

@@ -338,7 +338,7 @@ impl<'run> Watcher<'run> {
             Ok(samples) => samples,
             Err(error) => {
                 if !scraping.told.swap(true, Ordering::Relaxed) {
-                    (self.observe)(Progress::Note(format!(
+                    (self.observe)(Progress::Warning(format!(
                         "no metrics of `{}` at {}: {error}",
                         scraping.process,
                         scraping.scraper.url(),

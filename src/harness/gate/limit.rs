@@ -70,7 +70,7 @@ pub(super) fn hopeless(name: &str, runs: &[Run]) -> Option<Reason> {
     }
     let metric = name.to_owned();
     match catalogue::of_load(name) {
-        Some((load, LoadMetric::Capacity)) => runs
+        Some((load, what)) if what.is_of_whole_search() => runs
             .iter()
             .any(|run| broke_at_once(load, run))
             .then_some(Reason::NoRateHeld { metric }),

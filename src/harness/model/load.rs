@@ -331,6 +331,16 @@ pub struct CapacitySearch {
     pub trials: Vec<CapacityTrial>,
 }
 
+impl CapacitySearch {
+    /// The most iterations per second that were completed in order at any rate that was tried, whether the
+    /// limits held or not; those that failed are taken for as many as the requests that failed.
+    pub fn most_completed(&self) -> f64 {
+        let completed =
+            |trial: &CapacityTrial| trial.rate * trial.achieved * (1.0 - trial.error_rate);
+        self.trials.iter().map(completed).fold(0.0, f64::max)
+    }
+}
+
 /// One rate that was tried.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CapacityTrial {

@@ -15,6 +15,10 @@ const MAX_DIGITS: i32 = 7;
 const SPACE: char = '\u{202f}';
 /// Beyond this a duration is told in minutes.
 const MINUTES_FROM_NS: f64 = 120e9;
+/// How many of a unit of bytes are one of the next, and the units.
+type Prefixes = (f64, [&'static str; 5]);
+const BINARY: Prefixes = (1024.0, ["B", "KiB", "MiB", "GiB", "TiB"]);
+const DECIMAL: Prefixes = (1000.0, ["B", "kB", "MB", "GB", "TB"]);
 /// The characters of a sparkline, lowest first.
 const HEIGHTS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 /// What stands for them where only ASCII can be shown.
@@ -50,9 +54,19 @@ pub fn range(unit: &Unit, low: f64, high: f64) -> String {
 }
 
 /// A limit: whole, as a person has typed it, because a rounded one may lie on the other side of what
-/// is held against it.
+/// is held against it. `180MB` is 180 MB and `64MiB` 64 MiB: of both the one that is shorter.
 pub fn limit(unit: &Unit, v: f64) -> String {
-    without_zeros(&with_digits(unit, v, MAX_DIGITS))
+    let told = without_zeros(&with_digits(unit, v, MAX_DIGITS));
+    let per = match unit {
+        Unit::Bytes => "",
+        Unit::BytesPerSecond => "/s",
+        _ => return told,
+    };
+    let decimal = without_zeros(&bytes(v, MAX_DIGITS, &DECIMAL, per));
+    match decimal.chars().count() < told.chars().count() {
+        true => decimal,
+        false => told,
+    }
 }
 
 /// A value beside the limits that it is held against: as [`value`], with more digits where it would
@@ -268,8 +282,8 @@ fn with_digits(unit: &Unit, value: f64, digits: i32) -> String {
         Unit::Nanoseconds if size >= 1e6 => scaled(1e6, "ms"),
         Unit::Nanoseconds if size >= 1e3 => scaled(1e3, "µs"),
         Unit::Nanoseconds => scaled(1.0, "ns"),
-        Unit::Bytes => bytes(value, digits, ""),
-        Unit::BytesPerSecond => bytes(value, digits, "/s"),
+        Unit::Bytes => bytes(value, digits, &BINARY, ""),
+        Unit::BytesPerSecond => bytes(value, digits, &BINARY, "/s"),
         Unit::PerSecond => format!("{}/s", number(v, digits)),
         Unit::Ratio => percentage(value, digits),
         Unit::Count if value.fract() == 0.0 => signed(value, grouped_number(value.abs(), 0)),
@@ -280,20 +294,19 @@ fn with_digits(unit: &Unit, value: f64, digits: i32) -> String {
     }
 }
 
-fn bytes(value: f64, digits: i32, per: &str) -> String {
-    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+fn bytes(value: f64, digits: i32, (step, units): &Prefixes, per: &str) -> String {
     let mut scaled = value;
     let mut unit = 0;
     // 1023.6 KiB would be shown as 1024 KiB, so the rounded value decides.
-    while rounded(scaled, digits).abs() >= 1000.0 && unit + 1 < UNITS.len() {
-        scaled /= 1024.0;
+    while rounded(scaled, digits).abs() >= 1000.0 && unit + 1 < units.len() {
+        scaled /= step;
         unit += 1;
     }
     let text = match unit {
         0 => trimmed(scaled, digits),
         _ => number(rounded(scaled, digits), digits),
     };
-    format!("{text}{SPACE}{}{per}", UNITS[unit])
+    format!("{text}{SPACE}{}{per}", units[unit])
 }
 
 /// Close to the whole it is the missing part that matters: 99.95 % must not be told as 100 %.
@@ -459,6 +472,18 @@ mod tests {
             ("12,350/s", "12,351/s"),
         );
         told(&Unit::Ratio, 0.0, 0.01, ("0 %", "1 %"));
+        let mib = 1024.0 * 1024.0;
+        told(&Unit::Bytes, 120.0 * mib, 180e6, ("120 MiB", "180 MB"));
+        told(&Unit::Bytes, 180e6, 180e6, ("180 MB", "180 MB"));
+        told(&Unit::Bytes, 1e6, 1e9, ("977 KiB", "1 GB"));
+        told(&Unit::Bytes, 1e6, 64.0 * mib, ("977 KiB", "64 MiB"));
+        told(&Unit::Bytes, 7.0, 200.0, ("7 B", "200 B"));
+        told(
+            &Unit::BytesPerSecond,
+            mib,
+            1.5e6,
+            ("1.00 MiB/s", "1.5 MB/s"),
+        );
     }
 
     #[test]

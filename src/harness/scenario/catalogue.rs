@@ -109,6 +109,8 @@ pub enum LoadMetric {
     Tls(LatencyStat),
     /// `capacity`: the highest rate at which the limits on the load hold (a search only).
     Capacity,
+    /// `capacity_share`: the capacity as a share of the most that was completed at any rate (a search only).
+    CapacityShare,
     /// `rate`: requests in order per second.
     Rate,
     /// `achieved`: the completed share of the offered iterations (open model only).
@@ -224,10 +226,19 @@ impl fmt::Display for LatencyStat {
 }
 
 impl LoadMetric {
+    /// Those that a search has as a whole.
+    const OF_A_SEARCH: [Self; 2] = [Self::Capacity, Self::CapacityShare];
+
+    /// Whether it is one that a search has as a whole, and not at each of its rates.
+    pub fn is_of_whole_search(self) -> bool {
+        Self::OF_A_SEARCH.contains(&self)
+    }
+
     /// Reads what follows `load.NAME.`, apart from `request.…` and `group.…`.
     fn parse(text: &str) -> Option<Self> {
         Some(match text {
             "capacity" => Self::Capacity,
+            "capacity_share" => Self::CapacityShare,
             "rate" => Self::Rate,
             "achieved" => Self::Achieved,
             "lost" => Self::Lost,
@@ -257,7 +268,7 @@ impl LoadMetric {
             | Self::Connect(_)
             | Self::Tls(_) => (Unit::Nanoseconds, Direction::Lower),
             Self::Capacity | Self::Rate => (Unit::PerSecond, Direction::Higher),
-            Self::Achieved => (Unit::Ratio, Direction::Higher),
+            Self::CapacityShare | Self::Achieved => (Unit::Ratio, Direction::Higher),
             Self::ErrorRate | Self::Lost => (Unit::Ratio, Direction::Lower),
             Self::Dropped => (Unit::Count, Direction::Lower),
             Self::BytesRate => (Unit::BytesPerSecond, Direction::Higher),
@@ -267,7 +278,7 @@ impl LoadMetric {
     /// Whether a load of that plan has it, in a run or, if the load is a search, at each of its rates.
     fn is_of(self, plan: &Plan, load: &LoadPlan) -> bool {
         match self {
-            Self::Capacity => load.arrivals.is_search(),
+            Self::Capacity | Self::CapacityShare => load.arrivals.is_search(),
             // These follow the rate that is offered, whatever the target does.
             Self::Rate | Self::BytesRate => !load.arrivals.is_search(),
             // A closed model offers nothing that it could drop.
@@ -303,6 +314,7 @@ impl fmt::Display for LoadMetric {
             Self::Connect(stat) => write!(f, "connect.{stat}"),
             Self::Tls(stat) => write!(f, "tls.{stat}"),
             Self::Capacity => f.write_str("capacity"),
+            Self::CapacityShare => f.write_str("capacity_share"),
             Self::Rate => f.write_str("rate"),
             Self::Achieved => f.write_str("achieved"),
             Self::ErrorRate => f.write_str(ERROR_RATE),
@@ -513,13 +525,14 @@ pub fn of_load(path: &str) -> Option<(&str, LoadMetric)> {
 
 /// Every metric that a run of the plan has, apart from those of benches, whose ids are known only
 /// after the build: in the order of the plan, each path once. Besides the default quantiles there are
-/// those that a gate names. A load that looks for its capacity has that and nothing else: over all
-/// of its rates together a latency or a share of errors says nothing.
+/// those that a gate names. A load that looks for its capacity has what it found and nothing else: over
+/// all of its rates together a latency or a share of errors says nothing.
 pub fn all(plan: &Plan) -> Vec<MetricSpec> {
     let stats = stats(plan);
     let of_loads = plan.loads.iter().flat_map(|load| {
         if load.arrivals.is_search() {
-            return vec![load_metric(&load.name, LoadMetric::Capacity)];
+            let found = LoadMetric::OF_A_SEARCH;
+            return found.map(|what| load_metric(&load.name, what)).into();
         }
         of_one_load(plan, load, &stats)
     });
@@ -543,18 +556,12 @@ pub fn nameable(plan: &Plan) -> Vec<MetricSpec> {
 /// Whether a metric is one that a load has at each rate at which it looks for its capacity, and no
 /// run as a whole.
 pub fn is_of_a_search(plan: &Plan, key: &MetricKey) -> bool {
-    let is_capacity = matches!(
-        key,
-        MetricKey::Load {
-            what: LoadMetric::Capacity,
-            ..
-        }
-    );
+    let is_of_whole = matches!(key, MetricKey::Load { what, .. } if what.is_of_whole_search());
     let load = key.load().and_then(|name| plan.load(name));
-    !is_capacity && load.is_some_and(|load| load.arrivals.is_search())
+    !is_of_whole && load.is_some_and(|load| load.arrivals.is_search())
 }
 
-/// What a load has in a run or at each of its rates, its capacity apart.
+/// What a load has in a run or at each of its rates, what a search has as a whole apart.
 fn of_one_load(plan: &Plan, load: &LoadPlan, stats: &[LatencyStat]) -> Vec<MetricSpec> {
     let each = |what: fn(LatencyStat) -> LoadMetric| stats.iter().map(move |&stat| what(stat));
     let of_load = each(LoadMetric::Response)
@@ -890,13 +897,14 @@ mod tests {
             .filter(|spec| spec.key.load() == Some("users"))
             .map(MetricSpec::path)
             .collect();
-        assert_eq!(of_run, ["load.users.capacity"]);
+        assert_eq!(of_run, ["load.users.capacity", "load.users.capacity_share"]);
         let check = |path: &str, expected: Option<bool>| {
             let found = select(&plan, path).ok();
             let found = found.map(|specs| is_of_a_search(&plan, &specs[0].key));
             assert_eq!(found, expected, "{path}");
         };
         check("load.users.capacity", Some(false));
+        check("load.users.capacity_share", Some(false));
         check("load.users.p95", Some(true));
         check("load.users.group.check out.p95", Some(true));
         check("load.users.request.pay.error_rate", Some(true));
@@ -907,6 +915,7 @@ mod tests {
         check("load.users.request.pay.rate", None);
         check("load.reads.p95", Some(false));
         check("load.reads.capacity", None);
+        check("load.reads.capacity_share", None);
         check("probe.hits", Some(false));
         // A pattern finds those of both kinds.
         let all = select(&plan, "load.*.p95").unwrap();

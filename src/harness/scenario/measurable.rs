@@ -148,6 +148,7 @@ fn latency(key: &MetricKey) -> Option<(&str, Of<'_>, LatencyStat)> {
                 Some((load, Of::Connections, stat))
             }
             LoadMetric::Capacity
+            | LoadMetric::CapacityShare
             | LoadMetric::Rate
             | LoadMetric::Achieved
             | LoadMetric::ErrorRate

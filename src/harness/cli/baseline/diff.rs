@@ -43,7 +43,7 @@ pub(super) async fn diff(
         return Ok(exit::PASS);
     }
     for difference in &changes.fingerprint {
-        output.say(&format!(
+        output.warn(&format!(
             "not comparable: {} was {}, is {}",
             difference.field,
             text::one_line(&difference.base),

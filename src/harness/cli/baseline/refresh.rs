@@ -66,7 +66,7 @@ pub(super) async fn refresh(
             Err(failure) => codes.push(explain(&failure, output)),
         }
         if *stop.borrow() {
-            output.say(STOPPED);
+            output.warn(STOPPED);
             codes.push(exit::INVALID);
             break;
         }
@@ -128,7 +128,7 @@ impl Bench<'_> {
                 .map_err(|error| Failure::tool("saving the baseline", &error))?;
             let remedy = "refresh it with --sessions 3, or more";
             if let Some(remark) = few_sessions(new.sessions.len(), remedy) {
-                self.output.say(&format!("{}: {remark}", plan.id()));
+                self.output.warn(&format!("{}: {remark}", plan.id()));
             }
         }
         let command = self.command(global, plan, &head.runs, &renewal);

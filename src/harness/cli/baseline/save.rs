@@ -45,7 +45,7 @@ pub(super) async fn save(
             if !scenarios.is_empty() {
                 return Err(no_runs(scenario));
             }
-            output.say(&format!(
+            output.warn(&format!(
                 "skipping {shown}: it has no valid run, or only heads of comparisons"
             ));
             continue;
@@ -63,14 +63,14 @@ pub(super) async fn save(
             path.display()
         ));
         if let Some(machine) = &newest.elsewhere {
-            output.say(&format!(
+            output.warn(&format!(
                 "  measured under the conditions of {machine}, which are not those of this machine now: no gate here takes it"
             ));
         }
         if newest.left_out > 0 {
             let left_out = format::counted(newest.left_out as u64, "other run");
             let revision = newest.revision.as_deref();
-            output.say(&match names_a_state(revision) {
+            output.warn(&match names_a_state(revision) {
                 true => format!(
                     "  all of revision {}; {left_out} left out",
                     text::one_line(revision.unwrap_or_default())
@@ -83,11 +83,11 @@ pub(super) async fn save(
         }
         let remedy = "run the scenario again, best on another day, and save again";
         if let Some(remark) = few_sessions(baseline.sessions.len(), remedy) {
-            output.say(&format!("  {remark}"));
+            output.warn(&format!("  {remark}"));
         }
         let partly = baseline.partly_measured();
         if !partly.is_empty() {
-            output.say(&format!(
+            output.warn(&format!(
                 "  not every run could measure {}, so nothing can be compared with it; longer runs could",
                 text::shown(&partly.join(", "), MAX_NAMED_CHARS)
             ));

@@ -51,7 +51,7 @@ impl Bench<'_> {
             let session = runs.first().map(|run| run.session.clone());
             for (number, run) in (1..).zip(&runs) {
                 for why in words::unfit(run) {
-                    self.output.say(&format!(
+                    self.output.warn(&format!(
                         "run {number} of session {} is left out: {}",
                         run.session, why.what
                     ));

@@ -66,7 +66,7 @@ pub(in crate::harness::cli) async fn run(
             Err(failure) => explain(&failure, output),
         });
         if *stop.borrow() {
-            output.say(STOPPED);
+            output.warn(STOPPED);
             codes.push(exit::INVALID);
             break;
         }
@@ -110,9 +110,9 @@ impl Calibrating<'_> {
             ));
         }
         if sittings.is_empty() {
-            self.output.say(&format!("{}: no valid pair", plan.id()));
+            self.output.warn(&format!("{}: no valid pair", plan.id()));
             for note in &notes {
-                self.output.say(&format!("  {}", text::one_line(note)));
+                self.output.warn(&format!("  {}", text::one_line(note)));
             }
             return Ok(exit::INVALID);
         }
@@ -145,7 +145,7 @@ impl Calibrating<'_> {
             None => git_revision(&plan.root, &[&self.args.baselines]).await,
         };
         if !names_a_state(revision.as_deref()) {
-            self.output.say(&format!("{}: {UNNAMED}", plan.id()));
+            self.output.warn(&format!("{}: {UNNAMED}", plan.id()));
         }
         let labels = Labels {
             session: String::new(),

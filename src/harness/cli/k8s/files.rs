@@ -177,16 +177,6 @@ fn without_dots(path: &Path) -> PathBuf {
 #[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
     use super::*;
-    use crate::harness::cli::args::Format;
-
-    const OUTPUT: Output = Output {
-        format: Format::Human,
-        quiet: true,
-        colour: false,
-        colour_err: false,
-        live: false,
-        width: 80,
-    };
 
     fn write(path: &Path, text: &str) {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -209,7 +199,7 @@ mod tests {
              [[flow.f.step]]\nget = \"/{rows.id}/{more.id}\"\n[load.a]\nclosed = { users = 1 }\n",
         );
         let plan = scenario::check(&scenario).unwrap().remove(0);
-        let files = Files::of(&plan, &OUTPUT).unwrap();
+        let files = Files::of(&plan, &Output::SILENT).unwrap();
         assert_eq!(files.scenario, "scenarios/shop.toml");
         let names: Vec<&str> = files.contents.keys().map(String::as_str).collect();
         let expected = [
@@ -234,14 +224,14 @@ mod tests {
              [[flow.f.step]]\nget = \"/{rows.id}\"\n[load.a]\nclosed = { users = 1 }\n",
         );
         let plan = scenario::check(&scenario).unwrap().remove(0);
-        let mut files = Files::of(&plan, &OUTPUT).unwrap();
+        let mut files = Files::of(&plan, &Output::SILENT).unwrap();
         files
             .contents
             .insert("rows.csv".to_owned(), b"id\n2\n".to_vec());
-        let other = files.are_the_same_as(&plan, &OUTPUT);
+        let other = files.are_the_same_as(&plan, &Output::SILENT);
         assert!(matches!(other, Err(Failure::Tool(text)) if text.contains("another scenario")));
         files.contents.remove("rows.csv");
-        let missing = files.are_the_same_as(&plan, &OUTPUT);
+        let missing = files.are_the_same_as(&plan, &Output::SILENT);
         assert!(matches!(missing, Err(Failure::Scenario(text)) if text.contains("rows.csv")));
     }
 

@@ -1,6 +1,6 @@
 //! What a search for a capacity found.
 
-use crate::harness::model::{CapacitySearch, CapacityTrial, TrialOutcome};
+use crate::harness::model::{CapacitySearch, CapacityTrial, TrialOutcome, Unit};
 use crate::harness::report::format::{self, rate};
 use crate::harness::report::load::Search;
 
@@ -19,7 +19,7 @@ pub(crate) fn capacity(searches: &[Search]) -> Option<String> {
     match searches {
         [] => None,
         [search] if search.is_cut_short => Some(until_then(&search.found)),
-        [search] => Some(in_the_end(&search.found)),
+        [search] => Some(in_the_end(&search.found) + &saturated(&search.found)),
         several => Some(together(several)),
     }
 }
@@ -80,6 +80,20 @@ fn in_the_end(found: &CapacitySearch) -> String {
     }
 }
 
+/// What was completed at rates that broke the limits, where that was more: the ceiling that the capacity
+/// is a share of.
+fn saturated(found: &CapacitySearch) -> String {
+    let most = found.most_completed();
+    match found.holds {
+        Some(holds) if holds < most => format!(
+            " The most that was completed at any rate was {}; the capacity is {} of that.",
+            rate(most),
+            format::value(&Unit::Ratio, holds / most)
+        ),
+        _ => String::new(),
+    }
+}
+
 /// What a search found until the run ended.
 fn until_then(found: &CapacitySearch) -> String {
     let known = match (found.holds, found.breaks) {
@@ -135,9 +149,10 @@ mod tests {
     use crate::harness::model::RunId;
 
     fn search(holds: Option<f64>, breaks: Option<f64>, trials: &[(f64, TrialOutcome)]) -> Search {
+        // What is beyond the capacity is completed as far as that.
         let trial = |&(rate, outcome): &(f64, TrialOutcome)| CapacityTrial {
             rate,
-            achieved: 1.0,
+            achieved: holds.map_or(1.0, |holds| (holds / rate).min(1.0)),
             error_rate: 0.0,
             quantiles: Vec::new(),
             outcome,
@@ -206,6 +221,21 @@ mod tests {
             &[search(None, None, &[])],
             "The search found nothing.",
             "the last trial, because no rate held",
+        );
+    }
+
+    #[test]
+    fn what_is_completed_beyond_the_limits_is_told() {
+        let mut found = search(
+            Some(300.0),
+            Some(315.0),
+            &[(300.0, Held), (315.0, Broke), (800.0, Broke)],
+        );
+        found.found.trials[2].achieved = 0.5;
+        check(
+            &[found],
+            "The limits held at 300/s, and no more at 315/s. The most that was completed at any rate was 400/s; the capacity is 75\u{202f}% of that.",
+            "the trial at 300/s, the highest rate that held",
         );
     }
 

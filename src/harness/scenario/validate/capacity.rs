@@ -11,7 +11,7 @@ use super::policies::positive;
 use super::shapes::{report_rate, spacing};
 use super::{SECOND_NS, gates};
 use crate::harness::model::quantile::enough;
-use crate::harness::scenario::catalogue::{self, LoadMetric};
+use crate::harness::scenario::catalogue;
 use crate::harness::scenario::keys::MAX_RATE_PER_S;
 use crate::harness::scenario::measurable::{is_asked_for_by_name, shortfall};
 use crate::harness::scenario::plan::{Arrivals, FeedOrder, Plan, Stage, highest, is_constant};
@@ -240,12 +240,14 @@ pub(super) fn check_limited(
 ) {
     for load in loads.iter().filter(|load| load.plan.arrivals.is_search()) {
         let name = load.name.text;
-        let capacity = catalogue::load_metric(name, LoadMetric::Capacity).path();
+        let is_of_whole = |metric: &str| {
+            catalogue::of_load(metric).is_some_and(|(_, what)| what.is_of_whole_search())
+        };
         let is_on_it = |metric: &str| {
             let found = catalogue::select(plan, metric).unwrap_or_default();
             let mut searched = found.iter().filter(|spec| spec.key.load() == Some(name));
             searched.any(|spec| catalogue::is_of_a_search(plan, &spec.key))
-                || (metric.starts_with(&catalogue::load_prefix(name)) && metric != capacity)
+                || (metric.starts_with(&catalogue::load_prefix(name)) && !is_of_whole(metric))
         };
         let is_limited = raw::tables(table, "gate").into_iter().any(|(gate, _)| {
             let limits = gate.contains_key("max") || gate.contains_key("min");
