@@ -10,6 +10,7 @@ use backon::{BackoffBuilder, ConstantBuilder, ExponentialBuilder, FibonacciBuild
 use sqlx::sqlite::SqliteError;
 
 use super::super::BatchError;
+use super::super::error::has_ended_session;
 use super::{Cancel, RunError};
 use crate::datalayer::config::{RetrySettings, RetryStrategy};
 use crate::datalayer::pool::PoolError;
@@ -75,6 +76,7 @@ fn of_postgres(code: &str) -> Trouble {
         "57014" | "55P03" => Trouble::Contention,
         // What a trigger raises is about a row.
         "P0001" => Trouble::Row,
+        _ if has_ended_session(code) => Trouble::Away,
         _ => match code.get(..2) {
             Some("40") => Trouble::Contention,
             // Connection exception, insufficient resources, operator intervention.
@@ -336,6 +338,8 @@ mod tests {
             ("55P03", Trouble::Contention),
             ("57014", Trouble::Contention),
             ("57P01", Trouble::Away),
+            ("25P03", Trouble::Away),
+            ("25P02", Trouble::Fatal),
             ("08006", Trouble::Away),
             ("53300", Trouble::Away),
             ("23505", Trouble::Row),
