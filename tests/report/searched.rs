@@ -129,7 +129,10 @@ fn a_search_is_a_curve_and_a_table_in_the_order_of_rates() {
     let page = page(&searched()).replace('\u{202f}', " ");
     let drawing = Regex::new(r#"(?s)Response time by offered rate\. ([^"]*)">(<svg.*?</svg>)"#);
     let drawing = drawing.unwrap().captures(&page).unwrap();
-    let alt = "10 trials between 100/s and 800/s. The limits held at 476/s, and no more at 519/s. At 476/s: p50 ";
+    // At 519/s it answers the 500/s that it can, 0.4 % of them with errors.
+    let alt = "10 trials between 100/s and 800/s. The limits held at 476/s, and no more at 519/s. \
+               The most that was completed at any rate was 498/s; the capacity is 95.5 % of that. \
+               At 476/s: p50 ";
     assert!(drawing[1].starts_with(alt), "{}", &drawing[1]);
     for class in [
         "s-p50",

@@ -65,6 +65,35 @@ fn a_planted_slowdown_fails_and_the_same_build_passes() {
 }
 
 #[test]
+fn the_worst_regression_is_told_first() {
+    let (mut base, mut head) = drifting(1.2);
+    // As much worse as the first, against a smaller margin; and worse still, against a larger one.
+    for (name, slowdown) in [("load.b.p95", 1.2), ("load.c.p95", 1.3)] {
+        let (like_base, like_head) = drifting(slowdown);
+        let runs = base.iter_mut().chain(&mut head);
+        for (run, like) in runs.zip(like_base.iter().chain(&like_head)) {
+            let value = like.metrics[0].value().expect("a value");
+            run.metrics.push(lower(name, value));
+        }
+    }
+    let policy = policy(vec![
+        margin("load.a.p95", 0.1),
+        margin("load.b.p95", 0.05),
+        margin("load.c.p95", 0.25),
+        limit("load.c.p95", None, Some(1.0)),
+    ]);
+    let reasons = gate(&policy, &(base, head)).reasons;
+    let regressed = |metric: &str| Reason::Regressed {
+        metric: metric.to_owned(),
+    };
+    let broken = Reason::LimitBroken {
+        metric: "load.c.p95".to_owned(),
+    };
+    let worst_first = ["load.b.p95", "load.a.p95", "load.c.p95"].map(regressed);
+    assert_eq!(reasons, [vec![broken], worst_first.to_vec()].concat());
+}
+
+#[test]
 fn what_gates_is_what_the_scenario_names() {
     let (mut base, mut head) = drifting(1.3);
     for run in base.iter_mut().chain(&mut head) {

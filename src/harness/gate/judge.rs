@@ -99,7 +99,7 @@ pub fn judge(policy: &Policy, evidence: &Evidence<'_>) -> Verdict {
     verdict(policy, evidence, findings, warnings, metrics, limits)
 }
 
-/// Puts the findings in order, the weightiest first, and lets them decide.
+/// Puts the findings in order, the weightiest first and of the regressions the worst, and lets them decide.
 fn verdict(
     policy: &Policy,
     evidence: &Evidence<'_>,
@@ -109,7 +109,15 @@ fn verdict(
     limits: Vec<LimitVerdict>,
 ) -> Verdict {
     warnings.extend(of_runs(evidence));
-    findings.sort_by_key(|(outcome, _)| std::cmp::Reverse(*outcome));
+    let excess = |reason: &Reason| match reason {
+        Reason::Regressed { metric } => excess(&metrics, metric),
+        // In the order of the scenario, and before what is held against the base.
+        _ => f64::INFINITY,
+    };
+    findings.sort_by(|(of_one, one), (of_other, other)| {
+        let outcomes = of_other.cmp(of_one);
+        outcomes.then_with(|| excess(other).total_cmp(&excess(one)))
+    });
     // Limits and margins on one metric may have the same to say.
     let mut said = Vec::with_capacity(findings.len());
     findings.retain(|finding| {
@@ -131,6 +139,14 @@ fn verdict(
         comparison: evidence.comparison.cloned(),
         anchors: Vec::new(),
     }
+}
+
+/// By how many times its margin a metric got worse.
+fn excess(metrics: &[MetricVerdict], name: &str) -> f64 {
+    let mut metrics = metrics.iter();
+    let found = metrics.find(|metric| metric.name == name);
+    let excess = found.and_then(|metric| Some(metric.effect? / metric.margin?));
+    excess.unwrap_or(0.0)
 }
 
 /// Why nothing may be judged, if so.

@@ -2,20 +2,36 @@
 
 use super::text::{self, MAX_SHOWN_CHARS};
 
+/// Parts a name from what would make a mention or a link of it; takes no place.
+const WORD_JOINER: char = '\u{2060}';
+
 /// A name as code: nothing in it is markup, nor ends the cell of a table.
 pub fn code(name: &str) -> String {
     let shown = text::shown(name, MAX_SHOWN_CHARS);
     format!("`{}`", shown.replace('`', "'").replace('|', "\\|"))
 }
 
-/// A sentence without any markup of its own.
+/// A sentence without any markup of its own, that mentions nobody and links to nothing: GitHub and GitLab look
+/// for those in what is left when the escapes are gone.
 pub fn plain(sentence: &str) -> String {
-    let mut escaped = String::with_capacity(sentence.len());
-    for char in text::one_line(sentence).chars() {
+    let line = text::one_line(sentence);
+    let mut escaped = String::with_capacity(line.len());
+    for (at, char) in line.char_indices() {
         if r"\`*_[]<>|#~&".contains(char) {
             escaped.push('\\');
         }
         escaped.push(char);
+        let rest = &line[at + char.len_utf8()..];
+        let is_followed = rest.starts_with(|next: char| next.is_ascii_alphanumeric());
+        let is_linked = match char {
+            '@' | '#' | '!' => is_followed,
+            ':' => rest.starts_with("//"),
+            '.' => is_followed && line[..at].to_ascii_lowercase().ends_with("www"),
+            _ => false,
+        };
+        if is_linked {
+            escaped.push(WORD_JOINER);
+        }
     }
     escaped
 }
@@ -46,6 +62,14 @@ mod tests {
         check(code("a`|<b>\n"), "`a'\\|<b> `");
         check(plain("is *slower*|<img>"), r"is \*slower\*\|\<img\>");
         check(plain("a\u{1b}[31m\nb"), "a b");
+        check(
+            plain("by @ada, #7, !8"),
+            "by @\u{2060}ada, \\#\u{2060}7, !\u{2060}8",
+        );
+        check(
+            plain("https://a.b Www.c.d e.f"),
+            "https:\u{2060}//a.b Www.\u{2060}c.d e.f",
+        );
     }
 
     #[test]

@@ -5,12 +5,12 @@ use crate::harness::model::{Unit, median};
 use crate::harness::report::format::{self, value};
 use crate::harness::report::input::ReportInput;
 use crate::harness::report::text;
-use crate::harness::report::words;
+use crate::harness::report::words::{self, Spoken};
 
 use super::loads::loads;
 use super::sheet::{Cell, GAP, Sheet, TerminalStyle, Tone, plain, toned};
 
-/// More reasons than this are counted; the page has all of them.
+/// More reasons, or warnings, than this are counted; the page has all of them.
 const MAX_REASONS: usize = 12;
 /// More benches than this are counted; the page has all of them.
 const MAX_BENCHES: usize = 20;
@@ -49,22 +49,26 @@ fn reasons(input: &ReportInput<'_>, sheet: &mut Sheet) {
         return;
     }
     sheet.heading("Why, and what to do");
-    for (at, (_, said)) in all.iter().enumerate().take(MAX_REASONS) {
-        sheet.paragraph("  · ", "    ", &said.sentence(), Tone::Plain);
+    let all: Vec<Spoken> = all.into_iter().map(|(_, said)| said).collect();
+    list("  · ", &all, Tone::Plain, sheet);
+}
+
+/// Some sentences, each with its mark and what is to be done.
+fn list(mark: &str, all: &[Spoken], tone: Tone, sheet: &mut Sheet) {
+    for (at, said) in all.iter().enumerate().take(MAX_REASONS) {
+        sheet.paragraph(mark, "    ", &said.sentence(), tone);
         let lines: Vec<&str> = said.detail.lines().collect();
         let last = &lines[lines.len().saturating_sub(MAX_DETAIL_LINES)..];
         sheet.block("      | ", &last.join("\n"));
         // What is to be done about several in a row is said once, after the last.
-        let again = all
-            .get(at + 1)
-            .is_some_and(|(_, after)| after.next == said.next);
+        let again = all.get(at + 1).is_some_and(|after| after.next == said.next);
         if !said.next.is_empty() && (!again || at + 1 == MAX_REASONS) {
             sheet.paragraph("    → ", "      ", &said.next, Tone::Dim);
         }
     }
     let more = all.len().saturating_sub(MAX_REASONS);
     if more > 0 {
-        sheet.paragraph("  · ", "    ", &format!("… and {more} more"), Tone::Dim);
+        sheet.paragraph(mark, "    ", &format!("… and {more} more"), Tone::Dim);
     }
 }
 
@@ -249,13 +253,11 @@ fn warnings(input: &ReportInput<'_>, sheet: &mut Sheet) {
         return;
     }
     sheet.heading("Warnings");
-    for warning in &input.verdict.warnings {
-        let said = words::warning(warning, input.verdict);
-        sheet.paragraph("  ! ", "    ", &said.sentence(), Tone::Caution);
-        if !said.next.is_empty() {
-            sheet.paragraph("    → ", "      ", &said.next, Tone::Dim);
-        }
-    }
+    let warnings = input.verdict.warnings.iter();
+    let all: Vec<Spoken> = warnings
+        .map(|warning| words::warning(warning, input.verdict))
+        .collect();
+    list("  ! ", &all, Tone::Caution, sheet);
 }
 
 fn place(input: &ReportInput<'_>, sheet: &mut Sheet) {
