@@ -20,7 +20,7 @@ Whatever happens, this has to hold, or the script ends with 1:
 - a client that was changed has what was acknowledged last, in the database and in what the caches answer;
 - rows that were acknowledged are there, and none that nobody sent;
 - afterwards no connection is out of the pool, nobody waits for one, Redis is in use, and the service is the
-  process that it was.
+  process that it was, which never had more memory than F2 allows it.
 
 Python 3.11, Linux, PostgreSQL, Redis; no packages.
 """
@@ -60,6 +60,8 @@ FROM_S, TO_S = 5, 10
 # Until the last who waited has an answer, and what is away was found again.
 GRACE_S = 5
 SLOW_S = 0.5
+# F2's limit, for the service through all faults of a scenario.
+MEMORY_MAX_BYTES = 180e6
 SECRET = os.urandom(32)
 # Long enough for everything that the service itself would wait for.
 PATIENCE_S = 30
@@ -143,6 +145,9 @@ def look(stand, fault, program):
                 if int(status) >= 400:
                     kinds[status] += count
     broken += stand.rows_broken(kept)
+    peak_bytes = stand.metric("process_peak_resident_bytes")
+    if peak_bytes > MEMORY_MAX_BYTES:
+        broken.append("memory")
     with_ = ", ".join(f"{kind} {count}" for kind, count in kinds.most_common()) or "none"
     codes = ", ".join(sorted(beside.codes))
     return [
@@ -150,7 +155,7 @@ def look(stand, fault, program):
         *(f"{count:,}" for count in failed),
         with_ + (f" ({codes})" if codes else ""),
         beside.payments_line(),
-        f"{stand.metric('process_peak_resident_bytes') / 2**20:.0f} MiB",
+        f"{peak_bytes / 2**20:.0f} MiB",
     ], broken
 
 

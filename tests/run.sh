@@ -33,5 +33,7 @@ step cargo test --locked
 step env RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps --locked
 # Who installs the harness alone compiles no Redis, no moka and no axum.
 step cargo check --quiet --locked --no-default-features --bin plimsoll --tests
+# A package of its own, so that the peer's features are not the binaries'.
+step cargo check --quiet --locked --benches --manifest-path benches/two_tiers/Cargo.toml --target-dir "${CARGO_TARGET_DIR:-target}"
 echo
 echo "all passed after ${SECONDS} s"
