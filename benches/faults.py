@@ -78,7 +78,7 @@ def main():
     for program in (options.plimsoll, RELEASE / "refservice"):
         if not Path(program).is_file():
             sys.exit(f"no {program}; build it: cargo build --release")
-    print(f"{datetime.date.today()}: {peers.machine()}; {peers.revision(options.plimsoll)}, {peers.version('postgres', '--version')},",
+    print(f"{datetime.date.today()}: {peers.machine()}; {peers.revision(options.plimsoll)}, {peers.version('psql', '--version')},",
           peers.version("redis-server", "--version").split(" sha")[0])
     print()
     print("| scenario | fault | requests | failed before | meanwhile | after | with | payments, asked for twice | most memory | broken |")
