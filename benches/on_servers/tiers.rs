@@ -15,7 +15,7 @@ use bytes::Bytes;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion};
 use futures_util::future::join_all;
-use futures_util::{StreamExt as _, stream};
+use futures_util::{Stream, StreamExt as _, stream};
 use plimsoll::datalayer::cache::warming::{Item, Plan, Priority, WarmUp};
 use plimsoll::datalayer::cache::{Kind, Tag, Tier};
 use plimsoll::datalayer::config::CacheSettings;
@@ -163,7 +163,7 @@ fn invalidations(group: &mut BenchmarkGroup<'_, WallTime>, runtime: &Runtime, se
             let mut elapsed = Duration::ZERO;
             for _ in 0..iterations {
                 let put = |key| cache.put_tagged(Kind::Detail, key, &TAGS, value());
-                stream::iter(&keys).for_each_concurrent(TASKS, put).await;
+                each(&keys).for_each_concurrent(TASKS, put).await;
                 let begun = Instant::now();
                 cache.invalidate_tag("clients").await;
                 elapsed += begun.elapsed();
@@ -179,8 +179,8 @@ fn invalidations(group: &mut BenchmarkGroup<'_, WallTime>, runtime: &Runtime, se
         bencher.to_async(runtime).iter_custom(async |iterations| {
             let mut elapsed = Duration::ZERO;
             for _ in 0..iterations {
-                let put = |key: &String| set(key, &connection);
-                stream::iter(&keys).for_each_concurrent(TASKS, put).await;
+                let put = |key| set(key, &connection);
+                each(&keys).for_each_concurrent(TASKS, put).await;
                 let begun = Instant::now();
                 let gone: usize = asked(redis::cmd("UNLINK").arg(&keys), &connection).await;
                 elapsed += begun.elapsed();
@@ -221,12 +221,14 @@ fn warm_ups(group: &mut BenchmarkGroup<'_, WallTime>, runtime: &Runtime, server:
     let concurrency = settings.warming.concurrency;
     group.bench_function("warm_up_redis", |bencher| {
         bencher.to_async(runtime).iter(async || {
-            let put = |key: &String| set(key, &connection);
-            stream::iter(&keys)
-                .for_each_concurrent(concurrency, put)
-                .await;
+            let put = |key| set(key, &connection);
+            each(&keys).for_each_concurrent(concurrency, put).await;
         });
     });
+}
+
+fn each(keys: &[String]) -> impl Stream<Item = &str> {
+    stream::iter(keys.iter().map(String::as_str))
 }
 
 async fn set(key: &str, connection: &MultiplexedConnection) {
