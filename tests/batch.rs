@@ -20,10 +20,12 @@ use plimsoll::datalayer::dataset::{
 };
 use plimsoll::datalayer::pool::Pool;
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 use sqlx::AssertSqlSafe;
 use support::servers::Postgres;
 use support::wait;
 use tempfile::TempDir;
+use tokio::runtime::Runtime;
 
 /// A pool on an SQLite file that goes when the folder does.
 async fn sqlite() -> (Pool, TempDir) {
@@ -541,55 +543,56 @@ async fn all_returned(pool: &Pool) {
 
 #[tokio::test]
 async fn a_loader_says_what_it_did() {
-    let (pool, _folder) = sqlite().await;
-    make(&pool, 1, 0, &BatchSettings::default()).await;
-    let free: Arc<dyn MemorySource> = Arc::new(|| 7);
-    let settings = BatchSettings::default();
-    let mut loader = Loader::new(pool.clone(), &RECORDS, RECORDS.unkeyed(), &settings, free);
+    let (lite, _folder) = sqlite().await;
+    let (postgres, _server) = postgres().await;
+    for pool in [&lite, &postgres] {
+        says_what_it_did(pool).await;
+    }
+}
+
+async fn says_what_it_did(pool: &Pool) {
+    make(pool, 1, 0, &BatchSettings::default()).await;
+    let loader = |settings: &BatchSettings| {
+        let free: Arc<dyn MemorySource> = Arc::new(|| 7);
+        Loader::new(pool.clone(), &RECORDS, RECORDS.unkeyed(), settings, free)
+    };
+    let mut whole = loader(&BatchSettings::default());
     for row in Generator::new(1, 0).records_from(0).take(3000) {
-        loader.push(row).await.unwrap();
+        whole.push(row).await.unwrap();
     }
     let expected = Tally {
         rows: 2500,
         unsure: 0,
     };
     assert_eq!(
-        loader.brake().tally(),
+        whole.brake().tally(),
         expected,
         "the rest waits for a full batch"
     );
-    let loaded = loader.finish().await.unwrap();
+    let loaded = whole.finish().await.unwrap();
     assert_eq!(
         (loaded.rows, loaded.batches, loaded.largest_batch_rows),
         (3000, 3, 1500)
     );
     assert_eq!((loaded.pauses, loaded.peak_resident_bytes), (0, 7));
     assert!(loaded.elapsed_ns > 0);
-    assert_eq!(all(&pool, &RECORDS).await.len(), 3000);
+    assert_eq!(all(pool, &RECORDS).await.len(), 3000);
 
     // One that is stopped begins no batch any more.
-    let free: Arc<dyn MemorySource> = Arc::new(|| 7);
-    let mut loader = Loader::new(
-        pool.clone(),
-        &RECORDS,
-        RECORDS.unkeyed(),
-        &batches_of(100),
-        free,
-    );
-    let rows: Vec<Row> = Generator::new(1, 0).records_from(0).take(250).collect();
-    for row in &rows {
-        loader.push(row.clone()).await.unwrap();
+    let mut cut = loader(&batches_of(100));
+    for row in Generator::new(1, 0).records_from(0).take(250) {
+        cut.push(row).await.unwrap();
     }
     let stopped = Tally {
         rows: 200,
         unsure: 0,
     };
-    assert_eq!(loader.brake().pull(), stopped);
-    let brake = loader.brake();
-    let error = loader.finish().await.unwrap_err();
+    assert_eq!(cut.brake().pull(), stopped);
+    let brake = cut.brake();
+    let error = cut.finish().await.unwrap_err();
     assert!(matches!(error, BatchError::Stopped { .. }), "{error}");
     assert_eq!(brake.tally(), stopped);
-    assert_eq!(all(&pool, &RECORDS).await.len(), 3200);
+    assert_eq!(all(pool, &RECORDS).await.len(), 3200);
 }
 
 /// A row of [`CLIENTS`] without its id.
@@ -631,91 +634,143 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+/// All pages of one question, and what happens between them.
+#[derive(Debug, Clone)]
+struct Walk {
+    /// The clients that are there at first: family name and tenant.
+    clients: Vec<(String, i64)>,
+    sort: &'static str,
+    limit: usize,
+    tenant: Option<i64>,
+    prefix: Option<String>,
+    changes: Vec<Vec<Change>>,
+}
 
-    /// Whatever comes and goes between the pages, a row that is there all the time is seen once,
-    /// no row is seen twice, and all come in order.
-    #[test]
-    fn pages_show_every_row_once(
-        names in prop::collection::vec(("[a-c]{0,2}", 1..4_i64), 0..60),
-        sort in prop::sample::select(vec!["id", "-id", "family_name", "-family_name", "created_at"]),
-        limit in 1..9_usize,
-        tenant in prop::option::of(1..4_i64),
-        prefix in prop::option::of("[a-cA-C]"),
-        changes in prop::collection::vec(prop::collection::vec(change(), 0..4), 0..40),
-    ) {
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        runtime.block_on(async {
-            let (pool, _folder) = sqlite().await;
-            make(&pool, 1, 0, &BatchSettings::default()).await;
-            run(&pool, "DELETE FROM clients").await;
-            let rows: Vec<Row> =
-                names.iter().map(|(name, tenant)| client("x", name, *tenant)).collect();
-            insert(&pool, &CLIENTS, CLIENTS.unkeyed(), rows).await.unwrap();
-            let matches = |row: &Row| {
-                tenant.is_none_or(|tenant| row[1] == tenant.into())
-                    && prefix.as_ref().is_none_or(|prefix| match &row[3] {
-                        Value::Text(name) => name.starts_with(&prefix.to_ascii_lowercase()),
-                        Value::Integer(_) => false,
-                    })
-            };
-            let mut steady: BTreeSet<Value> =
-                all(&pool, &CLIENTS).await.iter().filter(|row| matches(row)).map(|row| row[0].clone()).collect();
-            let mut seen: Vec<Row> = Vec::new();
-            let mut cursor: Option<String> = None;
-            let mut changes = changes.into_iter();
-            loop {
-                let mut parameters = vec![
-                    ("sort", sort.to_owned()),
-                    ("limit", limit.to_string()),
-                    ("fields", "family_name,id,created_at".to_owned()),
-                ];
-                parameters.extend(tenant.map(|tenant| ("tenant_id", tenant.to_string())));
-                parameters.extend(prefix.clone().map(|prefix| ("q", prefix)));
-                parameters.extend(cursor.take().map(|cursor| ("cursor", cursor)));
-                let query = LISTING.query(&parameters, &BatchSettings::default()).unwrap();
-                let page = query.fetch(&pool).await.unwrap();
-                assert!(page.rows.len() <= limit);
-                assert!(page.next.is_none() || page.rows.len() == limit, "only full pages go on");
-                seen.extend(page.rows);
-                cursor = page.next;
-                if cursor.is_none() {
-                    break;
+fn walk() -> impl Strategy<Value = Walk> {
+    let sorts = vec!["id", "-id", "family_name", "-family_name", "created_at"];
+    let parts = (
+        prop::collection::vec(("[a-c]{0,2}", 1..4_i64), 0..60),
+        prop::sample::select(sorts),
+        1..9_usize,
+        prop::option::of(1..4_i64),
+        prop::option::of("[a-cA-C]"),
+        prop::collection::vec(prop::collection::vec(change(), 0..4), 0..40),
+    );
+    parts.prop_map(|(clients, sort, limit, tenant, prefix, changes)| Walk {
+        clients,
+        sort,
+        limit,
+        tenant,
+        prefix,
+        changes,
+    })
+}
+
+#[test]
+fn pages_show_every_row_once() {
+    let runtime = Runtime::new().unwrap();
+    let (pool, _folder) = runtime.block_on(sqlite());
+    walks_show_every_row_once(&runtime, &pool);
+}
+
+#[test]
+fn pages_show_every_row_once_on_postgres() {
+    let runtime = Runtime::new().unwrap();
+    let (pool, _server) = runtime.block_on(postgres());
+    walks_show_every_row_once(&runtime, &pool);
+}
+
+fn walks_show_every_row_once(runtime: &Runtime, pool: &Pool) {
+    runtime.block_on(make(pool, 1, 0, &BatchSettings::default()));
+    let mut runner = TestRunner::new(ProptestConfig::with_cases(24));
+    let walked = runner.run(&walk(), |walk| {
+        runtime.block_on(shows_every_row_once(pool, walk));
+        Ok(())
+    });
+    walked.unwrap();
+}
+
+/// Whatever comes and goes between the pages, a row that is there all the time is seen once, no row is
+/// seen twice, and all come in order.
+async fn shows_every_row_once(pool: &Pool, walk: Walk) {
+    run(pool, "DELETE FROM clients").await;
+    let rows = walk.clients.iter();
+    let rows = rows.map(|(name, tenant)| client("x", name, *tenant));
+    insert(pool, &CLIENTS, CLIENTS.unkeyed(), rows.collect())
+        .await
+        .unwrap();
+    let matches = |row: &&Row| {
+        walk.tenant.is_none_or(|tenant| row[1] == tenant.into())
+            && walk.prefix.as_ref().is_none_or(|prefix| match &row[3] {
+                Value::Text(name) => name.starts_with(&prefix.to_ascii_lowercase()),
+                Value::Integer(_) => false,
+            })
+    };
+    let there = all(pool, &CLIENTS).await;
+    let steady = there.iter().filter(matches).map(|row| row[0].clone());
+    let mut steady: BTreeSet<Value> = steady.collect();
+    let (mut seen, mut ids): (Vec<Row>, BTreeSet<Value>) = Default::default();
+    let mut cursor: Option<String> = None;
+    let mut changes = walk.changes.into_iter();
+    loop {
+        let mut parameters = vec![
+            ("sort", walk.sort.to_owned()),
+            ("limit", walk.limit.to_string()),
+            ("fields", "family_name,id,created_at".to_owned()),
+        ];
+        parameters.extend(walk.tenant.map(|tenant| ("tenant_id", tenant.to_string())));
+        parameters.extend(walk.prefix.clone().map(|prefix| ("q", prefix)));
+        parameters.extend(cursor.take().map(|cursor| ("cursor", cursor)));
+        let query = LISTING.query(&parameters, &BatchSettings::default());
+        let page = query.unwrap().fetch(pool).await.unwrap();
+        assert!(page.rows.len() <= walk.limit);
+        assert!(
+            page.next.is_none() || page.rows.len() == walk.limit,
+            "only full pages go on"
+        );
+        for row in page.rows {
+            assert!(ids.insert(row[1].clone()), "{row:?} came twice");
+            seen.push(row);
+        }
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
+        }
+        for change in changes.next().unwrap_or_default() {
+            match change {
+                Change::Insert { name, tenant } => {
+                    let row = vec![client("x", &name, tenant)];
+                    insert(pool, &CLIENTS, CLIENTS.unkeyed(), row)
+                        .await
+                        .unwrap();
                 }
-                for change in changes.next().unwrap_or_default() {
-                    match change {
-                        Change::Insert { name, tenant } => {
-                            let row = vec![client("x", &name, tenant)];
-                            insert(&pool, &CLIENTS, CLIENTS.unkeyed(), row).await.unwrap();
-                        }
-                        Change::Delete { place } => {
-                            let present = all(&pool, &CLIENTS).await;
-                            if present.is_empty() {
-                                continue;
-                            }
-                            let Value::Integer(id) = place.get(&present)[0] else { continue };
-                            steady.remove(&id.into());
-                            run(&pool, &format!("DELETE FROM clients WHERE id = {id}")).await;
-                        }
+                Change::Delete { place } => {
+                    let present = all(pool, &CLIENTS).await;
+                    if present.is_empty() {
+                        continue;
                     }
+                    let Value::Integer(id) = place.get(&present)[0] else {
+                        continue;
+                    };
+                    steady.remove(&id.into());
+                    run(pool, &format!("DELETE FROM clients WHERE id = {id}")).await;
                 }
             }
-            let ids: Vec<&Value> = seen.iter().map(|row| &row[1]).collect();
-            let distinct: BTreeSet<&Value> = ids.iter().copied().collect();
-            assert_eq!(distinct.len(), ids.len(), "no row twice");
-            for id in &steady {
-                assert!(distinct.contains(id), "row {id:?} was there all the time");
-            }
-            let key = |row: &Row| match sort.trim_start_matches('-') {
-                "family_name" => (row[0].clone(), row[1].clone()),
-                "created_at" => (row[2].clone(), row[1].clone()),
-                _ => (row[1].clone(), row[1].clone()),
-            };
-            let keys: Vec<_> = seen.iter().map(key).collect();
-            assert!(keys.is_sorted_by(|a, b| if sort.starts_with('-') { a > b } else { a < b }));
-        });
+        }
     }
+    for id in &steady {
+        assert!(ids.contains(id), "row {id:?} was there all the time");
+    }
+    let key = |row: &Row| match walk.sort.trim_start_matches('-') {
+        "family_name" => (row[0].clone(), row[1].clone()),
+        "created_at" => (row[2].clone(), row[1].clone()),
+        _ => (row[1].clone(), row[1].clone()),
+    };
+    let keys: Vec<_> = seen.iter().map(key).collect();
+    assert!(keys.is_sorted_by(|a, b| match walk.sort.starts_with('-') {
+        true => a > b,
+        false => a < b,
+    }));
 }
 
 #[tokio::test]

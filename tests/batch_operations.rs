@@ -722,6 +722,78 @@ async fn a_lock_that_somebody_else_holds_is_tried_again() {
 }
 
 #[tokio::test]
+async fn exponential_pauses_double() {
+    pauses(RetryStrategy::Exponential, [1, 2, 4, 8]).await;
+}
+
+#[tokio::test]
+async fn linear_pauses_grow_by_the_first_one() {
+    pauses(RetryStrategy::Linear, [1, 2, 3, 4]).await;
+}
+
+#[tokio::test]
+async fn fixed_pauses_stay_as_they_are() {
+    pauses(RetryStrategy::Fixed, [1, 1, 1, 1]).await;
+}
+
+#[tokio::test]
+async fn fibonacci_pauses_are_as_long_as_the_two_before() {
+    pauses(RetryStrategy::Fibonacci, [1, 1, 2, 3]).await;
+}
+
+/// The pauses between the five attempts of a batch, as PostgreSQL sees them come, in whole first pauses.
+async fn pauses(strategy: RetryStrategy, expected: [i64; 4]) {
+    const FIRST_MS: i64 = 200;
+    let postgres = postgres().await;
+    let pool = &postgres.pool;
+    // A sequence keeps what a transaction left in it that was undone.
+    for sequence in ["attempts", "at_1", "at_2", "at_3", "at_4", "at_5"] {
+        run(pool, &format!("CREATE SEQUENCE {sequence}")).await;
+    }
+    let refuse = "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ \
+                  DECLARE attempt bigint := nextval('attempts'); BEGIN \
+                  PERFORM setval(('at_' || attempt)::regclass, \
+                  (extract(epoch FROM clock_timestamp()) * 1000000)::bigint); \
+                  IF attempt < 5 THEN \
+                  RAISE 'somebody is in the way' USING ERRCODE = 'serialization_failure'; \
+                  END IF; RETURN NEW; END $$";
+    run(pool, refuse).await;
+    let first = "CREATE TRIGGER refuse BEFORE INSERT ON records FOR EACH ROW \
+                 EXECUTE FUNCTION refuse()";
+    run(pool, first).await;
+    let settings = BatchSettings {
+        retry: RetrySettings {
+            strategy,
+            attempts: 5,
+            min_delay_ms: FIRST_MS as u64,
+            jitter_ratio: 0.0,
+            ..RetrySettings::default()
+        },
+        ..batches_of(1)
+    };
+    let operations = operations(pool, settings);
+    // The shortest of three, since the machine may be busy.
+    let mut shortest = [i64::MAX; 4];
+    for _ in 0..3 {
+        run(pool, "ALTER SEQUENCE attempts RESTART").await;
+        let begun = operations.start(create(further(1)), "test", "").await;
+        let progress = begun.unwrap().finish().await.unwrap();
+        assert_eq!((progress.rows, progress.retries), (1, 4), "{progress:?}");
+        let mut before = number(pool, "SELECT last_value FROM at_1").await;
+        for (index, shortest) in shortest.iter_mut().enumerate() {
+            let at = format!("SELECT last_value FROM at_{}", index + 2);
+            let at = number(pool, &at).await;
+            *shortest = (at - before).min(*shortest);
+            before = at;
+        }
+        if shortest.map(|us| us / (FIRST_MS * 1000)) == expected {
+            return;
+        }
+    }
+    panic!("{shortest:?} µs");
+}
+
+#[tokio::test]
 async fn a_run_that_gets_no_memory_ends_after_a_batch_and_can_be_resumed() {
     let (lite, postgres) = (sqlite().await, postgres().await);
     for pool in [&lite.pool, &postgres.pool] {

@@ -144,6 +144,17 @@ async fn take(jobs: &Jobs, queue: Queue) -> Job {
     jobs.claim(queue).await.unwrap().unwrap()
 }
 
+/// As [`take`], of a job whose pause may not be over yet.
+async fn take_when_due(jobs: &Jobs, queue: Queue) -> Job {
+    let mut claimed = None;
+    let due = async || {
+        claimed = jobs.claim(queue).await.unwrap();
+        claimed.is_some()
+    };
+    until("it is due", due).await;
+    claimed.unwrap()
+}
+
 /// What went wrong with a job, attempt by attempt.
 async fn errors(jobs: &Jobs, job: &Job) -> Vec<(i64, String)> {
     let errors = jobs.errors(std::slice::from_ref(job)).await.unwrap();
@@ -159,6 +170,7 @@ async fn the_queue_keeps_its_promises(pair: &Pair) {
     no_job_is_claimed_twice(pair).await;
     a_lost_lease_is_a_lost_job(pair).await;
     three_failures_are_the_end(pair).await;
+    pauses_double(pair).await;
     crashes_count_as_attempts(pair).await;
     what_is_called_off_is_never_done(pair).await;
     what_is_given_back_loses_no_attempt(pair).await;
@@ -297,13 +309,7 @@ async fn a_lost_lease_is_a_lost_job(pair: &Pair) {
     assert_eq!(paused.beat(&lost, &progress).await.unwrap(), Beat::Lost);
     let due = async || now(&other, &job).await.due_at <= jiff::Timestamp::now();
     until("its pause is over", due).await;
-    let mut held = None;
-    let claimed = async || {
-        held = other.claim(Queue::Exports).await.unwrap();
-        held.is_some()
-    };
-    until("it is claimed again", claimed).await;
-    let held = held.unwrap();
+    let held = take_when_due(&other, Queue::Exports).await;
     assert_eq!((held.id, held.attempt), (job.id, 2));
 
     // Whatever the paused one says now, the job is the other's.
@@ -338,13 +344,7 @@ async fn three_failures_are_the_end(pair: &Pair) {
     let [jobs, _] = pair.fresh(&settings).await;
     let job = put(&jobs, Queue::Reports, "x").await;
     for attempt in 1..=3 {
-        let mut claimed = None;
-        let due = async || {
-            claimed = jobs.claim(Queue::Reports).await.unwrap();
-            claimed.is_some()
-        };
-        until("it is due", due).await;
-        let claimed = claimed.unwrap();
+        let claimed = take_when_due(&jobs, Queue::Reports).await;
         assert_eq!((claimed.id, claimed.attempt), (job.id, attempt));
         let failure = Failure::passing(format!("try {attempt} and more"));
         let before = now(&jobs, &job).await.started_at.unwrap();
@@ -352,9 +352,8 @@ async fn three_failures_are_the_end(pair: &Pair) {
         let after = now(&jobs, &job).await;
         if attempt < 3 {
             assert_eq!(ended, Outcome::Taken(JobState::Waiting));
-            // 40 ms, then 80; up to twice as long by chance.
             let pause = after.due_at.duration_since(before).as_millis();
-            assert!(pause >= 40 * i128::from(attempt), "{pause} {attempt}");
+            assert!(pause >= 40, "{pause} {attempt}");
             assert_eq!(jobs.claim(Queue::Reports).await.unwrap(), None);
         } else {
             assert_eq!(ended, Outcome::Taken(JobState::Failed));
@@ -383,6 +382,30 @@ async fn three_failures_are_the_end(pair: &Pair) {
     let waiting = now(&jobs, &job).await;
     let pause = waiting.due_at.duration_since(waiting.started_at.unwrap());
     assert!(pause.as_secs() >= 30, "{pause:?}");
+}
+
+/// Chance makes each up to twice as long, so that only a late one can tell that they double: the fifth, of
+/// pauses that grew by a step each time, would be 400 ms at most.
+async fn pauses_double(pair: &Pair) {
+    const FIRST_MS: i128 = 40;
+    let settings = JobSettings {
+        attempts: 6,
+        backoff_min_ms: FIRST_MS as u64,
+        backoff_max_ms: 10_000,
+        ..steady()
+    };
+    let [jobs, _] = pair.fresh(&settings).await;
+    let job = put(&jobs, Queue::Reports, "x").await;
+    for doublings in 0..5 {
+        let claimed = take_when_due(&jobs, Queue::Reports).await;
+        let began = claimed.started_at.unwrap();
+        jobs.fail(&claimed, &Failure::passing("again"))
+            .await
+            .unwrap();
+        let pause = now(&jobs, &job).await.due_at.duration_since(began);
+        let least = FIRST_MS << doublings;
+        assert!(pause.as_millis() >= least, "{pause:?} after {doublings}");
+    }
 }
 
 /// A job that kills whoever runs it is not run for ever.

@@ -20,9 +20,44 @@ use serde_json::{Value as Json, json};
 use sqlx::Connection as _;
 use support::http_servers::{Act, Reply, Request, Server};
 use support::refservice::{self, Refservice, fed};
-use support::servers::{Postgres, Redis};
+use support::servers::{Postgres, Servers};
 use support::wait;
 use tempfile::TempDir;
+
+/// Makes two of each test: one of the embedded service, and one of that on PostgreSQL and Redis, which it
+/// is called with.
+macro_rules! embedded_and_on_servers {
+    ($($test:ident,)+) => {
+        mod embedded {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test(&[]).await;
+            })+
+        }
+
+        mod on_postgres_and_redis {
+            $(#[tokio::test]
+            async fn $test() {
+                let servers = super::Servers::start().unwrap();
+                super::$test(&servers.arguments().each_ref().map(String::as_str)).await;
+            })+
+        }
+    };
+}
+
+embedded_and_on_servers! {
+    a_thousand_a_minute_is_the_limit_of_each_user_tenant_and_endpoint,
+    each_limit_refuses_what_is_too_much_and_is_over_in_time,
+    nobody_shuts_others_out_of_an_endpoint,
+    who_is_no_gateway_is_not_believed,
+    who_shows_the_admins_token_is_held_to_no_limit,
+    made_up_callers_are_refused_or_counted_together,
+    a_webhook_that_fails_is_left_alone_until_it_is_back,
+    a_webhook_that_hangs_is_left_alone_however_impatient_clients_are,
+    what_cannot_be_notified_says_so,
+    every_answer_has_the_headers_that_keep_browsers_out,
+    a_load_in_lines_has_an_end_however_it_is_sent,
+}
 
 /// Longest wait for anything that should happen soon.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -118,9 +153,8 @@ fn a_record() -> String {
     format!("{record}\n")
 }
 
-#[tokio::test]
-async fn a_thousand_a_minute_is_the_limit_of_each_user_tenant_and_endpoint() {
-    let service = Service::start(&[], &[]).await;
+async fn a_thousand_a_minute_is_the_limit_of_each_user_tenant_and_endpoint(servers: &[&str]) {
+    let service = Service::start(servers, &[]).await;
     let response = service.get("/api/v1/clients/1").await;
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(number(&response, "ratelimit-limit"), 1000);
@@ -146,15 +180,14 @@ async fn a_thousand_a_minute_is_the_limit_of_each_user_tenant_and_endpoint() {
     }
 }
 
-#[tokio::test]
-async fn each_limit_refuses_what_is_too_much_and_is_over_in_time() {
+async fn each_limit_refuses_what_is_too_much_and_is_over_in_time(servers: &[&str]) {
     let env = [
         ("REFSERVICE__LIMIT__ENDPOINT_PER_MIN", "20"),
         ("REFSERVICE__LIMIT__USER_PER_MIN", "30"),
         ("REFSERVICE__LIMIT__TENANT_PER_MIN", "60"),
         ("REFSERVICE__SERVICE__RETRY_AFTER_S", "77"),
     ];
-    let service = Service::start(&[], &env).await;
+    let service = Service::start(servers, &env).await;
     let (path, other) = ("/api/v1/tenants", "/api/v1/clients?limit=1");
     // As many as were let through before the first that was not, and that one.
     let spend = async |path: &str, tenant: &str, user: &str| {
@@ -165,6 +198,7 @@ async fn each_limit_refuses_what_is_too_much_and_is_over_in_time() {
                 return (passed, response);
             }
             passed += 1;
+            assert!(passed < 1000, "{user} of {tenant} is let do anything");
         }
     };
     let limit_of = |response: &Response| {
@@ -237,12 +271,13 @@ async fn each_limit_refuses_what_is_too_much_and_is_over_in_time() {
 }
 
 /// One address that asks for all it may is in nobody's way, also where limits are as they come.
-#[tokio::test]
-async fn nobody_shuts_others_out_of_an_endpoint() {
-    let service = Service::start(&[], &[]).await;
+async fn nobody_shuts_others_out_of_an_endpoint(servers: &[&str]) {
+    let service = Service::start(servers, &[]).await;
     let path = "/api/v1/tenants";
-    let mut refused = 0;
+    let (mut asked, mut refused) = (0, 0);
     while refused < 10 {
+        asked += 1;
+        assert!(asked < 10_000, "{refused} of them were refused");
         refused += u32::from(service.get(path).await.status() != StatusCode::OK);
     }
     let response = service.get_as(path, "1", "ada").await;
@@ -258,13 +293,12 @@ async fn nobody_shuts_others_out_of_an_endpoint() {
 }
 
 /// Only a gateway says who asks.
-#[tokio::test]
-async fn who_is_no_gateway_is_not_believed() {
+async fn who_is_no_gateway_is_not_believed(servers: &[&str]) {
     let env = [
         ("REFSERVICE__LIMIT__USER_PER_MIN", "1"),
         ("REFSERVICE__SERVICE__GATEWAYS", r#"["127.0.0.2"]"#),
     ];
-    let service = Service::start(&[], &env).await;
+    let service = Service::start(servers, &env).await;
     let path = "/api/v1/tenants";
     let first = service.get_as(path, "1", "a").await;
     assert_eq!(first.status(), StatusCode::OK);
@@ -280,15 +314,14 @@ async fn who_is_no_gateway_is_not_believed() {
     }
 }
 
-#[tokio::test]
-async fn who_shows_the_admins_token_is_held_to_no_limit() {
+async fn who_shows_the_admins_token_is_held_to_no_limit(servers: &[&str]) {
     let env = [
         ("REFSERVICE_ADMIN_TOKEN", TOKEN),
         ("REFSERVICE__LIMIT__USER_PER_MIN", "1"),
     ];
     // All that there is to say is said; then nothing that is never said can be missed.
     let env = [&env[..], &[("RUST_LOG", "trace")]].concat();
-    let service = Service::start(&[], &env).await;
+    let service = Service::start(servers, &env).await;
     let path = "/api/v1/tenants";
     let show = async |shown: &str| {
         let request = service.request(Method::GET, path);
@@ -321,7 +354,7 @@ async fn who_shows_the_admins_token_is_held_to_no_limit() {
 
     // Without a token in the environment, or with an empty one, none lets anybody by.
     for unset in [&env[1..], &[("REFSERVICE_ADMIN_TOKEN", ""), env[1]]] {
-        let service = Service::start(&[], unset).await;
+        let service = Service::start(servers, unset).await;
         for shown in ["Bearer ", "Bearer", &format!("Bearer {TOKEN}")] {
             let request = service.request(Method::GET, path);
             let response = request.header("authorization", shown).send().await.unwrap();
@@ -404,8 +437,7 @@ async fn a_load_test_can_have_the_limits_it_needs() {
     assert_eq!(response.headers()["ratelimit"], r#""endpoint";r=999;t=1"#);
 }
 
-#[tokio::test]
-async fn made_up_callers_are_refused_or_counted_together() {
+async fn made_up_callers_are_refused_or_counted_together(servers: &[&str]) {
     let env = [
         ("REFSERVICE__LIMIT__KEYS_MAX", "20"),
         ("REFSERVICE__LIMIT__USER_PER_MIN", "5"),
@@ -413,7 +445,7 @@ async fn made_up_callers_are_refused_or_counted_together() {
         ("REFSERVICE__LIMIT__ENDPOINT_PER_MIN", "0"),
         ("REFSERVICE__LIMIT__UPKEEP_MS", "200"),
     ];
-    let service = Service::start(&[], &env).await;
+    let service = Service::start(servers, &env).await;
     let path = "/api/v1/clients/1";
     let keys = "rate_limit_keys{limit=\"user\"} ";
     let mut refused = 0;
@@ -424,7 +456,7 @@ async fn made_up_callers_are_refused_or_counted_together() {
     }
     assert!(refused >= 20, "{refused}");
     // Nonsense is refused, and counted for the address.
-    let service = Service::start(&[], &env[1..4]).await;
+    let service = Service::start(servers, &env[1..4]).await;
     for round in 0..7 {
         let response = service.get_as(path, "0", "a b").await;
         let expected = if round < 5 {
@@ -439,7 +471,7 @@ async fn made_up_callers_are_refused_or_counted_together() {
     }
     // Who has all of the limit again is forgotten.
     let env = [("REFSERVICE__LIMIT__UPKEEP_MS", "100")];
-    let service = Service::start(&[], &env).await;
+    let service = Service::start(servers, &env).await;
     for user in ["a", "b", "c"] {
         service.get_as(path, "1", user).await;
     }
@@ -472,8 +504,7 @@ fn webhook(does: &Arc<AtomicU8>) -> Server {
     })
 }
 
-#[tokio::test]
-async fn a_webhook_that_fails_is_left_alone_until_it_is_back() {
+async fn a_webhook_that_fails_is_left_alone_until_it_is_back(servers: &[&str]) {
     let does = Arc::new(AtomicU8::new(WORKS));
     let other = webhook(&does);
     let url = format!("{}/hook?secret=hunter2", other.url());
@@ -484,7 +515,7 @@ async fn a_webhook_that_fails_is_left_alone_until_it_is_back() {
         ("REFSERVICE__SERVICE__WEBHOOK_TIMEOUT_MS", "300"),
         ("REFSERVICE__SERVICE__RETRY_AFTER_S", "77"),
     ];
-    let service = Service::start(&[], &env).await;
+    let service = Service::start(servers, &env).await;
     let told = service.notify(7).await;
     assert_eq!(told.status(), StatusCode::OK);
     let told: Json = serde_json::from_slice(&told.bytes().await.unwrap()).unwrap();
@@ -574,8 +605,7 @@ async fn a_webhook_that_fails_is_left_alone_until_it_is_back() {
 }
 
 /// Nobody has to wait for as long as it takes to find that a webhook hangs.
-#[tokio::test]
-async fn a_webhook_that_hangs_is_left_alone_however_impatient_clients_are() {
+async fn a_webhook_that_hangs_is_left_alone_however_impatient_clients_are(servers: &[&str]) {
     let does = Arc::new(AtomicU8::new(HANGS));
     let other = webhook(&does);
     let url = other.url();
@@ -584,7 +614,7 @@ async fn a_webhook_that_hangs_is_left_alone_however_impatient_clients_are() {
         ("REFSERVICE__BREAKER__WINDOW_CALLS", "4"),
         ("REFSERVICE__SERVICE__WEBHOOK_TIMEOUT_MS", "1000"),
     ];
-    let service = Service::start(&[], &env).await;
+    let service = Service::start(servers, &env).await;
     let impatient = async || {
         let request = service.request(Method::POST, "/api/v1/clients/7/notify");
         let request = request.body(json!({ "message": "m" }).to_string());
@@ -598,13 +628,12 @@ async fn a_webhook_that_hangs_is_left_alone_however_impatient_clients_are() {
     until("the breaker is open", open).await;
 }
 
-#[tokio::test]
-async fn what_cannot_be_notified_says_so() {
+async fn what_cannot_be_notified_says_so(servers: &[&str]) {
     // Nobody listens there.
     let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/hunter2", gone.local_addr().unwrap());
     drop(gone);
-    let service = Service::start(&["--webhook", &url], &[]).await;
+    let service = Service::start(&[servers, &["--webhook", &url]].concat(), &[]).await;
     let answer = error_of(service.notify(7).await).await;
     assert_eq!(answer, (502, "webhook_unreachable".to_owned()));
     assert!(!service.log().contains("hunter2"), "{}", service.log());
@@ -632,7 +661,7 @@ async fn what_cannot_be_notified_says_so() {
             "{body}"
         );
     }
-    let without = Service::start(&[], &[("REFSERVICE_WEBHOOK", "")]).await;
+    let without = Service::start(servers, &[("REFSERVICE_WEBHOOK", "")]).await;
     assert_eq!(
         error_of(without.notify(7).await).await,
         (501, "no_webhook".to_owned())
@@ -650,9 +679,8 @@ async fn what_cannot_be_notified_says_so() {
     assert!(!String::from_utf8_lossy(&help.stdout).contains("hunter2"));
 }
 
-#[tokio::test]
-async fn every_answer_has_the_headers_that_keep_browsers_out() {
-    let service = Service::start(&["--rate-limit", "2"], &[]).await;
+async fn every_answer_has_the_headers_that_keep_browsers_out(servers: &[&str]) {
+    let service = Service::start(&[servers, &["--rate-limit", "2"]].concat(), &[]).await;
     let check = |response: &Response, what: &str, cached: &str| {
         for (name, expected) in [
             ("x-content-type-options", "nosniff"),
@@ -689,7 +717,7 @@ async fn every_answer_has_the_headers_that_keep_browsers_out() {
         };
         check(&response, path, cached);
     }
-    let service = Service::start(&[], &[]).await;
+    let service = Service::start(servers, &[]).await;
     for (method, path, status) in [
         (Method::GET, "/none", 404),
         (Method::GET, "/api/v1/clients/x", 400),
@@ -726,11 +754,10 @@ async fn a_request_that_takes_too_long_is_told_so() {
         ("REFSERVICE__POOL__SQLITE_BUSY_TIMEOUT_MS", "60000"),
         ("REFSERVICE__SERVICE__RETRY_AFTER_S", "3"),
     ];
-    let postgres = Postgres::start().unwrap();
-    let redis = Redis::start().unwrap();
-    let (database, second_tier) = (postgres.url(), redis.url());
-    let servers = ["--database", &database, "--redis", &second_tier];
-    let service = Service::start(&servers, &env).await;
+    let servers = Servers::start().unwrap();
+    let arguments = servers.arguments();
+    let service = Service::start(&arguments.each_ref().map(String::as_str), &env).await;
+    let database = servers.postgres.url();
     let mut outside = sqlx::PgConnection::connect(&database).await.unwrap();
     let lock = "BEGIN; LOCK TABLE clients, records IN ACCESS EXCLUSIVE MODE";
     sqlx::raw_sql(lock).execute(&mut outside).await.unwrap();
@@ -839,14 +866,13 @@ async fn recovers(service: &Service) {
     until("loads are taken again", loads).await;
 }
 
-#[tokio::test]
-async fn a_load_in_lines_has_an_end_however_it_is_sent() {
+async fn a_load_in_lines_has_an_end_however_it_is_sent(servers: &[&str]) {
     let env = [
         ("REFSERVICE__SERVICE__BULK_BODY_MAX_BYTES", "4000"),
-        ("REFSERVICE__BATCH__MIN_ROWS", "1"),
-        ("REFSERVICE__BATCH__START_ROWS", "1"),
+        ("REFSERVICE__BATCH__MIN_ROWS", "2"),
+        ("REFSERVICE__BATCH__START_ROWS", "2"),
     ];
-    let service = Service::start(&[], &env).await;
+    let service = Service::start(servers, &env).await;
     let record = a_record();
     let fits = 4000 / record.len();
     let loaded = bulk(&service, record.repeat(fits)).send().await.unwrap();

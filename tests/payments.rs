@@ -22,7 +22,7 @@ use serde_json::{Value as Json, json};
 use sqlx::Connection as _;
 use support::provider;
 use support::refservice::Refservice;
-use support::servers::{Postgres, Redis, hold_inserts};
+use support::servers::{Postgres, Redis, Servers, hold_inserts};
 use support::wait;
 use support::way::Way;
 use tempfile::TempDir;
@@ -58,6 +58,10 @@ struct Here {
 impl Service {
     async fn start(database: &str, redis: Option<String>) -> Self {
         Self::start_with(database, redis, settings()).await
+    }
+
+    async fn on(servers: &Servers) -> Self {
+        Self::start(&servers.postgres.url(), Some(servers.redis.url())).await
     }
 
     async fn start_with(database: &str, redis: Option<String>, settings: Settings) -> Self {
@@ -211,25 +215,6 @@ impl Service {
     }
 }
 
-/// The servers of a service, which end with it.
-struct Servers {
-    postgres: Postgres,
-    redis: Redis,
-}
-
-impl Servers {
-    fn start() -> Self {
-        Self {
-            postgres: Postgres::start().unwrap(),
-            redis: Redis::start().unwrap(),
-        }
-    }
-
-    async fn service(&self) -> Service {
-        Service::start(&self.postgres.url(), Some(self.redis.url())).await
-    }
-}
-
 fn options(database: &str) -> Options {
     Options {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -302,8 +287,8 @@ async fn payments_keep_their_promises_embedded() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn payments_keep_their_promises_on_postgres_and_redis() {
-    let servers = Servers::start();
-    let service = servers.service().await;
+    let servers = Servers::start().unwrap();
+    let service = Service::on(&servers).await;
     keep_their_promises(&service).await;
     // The lock was in use, and in Redis, where nothing is left of it.
     assert!(service.metric("locks_acquired_total").await >= 40.0);
@@ -630,8 +615,8 @@ async fn without_the_providers_secret_no_callback_is_believed() {
 /// The servers forget a lock while its payment is under way.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lock_that_is_lost_under_a_payment_is_counted() {
-    let servers = Servers::start();
-    let service = servers.service().await;
+    let servers = Servers::start().unwrap();
+    let service = Service::on(&servers).await;
     let blocker = Blocker::of(&servers.postgres.url()).await;
     let (key, payment) = (key(), service.a_payment(100));
     let asked = tokio::spawn(service.ask(&key, &payment).send());
@@ -655,7 +640,7 @@ async fn a_lock_that_is_lost_under_a_payment_is_counted() {
 /// transaction of the paused one has been ended there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_paused_in_the_middle_of_a_payment_makes_it_once() {
-    let servers = Servers::start();
+    let servers = Servers::start().unwrap();
     let (database, redis) = (servers.postgres.url(), servers.redis.url());
     let secret = provider::written(provider::SECRET);
     // A payment's lock lives for as long as the payment may take.
@@ -921,8 +906,8 @@ async fn all_are_made_once(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_connections_neither_lose_nor_double_a_payment() {
-    let servers = Servers::start();
-    let service = servers.service().await;
+    let servers = Servers::start().unwrap();
+    let service = Service::on(&servers).await;
     // A connection of its own, which nobody kills.
     let killer = Pool::connect(&servers.postgres.url(), PoolSettings::default())
         .await
@@ -956,7 +941,7 @@ async fn a_postgres_that_crashes_neither_loses_nor_doubles_a_payment() {
     let Servers {
         mut postgres,
         redis,
-    } = Servers::start();
+    } = Servers::start().unwrap();
     let mut settings = settings();
     // Less than the outage, which else would only take its time.
     settings.payments.acquire_timeout_ms = 200;
@@ -990,7 +975,7 @@ async fn payments_are_right_without_their_locks() {
     let Servers {
         postgres,
         mut redis,
-    } = Servers::start();
+    } = Servers::start().unwrap();
     let service = Service::start(&postgres.url(), Some(redis.url())).await;
     let stop = async || {
         sleep(Duration::from_millis(50)).await;
@@ -1027,7 +1012,7 @@ async fn payments_are_right_without_their_locks() {
 /// Its answers come as late as one waits for them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_redis_costs_no_payment() {
-    let servers = Servers::start();
+    let servers = Servers::start().unwrap();
     let way = Way::to(&servers.redis.url()).await.unwrap();
     let service = Service::start(&servers.postgres.url(), Some(way.url())).await;
     locks_are_used(&service).await;
@@ -1067,12 +1052,18 @@ async fn a_slow_redis_costs_no_payment() {
 
 #[tokio::test]
 async fn locks_are_kept_on_most_of_their_own_servers() {
+    let (_folder, url) = embedded();
+    kept_on_most_of_their_own_servers(&url).await;
+    let postgres = Postgres::start().unwrap();
+    kept_on_most_of_their_own_servers(&postgres.url()).await;
+}
+
+async fn kept_on_most_of_their_own_servers(database: &str) {
     let mut servers: Vec<Redis> = (0..3).map(|_| Redis::start().unwrap()).collect();
     let lock_redis = servers.iter().map(Redis::url).collect();
-    let (_folder, url) = embedded();
     let service = Service::start_as(Options {
         lock_redis,
-        ..options(&url)
+        ..options(database)
     })
     .await;
     let figures = async || {

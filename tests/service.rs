@@ -5,9 +5,10 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::{Deref, Range};
+use std::convert::Infallible;
+use std::ops::Deref;
 use std::process::{ExitStatus, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -23,11 +24,13 @@ use serde_json::{Value as Json, json};
 use sqlx::Connection as _;
 use support::provider;
 use support::refservice::{self, Refservice, fed};
-use support::servers::{Postgres, Redis};
+use support::servers::{Postgres, Redis, Servers};
 use support::wait;
 use support::way::Way;
 use tempfile::TempDir;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 const SEED: u64 = 42;
 const RECORD_COUNT: u64 = 2000;
@@ -97,15 +100,6 @@ impl Service {
     async fn generate(&self, rows: u64) -> Response {
         let path = format!("/api/v1/records/generate?rows={rows}");
         self.send(Method::POST, &path, "", "").await
-    }
-
-    /// The memory of the process in bytes, by its name in `/proc/PID/status`.
-    fn memory(&self, name: &str) -> u64 {
-        let status = format!("/proc/{}/status", self.child.id());
-        let status = std::fs::read_to_string(status).unwrap();
-        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
-        let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
-        kib * 1024
     }
 
     /// The value of a metric; of all its series together where it has labels.
@@ -467,78 +461,204 @@ async fn a_change_that_comes_through_after_its_connection_broke_shows() {
     }
 }
 
-/// What a service does while Redis or PostgreSQL is away does not pile up in its memory.
-#[tokio::test]
-async fn outages_cost_no_memory() {
+/// What a service does while Redis is stopped or slow, and while PostgreSQL is stopped, loses its connections
+/// or has none left to give, does not pile up in its memory.
+// The way is there while the test waits for the service to start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn faults_cost_no_memory() {
     const RECORDS: u64 = 20_000;
-    const CLIENTS: u64 = 200;
-    /// Three times what was measured; the changes that are made here would take 1.9 MiB if they were kept.
-    const MOST_BYTES: u64 = 3 << 19;
-    let (mut postgres, mut redis) = (Postgres::start().unwrap(), Redis::start().unwrap());
-    let (database, second_tier, records) = (postgres.url(), redis.url(), RECORDS.to_string());
+    const CLIENTS: u64 = RECORDS / 10;
+    const SLOW: Duration = Duration::from_millis(500);
+    let Servers {
+        mut postgres,
+        mut redis,
+    } = Servers::start().unwrap();
+    let way = Way::to(&redis.url()).await.unwrap();
+    let (database, second_tier, records) = (postgres.url(), way.url(), RECORDS.to_string());
     let (database, second_tier) = (["--database", &database], ["--redis", &second_tier]);
     let ours = ["--records", &records, "--rate-limit", "0"];
     let arguments = [&ours[..], &database, &second_tier].concat();
-    let env = [("REFSERVICE__POOL__ACQUIRE_TIMEOUT_MS", "1000")];
+    let env = [
+        ("REFSERVICE__POOL__ACQUIRE_TIMEOUT_MS", "400"),
+        // Nobody who holds a connection gives it back before.
+        ("REFSERVICE__SERVICE__REQUEST_TIMEOUT_MS", "55000"),
+        // Full before anything is measured.
+        ("REFSERVICE__CACHE__L1_ENTRIES", "100"),
+        // With a heap for each thread, what one of them frees would be no room for the others.
+        ("MALLOC_ARENA_MAX", "1"),
+    ];
     let service = Service::start_ready(&arguments, &env).await;
     let used = async || service.metric("cache_l2_available").await == 1.0;
     until("the second tier is used", used).await;
     let generator = Generator::new(SEED, RECORDS);
-    let put = |number: u64| {
-        let id = number % CLIENTS + 1;
+    let put = |id: u64| {
         let mut client = a_client();
         client["tenant_id"] = generator.tenant_of(id as i64).into();
         let path = format!("/api/v1/clients/{id}");
         service.request(Method::PUT, &path).body(client.to_string())
     };
-    // Each forgets the dashboards of all tenants.
-    let generate = |_| service.request(Method::POST, "/api/v1/records/generate?rows=1");
-    let get = |id: u64| service.request(Method::GET, &format!("/api/v1/clients/{id}"));
-    // What is not there is not kept either.
-    let get_unknown = |number: u64| get(1_000_000 + number);
-    let all_are =
-        |status: u16, requests: u64| BTreeMap::from([((status, String::new()), requests)]);
-    let grown_since = |before| service.memory("VmRSS").saturating_sub(before);
-    let write = async |puts, generates| {
-        assert_eq!(answers((0..puts).map(put), 16).await, all_are(200, puts));
-        let generated = answers((0..generates).map(generate), 8).await;
-        assert_eq!(generated, all_are(200, generates));
+    let get = |path: String| service.request(Method::GET, &path);
+    // Each is another question, so that none has an answer that was kept.
+    let read = |number: u64| match number % 2 {
+        0 => get(format!("/api/v1/clients/{}", 1_000_000 + number)),
+        _ => get(format!("/api/v1/clients?limit=1&city=C{number}")),
     };
-    // Whatever an outage needs once is there before it is measured.
+    let ask = |number: u64| match number % 4 {
+        0 => put(number / 4 % CLIENTS + 1),
+        _ => read(number),
+    };
+    let ask_or_generate = |number: u64| match number % 32 {
+        // It forgets the dashboards of all tenants.
+        0 => service.request(Method::POST, "/api/v1/records/generate?rows=1"),
+        _ => ask(number),
+    };
+    let next = AtomicU64::default();
+    let numbers = || {
+        let first = next.fetch_add(ROUND, Ordering::Relaxed);
+        first..first + ROUND
+    };
+    let all_are = |statuses: &[u16], got: &Answers| {
+        let expected = |(status, code): &(u16, String)| {
+            statuses.contains(status) && (*status == 200 || !code.is_empty())
+        };
+        assert!(got.keys().all(expected), "{got:?}");
+    };
+
     redis.stop().unwrap();
-    write(500, 100).await;
-    let before = service.memory("VmRSS");
-    write(1000, 800).await;
-    let without_redis = grown_since(before);
+    cost_no_memory(&service, "Redis is stopped", async || {
+        let got = answers(numbers().map(ask_or_generate), 16).await;
+        all_are(&[200, 404], &got);
+    })
+    .await;
     redis.start_again().unwrap();
     until("the second tier is used again", used).await;
 
-    postgres.stop().unwrap();
-    let read = async |ids: Range<u64>| {
-        let got = answers(ids.map(get_unknown), 256).await;
-        let refused = |(status, code): &(u16, String)| *status == 503 && !code.is_empty();
-        assert!(got.keys().all(refused), "{got:?}");
+    let outages = service.metric("cache_l2_outages_total").await;
+    cost_no_memory(&service, "Redis is slow again and again", async || {
+        let slow = async {
+            loop {
+                way.delay(SLOW);
+                sleep(2 * SLOW).await;
+                way.delay(Duration::ZERO);
+                sleep(2 * SLOW).await;
+            }
+        };
+        let got = during(slow, answers(numbers().map(ask_or_generate), 16)).await;
+        all_are(&[200, 404], &got);
+    })
+    .await;
+    way.delay(Duration::ZERO);
+    let outages = service.metric("cache_l2_outages_total").await - outages;
+    assert!(outages >= 2.0, "{outages}");
+    until("the second tier is used once more", used).await;
+
+    let mut outside = sqlx::PgConnection::connect(&postgres.url()).await.unwrap();
+    let mut killed = 0;
+    cost_no_memory(&service, "connections are killed", async || {
+        let kill = async {
+            loop {
+                sleep(Duration::from_millis(100)).await;
+                let all = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                           WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
+                let all = sqlx::raw_sql(all).fetch_all(&mut outside).await;
+                killed += all.unwrap().len();
+            }
+        };
+        let got = during(kill, answers(numbers().map(read), 16)).await;
+        all_are(&[200, 404, 503], &got);
+    })
+    .await;
+    assert!(killed > 200, "{killed}");
+
+    service.wait_for("/ready", StatusCode::OK).await;
+    let lock = "BEGIN; LOCK TABLE clients IN ACCESS EXCLUSIVE MODE";
+    sqlx::raw_sql(lock).execute(&mut outside).await.unwrap();
+    let (mut held, mut id) = (JoinSet::new(), 0);
+    // Some of those that come find none, as others look for jobs meanwhile.
+    let exhausted = async || {
+        while held.len() < 20 {
+            id += 1;
+            held.spawn(put(id).send());
+        }
+        while held.try_join_next().is_some() {}
+        service.metric("pool_active").await == 20.0 && held.len() == 20
     };
-    // The allocator needs that many until it has room for as many at once.
-    read(0..1536).await;
-    let before = service.memory("VmRSS");
-    read(1536..2048).await;
-    let without_postgres = grown_since(before);
-    assert!(without_redis < MOST_BYTES, "{without_redis} bytes");
-    assert!(without_postgres < MOST_BYTES, "{without_postgres} bytes");
+    until("all connections are held", exhausted).await;
+    let mut waited = 0;
+    cost_no_memory(&service, "the pool is exhausted", async || {
+        let waiting = async {
+            loop {
+                sleep(Duration::from_millis(100)).await;
+                waited = waited.max(service.metric("pool_waiting").await as u64);
+            }
+        };
+        let got = during(waiting, answers(numbers().map(ask), 256)).await;
+        let refused = (503, "pool_exhausted".to_owned());
+        assert_eq!(got, BTreeMap::from([(refused, ROUND)]));
+    })
+    .await;
+    assert!(waited > 100, "{waited}");
+    sqlx::raw_sql("ROLLBACK")
+        .execute(&mut outside)
+        .await
+        .unwrap();
+    for written in held.join_all().await {
+        assert_eq!(written.unwrap().status(), StatusCode::OK);
+    }
+
+    postgres.stop().unwrap();
+    cost_no_memory(&service, "PostgreSQL is stopped", async || {
+        all_are(&[503], &answers(numbers().map(ask), 256).await);
+    })
+    .await;
     postgres.start_again().unwrap();
     service.wait_for("/ready", StatusCode::OK).await;
     let idle = async || service.metric("pool_active").await == 0.0;
     until("all connections are given back", idle).await;
-    let again = answers((1..=CLIENTS).map(get), 16).await;
-    assert_eq!(again, all_are(200, CLIENTS));
+    let again = (1..=200).map(|id| get(format!("/api/v1/clients/{id}")));
+    let again = answers(again, 16).await;
+    assert_eq!(again, BTreeMap::from([((200, String::new()), 200)]));
 }
 
-/// How many of these requests, so many at a time, were answered how: with which status and which code.
-async fn answers(
-    requests: impl Iterator<Item = RequestBuilder>,
-    at_once: usize,
-) -> BTreeMap<(u16, String), u64> {
+/// Requests that are made until the memory is looked at again.
+const ROUND: u64 = 1600;
+
+/// Asks in rounds, of which one has to leave the memory as it was: a leak grows in each, what the allocator
+/// holds back does not.
+async fn cost_no_memory(service: &Service, what: &str, mut round: impl AsyncFnMut()) {
+    /// What a leak of 128 bytes a request takes.
+    const MOST_BYTES: u64 = 128 * ROUND;
+    let mut grown = Vec::new();
+    // Whatever a fault needs once is there before it is measured.
+    round().await;
+    while grown.len() < 4 {
+        let before = service.memory("VmRSS");
+        round().await;
+        let by = service.memory("VmRSS").saturating_sub(before);
+        if by < MOST_BYTES {
+            return;
+        }
+        grown.push(by);
+    }
+    panic!("while {what}, the memory grew by {grown:?} bytes");
+}
+
+/// Does some work while something goes wrong.
+async fn during<T>(
+    disturbance: impl Future<Output = Infallible>,
+    work: impl Future<Output = T>,
+) -> T {
+    tokio::select! {
+        done = work => done,
+        never = disturbance => match never {},
+    }
+}
+
+/// How many requests were answered with which status and which code.
+type Answers = BTreeMap<(u16, String), u64>;
+
+/// What these requests, so many at a time, are told.
+async fn answers(requests: impl Iterator<Item = RequestBuilder>, at_once: usize) -> Answers {
     let answers = stream::iter(requests).map(async |request| {
         let answer = request.send().await.unwrap();
         let status = answer.status().as_u16();
@@ -579,7 +699,7 @@ async fn a_slow_redis_slows_no_reader_and_fails_nobody() {
         service.get_json(&page).await;
         let took = asked.elapsed();
         assert!(took < FAST, "client {id}: {took:?}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        sleep(Duration::from_millis(20)).await;
         // Long enough for several looks at whether Redis is fast again.
         if began.elapsed() > Duration::from_secs(4) {
             break;
@@ -1172,8 +1292,6 @@ async fn figures(service: &Service) {
     assert_eq!(service.metric("pool_waiting").await, 0.0);
     assert_eq!(service.metric("pool_timeouts_total").await, 0.0);
     assert!(service.metric("pool_idle").await >= 1.0);
-    assert!(service.metric("pool_active").await >= 0.0);
-    assert!(service.metric("pool_utilisation").await <= 1.0);
     assert_eq!(service.metric("pool_min").await, 5.0);
     let size = service.metric("pool_size").await;
     assert!((5.0..=20.0).contains(&size), "{size}");
@@ -1189,7 +1307,6 @@ async fn figures(service: &Service) {
     assert!(service.metric("cache_l2_entries").await >= 1.0);
     assert!(service.metric("cache_l2_bytes").await >= 500.0);
     assert_eq!(service.metric("cache_l2_evictions_total").await, 0.0);
-    assert!(service.metric("cache_expirations_total").await >= 0.0);
     assert!(service.metric("cache_estimated_bytes").await >= 500.0);
     // Of one moment: the service looks for jobs meanwhile.
     let text = service.get("/metrics").await.text().await.unwrap();
@@ -1240,6 +1357,19 @@ async fn what_a_full_first_tier_gives_up_is_counted() {
     assert!((1.0..=20.0).contains(&entries), "{entries}");
     let evictions = service.metric("cache_evictions_total").await;
     assert!((80.0..=100.0).contains(&evictions), "{evictions}");
+}
+
+#[tokio::test]
+async fn what_outlives_its_lifetime_is_loaded_again_and_counted() {
+    let env = [("REFSERVICE__CACHE__TTL__DETAIL_S", "1")];
+    let service = Service::start_ready(&["--records", "1000"], &env).await;
+    let path = "/api/v1/clients/7";
+    assert_eq!(x_cache(&service.get(path).await), "miss");
+    assert_eq!(service.metric("cache_expirations_total").await, 0.0);
+    let over = async || x_cache(&service.get(path).await) == "miss";
+    until("its lifetime is over", over).await;
+    let counted = async || service.metric("cache_expirations_total").await >= 1.0;
+    until("it is counted", counted).await;
 }
 
 async fn hostile_input(service: &Service) {
@@ -1602,7 +1732,7 @@ async fn the_memory_of_many_bulk_loads_is_that_of_a_few() {
         let all = async || taken.load(Ordering::Relaxed) >= AT_ONCE;
         until("the bodies are taken", all).await;
         // Time for more than these to come in, if they may.
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        sleep(Duration::from_millis(500)).await;
         assert_eq!(service.metric("bulk_loads_active").await, AT_ONCE as f64);
         tell.send(true).unwrap();
     });
@@ -1723,9 +1853,12 @@ async fn exhausted(service: &Service, let_go: impl Future<Output = ()>) {
             client.clone(),
         )
     };
+    let use_is = async |active: f64, share: f64| {
+        let active = service.metric("pool_active").await == active;
+        active && service.metric("pool_utilisation").await == share
+    };
     let refused = async {
-        let begun = async || service.metric("pool_active").await == 2.0;
-        until("the writes have begun", begun).await;
+        until("the writes have begun", async || use_is(2.0, 1.0).await).await;
         // One of the two may have been a look for jobs. What is cached needs no connection.
         let mut limits = 1..=100;
         let response = loop {
@@ -1746,6 +1879,77 @@ async fn exhausted(service: &Service, let_go: impl Future<Output = ()>) {
     assert_eq!(one.status(), StatusCode::CREATED);
     assert_eq!(other.status(), StatusCode::CREATED);
     service.wait_for("/api/v1/clients", StatusCode::OK).await;
+    until("both are given back", async || use_is(0.0, 0.0).await).await;
+}
+
+/// The names of the indexes that the queries of the API need, as they are made.
+fn indexes_of_queries() -> BTreeSet<String> {
+    let made = include_str!("../src/datalayer/dataset/indexes.sql").lines();
+    let made = made.filter_map(|line| line.strip_prefix("CREATE INDEX IF NOT EXISTS "));
+    made.map(|index| index.split(' ').next().unwrap().to_owned())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_service_does_without_the_indexes_of_its_queries_if_told_so() {
+    let postgres = Postgres::start().unwrap();
+    let database = postgres.url();
+    let mut outside = sqlx::PgConnection::connect(&database).await.unwrap();
+    let of_queries = indexes_of_queries();
+    assert!(of_queries.len() >= 10, "{of_queries:?}");
+    for (setting, expected) in [
+        (Some("false"), BTreeSet::new()),
+        (None, of_queries.clone()),
+        (Some("false"), BTreeSet::new()),
+        (Some("true"), of_queries.clone()),
+    ] {
+        let setting = setting.map(|value| ("REFSERVICE__SERVICE__INDEXES", value));
+        let arguments = ["--records", "1000", "--database", &database];
+        let service = Service::start_ready(&arguments, setting.as_slice()).await;
+        let there = "SELECT indexname::text FROM pg_indexes WHERE schemaname = 'public'";
+        let there = sqlx::query_scalar::<_, String>(there);
+        let there = there.fetch_all(&mut outside).await.unwrap();
+        let there: BTreeSet<String> = there.into_iter().collect();
+        let found: BTreeSet<String> = there.intersection(&of_queries).cloned().collect();
+        assert_eq!(found, expected, "{setting:?}");
+        let page = service.get_json("/api/v1/clients?city=Bandung").await;
+        assert!(!page["items"].as_array().unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_statement_that_waits_for_a_row_is_counted_as_a_slow_one() {
+    /// Longer than a statement may take here, and shorter than it may by default, a second.
+    const HELD: Duration = Duration::from_millis(400);
+    let env = [("REFSERVICE__POOL__SLOW_STATEMENT_MS", "200")];
+    let postgres = Postgres::start().unwrap();
+    let database = postgres.url();
+    let arguments = ["--records", "1000", "--database", &database];
+    let service = Service::start_ready(&arguments, &env).await;
+    let mut client = a_client();
+    client["tenant_id"] = service.get_json("/api/v1/clients/7").await["tenant_id"].clone();
+    let mut outside = sqlx::PgConnection::connect(&database).await.unwrap();
+    let hold = "BEGIN; SELECT 1 FROM clients WHERE id = 7 FOR UPDATE";
+    sqlx::raw_sql(hold).execute(&mut outside).await.unwrap();
+    let slow = service.metric("pool_slow_statements_total").await;
+    let write = service.send(Method::PUT, "/api/v1/clients/7", "", client.to_string());
+    let (written, ()) = tokio::join!(write, async {
+        let waits = async || {
+            let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+            let waits = sqlx::query_scalar::<_, i64>(waits);
+            waits.fetch_one(&mut outside).await.unwrap() > 0
+        };
+        until("the write waits", waits).await;
+        assert_eq!(service.metric("pool_slow_statements_total").await, slow);
+        sleep(HELD).await;
+        let let_go = sqlx::raw_sql("ROLLBACK").execute(&mut outside);
+        let_go.await.unwrap();
+    });
+    assert_eq!(written.status(), StatusCode::OK);
+    assert_eq!(
+        service.metric("pool_slow_statements_total").await,
+        slow + 1.0
+    );
 }
 
 #[tokio::test]

@@ -228,6 +228,33 @@ impl Drop for Redis {
     }
 }
 
+/// Both, for a service that is not embedded.
+#[derive(Debug)]
+pub(crate) struct Servers {
+    pub(crate) postgres: Postgres,
+    pub(crate) redis: Redis,
+}
+
+impl Servers {
+    pub(crate) fn start() -> io::Result<Self> {
+        Ok(Self {
+            postgres: Postgres::start()?,
+            redis: Redis::start()?,
+        })
+    }
+
+    /// What `refservice` is called with to use them.
+    pub(crate) fn arguments(&self) -> [String; 4] {
+        let (database, redis) = (self.postgres.url(), self.redis.url());
+        [
+            "--database".to_owned(),
+            database,
+            "--redis".to_owned(),
+            redis,
+        ]
+    }
+}
+
 /// A child with the thread that waits for it. The kernel ties "the parent has died" to the thread
 /// that made the child, so that thread has to live as long as the child does.
 #[derive(Debug)]
