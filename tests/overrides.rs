@@ -142,12 +142,16 @@ fn what_fits_no_load_is_wrong_usage_and_measures_nothing() -> Tested {
         project.path().join("shop.toml"),
         project.path().join("scenarios/shop.toml"),
     )?;
-    let (_, _, told) = project.output(&["run", "--rate", "other=1/s"], 2)?;
-    assert!(
-        told.contains("skipping shop: it has no load `other`"),
-        "{told}"
-    );
-    assert!(told.contains("nothing is left to run"), "{told}");
+    // That is no progress, so that --quiet keeps it.
+    for quiet in [&[][..], &["--quiet"]] {
+        let call = [&["run", "--rate", "other=1/s"], quiet].concat();
+        let (_, _, told) = project.output(&call, 2)?;
+        assert!(
+            told.contains("skipping shop: it has no load `other`"),
+            "{told}"
+        );
+        assert!(told.contains("nothing is left to run"), "{told}");
+    }
     Ok(())
 }
 

@@ -96,6 +96,8 @@ impl BatchError {
 pub(crate) fn is_lost(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => true,
+        // Class 57 is "operator intervention", 08 "connection exception" (PostgreSQL manual,
+        // appendix A).
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
             code.starts_with("57P") || code.starts_with("08") || has_ended_session(&code)
         }),
@@ -104,8 +106,7 @@ pub(crate) fn is_lost(error: &sqlx::Error) -> bool {
 }
 
 /// Whether PostgreSQL says with this SQLSTATE that it ended the session, because the transaction rested
-/// (25P03) or took (25P04) too long. Else class 57 is "operator intervention", 08 "connection exception"
-/// (PostgreSQL manual, appendix A).
+/// (25P03) or took (25P04) too long.
 pub(super) fn has_ended_session(code: &str) -> bool {
     matches!(code, "25P03" | "25P04")
 }
