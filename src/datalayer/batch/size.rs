@@ -48,7 +48,9 @@ impl AdaptiveSize {
         if over_ceiling || delta_bytes > self.settings.shrink_above_bytes {
             self.rows = (self.rows / 2).max(self.settings.min_rows as usize);
         } else if delta_bytes < self.settings.grow_below_bytes {
-            self.rows = (self.rows + self.rows / 2).min(self.settings.max_rows as usize);
+            // Half of one row is none, and would be none for ever.
+            let more = (self.rows / 2).max(1);
+            self.rows = (self.rows + more).min(self.settings.max_rows as usize);
         }
         if over_ceiling {
             Next::Pause
@@ -112,5 +114,18 @@ mod tests {
         check(&[40], &[Run(1500)]);
         // 85 % of 512 MiB is 435.2 MiB.
         check(&[435, 436, 436, 120], &[Run(500), Pause, Pause, Run(187)]);
+    }
+
+    #[test]
+    fn grows_from_a_single_row() {
+        let settings = BatchSettings {
+            min_rows: 1,
+            start_rows: 1,
+            max_rows: 5,
+            ..BatchSettings::default()
+        };
+        let mut size = AdaptiveSize::new(&settings, 100 * MIB);
+        let steps = [100 * MIB; 5].map(|resident_bytes| size.observe(resident_bytes));
+        assert_eq!(steps, [2, 3, 4, 5, 5].map(Next::Run));
     }
 }
