@@ -185,12 +185,19 @@ async fn the_capacity_of_a_server_with_slots_is_found() {
     let of_load: Vec<_> = metrics
         .filter(|metric| metric.name.starts_with("load.find."))
         .collect();
-    let [capacity] = of_load.as_slice() else {
+    let [found, share] = of_load.as_slice() else {
         panic!("{of_load:?}");
     };
     assert_eq!(
-        (capacity.name.as_str(), capacity.value()),
+        (found.name.as_str(), found.value()),
         ("load.find.capacity", Some(holds))
+    );
+    // However many are offered, it serves no more than it has slots for.
+    assert_eq!(share.name, "load.find.capacity_share");
+    let most = share.value().map(|share| holds / share);
+    assert!(
+        most.is_some_and(|most| (holds..=1.05 * capacity).contains(&most)),
+        "{most:?}: {notes:#?}"
     );
 }
 
