@@ -192,11 +192,12 @@ async fn the_capacity_of_a_server_with_slots_is_found() {
         (found.name.as_str(), found.value()),
         ("load.find.capacity", Some(holds))
     );
-    // However many are offered, it serves no more than it has slots for.
+    // However many are offered, it serves no more than it has slots for; what it ends in the drain of a trial
+    // of two seconds counts, too.
     assert_eq!(share.name, "load.find.capacity_share");
     let most = share.value().map(|share| holds / share);
     assert!(
-        most.is_some_and(|most| (holds..=1.05 * capacity).contains(&most)),
+        most.is_some_and(|most| (holds..=1.2 * capacity).contains(&most)),
         "{most:?}: {notes:#?}"
     );
 }

@@ -333,7 +333,8 @@ pub struct CapacitySearch {
 
 impl CapacitySearch {
     /// The most iterations per second that were completed in order at any rate that was tried, whether the
-    /// limits held or not; those that failed are taken for as many as the requests that failed.
+    /// limits held or not; those that failed are taken for as many as the requests that failed. What was
+    /// completed in the drain counts, so it is too large by as much as was in flight, never too small.
     pub fn most_completed(&self) -> f64 {
         let completed =
             |trial: &CapacityTrial| trial.rate * trial.achieved * (1.0 - trial.error_rate);
