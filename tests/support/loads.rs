@@ -43,7 +43,7 @@ pub(crate) async fn execute(
     let mut engine = SubjectEngine::new(program.into(), BTreeMap::new());
     let notes = Mutex::new(Vec::new());
     let observe = |progress| {
-        if let Progress::Note(note) = progress {
+        if let Progress::Note(note) | Progress::Warning(note) = progress {
             notes.lock().expect("nobody panics").push(note);
         }
     };
