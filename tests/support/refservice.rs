@@ -93,6 +93,21 @@ impl Refservice {
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).expect("a pid");
         kill(Pid::from_raw(pid), signal).expect("it is there");
+        // Each thread stops when it comes to it, and could do something more until then.
+        while signal == Signal::SIGSTOP && !self.is_stopped() {
+            std::thread::yield_now();
+        }
+    }
+
+    fn is_stopped(&self) -> bool {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id()));
+        tasks.expect("the threads").all(|task| {
+            let stat = task.expect("a thread").path().join("stat");
+            // The state is behind the name, in which anything may be; a thread that is gone has stopped.
+            let stat = std::fs::read_to_string(stat).unwrap_or_else(|_| ") T".to_owned());
+            stat.rsplit_once(") ")
+                .is_some_and(|(_, rest)| rest.starts_with('T'))
+        })
     }
 
     /// The memory of the process in bytes, by its name in `/proc/PID/status`.
