@@ -28,7 +28,6 @@ Python 3.11, Linux, PostgreSQL, Redis; no packages.
 import argparse
 import asyncio
 import base64
-import datetime
 import hashlib
 import hmac
 import http.client
@@ -78,8 +77,7 @@ def main():
     for program in (options.plimsoll, RELEASE / "refservice"):
         if not Path(program).is_file():
             sys.exit(f"no {program}; build it: cargo build --release")
-    print(f"{datetime.date.today()}: {peers.machine()}; {peers.revision(options.plimsoll)}, {peers.version('psql', '--version')},",
-          peers.version("redis-server", "--version").split(" sha")[0])
+    print(peers.on_servers(options.plimsoll))
     print()
     print("| scenario | fault | requests | failed before | meanwhile | after | with | payments, asked for twice | most memory | broken |")
     print("|---|---|---:|---:|---:|---:|---|---|---:|---|", flush=True)

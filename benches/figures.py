@@ -11,7 +11,6 @@ what both are worth. Exits with 1 where another one does not pass. Servers are s
 ports of the loopback. Nothing else should run meanwhile. Python 3.11, Linux, PostgreSQL, Redis; no packages."""
 
 import argparse
-import datetime
 import json
 import subprocess
 import sys
@@ -40,8 +39,7 @@ def main():
     scenarios = parser.parse_args().scenarios or list(FIGURES)
     if not PLIMSOLL.is_file():
         sys.exit(f"no {PLIMSOLL}; build it: cargo build --release")
-    print(f"{datetime.date.today()}: {peers.machine()}; {peers.revision(PLIMSOLL)}, {peers.version('psql', '--version')},",
-          peers.version("redis-server", "--version").split(" sha")[0])
+    print(peers.on_servers(PLIMSOLL))
     print()
     print("| figure | scenario | metric | measured | must be | |")
     print("|---|---|---|---:|---:|---|", flush=True)

@@ -2,6 +2,7 @@
 what a run of one of them cost. Python 3.11, Linux, no packages."""
 
 import base64
+import datetime
 import json
 import math
 import os
@@ -554,6 +555,12 @@ def revision(program):
     """The version of plimsoll and of its source."""
     git = subprocess.run(["git", "-C", HERE, "describe", "--always", "--dirty"], capture_output=True, text=True)
     return " ".join([version(program, "--version"), f"({git.stdout.strip()})" if git.returncode == 0 else ""]).strip()
+
+
+def on_servers(program):
+    """The day, the machine, plimsoll and the servers of the service, in a line."""
+    versions = [version("psql", "--version"), version("redis-server", "--version").split(" sha")[0]]
+    return f"{datetime.date.today()}: {machine()}; {', '.join([revision(program), *versions])}"
 
 
 def target_version(kind):
