@@ -20,7 +20,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
+from peers import HERE, say
+
 # What is a package of its own, with its manifest.
 OTHER_PACKAGES = {"two_tiers": HERE / "two_tiers" / "Cargo.toml"}
 
@@ -126,11 +127,6 @@ def main():
     for bench in sorted(set(found) - compared):
         print(f"| {bench} | | {time(found[bench])} | | | |")
     sys.exit(1 if missed else 0)
-
-
-def say(text):
-    """Progress, for whoever waits."""
-    print(text, file=sys.stderr, flush=True)
 
 
 def built(name):
