@@ -354,7 +354,7 @@ fn of_search(load: &str, what: LoadMetric, measurement: &Measurement) -> Found {
     };
     if let Some(rate) = search.holds {
         let value = match what {
-            LoadMetric::CapacityShare => rate / search.most_completed().max(rate),
+            LoadMetric::CapacityShare => rate / search.most_completed(),
             _ => rate,
         };
         return Ok((value, search.trials.len() as u64));

@@ -334,11 +334,13 @@ pub struct CapacitySearch {
 impl CapacitySearch {
     /// The most iterations per second that were completed in order at any rate that was tried, whether the
     /// limits held or not; those that failed are taken for as many as the requests that failed. What was
-    /// completed in the drain counts, so it is too large by as much as was in flight, never too small.
+    /// completed in the drain counts, so it is too large by as much as was in flight, never too small. At least
+    /// the rate that held, of which a little may not have been completed.
     pub fn most_completed(&self) -> f64 {
         let completed =
             |trial: &CapacityTrial| trial.rate * trial.achieved * (1.0 - trial.error_rate);
-        self.trials.iter().map(completed).fold(0.0, f64::max)
+        let held = self.holds.unwrap_or(0.0);
+        self.trials.iter().map(completed).fold(held, f64::max)
     }
 }
 
