@@ -7,7 +7,8 @@ still or is slow, with a plain HTTP client, psql and redis-cli beside the load.
     python3 benches/faults.py mixed-workload --fault kill-redis
     python3 benches/faults.py --list
 
-A scenario keeps its flows and its loads; a search for a capacity becomes the rate it begins with. Servers and
+A scenario keeps its flows and its loads; a search for a capacity becomes the rate it begins with, and a rate that the
+delays on the way could not bear becomes 2000/s. Servers and
 service are started here, on free ports of the loopback, in a temporary folder, and are the same for all faults
 of a scenario: the service has to come out of each without a restart. The load lasts 20 s, the fault from the
 5th to the 10th.
@@ -59,6 +60,8 @@ FROM_S, TO_S = 5, 10
 # Until the last who waited has an answer, and what is away was found again.
 GRACE_S = 5
 SLOW_S = 0.5
+# What the ways to the servers bear, which are of Python: all that the service asks of Redis goes through one.
+MOST_RATE = 2000
 # F2's limit, for the service through all faults of a scenario.
 MEMORY_MAX_BYTES = 180e6
 SECRET = os.urandom(32)
@@ -267,7 +270,8 @@ class Stand:
                 keeps = header[1] not in ("process", "gate", "probe", "fault", "phases", "bench", "sampling")
             if keeps and not line.startswith("variants"):
                 line = re.sub(r'^capacity = \{ from = ("[^"]*").*', r"open = { rate = \1, max_in_flight = 1000 }", line)
-                kept.append(line)
+                rate = re.compile(r'(?<=^open = \{ rate = ")(\d+)(?=/s")')
+                kept.append(rate.sub(lambda found: str(min(int(found[0]), MOST_RATE)), line))
         head = next(i for i, line in enumerate(kept) if line.startswith("["))
         kept.insert(head, f'url = "http://127.0.0.1:{self.ports["service"]}"\n')
         kept.append(f'\n[phases]\nwarmup = "{WARMUP_S}s"\nmeasure = "{MEASURE_S}s"\ndrain = "{PATIENCE_S}s"')
