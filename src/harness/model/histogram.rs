@@ -149,6 +149,22 @@ impl LatencyHistogram {
         self.count() as f64 * (1.0 - quantile)
     }
 
+    /// How many latencies are at most as large as each of `ascending_ns`, by reading the counters once.
+    pub fn counts_up_to(&self, ascending_ns: &[u64]) -> Vec<u64> {
+        let counters = self.counters();
+        let mut recorded = counters.iter_recorded().peekable();
+        let mut count = 0;
+        ascending_ns
+            .iter()
+            .map(|edge_ns| {
+                while let Some(bucket) = recorded.next_if(|it| it.value_iterated_to() <= *edge_ns) {
+                    count += bucket.count_at_value();
+                }
+                count
+            })
+            .collect()
+    }
+
     /// The mean in ns, or `None` for an empty histogram.
     pub fn mean_ns(&self) -> Option<f64> {
         (!self.is_empty()).then(|| self.counters().mean())
@@ -279,6 +295,17 @@ mod tests {
         }
         let p95 = histogram.quantile_ns(0.95).unwrap() as f64;
         assert!((p95 / 950e6 - 1.0).abs() < 1e-3, "{p95}");
+    }
+
+    #[test]
+    fn latencies_are_counted_up_to_an_edge() {
+        let mut histogram = LatencyHistogram::new();
+        for ms in 1..=100_u64 {
+            histogram.record(ms * 1_000_000);
+        }
+        let edges = [500_000, 10_500_000, 10_500_000, 99_500_000, MAX_LATENCY_NS];
+        assert_eq!(histogram.counts_up_to(&edges), [0, 10, 10, 99, 100]);
+        assert_eq!(LatencyHistogram::new().counts_up_to(&edges), [0; 5]);
     }
 
     #[test]

@@ -5,11 +5,11 @@ use crate::harness::report::format::{self, rate};
 use crate::harness::report::input::ReportInput;
 use crate::harness::report::load::LoadSummary;
 use crate::harness::report::plots::{
-    Curve, HEIGHT_PX, Role, SpectrumLine, Timeline, curves, latency_over_time, rate_over_time,
-    spectrum,
+    Curve, HEIGHT_PX, LatencyWindows, Role, SpectrumLine, Timeline, curves, latency_density,
+    latency_over_time, rate_over_time, spectrum,
 };
 
-use super::table::{Figure, key};
+use super::table::{Figure, Shape, key, shaped};
 
 /// What happened over time, and the distribution of all of it.
 pub(super) fn figures(
@@ -28,7 +28,8 @@ pub(super) fn figures(
     });
     let mut figures = Vec::new();
     if let Some((timeline, measured)) = of_shown {
-        if let Some(svg) = latency_over_time(&timeline, measured) {
+        let windows = LatencyWindows::of(measured);
+        if let Some(svg) = latency_over_time(&timeline, &windows) {
             figures.push(Figure {
                 title: "Response time over time".to_owned(),
                 note: "Logarithmic. Shaded: warm-up and cool-down, which don't count.".to_owned(),
@@ -43,6 +44,18 @@ pub(super) fn figures(
                     key(Role::P99, "p99"),
                     key(Role::Max, "slowest"),
                 ],
+            });
+        }
+        if let Some(svg) = latency_density(&timeline, &windows) {
+            figures.push(Figure {
+                title: "How many took how long".to_owned(),
+                note: "The deeper, the more requests, on a logarithmic scale.".to_owned(),
+                alt: format!(
+                    "Density of the response times over the run. Measured: {}.",
+                    percentiles(&load.response)
+                ),
+                svg,
+                keys: vec![shaped(Shape::Band, Role::Density, "requests")],
             });
         }
         if !measured.windows.is_empty() {

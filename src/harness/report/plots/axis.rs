@@ -14,6 +14,41 @@ pub(super) struct Axis {
     pub(super) to: f64,
     /// Positions with their labels.
     pub(super) ticks: Vec<(f64, String)>,
+    /// What a position between them stands for, where it has a value that can be read off.
+    pub(super) scale: Option<Scale>,
+}
+
+/// From a position on an axis to a value.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Scale {
+    /// Seconds from the start of the load.
+    Clock,
+    /// The value itself.
+    Linear(Unit),
+    /// log10 of the value.
+    Log10(Unit),
+    /// log10 of 1/(1 − q).
+    Quantile,
+}
+
+impl Scale {
+    /// The value at a position, as it is told everywhere else.
+    pub(super) fn told(&self, at: f64) -> String {
+        match self {
+            // A tenth of a second is as much as a window tells.
+            Self::Clock => format::clock_ns(((at * 10.0).round() * 1e8) as i64),
+            Self::Linear(unit) => format::value(unit, at),
+            Self::Log10(unit) => format::value(unit, 10_f64.powf(at)),
+            Self::Quantile => quantile(at),
+        }
+    }
+}
+
+/// `p99.9` from log10 of 1/(1 − q), with the digits in which its neighbours differ.
+fn quantile(at: f64) -> String {
+    let decimals = (at.ceil() - 1.0).clamp(0.0, 8.0) as usize;
+    let percent = 100.0 * (1.0 - 10_f64.powf(-at));
+    format!("p{percent:.decimals$}")
 }
 
 /// Rates that an axis can hold. No search has others, but a file may.
@@ -42,6 +77,7 @@ pub(super) fn time(from_s: f64, to_s: f64) -> Axis {
         from: from_s,
         to: to_s,
         ticks: labelled(multiples(from_s, to_s, step), label),
+        scale: Some(Scale::Clock),
     }
 }
 
@@ -82,6 +118,7 @@ pub(super) fn linear(unit: &Unit, from: f64, to: f64) -> Axis {
         from,
         to,
         ticks: labelled(multiples(from, to, step), label),
+        scale: Some(Scale::Linear(unit.clone())),
     }
 }
 
@@ -133,7 +170,12 @@ fn logarithmic(unit: &Unit, low: f64, high: f64, mantissas: fn(f64) -> &'static 
             .map(|(v, label)| (v.log10(), label))
             .collect();
     }
-    Axis { from, to, ticks }
+    Axis {
+        from,
+        to,
+        ticks,
+        scale: Some(Scale::Log10(unit.clone())),
+    }
 }
 
 fn labelled(positions: Vec<f64>, label: impl Fn(f64) -> String) -> Vec<(f64, String)> {
@@ -232,6 +274,22 @@ mod tests {
             &log_rate(10.0, 20_000.0),
             &["10/s", "100/s", "1,000/s", "10,000/s"],
         );
+    }
+
+    #[test]
+    fn a_position_is_told_as_its_value() {
+        let check = |scale: Scale, at: f64, expected: &str| {
+            let told = scale.told(at).replace('\u{202f}', " ");
+            assert_eq!(told, expected);
+        };
+        check(Scale::Clock, 12.34, "12.3 s");
+        check(Scale::Linear(Unit::PerSecond), 499.96, "500/s");
+        check(Scale::Log10(Unit::Nanoseconds), 6.0, "1.00 ms");
+        check(Scale::Quantile, 2_f64.log10(), "p50");
+        check(Scale::Quantile, 1.0, "p90");
+        check(Scale::Quantile, 20_f64.log10(), "p95.0");
+        check(Scale::Quantile, 2.0, "p99");
+        check(Scale::Quantile, 3.0, "p99.9");
     }
 
     #[test]

@@ -108,6 +108,7 @@ pub(crate) fn bench(head: &BenchArm, base: Option<&BenchArm>) -> Option<String> 
             from: 0.0,
             to: 1.02,
             ticks,
+            scale: None,
         },
         marks,
     };

@@ -13,10 +13,63 @@ const WIDTH_PX: u32 = 760;
 const ROW_PX: u32 = 40;
 /// Room for the axis in pixels.
 const AXIS_PX: u32 = 34;
-/// The axis shows at least this effect to either side, as a fraction.
-const MIN_REACH: f64 = 0.06;
-/// And at most this one: beyond it an interval is cut off.
-const MAX_REACH: f64 = 9.0;
+/// What effects are, and so how far apart they are drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ForestScale {
+    /// Relative changes: by log ratios, so that twice as slow and twice as fast are equally far from the middle.
+    Ratio,
+    /// Differences in percentage points.
+    Points,
+}
+
+impl ForestScale {
+    /// Where an effect is drawn.
+    fn at(self, effect: f64) -> f64 {
+        match self {
+            Self::Ratio => effect.ln_1p(),
+            Self::Points => effect,
+        }
+    }
+
+    /// The axis shows at least the first of these effects to either side, as a fraction, and at most the second:
+    /// beyond it an interval is cut off.
+    fn reach(self) -> (f64, f64) {
+        match self {
+            Self::Ratio => (0.06, 9.0),
+            Self::Points => (0.001, 1.0),
+        }
+    }
+
+    fn told(self, effect: f64) -> String {
+        match self {
+            Self::Ratio => format::effect(effect),
+            Self::Points => format::points(effect),
+        }
+    }
+
+    /// Effects at which the axis may have a label, to the right and to the left, from the middle.
+    fn round(self) -> [Vec<f64>; 2] {
+        match self {
+            Self::Ratio => [
+                vec![
+                    0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 9.0,
+                    14.0,
+                ],
+                [
+                    0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9,
+                ]
+                .map(|effect: f64| -effect)
+                .to_vec(),
+            ],
+            Self::Points => {
+                let decades = [0.0001, 0.001, 0.01, 0.1].into_iter();
+                let right: Vec<f64> = decades.flat_map(|d| [d, 2.0 * d, 5.0 * d]).collect();
+                let left = right.iter().map(|effect| -effect).collect();
+                [right, left]
+            }
+        }
+    }
+}
 
 /// One metric. Effects are fractions, positive where worse.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,31 +86,33 @@ pub(crate) struct ForestRow {
     pub(crate) margin: Option<f64>,
     /// What it means: worse, better, same or unsure.
     pub(crate) role: Role,
+    /// All of it in a sentence, for who points at it.
+    pub(crate) told: String,
 }
 
-/// The plot of the rows, from the top; `None` without rows. Distances are those of log ratios, so
-/// that twice as slow and twice as fast are equally far from the middle.
-pub(crate) fn forest(rows: &[ForestRow]) -> Option<String> {
+/// The plot of the rows, from the top; `None` without rows.
+pub(crate) fn forest(rows: &[ForestRow], scale: ForestScale) -> Option<String> {
     if rows.is_empty() {
         return None;
     }
+    let (least, most) = scale.reach();
     let reach = rows
         .iter()
         .flat_map(|row| {
             [
-                row.lower.ln_1p().abs(),
-                row.upper.ln_1p().abs(),
-                row.margin.unwrap_or(0.0).ln_1p(),
+                scale.at(row.lower).abs(),
+                scale.at(row.upper).abs(),
+                scale.at(row.margin.unwrap_or(0.0)),
             ]
         })
         .filter(|x| x.is_finite())
-        .fold(MIN_REACH.ln_1p(), f64::max)
-        .min(MAX_REACH.ln_1p())
+        .fold(scale.at(least), f64::max)
+        .min(scale.at(most))
         * 1.12;
     let count = rows.len() as f64;
     let mut marks = Vec::new();
     for (i, row) in rows.iter().enumerate() {
-        marks.extend(row_marks(row, count - i as f64, reach));
+        marks.extend(row_marks(row, count - i as f64, reach, scale));
     }
     marks.push(Mark::Line {
         points: vec![(0.0, 0.0), (0.0, count)],
@@ -65,11 +120,12 @@ pub(crate) fn forest(rows: &[ForestRow]) -> Option<String> {
     });
     let scene = Scene {
         size_px: (WIDTH_PX, AXIS_PX + ROW_PX * rows.len() as u32),
-        x: effect_axis(reach),
+        x: effect_axis(reach, scale),
         y: Axis {
             from: 0.0,
             to: count,
             ticks: Vec::new(),
+            scale: None,
         },
         marks,
     };
@@ -77,17 +133,17 @@ pub(crate) fn forest(rows: &[ForestRow]) -> Option<String> {
 }
 
 /// The marks of the row whose upper edge is at `top`; a row is 1 high.
-fn row_marks(row: &ForestRow, top: f64, reach: f64) -> Vec<Mark> {
+fn row_marks(row: &ForestRow, top: f64, reach: f64, scale: ForestScale) -> Vec<Mark> {
     let (words, line) = (top - 0.28, top - 0.70);
     let mut marks = Vec::new();
     if let Some(margin) = row.margin {
-        let delta = margin.ln_1p();
+        let delta = scale.at(margin);
         marks.push(Mark::Band {
             corners: [(-delta, top - 0.48), (delta, top - 0.92)],
             role: Role::Margin,
         });
     }
-    let (lower, upper) = (row.lower.ln_1p(), row.upper.ln_1p());
+    let (lower, upper) = (scale.at(row.lower), scale.at(row.upper));
     marks.push(Mark::Line {
         points: vec![(lower, line), (upper, line)],
         role: row.role,
@@ -101,7 +157,7 @@ fn row_marks(row: &ForestRow, top: f64, reach: f64) -> Vec<Mark> {
         }
     }
     marks.push(Mark::Dot {
-        at: (row.effect.ln_1p(), line),
+        at: (scale.at(row.effect), line),
         radius: 4.5,
         role: row.role,
     });
@@ -113,44 +169,35 @@ fn row_marks(row: &ForestRow, top: f64, reach: f64) -> Vec<Mark> {
     });
     marks.push(Mark::Text {
         at: (reach, words),
-        text: format::effect(row.effect),
+        text: scale.told(row.effect),
         role: Role::Caption,
         side: Side::Left,
+    });
+    marks.push(Mark::Note {
+        corners: [(-reach, top), (reach, top - 1.0)],
+        text: row.told.clone(),
     });
     marks
 }
 
-/// Labels at round effects, as many as have room: each step is at least an eighth of the axis.
-fn effect_axis(reach: f64) -> Axis {
-    const ROUND: [f64; 16] = [
-        0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 9.0, 14.0,
-    ];
-    let mut ticks = vec![(0.0, format::effect(0.0))];
-    let mut last = 0.0;
-    for effect in ROUND {
-        let at = effect.ln_1p();
-        if at - last >= reach / 4.2 && at < reach * 0.97 {
-            ticks.push((at, format::effect(effect)));
-            last = at;
+/// Labels at round effects, as many as have room: each step is at least a quarter of a side.
+fn effect_axis(reach: f64, scale: ForestScale) -> Axis {
+    let mut ticks = vec![(0.0, scale.told(0.0))];
+    for side in scale.round() {
+        let mut last: f64 = 0.0;
+        for effect in side {
+            let at = scale.at(effect);
+            if (at - last).abs() >= reach / 4.2 && at.abs() < reach * 0.97 {
+                ticks.push((at, scale.told(effect).replace(".0", "")));
+                last = at;
+            }
         }
-    }
-    let mut last = 0.0;
-    for effect in [
-        0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9,
-    ] {
-        let at = f64::ln_1p(-effect);
-        if last - at >= reach / 4.2 && at > -reach * 0.97 {
-            ticks.push((at, format::effect(-effect)));
-            last = at;
-        }
-    }
-    for (_, label) in &mut ticks {
-        *label = label.replace(".0", "");
     }
     Axis {
         from: -reach,
         to: reach,
         ticks,
+        scale: None,
     }
 }
 
@@ -167,18 +214,29 @@ mod tests {
             upper: f64::INFINITY,
             margin: Some(0.05),
             role: Role::Worse,
+            told: "<b> 12 & more".into(),
         };
-        let svg = forest(std::slice::from_ref(&row)).unwrap_or_default();
-        assert!(svg.contains("f-margin") && svg.contains("s-worse"), "{svg}");
-        assert!(svg.contains("&lt;b&gt;load.reads.p95"), "{svg}");
-        assert!(forest(&[]).is_none());
+        for scale in [ForestScale::Ratio, ForestScale::Points] {
+            let svg = forest(std::slice::from_ref(&row), scale).unwrap_or_default();
+            assert!(svg.contains("f-margin") && svg.contains("s-worse"), "{svg}");
+            assert!(svg.contains("&lt;b&gt;load.reads.p95"), "{svg}");
+            let note = "<title>&lt;b&gt; 12 &amp; more</title>";
+            assert!(svg.contains(note), "{svg}");
+            assert!(forest(&[], scale).is_none());
+        }
     }
 
     #[test]
     fn labels_do_not_crowd() {
-        for reach in [0.06_f64, 0.2, 1.0, 2.3] {
-            let axis = effect_axis(reach);
+        let check = |reach: f64, scale| {
+            let axis = effect_axis(reach, scale);
             assert!((3..=11).contains(&axis.ticks.len()), "{axis:?}");
+        };
+        for reach in [0.06, 0.2, 1.0, 2.3] {
+            check(reach, ForestScale::Ratio);
+        }
+        for reach in [0.001, 0.012, 0.3, 1.0] {
+            check(reach, ForestScale::Points);
         }
     }
 }

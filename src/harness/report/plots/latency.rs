@@ -1,4 +1,4 @@
-//! Latency percentiles over time.
+//! Latency over time: percentiles, and how many requests took how long.
 
 use std::collections::BTreeMap;
 
@@ -18,16 +18,35 @@ pub(super) const QUANTILES: [(f64, Role); 3] =
 /// windows of a load whose rate is on the edge don't come and go with one request.
 const MIN_BEYOND: f64 = 0.5;
 
-/// Response times of a load's requests in order over time, on a logarithmic axis; `None` where
-/// nothing was answered.
-pub(crate) fn latency_over_time(timeline: &Timeline<'_>, load: &LoadMeasurement) -> Option<String> {
-    let merged = merged_windows(load);
+/// The columns of a density at most: a cell has to be seen.
+const MAX_COLUMNS: usize = 80;
+/// Its rows.
+const ROWS: usize = 24;
+/// Depths that can be told apart.
+const DEPTHS: f64 = 8.0;
+
+/// The response times of a load's requests in order, by window.
+#[derive(Debug)]
+pub(crate) struct LatencyWindows(Vec<(f64, LatencyHistogram)>);
+
+impl LatencyWindows {
+    /// Those of a load, neighbours put together where there are more than can be drawn.
+    pub(crate) fn of(load: &LoadMeasurement) -> Self {
+        Self(merged_windows(load))
+    }
+}
+
+/// Percentiles of the response times over time, on a logarithmic axis; `None` where nothing was answered.
+pub(crate) fn latency_over_time(
+    timeline: &Timeline<'_>,
+    LatencyWindows(merged): &LatencyWindows,
+) -> Option<String> {
     let mut curves: Vec<(Role, Vec<(f64, f64)>)> = QUANTILES
         .iter()
         .map(|(_, role)| (*role, Vec::new()))
         .collect();
     let mut largest = Vec::new();
-    for (at_s, histogram) in &merged {
+    for (at_s, histogram) in merged {
         for ((quantile, _), (_, points)) in QUANTILES.iter().zip(&mut curves) {
             if histogram.beyond(*quantile) >= MIN_BEYOND
                 && let Some(ns) = histogram.quantile_ns(*quantile)
@@ -71,6 +90,70 @@ pub(crate) fn latency_over_time(timeline: &Timeline<'_>, load: &LoadMeasurement)
             .scene(HEIGHT_PX, axis::log(&Unit::Nanoseconds, low, high), marks)
             .svg(),
     )
+}
+
+/// How many requests took how long, over time: the deeper, the more, on a logarithmic scale; `None` where nothing
+/// was answered. Two groups of requests that a percentile lies between are seen here only.
+pub(crate) fn latency_density(
+    timeline: &Timeline<'_>,
+    LatencyWindows(merged): &LatencyWindows,
+) -> Option<String> {
+    let step = usual_step(merged);
+    let columns: Vec<(f64, f64, LatencyHistogram)> = merged
+        .chunks(merged.len().div_ceil(MAX_COLUMNS).max(1))
+        .filter_map(|chunk| {
+            let ((first, _), (last, _)) = (chunk.first()?, chunk.last()?);
+            let mut all = LatencyHistogram::new();
+            for (_, histogram) in chunk {
+                all.merge(histogram);
+            }
+            Some((first - step / 2.0, last + step / 2.0, all))
+        })
+        .collect();
+    let ends = |quantile| {
+        let all = columns.iter();
+        all.filter_map(move |(.., histogram)| histogram.quantile_ns(quantile))
+    };
+    let (low, high) = (ends(0.0).min()?.max(1), ends(1.0).max()?.max(1));
+    let y = axis::log(&Unit::Nanoseconds, low as f64, high as f64);
+    let row = (y.to - y.from) / ROWS as f64;
+    let bottoms: Vec<f64> = (0..=ROWS).map(|at| y.from + row * at as f64).collect();
+    let edges: Vec<u64> = bottoms.iter().map(|at| 10_f64.powf(*at) as u64).collect();
+    let counts: Vec<Vec<u64>> = columns
+        .iter()
+        .map(|(.., histogram)| {
+            let up_to = histogram.counts_up_to(&edges);
+            up_to.windows(2).map(|pair| pair[1] - pair[0]).collect()
+        })
+        .collect();
+    let most = counts.iter().flatten().copied().max()?;
+    let depth = |count: u64| match count {
+        0 => 0,
+        count => ((count as f64).ln_1p() / (most as f64).ln_1p() * DEPTHS).ceil() as u32,
+    };
+    let mut marks = Vec::new();
+    for at in 0..ROWS {
+        let of_row: Vec<(f64, f64, u32)> = columns
+            .iter()
+            .zip(&counts)
+            .map(|((from, to, _), counts)| (*from, *to, depth(counts[at])))
+            .collect();
+        // Neighbours of one depth are one rectangle.
+        let alike = of_row.chunk_by(|a, b| a.2 == b.2 && b.0 - a.1 < step / 2.0);
+        marks.extend(
+            alike
+                .filter(|cells| cells[0].2 > 0)
+                .map(|cells| Mark::Cell {
+                    corners: [
+                        (cells[0].0.max(0.0), bottoms[at]),
+                        (cells[cells.len() - 1].1, bottoms[at + 1]),
+                    ],
+                    depth: f64::from(cells[0].2) / DEPTHS,
+                    role: Role::Density,
+                }),
+        );
+    }
+    Some(timeline.scene(HEIGHT_PX, y, marks).svg())
 }
 
 /// All request names together, by window (the middle of it in s), neighbours merged where there

@@ -20,8 +20,8 @@ pub(crate) use self::bench::{BenchArm, bench};
 pub(crate) use self::capacity::{
     MAX_TRIALS, base_quantile, drawn_quantiles, latency_by_rate, quantile_of,
 };
-pub(crate) use self::forest::{ForestRow, forest};
-pub(crate) use self::latency::latency_over_time;
+pub(crate) use self::forest::{ForestRow, ForestScale, forest};
+pub(crate) use self::latency::{LatencyWindows, latency_density, latency_over_time};
 pub(crate) use self::role::Role;
 pub(crate) use self::spectrum::{SpectrumLine, spectrum};
 pub(crate) use self::timeline::{Curve, HEIGHT_PX, Timeline, curves, rate_over_time};

@@ -28,6 +28,10 @@ pub(crate) enum Role {
     P99,
     /// The largest value.
     Max,
+    /// How many there were, by depth.
+    Density,
+    /// What can't be seen and tells something.
+    Note,
     /// What was asked for.
     Target,
     /// What was achieved, or the head in any other plot.
@@ -61,7 +65,7 @@ pub(crate) enum Role {
 }
 
 /// Every role; its place in here is its code.
-const ALL: [Role; 26] = [
+const ALL: [Role; 28] = [
     Role::Grid,
     Role::Label,
     Role::Caption,
@@ -73,6 +77,8 @@ const ALL: [Role; 26] = [
     Role::P95,
     Role::P99,
     Role::Max,
+    Role::Density,
+    Role::Note,
     Role::Target,
     Role::Head,
     Role::HeadService,
@@ -105,6 +111,8 @@ impl Role {
             Self::P95 => "p95",
             Self::P99 => "p99",
             Self::Max => "max",
+            Self::Density => "density",
+            Self::Note => "note",
             Self::Target => "target",
             Self::Head => "head",
             Self::HeadService => "head-service",
@@ -121,6 +129,14 @@ impl Role {
             Self::Same => "same",
             Self::Unsure => "unsure",
         }
+    }
+
+    /// Whether a line of it is a series of values, and not a mark on them.
+    pub(super) fn is_curve(self) -> bool {
+        !matches!(
+            self,
+            Self::Grid | Self::Event | Self::Zero | Self::LoadLine | Self::BaseLoadLine
+        )
     }
 
     /// The colour that stands for the role until [`classed`] has replaced it.

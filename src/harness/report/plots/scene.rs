@@ -48,6 +48,12 @@ pub(super) enum Mark {
         corners: [(f64, f64); 2],
         role: Role,
     },
+    /// A rectangle between two corners, of a depth above 0 and up to 1: its opacity.
+    Cell {
+        corners: [(f64, f64); 2],
+        depth: f64,
+        role: Role,
+    },
     /// A point, `radius` in pixels.
     Dot {
         at: (f64, f64),
@@ -65,6 +71,11 @@ pub(super) enum Mark {
         at: (f64, f64),
         radius: f64,
         role: Role,
+    },
+    /// A rectangle that can't be seen and tells its text to who points at it.
+    Note {
+        corners: [(f64, f64); 2],
+        text: String,
     },
     /// A text.
     Text {
@@ -100,7 +111,60 @@ impl Scene {
             "<svg viewBox=\"0 0 {} {}\" aria-hidden=\"true\">",
             size.0, size.1
         );
-        classed(&format!("{open}{body}"))
+        self.told(&self.noted(&classed(&format!("{open}{body}"))))
+    }
+
+    /// The drawing with the texts of its notes, in their order.
+    fn noted(&self, svg: &str) -> String {
+        const END: &str = " class=\"f-note\"/>";
+        let mut pieces = svg.split(END);
+        let mut noted = pieces.next().unwrap_or_default().to_owned();
+        let mut notes = self.marks.iter().filter_map(|mark| match mark {
+            Mark::Note { text, .. } => Some(text),
+            _ => None,
+        });
+        for piece in pieces {
+            let text = notes.next().map_or("", String::as_str);
+            let title = escaped(text);
+            noted.push_str(" class=\"f-note\"><title>");
+            noted.push_str(&title);
+            noted.push_str("</title></rect>");
+            noted.push_str(piece);
+        }
+        noted
+    }
+
+    /// The drawing with what each point of a curve stands for, `x=y;x=y`, for the page's script: whoever points at
+    /// a curve reads the value that was drawn, in the words of the rest of the page.
+    fn told(&self, svg: &str) -> String {
+        let (Some(x), Some(y)) = (&self.x.scale, &self.y.scale) else {
+            return svg.to_owned();
+        };
+        let mut told = String::with_capacity(svg.len() * 2);
+        let mut rest = svg;
+        for mark in &self.marks {
+            let Mark::Line { points, role } = mark else {
+                continue;
+            };
+            let drawn = points
+                .iter()
+                .filter(|(x, y)| x.is_finite() && y.is_finite());
+            let values: Vec<String> = drawn
+                .map(|(at, value)| format!("{}={}", x.told(*at), y.told(*value)))
+                .collect();
+            // Lines are drawn in the order of the marks; what lies between them is of other marks.
+            let class = format!(" class=\"s-{}\"", role.class());
+            let Some(at) = find_polyline(rest, &class) else {
+                continue;
+            };
+            told.push_str(&rest[..at]);
+            if role.is_curve() {
+                told.push_str(&format!(" data-told=\"{}\"", escaped(&values.join(";"))));
+            }
+            rest = &rest[at..];
+        }
+        told.push_str(rest);
+        told
     }
 
     fn draw(
@@ -141,6 +205,22 @@ impl Scene {
                     if let [Some(a), Some(b)] = corners.map(|corner| self.within(corner)) {
                         let band = Rectangle::new([a, b], role.code().filled());
                         chart.draw_series([band])?;
+                    }
+                }
+                Mark::Note { corners, .. } => {
+                    if let [Some(a), Some(b)] = corners.map(|corner| self.within(corner)) {
+                        let note = Rectangle::new([a, b], Role::Note.code().filled());
+                        chart.draw_series([note])?;
+                    }
+                }
+                Mark::Cell {
+                    corners,
+                    depth,
+                    role,
+                } => {
+                    if let [Some(a), Some(b)] = corners.map(|corner| self.within(corner)) {
+                        let style = role.code().mix(depth.clamp(0.0, 1.0)).filled();
+                        chart.draw_series([Rectangle::new([a, b], style)])?;
                     }
                 }
                 Mark::Dot { at, radius, role } => {
@@ -229,6 +309,25 @@ impl ValueFormatter<f64> for Axis {
     }
 }
 
+/// The place right behind the name of the first `<polyline` of that class, for another attribute.
+fn find_polyline(svg: &str, class: &str) -> Option<usize> {
+    const TAG: &str = "<polyline";
+    let mut tags = svg.match_indices(TAG);
+    let found = tags.find(|(at, _)| {
+        let tag = svg[*at..].split("/>").next().unwrap_or_default();
+        tag.contains(class)
+    });
+    found.map(|(at, _)| at + TAG.len())
+}
+
+/// A text within the quotes of an attribute: a unit of a probe is its author's.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('"', "&quot;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+}
+
 fn units(pixels: f64) -> i32 {
     (pixels * f64::from(UNITS_PER_PIXEL)).round() as i32
 }
@@ -313,6 +412,49 @@ mod tests {
         );
         let cross = check(Mark::Cross { at, radius, role }, "line", &["s-p99"]);
         assert_eq!((dot, ring, cross), (1, 1, 2));
+    }
+
+    /// A unit is hostile, and a point that is not drawn has no value.
+    #[test]
+    fn a_curve_tells_its_values() {
+        let mut scene = scene(vec![
+            Mark::Line {
+                points: vec![(2.0, 0.0), (2.0, 9.0)],
+                role: Role::Event,
+            },
+            Mark::Line {
+                points: vec![(0.0, 1.0), (f64::NAN, 4.0), (9.0, 2.0)],
+                role: Role::P95,
+            },
+        ]);
+        let told = |svg: &str| {
+            let all = svg.split("data-told=\"").skip(1);
+            let all = all.filter_map(|rest| rest.split('"').next());
+            all.map(|told| told.replace('\u{202f}', " "))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(told(&scene.svg()), ["0=1;9 s=2"]);
+        scene.y = axis::from_zero(&Unit::Other("\"><b>".into()), 10.0);
+        let svg = scene.svg();
+        assert!(!svg.contains("<b>"), "{svg}");
+        let quoted = "&quot;&gt;&lt;b&gt;";
+        assert_eq!(told(&svg), [format!("0=1.00 {quoted};9 s=2.00 {quoted}")]);
+        scene.y.scale = None;
+        assert!(told(&scene.svg()).is_empty());
+    }
+
+    #[test]
+    fn cells_have_their_depth() {
+        let corners = [(1.0, 1.0), (2.0, 2.0)];
+        let role = Role::Density;
+        let cell = |depth| Mark::Cell {
+            corners,
+            depth,
+            role,
+        };
+        let svg = scene(vec![cell(0.25), cell(1.0)]).svg();
+        assert_eq!(svg.matches("class=\"f-density\"").count(), 2, "{svg}");
+        assert_eq!(svg.matches("opacity=\"0.25\"").count(), 1, "{svg}");
     }
 
     #[test]

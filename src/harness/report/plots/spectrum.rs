@@ -3,7 +3,7 @@
 
 use crate::harness::model::{LatencyHistogram, Unit};
 
-use super::axis::{self, Axis};
+use super::axis::{self, Axis, Scale};
 use super::role::Role;
 use super::scene::{Mark, Scene};
 
@@ -85,6 +85,7 @@ fn quantile_axis(furthest: f64) -> Axis {
         from: BEGIN,
         to,
         ticks,
+        scale: Some(Scale::Quantile),
     }
 }
 

@@ -260,7 +260,7 @@ pub(super) fn seconds(ns: i64) -> f64 {
 }
 
 /// The median distance of neighbours; a second where there are none.
-pub(super) fn usual_step(points: &[(f64, f64)]) -> f64 {
+pub(super) fn usual_step<T>(points: &[(f64, T)]) -> f64 {
     let mut steps: Vec<f64> = points
         .windows(2)
         .map(|pair| pair[1].0 - pair[0].0)
