@@ -9,7 +9,7 @@ use crate::harness::report::plots::{BenchArm, Role, bench};
 use crate::harness::report::text;
 use crate::harness::scenario::catalogue;
 
-use super::table::{Cell, Figure, Table, key, name, num};
+use super::table::{Cell, Figure, Table, key, name, num, num_of};
 
 /// Benchmarks with a plot, the most changed first; the table has all of them.
 const MAX_PLOTS: usize = 24;
@@ -135,13 +135,16 @@ fn table(all: &[Compared]) -> Table {
     let mut table = Table::new("Time of one iteration, by process invocation", heads);
     table.rows = all.iter().map(|compared| row(compared, both)).collect();
     if both {
-        table.note = "The change is that of the medians; whether it is more than chance stands under “Changes”.".to_owned();
+        table.note = "The change is that of the medians; whether it is more than chance stands under “Changes” and “Gates”.".to_owned();
     }
     table
 }
 
 fn row(compared: &Compared, both: bool) -> Vec<Cell> {
-    let ns = |v| num(format::or_dash(v, |v| value(&Unit::Nanoseconds, v)));
+    let ns = |v: Option<f64>| match v {
+        Some(v) => num_of(v, value(&Unit::Nanoseconds, v)),
+        None => num("–"),
+    };
     let head = sorted(&compared.head.points_ns);
     let spread = format::or_dash(head.first().zip(head.last()), |(low, high)| {
         format::range(&Unit::Nanoseconds, *low, *high)
@@ -153,8 +156,10 @@ fn row(compared: &Compared, both: bool) -> Vec<Cell> {
     }
     cells.push(ns(median(&compared.head.points_ns)));
     if both {
-        let change = format::or_dash(ratio(compared), |ratio| format::effect(ratio - 1.0));
-        cells.push(num(change));
+        cells.push(match ratio(compared) {
+            Some(ratio) => num_of(ratio, format::effect(ratio - 1.0)),
+            None => num("–"),
+        });
     }
     cells.push(num(spread));
     let count = match base {

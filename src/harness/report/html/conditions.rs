@@ -10,7 +10,7 @@ use crate::harness::report::input::ReportInput;
 use crate::harness::report::text;
 use crate::harness::report::words;
 
-use super::table::{Cell, Table, judged, name, num, prose};
+use super::table::{Anchors, Cell, Table, count, judged, name, num, num_of, prose};
 
 /// Rows of the table of all metrics.
 const MAX_METRICS: usize = 1000;
@@ -119,8 +119,8 @@ fn run_row(label: &str, run: &Run) -> Vec<Cell> {
         judged(word, class),
         Cell {
             text: why.join(". "),
-            title: String::new(),
             class: "text",
+            ..Cell::default()
         },
     ]
 }
@@ -205,6 +205,7 @@ pub(super) fn raw_metrics(input: &ReportInput<'_>) -> Table {
     for metric in input.shown_head().into_iter().flat_map(|run| &run.metrics) {
         by_name.entry(&metric.name).or_default().push(metric);
     }
+    let mut anchors = Anchors::new("metric");
     let more = by_name.len().saturating_sub(MAX_METRICS);
     if more > 0 {
         table.note = format!("{more} more are in the JSON report.");
@@ -212,7 +213,13 @@ pub(super) fn raw_metrics(input: &ReportInput<'_>) -> Table {
     table.rows = by_name
         .into_iter()
         .take(MAX_METRICS)
-        .map(|(path, metrics)| metric_row(path, &metrics))
+        .map(|(path, metrics)| {
+            let mut row = metric_row(path, &metrics);
+            if let Some(first) = row.first_mut() {
+                first.id = anchors.of(path);
+            }
+            row
+        })
         .collect();
     table
 }
@@ -244,16 +251,19 @@ fn metric_row(path: &str, metrics: &[&Metric]) -> Vec<Cell> {
         .fold(0_u64, |sum, metric| sum.saturating_add(metric.observations));
     vec![
         name(path),
-        num(format::or_dash(median(&values), shown)),
+        match median(&values) {
+            Some(median) => num_of(median, shown(median)),
+            None => num("–"),
+        },
         Cell {
             text: list,
-            title: String::new(),
             class: "text",
+            ..Cell::default()
         },
         prose(match first.better {
             Direction::Lower => "lower",
             Direction::Higher => "higher",
         }),
-        num(format::count(observations)),
+        count(observations),
     ]
 }

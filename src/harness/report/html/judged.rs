@@ -1,60 +1,63 @@
-//! What was judged: effects against margins, values against limits.
+//! What was judged: the effects as a picture, the gates, and what else was compared.
 
 use serde::Serialize;
 
-use crate::harness::compare::{Comparison, Estimate};
-use crate::harness::gate::{AnchorVerdict, LimitVerdict, MetricOutcome, MetricVerdict, Verdict};
+use crate::harness::compare::Comparison;
+use crate::harness::gate::{AnchorVerdict, MetricOutcome, MetricVerdict, Verdict};
 use crate::harness::report::format::{self, value};
 use crate::harness::report::input::ReportInput;
-use crate::harness::report::plots::{ForestRow, Role, forest};
+use crate::harness::report::plots::{ForestRow, ForestScale, Role, forest};
 use crate::harness::report::text;
 use crate::harness::report::words;
 
-use super::table::{Cell, Figure, Table, judged, key, name, num, prose};
+use super::gates::{effect, gates, outcome_class, why};
+use super::table::{Anchors, Cell, Figure, Table, judged, key, name, num, num_of};
 
 /// Rows of the forest plot; the table has the rest.
 const MAX_FOREST_ROWS: usize = 24;
 /// Metrics in the open table; the rest is folded away.
 const MAX_OPEN_ROWS: usize = 24;
+/// Metrics in the folded one, what needs a look first.
+const MAX_FOLDED_ROWS: usize = 500;
 
-/// The sections on changes and limits.
+/// The sections on changes and gates.
 #[derive(Debug, Serialize)]
 pub(super) struct Judged {
     /// How the comparison was made, in sentences.
     design: String,
-    forest: Option<Figure>,
-    /// Metrics that the scenario names, and what moved.
-    margins: Option<Table>,
-    /// The others.
+    forests: Vec<Figure>,
+    /// What moved without being named by the scenario.
+    moved: Option<Table>,
+    /// The others that no gate names.
     others: Option<Table>,
     /// Metrics that only one arm has, in sentences.
     one_arm_only: Vec<String>,
     /// The head against each anchor.
     anchors: Vec<Table>,
-    limits: Option<Table>,
+    gates: Option<Table>,
 }
 
 impl Judged {
     pub(super) fn new(input: &ReportInput<'_>) -> Self {
         let verdict = input.verdict;
-        let (first, rest) = split(&verdict.metrics);
+        let (moved, rest) = split(&verdict.metrics);
         Self {
             design: design(input),
-            forest: forest_figure(verdict),
-            margins: (!first.is_empty()).then(|| {
-                margins(
-                    "Metrics with a margin, and what else moved",
-                    &first,
-                    verdict,
-                    words::verdict_of,
-                )
+            forests: forests(verdict),
+            moved: (!moved.is_empty()).then(|| {
+                let is_moved = moved.iter().any(|metric| words::is_worth_showing(metric));
+                let caption = match is_moved {
+                    true => "What else moved, although no gate names it",
+                    false => "Metrics that no gate names",
+                };
+                margins(Some("change"), caption, &moved, verdict, words::verdict_of)
             }),
             others: (!rest.is_empty()).then(|| {
                 let caption = format!(
-                    "{} without a margin",
+                    "{} that no gate names",
                     format::counted(rest.len() as u64, "other metric")
                 );
-                margins(&caption, &rest, verdict, words::verdict_of)
+                margins(Some("other"), &caption, &rest, verdict, words::verdict_of)
             }),
             one_arm_only: verdict
                 .comparison
@@ -62,29 +65,31 @@ impl Judged {
                 .map(one_arm_only)
                 .unwrap_or_default(),
             anchors: anchors(verdict),
-            limits: (!verdict.limits.is_empty()).then(|| limits(&verdict.limits)),
+            gates: gates(verdict),
         }
     }
 
     pub(super) fn has_comparison(&self) -> bool {
-        self.margins.is_some() || self.others.is_some()
+        !self.design.is_empty()
     }
 
     pub(super) fn has_anchors(&self) -> bool {
         !self.anchors.is_empty()
     }
 
-    pub(super) fn has_limits(&self) -> bool {
-        self.limits.is_some()
+    pub(super) fn has_gates(&self) -> bool {
+        self.gates.is_some()
     }
 }
 
-/// What deserves to be seen at once, and the rest.
+/// Of what no gate names, what deserves to be seen at once, and the rest.
 fn split(metrics: &[MetricVerdict]) -> (Vec<&MetricVerdict>, Vec<&MetricVerdict>) {
     let (mut first, mut rest): (Vec<&MetricVerdict>, Vec<&MetricVerdict>) = metrics
         .iter()
+        .filter(|metric| !metric.gating && !metric.advisory)
         .partition(|metric| words::is_worth_showing(metric));
-    if first.is_empty() && rest.len() <= MAX_OPEN_ROWS {
+    let is_all = rest.len() == metrics.len();
+    if is_all && rest.len() <= MAX_OPEN_ROWS {
         std::mem::swap(&mut first, &mut rest);
     }
     first.sort_by_key(|metric| words::reading_order(metric));
@@ -114,11 +119,25 @@ fn design(input: &ReportInput<'_>) -> String {
     )
 }
 
-fn forest_figure(verdict: &Verdict) -> Option<Figure> {
+/// The effects as pictures: ratios, and differences of error rates, which have no ratio to zero.
+fn forests(verdict: &Verdict) -> Vec<Figure> {
+    let ratios = "How much, and how sure";
+    let points = "How much more often requests fail, and how sure";
+    [
+        forest_figure(verdict, ForestScale::Ratio, ratios),
+        forest_figure(verdict, ForestScale::Points, points),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn forest_figure(verdict: &Verdict, scale: ForestScale, title: &str) -> Option<Figure> {
     let mut rows: Vec<(&MetricVerdict, ForestRow)> = verdict
         .metrics
         .iter()
-        .filter(|metric| words::is_worth_showing(metric) && !metric.is_difference)
+        .filter(|metric| words::is_worth_showing(metric))
+        .filter(|metric| metric.is_difference == (scale == ForestScale::Points))
         .filter_map(|metric| {
             let row = ForestRow {
                 name: metric.name.clone(),
@@ -127,50 +146,53 @@ fn forest_figure(verdict: &Verdict) -> Option<Figure> {
                 upper: metric.upper?,
                 margin: metric.margin,
                 role: role(metric.verdict),
+                told: String::new(),
             };
-            Some((metric, row))
+            let told = format!(
+                "{}: {}, {}, {}",
+                text::shown(&row.name, 80),
+                words::effect_of(metric, row.effect),
+                words::interval_of(metric),
+                words::metric_outcome(metric.verdict),
+            );
+            Some((metric, ForestRow { told, ..row }))
         })
         .collect();
     // What is judged first, the worst first.
     rows.sort_by(|(a, x), (b, y)| b.gating.cmp(&a.gating).then(y.effect.total_cmp(&x.effect)));
     let left_out = rows.len().saturating_sub(MAX_FOREST_ROWS);
     rows.truncate(MAX_FOREST_ROWS);
-    let alt = rows
-        .iter()
-        .map(|(metric, row)| {
-            format!(
-                "{}: {}, {}, {}",
-                text::shown(&row.name, 80),
-                words::effect_of(metric, row.effect),
-                words::interval_of(metric),
-                words::metric_outcome(metric.verdict),
-            )
-        })
-        .collect::<Vec<_>>()
-        .join("; ");
     let plot: Vec<ForestRow> = rows.into_iter().map(|(_, row)| row).collect();
+    let told: Vec<&str> = plot.iter().map(|row| row.told.as_str()).collect();
+    let alt = told.join("; ");
+    let roles = [
+        (Role::Worse, "regressed"),
+        (Role::Better, "improved"),
+        (Role::Same, "unchanged"),
+        (Role::Unsure, "not decided"),
+    ];
+    let is_there = |role: Role| plot.iter().any(|row| row.role == role);
     Some(Figure {
-        title: "How much, and how sure".to_owned(),
+        title: title.to_owned(),
         note: match left_out {
             0 => "Left of the middle is better, right is worse. The shaded band is the margin."
                 .to_owned(),
             n => format!(
-                "Left of the middle is better, right is worse. The shaded band is the margin. {} more in the table.",
-                n
+                "Left of the middle is better, right is worse. The shaded band is the margin. {n} more in the tables.",
             ),
         },
         alt,
-        svg: forest(&plot)?,
-        keys: vec![
-            key(Role::Worse, "regressed"),
-            key(Role::Better, "improved"),
-            key(Role::Same, "unchanged"),
-            key(Role::Unsure, "not decided"),
-        ],
+        svg: forest(&plot, scale)?,
+        keys: roles
+            .into_iter()
+            .filter(|(role, _)| is_there(*role))
+            .map(|(role, label)| key(role, label))
+            .collect(),
     })
 }
 
 fn margins(
+    links: Option<&'static str>,
     caption: &str,
     metrics: &[&MetricVerdict],
     verdict: &Verdict,
@@ -183,34 +205,45 @@ fn margins(
             "Metric", "Base", "Head", "Effect", &interval, "Margin", "MDE", "Values", "Verdict",
         ],
     );
+    let mut links = links.map(Anchors::new);
     table.rows = metrics
         .iter()
-        .map(|metric| margin_row(metric, verdict.comparison.as_ref(), word(metric)))
+        .take(MAX_FOLDED_ROWS)
+        .map(|metric| {
+            let mut row = margin_row(metric, verdict.comparison.as_ref(), word(metric));
+            if let Some(links) = &mut links {
+                row[0].id = links.of(&metric.name);
+            }
+            row
+        })
         .collect();
-    table.note = "MDE: the smallest true change that this comparison would notice four times out of five. Base and head are medians of the values: one a run, of a bench one an invocation. In brackets: what can’t fail the gate.".to_owned();
+    table.without_empty_columns();
+    let left_out = metrics.len().saturating_sub(MAX_FOLDED_ROWS);
+    if left_out > 0 {
+        let left_out = format::count(left_out as u64);
+        table.note = format!("{left_out} more are in the JSON report.");
+    }
     table
 }
 
 fn margin_row(metric: &MetricVerdict, comparison: Option<&Comparison>, word: String) -> Vec<Cell> {
-    let shown = |v: Option<f64>| num(format::or_dash(v, |v| value(&metric.unit, v)));
+    let shown = |v: Option<f64>| match v {
+        Some(v) => num_of(v, value(&metric.unit, v)),
+        None => num("–"),
+    };
     let share = |v: Option<f64>| num(format::or_dash(v, |v| words::margin_of(metric, v)));
     let mut last = judged(word, outcome_class(metric));
     let waiver = metric
         .waiver
         .as_ref()
         .map(|waiver| words::waiver(metric, waiver));
-    let how = waiver
-        .or_else(|| metric.note.clone())
-        .or_else(|| how(&metric.name, comparison))
-        .unwrap_or_default();
-    last.title = text::shown(&how, 300);
+    let how = waiver.or_else(|| why(metric, comparison));
+    last.title = text::shown(&how.unwrap_or_default(), 300);
     vec![
         name(&metric.name),
         shown(metric.base),
         shown(metric.head),
-        num(format::or_dash(metric.effect, |effect| {
-            words::effect_of(metric, effect)
-        })),
+        effect(Some(metric)),
         num(words::interval_of(metric)),
         share(metric.margin),
         share(metric.mde),
@@ -225,28 +258,18 @@ fn anchors(verdict: &Verdict) -> Vec<Table> {
         let mut metrics: Vec<&MetricVerdict> = anchor.metrics.iter().collect();
         metrics.sort_by_key(|metric| words::reading_order(metric));
         let mut table = margins(
+            None,
             &format!("Against anchor {}", text::shown(&anchor.name, 40)),
             &metrics,
             verdict,
             |metric| words::metric_outcome(metric.verdict).to_owned(),
         );
-        table.heads[1] = "Anchor".to_owned();
-        table.note = String::new();
+        for head in table.heads.iter_mut().filter(|head| *head == "Base") {
+            *head = "Anchor".to_owned();
+        }
         table
     };
     verdict.anchors.iter().map(of_anchor).collect()
-}
-
-/// How the estimate was reached, or why there is none.
-fn how(metric: &str, comparison: Option<&Comparison>) -> Option<String> {
-    let compared = comparison?
-        .metrics
-        .iter()
-        .find(|compared| compared.name == metric)?;
-    Some(match &compared.estimate {
-        Estimate::Known(effect) => effect.method.clone(),
-        Estimate::Unknown { reason, remedy } => format!("{reason}; {remedy}"),
-    })
 }
 
 fn one_arm_only(comparison: &Comparison) -> Vec<String> {
@@ -269,51 +292,11 @@ fn one_arm_only(comparison: &Comparison) -> Vec<String> {
     .collect()
 }
 
-fn limits(all: &[LimitVerdict]) -> Table {
-    let mut table = Table::new(
-        "Absolute limits, held against the median of the values, or the share of all requests that failed",
-        &[
-            "Metric", "Measured", "Must be", "Spread", "Values", "Verdict",
-        ],
-    );
-    table.rows = all
-        .iter()
-        .map(|limit| {
-            let class = match limit.holds {
-                Some(true) => "good",
-                Some(false) => "bad",
-                None => "unsure",
-            };
-            let ends = limit.low.zip(limit.high).filter(|_| limit.n > 1);
-            let spread = format::or_dash(ends, |(low, high)| format::range(&limit.unit, low, high));
-            vec![
-                name(&limit.metric),
-                num(words::against_limit(limit)),
-                prose(&words::demand(limit)),
-                num(spread),
-                num(limit.n.to_string()),
-                judged(words::limit_outcome(limit), class),
-            ]
-        })
-        .collect();
-    table
-}
-
 fn role(outcome: MetricOutcome) -> Role {
     match outcome {
         MetricOutcome::Regressed | MetricOutcome::Waived => Role::Worse,
         MetricOutcome::Improved => Role::Better,
         MetricOutcome::Unchanged => Role::Same,
         MetricOutcome::Inconclusive | MetricOutcome::NotMeasurable => Role::Unsure,
-    }
-}
-
-fn outcome_class(metric: &MetricVerdict) -> &'static str {
-    match metric.verdict {
-        MetricOutcome::Regressed if metric.gating => "bad",
-        MetricOutcome::Improved => "good",
-        MetricOutcome::Unchanged if metric.gating => "good",
-        MetricOutcome::Regressed | MetricOutcome::Waived | MetricOutcome::Inconclusive => "unsure",
-        MetricOutcome::Unchanged | MetricOutcome::NotMeasurable => "plain",
     }
 }

@@ -60,7 +60,7 @@ impl LoadSection {
             search: shown.and_then(|run| Search::new(load, run, base, input)),
             arithmetic: arithmetic(load),
             figures: figures(load, shown, base, input),
-            requests: requests(load),
+            requests: requests(load, base.iter().find(|base| base.name == load.name)),
             groups: groups(load),
             connections: connections(load),
             errors: errors(load),

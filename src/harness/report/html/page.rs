@@ -18,6 +18,9 @@ use super::subject::{self, Curves};
 use super::table::Table;
 use super::tiles::{Tile, tiles};
 
+/// Reasons, or warnings, that are told; the weightiest come first.
+const MAX_SAID: usize = 50;
+
 /// Everything that the templates need, formatted.
 #[derive(Debug, Serialize)]
 pub(super) struct Page {
@@ -111,15 +114,17 @@ impl Page {
             facts: facts(input),
             tiles: tiles(&summaries),
             sections: Vec::new(),
-            reasons: words::reasons(verdict)
-                .into_iter()
-                .map(|(weight, spoken)| said(spoken, weight))
-                .collect(),
-            warnings: verdict
-                .warnings
-                .iter()
-                .map(|warning| said(words::warning(warning, verdict), Weight::Counts))
-                .collect(),
+            reasons: listed(
+                words::reasons(verdict)
+                    .into_iter()
+                    .map(|(weight, spoken)| said(spoken, weight)),
+            ),
+            warnings: listed(
+                verdict
+                    .warnings
+                    .iter()
+                    .map(|warning| said(words::warning(warning, verdict), Weight::Counts)),
+            ),
             validity: conditions::validity(input),
             judged: Judged::new(input),
             loads: summaries
@@ -163,8 +168,8 @@ impl Page {
             ),
             ("validity", "Validity", true),
             ("changes", "Changes", self.judged.has_comparison()),
+            ("gates", "Gates", self.judged.has_gates()),
             ("anchors", "Anchors", self.judged.has_anchors()),
-            ("limits", "Limits", self.judged.has_limits()),
             ("load", "Load", !self.loads.is_empty()),
             ("processes", "Processes", !self.processes.is_empty()),
             ("probes", "Probes", !self.probes.is_empty()),
@@ -273,6 +278,17 @@ fn said(spoken: Spoken, weight: Weight) -> Said {
             Weight::Good => "good",
         },
     }
+}
+
+/// As many as somebody reads, and how many more there are.
+fn listed(all: impl ExactSizeIterator<Item = Said>) -> Vec<Said> {
+    let more = all.len().saturating_sub(MAX_SAID) as u64;
+    let mut listed: Vec<Said> = all.take(MAX_SAID).collect();
+    if more > 0 {
+        let what = format!("{} more are in the JSON report", format::count(more));
+        listed.push(said(Spoken::new(what, ""), Weight::Counts));
+    }
+    listed
 }
 
 /// Our sentences put what is to be typed between backticks; every second piece is that.

@@ -5,7 +5,7 @@ use crate::harness::report::format::{self, value};
 use crate::harness::report::load::{LoadSummary, RequestSummary};
 use crate::harness::report::words;
 
-use super::table::{Cell, Table, name, num, prose};
+use super::table::{Cell, Table, count, name, num, num_of, prose};
 
 /// Names in a table of requests or of groups, the busiest first; a page isn't a database.
 const MAX_NAMES: usize = 200;
@@ -15,26 +15,18 @@ const MAX_ERRORS: usize = 100;
 /// Something that is counted of a request name.
 type Count = fn(&RequestSummary) -> u64;
 
-/// One row per request name. Further attempts and redirects have columns where there were any.
-pub(super) fn requests(load: &LoadSummary) -> Table {
+/// One row per request name. Further attempts and redirects have columns where there were any, and so has the base.
+pub(super) fn requests(load: &LoadSummary, base: Option<&LoadSummary>) -> Table {
     let mut extra: Vec<(&str, Count)> = vec![
         ("Retries", |request| request.retries),
         ("Redirects", |request| request.redirects),
     ];
-    extra.retain(|(_, count)| load.requests.iter().any(|request| count(request) > 0));
+    extra.retain(|(_, times)| load.requests.iter().any(|request| times(request) > 0));
     let mut heads = vec!["Request", "In order", "Failed"];
     heads.extend(extra.iter().map(|(head, _)| *head));
-    heads.extend([
-        "Rate",
-        "p50",
-        "p95",
-        "p99",
-        "p99.9",
-        "Slowest",
-        "Service p95",
-        "Sent",
-        "Received",
-    ]);
+    heads.extend(["Rate", "p50", "p95"]);
+    heads.extend(base.map(|_| "Base p95"));
+    heads.extend(["p99", "p99.9", "Slowest", "Service p95", "Sent", "Received"]);
     let mut table = Table::new(
         "Requests: response time of those in order, in the measure phase",
         &heads,
@@ -50,29 +42,42 @@ pub(super) fn requests(load: &LoadSummary) -> Table {
     table.rows = requests
         .into_iter()
         .map(|request| {
-            let extra: Vec<u64> = extra.iter().map(|(_, count)| count(request)).collect();
-            request_row(load, request, &extra)
+            let extra: Vec<u64> = extra.iter().map(|(_, times)| times(request)).collect();
+            let base = base.map(|base| {
+                let mut requests = base.requests.iter();
+                requests.find(|of_base| of_base.name == request.name)
+            });
+            request_row(load, request, base, &extra)
         })
         .collect();
     table
 }
 
-fn request_row(load: &LoadSummary, request: &RequestSummary, extra: &[u64]) -> Vec<Cell> {
+/// `base` is the same name there, where there is a base, and where that has it.
+fn request_row(
+    load: &LoadSummary,
+    request: &RequestSummary,
+    base: Option<Option<&RequestSummary>>,
+    extra: &[u64],
+) -> Vec<Cell> {
     let mut row = vec![
         name(&request.name),
-        num(format::count(request.response.count())),
+        count(request.response.count()),
         failures(request.failed),
     ];
-    row.extend(extra.iter().map(|count| num(format::count(*count))));
-    row.push(num(value(
-        &Unit::PerSecond,
-        load.per_second(request.response.count()),
-    )));
+    row.extend(extra.iter().map(|times| count(*times)));
+    let rate = load.per_second(request.response.count());
+    row.push(num_of(rate, value(&Unit::PerSecond, rate)));
     // One reading each: they are packed.
-    row.extend(latencies(&request.response, [0.5, 0.95, 0.99, 0.999, 1.0]));
+    let [p50, p95, beyond @ ..] = latencies(&request.response, [0.5, 0.95, 0.99, 0.999, 1.0]);
+    row.extend([p50, p95]);
+    row.extend(base.map(|base| {
+        let p95 = base.and_then(|base| latencies(&base.response, [0.95]).into_iter().next());
+        p95.unwrap_or_else(|| num("–"))
+    }));
+    row.extend(beyond);
     row.extend(latencies(&request.service, [0.95]));
-    row.push(num(value(&Unit::Bytes, request.bytes_sent as f64)));
-    row.push(num(value(&Unit::Bytes, request.bytes_received as f64)));
+    row.extend([request.bytes_sent, request.bytes_received].map(bytes));
     row
 }
 
@@ -100,7 +105,7 @@ pub(super) fn groups(load: &LoadSummary) -> Option<Table> {
         .map(|group| {
             let mut row = vec![
                 name(&group.name),
-                num(format::count(group.performed())),
+                count(group.performed()),
                 failures(group.failed),
             ];
             row.extend(latencies(&group.duration, [0.5, 0.95, 0.99, 1.0]));
@@ -122,7 +127,7 @@ pub(super) fn connections(load: &LoadSummary) -> Option<Table> {
     .into_iter()
     .filter(|(_, took)| !took.is_empty())
     .map(|(what, took)| {
-        let mut row = vec![name(what), num(format::count(took.count()))];
+        let mut row = vec![name(what), count(took.count())];
         row.extend(latencies(took, [0.5, 0.95, 0.99, 1.0]));
         row
     })
@@ -154,9 +159,13 @@ fn busiest<T>(all: &[T], times: impl Fn(&T) -> u64) -> (Vec<&T>, String) {
     (shown, note)
 }
 
-fn failures(count: u64) -> Cell {
-    let mut cell = num(format::count(count));
-    if count > 0 {
+fn bytes(n: u64) -> Cell {
+    num_of(n as f64, value(&Unit::Bytes, n as f64))
+}
+
+fn failures(failed: u64) -> Cell {
+    let mut cell = count(failed);
+    if failed > 0 {
         cell.class = "num bad";
     }
     cell
@@ -173,8 +182,11 @@ pub(super) fn errors(load: &LoadSummary) -> Option<Table> {
                 let row = vec![
                     prose(words::error_kind(*kind)),
                     name(&request.name),
-                    num(format::count(tally.count)),
-                    num(format::share(tally.count, total)),
+                    count(tally.count),
+                    num_of(
+                        tally.count as f64 / total.max(1) as f64,
+                        format::share(tally.count, total),
+                    ),
                     prose(&tally.example),
                 ];
                 (tally.count, row)
@@ -184,7 +196,7 @@ pub(super) fn errors(load: &LoadSummary) -> Option<Table> {
     if rows.is_empty() {
         return None;
     }
-    rows.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
+    rows.sort_by_key(|(times, _)| std::cmp::Reverse(*times));
     let mut table = Table::new(
         "Errors by kind",
         &["Kind", "Request", "Count", "Share", "The first one"],
@@ -207,7 +219,7 @@ fn latencies<const N: usize>(histogram: &LatencyHistogram, ascending: [f64; N]) 
     std::array::from_fn(|at| {
         let told = ascending[at] == 1.0 || histogram.beyond(ascending[at]) >= 1.0;
         match found.get(at) {
-            Some(ns) if told => num(format::duration_ns(*ns)),
+            Some(ns) if told => num_of(*ns as f64, format::duration_ns(*ns)),
             _ => num("–"),
         }
     })

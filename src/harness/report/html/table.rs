@@ -1,7 +1,10 @@
 //! What the templates lay out: tables and figures as plain values.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
+use crate::harness::report::format;
 use crate::harness::report::plots::Role;
 use crate::harness::report::text::{self, MAX_SHOWN_CHARS};
 
@@ -16,10 +19,12 @@ pub(super) struct Table {
     pub(super) rows: Vec<Vec<Cell>>,
     /// Said below it; may be empty.
     pub(super) note: String,
+    /// Whether a narrow page shows a row as a list: for tables of few rows that everybody has to read.
+    pub(super) is_stacked: bool,
 }
 
 /// A cell.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub(super) struct Cell {
     /// What it shows, never very long.
     pub(super) text: String,
@@ -27,6 +32,10 @@ pub(super) struct Cell {
     pub(super) title: String,
     /// `num`, `name`, `text`, `code` or the name of a verdict, for the style sheet.
     pub(super) class: &'static str,
+    /// What a link to its row names; empty where nothing links to it.
+    pub(super) id: String,
+    /// What it is sorted by, where that is not its text: a number, or empty.
+    pub(super) sort: String,
 }
 
 impl Table {
@@ -37,23 +46,82 @@ impl Table {
             ..Self::default()
         }
     }
+
+    /// Takes away the columns in which no row has anything.
+    pub(super) fn without_empty_columns(&mut self) {
+        let is_empty = |cell: &Cell| matches!(cell.text.as_str(), "" | "–");
+        for at in (0..self.heads.len()).rev() {
+            if self.rows.iter().all(|row| row.get(at).is_none_or(is_empty)) {
+                self.heads.remove(at);
+                for row in self.rows.iter_mut().filter(|row| at < row.len()) {
+                    row.remove(at);
+                }
+            }
+        }
+    }
+}
+
+/// Names of rows for links: what a metric's path has of letters, digits, dots and dashes, so that a link that was
+/// sent around still leads there in the next report.
+#[derive(Debug)]
+pub(super) struct Anchors {
+    prefix: &'static str,
+    taken: BTreeSet<String>,
+}
+
+impl Anchors {
+    pub(super) fn new(prefix: &'static str) -> Self {
+        Self {
+            prefix,
+            taken: BTreeSet::new(),
+        }
+    }
+
+    /// The name of the next row, which nothing else has.
+    pub(super) fn of(&mut self, hostile: &str) -> String {
+        const MAX_CHARS: usize = 80;
+        let kept = hostile.chars().take(MAX_CHARS).map(|c| match c {
+            c if c.is_ascii_alphanumeric() || matches!(c, '.' | '_') => c,
+            _ => '-',
+        });
+        let name = format!("{}-{}", self.prefix, kept.collect::<String>());
+        let with_number = (2..).map(|n| format!("{name}-{n}"));
+        let free = std::iter::once(name.clone())
+            .chain(with_number)
+            .find(|name| !self.taken.contains(name))
+            .unwrap_or(name);
+        self.taken.insert(free.clone());
+        free
+    }
 }
 
 /// A number.
 pub(super) fn num(text: impl Into<String>) -> Cell {
+    judged(text, "num")
+}
+
+/// A number that is sorted by its value.
+pub(super) fn num_of(sort: f64, text: impl Into<String>) -> Cell {
     Cell {
-        text: text.into(),
-        title: String::new(),
-        class: "num",
+        sort: match sort.is_finite() {
+            true => format!("{sort:.5e}"),
+            false => String::new(),
+        },
+        ..num(text)
     }
+}
+
+/// A number of things.
+pub(super) fn count(n: u64) -> Cell {
+    num_of(n as f64, format::count(n))
 }
 
 /// A number, with a word that says what to think of it.
 pub(super) fn judged(text: impl Into<String>, class: &'static str) -> Cell {
     Cell {
         text: text.into(),
-        title: String::new(),
         class,
+        ..Cell::default()
     }
 }
 
@@ -79,6 +147,7 @@ fn shortened(hostile: &str, class: &'static str) -> Cell {
         text: shown,
         title,
         class,
+        ..Cell::default()
     }
 }
 
@@ -130,5 +199,35 @@ pub(super) fn shaped(shape: Shape, role: Role, label: impl Into<String>) -> Key 
         shape,
         class: role.class(),
         label: label.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_has_a_name_of_its_own() {
+        let mut anchors = Anchors::new("gate");
+        let mut check = |hostile: &str, expected: &str| assert_eq!(anchors.of(hostile), expected);
+        check("load.reads.p95", "gate-load.reads.p95");
+        check("bench.cache/get hot", "gate-bench.cache-get-hot");
+        check("bench.cache/get_hot", "gate-bench.cache-get_hot");
+        check("bench.cache get hot", "gate-bench.cache-get-hot-2");
+        check("\"><script>", "gate----script-");
+        check("", "gate-");
+        check(&"x".repeat(10_000), &format!("gate-{}", "x".repeat(80)));
+    }
+
+    #[test]
+    fn a_column_of_nothing_is_left_out() {
+        let mut table = Table::new("t", &["a", "b", "c"]);
+        table.rows = vec![
+            vec![name("m"), num("–"), num("1")],
+            vec![name("n"), num(""), num("–")],
+        ];
+        table.without_empty_columns();
+        assert_eq!(table.heads, ["a", "c"]);
+        assert!(table.rows.iter().all(|row| row.len() == 2));
     }
 }

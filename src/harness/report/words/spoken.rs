@@ -17,7 +17,10 @@ pub struct Spoken {
 }
 
 impl Spoken {
-    pub(super) fn new(what: impl Into<String>, next: impl Into<String>) -> Self {
+    pub(in crate::harness::report) fn new(
+        what: impl Into<String>,
+        next: impl Into<String>,
+    ) -> Self {
         Self {
             what: what.into(),
             next: next.into(),
