@@ -11,6 +11,8 @@ ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/n
 command -v redis-server >/dev/null || packages+=(redis-server)
 command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || packages+=(nginx-light)
 command -v node >/dev/null || packages+=(nodejs)
+command -v npm >/dev/null || packages+=(npm)
+command -v chromium >/dev/null || command -v google-chrome >/dev/null || packages+=(chromium)
 command -v python3 >/dev/null || packages+=(python3)
 command -v git >/dev/null || packages+=(git)
 command -v cc >/dev/null || packages+=(build-essential)
@@ -27,6 +29,8 @@ fi
 
 step() { echo; echo "== $* (${SECONDS} s)"; "$@"; }
 
+# What the tests look at pages with; tests/browser/package-lock.json has the versions.
+step npm ci --prefix tests/browser --ignore-scripts --no-audit --no-fund --loglevel=error
 step cargo fmt --all --check
 step cargo clippy --quiet --all-targets --locked -- -D warnings
 step cargo test --locked
