@@ -188,6 +188,6 @@ fn a_page_is_what_a_reader_does() {
     assert_eq!(anchors, ["it-is-so-isnt-it", "twice", "twice-1"]);
     assert_eq!(
         (page.links[0].to.as_str(), page.links[0].line),
-        ("#twice", 28)
+        ("#twice", 30)
     );
 }

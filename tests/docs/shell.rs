@@ -42,13 +42,18 @@ impl Typed {
         words.join(" ").starts_with(with)
     }
 
+    /// What it has to say besides: a run ends with 0 also where nothing could be told.
+    fn must_say(&self) -> Option<&'static str> {
+        (self.code == 0 && self.begins("plimsoll run")).then_some("PASS")
+    }
+
     /// Whether each call of plimsoll in it would be understood: command, options and their values.
     pub(crate) fn parses(&self) -> Tested {
         // What the lines for ssh set themselves.
         const GIVEN: &str = "set -- a b c; i=0 folder=shop scenario=shop.toml target=http://shop:8080 \
                              start=2026-11-21T20:00:00Z";
         let joined = self.text.replace("\\\n", " ").replace('"', "");
-        let calls = Regex::new(r"(?m)(?:^|&&|;|\||\()\s*(plimsoll (?:[^#>&;|\n]|\$#)*)")
+        let calls = Regex::new(r"(?m)(?:^|&&|;|\||\()\s*(plimsoll (?:\$#|[^#>&;|\n])*)")
             .expect("a regular expression");
         for call in calls.captures_iter(&joined) {
             let script = format!("{GIVEN}\n{} --help", &call[1]);
@@ -117,6 +122,9 @@ pub(crate) fn perform(acts: &[Act], project: &Path, notes: &Path) -> Tested {
                     "echo {number} >'{notes_text}/last'\n{{\n{text}\n}} >'{notes_text}/said' 2>&1\ncode=$?\n\
                      [ $code = {code} ] || {{ echo \"exit code $code, not {code}\" >>'{notes_text}/said'; exit 1; }}\n"
                 );
+                if let Some(word) = typed.must_say() {
+                    script += &format!("grep -q {word} '{notes_text}/said' || exit 1\n");
+                }
             }
         }
     }
