@@ -133,10 +133,10 @@ fn written(name: &str, text: &str, url: &str) -> Vec<Act> {
     }
 }
 
-/// A scenario that takes a second (with a whole one in its measure phase, when processes are looked at), on a machine that has other things to do. The commands stay as they are; this
-/// alone is changed: how long phases are and how often they are run, that a p50 takes the place of a quantile
-/// which needs more requests, that limits, margins and allowances are wide enough for any machine, and what would ask
-/// a registry or another server.
+/// A scenario that takes a second, on a machine that has other things to do. The commands stay as they are; this
+/// alone is changed: how long phases are (a whole second lies in the measure phase, when processes are looked at) and how
+/// often they are run, that a p50 takes the place of a quantile which needs more requests, that limits, margins and
+/// allowances are wide enough for any machine, and what would ask a registry or another server.
 fn hurried(text: &str, url: &str) -> String {
     let changes = [
         (r"(?m)^\[(?:phases|sampling)\]\n(?:\w+ = .*\n)*", ""),
