@@ -17,6 +17,9 @@ const START: &str = "docs/GETTING_STARTED.md";
 const IN_GIT: &str = "git init --quiet && git add --all && git commit --quiet -m begin \
                       && git update-ref refs/remotes/origin/main HEAD && git tag v1.2";
 
+/// What npm knows of the README's service.
+const PACKAGE: &str = r#"{"name": "shop", "scripts": {"start": "node server.js"}}"#;
+
 /// Performs the commands of a page that are not left out, in a project of its own.
 pub(crate) fn perform(page: &Page, pages: &[Page], is_left_out: impl Fn(&Typed) -> bool) -> Tested {
     // The README's service that is there already.
@@ -104,6 +107,7 @@ fn given(page: &Page, pages: &[Page], url: &str) -> Result<Vec<Act>, Box<dyn std
         )?;
     }
     write("runs.jsonl".to_owned(), runs);
+    write("package.json".to_owned(), PACKAGE.to_owned());
     acts.push(call(IN_GIT));
     acts.extend(match page.name.as_str() {
         // Something was measured.
