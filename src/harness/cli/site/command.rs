@@ -94,12 +94,7 @@ async fn judges(
     Ok(judges)
 }
 
-fn tell(
-    output: &Output,
-    root: &Path,
-    published: &Published,
-    left_out: u64,
-) -> Result<u8, Failure> {
+fn tell(output: &Output, root: &Path, published: &Published, left_out: u64) -> Result<u8, Failure> {
     let first = root.join(places::INDEX);
     let done = published.done;
     if output.is_json() {

@@ -140,7 +140,9 @@ impl Folder {
             if fs::symlink_metadata(&place).is_ok() {
                 return Err(taken(&place));
             }
-            self.manifest.files.insert(path.to_owned(), Entry::default());
+            self.manifest
+                .files
+                .insert(path.to_owned(), Entry::default());
             claimed = true;
         }
         match claimed {
@@ -257,7 +259,12 @@ impl Folder {
     fn put(&self, place: &Path, bytes: &[u8], sync: bool) -> Result<(), Failure> {
         let temporary = self.root.join(TEMPORARY);
         let write = || {
-            let mut file = File::create(&temporary)?;
+            // What a killed call left there, or a link that somebody put there, is not written into.
+            match fs::remove_file(&temporary) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            let mut file = File::create_new(&temporary)?;
             file.write_all(bytes)?;
             if sync {
                 file.sync_all()?;
@@ -308,7 +315,11 @@ impl Manifest {
         }
         let manifest: Self =
             serde_json::from_str(&text).map_err(|error| refused(error.to_string()))?;
-        match manifest.files.keys().find(|path| !places::is_of_a_site(path)) {
+        match manifest
+            .files
+            .keys()
+            .find(|path| !places::is_of_a_site(path))
+        {
             Some(other) => Err(refused(format!("no site has a file `{other}`"))),
             None => Ok(Some(manifest)),
         }

@@ -119,7 +119,12 @@ impl Baselines {
                 let bytes = fs::read(path).map_err(|error| {
                     Failure::tool(format!("reading {}", path.display()), &error)
                 })?;
-                hasher.update(path.strip_prefix(&self.root).unwrap_or(path).as_os_str().as_encoded_bytes());
+                hasher.update(
+                    path.strip_prefix(&self.root)
+                        .unwrap_or(path)
+                        .as_os_str()
+                        .as_encoded_bytes(),
+                );
                 hasher.update((bytes.len() as u64).to_le_bytes());
                 hasher.update(&bytes);
             }

@@ -69,7 +69,11 @@ impl Runs<'_> {
     }
 
     /// Its values, from columns and never from whole runs.
-    pub(super) async fn read(&self, history: &History, gated: &[String]) -> Result<Lineage, Failure> {
+    pub(super) async fn read(
+        &self,
+        history: &History,
+        gated: &[String],
+    ) -> Result<Lineage, Failure> {
         let newest = self.newest();
         let query = Query {
             scenario: Some(newest.scenario.clone()),
@@ -124,7 +128,12 @@ pub(super) fn links(
         revision: one.newest().revision.clone(),
         differences: differences(nth).unwrap_or_default(),
     };
-    all.iter().zip(paths).enumerate().skip(1).map(link).collect()
+    all.iter()
+        .zip(paths)
+        .enumerate()
+        .skip(1)
+        .map(link)
+        .collect()
 }
 
 /// Conditions in words, for the head of a page.

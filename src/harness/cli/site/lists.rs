@@ -109,7 +109,10 @@ mod tests {
         assert_eq!(paths, expected.map(|name| format!("archive/{name}.html")));
         assert_eq!(before[1..], after[1..]);
         assert_ne!(before[0], after[0]);
-        let rows: usize = after.iter().map(|(_, text)| text.matches("sessions/00/s~").count()).sum();
+        let rows: usize = after
+            .iter()
+            .map(|(_, text)| text.matches("sessions/00/s~").count())
+            .sum();
         assert_eq!(rows, 701);
     }
 }

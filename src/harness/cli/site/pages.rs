@@ -92,7 +92,12 @@ impl Maker<'_> {
                 continue;
             };
             lines.push(line);
-            pages.extend(sitting.ids().into_iter().map(|id| (id, sitting.page.clone())));
+            pages.extend(
+                sitting
+                    .ids()
+                    .into_iter()
+                    .map(|id| (id, sitting.page.clone())),
+            );
             rendered_pages += usize::from(is_new);
             if is_new && rendered_pages.is_multiple_of(SAID_EVERY) {
                 let so_far = format::counted(rendered_pages as u64, "session");
@@ -161,7 +166,11 @@ impl Maker<'_> {
         let judge = self.judges.get(&sitting.scenario);
         let from = digest(&format!(
             "{:?}",
-            (judge.map(|judge| judge.digest(sitting)), baselines, sitting.ids())
+            (
+                judge.map(|judge| judge.digest(sitting)),
+                baselines,
+                sitting.ids()
+            )
         ));
         if let Some(Memo::Session(line)) = self.folder.current(&sitting.page, &from) {
             return Ok(Some((line, false)));
@@ -238,7 +247,11 @@ impl Maker<'_> {
         let judge = self.judges.get(scenario.name);
         let gated = judge.map(Judge::gated).unwrap_or_default();
         let description = judge.map_or_else(String::new, |judge| judge.description().to_owned());
-        let lists: Vec<Page> = scenario.lists.iter().map(|list| list.page.clone()).collect();
+        let lists: Vec<Page> = scenario
+            .lists
+            .iter()
+            .map(|list| list.page.clone())
+            .collect();
         let sessions = &scenario.sessions[..scenario.sessions.len().min(NEWEST_OF_SCENARIO)];
         // The newest lineage is on the scenario's own page, which leads to the others.
         let own = ScenarioView {
@@ -258,7 +271,7 @@ impl Maker<'_> {
         for nth in (0..paths.len().max(1)).rev() {
             let view = match paths.get(nth) {
                 Some(path) if nth > 0 => ScenarioView {
-                    path,
+                    path: path.as_str(),
                     scenario: scenario.name,
                     ..ScenarioView::default()
                 },
@@ -266,7 +279,9 @@ impl Maker<'_> {
             };
             let runs = scenario.lineages.get(nth);
             let annotations = match runs {
-                Some(runs) => self.baselines.annotations(scenario.name, runs.fingerprint)?,
+                Some(runs) => self
+                    .baselines
+                    .annotations(scenario.name, runs.fingerprint)?,
                 None => Vec::new(),
             };
             // Runs never change, so that their ids stand for them, their values and their conditions.
@@ -362,7 +377,7 @@ impl<'a> Scenario<'a> {
     fn latest(&self) -> &'a SessionLine {
         let mut sessions = self.sessions.iter();
         let own = sessions.find(|line| !line.is_proposal);
-        own.unwrap_or(&self.sessions[0])
+        own.copied().unwrap_or(self.sessions[0])
     }
 
     fn line(&self) -> ScenarioLine<'_> {

@@ -1,8 +1,6 @@
 //! Where the pages of a site lie, from its root. Names are hostile and come out as names of files; folders
 //! stay small however many sessions there are.
 
-use std::path::{Component, Path};
-
 use sha2::{Digest as _, Sha256};
 
 use crate::harness::model::hexadecimal;
@@ -65,13 +63,12 @@ pub(super) fn is_of_a_site(path: &str) -> bool {
     if [INDEX, FEED, NO_JEKYLL].contains(&path) {
         return true;
     }
-    let is_plain = |part: &str| component(part) == part || part.contains('~');
+    let harmless = |c: char| c.is_ascii_alphanumeric() || "-_.@~".contains(c);
+    let is_plain = |part: &str| {
+        !part.is_empty() && !part.starts_with('.') && part.chars().all(harmless)
+    };
     let parts: Vec<&str> = path.split('/').collect();
-    let first = parts.first().copied().unwrap_or_default();
-    let are_names = Path::new(path)
-        .components()
-        .all(|part| matches!(part, Component::Normal(_)));
-    are_names && parts.len() > 1 && FOLDERS.contains(&first) && parts.iter().all(|part| is_plain(part))
+    parts.len() > 1 && FOLDERS.contains(&parts[0]) && parts.into_iter().all(is_plain)
 }
 
 #[cfg(test)]
@@ -101,10 +98,7 @@ mod tests {
                 list(Some(name), "2026-11", 2),
             ] {
                 assert!(is_of_a_site(&path), "{path}");
-                let harmless = |c: char| c.is_ascii_alphanumeric() || "-_.@~/".contains(c);
-                assert!(path.chars().all(harmless), "{path}");
                 assert!(path.split('/').all(|part| part.len() < 255), "{path}");
-                assert!(!path.contains("..") && !path.contains("//"), "{path}");
             }
         }
     }

@@ -64,9 +64,8 @@ pub(super) fn kept(runs: &[RunSummary], retention: Retention) -> (Vec<Sitting>, 
             }
         })
         .collect();
-    sittings.sort_by_cached_key(|one| {
-        Reverse((one.at(), one.scenario.clone(), one.session.clone()))
-    });
+    sittings
+        .sort_by_cached_key(|one| Reverse((one.at(), one.scenario.clone(), one.session.clone())));
     let before = sittings.len();
     let mut of_scenario: BTreeMap<String, usize> = BTreeMap::new();
     sittings.retain(|sitting| {
@@ -118,11 +117,22 @@ mod tests {
                 .collect();
             assert_eq!((names.as_slice(), left_out), (expected, expected_out));
         };
-        let two = [("often", "s0"), ("rare", "s9"), ("often", "s9"), ("rare", "r")];
+        let two = [
+            ("often", "s0"),
+            ("rare", "s9"),
+            ("often", "s9"),
+            ("rare", "r"),
+        ];
         check(2, None, &two, 8);
         check(2, Some(1009), &two[..3], 9);
         check(1, Some(3000), &two[..1], 11);
-        let (all, left_out) = kept(&runs, Retention { sessions: 100, since: None });
+        let (all, left_out) = kept(
+            &runs,
+            Retention {
+                sessions: 100,
+                since: None,
+            },
+        );
         assert_eq!((all.len(), left_out), (12, 0));
         assert_eq!(all[0].runs.len(), 2);
         assert!(all[0].runs[0].started_at < all[0].runs[1].started_at);

@@ -230,13 +230,15 @@ mod tests {
         let at = |text: &str| svg.find(text).unwrap();
         assert!(at("run 0 &lt;b&gt;&amp;") < at("run 1 ") && at("run 1 ") < at("run 2 "));
         assert!(!svg.contains("<b>"), "{svg}");
-        assert!(trend(&Trend {
-            unit: &Unit::Count,
-            points: Vec::new(),
-            levels: Vec::new(),
-            lines: Vec::new(),
-        })
-        .is_none());
+        assert!(
+            trend(&Trend {
+                unit: &Unit::Count,
+                points: Vec::new(),
+                levels: Vec::new(),
+                lines: Vec::new(),
+            })
+            .is_none()
+        );
     }
 
     #[test]
@@ -248,7 +250,10 @@ mod tests {
         });
         let svg = plot(&[5e6; 20], lines.collect());
         assert!(!svg.contains("change-11&lt;"), "{svg}");
-        assert!(svg.contains("change-12&lt;") && svg.contains("change-19&lt;"), "{svg}");
+        assert!(
+            svg.contains("change-12&lt;") && svg.contains("change-19&lt;"),
+            "{svg}"
+        );
         let drawn = svg.split('<').filter(|tag| tag.contains("s-worse"));
         assert_eq!(drawn.count(), 19, "{svg}");
     }
@@ -260,7 +265,10 @@ mod tests {
             let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let axis = y_axis(&Unit::Nanoseconds, low, high);
             assert_eq!(axis.from == 0.0, from_zero, "{values:?}: {axis:?}");
-            assert!(axis.from < axis.to && axis.from <= low && axis.to >= high, "{axis:?}");
+            assert!(
+                axis.from < axis.to && axis.from <= low && axis.to >= high,
+                "{axis:?}"
+            );
             let span = axis.to - axis.from;
             assert!(span >= NARROWEST * high.abs(), "{values:?}: {axis:?}");
             assert!(axis.ticks.len() < 20, "{axis:?}");

@@ -82,8 +82,8 @@ fn short(metric: &str) -> &str {
 /// About how wide a text is in a sans-serif font, in whole pixels.
 fn length(text: &str) -> f64 {
     let em = |c: char| match c {
-        'i' | 'j' | 'l' | 'I' | '.' | ',' | ':' | ';' | '|' | '!' | '\'' | '/' | '(' | ')' | '[' | ']'
-        | ' ' | '·' | '\u{202f}' => 0.36,
+        'i' | 'j' | 'l' | 'I' | '.' | ',' | ':' | ';' | '|' | '!' | '\'' | '/' | '(' | ')'
+        | '[' | ']' | ' ' | '·' | '\u{202f}' => 0.36,
         'm' | 'w' | 'M' | 'W' | '@' | '%' => 0.92,
         'A'..='Z' => 0.7,
         c if c.is_ascii() => 0.6,
@@ -94,7 +94,29 @@ fn length(text: &str) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixture::{HOSTILE, hostile, is_harmless, session};
     use super::*;
+
+    #[test]
+    fn a_badge_says_what_it_shows() {
+        let svg = badge("mixed", &session("mixed", 1));
+        let said = "mixed: pass · p95 50 ms";
+        assert!(svg.contains(&format!("aria-label=\"{said}\"")), "{svg}");
+        assert!(svg.contains(&format!("<title>{said}</title>")), "{svg}");
+        assert!(
+            svg.contains("role=\"img\"") && svg.contains("fill=\"#00795a\""),
+            "{svg}"
+        );
+    }
+
+    #[test]
+    fn names_are_text_and_short() {
+        let svg = badge(HOSTILE, &hostile());
+        is_harmless(&svg);
+        assert!(!svg.contains('\u{ffff}'), "{svg}");
+        let long = badge(&"m".repeat(10_000), &session("m", 1));
+        assert!(long.len() < 3000, "{} bytes", long.len());
+    }
 
     #[test]
     fn a_metric_has_a_short_name() {

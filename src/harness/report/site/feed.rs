@@ -42,7 +42,9 @@ pub fn feed(site: Uuid, sessions: &[&SessionLine], changes: &[&ChangeLine]) -> S
     let mut entries: Vec<Entry> = sessions.chain(changes).collect();
     entries.sort_by(|a, b| (b.at, &b.id).cmp(&(a.at, &a.id)));
     entries.truncate(MAX_ENTRIES);
-    let newest = entries.first().map_or(Timestamp::UNIX_EPOCH, |entry| entry.at);
+    let newest = entries
+        .first()
+        .map_or(Timestamp::UNIX_EPOCH, |entry| entry.at);
     render(
         "site/feed.xml",
         &Feed {
@@ -94,7 +96,12 @@ fn change(site: Uuid, line: &ChangeLine) -> Entry {
     Entry {
         id: urn(
             site,
-            &["change", &line.scenario, &line.metric, &line.run.to_string()],
+            &[
+                "change",
+                &line.scenario,
+                &line.metric,
+                &line.run.to_string(),
+            ],
         ),
         at: line.at,
         updated: rfc3339(line.at),
@@ -118,9 +125,70 @@ fn urn(site: Uuid, of: &[&str]) -> String {
     }
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&hasher.finalize()[..16]);
-    Builder::from_custom_bytes(bytes).into_uuid().urn().to_string()
+    Builder::from_custom_bytes(bytes)
+        .into_uuid()
+        .urn()
+        .to_string()
 }
 
 fn rfc3339(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{hostile, is_harmless, session};
+    use super::*;
+    use crate::harness::model::RunId;
+
+    fn change() -> ChangeLine {
+        ChangeLine {
+            scenario: "mixed".into(),
+            metric: "load.reads.p95".into(),
+            run: RunId(Uuid::nil()),
+            at: Timestamp::from_second(1_790_000_000).unwrap_or_default(),
+            revision: None,
+            before: "50 ms".into(),
+            after: "60 ms".into(),
+            effect: "+20 %".into(),
+            is_worse: true,
+            page: "scenarios/mixed/index.html".into(),
+        }
+    }
+
+    #[test]
+    fn names_are_text() {
+        let line = hostile();
+        let text = feed(Uuid::nil(), &[&line], &[]);
+        is_harmless(&text);
+        assert!(!text.contains('\u{ffff}'), "{text}");
+    }
+
+    #[test]
+    fn the_newest_entries_are_there_once() {
+        let lines: Vec<SessionLine> = (0..100).map(|hours| session("mixed", hours)).collect();
+        let lines: Vec<&SessionLine> = lines.iter().collect();
+        let of = |site| feed(Uuid::from_u128(site), &lines, &[&change()]);
+        let text = of(1);
+        assert_eq!(text.matches("<entry>").count(), MAX_ENTRIES);
+        // The oldest: the change is as old as the first session.
+        assert!(!text.contains("changed by"), "{text}");
+        let first = text.find("s~99.html").unwrap_or(usize::MAX);
+        assert!(first < text.find("s~98.html").unwrap_or_default(), "{text}");
+        // The same session is the same entry, and another one in another site.
+        let ids = |text: &str| -> Vec<String> {
+            let ids = text.split("<id>").skip(1);
+            ids.map(|rest| rest.split('<').next().unwrap_or_default().to_owned())
+                .collect()
+        };
+        assert_eq!(ids(&text), ids(&of(1)));
+        let mut all = ids(&text);
+        all.extend(ids(&of(2)));
+        let count = all.len();
+        all.sort();
+        all.dedup();
+        assert_eq!(all.len(), count);
+        let few = feed(Uuid::nil(), &[], &[&change()]);
+        assert!(few.contains("From 50 ms to 60 ms since a run."), "{few}");
+    }
 }

@@ -9,19 +9,31 @@ use crate::harness::report::text;
 const TEMPLATES: [(&str, &str); 9] = [
     ("style.css", include_str!("../templates/style.css")),
     ("site/site.css", include_str!("../templates/site/site.css")),
-    ("site/base.html", include_str!("../templates/site/base.html")),
+    (
+        "site/base.html",
+        include_str!("../templates/site/base.html"),
+    ),
     (
         "site/components.html",
         include_str!("../templates/site/components.html"),
     ),
-    ("site/index.html", include_str!("../templates/site/index.html")),
+    (
+        "site/index.html",
+        include_str!("../templates/site/index.html"),
+    ),
     (
         "site/scenario.html",
         include_str!("../templates/site/scenario.html"),
     ),
-    ("site/list.html", include_str!("../templates/site/list.html")),
+    (
+        "site/list.html",
+        include_str!("../templates/site/list.html"),
+    ),
     ("site/feed.xml", include_str!("../templates/site/feed.xml")),
-    ("site/badge.svg", include_str!("../templates/site/badge.svg")),
+    (
+        "site/badge.svg",
+        include_str!("../templates/site/badge.svg"),
+    ),
 ];
 
 /// Where a page lies and what it is called.
@@ -105,16 +117,25 @@ mod tests {
 
     #[test]
     fn the_way_back_is_the_first_thing_of_a_page() {
-        let page = "<html><head><title>x</title></head><body class=\"pass\"><main>…</main></body></html>";
+        let page =
+            "<html><head><title>x</title></head><body class=\"pass\"><main>…</main></body></html>";
         let way = [Way {
             label: "<b>\u{1b}[31m",
             path: "a\"b",
         }];
         let linked = with_way_back(page, "sessions/x.html", &way);
-        let (head, rest) = linked.split_once("<body class=\"pass\">").unwrap_or_default();
+        let (head, rest) = linked
+            .split_once("<body class=\"pass\">")
+            .unwrap_or_default();
         assert!(head.ends_with("</head>") && rest.trim_start().starts_with("<nav "));
-        assert!(rest.contains("href=\"../a&quot;b\">&lt;b&gt;</a>"), "{rest}");
-        assert!(rest.ends_with("</nav><main>…</main></body></html>"), "{rest}");
+        assert!(
+            rest.contains("href=\"../a&quot;b\">&lt;b&gt;</a>"),
+            "{rest}"
+        );
+        assert!(
+            rest.ends_with("</nav><main>…</main></body></html>"),
+            "{rest}"
+        );
     }
 
     #[test]

@@ -91,7 +91,11 @@ pub fn index(view: &IndexView<'_>) -> String {
             },
             links: view.scenarios.iter().take(MAX_LINKS).map(link).collect(),
             scenarios: scenarios.iter().map(scenario).collect(),
-            changes: view.changes.iter().map(|line| ChangeRow::of(line)).collect(),
+            changes: view
+                .changes
+                .iter()
+                .map(|line| ChangeRow::of(line))
+                .collect(),
             rows: rows(view.sessions),
             all_sessions: counted(view.all_sessions, "session"),
             lists: view.lists.iter().map(cleaned).collect(),
@@ -106,5 +110,80 @@ fn scenario(line: &ScenarioLine<'_>) -> Scenario {
         badge: line.badge.to_owned(),
         sessions: format::count(line.sessions),
         latest: row(line.latest),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{HOSTILE, hostile, is_harmless, session};
+    use super::super::standing::Standing;
+    use super::*;
+    use crate::harness::gate::Outcome;
+
+    fn line(latest: &SessionLine) -> ScenarioLine<'_> {
+        ScenarioLine {
+            scenario: &latest.scenario,
+            page: "scenarios/s/index.html",
+            badge: "badges/s.svg",
+            sessions: 1,
+            latest,
+        }
+    }
+
+    #[test]
+    fn names_are_text() {
+        let latest = hostile();
+        let months = [Page {
+            label: HOSTILE.to_owned(),
+            path: "archive/2026-09.html".to_owned(),
+        }];
+        is_harmless(&index(&IndexView {
+            path: "index.html",
+            scenarios: &[line(&latest)],
+            changes: &[],
+            sessions: &[&latest],
+            all_sessions: 1,
+            lists: &months,
+        }));
+    }
+
+    #[test]
+    fn what_failed_is_seen_first() {
+        let mut lines = ["a", "b", "c"].map(|name| session(name, 1));
+        lines[1].standing = Standing::Judged(Outcome::Invalid);
+        lines[2].standing = Standing::Judged(Outcome::Fail);
+        let shown = lines.each_ref().map(line);
+        let page = index(&IndexView {
+            path: "index.html",
+            scenarios: &shown,
+            changes: &[],
+            sessions: &[],
+            all_sessions: 3,
+            lists: &[],
+        });
+        let words = [
+            "class=\"mark fail\"",
+            "class=\"mark invalid\"",
+            "class=\"mark pass\"",
+        ];
+        let places = words.map(|word| page.find(word));
+        assert!(
+            places.iter().all(Option::is_some) && places.is_sorted(),
+            "{places:?}"
+        );
+        assert!(page.contains("3 sessions of 3 scenarios."), "{page}");
+    }
+
+    #[test]
+    fn nothing_is_a_page_too() {
+        let page = index(&IndexView {
+            path: "index.html",
+            scenarios: &[],
+            changes: &[],
+            sessions: &[],
+            all_sessions: 0,
+            lists: &[],
+        });
+        assert!(page.contains("The history holds no runs"), "{page}");
     }
 }

@@ -16,6 +16,8 @@ mod scenario;
 mod index;
 mod badge;
 mod feed;
+#[cfg(test)]
+mod fixture;
 
 pub use self::badge::badge;
 pub use self::feed::feed;

@@ -14,6 +14,7 @@ use crate::harness::report::plots::{Level, Line, Role, Trend, TrendPoint, trend}
 use crate::harness::report::text;
 use crate::harness::scenario::catalogue;
 
+use super::list::named;
 use super::session::{minute, revision};
 
 /// So many metrics are drawn: with a table each, more would be a page of megabytes.
@@ -164,11 +165,6 @@ struct OtherRow {
 }
 
 impl LineageView<'_> {
-    fn metrics(&self) -> &[MetricTrend] {
-        let detail = self.lineage.detail.as_ref();
-        detail.map_or(&[], |detail| detail.metrics.as_slice())
-    }
-
     /// The place of the first gate on the metric; their number where there is none.
     fn rank(&self, metric: &MetricTrend) -> usize {
         let mut gated = self.gated.iter();
@@ -187,11 +183,10 @@ impl Trends {
             .flat_map(|detail| &detail.runs)
             .map(|run| (run.id, run))
             .collect();
-        let mut metrics: Vec<&MetricTrend> = view.metrics().iter().collect();
+        let metrics = detail.iter().flat_map(|detail| &detail.metrics);
+        let mut metrics: Vec<&MetricTrend> = metrics.collect();
         // What matters to the scenario comes first, then what moved.
-        metrics.sort_by_key(|metric| {
-            (view.rank(metric), metric.changes.is_empty(), &metric.name)
-        });
+        metrics.sort_by_key(|metric| (view.rank(metric), metric.changes.is_empty(), &metric.name));
         let (drawn, others) = metrics.split_at(metrics.len().min(MAX_PLOTS));
         let found = changes(view);
         let is_searched = drawn.iter().any(|metric| metric.searched_runs.is_some());
@@ -254,9 +249,14 @@ fn about(lineage: &Lineage, shown: usize) -> String {
         about.push_str(&format!(", {} of them invalid", format::count(invalid)));
     }
     if (shown as u64) < lineage.runs {
-        about.push_str(&format!("; shown are the newest {}", format::count(shown as u64)));
+        about.push_str(&format!(
+            "; shown are the newest {}",
+            format::count(shown as u64)
+        ));
     }
-    about.push_str(", all under the same conditions. Heads of comparisons are proposals and not among them.");
+    about.push_str(
+        ", all under the same conditions. Heads of comparisons are proposals and not among them.",
+    );
     about
 }
 
@@ -282,7 +282,7 @@ impl ChangeRow {
     pub(super) fn of(line: &ChangeLine) -> Self {
         let (class, word) = tone(if line.is_worse { 1.0 } else { -1.0 });
         Self {
-            scenario: text::shown(&line.scenario, 60),
+            scenario: named(&line.scenario),
             metric: text::shown(&line.metric, text::MAX_SHOWN_CHARS),
             since: minute(line.at),
             before: line.before.clone(),
@@ -372,7 +372,10 @@ fn said(metric: &MetricTrend) -> String {
         shown(metric.median)
     );
     if let Some(effect) = metric.effect_since_20_runs {
-        said.push_str(&format!("; {} in 20 runs", metric.shown_effect(Some(effect))));
+        said.push_str(&format!(
+            "; {} in 20 runs",
+            metric.shown_effect(Some(effect))
+        ));
     }
     match metric.changes.len() as u64 {
         0 => said.push('.'),
