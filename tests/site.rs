@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
 use plimsoll::harness::model::*;
-use plimsoll::harness::store::{Anchor, Baseline};
+use plimsoll::harness::store::{AcceptedDrift, Anchor, Baseline};
 use scraper::{Html, Selector};
 use serde_json::Value;
 
@@ -301,12 +301,16 @@ fn a_scenario_shows_where_it_changed() -> Tested {
     let runs = nights();
     let site = Site::new(&runs)?;
     // A release was measured on the tenth night.
-    let release = Baseline::from_runs(&runs[9..10])?;
-    Anchor::pin(&site.project.path().join("baselines"), release, "v1.0<")
-        .err()
-        .ok_or("a name for no folder")?;
-    let release = Baseline::from_runs(&runs[9..10])?;
-    Anchor::pin(&site.project.path().join("baselines"), release, "v1.0")?;
+    let baselines = site.project.path().join("baselines");
+    Anchor::pin(&baselines, Baseline::from_runs(&runs[9..10])?, "v1.0")?;
+    // Somebody has accepted the change.
+    let mut renewed = Baseline::from_runs(&runs[29..30])?;
+    renewed.accepted.push(AcceptedDrift {
+        metric: P95.into(),
+        effect: Some(0.2),
+        reason: "audited <now>".into(),
+    });
+    renewed.save(&baselines)?;
     site.publish(&[])?;
     site.is_whole()?;
     let page = site.page("scenarios/mixed/index.html")?;
@@ -318,7 +322,10 @@ fn a_scenario_shows_where_it_changed() -> Tested {
         "{shown}"
     );
     assert!(page.contains("s-worse") && page.contains("f-worse"));
-    assert!(page.contains(">v1.0"), "no annotation: {shown}");
+    // What else happened, in words; in the plots where it concerns them.
+    for (note, times) in [("v1.0", 1 + 3), ("baseline\n", 3), ("accepted: audited &lt;now&gt;", 1 + 1)] {
+        assert_eq!(page.matches(note).count(), times, "{note}: {shown}");
+    }
     // A point a run, with its words; the table says the same.
     let plot = page
         .split("<figure")
@@ -353,7 +360,7 @@ fn a_scenario_shows_where_it_changed() -> Tested {
     assert_eq!(entries.len(), 41, "40 sessions and a change");
     let mut ids = BTreeSet::new();
     for entry in entries {
-        let text = |name| {
+        let text = |name: &'static str| {
             let node = entry
                 .children()
                 .find(|child| child.has_tag_name((ATOM, name)));

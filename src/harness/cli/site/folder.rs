@@ -388,3 +388,100 @@ fn reading(path: &Path) -> impl Fn(io::Error) -> Failure {
 fn writing(path: &Path) -> impl Fn(io::Error) -> Failure {
     move |error| Failure::tool(format!("writing the site: {}", path.display()), &error)
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use super::*;
+
+    fn open(root: &Path) -> Folder {
+        Folder::open(root, &Output::SILENT).unwrap()
+    }
+
+    /// Claims and writes files whose contents are what they are made from.
+    fn put(folder: &mut Folder, files: &[(&str, &str)]) {
+        folder.claim(files.iter().map(|(path, _)| *path)).unwrap();
+        for (path, text) in files {
+            if folder.current(path, text).is_none() {
+                let from = (*text).to_owned();
+                folder.write(path, text, from, Memo::None).unwrap();
+            }
+        }
+    }
+
+    fn done(made: u64, renewed: u64, kept: u64, removed: u64) -> Done {
+        Done {
+            made,
+            renewed,
+            kept,
+            removed,
+        }
+    }
+
+    #[test]
+    fn a_folder_becomes_what_was_put_there() {
+        let root = tempfile::tempdir().unwrap();
+        let (a, b) = ("sessions/0a/a.html", "badges/b.svg");
+        let check = |files: &[(&str, &str)], expected: Done| {
+            let mut folder = open(root.path());
+            put(&mut folder, files);
+            assert_eq!(folder.finish().unwrap(), expected, "{files:?}");
+            for (path, text) in files {
+                assert_eq!(fs::read_to_string(root.path().join(path)).unwrap(), *text);
+            }
+        };
+        check(&[(a, "one"), (b, "two")], done(2, 0, 0, 0));
+        check(&[(a, "one"), (b, "two")], done(0, 0, 2, 0));
+        check(&[(a, "one"), (b, "new")], done(0, 1, 1, 0));
+        // Of the right length and made from the same, and yet not there.
+        fs::remove_file(root.path().join(a)).unwrap();
+        check(&[(a, "one"), (b, "new")], done(1, 0, 1, 0));
+        check(&[(a, "one")], done(0, 0, 1, 1));
+        assert!(!root.path().join("badges").exists());
+        check(&[], done(0, 0, 0, 1));
+        assert!(!root.path().join("sessions").exists());
+    }
+
+    /// Whatever a call had come to, the next one knows its files for ours and makes them anew.
+    #[test]
+    fn what_a_call_left_behind_is_no_stranger() {
+        let root = tempfile::tempdir().unwrap();
+        let (a, b) = ("badges/a.svg", "badges/b.svg");
+        let mut first = open(root.path());
+        first.claim([a, b]).unwrap();
+        first.write(a, "half", "half".into(), Memo::None).unwrap();
+        drop(first);
+        fs::write(root.path().join(TEMPORARY), "a quarter").unwrap();
+
+        let mut second = open(root.path());
+        assert_eq!(second.current(a, "half"), None, "nobody has said that it is whole");
+        put(&mut second, &[(a, "whole")]);
+        assert_eq!(second.finish().unwrap(), done(0, 1, 0, 0));
+        assert!(!root.path().join(TEMPORARY).exists());
+    }
+
+    #[test]
+    fn nothing_is_written_through_a_link() {
+        let root = tempfile::tempdir().unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let victim = elsewhere.path().join("victim");
+        fs::write(&victim, "mine").unwrap();
+        let mut folder = open(root.path());
+        std::os::unix::fs::symlink(&victim, root.path().join(TEMPORARY)).unwrap();
+        put(&mut folder, &[("badges/a.svg", "ours")]);
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "mine");
+        std::os::unix::fs::symlink(elsewhere.path(), root.path().join("sessions")).unwrap();
+        let refused = folder.claim(["sessions/victim"]).unwrap_err();
+        assert!(matches!(refused, Failure::Usage(what, _) if what.contains("sessions")));
+    }
+
+    #[test]
+    fn a_folder_is_held_by_one() {
+        let root = tempfile::tempdir().unwrap();
+        let held = open(root.path());
+        let other = File::open(root.path().join(LOCK)).unwrap();
+        assert!(matches!(other.try_lock(), Err(TryLockError::WouldBlock)));
+        drop(held);
+        other.try_lock().unwrap();
+    }
+}

@@ -134,32 +134,40 @@ impl Baselines {
         Ok(digest)
     }
 
-    /// When the anchors of a scenario under a fingerprint were measured.
+    /// What they have to say of a scenario's trends under a fingerprint, oldest first: when they were measured,
+    /// and what somebody accepted of what got worse.
     pub(super) fn annotations(
         &self,
         scenario: &str,
         fingerprint: &str,
     ) -> Result<Vec<Annotation>, Failure> {
         let mut annotations = Vec::new();
-        for path in &self.anchors {
-            if !self.is_of(path, scenario, None) {
+        for path in self.files.iter().filter(|path| self.is_of(path, scenario, None)) {
+            let found = Baseline::load(path)
+                .map_err(|error| Failure::tool("reading the baselines", &error))?;
+            let runs = found.sessions.iter().flat_map(|session| &session.runs);
+            let Some(at) = runs.map(|run| run.started_at).max() else {
+                continue;
+            };
+            if found.scenario != scenario || found.fingerprint.id() != fingerprint {
                 continue;
             }
-            let anchor = Baseline::load(path)
-                .map_err(|error| Failure::tool("reading the anchors", &error))?;
-            let runs = anchor.sessions.iter().flat_map(|session| &session.runs);
-            let name = path.parent().and_then(Path::file_name);
-            if let (Some(at), Some(name), true) = (
-                runs.map(|run| run.started_at).max(),
-                name,
-                anchor.scenario == scenario && anchor.fingerprint.id() == fingerprint,
-            ) {
-                annotations.push(Annotation {
-                    at,
-                    text: name.to_string_lossy().into_owned(),
-                });
-            }
+            let anchor = path.parent().and_then(Path::file_name);
+            annotations.push(Annotation {
+                at,
+                metric: None,
+                text: match anchor.filter(|_| self.anchors.contains(path)) {
+                    Some(name) => name.to_string_lossy().into_owned(),
+                    None => "baseline".to_owned(),
+                },
+            });
+            annotations.extend(found.accepted.into_iter().map(|drift| Annotation {
+                at,
+                metric: Some(drift.metric),
+                text: format!("accepted: {}", drift.reason),
+            }));
         }
+        annotations.sort_by(|a, b| (a.at, &a.text).cmp(&(b.at, &b.text)));
         Ok(annotations)
     }
 

@@ -1,5 +1,7 @@
 //! What every page has: the engine that lays it out, its place, and the way to the others.
 
+use std::sync::LazyLock;
+
 use serde::Serialize;
 use tera::{Context, Tera};
 
@@ -72,12 +74,16 @@ pub(super) fn up(path: &str) -> String {
 
 /// What a template makes of a page.
 pub(super) fn render(template: &str, page: &impl Serialize) -> String {
-    let mut tera = Tera::default();
-    tera.autoescape_on([".html", ".xml", ".svg"]);
-    tera.add_raw_templates(TEMPLATES)
-        .expect("BUG: the site's templates are valid");
+    // A site has hundreds of pages, and reading the templates takes as long as one of them.
+    static TERA: LazyLock<Tera> = LazyLock::new(|| {
+        let mut tera = Tera::default();
+        tera.autoescape_on([".html", ".xml", ".svg"]);
+        tera.add_raw_templates(TEMPLATES)
+            .expect("BUG: the site's templates are valid");
+        tera
+    });
     let context = Context::from_serialize(page).expect("BUG: a page is a map of texts");
-    tera.render(template, &context)
+    TERA.render(template, &context)
         .expect("BUG: the templates use what a page has")
 }
 

@@ -135,3 +135,151 @@ fn other(link: &LineageLink) -> Other {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use jiff::Timestamp;
+
+    use super::super::fixture::{HOSTILE, hostile, is_harmless, session};
+    use super::super::trends::{Annotation, ChangeLine};
+    use super::*;
+    use crate::harness::model::{Direction, RunId, Unit};
+    use crate::harness::report::history::{Detail, Lineage, MetricTrend, RunLine};
+
+    /// Thirty runs, 20 % slower from the twentieth on, with so many metrics of that name.
+    fn lineage(name: &str, metrics: usize) -> Lineage {
+        let runs: Vec<RunLine> = (0..30)
+            .map(|number| RunLine {
+                id: RunId(uuid::Uuid::from_u128(number)),
+                started_at: Timestamp::from_second(1_790_000_000 + number as i64 * 86_400)
+                    .unwrap_or_default(),
+                session: "s".into(),
+                arm: None,
+                duration_ns: 1,
+                revision: Some(format!("{number:07}")),
+                valid: true,
+            })
+            .collect();
+        let level = |at: usize| (if at < 20 { 50e6 } else { 60e6 }) + 1e5 * (at % 3) as f64;
+        let values: Vec<(&RunLine, f64)> =
+            (0..).map(level).zip(&runs).map(|(value, run)| (run, value)).collect();
+        let trend = |at: usize| {
+            let name = format!("{name}{at:04}");
+            MetricTrend::new(name, Unit::Nanoseconds, Direction::Lower, &values)
+        };
+        let metrics = (0..metrics).filter_map(trend).collect();
+        Lineage {
+            scenario: name.into(),
+            machine: "m".into(),
+            fingerprint: "f".into(),
+            runs: 30,
+            valid_runs: 30,
+            first_started_at: runs[0].started_at,
+            last_started_at: runs[29].started_at,
+            revision: None,
+            detail: Some(Detail {
+                runs: runs.iter().rev().cloned().collect(),
+                metrics,
+            }),
+        }
+    }
+
+    fn view<'a>(
+        lineage: &'a Lineage,
+        gated: &'a [String],
+        pages: &'a BTreeMap<RunId, String>,
+        annotations: &'a [Annotation],
+    ) -> LineageView<'a> {
+        LineageView {
+            lineage,
+            gated,
+            pages,
+            annotations,
+        }
+    }
+
+    #[test]
+    fn names_are_text() {
+        let lineage = lineage(HOSTILE, 30);
+        let latest = hostile();
+        let notes = [Annotation {
+            at: lineage.last_started_at,
+            metric: Some(format!("{HOSTILE}0001")),
+            text: HOSTILE.to_owned(),
+        }];
+        let page = scenario(&ScenarioView {
+            path: "scenarios/s/index.html",
+            scenario: HOSTILE,
+            description: HOSTILE,
+            latest: Some(&latest),
+            conditions: &[("Machine", HOSTILE.to_owned())],
+            lineage: Some(view(&lineage, &[], &BTreeMap::new(), &notes)),
+            sessions: &[&latest],
+            all_sessions: 1,
+            lists: &[Page {
+                label: HOSTILE.to_owned(),
+                path: "scenarios/s/archive/2026-09.html".to_owned(),
+            }],
+            others: &[LineageLink {
+                path: "scenarios/s/trends/f.html".to_owned(),
+                fingerprint: HOSTILE.to_owned(),
+                runs: 1,
+                at: Timestamp::UNIX_EPOCH,
+                revision: Some(HOSTILE.to_owned()),
+                differences: HOSTILE.to_owned(),
+            }],
+            ..ScenarioView::default()
+        });
+        is_harmless(&page);
+        // 24 are drawn and the others listed.
+        assert_eq!(page.matches("<figure").count(), 24);
+        assert_eq!(page.matches("class=\"sparkline\"").count(), 6);
+    }
+
+    #[test]
+    fn gated_metrics_come_first_and_their_changes_are_told() {
+        let lineage = lineage("m", 40);
+        let gated = ["m0039".to_owned(), "m003*".to_owned()];
+        let pages = BTreeMap::from([(RunId(uuid::Uuid::from_u128(29)), "sessions/x".to_owned())]);
+        let view = view(&lineage, &gated, &pages, &[]);
+        let page = scenario(&ScenarioView {
+            path: "scenarios/m/trends/f.html",
+            scenario: "m",
+            lineage: Some(view),
+            ..ScenarioView::default()
+        });
+        let titles: Vec<&str> = page
+            .split("<figcaption><strong>")
+            .skip(1)
+            .filter_map(|rest| rest.split('<').next())
+            .collect();
+        assert_eq!(titles[..3], ["m0039", "m0030", "m0031"]);
+        assert!(page.contains("href=\"../../../sessions/x\""), "{page}");
+        // Its page is not the scenario's own.
+        assert!(page.contains("href=\"../index.html\"") && page.contains("under other conditions"));
+
+        let changes = ChangeLine::of(&view, "page");
+        assert_eq!(changes.len(), 10);
+        let first = &changes[0];
+        assert_eq!((first.metric.as_str(), first.is_worse), ("m0039", true));
+        assert_eq!(first.revision.as_deref(), Some("0000020"));
+        assert_eq!(ChangeLine::of(&LineageView { gated: &[], ..view }, "page"), []);
+    }
+
+    #[test]
+    fn a_scenario_without_trends_says_why() {
+        let latest = session("m", 1);
+        let page = scenario(&ScenarioView {
+            path: "scenarios/m/index.html",
+            scenario: "m",
+            latest: Some(&latest),
+            sessions: &[&latest],
+            all_sessions: 1,
+            ..ScenarioView::default()
+        });
+        assert!(page.contains("all runs are heads of comparisons"), "{page}");
+        assert!(page.contains("class=\"mark pass\"") && page.contains("The limit holds."));
+    }
+}

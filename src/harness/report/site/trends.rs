@@ -36,7 +36,7 @@ pub struct LineageView<'a> {
     pub gated: &'a [String],
     /// The pages of the sessions that have one, from the site's root, by their runs.
     pub pages: &'a BTreeMap<RunId, String>,
-    /// What else happened.
+    /// What else happened, oldest first.
     pub annotations: &'a [Annotation],
 }
 
@@ -45,6 +45,8 @@ pub struct LineageView<'a> {
 pub struct Annotation {
     /// When.
     pub at: Timestamp,
+    /// The metric that it concerns; `None` for all of them.
+    pub metric: Option<String>,
     /// What; hostile.
     pub text: String,
 }
@@ -105,6 +107,8 @@ pub(super) struct Trends {
     changes: Vec<ChangeRow>,
     /// Why there are no changes, or that there are more.
     changes_note: String,
+    /// What else happened, newest first.
+    notes: Vec<NoteRow>,
     plots: Vec<Plot>,
     others: Vec<OtherRow>,
     /// That there are more.
@@ -129,6 +133,14 @@ pub(super) struct ChangeRow {
     pub(super) revision_before: String,
     /// Where it is shown, from the site's root; may be empty.
     pub(super) page: String,
+}
+
+/// An annotation.
+#[derive(Debug, Serialize)]
+struct NoteRow {
+    at: String,
+    metric: String,
+    text: String,
 }
 
 /// A metric with its plot and the same as a table.
@@ -208,6 +220,7 @@ impl Trends {
                 .take(MAX_CHANGES)
                 .map(|(metric, change)| ChangeRow::new(metric, change))
                 .collect(),
+            notes: view.annotations.iter().rev().map(NoteRow::new).collect(),
             plots: drawn
                 .iter()
                 .enumerate()
@@ -293,6 +306,19 @@ impl ChangeRow {
             revision: revision(line.revision.as_deref()),
             revision_before: String::new(),
             page: line.page.clone(),
+        }
+    }
+}
+
+impl NoteRow {
+    fn new(note: &Annotation) -> Self {
+        Self {
+            at: minute(note.at),
+            metric: match &note.metric {
+                Some(metric) => text::shown(metric, text::MAX_SHOWN_CHARS),
+                None => "all".to_owned(),
+            },
+            text: text::shown(&note.text, 300),
         }
     }
 }
@@ -426,7 +452,8 @@ fn lines(
             },
         }
     });
-    let annotations = annotations.iter().filter_map(|annotation| {
+    let concerns = |note: &&Annotation| note.metric.as_ref().is_none_or(|of| *of == metric.name);
+    let annotations = annotations.iter().filter(concerns).filter_map(|annotation| {
         let before = points.partition_point(|(run, _)| run.started_at <= annotation.at);
         // What was before all of them is not of this plot.
         (before > 0).then(|| Line {
