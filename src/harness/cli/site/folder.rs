@@ -454,7 +454,11 @@ mod tests {
         fs::write(root.path().join(TEMPORARY), "a quarter").unwrap();
 
         let mut second = open(root.path());
-        assert_eq!(second.current(a, "half"), None, "nobody has said that it is whole");
+        assert_eq!(
+            second.current(a, "half"),
+            None,
+            "nobody has said that it is whole"
+        );
         put(&mut second, &[(a, "whole")]);
         assert_eq!(second.finish().unwrap(), done(0, 1, 0, 0));
         assert!(!root.path().join(TEMPORARY).exists());

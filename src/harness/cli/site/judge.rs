@@ -142,7 +142,11 @@ impl Baselines {
         fingerprint: &str,
     ) -> Result<Vec<Annotation>, Failure> {
         let mut annotations = Vec::new();
-        for path in self.files.iter().filter(|path| self.is_of(path, scenario, None)) {
+        for path in self
+            .files
+            .iter()
+            .filter(|path| self.is_of(path, scenario, None))
+        {
             let found = Baseline::load(path)
                 .map_err(|error| Failure::tool("reading the baselines", &error))?;
             let runs = found.sessions.iter().flat_map(|session| &session.runs);

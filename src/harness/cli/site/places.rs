@@ -64,9 +64,8 @@ pub(super) fn is_of_a_site(path: &str) -> bool {
         return true;
     }
     let harmless = |c: char| c.is_ascii_alphanumeric() || "-_.@~".contains(c);
-    let is_plain = |part: &str| {
-        !part.is_empty() && !part.starts_with('.') && part.chars().all(harmless)
-    };
+    let is_plain =
+        |part: &str| !part.is_empty() && !part.starts_with('.') && part.chars().all(harmless);
     let parts: Vec<&str> = path.split('/').collect();
     parts.len() > 1 && FOLDERS.contains(&parts[0]) && parts.into_iter().all(is_plain)
 }

@@ -163,8 +163,11 @@ mod tests {
             })
             .collect();
         let level = |at: usize| (if at < 20 { 50e6 } else { 60e6 }) + 1e5 * (at % 3) as f64;
-        let values: Vec<(&RunLine, f64)> =
-            (0..).map(level).zip(&runs).map(|(value, run)| (run, value)).collect();
+        let values: Vec<(&RunLine, f64)> = (0..)
+            .map(level)
+            .zip(&runs)
+            .map(|(value, run)| (run, value))
+            .collect();
         let trend = |at: usize| {
             let name = format!("{name}{at:04}");
             MetricTrend::new(name, Unit::Nanoseconds, Direction::Lower, &values)
@@ -265,7 +268,10 @@ mod tests {
         let first = &changes[0];
         assert_eq!((first.metric.as_str(), first.is_worse), ("m0039", true));
         assert_eq!(first.revision.as_deref(), Some("0000020"));
-        assert_eq!(ChangeLine::of(&LineageView { gated: &[], ..view }, "page"), []);
+        assert_eq!(
+            ChangeLine::of(&LineageView { gated: &[], ..view }, "page"),
+            []
+        );
     }
 
     #[test]

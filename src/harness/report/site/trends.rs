@@ -453,15 +453,18 @@ fn lines(
         }
     });
     let concerns = |note: &&Annotation| note.metric.as_ref().is_none_or(|of| *of == metric.name);
-    let annotations = annotations.iter().filter(concerns).filter_map(|annotation| {
-        let before = points.partition_point(|(run, _)| run.started_at <= annotation.at);
-        // What was before all of them is not of this plot.
-        (before > 0).then(|| Line {
-            before,
-            name: text::shown(&annotation.text, NOTE_CHARS),
-            role: Role::Event,
-        })
-    });
+    let annotations = annotations
+        .iter()
+        .filter(concerns)
+        .filter_map(|annotation| {
+            let before = points.partition_point(|(run, _)| run.started_at <= annotation.at);
+            // What was before all of them is not of this plot.
+            (before > 0).then(|| Line {
+                before,
+                name: text::shown(&annotation.text, NOTE_CHARS),
+                role: Role::Event,
+            })
+        });
     let mut lines: Vec<Line> = changes.chain(annotations).collect();
     lines.sort_by_key(|line| line.before);
     lines
