@@ -287,9 +287,14 @@ impl Maker<'_> {
             // Runs never change, so that their ids stand for them, their values and their conditions.
             let shown = runs.iter().flat_map(|runs| runs.shown());
             let shown: Vec<_> = shown.map(|run| (run.id, pages.get(&run.id))).collect();
-            let all = scenario.lineages.iter();
-            let all: Vec<_> = all.map(|one| (one.newest().id, one.runs.len())).collect();
-            let from = digest(&format!("{:?}", (&view, &gated, &annotations, shown, all)));
+            // What the others differ in is told on the scenario's own page.
+            let others = scenario.lineages.iter().filter(|_| nth == 0);
+            let others: Vec<_> = others.map(|one| (one.newest().id, one.runs.len())).collect();
+            let count = runs.map(|runs| runs.runs.len());
+            let from = digest(&format!(
+                "{:?}",
+                (&view, &gated, &annotations, shown, count, others)
+            ));
             if let Some(Memo::Changes(known)) = self.folder.current(view.path, &from) {
                 changes = known;
                 continue;

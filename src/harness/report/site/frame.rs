@@ -101,7 +101,7 @@ pub(super) fn with_way_back(page: &str, path: &str, way: &[Way<'_>]) -> String {
         .iter()
         .map(|way| {
             format!(
-                "<a style=\"color:inherit;padding:.3rem 0\" href=\"{}{}\">{}</a>",
+                "<a style=\"color:inherit;border:0;background:none;padding:.3rem 0\" href=\"{}{}\">{}</a>",
                 up(path),
                 text::escaped(way.path),
                 text::escaped(&text::shown(way.label, 60))

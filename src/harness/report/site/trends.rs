@@ -21,8 +21,8 @@ use super::session::{minute, revision};
 const MAX_PLOTS: usize = 24;
 /// So many of the others are listed.
 const MAX_LISTED: usize = 400;
-/// Changes that a page lists, the newest.
-const MAX_CHANGES: usize = 60;
+/// Changes that a page lists, the newest: more would push the plots out of sight.
+const MAX_CHANGES: usize = 15;
 /// Characters of a note beside a line of a plot.
 const NOTE_CHARS: usize = 24;
 
