@@ -7,7 +7,7 @@ use std::fs;
 
 use jiff::Timestamp;
 use plimsoll::harness::model::*;
-use plimsoll::harness::store::{Baseline, History};
+use plimsoll::harness::store::Baseline;
 use serde_json::Value;
 
 use support::Tested;
@@ -51,20 +51,6 @@ fn slower() -> Vec<Run> {
         .collect()
 }
 
-fn project(runs: &[Run]) -> Result<Project, Box<dyn Error>> {
-    let project = Project::new()?;
-    let place = project.path().join(".plimsoll/history.db");
-    tokio::runtime::Runtime::new()?.block_on(async {
-        let history = History::open(&place.display().to_string()).await?;
-        for run in runs {
-            history.save(run).await?;
-        }
-        history.close().await;
-        Ok::<(), Box<dyn Error>>(())
-    })?;
-    Ok(project)
-}
-
 /// The metric of that name in the only lineage with details.
 fn metric<'a>(document: &'a Value, name: &str) -> &'a Value {
     let all = document["lineages"].as_array().into_iter().flatten();
@@ -81,7 +67,7 @@ fn metric<'a>(document: &'a Value, name: &str) -> &'a Value {
 #[test]
 fn a_change_is_found_with_its_run_and_size() -> Tested {
     let runs = slower();
-    let project = project(&runs)?;
+    let project = Project::with_history(&runs)?;
     let document = project.json(&["history", "mixed"], 0)?;
     assert_eq!(document["schema"], "plimsoll.history/1");
     let lineage = &document["lineages"][0];
@@ -117,12 +103,12 @@ fn a_change_is_found_with_its_run_and_size() -> Tested {
 #[test]
 fn nineteen_runs_are_too_few() -> Tested {
     let jump = |number| run(number, if number < 10 { 50.0 } else { 90.0 }, 0.0);
-    let few = project(&(0..19).map(jump).collect::<Vec<_>>())?;
+    let few = Project::with_history(&(0..19).map(jump).collect::<Vec<_>>())?;
     let document = few.json(&["history", "mixed"], 0)?;
     assert_eq!(metric(&document, P95)["searched_runs"], Value::Null);
     let (_, human, _) = few.output(&["history", "mixed"], 0)?;
     assert!(human.contains("20 valid runs"), "{human}");
-    let enough = project(&(0..20).map(jump).collect::<Vec<_>>())?;
+    let enough = Project::with_history(&(0..20).map(jump).collect::<Vec<_>>())?;
     let document = enough.json(&["history", "mixed"], 0)?;
     assert_eq!(
         metric(&document, P95)["changes"].as_array().map(Vec::len),
@@ -136,7 +122,7 @@ fn a_rate_of_zero_changes_by_points() -> Tested {
     let runs: Vec<Run> = (0..30)
         .map(|number| run(number, 50.0, if number < 20 { 0.0 } else { 0.02 }))
         .collect();
-    let project = project(&runs)?;
+    let project = Project::with_history(&runs)?;
     let document = project.json(&["history", "mixed", "--metric", "*.error_rate"], 0)?;
     let errors = metric(&document, ERRORS);
     assert_eq!(errors["is_difference"], true);
@@ -168,7 +154,7 @@ fn fingerprints_and_scenarios_stay_apart() -> Tested {
         arm: Some(Arm::Head),
         ..run(7, 900.0, 0.0)
     });
-    let project = project(&runs)?;
+    let project = Project::with_history(&runs)?;
 
     let all = project.json(&["history"], 0)?;
     let names: Vec<_> = all["lineages"]
@@ -206,7 +192,7 @@ fn fingerprints_and_scenarios_stay_apart() -> Tested {
 #[test]
 fn what_is_asked_for_is_what_is_shown() -> Tested {
     let runs = slower();
-    let project = project(&runs)?;
+    let project = Project::with_history(&runs)?;
     let points = |args: &[&str]| -> Result<Option<usize>, Box<dyn Error>> {
         let document = project.json(&[&["history", "mixed"], args].concat(), 0)?;
         Ok(metric(&document, P95)["points"].as_array().map(Vec::len))
@@ -272,7 +258,7 @@ fn a_terminal_shows_it_at_any_width() -> Tested {
         revision: None,
         ..run(0, 10.0, 0.0)
     });
-    let project = project(&runs)?;
+    let project = Project::with_history(&runs)?;
     for columns in ["100", "44"] {
         let sized = project.with_env("COLUMNS", columns);
         let (_, overview, _) = sized.output(&["history"], 0)?;
@@ -296,7 +282,7 @@ fn hostile_text_stays_harmless() -> Tested {
     run.scenario = hostile.into();
     run.revision = Some(hostile.into());
     run.metrics[0].name = hostile.into();
-    let project = project(&[run])?;
+    let project = Project::with_history(&[run])?;
     for args in [&["history"][..], &["history", "*"]] {
         let (_, human, _) = project.output(args, 0)?;
         assert!(
@@ -311,7 +297,7 @@ fn hostile_text_stays_harmless() -> Tested {
 #[test]
 fn the_document_is_what_its_schema_says() -> Tested {
     let validator = validator("history");
-    let project = project(&slower())?;
+    let project = Project::with_history(&slower())?;
     for args in [&["history"][..], &["history", "mixed"]] {
         let mut document = project.json(args, 0)?;
         assert_valid(&validator, &document);
@@ -328,7 +314,7 @@ fn pruning_spares_what_a_baseline_refers_to() -> Tested {
         scenario: "other".into(),
         ..run(40, 50.0, 0.0)
     });
-    let project = project(&runs)?;
+    let project = Project::with_history(&runs)?;
     let baselines = project.path().join("baselines");
     Baseline::from_runs(&[Run {
         session: "night".into(),
@@ -386,7 +372,7 @@ fn pruning_spares_what_a_baseline_refers_to() -> Tested {
 /// A baseline that can't be read may refer to anything.
 #[test]
 fn pruning_stops_at_a_damaged_baseline() -> Tested {
-    let project = project(&slower())?;
+    let project = Project::with_history(&slower())?;
     project.write("baselines/0123456789abcdef/mixed.json", "{")?;
     let (_, _, stderr) = project.output(&["history", "prune", "--keep-runs", "1"], 1)?;
     assert!(stderr.contains("mixed.json"), "{stderr}");
@@ -408,7 +394,7 @@ fn pruning_gives_back_space() -> Tested {
             run
         })
         .collect();
-    let project = project(&runs)?;
+    let project = Project::with_history(&runs)?;
     let file = project.path().join(".plimsoll/history.db");
     let before = fs::metadata(&file)?.len();
     let done = project.json(&["history", "prune", "--keep-runs", "10"], 0)?;

@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use plimsoll::harness::model::Run;
+use plimsoll::harness::store::History;
 use plimsoll::harness::store::files::read_runs;
 use serde_json::Value;
 
@@ -31,6 +32,26 @@ impl Project {
         Ok(Self {
             folder: std::rc::Rc::new(tempfile::tempdir()?),
             env: Vec::new(),
+        })
+    }
+
+    /// A project whose history holds these runs.
+    pub(crate) fn with_history(runs: &[Run]) -> Result<Self, Box<dyn Error>> {
+        let project = Self::new()?;
+        project.keep(runs)?;
+        Ok(project)
+    }
+
+    /// Adds runs to its history.
+    pub(crate) fn keep(&self, runs: &[Run]) -> Result<(), Box<dyn Error>> {
+        let place = self.path().join(".plimsoll/history.db");
+        tokio::runtime::Runtime::new()?.block_on(async {
+            let history = History::open(&place.display().to_string()).await?;
+            for run in runs {
+                history.save(run).await?;
+            }
+            history.close().await;
+            Ok(())
         })
     }
 

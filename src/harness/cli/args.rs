@@ -146,8 +146,11 @@ pub(super) enum Command {
     /// Judge saved runs anew, by the scenario as it is now, and render their report.
     ///
     /// The page of the call that measured them stays as it is.
+    ///
+    /// With --site: a folder of static pages over the whole history, of which a later call renders only what is new
+    /// or changed. docs/SITE.md has more.
     #[command(
-        after_help = "Examples:\n  plimsoll report                                the newest session\n  plimsoll report latest --html page.html"
+        after_help = "Examples:\n  plimsoll report                                the newest session\n  plimsoll report latest --html page.html\n  plimsoll report --site public                  pages, trends, badges and a feed of all that was kept"
     )]
     Report(ReportArgs),
     /// Show, save, compare, refresh and pin baselines.
@@ -565,7 +568,7 @@ pub(super) struct ExportArgs {
 #[derive(Debug, Clone, Args)]
 pub(super) struct ReportArgs {
     /// A run file, a folder, a session, a run id, or `latest`.
-    #[arg(default_value = "latest")]
+    #[arg(value_name = "RUNS", default_value = "latest")]
     pub(super) runs: String,
     /// What to compare with: as above, or `baseline`.
     #[arg(long, value_name = "RUNS")]
@@ -579,6 +582,20 @@ pub(super) struct ReportArgs {
     /// Write the HTML page here [default: reports/SCENARIO/SESSION.again.html].
     #[arg(long, value_name = "FILE")]
     pub(super) html: Option<PathBuf>,
+    /// Write a site of static pages over the whole history into this folder, new or made so before.
+    #[arg(
+        long,
+        value_name = "DIR",
+        conflicts_with_all = ["runs", "base", "paired", "scenario", "html"],
+        help_heading = "A site"
+    )]
+    pub(super) site: Option<PathBuf>,
+    /// The newest sessions of each scenario that have a page; pages of older ones are removed.
+    #[arg(long, value_name = "N", requires = "site", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000), help_heading = "A site")]
+    pub(super) keep_sessions: u32,
+    /// Of them only those of the last so many days.
+    #[arg(long, value_name = "N", requires = "site", value_parser = clap::value_parser!(u32).range(1..=36_500), help_heading = "A site")]
+    pub(super) keep_days: Option<u32>,
     /// The folder of baselines.
     #[arg(long, value_name = "DIR", default_value = BASELINES)]
     pub(super) baselines: PathBuf,

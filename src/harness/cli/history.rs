@@ -7,7 +7,7 @@ use crate::harness::model::RunId;
 use crate::harness::report::history::{Detail, HistoryReport, Lineage, MetricTrend, RunLine};
 use crate::harness::report::terminal::render_history;
 use crate::harness::scenario::catalogue;
-use crate::harness::store::{History, LineageSummary, Query, RunSummary};
+use crate::harness::store::{History, LineageSummary, MetricSeries, Query, RunSummary};
 
 use super::args::{Global, HistoryArgs, HistoryCommand};
 use super::failure::Failure;
@@ -116,6 +116,11 @@ async fn detail(
                 .any(|glob| catalogue::matches(glob, name))
     };
     let series = history.series(&query, wanted).await.map_err(reading)?;
+    Ok(detail_of(runs, series))
+}
+
+/// The trends of metrics over runs, which are given newest first.
+pub(super) fn detail_of(runs: Vec<RunLine>, series: Vec<MetricSeries>) -> Detail {
     // A run that was saved between the two questions is in none of the answers.
     let valid: BTreeMap<RunId, &RunLine> = runs
         .iter()
@@ -133,7 +138,7 @@ async fn detail(
             MetricTrend::new(series.name, series.unit, series.better, &values)
         })
         .collect();
-    Ok(Detail { metrics, runs })
+    Detail { metrics, runs }
 }
 
 fn lineage(summary: LineageSummary, detail: Option<Detail>) -> Lineage {
@@ -150,7 +155,8 @@ fn lineage(summary: LineageSummary, detail: Option<Detail>) -> Lineage {
     }
 }
 
-fn run_line(run: RunSummary) -> RunLine {
+/// A run of the store as a line of a history.
+pub(super) fn run_line(run: RunSummary) -> RunLine {
     RunLine {
         id: run.id,
         started_at: run.started_at,

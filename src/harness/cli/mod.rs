@@ -30,6 +30,7 @@ mod k8s;
 mod calibrate;
 mod compare;
 mod report;
+mod site;
 mod export;
 mod baseline;
 mod history;

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use crate::harness::compare::{Design, Settings};
-use crate::harness::gate::exit;
+use crate::harness::gate::{Policy, exit};
 use crate::harness::model::{Arm, Run};
+use crate::harness::scenario::Plan;
 
 use super::args::{Global, ReportArgs};
 use super::compare::{
@@ -13,9 +14,9 @@ use super::compare::{
 use super::failure::Failure;
 use super::output::Output;
 use super::reproduce::CommandLine;
-use super::sources::{Places, Source};
-use super::verdicts::{Case, comparable, page_path};
-use super::workspace;
+use super::sources::{Anchored, Places, Source};
+use super::verdicts::{Case, Judged, comparable, page_path};
+use super::{site, workspace};
 
 /// Said of a verdict, because another may have been reached from the same runs.
 const ANEW: &str = "judged anew, by the scenario and the waivers that are here now; what was said when it was measured is on a page of its own";
@@ -28,42 +29,86 @@ pub(super) async fn run(
     output: &Output,
     args: &ReportArgs,
 ) -> Result<u8, Failure> {
+    if let Some(folder) = &args.site {
+        return site::run(global, output, args, folder).await;
+    }
     let history = workspace::existing_history(global).await?;
     let places = Places {
         history: history.as_ref(),
         baselines: &args.baselines,
     };
-    let mut head = places.find(&args.runs).await?;
-    let (base, design, mut notes) = base(args, &places, &mut head).await?;
-    let anchors = match base.as_ref().is_none_or(|base| base.baseline.is_some()) {
-        true => places.anchors_for(&head.runs[0])?.0,
-        false => Vec::new(),
-    };
-    let first = head.runs[0].clone();
-    let plan = plan_of(args.scenario.as_deref(), &first, output)?;
-    let mut policy = policy_of(plan.as_ref(), &first, output)?;
-    if base.is_none() {
-        for gate in &mut policy.gates {
-            gate.regress = None;
-        }
-    }
-    notes.push(if plan.is_some() { ANEW } else { NOT_JUDGED }.to_owned());
+    let head = places.find(&args.runs).await?;
+    let saved = Saved::new(&places, head, args.base.as_deref(), args.paired).await?;
+    let first = &saved.head.runs[0];
+    let plan = plan_of(args.scenario.as_deref(), first, output)?;
+    let policy = policy_of(plan.as_ref(), first, output)?;
     // The page of the call that measured is not this one's to replace.
-    let again = || page_path(Path::new("reports"), &first).with_extension("again.html");
+    let again = || page_path(Path::new("reports"), first).with_extension("again.html");
     let page = args.html.clone().unwrap_or_else(again);
-    let judged = Case {
-        policy,
-        plan: plan.as_ref(),
-        head: &head,
-        base: base.as_ref(),
-        settings: Settings::new(design),
-        notes,
-        commands: vec![command(global, args)],
-    }
-    .judge()
-    .beside(&anchors);
+    let note = if plan.is_some() { ANEW } else { NOT_JUDGED };
+    let command = command(global, args);
+    let judged = saved.judge(plan.as_ref(), policy, note, command);
     judged.publish_report(output, &page)?;
     Ok(exit::PASS)
+}
+
+/// Saved runs with what they are shown beside.
+pub(super) struct Saved {
+    head: Source,
+    base: Option<Source>,
+    design: Design,
+    anchors: Vec<Anchored>,
+    notes: Vec<String>,
+}
+
+impl Saved {
+    /// `head` beside the runs that `base` names, or beside what is there where it names none.
+    pub(super) async fn new(
+        places: &Places<'_>,
+        mut head: Source,
+        base: Option<&str>,
+        paired: bool,
+    ) -> Result<Self, Failure> {
+        let (base, design, notes) = beside(base, paired, places, &mut head).await?;
+        let anchors = match base.as_ref().is_none_or(|base| base.baseline.is_some()) {
+            true => places.anchors_for(&head.runs[0])?.0,
+            false => Vec::new(),
+        };
+        Ok(Self {
+            head,
+            base,
+            design,
+            anchors,
+            notes,
+        })
+    }
+
+    /// Judges them; `note` says by what.
+    pub(super) fn judge<'a>(
+        &'a self,
+        plan: Option<&'a Plan>,
+        mut policy: Policy,
+        note: &str,
+        command: String,
+    ) -> Judged<'a> {
+        if self.base.is_none() {
+            for gate in &mut policy.gates {
+                gate.regress = None;
+            }
+        }
+        let notes = self.notes.iter().cloned().chain([note.to_owned()]);
+        Case {
+            policy,
+            plan,
+            head: &self.head,
+            base: self.base.as_ref(),
+            settings: Settings::new(self.design),
+            notes: notes.collect(),
+            commands: vec![command],
+        }
+        .judge()
+        .beside(&self.anchors)
+    }
 }
 
 /// The command line that makes this again.
@@ -81,13 +126,14 @@ fn command(global: &Global, args: &ReportArgs) -> String {
 /// What `head` is shown beside, and how they are compared. A session of `gate --against` holds both
 /// arms; any other is shown beside the baseline of its machine, where there is one that it is no part
 /// of.
-async fn base(
-    args: &ReportArgs,
+async fn beside(
+    named: Option<&str>,
+    paired: bool,
     places: &Places<'_>,
     head: &mut Source,
 ) -> Result<(Option<Source>, Design, Vec<String>), Failure> {
     let has = |arm| head.runs.iter().any(|run| run.arm == Some(arm));
-    let (mut base, notes) = match args.base.as_deref() {
+    let (mut base, notes) = match named {
         None if has(Arm::Base) && has(Arm::Head) => {
             let mut base = head.clone();
             let replaced = part_arms(&mut base, head)?;
@@ -103,7 +149,7 @@ async fn base(
             };
             let first = &head.runs[0];
             let stored = places.baseline_for(first)?;
-            let (base, notes) = comparable(stored, first, &args.baselines);
+            let (base, notes) = comparable(stored, first, places.baselines);
             let base = base.and_then(|base| without(base, &head.runs));
             match named {
                 Some(_) if base.is_none() => return Err(no_baseline(first, &notes)),
@@ -118,7 +164,7 @@ async fn base(
         }
     };
     let design = match &mut base {
-        Some(base) => design(args.paired, base, head)?,
+        Some(base) => design(paired, base, head)?,
         None => Design::Stored,
     };
     Ok((base, design, notes))
@@ -157,21 +203,14 @@ mod tests {
             history: None,
             baselines: folder.path(),
         };
-        let args = ReportArgs {
-            runs: "gate".to_owned(),
-            base: Some(BASELINE.to_owned()),
-            paired: false,
-            scenario: None,
-            html: None,
-            baselines: folder.path().to_owned(),
-        };
         let mut head = Source {
             label: "session gate".to_owned(),
             runs: vec![run("gate", Some(Arm::Base)), run("gate", Some(Arm::Head))],
             baseline: None,
         };
         let judged = head.runs[1].clone();
-        let (base, design, _) = base(&args, &places, &mut head).await.unwrap();
+        let beside = beside(Some(BASELINE), false, &places, &mut head).await;
+        let (base, design, _) = beside.unwrap();
         assert!(base.unwrap().baseline.is_some());
         assert_eq!(design, Design::Stored);
         assert_eq!(head.runs, [judged]);

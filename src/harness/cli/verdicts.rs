@@ -116,7 +116,7 @@ impl Judged<'_> {
     /// As [`publish`](Self::publish), with everything that the page shows as one JSON document.
     pub(super) fn publish_report(&self, output: &Output, page: &Path) -> Result<(), Failure> {
         self.page_and(Some(page), |page| match output.is_json() {
-            true => output.answer_json(&json::Report::new(&self.input(None))),
+            true => output.answer_json(&json::Report::new(&self.shown())),
             false => self.say(output, page),
         })
     }
@@ -133,9 +133,14 @@ impl Judged<'_> {
         written
     }
 
+    /// What a report of it is made from, without a place for the page.
+    pub(super) fn shown(&self) -> ReportInput<'_> {
+        self.input(None)
+    }
+
     /// The HTML page, written as a whole or not at all.
     fn write_page(&self, path: &Path) -> Result<(), Failure> {
-        files::write_text(path, &html::render(&self.input(None)))
+        files::write_text(path, &html::render(&self.shown()))
             .map_err(|error| Failure::tool("writing the report", &error))
     }
 

@@ -16,19 +16,29 @@ use super::output::Output;
 
 /// The waivers on the plan's margins, from the plan's own project.
 pub(super) fn on(plan: &Plan, output: &Output) -> Result<Waivers, Failure> {
-    let all = waivers::load(&plan.root).map_err(|rejection| {
+    let all = all(plan, output)?;
+    Ok(Waivers::new(&all, &plan.id(), today()))
+}
+
+/// All waivers of the plan's own project.
+pub(super) fn all(plan: &Plan, output: &Output) -> Result<Vec<Waiver>, Failure> {
+    waivers::load(&plan.root).map_err(|rejection| {
         Failure::Scenario(diagnostics::render(
             &rejection,
             output.colour_err,
             output.width,
         ))
-    })?;
-    Ok(Waivers::new(&all, &plan.id(), today()))
+    })
 }
 
 /// Today, in UTC.
 pub(super) fn today() -> Date {
-    Timestamp::now().to_zoned(TimeZone::UTC).date()
+    day(Timestamp::now())
+}
+
+/// The day of a time, in UTC.
+pub(super) fn day(at: Timestamp) -> Date {
+    at.to_zoned(TimeZone::UTC).date()
 }
 
 /// The waivers of each project among `roots` that has some, with their file, or what is wrong with it.

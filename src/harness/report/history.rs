@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::harness::compare::{Change, ChangeSearch, trend};
 use crate::harness::model::{Arm, Direction, RunId, Unit};
 
+use super::format;
+
 /// The format of a serialised history.
 pub const HISTORY_FORMAT: &str = "plimsoll.history/1";
 
@@ -176,6 +178,18 @@ impl MetricTrend {
                 ChangeSearch::TooFewRuns { .. } => None,
             },
             changes: changes.filter_map(|change| dated(change, runs)).collect(),
+        })
+    }
+}
+
+impl MetricTrend {
+    /// An effect of this metric as it is shown: signed, + is worse; a dash where there is none.
+    pub(crate) fn shown_effect(&self, effect: Option<f64>) -> String {
+        format::or_dash(effect, |effect| match (self.is_difference, &self.unit) {
+            (false, _) => format::effect(effect),
+            (true, Unit::Ratio) => format::points(effect),
+            (true, unit) if effect > 0.0 => format!("+{}", format::value(unit, effect)),
+            (true, unit) => format::value(unit, effect),
         })
     }
 }

@@ -20,5 +20,6 @@ pub mod json;
 pub mod renewal;
 mod plots;
 pub mod html;
+pub mod site;
 
 pub use self::input::{BaseLatency, ReportInput};

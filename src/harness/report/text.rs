@@ -31,6 +31,13 @@ pub fn shown(text: &str, max_chars: usize) -> String {
     format!("{head}…{end}")
 }
 
+/// `text` as it may stand in an element or an attribute of HTML or XML, where no template does that.
+pub(crate) fn escaped(text: &str) -> String {
+    let mut escaped = Vec::with_capacity(text.len());
+    tera::escape_html(text, &mut escaped).expect("BUG: writing to a Vec doesn't fail");
+    String::from_utf8_lossy(&escaped).into_owned()
+}
+
 fn clean(text: &str, keep_breaks: bool) -> String {
     let mut clean = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();

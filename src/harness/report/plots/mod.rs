@@ -15,6 +15,7 @@ mod load_line;
 mod capacity;
 mod forest;
 mod bench;
+mod trend;
 
 pub(crate) use self::bench::{BenchArm, bench};
 pub(crate) use self::capacity::{
@@ -25,3 +26,4 @@ pub(crate) use self::latency::{LatencyWindows, latency_density, latency_over_tim
 pub(crate) use self::role::Role;
 pub(crate) use self::spectrum::{SpectrumLine, spectrum};
 pub(crate) use self::timeline::{Curve, HEIGHT_PX, Timeline, curves, rate_over_time};
+pub(crate) use self::trend::{Level, Line, Trend, TrendPoint, trend};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::harness::compare::RUNS_FOR_CHANGES;
-use crate::harness::model::{RunId, Unit, median};
+use crate::harness::model::{RunId, median};
 use crate::harness::report::format::{self, value};
 use crate::harness::report::history::{Detail, HistoryReport, Lineage, MetricTrend, RunLine};
 use crate::harness::report::text;
@@ -259,23 +259,12 @@ fn sparkline(metric: &MetricTrend, width: usize) -> String {
 }
 
 fn effect(metric: &MetricTrend, effect: Option<f64>) -> Cell {
-    let Some(effect) = effect else {
-        return plain("–");
+    let tone = match effect {
+        Some(worse) if worse > 0.0 => Tone::Caution,
+        Some(better) if better < 0.0 => Tone::Good,
+        _ => Tone::Plain,
     };
-    let text = match (metric.is_difference, &metric.unit) {
-        (false, _) => format::effect(effect),
-        (true, Unit::Ratio) => format::points(effect),
-        (true, unit) if effect > 0.0 => format!("+{}", value(unit, effect)),
-        (true, unit) => value(unit, effect),
-    };
-    toned(
-        text,
-        match effect {
-            worse if worse > 0.0 => Tone::Caution,
-            better if better < 0.0 => Tone::Good,
-            _ => Tone::Plain,
-        },
-    )
+    toned(metric.shown_effect(effect), tone)
 }
 
 fn revision(revision: Option<&str>) -> String {

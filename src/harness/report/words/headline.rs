@@ -29,8 +29,15 @@ pub fn title(verdict: &Verdict) -> String {
 
 /// The verdict in capitals, for a badge.
 pub fn badge(verdict: &Verdict) -> &'static str {
-    match verdict.verdict {
-        _ if verdict.advisory => "ADVISORY",
+    match verdict.advisory {
+        true => "ADVISORY",
+        false => outcome(verdict.verdict),
+    }
+}
+
+/// An outcome in capitals.
+pub fn outcome(outcome: Outcome) -> &'static str {
+    match outcome {
         Outcome::Pass => "PASS",
         Outcome::NoBaseline => "NO BASELINE",
         Outcome::Inconclusive => "INCONCLUSIVE",

@@ -17,7 +17,7 @@ mod capacity;
 mod fixture;
 
 pub(crate) use self::capacity::{capacity, rest_of_search, trial_outcome};
-pub use self::headline::{Weight, badge, headline, reasons, title};
+pub use self::headline::{Weight, badge, headline, outcome, reasons, title};
 pub use self::invalid::invalid;
 pub use self::limit::{against_limit, demand, limit_outcome};
 pub use self::load::{error_kind, phase};
