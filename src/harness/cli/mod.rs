@@ -34,6 +34,7 @@ mod export;
 mod baseline;
 mod history;
 mod prune;
+mod init;
 mod check;
 mod list;
 mod doctor;
