@@ -217,7 +217,10 @@ fn target(
     draft: &mut Draft,
 ) -> Result<Target, ScaffoldError> {
     if let Some(url) = &wishes.url {
-        return Ok(Target::Url(checked_url(url)?));
+        let url = checked_url(url)?;
+        let found = ("server", url.clone(), "--url".to_owned());
+        draft.found.insert(0, found);
+        return Ok(Target::Url(url));
     }
     if let Some(start) = &wishes.start {
         draft
@@ -581,7 +584,7 @@ fn next_of(scenario: &Scenario<'_>, facts: &Facts, imported: &Imported, draft: &
         );
     }
     if let Target::Url(url) = &scenario.target {
-        say("start the service", format!("curl -i {url}"));
+        say("see that the server is there", format!("curl -i {url}"));
     }
     say(
         "a verdict on the limits, and a report",

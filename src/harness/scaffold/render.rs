@@ -209,15 +209,25 @@ impl Scenario<'_> {
                 "What is judged. `max` holds in every run: set it to what your users need. `regress` is the margin against\n\
                  # the other revision or the baseline; `plimsoll calibrate` finds which one a machine can hold.",
             );
-            let _ = writeln!(
-                text,
-                "[[gate]]\nmetric = \"load.*.{quantile}\"\nmax = \"500ms\"\nregress = \"10%\""
-            );
+            // By name: a pattern would ask for the quantile of each request too.
+            for flow in self.flows {
+                let _ = writeln!(
+                    text,
+                    "[[gate]]\nmetric = \"load.{}.{quantile}\"\nmax = \"500ms\"\nregress = \"10%\"",
+                    flow.name
+                );
+            }
             paragraph(
                 text,
                 "Requests that fail have no time that counts, so they need a limit of their own.",
             );
-            text.push_str("[[gate]]\nmetric = \"load.*.error_rate\"\nmax = \"1%\"\n");
+            for flow in self.flows {
+                let _ = writeln!(
+                    text,
+                    "[[gate]]\nmetric = \"load.{}.error_rate\"\nmax = \"1%\"",
+                    flow.name
+                );
+            }
         }
         if !self.benches.is_empty() {
             paragraph(

@@ -47,7 +47,7 @@ static LOOKS: LazyLock<Regex> = LazyLock::new(|| {
         | \b(gh[pousr]_|github_pat_|glpat-|xox[abeprs]-)[A-Za-z0-9_-]{10,}
         | \b(AKIA|ASIA)[0-9A-Z]{16}\b                    # Amazon
         | \bAIza[0-9A-Za-z_-]{30,}                       # Google
-        | (?i:\b(bearer|basic)\ +[A-Za-z0-9._~+/-]{8,})
+        | (?i:\bbearer\ +[A-Za-z0-9._~+/-]{8,})
         | -----BEGIN\ ",
     )
     .expect("BUG: a constant expression")

@@ -65,7 +65,7 @@ static FIXED: LazyLock<Regex> = LazyLock::new(|| {
 static ROUTE: LazyLock<Regex> = LazyLock::new(|| {
     expression(
         r#"(?x)
-        (?: \b(?:app|server|fastify|api)\.get\( \s* ['"`]
+        (?: \b(?:app|server|fastify)\.get\( \s* ['"`]
           | \b(?:req|request)\.url \s* ={2,3} \s* ['"`]
           | \bpathname \s* ={2,3} \s* ['"`]
           | @app\.(?:get|route)\( \s* ['"]

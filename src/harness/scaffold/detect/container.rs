@@ -4,8 +4,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::{Found, Port, Service, with_port, words};
-use crate::harness::scaffold::text::Template;
+use super::{Found, Port, Service, line, with_port, words};
 use crate::harness::scaffold::tree::Tree;
 
 static EXPOSE: LazyLock<Regex> = LazyLock::new(|| expression(r"(?mi)^\s*EXPOSE\s+(\d{1,5})\b"));
@@ -30,31 +29,19 @@ pub(super) fn port_variable(tree: &Tree) -> Option<Found<String>> {
 
 /// The web process of a Procfile, which is told its port by `PORT`.
 pub(super) fn procfile(tree: &Tree) -> Option<Service> {
-    let line = WEB.captures(tree.text("Procfile")?)?;
-    let line = line[1].trim();
-    let with_value = line.replace("${PORT}", "$PORT");
+    let web = WEB.captures(tree.text("Procfile")?)?;
+    let with_value = web[1].trim().replace("${PORT}", "$PORT");
     let plain = with_value.replace("$PORT", "80");
     let (words, told) = with_port(words(&plain)?);
-    let start = shell_words::join(&words);
     Some(Service {
         build: None,
-        // `{port}` is the only brace that may open a value.
-        start: Found::new(escaped(&start), "Procfile"),
+        start: Found::new(line(&words), "Procfile"),
         port: match told {
             true => Port::InStart,
             false => Port::Variable(Found::new("PORT".to_owned(), "Procfile")),
         },
         ready: None,
     })
-}
-
-/// A command line as a template, in which `{port}` alone is a value.
-pub(super) fn escaped(line: &str) -> String {
-    let pieces: Vec<String> = line
-        .split("{port}")
-        .map(|piece| Template::literal(piece).as_str().to_owned())
-        .collect();
-    pieces.join("{port}").replace("'{port}'", "{port}")
 }
 
 fn dockerfile(tree: &Tree) -> Option<(&'static str, &str)> {

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::{Found, Port, Service};
+use super::{Found, Port, Service, line};
 use crate::harness::scaffold::text::name as as_name;
 use crate::harness::scaffold::tree::Tree;
 
@@ -37,7 +37,7 @@ pub(super) fn service(tree: &Tree) -> Option<Service> {
     let program = program.unwrap_or(module);
     let package = folder.map_or_else(|| ".".to_owned(), |folder| format!("./{folder}"));
     let binary = format!(".plimsoll/bin/{program}");
-    let build = shell_words::join(["go", "build", "-o", &binary, &package]);
+    let build = line(&["go", "build", "-o", &binary, &package]);
     let flag = FLAG.captures(text);
     let (start, port) = match flag {
         Some(flag) => {
@@ -54,7 +54,7 @@ pub(super) fn service(tree: &Tree) -> Option<Service> {
         None => (binary, Port::Unknown),
     };
     Some(Service {
-        build: Some(super::container::escaped(&build)),
+        build: Some(build),
         start: Found::new(start, path),
         port,
         ready: None,

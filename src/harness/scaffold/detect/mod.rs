@@ -9,6 +9,7 @@ mod python;
 
 use super::facts::{Facts, Found, Port, Service};
 use super::sources;
+use super::text::Template;
 use super::tree::Tree;
 
 /// Documents of these names describe an API.
@@ -48,7 +49,13 @@ const LOOKS: [Look; 5] = [
     },
     Look {
         what: "Python",
-        manifests: &["pyproject.toml", "requirements.txt", "setup.py", "Pipfile", "manage.py"],
+        manifests: &[
+            "pyproject.toml",
+            "requirements.txt",
+            "setup.py",
+            "Pipfile",
+            "manage.py",
+        ],
         extensions: &["py"],
         service: python::service,
     },
@@ -155,8 +162,7 @@ fn openapi(tree: &Tree) -> Vec<String> {
 }
 
 fn har(tree: &Tree) -> Vec<String> {
-    let is_one =
-        |path: &&str| path.ends_with(".har") && path.matches('/').count() < DOCUMENT_DEPTH;
+    let is_one = |path: &&str| path.ends_with(".har") && path.matches('/').count() < DOCUMENT_DEPTH;
     let found = tree.paths().into_iter().filter(is_one);
     found.map(str::to_owned).collect()
 }
@@ -179,9 +185,14 @@ fn with_port(words: Vec<String>) -> (Vec<String>, bool) {
     let mut changed = Vec::new();
     for word in words {
         let is_next = std::mem::replace(&mut follows, is_option(&word));
-        let option = word.split_once('=').filter(|(option, value)| is_option(option) && is_port(value));
+        let option = word
+            .split_once('=')
+            .filter(|(option, value)| is_option(option) && is_port(value));
         let address = word.rsplit_once(':').filter(|(host, port)| {
-            let is_host = host.is_empty() || host.chars().all(|char| char.is_ascii_digit() || char == '.');
+            let is_host = host.is_empty()
+                || host
+                    .chars()
+                    .all(|char| char.is_ascii_digit() || char == '.');
             is_host && is_port(port)
         });
         let new = match (option, address) {
@@ -198,6 +209,14 @@ fn with_port(words: Vec<String>) -> (Vec<String>, bool) {
         changed.push(new);
     }
     (changed, told)
+}
+
+/// Words as a command line of a scenario, in which `{port}` alone is a value.
+fn line<W: AsRef<str>>(words: &[W]) -> String {
+    let joined = shell_words::join(words);
+    let pieces = joined.split("{port}").map(Template::literal);
+    let pieces: Vec<String> = pieces.map(|piece| piece.as_str().to_owned()).collect();
+    pieces.join("{port}")
 }
 
 /// A service whose command line takes `{port}`.
@@ -222,12 +241,34 @@ mod tests {
             assert_eq!((found.join(" ").as_str(), told), (expected, expected_told));
         };
         check("node server.js", "node server.js", false);
-        check("node server.js --port 3000", "node server.js --port {port}", true);
-        check("node server.js --port=3000", "node server.js --port={port}", true);
-        check("gunicorn -b 0.0.0.0:8000 app:app", "gunicorn -b 127.0.0.1:{port} app:app", true);
+        check(
+            "node server.js --port 3000",
+            "node server.js --port {port}",
+            true,
+        );
+        check(
+            "node server.js --port=3000",
+            "node server.js --port={port}",
+            true,
+        );
+        check(
+            "gunicorn -b 0.0.0.0:8000 app:app",
+            "gunicorn -b 127.0.0.1:{port} app:app",
+            true,
+        );
         check("uvicorn app.main:app", "uvicorn app.main:app", false);
-        check("node --max-old-space-size=4096 a.js", "node --max-old-space-size=4096 a.js", false);
-        for line in ["node a.js && node b.js", "PORT=1 node a.js", "node a.js > log", "\"", ""] {
+        check(
+            "node --max-old-space-size=4096 a.js",
+            "node --max-old-space-size=4096 a.js",
+            false,
+        );
+        for line in [
+            "node a.js && node b.js",
+            "PORT=1 node a.js",
+            "node a.js > log",
+            "\"",
+            "",
+        ] {
             assert_eq!(super::words(line), None, "{line}");
         }
     }
@@ -235,9 +276,15 @@ mod tests {
     #[test]
     fn several_manifests_are_told_apart() {
         let tree: Tree = [
-            ("package.json", r#"{"name": "pages", "scripts": {"build": "vite build"}}"#),
+            (
+                "package.json",
+                r#"{"name": "pages", "scripts": {"build": "vite build"}}"#,
+            ),
             ("go.mod", "module example.org/shop\n"),
-            ("main.go", "package main\nfunc main() { http.ListenAndServe(\":\"+os.Getenv(\"PORT\"), nil) }"),
+            (
+                "main.go",
+                "package main\nfunc main() { http.ListenAndServe(\":\"+os.Getenv(\"PORT\"), nil) }",
+            ),
             ("docs/openapi.yaml", ""),
             ("api/v1/deep/er/openapi.yaml", ""),
             ("swagger.json", ""),
@@ -254,7 +301,7 @@ mod tests {
         assert_eq!(facts.openapi, ["swagger.json", "docs/openapi.yaml"]);
         assert_eq!(facts.har, ["session.har"]);
         assert!(facts.is_gitlab && facts.ignores);
-        assert_eq!(facts.notes.len(), 1, "{:?}", facts.notes);
+        assert!(facts.notes.is_empty(), "{:?}", facts.notes);
         assert_eq!(detect(&Tree::default()), Facts::default());
     }
 }

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::container::escaped;
-use super::{Found, Port, Service, with_port, words};
+use super::{Found, Port, Service, line, with_port, words};
 use crate::harness::scaffold::tree::Tree;
 
 /// Where the server is that no script starts.
@@ -49,14 +48,14 @@ pub(super) fn service(tree: &Tree) -> Option<Service> {
             // Without the package manager in between: it would be what is measured and stopped as well.
             let direct =
                 words(script).filter(|words| words.first().is_some_and(|word| word == "node"));
-            let (line, is_told) = match direct {
+            let (start, is_told) = match direct {
                 Some(words) => {
                     let (words, is_told) = with_port(words);
-                    (escaped(&shell_words::join(words)), is_told)
+                    (line(&words), is_told)
                 }
                 None => (manager.run("start"), false),
             };
-            (line, "package.json, scripts.start".to_owned(), is_told)
+            (start, "package.json, scripts.start".to_owned(), is_told)
         }
         None => {
             let listens =
@@ -66,8 +65,7 @@ pub(super) fn service(tree: &Tree) -> Option<Service> {
                 .as_deref()
                 .map(|main| main.trim_start_matches("./"));
             let entry = main.into_iter().chain(ENTRIES).find(listens)?;
-            let line = escaped(&shell_words::join(["node", entry]));
-            (line, entry.to_owned(), false)
+            (line(&["node", entry]), entry.to_owned(), false)
         }
     };
     Some(Service {
@@ -250,7 +248,7 @@ mod tests {
                 "package.json",
                 r#"{"scripts": {"start": "node server.js --opts '{x}'"}}"#,
             )],
-            Some(("node server.js --opts '{{x}'", None)),
+            Some(("node server.js --opts {{x}", None)),
         );
     }
 }

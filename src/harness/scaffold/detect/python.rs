@@ -24,8 +24,7 @@ static ASGI: LazyLock<Regex> = LazyLock::new(|| {
 });
 static FLASK: LazyLock<Regex> = LazyLock::new(|| expression(r"(?m)^(\w+)\s*=\s*(?:\w+\.)?Flask\("));
 static NAME: LazyLock<Regex> = LazyLock::new(|| expression(r#"(?m)^name\s*=\s*["']([^"']+)["']"#));
-static DEPENDS: LazyLock<Regex> =
-    LazyLock::new(|| expression(r#"(?mi)^\s*["']?(gunicorn|uvicorn|hypercorn|[a-z][\w.-]*)\b"#));
+static DEPENDS: LazyLock<Regex> = LazyLock::new(|| expression(r#"(?mi)^\s*["']?([a-z][\w.-]*)"#));
 
 pub(super) fn name(tree: &Tree) -> Option<String> {
     let found = NAME.captures(tree.text("pyproject.toml")?)?;

@@ -101,7 +101,6 @@ fn documents_become_scenarios_that_are_in_order() {
             for secret in ["hunter2", "of-somebody", "very-secret"] {
                 assert!(!all.contains(secret), "{secret} in {all}");
             }
-            assert!(!all.contains('\u{1b}') && !all.contains("\\u{1b}"), "{all}");
         }
     }
     let petstore = draft(
@@ -114,7 +113,7 @@ fn documents_become_scenarios_that_are_in_order() {
     insta::assert_snapshot!("petstore", text(&petstore, "scenarios/shop.toml"));
     assert_eq!(
         text(&petstore, "scenarios/shop-values.csv"),
-        "petId,orders_id\n1,00000000-0000-4000-8000-000000000000\n"
+        "orders_id,petId\n00000000-0000-4000-8000-000000000000,1\n"
     );
     let session = draft(&facts, &Wishes::default(), &place(), Some(&har(SESSION)));
     insta::assert_snapshot!(
@@ -255,10 +254,10 @@ fn any_rate_can_be_measured() {
             (found, expected) => panic!("{rate}: {found:?}, not {expected:?}"),
         }
     };
-    check("1000/s", Ok("load.*.p95"));
-    check("10/s", Ok("load.*.p90"));
-    check("90/min", Ok("load.*.p50"));
-    check("1/h", Ok("load.*.p50"));
+    check("1000/s", Ok("load.home.p95"));
+    check("10/s", Ok("load.home.p90"));
+    check("90/min", Ok("load.home.p50"));
+    check("1/h", Ok("load.home.p50"));
     check("0/s", Err("between"));
     check("1000000/s", Err("between"));
     check("10", Err("--rate 10"));

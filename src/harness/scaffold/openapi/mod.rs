@@ -1,7 +1,6 @@
 //! OpenAPI 3.0 and 3.1 and Swagger 2.0, as a flow of their operations.
 //!
-//! What only reads is taken, in the order of the document; what writes is taken where the caller asks for
-//! it. Values come from examples, defaults and enumerations; what none of them says becomes a column of
+//! What only reads is taken, in the order of the paths; what writes is taken where the caller asks for it. Values come from examples, defaults and enumerations; what none of them says becomes a column of
 //! a feed that somebody fills in. References are followed within the document only.
 
 mod operation;
@@ -56,7 +55,8 @@ pub fn read_openapi(text: &str, scenario: &str, writes: bool) -> Result<Imported
             let Some(operation) = item.get(key).filter(|operation| operation.is_object()) else {
                 continue;
             };
-            let Some(method) = Method::named(key).filter(|method| *method != Method::Options) else {
+            let Some(method) = Method::named(key).filter(|method| *method != Method::Options)
+            else {
                 continue;
             };
             if !method.is_safe() && !writes {
@@ -66,7 +66,11 @@ pub fn read_openapi(text: &str, scenario: &str, writes: bool) -> Result<Imported
             } else {
                 match operations.step(method, path, item, operation) {
                     Ok(step) => steps.push(step),
-                    Err(error) => broken.push(format!("{} {}: {error}", key.to_ascii_uppercase(), shown(path))),
+                    Err(error) => broken.push(format!(
+                        "{} {}: {error}",
+                        key.to_ascii_uppercase(),
+                        shown(path)
+                    )),
                 }
             }
         }
@@ -89,9 +93,17 @@ pub fn read_openapi(text: &str, scenario: &str, writes: bool) -> Result<Imported
         ));
     }
     let left_out = broken.len();
-    notes.extend(broken.into_iter().take(5).map(|reason| format!("left out: {reason}")));
+    notes.extend(
+        broken
+            .into_iter()
+            .take(5)
+            .map(|reason| format!("left out: {reason}")),
+    );
     if left_out > 5 {
-        notes.push(format!("{} more operations were left out for such reasons", left_out - 5));
+        notes.push(format!(
+            "{} more operations were left out for such reasons",
+            left_out - 5
+        ));
     }
     let count = steps.len();
     let flow = Flow {

@@ -134,6 +134,8 @@ impl<'a> Operations<'a> {
             }
         }
         query.extend(needed.query);
+        // In front: of two of one name, that of the credentials counts.
+        headers.splice(0..0, needed.headers);
         for (index, (name, value)) in query.iter().enumerate() {
             // Some documents have a query in their paths.
             let is_first = index == 0 && !path.contains('?');
@@ -153,7 +155,7 @@ impl<'a> Operations<'a> {
         let plain = format!("{}{path}", self.server.base);
         Ok(Step {
             method,
-            name: (address.as_str() != plain).then(|| request_name(method, path)),
+            name: (address.as_str() != plain).then(|| request_name(method, &plain)),
             path: address,
             headers: unlike(headers, needed.auth.as_ref()),
             auth: needed.auth,

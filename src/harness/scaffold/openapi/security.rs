@@ -14,6 +14,8 @@ use crate::harness::scaffold::text::{Template, variable};
 pub(super) struct Needed {
     /// In the head of the request.
     pub(super) auth: Option<Auth>,
+    /// Further headers: names and values.
+    pub(super) headers: Vec<(String, Template)>,
     /// In the query: name and value.
     pub(super) query: Vec<(String, Template)>,
     /// The variables that hold it.
@@ -118,13 +120,13 @@ fn add(needed: &mut Needed, scheme: &Value, scenario: &str) -> Option<()> {
         }
         Auth::Header { .. } => {}
     }
-    match needed.auth {
-        Some(_) => None,
-        None => {
-            needed.auth = Some(auth);
-            Some(())
-        }
+    match (&needed.auth, auth) {
+        (None, auth) => needed.auth = Some(auth),
+        // Such as the name of an application beside its key.
+        (Some(_), Auth::Header { name, value }) => needed.headers.push((name, value)),
+        (Some(_), _) => return None,
     }
+    Some(())
 }
 
 fn is_cookie(name: &str) -> bool {
@@ -216,6 +218,8 @@ mod tests {
             &[],
             &[],
         );
+        let both = r#"{"security": [{"a": [], "b": []}], "components": {"securitySchemes": {"a": {"type": "oauth2"}, "b": {"type": "apiKey", "in": "header", "name": "X-App"}}}}"#;
+        check(both, Some(bearer()), &[], &["SHOP_TOKEN", "SHOP_X_APP"]);
         check(&with(r#"{"type": "mutualTLS"}"#), None, &[], &[]);
         check(
             r#"{"op": {"security": []}, "security": [{"a": []}], "components": {"securitySchemes": {"a": {"type": "oauth2"}}}}"#,

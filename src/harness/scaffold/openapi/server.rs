@@ -71,10 +71,13 @@ fn split(text: &str) -> Server {
     let is_whole = Url::parse(text).is_ok();
     let is_http = matches!(url.scheme(), "http" | "https") && url.has_host();
     let base = url.path().trim_end_matches('/');
+    if is_whole && !is_http {
+        return Server::default();
+    }
     // A variable without a default is no path.
     let is_plain = base.len() <= 500 && !base.to_ascii_lowercase().contains("%7b");
     Server {
-        origin: (is_whole && is_http).then(|| url.origin().ascii_serialization()),
+        origin: is_whole.then(|| url.origin().ascii_serialization()),
         base: match is_plain {
             true => base.to_owned(),
             false => String::new(),
@@ -123,7 +126,7 @@ mod tests {
             Some("https://api.example.com"),
             "",
         );
-        check_3(r#"[{"url": "file:///etc/passwd"}]"#, None, "/etc/passwd");
+        check_3(r#"[{"url": "file:///etc/passwd"}]"#, None, "");
         check_3(
             r#"[{"url": "https://user:secret@api.example.com/"}]"#,
             Some("https://api.example.com"),

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::harness::scaffold::document::Document;
 
-/// Schemas that refer to themselves are cut here.
+/// Deeper values are cut.
 const MAX_DEPTH: usize = 8;
 /// A body of more values is no example any more.
 const MAX_VALUES: usize = 300;
@@ -50,8 +50,12 @@ pub(super) fn of_parameter(document: &Document, parameter: &Value) -> Said {
 
 /// The value of a schema.
 pub(super) fn of_schema(document: &Document, schema: &Value) -> Said {
-    let mut budget = MAX_VALUES;
-    made(document, schema, MAX_DEPTH, &mut budget)
+    let mut maker = Maker {
+        document,
+        left: MAX_VALUES,
+        within: Vec::new(),
+    };
+    maker.made(schema)
 }
 
 /// What `example` or the first of `examples` says.
@@ -70,108 +74,107 @@ fn example(document: &Document, holder: &Value) -> Option<Value> {
     }
 }
 
-fn made(document: &Document, schema: &Value, levels: usize, budget: &mut usize) -> Said {
-    let kind = |value: Value| Said::Kind(value);
-    let (Ok(schema), Some(levels), Some(left)) = (
-        document.resolve(schema),
-        levels.checked_sub(1),
-        budget.checked_sub(1),
-    ) else {
-        return kind(Value::Null);
-    };
-    *budget = left;
-    if let Some(value) = example(document, schema) {
-        return Said::Value(value);
-    }
-    for key in ["default", "const"] {
-        if let Some(value) = schema.get(key) {
-            return Said::Value(value.clone());
+/// Makes values of schemas, as many and as deep as somebody reads.
+struct Maker<'a> {
+    document: &'a Document,
+    left: usize,
+    /// The schemas around the one that is made: one of them again would have no end.
+    within: Vec<&'a Value>,
+}
+
+impl<'a> Maker<'a> {
+    fn made(&mut self, schema: &'a Value) -> Said {
+        let nothing = Said::Kind(Value::Null);
+        let Ok(schema) = self.document.resolve(schema) else {
+            return nothing;
+        };
+        let is_within = self.within.iter().any(|outer| std::ptr::eq(*outer, schema));
+        if is_within || self.within.len() == MAX_DEPTH || self.left == 0 {
+            return nothing;
         }
+        self.left -= 1;
+        self.within.push(schema);
+        let said = self.of(schema);
+        self.within.pop();
+        said
     }
-    let first = |key: &str| {
-        schema
-            .get(key)
-            .and_then(Value::as_array)
-            .and_then(|list| list.first())
-    };
-    if let Some(value) = first("enum") {
-        return Said::Value(value.clone());
+
+    fn of(&mut self, schema: &'a Value) -> Said {
+        let first = |key: &str| schema.get(key).and_then(Value::as_array)?.first();
+        let said = example(self.document, schema)
+            .or_else(|| schema.get("default").cloned())
+            .or_else(|| schema.get("const").cloned())
+            .or_else(|| first("enum").cloned());
+        if let Some(value) = said {
+            return Said::Value(value);
+        }
+        if let Some(schema) = first("oneOf").or_else(|| first("anyOf")) {
+            return self.made(schema);
+        }
+        if let Some(parts) = schema.get("allOf").and_then(Value::as_array) {
+            return self.all_of(parts, schema);
+        }
+        Said::Kind(match type_of(schema) {
+            "integer" => number(schema)
+                .map_or(1, |number| number.ceil() as i64)
+                .into(),
+            "number" => number(schema).unwrap_or(1.0).into(),
+            "boolean" => true.into(),
+            "array" => match schema.get("items").map(|items| self.made(items)) {
+                Some(Said::Value(item)) => return Said::Value(Value::Array(vec![item])),
+                Some(Said::Kind(Value::Null)) | None => Value::Array(Vec::new()),
+                Some(Said::Kind(item)) => Value::Array(vec![item]),
+            },
+            "object" => Value::Object(self.object(schema)),
+            "string" => text_of(schema).into(),
+            _ => "1".into(),
+        })
     }
-    if let Some(schema) = first("oneOf").or_else(|| first("anyOf")) {
-        return made(document, schema, levels, budget);
-    }
-    if let Some(parts) = schema.get("allOf").and_then(Value::as_array) {
-        let mut whole = Map::new();
-        for part in parts
-            .iter()
-            .chain(schema.get("properties").map(|_| schema))
-            .take(20)
-        {
-            let is_self = std::ptr::eq(part, schema);
-            let part = match is_self {
-                true => kind(object(document, schema, levels, budget)),
-                false => made(document, part, levels, budget),
-            };
-            match part {
+
+    /// All parts as one object, and what stands beside them.
+    fn all_of(&mut self, parts: &'a [Value], schema: &'a Value) -> Said {
+        let mut whole = self.object(schema);
+        for part in parts.iter().take(20) {
+            match self.made(part) {
                 Said::Kind(Value::Object(part)) | Said::Value(Value::Object(part)) => {
-                    whole.extend(part)
+                    whole.extend(part);
                 }
                 // Of what is no object, the only part says it.
                 other if parts.len() == 1 => return other,
                 _ => {}
             }
         }
-        return kind(Value::Object(whole));
+        Said::Kind(Value::Object(whole))
     }
-    match type_of(schema) {
-        "integer" => {
-            kind(number(schema).map_or(Value::from(1), |number| Value::from(number.ceil() as i64)))
-        }
-        "number" => kind(number(schema).map_or(Value::from(1), Value::from)),
-        "boolean" => kind(Value::from(true)),
-        "array" => {
-            let item = schema
-                .get("items")
-                .map(|items| made(document, items, levels, budget));
-            match item {
-                Some(Said::Value(item)) => Said::Value(Value::Array(vec![item])),
-                Some(Said::Kind(Value::Null)) | None => kind(Value::Array(Vec::new())),
-                Some(Said::Kind(item)) => kind(Value::Array(vec![item])),
+
+    /// An object with what it must have.
+    fn object(&mut self, schema: &'a Value) -> Map<String, Value> {
+        let required = schema.get("required").and_then(Value::as_array);
+        let required = required.into_iter().flatten().filter_map(Value::as_str);
+        let required: Vec<&str> = required.collect();
+        let properties = schema.get("properties").and_then(Value::as_object);
+        let mut object = Map::new();
+        for (name, property) in properties.into_iter().flatten() {
+            if required.contains(&name.as_str()) {
+                let value = self.made(property);
+                object.insert(name.clone(), value.value().clone());
             }
         }
-        "object" => kind(object(document, schema, levels, budget)),
-        "string" => kind(Value::from(
-            match schema.get("format").and_then(Value::as_str) {
-                Some("date") => "2026-01-31",
-                Some("date-time") => "2026-01-31T12:00:00Z",
-                Some("uuid") => "00000000-0000-4000-8000-000000000000",
-                Some("email") => "ada@example.org",
-                Some("uri" | "url") => "https://example.org/",
-                Some("ipv4") => "192.0.2.1",
-                _ => "1",
-            },
-        )),
-        _ => kind(Value::from("1")),
+        object
     }
 }
 
-/// An object with what it must have.
-fn object(document: &Document, schema: &Value, levels: usize, budget: &mut usize) -> Value {
-    let required = schema.get("required").and_then(Value::as_array);
-    let required: Vec<&str> = required
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect();
-    let properties = schema.get("properties").and_then(Value::as_object);
-    let mut object = Map::new();
-    for (name, property) in properties.into_iter().flatten() {
-        if required.contains(&name.as_str()) {
-            let value = made(document, property, levels, budget);
-            object.insert(name.clone(), value.value().clone());
-        }
+/// A text of the format that a schema names.
+fn text_of(schema: &Value) -> &'static str {
+    match schema.get("format").and_then(Value::as_str) {
+        Some("date") => "2026-01-31",
+        Some("date-time") => "2026-01-31T12:00:00Z",
+        Some("uuid") => "00000000-0000-4000-8000-000000000000",
+        Some("email") => "ada@example.org",
+        Some("uri" | "url") => "https://example.org/",
+        Some("ipv4") => "192.0.2.1",
+        _ => "1",
     }
-    Value::Object(object)
 }
 
 /// Its type, where it has several the first that is not `null`, and where it says none what follows from
@@ -292,8 +295,12 @@ mod tests {
         )
         .unwrap();
         let found = of_schema(&document, &document.root()["a"]);
-        assert!(found.value().to_string().len() < 20_000);
-        // As deep as it goes, and the rest is nothing.
+        assert_eq!(found, Said::Kind(json!({"a": null, "b": null, "c": null})));
+        // A list of itself is an empty one.
+        check(
+            r##"{"$ref": "#/components/schemas/Tree"}"##,
+            Said::Kind(json!({"name": "1", "children": [], "parent": null})),
+        );
         check(
             r##"{"type": "array", "items": {"$ref": "#/components/schemas/None"}}"##,
             Said::Kind(json!([])),
