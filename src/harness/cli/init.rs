@@ -408,8 +408,14 @@ fn answer(
     }
     if !output.quiet {
         told.push_str("\nNext\n");
+        let mut said = "";
         for (reason, line) in &draft.next {
-            told.push_str(&format!("  # {reason}\n  {line}\n"));
+            // Of several lines for one reason, it stands over the first.
+            if reason != said {
+                told.push_str(&format!("  # {reason}\n"));
+            }
+            told.push_str(&format!("  {line}\n"));
+            said = reason;
         }
         if let Some(job) = &draft.gitlab {
             told.push_str(&format!("\nFor .gitlab-ci.yml\n{job}"));

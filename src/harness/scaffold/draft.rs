@@ -10,7 +10,7 @@ use super::files;
 use super::har::read_har;
 use super::openapi::read_openapi;
 use super::render::{self, Scenario, Target};
-use super::sketch::{Course, Flow, Imported, Method, Step};
+use super::sketch::{Course, Flow, Imported, Method, Step, request_name};
 use super::text::{self, NAME_CHARS, Template, shown};
 use crate::harness::scenario::rate_per_s;
 
@@ -226,14 +226,10 @@ fn target(
         draft
             .found
             .insert(0, ("service", start.clone(), "--start".to_owned()));
-        let port = facts.service.as_ref().map(|service| &service.port);
-        let (start, variable) = told(start.clone(), port, wishes, draft)?;
+        let (start, variable) = told(start.clone(), facts, wishes, draft)?;
         return Ok(Target::Process {
             // What builds the one that was found builds this one too.
-            build: facts
-                .service
-                .as_ref()
-                .and_then(|service| service.build.clone()),
+            build: build(facts, draft),
             start,
             variable,
             ready: ready(facts, draft),
@@ -261,14 +257,9 @@ fn target(
             ));
             return Ok(Target::Url(format!("http://127.0.0.1:{}", port.value)));
         }
-        let (start, variable) = told(
-            service.start.value.clone(),
-            Some(&service.port),
-            wishes,
-            draft,
-        )?;
+        let (start, variable) = told(service.start.value.clone(), facts, wishes, draft)?;
         return Ok(Target::Process {
-            build: service.build.clone(),
+            build: build(facts, draft),
             start,
             variable,
             ready: ready(facts, draft),
@@ -297,7 +288,7 @@ fn target(
 /// The start command and the variable that tells it its port, if one does.
 fn told(
     start: String,
-    port: Option<&Port>,
+    facts: &Facts,
     wishes: &Wishes,
     draft: &mut Draft,
 ) -> Result<(String, Option<String>), ScaffoldError> {
@@ -326,11 +317,16 @@ fn told(
     if start.contains("{port}") {
         return Ok((start, None));
     }
+    let port = facts.service.as_ref().map(|service| &service.port);
     let (variable, from) = match port {
         Some(Port::Variable(found)) => (found.value.clone(), found.from.clone()),
         _ => {
+            let shown = facts.exposed.as_ref().map_or_else(String::new, |found| {
+                format!(" ({} shows {})", found.from, found.value)
+            });
             draft.notes.push(format!(
-                "nothing says how the service is told its port; that it reads {USUAL_VARIABLE} is a guess, and --port names another variable"
+                "nothing says how the service is told its port{shown}; that it reads {USUAL_VARIABLE} is a guess, and --port names \
+                 another variable"
             ));
             (USUAL_VARIABLE.to_owned(), "a guess".to_owned())
         }
@@ -358,6 +354,14 @@ fn with_value(start: &str, port: u16) -> String {
     }
     changed.push_str(rest);
     changed
+}
+
+fn build(facts: &Facts, draft: &mut Draft) -> Option<String> {
+    let service = facts.service.as_ref()?;
+    let build = service.build.clone()?;
+    let found = ("build", build.clone(), service.start.from.clone());
+    draft.found.insert(1, found);
+    Some(build)
 }
 
 fn ready(facts: &Facts, draft: &mut Draft) -> Option<String> {
@@ -439,6 +443,7 @@ fn only_flow(facts: &Facts, wishes: &Wishes, draft: &mut Draft) -> Result<Flow, 
     };
     draft.found.push(("requests", format!("GET {path}"), from));
     let plain = path.split('?').next().unwrap_or_default();
+    let written = Template::literal(&path);
     Ok(Flow {
         name: text::name(plain).unwrap_or_else(|| "home".to_owned()),
         about: "What a user does: one request. More steps, checks and feeds of values can follow."
@@ -446,8 +451,8 @@ fn only_flow(facts: &Facts, wishes: &Wishes, draft: &mut Draft) -> Result<Flow, 
         course: Course::InOrder,
         steps: vec![Step {
             method: Method::Get,
-            path: Template::literal(&path),
-            name: None,
+            name: request_name(Method::Get, plain, &written),
+            path: written,
             headers: Vec::new(),
             auth: None,
             body: None,

@@ -337,11 +337,10 @@ impl Reader<'_> {
             true => entry.time.clamp(0.0, 3_600_000.0) as i64,
             false => 0,
         };
-        let needs_name = path.as_str() != url.path() || plain.len() > 90;
         Some(Timed {
             step: Step {
                 method,
-                name: needs_name.then(|| request_name(method, &plain)),
+                name: request_name(method, &plain, &path),
                 path,
                 headers,
                 auth,
@@ -570,21 +569,21 @@ impl Left {
         let n = self.replaced;
         say(
             n,
-            format!("{n} secrets of the recording were replaced by variables of the environment"),
+            format!("replaced by variables of the environment: secrets of the recording ({n})"),
         );
         say(
             usize::from(self.cookies),
-            "cookies were left out: those that the server sets are kept by themselves; where a login sets them, make it a step".to_owned(),
+            "left out: cookies; those that the server sets are kept by themselves, and where a login sets them, make it a step".to_owned(),
         );
         let n = self.writes;
         say(
             n,
-            format!("{n} requests that write were left out; --writes takes them along"),
+            format!("left out: requests that write ({n}; --writes takes them along)"),
         );
         let n = self.assets;
         say(
             n,
-            format!("{n} scripts, styles and pictures were left out; --assets takes them along"),
+            format!("left out: scripts, styles and pictures ({n}; --assets takes them along)"),
         );
         let hosts: Vec<String> = self.hosts.keys().take(5).map(|host| shown(host)).collect();
         let n: usize = self.hosts.values().sum();
@@ -596,7 +595,7 @@ impl Left {
         say(
             n,
             format!(
-                "{n} requests to other hosts were left out: {}{more}",
+                "left out: requests to other hosts ({n}): {}{more}",
                 hosts.join(", ")
             ),
         );
@@ -604,18 +603,18 @@ impl Left {
         say(
             n,
             format!(
-                "{n} requests were left out whose bodies can't be kept: too long, not text, or with a secret in it"
+                "left out: requests whose bodies are too long, no text, or hold a secret ({n})"
             ),
         );
         let n = self.unusable;
         say(
             n,
-            format!("{n} entries were left out: never answered, or not HTTP"),
+            format!("left out: what was never answered, or is not HTTP ({n})"),
         );
         let n = self.pages + self.steps;
         say(
             n,
-            format!("{n} requests beyond {MAX_PAGES} pages of {MAX_STEPS} requests were left out"),
+            format!("left out: requests beyond {MAX_PAGES} pages of {MAX_STEPS} requests ({n})"),
         );
         let headers: Vec<String> = self
             .headers
@@ -625,7 +624,7 @@ impl Left {
             .collect();
         say(
             headers.len(),
-            format!("headers that were left out: {}", headers.join(", ")),
+            format!("left out: headers {}", headers.join(", ")),
         );
         notes
     }

@@ -4,6 +4,9 @@ use std::collections::BTreeSet;
 
 use super::text::Template;
 
+/// Names stand in metric paths and in tables; the scenario format allows a few more bytes.
+const MAX_NAME_BYTES: usize = 150;
+
 /// Methods that a step can have, and whether they only read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Method {
@@ -159,13 +162,22 @@ impl Imported {
 /// The feed of values that a document doesn't say.
 pub(super) const FEED: &str = "values";
 
-/// A name under which requests are counted: short, plain, and none that would make another's metrics
-/// ambiguous.
-pub(super) fn request_name(method: Method, path: &str) -> String {
-    let name = format!("{} {path}", method.key().to_ascii_uppercase());
-    let name = super::text::shown(&name);
-    match name.strip_suffix(".service") {
+/// The name under which requests to `path` are counted, where what is written for it would make a long one or one with
+/// values in it: short, plain, and none that would make another's metrics ambiguous.
+pub(super) fn request_name(method: Method, path: &str, written: &Template) -> Option<String> {
+    if written.as_str() == path && path.len() <= MAX_NAME_BYTES && !path.ends_with(".service") {
+        return None;
+    }
+    let method = method.key().to_ascii_uppercase();
+    let mut name = String::new();
+    for char in super::text::shown(&format!("{method} {path}")).chars() {
+        if name.len() + char.len_utf8() > MAX_NAME_BYTES {
+            break;
+        }
+        name.push(char);
+    }
+    Some(match name.strip_suffix(".service") {
         Some(front) => format!("{front}-service"),
         None => name,
-    }
+    })
 }

@@ -36,7 +36,7 @@ static VARIABLE: LazyLock<Regex> = LazyLock::new(|| {
           | environ(?:\.get\(|\[) \s* ['"]
           | [gG]etenv\( \s* ['"]
           | LookupEnv\( \s* "
-          | env::var(?:_os)?\( \s* "
+          | env:{{2}}var(?:_os)?\( \s* "
           | env!\( \s* "
           | \.port \s* = \s* \$\{{
           | \{{ [^{{}}]{{0,80}} \b

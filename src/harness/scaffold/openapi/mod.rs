@@ -77,19 +77,17 @@ pub fn read_openapi(text: &str, scenario: &str, writes: bool) -> Result<Imported
     }
     if steps.is_empty() {
         if writing > 0 {
-            broken.push(format!("{writing} operations that write were left out"));
+            broken.push(left_out_writes(writing));
         }
         return Err(ScaffoldError::NothingToDrive { reasons: broken });
     }
     let mut notes = operations.notes();
     if writing > 0 {
-        notes.push(format!(
-            "{writing} operations that write were left out; --writes takes them along"
-        ));
+        notes.push(left_out_writes(writing));
     }
     if beyond > 0 {
         notes.push(format!(
-            "{beyond} operations beyond the first {MAX_OPERATIONS} were left out"
+            "left out: operations beyond the first {MAX_OPERATIONS} ({beyond})"
         ));
     }
     let left_out = broken.len();
@@ -101,7 +99,7 @@ pub fn read_openapi(text: &str, scenario: &str, writes: bool) -> Result<Imported
     );
     if left_out > 5 {
         notes.push(format!(
-            "{} more operations were left out for such reasons",
+            "left out for such reasons: more operations ({})",
             left_out - 5
         ));
     }
@@ -125,6 +123,10 @@ pub fn read_openapi(text: &str, scenario: &str, writes: bool) -> Result<Imported
         secrets: operations.secrets,
         notes,
     })
+}
+
+fn left_out_writes(count: usize) -> String {
+    format!("left out: operations that write ({count}; --writes takes them along)")
 }
 
 fn dialect(root: &Value) -> Result<Dialect, ScaffoldError> {

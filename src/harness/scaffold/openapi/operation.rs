@@ -155,7 +155,7 @@ impl<'a> Operations<'a> {
         let plain = format!("{}{path}", self.server.base);
         Ok(Step {
             method,
-            name: (address.as_str() != plain).then(|| request_name(method, &plain)),
+            name: request_name(method, &plain, &address),
             path: address,
             headers: unlike(headers, needed.auth.as_ref()),
             auth: needed.auth,

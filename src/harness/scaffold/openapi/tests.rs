@@ -72,7 +72,7 @@ fn what_reads_is_taken_with_the_values_of_the_document() {
     assert_eq!(flow.steps[2].name.as_deref(), Some("GET /v1/pets/{petId}"));
     let notes = imported.notes.join("\n");
     assert!(
-        notes.contains("3 operations that write were left out"),
+        notes.contains("left out: operations that write (3; --writes"),
         "{notes}"
     );
     assert!(notes.contains("leads out of the document"), "{notes}");
@@ -154,7 +154,7 @@ fn what_is_no_document_is_refused() {
     check("openapi: 3.1.0\npaths: {}", "nothing in it can be driven");
     check(
         "openapi: 3.0.0\npaths:\n  /a:\n    post: {}\n",
-        "1 operations that write",
+        "operations that write (1;",
     );
     check(
         "openapi: 3.0.0\npaths:\n  /a:\n    $ref: http://evil.example/\n",
@@ -176,6 +176,6 @@ fn a_large_document_becomes_a_flow_that_can_be_read() {
     assert_eq!(imported.requests(), MAX_OPERATIONS);
     assert_eq!(
         imported.notes,
-        ["450 operations beyond the first 50 were left out"]
+        ["left out: operations beyond the first 50 (450)"]
     );
 }
