@@ -2,6 +2,7 @@
 
 pub mod model;
 pub mod scenario;
+pub mod scaffold;
 pub mod interchange;
 pub mod engine;
 pub mod store;

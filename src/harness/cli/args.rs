@@ -109,6 +109,16 @@ pub(super) enum Color {
 /// The commands, in the order in which a person meets them.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Write a first scenario, a workflow for pull requests and a folder for baselines into this project.
+    ///
+    /// Looks at the folder for how the service is built, started and told its port (Cargo.toml, package.json, go.mod, pom.xml,
+    /// build.gradle, pyproject.toml, requirements.txt, Procfile, Dockerfile), and for what it answers (an OpenAPI document, a HAR file,
+    /// its sources). What can't be found is asked on a terminal, and named as an option elsewhere. No file that
+    /// is there is changed.
+    #[command(
+        after_help = "Examples:\n  plimsoll init\n  plimsoll init --yes --dry-run                  what would be written\n  plimsoll init --start 'node server.js --port {port}' --path /products\n  plimsoll init --from-openapi openapi.yaml --url http://127.0.0.1:8080\n  plimsoll init --from-har session.har --name checkout --writes"
+    )]
+    Init(InitArgs),
     /// Run scenarios and judge their limits.
     #[command(
         after_help = "Examples:\n  plimsoll run                                   everything in scenarios/\n  plimsoll run scenarios/mixed-workload.toml --runs 5\n  plimsoll run scenarios/mixed-workload.toml --variant servers\n  plimsoll run scenarios/mixed-workload.toml --duration 10s --rate reads=200/s"
@@ -219,6 +229,52 @@ pub(super) enum Command {
     /// The parent of one process of a scenario; speaks JSON on stdin and stdout.
     #[command(hide = true)]
     Supervise,
+}
+
+/// Options of `init`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct InitArgs {
+    /// The name of the scenario [default: the project's].
+    #[arg(long, value_name = "NAME")]
+    pub(super) name: Option<String>,
+    /// A server that is there already, in place of a service that is started.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["start", "port"])]
+    pub(super) url: Option<String>,
+    /// The command that starts the service; {port} stands for the port.
+    #[arg(long, value_name = "COMMAND")]
+    pub(super) start: Option<String>,
+    /// The variable that tells the service its port, or the port that stands in --start.
+    #[arg(long, value_name = "NAME|PORT")]
+    pub(super) port: Option<String>,
+    /// The path that is asked for, where no document says what there is.
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["from_openapi", "from_har"])]
+    pub(super) path: Option<String>,
+    /// Iterations of each load [default: such that all of them make 100 requests a second, 20 of a server elsewhere].
+    #[arg(long, value_name = "RATE")]
+    pub(super) rate: Option<String>,
+    /// Make flows from an OpenAPI document (3.0, 3.1, Swagger 2.0; JSON or YAML).
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "from_har",
+        help_heading = "Documents"
+    )]
+    pub(super) from_openapi: Option<PathBuf>,
+    /// Make flows from what a browser recorded (HAR 1.2).
+    #[arg(long, value_name = "FILE", help_heading = "Documents")]
+    pub(super) from_har: Option<PathBuf>,
+    /// Also take operations and requests that write; without, only those that read.
+    #[arg(long, help_heading = "Documents")]
+    pub(super) writes: bool,
+    /// Also take scripts, styles and pictures of a recording.
+    #[arg(long, help_heading = "Documents")]
+    pub(super) assets: bool,
+    /// Ask nothing.
+    #[arg(long, short)]
+    pub(super) yes: bool,
+    /// Print what would be written and write nothing.
+    #[arg(long)]
+    pub(super) dry_run: bool,
 }
 
 /// Under which options that change scenarios are shown.

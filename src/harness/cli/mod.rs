@@ -35,6 +35,7 @@ mod export;
 mod baseline;
 mod history;
 mod prune;
+mod init;
 mod check;
 mod list;
 mod doctor;

@@ -15,8 +15,8 @@ use super::args::{Cli, Command};
 use super::failure::Failure;
 use super::output::Output;
 use super::{
-    baseline, calibrate, check, compare, doctor, export, gate, history, k8s, list, merge, report,
-    run, worker,
+    baseline, calibrate, check, compare, doctor, export, gate, history, init, k8s, list, merge,
+    report, run, worker,
 };
 
 /// The whole program.
@@ -55,6 +55,7 @@ fn dispatch(cli: &Cli, output: &Output) -> Result<u8, Failure> {
     let global = &cli.global;
     runtime.block_on(async {
         match &cli.command {
+            Command::Init(args) => init::run(output, args),
             Command::Run(args) => run::run(global, output, args).await,
             Command::Gate(args) => gate::run(global, output, args).await,
             Command::Calibrate(args) => calibrate::run(global, output, args).await,

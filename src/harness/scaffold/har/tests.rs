@@ -1,0 +1,181 @@
+use super::*;
+
+const SESSION: &str = include_str!("../../../../tests/data/init/session.har");
+
+fn steps(imported: &Imported) -> Vec<(String, Vec<String>)> {
+    let line = |step: &Step| {
+        let status = step.status.join(",");
+        let path = step.path.as_str();
+        format!("{} {path} {status} {}ms", step.method.key(), step.think_ms)
+    };
+    imported
+        .flows
+        .iter()
+        .map(|flow| (flow.name.clone(), flow.steps.iter().map(line).collect()))
+        .collect()
+}
+
+#[test]
+fn pages_become_flows_with_the_pauses_of_the_person() {
+    let imported = read_har(SESSION, "shop", false, false).expect("a recording");
+    let expected = [
+        (
+            "home",
+            vec![
+                "get / 200 2800ms",
+                "get /api/products?q=red%20shoes&page=2&access_token={$env.SHOP_ACCESS_TOKEN}&tag=a&tag=b 200 400ms",
+                "get /api/products/7 200 0ms",
+            ],
+        ),
+        ("cart", vec!["get /cart 200 0ms"]),
+        ("page", vec!["get /reset/{$env.SHOP_PATH} 200 0ms"]),
+    ];
+    let expected: Vec<(String, Vec<String>)> = expected
+        .into_iter()
+        .map(|(name, steps)| {
+            (
+                name.to_owned(),
+                steps.into_iter().map(str::to_owned).collect(),
+            )
+        })
+        .collect();
+    assert_eq!(steps(&imported), expected);
+    assert_eq!(imported.server.as_deref(), Some("https://shop.example"));
+    let products = &imported.flows[0].steps[1];
+    assert_eq!(products.auth, Some(Auth::Bearer("SHOP_TOKEN".into())));
+    assert_eq!(
+        products.headers,
+        [
+            ("x-api-key".to_owned(), Template::secret("SHOP_X_API_KEY")),
+            ("accept".to_owned(), Template::literal("application/json")),
+        ]
+    );
+    assert_eq!(products.name.as_deref(), Some("GET /api/products"));
+    let notes = imported.notes.join("\n");
+    for said in [
+        "secrets of the recording (4)",
+        "left out: cookies",
+        "left out: requests that write (3;",
+        "left out: scripts, styles and pictures (1;",
+        "left out: requests to other hosts (1): https://metrics.other.example",
+        "left out: headers x-tenant",
+    ] {
+        assert!(notes.contains(said), "{said} is not in\n{notes}");
+    }
+}
+
+#[test]
+fn what_writes_and_what_a_browser_keeps_are_taken_where_they_are_asked_for() {
+    let imported = read_har(SESSION, "shop", true, true).expect("a recording");
+    let all = steps(&imported);
+    assert!(
+        all[0].1.iter().any(|step| step.starts_with("get /app.js")),
+        "{all:?}"
+    );
+    assert_eq!(
+        all[1].1,
+        [
+            "post /cart 303 0ms",
+            "get /cart 200 5000ms",
+            "post /login 302 0ms"
+        ]
+    );
+    let cart = &imported.flows[1].steps;
+    let json = r#"{"card":{"cardNumber":"{$env.SHOP_CARDNUMBER}","cvv":"{$env.SHOP_CVV}"},"item":7,"note":"{{gift}"}"#;
+    let Some(Body::Json(body)) = &cart[0].body else {
+        panic!("{cart:?}");
+    };
+    assert_eq!(body.as_str(), json);
+    assert_eq!(
+        cart[2].body,
+        Some(Body::Form(vec![
+            ("user".to_owned(), Template::literal("ada@example.org")),
+            ("password".to_owned(), Template::secret("SHOP_PASSWORD")),
+        ]))
+    );
+    let notes = imported.notes.join("\n");
+    assert!(
+        notes.contains(
+            "left out: requests whose bodies are too long, no text, or hold a secret (1)"
+        ),
+        "{notes}"
+    );
+    assert!(notes.contains("long pauses were shortened"), "{notes}");
+}
+
+#[test]
+fn nothing_secret_is_kept() {
+    for (writes, assets) in [(false, false), (true, true)] {
+        let imported = read_har(SESSION, "shop", writes, assets).expect("a recording");
+        let all = format!("{imported:?}");
+        for secret in [
+            "hunter2",
+            "very-secret",
+            "key-of-somebody",
+            "4111",
+            "\"123\"",
+            "eyJ",
+            "abcdef",
+        ] {
+            assert!(!all.contains(secret), "{secret} in {all}");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_recording_is_refused() {
+    let check = |text: &str, expected: &str| {
+        let error = read_har(text, "shop", false, false).expect_err("it is refused");
+        assert!(error.to_string().contains(expected), "{error}");
+        assert!(!error.remedy().is_empty());
+    };
+    check("", "no HAR file");
+    check("{}", "missing field `log`");
+    check("{\"log\": {}}", "missing field `entries`");
+    check(
+        "{\"log\": {\"entries\": []}}",
+        "nothing in it can be driven",
+    );
+    check(
+        "{\"log\": {\"entries\": [{\"request\": {\"method\": \"GET\", \"url\": 7}}]}}",
+        "no HAR file",
+    );
+    check(
+        "{\"log\": {\"entries\": [{\"request\": {\"method\": \"POST\", \"url\": \"http://a/\"}, \"response\": {\"status\": 200}}]}}",
+        "requests that write (1;",
+    );
+    check(
+        "{\"log\": {\"entries\": [{\"request\": {\"method\": \"GET\", \"url\": \"file:///etc/passwd\"}, \"response\": {\"status\": 200}}]}}",
+        "never answered, or is not HTTP (1)",
+    );
+    check(&"[".repeat(1_000_000), "no HAR file");
+    check(&" ".repeat(MAX_HAR_BYTES + 1), "more than 64 MiB");
+}
+
+#[test]
+fn a_page_without_an_end_has_one() {
+    let entry = |number: usize| {
+        format!(
+            "{{\"pageref\": \"p{}\", \"startedDateTime\": \"2026-11-20T10:{:02}:{:02}Z\", \"time\": -1e308, \"request\": {{\"method\": \"GET\", \"url\": \"http://a/{number}\"}}, \"response\": {{\"status\": 200}}}}",
+            number % 20,
+            number / 60 % 60,
+            number % 60
+        )
+    };
+    let entries: Vec<String> = (0..3000).map(entry).collect();
+    let text = format!("{{\"log\": {{\"entries\": [{}]}}}}", entries.join(","));
+    let imported = read_har(&text, "shop", false, false).expect("a recording");
+    assert_eq!(imported.flows.len(), MAX_PAGES);
+    for flow in &imported.flows {
+        assert_eq!(flow.steps.len(), MAX_STEPS);
+        assert!(flow.think_ms() <= MAX_PAGE_THINK_MS);
+    }
+    assert!(
+        imported
+            .notes
+            .iter()
+            .any(|note| note.contains("100 requests (2000)")),
+        "{:?}",
+        imported.notes
+    );
+}
