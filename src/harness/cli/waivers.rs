@@ -17,11 +17,7 @@ use super::output::Output;
 /// The waivers on the plan's margins, from the plan's own project.
 pub(super) fn on(plan: &Plan, output: &Output) -> Result<Waivers, Failure> {
     let all = waivers::load(&plan.root).map_err(|rejection| {
-        Failure::Scenario(diagnostics::render(
-            &rejection,
-            output.colour_err,
-            output.width,
-        ))
+        Failure::Scenario(diagnostics::render(&rejection, output.style_err()))
     })?;
     Ok(Waivers::new(&all, &plan.id(), today()))
 }
