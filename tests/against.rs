@@ -384,6 +384,26 @@ fn one_gate_at_a_time_and_nothing_left_after_an_interrupt() -> Tested {
     wait_until_gone(&repository.server)
 }
 
+/// Also what ends before its first pair has an answer, in the form that was asked for.
+#[test]
+fn a_gate_that_is_stopped_while_it_builds_has_a_verdict() -> Tested {
+    let repository = Repository::new()?;
+    repository.project.write("build.sh", "sleep 600\n")?;
+    repository.commit("take ten minutes to build")?;
+    let args = ["gate", "--against", "HEAD", "--format", "json"];
+    let mut running = repository.project.spawn(&args)?;
+    repository.project.wait_until_said("building web")?;
+    running.interrupt()?;
+    let (code, stdout) = running.finish(Duration::from_secs(30))?;
+    assert_eq!(code, Some(13), "{stdout}");
+    let verdict: Value =
+        serde_json::from_str(&stdout).map_err(|error| format!("{error}: {stdout}"))?;
+    assert_eq!(verdict["verdict"], "invalid", "{verdict}");
+    assert_eq!(verdict["exit_code"], 13);
+    assert_eq!(verdict["reasons"][0]["kind"], "partial_run");
+    wait_until_gone(&repository.worktrees.display().to_string())
+}
+
 /// A server that is fast or slow in turn, and differently in each arm: nothing can be said after two
 /// pairs, so more follow, each look at a third of the level.
 #[test]
@@ -394,9 +414,12 @@ fn what_is_inconclusive_gets_more_pairs_within_the_budget() -> Tested {
     let budget = ["--against", "HEAD", "--budget", "40s"];
     let (verdicts, said) = repository.gate(&budget, 0)?;
     assert!(
-        said.contains("look 1 of 3 after 2 pairs: open is load.reads.p50"),
+        said.contains("look 1 of 3 after 2 pairs: open is load.reads.p50 (MDE "),
         "{said}"
     );
+    assert!(said.contains("of the budget left"), "{said}");
+    assert!(said.contains("web pair 2/2, "), "{said}");
+    assert!(said.contains("| 1 open, budget "), "{said}");
     let verdict = &verdicts[0];
     let pairs = verdict["metrics"][0]["n_head"].as_u64().ok_or("no pairs")?;
     assert!(pairs > 2, "{verdict}");

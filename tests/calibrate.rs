@@ -268,6 +268,7 @@ fn it_reads_well_at_every_width() {
         let style = TerminalStyle {
             colour: false,
             width: columns,
+            ascii: false,
         };
         let text = render_calibration(&report(), style);
         for line in text.lines() {
@@ -316,6 +317,7 @@ fn too_little_is_said() {
     let style = TerminalStyle {
         colour: false,
         width: 100,
+        ascii: false,
     };
     let mut report = report();
     report.metrics.clear();
@@ -365,6 +367,7 @@ fn hostile_text_stays_harmless() {
     let style = TerminalStyle {
         colour: false,
         width: 100,
+        ascii: false,
     };
     let text = render_calibration(&report, style);
     assert!(

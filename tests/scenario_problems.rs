@@ -5,9 +5,18 @@
 use std::path::{Path, PathBuf};
 
 use plimsoll::harness::cli::diagnostics;
+use plimsoll::harness::report::terminal::TerminalStyle;
 use plimsoll::harness::scenario::{self, Code, Rejection, StepPlan};
 
-const WIDTH: usize = 100;
+const PLAIN: TerminalStyle = TerminalStyle {
+    colour: false,
+    width: 100,
+    ascii: false,
+};
+const COLOURED: TerminalStyle = TerminalStyle {
+    colour: true,
+    ..PLAIN
+};
 
 fn rejected(file: &str) -> Rejection {
     match scenario::check(Path::new(file)) {
@@ -38,7 +47,7 @@ fn every_code_has_a_bad_scenario_and_its_picture() {
         foreign.extend(others.map(|problem| format!("{name}: {problem:?}")));
         insta::assert_snapshot!(
             format!("bad-{name}"),
-            diagnostics::render(&rejection, false, WIDTH)
+            diagnostics::render(&rejection, PLAIN)
         );
     }
     assert!(
@@ -901,20 +910,38 @@ fn fifteen_mistakes_are_shown_in_one_go() {
         found, marked,
         "one problem on each marked line, and no other"
     );
-    insta::assert_snapshot!("fifteen", diagnostics::render(&rejection, false, WIDTH));
+    insta::assert_snapshot!("fifteen", diagnostics::render(&rejection, PLAIN));
     insta::assert_json_snapshot!("fifteen-json", diagnostics::to_json(&rejection));
 }
 
 #[test]
 fn colour_changes_nothing_but_colour() {
     let rejection = rejected("tests/scenarios/fifteen.toml");
-    let coloured = diagnostics::render(&rejection, true, WIDTH);
+    let coloured = diagnostics::render(&rejection, COLOURED);
     assert!(coloured.contains("\u{1b}["));
     let escapes = regex::Regex::new("\u{1b}\\[[0-9;]*m").unwrap();
     assert_eq!(
         escapes.replace_all(&coloured, ""),
-        diagnostics::render(&rejection, false, WIDTH)
+        diagnostics::render(&rejection, PLAIN)
     );
+}
+
+/// The marks are below what they mean also where each byte of a name is a question mark.
+#[test]
+fn only_ascii_is_drawn_where_nothing_else_can_be_shown() {
+    let text = "schema = 1\nname = \"s\"\n\"größe→\" = 1\n";
+    let rejection = Rejection {
+        file: PathBuf::from("größe.toml"),
+        text: text.to_owned(),
+        problems: scenario::parse(text, Path::new("größe.toml")).unwrap_err(),
+    };
+    let style = TerminalStyle {
+        ascii: true,
+        ..PLAIN
+    };
+    let drawn = diagnostics::render(&rejection, style);
+    assert!(drawn.is_ascii(), "{drawn}");
+    insta::assert_snapshot!("ascii", drawn);
 }
 
 #[test]
@@ -932,7 +959,7 @@ fn files_of_which_nothing_can_be_shown_are_rejected_all_the_same() {
             .map(|problem| problem.code)
             .collect();
         assert_eq!(codes, [expected]);
-        let drawn = diagnostics::render(&rejection, false, WIDTH);
+        let drawn = diagnostics::render(&rejection, PLAIN);
         assert!(drawn.contains(expected.as_str()), "{drawn}");
         assert!(scenario::looks_like_one(&path), "somebody has to say why");
     };
@@ -964,7 +991,7 @@ fn a_file_cannot_steer_the_terminal() {
         text: text.to_owned(),
         problems,
     };
-    let drawn = diagnostics::render(&rejection, false, WIDTH);
+    let drawn = diagnostics::render(&rejection, PLAIN);
     assert!(
         drawn.chars().all(|char| char == '\n' || !char.is_control()),
         "{drawn:?}"

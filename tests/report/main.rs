@@ -37,6 +37,7 @@ use self::support::schemas::{assert_valid, validator};
 const PLAIN: TerminalStyle = TerminalStyle {
     colour: false,
     width: 80,
+    ascii: false,
 };
 
 #[test]
@@ -67,6 +68,48 @@ fn terminal() {
     let single = fixture::single();
     let text = terminal::render(&single.input(), coloured).replace('\u{1b}', "␛");
     insta::assert_snapshot!("terminal_colour", text);
+}
+
+/// What an old terminal can't show is replaced, and nothing of ours by a question mark.
+#[test]
+fn ascii() {
+    let ascii = |width| TerminalStyle {
+        width,
+        ascii: true,
+        ..PLAIN
+    };
+    let regression = fixture::regression();
+    insta::assert_snapshot!(
+        "terminal_ascii",
+        terminal::render(&regression.input(), ascii(80))
+    );
+    let ours = [
+        regression,
+        searched::searched(),
+        fixture::single(),
+        invalid(),
+        waived(),
+    ];
+    let questions = |text: &str| text.matches('?').count();
+    for example in ours.iter().chain([&hostile()]) {
+        for width in (30..=130).step_by(10) {
+            let text = terminal::render(&example.input(), ascii(width));
+            assert!(text.is_ascii(), "{text}");
+            for line in text.lines().filter(|line| !line.starts_with("Report: ")) {
+                assert!(line.len() <= width, "{} > {width}: {line:?}", line.len());
+            }
+        }
+    }
+    for example in &ours {
+        let style = |ascii| TerminalStyle {
+            width: 130,
+            ascii,
+            ..PLAIN
+        };
+        let [plain, ascii] =
+            [false, true].map(|ascii| terminal::render(&example.input(), style(ascii)));
+        assert_eq!(questions(&ascii), questions(&plain), "{ascii}");
+    }
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! Comparison and policy → verdict: precedence, exit codes, limits, warnings, the saved form.
 
 use plimsoll::harness::compare::{Between, Design, Noise, Settings, compare};
-use plimsoll::harness::gate::{MetricOutcome, Outcome, Policy, Reason, Verdict, Warning, exit};
+use plimsoll::harness::gate::{
+    MetricOutcome, Outcome, Policy, Reason, Verdict, Warning, exit, unmeasured,
+};
 use plimsoll::harness::model::{
     Aborted, ArrivalModel, CapacitySearch, CapacityTrial, Direction, Fingerprint, InvalidReason,
     LoadMeasurement, Metric, Run, TrialOutcome, Unit,
@@ -383,6 +385,64 @@ fn a_cap_on_errors_needs_enough_requests() {
     check(0, 2_998, true);
     check(0, 3_000, false);
     check(1, 2_998, false); // there is an error to judge by
+}
+
+/// A load of one request and that request are the same requests.
+#[test]
+fn what_is_not_proven_is_said_once() {
+    let check = |requests: u64, metrics: [&str; 2], expected: &[&str]| {
+        let caps = metrics.map(|metric| limit(metric, None, Some(0.001)));
+        let rates = [
+            error_rate(metrics[0], 0, 1000),
+            error_rate(metrics[1], 0, requests),
+        ];
+        let verdict = judged(
+            &policy(caps.to_vec()),
+            &[],
+            &[run("s", None, rates.into())],
+            None,
+        );
+        let said = verdict.warnings.iter().map(|warning| match warning {
+            Warning::Unproven { metric, needed, .. } => (metric.as_str(), *needed),
+            other => panic!("{other:?}"),
+        });
+        let expected = expected.iter().map(|metric| (*metric, 3000));
+        assert!(said.eq(expected), "{:?}", verdict.warnings);
+    };
+    let (load, request, other) = (
+        "load.a.error_rate",
+        "load.a.get.error_rate",
+        "load.b.error_rate",
+    );
+    check(1000, [load, request], &[load]);
+    check(1000, [request, load], &[request]);
+    check(999, [load, request], &[load, request]);
+    check(1000, [load, other], &[load, other]);
+}
+
+/// Whatever ended it before the head was run: there is a verdict, and it is none.
+#[test]
+fn what_was_never_run_is_invalid() {
+    let check = |base: &[Run], expected: &str| {
+        let verdict = unmeasured(&five_percent(), base);
+        assert_eq!(
+            (verdict.verdict, verdict.exit_code),
+            (Outcome::Invalid, exit::INVALID)
+        );
+        let [reason] = &verdict.reasons[..] else {
+            panic!("{:?}", verdict.reasons);
+        };
+        assert!(format!("{reason:?}").contains(expected), "{reason:?}");
+    };
+    check(&[], "PartialRun { run: \"head run 1\" }");
+    let mut base = drifting(1.0).0;
+    base.truncate(1);
+    check(&base, "PartialRun { run: \"head run 1\" }");
+    base[0].invalid = vec![InvalidReason::NothingMeasured { load: "a".into() }];
+    check(
+        &base,
+        "InvalidRun { run: \"base run 1\", reason: NothingMeasured",
+    );
 }
 
 /// The rate of an open load follows what is offered; that it can't any more shows in the share.

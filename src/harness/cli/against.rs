@@ -12,7 +12,7 @@ use crate::harness::engine::checkout::{Checkout, CheckoutError, Checkouts};
 use crate::harness::engine::{Engine, SubjectEngine, bench, machine};
 use crate::harness::gate::{MetricOutcome, Outcome, Policy, Verdict, Waivers, exit};
 use crate::harness::model::{Arm, Run, is_committed};
-use crate::harness::report::{text, words};
+use crate::harness::report::text;
 use crate::harness::scenario::{self, Overrides, Part, Plan, Target, Template};
 use crate::harness::store::History;
 
@@ -22,14 +22,14 @@ use super::execute::{
     own_program, save, stop_on_signal,
 };
 use super::failure::Failure;
-use super::live::Live;
+use super::live::{Live, Open, Standing};
 use super::looks::Looks;
 use super::output::Output;
 use super::pairs::{Batch, Pairs, Side, Sides, spread_invocations, usual_pairs};
 use super::reproduce::CommandLine;
 use super::session::Labels;
 use super::start::explain;
-use super::verdicts::{Case, Judged, page_path};
+use super::verdicts::{Case, page_path};
 use super::workspace::{self, Chosen, SCENARIOS};
 use super::{noise, overrides, waivers};
 
@@ -125,12 +125,22 @@ pub(super) async fn run(
     };
     let work = this.work(&here, checkouts.project())?;
     let stop = stop_on_signal()?;
+    let live = Live::new(*output);
+    for plan in &work.gated {
+        live.expect(plan, this.first(plan).saturating_mul(2));
+    }
+    for plan in &work.new {
+        live.expect(plan, args.selection.runs.unwrap_or(1));
+    }
     let mut codes = Vec::new();
     for plan in &work.gated {
-        codes.push(match this.gate(plan, &stop).await {
+        codes.push(match this.gate(plan, &stop, &live).await {
             Ok(code) => code,
             // The other scenarios are not to blame.
-            Err(failure) => explain(&failure, output),
+            Err(failure) => {
+                live.finish(&plan.id());
+                explain(&failure, output)
+            }
         });
         if *stop.borrow() {
             break;
@@ -141,7 +151,7 @@ pub(super) async fn run(
             break;
         }
         // Whatever becomes of it decides nothing.
-        if let Err(failure) = this.show(plan, &stop).await {
+        if let Err(failure) = this.show(plan, &stop, &live).await {
             explain(&failure, output);
         }
     }
@@ -292,32 +302,37 @@ impl Against<'_> {
     }
 
     /// One scenario that the base has: built twice, measured in pairs, judged as often as planned.
-    async fn gate(&self, plan: &Plan, stop: &watch::Receiver<bool>) -> Result<u8, Failure> {
-        let first = self.args.against.pairs.unwrap_or(usual_pairs(plan));
+    async fn gate(
+        &self,
+        plan: &Plan,
+        stop: &watch::Receiver<bool>,
+        live: &Live,
+    ) -> Result<u8, Failure> {
+        let first = self.first(plan);
         let seed = self.args.against.seed.unwrap_or_else(rand::random);
         // The plan is the base's, and so are its waivers. A mistake in them must not cost the pairs.
         let given = Given {
             waivers: waivers::on(plan, self.output)?,
             noise: self.noise(plan),
         };
-        let live = Live::new(*self.output);
         let answer = self
-            .pairs_and_looks(plan, &given, first, seed, stop, &live)
+            .pairs_and_looks(plan, &given, first, seed, stop, live)
             .await;
-        live.finish();
+        live.finish(&plan.id());
         let (pairs, looks) = answer?;
+        let case = self.case(plan, &given, &pairs, &looks, seed);
         let Some(run) = pairs.head.runs.first() else {
             // Without a run of the head there is nothing to show a page of.
-            for why in pairs.base.runs.iter().flat_map(words::unfit) {
-                self.output.warn(&format!("base: {}", why.what));
-            }
-            self.output
-                .warn(&format!("{}: no pair was measured", plan.id()));
-            return Ok(exit::INVALID);
+            return case.unmeasured().publish(self.output, None);
         };
-        let judged = self.judge(plan, &given, &pairs, &looks, seed);
+        let judged = case.judge();
         let page = page_path(&self.args.selection.reports, run);
         judged.publish(self.output, Some(&page))
+    }
+
+    /// Pairs before the first look.
+    fn first(&self, plan: &Plan) -> u32 {
+        self.args.against.pairs.unwrap_or(usual_pairs(plan))
     }
 
     async fn pairs_and_looks(
@@ -339,8 +354,13 @@ impl Against<'_> {
             return Ok((pairs, looks));
         }
         let mut batch = Some(first);
+        let mut open = Vec::new();
         while let Some(size) = batch {
             let began = Instant::now();
+            live.stand(Standing {
+                open: std::mem::take(&mut open),
+                until: looks.left().and_then(|left| began.checked_add(left)),
+            });
             let orders = Batch {
                 pairs: size,
                 seed: seed.wrapping_add(u64::from(looks.taken)),
@@ -351,7 +371,8 @@ impl Against<'_> {
             if pairs.is_over || pairs.head.runs.is_empty() {
                 break;
             }
-            let open = open(&self.judge(plan, given, &pairs, &looks, seed).verdict);
+            let judged = self.case(plan, given, &pairs, &looks, seed).judge();
+            open = still_open(&judged.verdict);
             batch = match open.is_empty() {
                 true => None,
                 false => looks.next(),
@@ -359,6 +380,7 @@ impl Against<'_> {
             if let Some(told) = looks.tell(&open, batch) {
                 live.line(&format!("{}: {told}", plan.id()));
             }
+            live.expect(plan, batch.unwrap_or(0).saturating_mul(2));
         }
         Ok((pairs, looks))
     }
@@ -433,7 +455,7 @@ impl Against<'_> {
     ) -> Result<bool, Failure> {
         for (side, arm) in [(&mut sides.base, Arm::Base), (&mut sides.head, Arm::Head)] {
             let name = arm.name();
-            live.begin(name.to_owned());
+            live.about(&side.plan.id(), name);
             let mut stopped = stop.clone();
             let observe = |progress| live.observe(progress);
             tokio::select! {
@@ -453,14 +475,14 @@ impl Against<'_> {
         Ok(true)
     }
 
-    fn judge<'a>(
+    fn case<'a>(
         &self,
         plan: &'a Plan,
         given: &Given,
         pairs: &'a Pairs,
         looks: &Looks,
         seed: u64,
-    ) -> Judged<'a> {
+    ) -> Case<'a> {
         let strictness = self.args.strictness;
         Case {
             policy: Policy {
@@ -485,7 +507,6 @@ impl Against<'_> {
                 .collect(),
             commands: self.commands(plan, looks.first, seed),
         }
-        .judge()
     }
 
     fn commands(&self, plan: &Plan, first: u32, seed: u64) -> Vec<String> {
@@ -506,7 +527,12 @@ impl Against<'_> {
     }
 
     /// A scenario that only the head has: run once and shown.
-    async fn show(&self, plan: &Plan, stop: &watch::Receiver<bool>) -> Result<u8, Failure> {
+    async fn show(
+        &self,
+        plan: &Plan,
+        stop: &watch::Receiver<bool>,
+        live: &Live,
+    ) -> Result<u8, Failure> {
         // Trends and baselines leave it out, as they do other heads.
         let label = Label {
             arm: Some(Arm::Head),
@@ -522,7 +548,7 @@ impl Against<'_> {
             checkout: Some(&self.head),
             session: new_session(),
         };
-        session.run(plan, Waivers::default(), stop).await
+        session.run(plan, Waivers::default(), stop, live).await
     }
 
     fn label(&self, arm: Arm) -> String {
@@ -589,9 +615,8 @@ fn unfit(plan: &Plan, project: &Path, roots: [&Path; 2]) -> Option<String> {
     })
 }
 
-/// Gating metrics of which neither worse nor unchanged can be said yet, with the pairs that each
-/// would need.
-fn open(verdict: &Verdict) -> Vec<(String, Option<u32>)> {
+/// Gating metrics of which neither worse nor unchanged can be said yet.
+fn still_open(verdict: &Verdict) -> Vec<Open> {
     // What fails already is not saved by more pairs, and what is no measurement becomes none.
     if verdict.verdict != Outcome::Inconclusive {
         return Vec::new();
@@ -599,7 +624,7 @@ fn open(verdict: &Verdict) -> Vec<(String, Option<u32>)> {
     let metrics = verdict.metrics.iter();
     metrics
         .filter(|metric| metric.gating && metric.verdict == MetricOutcome::Inconclusive)
-        .map(|metric| (metric.name.clone(), metric.pairs_needed))
+        .map(Open::of)
         .collect()
 }
 

@@ -48,6 +48,9 @@ pub(super) struct Global {
     /// When to colour; `auto` asks the terminal and NO_COLOR.
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto, help_heading = "Output")]
     pub(super) color: Color,
+    /// Nothing but ASCII for people, as old terminals want it; by itself where the locale is not UTF-8.
+    #[arg(long, global = true, help_heading = "Output")]
+    pub(super) ascii: bool,
     /// Only the verdict, and what must be known beside it; no progress.
     #[arg(
         long,

@@ -72,7 +72,7 @@ fn show(output: &Output, rejections: &[Rejection]) -> Result<(), Failure> {
         return output.answer_json(&all);
     }
     for rejection in rejections {
-        output.answer(&diagnostics::render(rejection, output.colour, output.width))?;
+        output.answer(&diagnostics::render(rejection, output.style()))?;
     }
     Ok(())
 }
@@ -89,6 +89,6 @@ pub(super) fn schema(output: &Output, args: &SchemaArgs) -> Result<u8, Failure> 
         SchemaOf::Run => json::render(&json::run_schema()),
         SchemaOf::Shard => json::render(&shards::schema()),
     };
-    output.answer(&text)?;
+    output.document(&text)?;
     Ok(exit::PASS)
 }

@@ -1,5 +1,6 @@
 //! The problems of a scenario file as a person reads them, and as an editor does.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use miette::{
@@ -9,37 +10,41 @@ use miette::{
 use serde_json::{Value, json};
 
 use crate::harness::model::steers;
+use crate::harness::report::format::ascii;
+use crate::harness::report::terminal::TerminalStyle;
 use crate::harness::scenario::{Problem, Rejection};
 
-/// Draws each problem with its lines of the file, and how many there are. `width` is that of the
-/// terminal in columns.
-pub fn render(rejection: &Rejection, colour: bool, width: usize) -> String {
+/// Draws each problem with its lines of the file, and how many there are.
+pub fn render(rejection: &Rejection, style: TerminalStyle) -> String {
     let Rejection {
         file,
         text,
         problems,
     } = rejection;
-    let styles = if colour {
-        ThemeStyles::ansi()
-    } else {
-        ThemeStyles::none()
-    };
     let theme = GraphicalTheme {
-        characters: ThemeCharacters::unicode(),
-        styles,
+        characters: match style.ascii {
+            true => ThemeCharacters::ascii(),
+            false => ThemeCharacters::unicode(),
+        },
+        styles: match style.colour {
+            true => ThemeStyles::ansi(),
+            false => ThemeStyles::none(),
+        },
     };
     let handler = GraphicalReportHandler::new_themed(theme)
         .with_links(false)
         .without_syntax_highlighting()
-        .with_width(width)
+        .with_width(style.width)
         .with_context_lines(1);
     let name = file.display().to_string();
+    let printable = |text: &str| printable(text, style.ascii);
     let source = NamedSource::new(printable(&name), printable(text));
     let mut drawn = String::new();
     for problem in problems {
         let shown = Shown {
             problem,
             source: &source,
+            is_ascii: style.ascii,
         };
         handler
             .render_report(&mut drawn, &shown)
@@ -74,13 +79,15 @@ pub fn to_json(rejection: &Rejection) -> Vec<Value> {
 }
 
 /// A file is drawn on a terminal: what would steer it, or turn the direction of text, is drawn as
-/// question marks, one a byte, so that every place stays where it was.
-fn printable(text: &str) -> String {
+/// question marks, one a byte, so that every place stays where it was; and so is what is not ASCII
+/// where nothing else can be shown.
+fn printable(text: &str, ascii: bool) -> String {
     let mut chars = text.chars().peekable();
     let mut printable = String::with_capacity(text.len());
     while let Some(char) = chars.next() {
         let is_line_end = char == '\n' || (char == '\r' && chars.peek() == Some(&'\n'));
-        if steers(char) && char != '\t' && !is_line_end {
+        let is_hidden = steers(char) && char != '\t' && !is_line_end;
+        if is_hidden || (ascii && !char.is_ascii()) {
             printable.extend(std::iter::repeat_n('?', char.len_utf8()));
         } else {
             printable.push(char);
@@ -94,11 +101,22 @@ fn printable(text: &str) -> String {
 struct Shown<'a> {
     problem: &'a Problem,
     source: &'a NamedSource<String>,
+    is_ascii: bool,
+}
+
+impl Shown<'_> {
+    /// What we say, in characters that can be shown.
+    fn said<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        match self.is_ascii {
+            true => Cow::Owned(ascii(text)),
+            false => Cow::Borrowed(text),
+        }
+    }
 }
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.problem.message)
+        f.write_str(&self.said(&self.problem.message))
     }
 }
 
@@ -110,7 +128,7 @@ impl Diagnostic for Shown<'_> {
     }
 
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        Some(Box::new(&self.problem.help))
+        Some(Box::new(self.said(&self.problem.help)))
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {
@@ -120,12 +138,12 @@ impl Diagnostic for Shown<'_> {
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         let problem = self.problem;
-        let here =
-            LabeledSpan::new_primary_with_span(Some(problem.label.clone()), problem.span.clone());
+        let label = |text: &str| Some(self.said(text).into_owned());
+        let here = LabeledSpan::new_primary_with_span(label(&problem.label), problem.span.clone());
         let there = problem
             .related
             .iter()
-            .map(|(span, label)| LabeledSpan::new_with_span(Some(label.clone()), span.clone()));
+            .map(move |(span, text)| LabeledSpan::new_with_span(label(text), span.clone()));
         Some(Box::new(std::iter::once(here).chain(there)))
     }
 }
@@ -136,14 +154,17 @@ mod tests {
 
     #[test]
     fn what_steers_a_terminal_is_not_drawn() {
-        let check = |text: &str, expected: &str| {
-            assert_eq!(printable(text), expected);
-            assert_eq!(printable(text).len(), text.len());
+        let drawn = |text: &str, ascii: bool, expected: &str| {
+            let drawn = printable(text, ascii);
+            assert_eq!(drawn, expected);
+            assert_eq!(drawn.len(), text.len());
         };
+        let check = |text: &str, expected: &str| drawn(text, false, expected);
         check("a\tb\r\nc\n", "a\tb\r\nc\n");
         check("\u{1b}[31m", "?[31m");
         check("a\rb", "a?b");
         check("\u{202E}x", "???x");
         check("é", "é");
+        drawn("é\tx", true, "??\tx");
     }
 }

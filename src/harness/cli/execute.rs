@@ -37,6 +37,16 @@ pub(super) enum Asked {
     Baseline(Strictness),
 }
 
+impl Asked {
+    /// How many runs of a plan that takes.
+    fn runs(self, selection: &Selection, plan: &Plan) -> u32 {
+        selection.runs.unwrap_or(match self {
+            Self::Limits => 1,
+            Self::Baseline(_) => plan.runs,
+        })
+    }
+}
+
 /// How the runs are labelled.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Label {
@@ -72,6 +82,10 @@ pub(super) async fn execute(
     };
     let history = workspace::history(global).await?;
     let stop = stop_on_signal()?;
+    let live = Live::new(*output);
+    for plan in &plans {
+        live.expect(plan, asked.runs(selection, plan));
+    }
     let mut codes = Vec::new();
     for (plan, waivers) in plans.iter().zip(waived) {
         let case = Session {
@@ -84,7 +98,7 @@ pub(super) async fn execute(
             checkout: None,
             session: label.session.clone().unwrap_or_else(new_session),
         };
-        match case.run(plan, waivers, &stop).await {
+        match case.run(plan, waivers, &stop, &live).await {
             Ok(code) => codes.push(code),
             // The other scenarios are not to blame.
             Err(failure) => codes.push(explain(&failure, output)),
@@ -139,7 +153,7 @@ pub(super) fn nothing_left() -> Failure {
 /// A session with the engine that runs real things on this machine, building where the checkout does
 /// if the plan is of one.
 pub(super) async fn measure_here(
-    output: &Output,
+    live: &Live,
     plan: &Plan,
     runs: u32,
     labels: &Labels,
@@ -151,9 +165,8 @@ pub(super) async fn measure_here(
     if let Some(checkout) = checkout {
         engine = engine.with_target_dir(checkout.target_dir());
     }
-    let live = Live::new(*output);
-    let runs = measure(&mut engine, plan, runs, labels, stop, &live, save).await;
-    live.finish();
+    let runs = measure(&mut engine, plan, runs, labels, stop, live, save).await;
+    live.clear();
     runs
 }
 
@@ -185,8 +198,11 @@ impl Session<'_> {
         plan: &Plan,
         waivers: Waivers,
         stop: &watch::Receiver<bool>,
+        live: &Live,
     ) -> Result<u8, Failure> {
-        let head = self.measured(plan, stop).await?;
+        let head = self.measured(plan, stop, live).await;
+        live.finish(&plan.id());
+        let head = head?;
         let commands = head.runs.first().map(|first| self.commands(plan, first));
         self.judged(plan, waivers, &head, commands.unwrap_or_default())
     }
@@ -201,9 +217,16 @@ impl Session<'_> {
         commands: Vec<String>,
     ) -> Result<u8, Failure> {
         let Some(first) = head.runs.first() else {
-            self.output
-                .warn(&format!("{}: stopped before its first run", plan.id()));
-            return Ok(exit::INVALID);
+            let case = Case {
+                policy: Policy::of(plan),
+                plan: Some(plan),
+                head,
+                base: None,
+                settings: Settings::new(Design::Stored),
+                notes: Vec::new(),
+                commands,
+            };
+            return case.unmeasured().publish(self.output, None);
         };
         let page = page_path(&self.selection.reports, first);
         let places = Places {
@@ -281,15 +304,16 @@ impl Session<'_> {
         }
     }
 
-    async fn measured(&self, plan: &Plan, stop: &watch::Receiver<bool>) -> Result<Source, Failure> {
+    async fn measured(
+        &self,
+        plan: &Plan,
+        stop: &watch::Receiver<bool>,
+        live: &Live,
+    ) -> Result<Source, Failure> {
         let labels = self.labels(plan, machine::of_plan(plan)).await;
-        let runs = self.selection.runs.unwrap_or(match self.asked {
-            Asked::Limits => 1,
-            Asked::Baseline(_) => plan.runs,
-        });
+        let runs = self.asked.runs(self.selection, plan);
         let keep = async |run: &Run| save(self.history, self.selection, run).await;
-        let runs =
-            measure_here(self.output, plan, runs, &labels, self.checkout, stop, keep).await?;
+        let runs = measure_here(live, plan, runs, &labels, self.checkout, stop, keep).await?;
         Ok(Source {
             label: format!("session {}", self.session),
             runs,

@@ -46,6 +46,6 @@ pub(super) async fn run(
             "name others: plimsoll list --sessions",
         ));
     }
-    output.answer(&text)?;
+    output.document(&text)?;
     Ok(exit::PASS)
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use crate::harness::report::format;
 use crate::harness::stats::{ALPHA, LOOKS};
 
+use super::live::{Open, in_full, whole};
+
 /// The looks of one gate. Without a budget there is one, at the whole level. With a budget there are
 /// at most three, each at a third of the level, so that together they are wrong no more often: the
 /// second after twice, the third after four times as many pairs as the first, or after as many as
@@ -53,29 +55,28 @@ impl Looks {
         if self.taken >= LOOKS {
             return None;
         }
-        let left = self.budget?.checked_sub(self.spent)?.as_secs_f64();
+        let left = self.left()?.as_secs_f64();
         let each = self.spent.as_secs_f64() / f64::from(self.pairs.max(1));
         // A cast of a float saturates.
         let fitting = (left / each) as u32;
         Some(self.pairs.min(fitting)).filter(|pairs| *pairs > 0)
     }
 
-    /// What a person who watches hears after a look: what is `open`, with the pairs that each would
-    /// need, and how it goes on. Nothing where nothing is open, or no further look was planned.
-    pub(super) fn tell(&self, open: &[(String, Option<u32>)], next: Option<u32>) -> Option<String> {
+    /// What is left of the budget; `None` where there is none.
+    pub(super) fn left(&self) -> Option<Duration> {
+        Some(self.budget?.saturating_sub(self.spent))
+    }
+
+    /// What a person who watches hears after a look: what is `open`, and how it goes on. Nothing where
+    /// nothing is open.
+    pub(super) fn tell(&self, open: &[Open], next: Option<u32>) -> Option<String> {
         if open.is_empty() {
             return None;
         }
         let of = self.budget.map_or(1, |_| LOOKS);
-        let metrics: Vec<String> = open
-            .iter()
-            .map(|(metric, needed)| match needed {
-                Some(needed) => format!("{metric} (about {})", pairs(*needed)),
-                None => metric.clone(),
-            })
-            .collect();
+        let left = whole(self.left().unwrap_or_default());
         let then = match (next, self.budget) {
-            (Some(next), _) => format!("{} more follow", pairs(next)),
+            (Some(next), _) => format!("{} more follow, {left} of the budget left", pairs(next)),
             (None, None) => "no further look was planned: --budget 15m allows some".to_owned(),
             (None, Some(_)) if self.taken >= LOOKS => "this was the last look".to_owned(),
             (None, Some(_)) => "the budget has no time for more".to_owned(),
@@ -84,7 +85,7 @@ impl Looks {
             "look {} of {of} after {}: open is {}; {then}",
             self.taken,
             pairs(self.pairs),
-            metrics.join(", ")
+            in_full(open)
         ))
     }
 
@@ -106,8 +107,14 @@ fn pairs(number: u32) -> String {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
     use super::*;
+    use crate::harness::cli::live::open;
+
+    fn plain(text: String) -> String {
+        text.replace('\u{202f}', " ")
+    }
 
     const MINUTE: Duration = Duration::from_secs(60);
 
@@ -146,16 +153,19 @@ mod tests {
     fn what_is_open_is_said_with_what_it_needs() {
         let mut looks = Looks::new(5, Some(MINUTE * 60));
         looks.take(MINUTE * 5, 5);
-        let open = [
-            ("load.a.p95".to_owned(), Some(12)),
-            ("bench.b".to_owned(), None),
-        ];
+        let open = [open("load.a.p95", 0.071, Some(12))];
+        let told = looks.tell(&open, looks.next()).map(plain);
         assert_eq!(
-            looks.tell(&open, looks.next()).as_deref(),
+            told.as_deref(),
             Some(
-                "look 1 of 3 after 5 pairs: open is load.a.p95 (about 12 pairs), bench.b; 5 pairs more follow"
+                "look 1 of 3 after 5 pairs: open is load.a.p95 (MDE 7.1 %, margin 5 %, about 12 pairs); 5 pairs more \
+                 follow, 55 min of the budget left"
             )
         );
         assert_eq!(looks.tell(&[], None), None);
+        looks.take(MINUTE * 57, 5);
+        assert_eq!(looks.left(), Some(Duration::ZERO));
+        let told = looks.tell(&open, looks.next()).map(plain);
+        assert!(told.unwrap().ends_with("the budget has no time for more"));
     }
 }

@@ -1,9 +1,12 @@
 //! Streams: stdout is the answer, stderr has progress, warnings and logs.
 
+use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 
 use serde::Serialize;
+use terminal_size::{Height, Width};
 
+use crate::harness::report::format;
 use crate::harness::report::terminal::TerminalStyle;
 
 use super::args::{Color, Format, Global};
@@ -22,6 +25,10 @@ pub(super) struct Output {
     pub(super) colour: bool,
     /// Whether stderr takes colour.
     pub(super) colour_err: bool,
+    /// Whether what a person reads on stdout is to be ASCII.
+    ascii: bool,
+    /// The same of stderr.
+    ascii_err: bool,
     /// Whether a live view makes sense.
     pub(super) live: bool,
     /// Columns of the terminal.
@@ -34,25 +41,31 @@ const DEFAULT_WIDTH: usize = 100;
 impl Output {
     /// Asks the options, the environment and the streams.
     pub(super) fn new(global: &Global) -> Self {
+        let term = std::env::var_os("TERM");
+        let dumb = term.as_ref().is_some_and(|term| term == "dumb");
         let wanted = |is_terminal: bool| match global.color {
             Color::Always => true,
             Color::Never => false,
             Color::Auto => {
                 let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-                let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
                 is_terminal && !refused && !dumb
             }
         };
+        let is_foreign = is_foreign(|name| std::env::var(name).ok());
         let stdout = std::io::stdout().is_terminal();
         let stderr = std::io::stderr().is_terminal();
-        let width = terminal_width().unwrap_or(DEFAULT_WIDTH);
+        let width = columns(terminal_size::terminal_size()).unwrap_or(DEFAULT_WIDTH);
         Self {
             format: global.format,
             quiet: global.quiet,
             is_silent: false,
             colour: wanted(stdout),
             colour_err: wanted(stderr),
-            live: stderr && !global.quiet,
+            // A file and a pipe are read somewhere else, where another locale may hold.
+            ascii: global.ascii || (stdout && is_foreign),
+            ascii_err: global.ascii || (stderr && is_foreign),
+            // A view moves the cursor, which nobody knows of a terminal without a name.
+            live: stderr && !global.quiet && term.is_some() && !dumb,
             width,
         }
     }
@@ -65,6 +78,8 @@ impl Output {
         is_silent: true,
         colour: false,
         colour_err: false,
+        ascii: false,
+        ascii_err: false,
         live: false,
         width: 80,
     };
@@ -84,7 +99,31 @@ impl Output {
         TerminalStyle {
             colour: self.colour,
             width: self.width,
+            ascii: self.ascii,
         }
+    }
+
+    /// How text for stderr is drawn.
+    pub(super) fn style_err(&self) -> TerminalStyle {
+        TerminalStyle {
+            colour: self.colour_err,
+            width: self.width,
+            ascii: self.ascii_err,
+        }
+    }
+
+    /// The same now: the terminal may have got another width since the start.
+    pub(super) fn style_live(&self) -> TerminalStyle {
+        TerminalStyle {
+            width: columns(terminal_size::terminal_size_of(std::io::stderr()))
+                .unwrap_or(self.width),
+            ..self.style_err()
+        }
+    }
+
+    /// Text for a person on stderr, in characters that can be shown there.
+    pub(super) fn readable<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        readable(text, self.ascii_err)
     }
 
     /// Whether the answer is JSON.
@@ -92,8 +131,13 @@ impl Output {
         self.format == Format::Json
     }
 
-    /// Writes text to stdout as it is.
+    /// Writes text for a person to stdout.
     pub(super) fn answer(&self, text: &str) -> Result<(), Failure> {
+        self.document(&readable(text, self.ascii))
+    }
+
+    /// Writes text for a program, or for another place, to stdout as it is.
+    pub(super) fn document(&self, text: &str) -> Result<(), Failure> {
         let mut stdout = std::io::stdout().lock();
         stdout.write_all(text.as_bytes())?;
         if !text.ends_with('\n') {
@@ -107,7 +151,7 @@ impl Output {
     pub(super) fn answer_json(&self, value: &impl Serialize) -> Result<(), Failure> {
         let text = serde_json::to_string(value)
             .map_err(|error| Failure::tool("writing the answer as JSON", &error))?;
-        self.answer(&text)
+        self.document(&text)
     }
 
     /// Says on stderr how far it has come, unless only the verdict is wanted.
@@ -121,18 +165,56 @@ impl Output {
     pub(super) fn warn(&self, text: &str) {
         if !self.is_silent {
             // stderr that went away is nobody's loss.
-            let _ = writeln!(std::io::stderr().lock(), "{text}");
+            let _ = writeln!(std::io::stderr().lock(), "{}", self.readable(text));
         }
     }
 }
 
-/// The width of the terminal; COLUMNS beats it.
-fn terminal_width() -> Option<usize> {
+/// The width of the terminal, that of a size; COLUMNS beats it.
+fn columns(size: Option<(Width, Height)>) -> Option<usize> {
     let columns = std::env::var("COLUMNS")
         .ok()
         .and_then(|text| text.parse().ok());
-    columns.or_else(|| {
-        let (width, _) = terminal_size::terminal_size()?;
-        Some(usize::from(width.0))
+    columns.or_else(|| size.map(|(width, _)| usize::from(width.0)))
+}
+
+fn readable(text: &str, ascii: bool) -> Cow<'_, str> {
+    match ascii && !text.is_ascii() {
+        true => Cow::Owned(format::ascii(text)),
+        false => Cow::Borrowed(text),
+    }
+}
+
+/// Whether the locale says which characters the terminal shows, and that they are not UTF-8. Of its three
+/// variables the first that is set counts, as everywhere; where none is, nothing is known.
+fn is_foreign(variable: impl Fn(&str) -> Option<String>) -> bool {
+    let mut set = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().map(variable);
+    let locale = set.find_map(|value| value.filter(|value| !value.is_empty()));
+    locale.is_some_and(|locale| {
+        let locale = locale.to_ascii_lowercase();
+        !locale.contains("utf-8") && !locale.contains("utf8")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_locale_that_is_not_utf_8_is_foreign() {
+        let check = |set: &[(&str, &str)], expected: bool| {
+            let value = |name: &str| set.iter().find(|(known, _)| *known == name);
+            let found = is_foreign(|name| value(name).map(|(_, value)| (*value).to_owned()));
+            assert_eq!(found, expected, "{set:?}");
+        };
+        check(&[], false);
+        check(&[("LANG", "")], false);
+        check(&[("LANG", "en_US.UTF-8")], false);
+        check(&[("LANG", "C.utf8")], false);
+        check(&[("LANG", "C")], true);
+        check(&[("LANG", "de_DE.ISO-8859-1")], true);
+        check(&[("LC_ALL", "POSIX"), ("LANG", "en_US.UTF-8")], true);
+        check(&[("LC_CTYPE", "UTF-8"), ("LANG", "C")], false);
+        check(&[("LC_ALL", ""), ("LANG", "C.UTF-8")], false);
+    }
 }

@@ -117,7 +117,7 @@ impl Pairs {
                     if self.is_over || *stop.borrow() {
                         break;
                     }
-                    live.begin(format!("{id} pair {number}/{planned}, {}", arm.name()));
+                    live.begin(&id, &format!("pair {number}/{planned}, {}", arm.name()));
                     let (side, slot) = match arm {
                         Arm::Base => (&mut sides.base, &mut base),
                         Arm::Head => (&mut sides.head, &mut head),
@@ -130,6 +130,7 @@ impl Pairs {
                 self.is_over |= *stop.borrow();
                 let unfit = base.iter().chain(&head).any(is_generators_fault);
                 if unfit && !self.is_over && repeats < REPEATS {
+                    live.expect(&sides.head.plan, 2);
                     repeats += 1;
                     self.repeated = self.repeated.saturating_add(1);
                     continue;

@@ -41,11 +41,13 @@ pub(super) async fn measure<E: Engine>(
     live: &Live,
     mut save: impl AsyncFnMut(&Run) -> Result<(), Failure>,
 ) -> Result<Vec<Run>, Failure> {
+    let id = plan.id();
+    live.about(&id, "");
     let observe = |progress| live.observe(progress);
     let mut stopped = stop.clone();
     tokio::select! {
         built = engine.build(plan, &observe) => {
-            built.map_err(|error| Failure::tool(format!("building {}", plan.id()), &error))?;
+            built.map_err(|error| Failure::tool(format!("building {id}"), &error))?;
         }
         // What is being built goes with the future.
         Ok(_) = stopped.wait_for(|stop| *stop) => return Ok(Vec::new()),
@@ -55,10 +57,11 @@ pub(super) async fn measure<E: Engine>(
         if *stop.borrow() {
             break;
         }
-        live.begin(match runs {
-            1 => plan.id(),
-            _ => format!("{} run {number}/{runs}", plan.id()),
-        });
+        let part = match runs {
+            1 => String::new(),
+            _ => format!("run {number}/{runs}"),
+        };
+        live.begin(&id, &part);
         let pair = labels.pair.map(|first| first.saturating_add(number - 1));
         let run = execute_once(engine, plan, labels, pair, stop, live).await?;
         save(&run).await?;
@@ -86,6 +89,7 @@ pub(super) async fn execute_once<E: Engine>(
         .run(plan, stop.clone(), &|progress| live.observe(progress))
         .await
         .map_err(|error| Failure::tool(format!("running {}", plan.id()), &error))?;
+    live.end();
     Ok(assemble(plan, labels, pair, id, started_at, executed))
 }
 

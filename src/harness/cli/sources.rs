@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::harness::interchange::{self, Imported, InterchangeError, Options};
 use crate::harness::model::{Arm, Fingerprint, FingerprintDifference, Run, RunId};
-use crate::harness::report::text;
+use crate::harness::report::{text, words};
 use crate::harness::store::{
     Anchor, Baseline, BaselineError, DecodeError, FileError, FormatError, History, Query,
     StoreError, files,
@@ -171,7 +171,11 @@ impl Places<'_> {
 pub(super) fn in_words(differences: &[FingerprintDifference]) -> String {
     let clause = |difference: &FingerprintDifference| match difference.field.as_str() {
         "scenario_hash" => "what the scenario measures has changed since".to_owned(),
-        field => format!("{field} was {}, is {}", difference.base, difference.head),
+        field => {
+            let (called, base) = words::condition(field, &difference.base);
+            let (_, head) = words::condition(field, &difference.head);
+            format!("{called} was {base}, is {head}")
+        }
     };
     let clauses: Vec<String> = differences.iter().map(clause).collect();
     clauses.join("; ")

@@ -71,7 +71,7 @@ fn dispatch(cli: &Cli, output: &Output) -> Result<u8, Failure> {
             Command::Completions { shell } => {
                 let mut script = Vec::new();
                 clap_complete::generate(*shell, &mut Cli::command(), "plimsoll", &mut script);
-                output.answer(&String::from_utf8_lossy(&script))?;
+                output.document(&String::from_utf8_lossy(&script))?;
                 Ok(exit::PASS)
             }
             Command::Worker(args) => worker::run(output, args).await,
@@ -96,16 +96,17 @@ pub(super) fn explain(failure: &Failure, output: &Output) -> u8 {
         false => (String::new(), String::new()),
     };
     let mut stderr = std::io::stderr().lock();
+    let said = |text: &str| output.readable(&text::block(text)).into_owned();
     // Names of a shared store and words of other programs are among it: nothing of them may steer a
     // terminal. Where stderr is gone too, the exit code has to be enough.
     let _ = match failure {
         Failure::Usage(what, remedy) => {
-            let (what, remedy) = (text::block(what), text::block(remedy));
+            let (what, remedy) = (said(what), said(remedy));
             writeln!(stderr, "{open}error{close}: {what}\n  help: {remedy}")
         }
         Failure::Scenario(rendered) => writeln!(stderr, "{rendered}"),
         Failure::Tool(what) | Failure::NoBase(what) => {
-            writeln!(stderr, "{open}error{close}: {}", text::block(what))
+            writeln!(stderr, "{open}error{close}: {}", said(what))
         }
         Failure::BrokenPipe => Ok(()),
     };

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use crate::harness::compare::{Comparison, Design, Settings, compare};
-use crate::harness::gate::{Evidence, Policy, Verdict, Warning, exit, judge};
+use crate::harness::gate::{Evidence, Policy, Verdict, Warning, exit, judge, unmeasured};
 use crate::harness::model::{LatencyHistogram, Run};
 use crate::harness::report::terminal;
 use crate::harness::report::{BaseLatency, ReportInput, html, json, text, words};
@@ -66,6 +66,17 @@ impl<'a> Case<'a> {
             case: self,
             verdict,
             base_latency,
+        }
+    }
+
+    /// Says that there is nothing to judge, because no run of the head was made.
+    pub(super) fn unmeasured(self) -> Judged<'a> {
+        let base = self.base.map_or(&[][..], |base| &base.runs);
+        let verdict = unmeasured(&self.policy, base);
+        Judged {
+            case: self,
+            verdict,
+            base_latency: Vec::new(),
         }
     }
 }

@@ -22,13 +22,8 @@ pub(super) fn on(plan: &Plan, output: &Output) -> Result<Waivers, Failure> {
 
 /// All waivers of the plan's own project.
 pub(super) fn all(plan: &Plan, output: &Output) -> Result<Vec<Waiver>, Failure> {
-    waivers::load(&plan.root).map_err(|rejection| {
-        Failure::Scenario(diagnostics::render(
-            &rejection,
-            output.colour_err,
-            output.width,
-        ))
-    })
+    waivers::load(&plan.root)
+        .map_err(|rejection| Failure::Scenario(diagnostics::render(&rejection, output.style_err())))
 }
 
 /// Today, in UTC.

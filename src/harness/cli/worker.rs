@@ -55,11 +55,11 @@ pub(super) async fn run(output: &Output, args: &WorkerArgs) -> Result<u8, Failur
         format::duration_ns(ahead_ns(args.start_at)),
     ));
     let live = Live::new(*output);
-    live.begin(format!("{} shard {}", plan.id(), args.shard));
+    live.begin(&plan.id(), &format!("shard {}", args.shard));
     let performed = engine
         .run_shard(&plan, &assignment, stop, &|progress| live.observe(progress))
         .await;
-    live.finish();
+    live.finish(&plan.id());
     let file = performed.map_err(|error| Failure::tool("performing the shard", &error))?;
     leave(&file, &args.out, output)?;
     Ok(answer(&file, output))
@@ -212,7 +212,7 @@ fn leave(file: &ShardFile, out: &Path, output: &Output) -> Result<(), Failure> {
     match out == Path::new(STDOUT) {
         true => {
             let packed = file.packed();
-            output.answer(&packed.map_err(|error| Failure::tool("packing the shard", &error))?)
+            output.document(&packed.map_err(|error| Failure::tool("packing the shard", &error))?)
         }
         false => file
             .write(out)

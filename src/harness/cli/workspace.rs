@@ -202,11 +202,7 @@ fn every<T>(
         match result {
             Ok(one) => good.push(one),
             Err(rejection) => {
-                problems.push_str(&diagnostics::render(
-                    &rejection,
-                    output.colour_err,
-                    output.width,
-                ));
+                problems.push_str(&diagnostics::render(&rejection, output.style_err()));
             }
         }
     }

@@ -19,4 +19,6 @@ pub use self::many::{Adjusted, adjust};
 pub use self::run::compare;
 pub use self::settings::{Noise, Settings};
 pub use self::trend::{Change, ChangeSearch, LOOK_BACK, RUNS_FOR_CHANGES, Trend, trend};
-pub use crate::harness::stats::{ALPHA, Between, PRIOR_DF, Prior, rule_of_three};
+pub use crate::harness::stats::{
+    ALPHA, Between, PRIOR_DF, Prior, requests_to_rule_out, rule_of_three,
+};

@@ -9,10 +9,10 @@ use crate::harness::model::{
     BenchMeasurement, LatencyHistogram, LoadMeasurement, Measurement, Metric, Outcome, Phase,
     ProcessSeries, ProcessUsage, Reading, RequestSeries, TrialOutcome, UserTime,
 };
-use crate::harness::scenario::Plan;
 use crate::harness::scenario::catalogue::{
     self, LatencyStat, LoadMetric, MetricKey, MetricSpec, ProcessMetric, Quantile, RequestMetric,
 };
+use crate::harness::scenario::{Plan, written_duration};
 
 /// Every metric of the plan, and one for each benchmark that was found, sorted by name.
 pub fn metrics(plan: &Plan, measurement: &Measurement) -> Vec<Metric> {
@@ -312,10 +312,10 @@ impl<'a> Measured<'a> {
         if count == 0 {
             return none_in_order(what);
         }
-        let seconds = enough(self.seconds(), beyond);
+        let needed = written_duration(enough(self.seconds(), beyond));
         Missing {
-            reason: too_few(beyond, what, quantile),
-            remedy: format!("measure for at least {seconds}s, or at a higher rate"),
+            reason: too_few(beyond, what, quantile.in_words()),
+            remedy: format!("measure for at least {needed}, or at a higher rate"),
             observations: count,
         }
     }
@@ -789,13 +789,13 @@ mod tests {
         );
         check(
             "load.reads.p999",
-            "only 2 requests lie beyond p999; 100 are needed",
-            "measure for at least 400s, or at a higher rate",
+            "only 2 requests lie beyond p99.9; 100 are needed",
+            "measure for at least 6m40s, or at a higher rate",
         );
         check(
             "load.reads.connect.p50",
             "only 2 connections lie beyond p50; 100 are needed",
-            "measure for at least 400s, or at a higher rate",
+            "measure for at least 6m40s, or at a higher rate",
         );
         check(
             "load.reads.dns.mean",
@@ -805,7 +805,7 @@ mod tests {
         check(
             "load.reads.iteration.p90",
             "only 5 iterations lie beyond p90; 100 are needed",
-            "measure for at least 200s, or at a higher rate",
+            "measure for at least 3m20s, or at a higher rate",
         );
     }
 

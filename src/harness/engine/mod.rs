@@ -29,7 +29,7 @@ pub use self::demand::is_loopback;
 pub use self::document::DocumentError;
 pub use self::execute::{ExecuteError, SubjectEngine};
 pub use self::metrics::metrics;
-pub use self::progress::{LoadTick, Progress, Tick};
+pub use self::progress::{GeneratorState, GeneratorTick, LoadTick, Progress, Tick};
 pub use self::redact::Redactor;
 pub use self::secrets::secret_names;
 

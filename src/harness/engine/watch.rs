@@ -14,12 +14,13 @@ use tokio::time::{sleep_until, timeout};
 
 use super::execute::Observe;
 use super::flag::became_true;
+use super::jobs::cores;
 use super::load;
 use super::nanoseconds::nanoseconds;
 use super::probe::{Gathered, Look, Scraper};
 use super::process::{self, Exit, Processes, Sampler};
 use super::thinned::Thinned;
-use super::{Executed, LoadTick, Progress, Tick};
+use super::{Executed, GeneratorTick, LoadTick, Progress, Tick};
 use crate::harness::model::{
     InvalidReason, Measurement, Phase, PhaseSpan, ProbeSeries, ProcessSample, ProcessSeries,
     ProcessUsage, TimelineEvent,
@@ -245,14 +246,16 @@ impl<'run> Watcher<'run> {
     fn tick(&self, at_ns: u64) -> Tick {
         let seen = self.seen();
         let loads = self.plan.loads.iter();
+        let loads: Vec<LoadTick> = loads
+            .filter_map(|load| seen.ticks.get(&load.name).cloned())
+            .collect();
         let processes = self.plan.processes.iter();
         Tick {
             at_ns,
             of_ns: self.plan.phases.total_ns(),
             phase: load::phase_at(&self.plan.phases, at_ns.saturating_sub(1)),
-            loads: loads
-                .filter_map(|load| seen.ticks.get(&load.name).cloned())
-                .collect(),
+            generator: GeneratorTick::of(&loads, &self.plan.generator, cores()),
+            loads,
             processes: processes
                 .filter_map(|process| {
                     let newest = seen.samples.get(&process.name)?.curve.newest()?;

@@ -7,7 +7,7 @@ use super::policy::Policy;
 use super::verdict::{
     LimitVerdict, MetricOutcome, MetricVerdict, Outcome, Reason, VERDICT_FORMAT, Verdict, Warning,
 };
-use crate::harness::compare::{Comparison, Estimate, rule_of_three};
+use crate::harness::compare::{Comparison, Estimate, requests_to_rule_out, rule_of_three};
 use crate::harness::model::{Arm, Run, path};
 use crate::harness::scenario::nearest;
 
@@ -94,9 +94,34 @@ pub fn judge(policy: &Policy, evidence: &Evidence<'_>) -> Verdict {
         findings.push((outcome, Reason::NoBaseline));
     }
     let mut warnings = warnings(policy, evidence, &metrics);
-    warnings.extend(limits.iter().filter_map(silence));
+    warnings.extend(unproven(&limits));
     let limits = limits.into_iter().map(|judged| judged.limit).collect();
     verdict(policy, evidence, findings, warnings, metrics, limits)
+}
+
+/// The verdict where no run of the head was made: it was stopped before, or the base's run ended so that
+/// there was nothing left to compare with.
+pub fn unmeasured(policy: &Policy, base: &[Run]) -> Verdict {
+    let evidence = Evidence {
+        base,
+        head: &[],
+        comparison: None,
+    };
+    let mut reasons = invalid(&evidence);
+    if reasons.is_empty() {
+        let run = "head run 1".to_owned();
+        reasons.push(Reason::PartialRun { run });
+    }
+    let findings = reasons.into_iter().map(|reason| (Outcome::Invalid, reason));
+    let findings = findings.collect();
+    verdict(
+        policy,
+        &evidence,
+        findings,
+        Vec::new(),
+        Vec::new(),
+        Vec::new(),
+    )
 }
 
 /// Puts the findings in order, the weightiest first and of the regressions the worst, and lets them decide.
@@ -239,23 +264,41 @@ fn of_runs(evidence: &Evidence<'_>) -> Vec<Warning> {
     notes.collect()
 }
 
-/// A cap on errors that holds because too few requests were made to break it.
-fn silence(judged: &Judged) -> Option<Warning> {
-    let LimitVerdict {
-        metric, max, high, ..
-    } = &judged.limit;
-    let max = max.filter(|max| *max > 0.0)?;
-    let shown = rule_of_three(judged.observations);
-    let silent = path::error_rate_of(metric).is_some() && *high == Some(0.0) && shown > max;
-    silent.then(|| Warning::Note {
-        text: format!(
-            "{metric}: no error in {} requests shows a rate of at most {:.3} %; the limit of {:.3} % needs {:.0} requests",
-            judged.observations,
-            100.0 * shown,
-            100.0 * max,
-            (3.0 / max).ceil(),
-        ),
-    })
+/// Caps on errors that hold because too few requests were made to break them. Of the same requests, such as
+/// those of a load and of the only request in it, it is said once.
+fn unproven(limits: &[Judged]) -> Vec<Warning> {
+    let mut said: Vec<(&str, u64, f64)> = Vec::new();
+    let mut warnings = Vec::new();
+    for judged in limits {
+        let LimitVerdict {
+            metric, max, high, ..
+        } = &judged.limit;
+        let requests = judged.observations;
+        let ruled_out = rule_of_three(requests);
+        let (Some(stem), Some(limit)) = (path::error_rate_of(metric), *max) else {
+            continue;
+        };
+        if *high != Some(0.0) || limit <= 0.0 || ruled_out <= limit {
+            continue;
+        }
+        let is_said = said
+            .iter()
+            .any(|(other, requests_of_other, limit_of_other)| {
+                let is_part = stem.starts_with(other) || other.starts_with(stem);
+                is_part && *requests_of_other == requests && *limit_of_other == limit
+            });
+        if !is_said {
+            said.push((stem, requests, limit));
+            warnings.push(Warning::Unproven {
+                metric: metric.clone(),
+                requests,
+                ruled_out,
+                limit,
+                needed: requests_to_rule_out(limit),
+            });
+        }
+    }
+    warnings
 }
 
 fn of_limit(judged: &Judged) -> Option<(Outcome, Reason)> {

@@ -24,7 +24,7 @@ pub mod exit;
 
 pub use self::alarms::{AaPairs, FalseAlarms, Relabelled, false_alarms};
 pub use self::anchor::AnchorVerdict;
-pub use self::judge::{Evidence, judge};
+pub use self::judge::{Evidence, judge, unmeasured};
 pub use self::policy::{DEFAULT_MARGIN, Policy};
 pub use self::renewal::{Drifted, Renewal};
 pub use self::verdict::*;

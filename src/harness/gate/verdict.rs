@@ -160,6 +160,19 @@ pub enum Warning {
         /// do, because sessions differ by more than the margin allows.
         pairs_needed: Option<u32>,
     },
+    /// A cap on errors that holds only because too few requests were made to break it.
+    Unproven {
+        /// The metric.
+        metric: String,
+        /// The requests of all runs, none of which failed.
+        requests: u64,
+        /// The error rate that so many rule out, as a fraction.
+        ruled_out: f64,
+        /// The cap, as a fraction.
+        limit: f64,
+        /// The requests that would rule it out.
+        needed: u64,
+    },
     /// Stored comparison without an estimate of the between-session spread: can't fail the gate.
     Advisory {
         /// The metric.

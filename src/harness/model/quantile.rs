@@ -17,10 +17,12 @@ pub fn is_too_few(beyond: f64) -> bool {
 
 /// Why a quantile is not measurable, with the name of what was observed: `requests`.
 pub fn too_few(beyond: f64, what: &str, quantile: impl Display) -> String {
-    format!(
-        "only {} {what} lie beyond {quantile}; {NEEDED_BEYOND} are needed",
-        (beyond + ROUNDING).floor()
-    )
+    let beyond = (beyond + ROUNDING).floor();
+    let (what, lie) = match beyond == 1.0 {
+        true => (what.strip_suffix('s').unwrap_or(what), "lies"),
+        false => (what, "lie"),
+    };
+    format!("only {beyond} {what} {lie} beyond {quantile}; {NEEDED_BEYOND} are needed")
 }
 
 /// How much of what gave `beyond` observations beyond a quantile would give enough of them, in whole
@@ -48,5 +50,7 @@ mod tests {
         check(3000.0, 0.999, "3", 100_000.0);
         check(10_000_000.0, 0.99999, "100", 10_000_000.0);
         assert!(!is_too_few(f64::NAN));
+        let one = too_few(1.7, "requests", "p99.9");
+        assert_eq!(one, "only 1 request lies beyond p99.9; 100 are needed");
     }
 }

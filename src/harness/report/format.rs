@@ -228,23 +228,23 @@ pub fn sparkline(values: &[f64], low: f64, high: f64) -> String {
     values.iter().map(|value| HEIGHTS[height(value)]).collect()
 }
 
-/// The text with plain ASCII in place of what an old terminal can't show.
+/// The text with ASCII in place of what an old terminal can't show: our own signs by what is written
+/// for them there, the characters of names that we don't choose by question marks.
 pub fn ascii(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
-            SPACE | '\u{a0}' => plain.push(' '),
-            MINUS | '–' | '─' => plain.push('-'),
-            'µ' => plain.push('u'),
-            '…' => plain.push_str(".."),
-            '≤' => plain.push_str("<="),
-            '≥' => plain.push_str(">="),
-            '→' => plain.push_str("->"),
-            '·' => plain.push('|'),
-            '×' => plain.push('x'),
-            '✓' | '✔' => plain.push('+'),
-            '✗' | '✘' => plain.push('x'),
             c if c.is_ascii() => plain.push(c),
+            SPACE | '\u{a0}' => plain.push(' '),
+            MINUS | '–' | '—' | '·' => plain.push('-'),
+            'µ' | 'μ' => plain.push('u'),
+            '₀' => plain.push('0'),
+            'τ' => plain.push_str("tau"),
+            '…' => plain.push_str(".."),
+            '→' => plain.push_str("->"),
+            '×' => plain.push('x'),
+            '“' | '”' => plain.push('"'),
+            '’' => plain.push('\''),
             c => plain.push(match HEIGHTS.iter().position(|height| *height == c) {
                 Some(height) => ASCII_HEIGHTS[height],
                 None => '?',
@@ -551,6 +551,7 @@ mod tests {
     fn ascii_only() {
         assert_eq!(ascii(&effect(-0.013)), "-1.3 %");
         assert_eq!(ascii(&value(&Unit::Nanoseconds, 1_234.0)), "1.23 us");
-        assert!(ascii("→ 🚀 … ≥").is_ascii());
+        assert_eq!(ascii("s₀, τ → 5 × “a”…"), "s0, tau -> 5 x \"a\"..");
+        assert_eq!(ascii("café 🚀\u{301}"), "caf? ??");
     }
 }

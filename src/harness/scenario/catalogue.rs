@@ -187,6 +187,15 @@ impl Quantile {
         })
     }
 
+    /// As it is said: `p95`, `p99.9`. Its path says `p999`, where a dot would end the word.
+    pub fn in_words(self) -> String {
+        let path = self.to_string();
+        match path.split_at_checked(3) {
+            Some((whole, fraction)) if !fraction.is_empty() => format!("{whole}.{fraction}"),
+            _ => path,
+        }
+    }
+
     /// The quantile as a fraction in (0, 1).
     pub fn fraction(self) -> f64 {
         f64::from(self.numerator) / 10_f64.powi(self.digits as i32)
@@ -1018,8 +1027,13 @@ mod tests {
             assert_eq!(found.map(Quantile::fraction), expected, "{digits}");
             if let Some(quantile) = found {
                 assert_eq!(quantile.to_string(), format!("p{digits}"));
+                assert_eq!(quantile.in_words().replace('.', ""), format!("p{digits}"));
             }
         };
+        let in_words = |digits| Quantile::parse(digits).map(Quantile::in_words);
+        assert_eq!(in_words("95").as_deref(), Some("p95"));
+        assert_eq!(in_words("999").as_deref(), Some("p99.9"));
+        assert_eq!(in_words("9995").as_deref(), Some("p99.95"));
         check("50", Some(0.5));
         check("05", Some(0.05));
         check("95", Some(0.95));

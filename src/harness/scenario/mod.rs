@@ -43,6 +43,7 @@ pub(crate) use self::nearest::nearest;
 pub use self::overrides::{OverrideError, Overrides, Wanted};
 pub use self::plan::*;
 pub use self::problem::{Code, Problem};
+pub(crate) use self::quantity::written_duration;
 pub use self::quantity::{duration_ns, parse_percent, rate_per_s};
 pub(crate) use self::rows::each_row;
 pub use self::schema::{schema, waivers_schema};

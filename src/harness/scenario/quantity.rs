@@ -52,6 +52,26 @@ pub fn duration_ns(text: &str) -> Result<u64, &'static str> {
     time_ns(text).map(|ns| ns.round() as u64)
 }
 
+/// So many seconds as a scenario writes them: `90s`, `16m40s`, `2h47m`. Rounded up, from an hour on to whole
+/// minutes, because it is said of what is needed at least.
+pub(crate) fn written_duration(seconds: f64) -> String {
+    let whole = seconds.ceil() as u64;
+    if whole < 120 {
+        return format!("{whole}s");
+    }
+    let units = match whole < 3600 {
+        true => [(whole / 60, "m"), (whole % 60, "s")],
+        false => {
+            let minutes = whole.div_ceil(60);
+            [(minutes / 60, "h"), (minutes % 60, "m")]
+        }
+    };
+    let units = units.into_iter().filter(|(count, _)| *count > 0);
+    units
+        .map(|(count, unit)| format!("{count}{unit}"))
+        .collect()
+}
+
 /// The same with fractions of a nanosecond, in which fast benchmarks differ.
 fn time_ns(text: &str) -> Result<f64, Expected> {
     let mut rest = text.trim();
@@ -172,6 +192,23 @@ fn factor(units: &[(&str, f64)], unit: &str) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_duration_is_written_as_it_is_read() {
+        let check = |seconds: f64, expected: &str| {
+            let written = written_duration(seconds);
+            assert_eq!(written, expected);
+            let read = duration_ns(&written).unwrap() as f64 / 1e9;
+            assert!(read >= seconds && read < seconds + 60.0, "{written}");
+        };
+        check(2.0, "2s");
+        check(84.1, "85s");
+        check(120.0, "2m");
+        check(1000.0, "16m40s");
+        check(3600.0, "1h");
+        check(10_000.0, "2h47m");
+        check(86_400.0, "24h");
+    }
 
     #[test]
     fn a_duration_has_a_unit() {

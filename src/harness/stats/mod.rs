@@ -39,7 +39,8 @@ pub use order::{mean, variance};
 pub use paired::{PRIOR_DF, Prior, SIGNED_RANK_FROM, moderated_t, paired};
 pub use planned::{ArmSize, planned_paired, planned_stored};
 pub use proportion::{
-    Trials, clopper_pearson_lower, clopper_pearson_upper, dispersion, newcombe, rule_of_three,
+    Trials, clopper_pearson_lower, clopper_pearson_upper, dispersion, newcombe,
+    requests_to_rule_out, rule_of_three,
 };
 pub use sessions::{Between, SESSIONS_NEEDED, between_sessions, within_variance};
 pub use signed_rank::hodges_lehmann;

@@ -77,10 +77,19 @@ pub fn dispersion(base: &[Trials], head: &[Trials]) -> f64 {
     if df > 0.0 { (chi2 / df).max(1.0) } else { 1.0 }
 }
 
+/// −ln(.05), about.
+const RULE_OF_THREE: f64 = 3.0;
+
 /// What zero errors among `n` requests still allow: at most 3/n at level 95 % (Hanley and
 /// Lippman-Hand, "If nothing goes wrong, is everything all right?", JAMA 249, 1983).
 pub fn rule_of_three(n: u64) -> f64 {
-    (3.0 / n as f64).min(1.0)
+    (RULE_OF_THREE / n as f64).min(1.0)
+}
+
+/// The fewest requests without an error that rule out an error rate, by [`rule_of_three`].
+pub fn requests_to_rule_out(rate: f64) -> u64 {
+    // A cast of a float saturates.
+    (RULE_OF_THREE / rate).ceil() as u64
 }
 
 /// Lower bound of Clopper and Pearson ("The use of confidence or fiducial limits", Biometrika 26,
@@ -201,6 +210,10 @@ mod tests {
         assert_eq!(rule_of_three(1000), 0.003);
         assert_eq!(rule_of_three(2), 1.0);
         assert_eq!(rule_of_three(0), 1.0);
+        for (rate, needed) in [(0.003, 1000), (0.01, 300), (0.007, 429)] {
+            assert_eq!(requests_to_rule_out(rate), needed);
+            assert!(rule_of_three(needed) <= rate && rule_of_three(needed - 1) > rate);
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::harness::cli::args::{BASELINES, Global, RefreshArgs};
 use crate::harness::cli::execute::{STOPPED, runnable, stop_on_signal};
 use crate::harness::cli::failure::Failure;
+use crate::harness::cli::live::Live;
 use crate::harness::cli::output::Output;
 use crate::harness::cli::overrides;
 use crate::harness::cli::sources::{Places, Source, from_baseline, in_words, nearest};
@@ -45,8 +46,16 @@ pub(super) async fn refresh(
     }
     let history = workspace::history(global).await?;
     let stop = stop_on_signal()?;
+    let live = Live::new(*output);
+    if args.measured.is_empty() {
+        for plan in &plans {
+            let runs = args.runs.unwrap_or(plan.runs);
+            live.expect(plan, runs.saturating_mul(args.sessions));
+        }
+    }
     let bench = Bench {
         output,
+        live: &live,
         args,
         history: &history,
         stop: &stop,
@@ -54,10 +63,12 @@ pub(super) async fn refresh(
     let mut codes = Vec::new();
     let mut answers = Vec::new();
     for plan in &plans {
-        match bench.refresh(global, plan).await {
+        let refreshed = bench.refresh(global, plan).await;
+        live.finish(&plan.id());
+        match refreshed {
             Ok(answer) => {
                 if !output.is_json() {
-                    Failure::unless_gone(output.answer(&answer.markdown))?;
+                    Failure::unless_gone(output.document(&answer.markdown))?;
                 }
                 codes.push(answer.code);
                 answers.push(answer);

@@ -5,6 +5,7 @@ use tokio::sync::watch;
 use crate::harness::cli::args::RefreshArgs;
 use crate::harness::cli::execute::{measure_here, new_session};
 use crate::harness::cli::failure::Failure;
+use crate::harness::cli::live::Live;
 use crate::harness::cli::output::Output;
 use crate::harness::cli::session::{Labels, git_revision, state_of_call};
 use crate::harness::cli::sources::in_words;
@@ -17,6 +18,7 @@ use crate::harness::store::{History, Query};
 /// What a refresh measures with.
 pub(super) struct Bench<'a> {
     pub(super) output: &'a Output,
+    pub(super) live: &'a Live,
     pub(super) args: &'a RefreshArgs,
     pub(super) history: &'a History,
     pub(super) stop: &'a watch::Receiver<bool>,
@@ -97,7 +99,7 @@ impl Bench<'_> {
             ));
             let save = async |run: &Run| workspace::keep(self.history, run).await;
             sessions
-                .push(measure_here(self.output, plan, runs, &labels, None, self.stop, save).await?);
+                .push(measure_here(self.live, plan, runs, &labels, None, self.stop, save).await?);
             if *self.stop.borrow() {
                 break;
             }

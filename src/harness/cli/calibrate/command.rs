@@ -52,8 +52,14 @@ pub(in crate::harness::cli) async fn run(
     )?;
     let history = workspace::history(global).await?;
     let stop = stop_on_signal()?;
+    let live = Live::new(*output);
+    for plan in &plans {
+        let pairs = asked.pairs.saturating_mul(asked.sessions);
+        live.expect(plan, pairs.saturating_mul(2));
+    }
     let this = Calibrating {
         output,
+        live: &live,
         args,
         asked,
         history: &history,
@@ -63,7 +69,10 @@ pub(in crate::harness::cli) async fn run(
         codes.push(match this.scenario(plan, &stop).await {
             Ok(code) => code,
             // The other scenarios are not to blame.
-            Err(failure) => explain(&failure, output),
+            Err(failure) => {
+                live.finish(&plan.id());
+                explain(&failure, output)
+            }
         });
         if *stop.borrow() {
             output.warn(STOPPED);
@@ -78,6 +87,7 @@ pub(in crate::harness::cli) async fn run(
 /// One call.
 struct Calibrating<'a> {
     output: &'a Output,
+    live: &'a Live,
     args: &'a CalibrateArgs,
     asked: Asked,
     history: &'a History,
@@ -88,9 +98,8 @@ impl Calibrating<'_> {
         let fingerprint = machine::of_plan(plan);
         // A file that can't be read should be known before an hour of measuring.
         self.baseline(plan, &fingerprint)?;
-        let live = Live::new(*self.output);
-        let measured = self.measured(plan, &fingerprint, stop, &live).await;
-        live.finish();
+        let measured = self.measured(plan, &fingerprint, stop).await;
+        self.live.finish(&plan.id());
         let mut notes = Vec::from_iter(overrides::note(&self.args.overrides));
         let (mut sittings, mut dropped) = (Vec::new(), 0);
         for pairs in measured? {
@@ -138,8 +147,8 @@ impl Calibrating<'_> {
         plan: &Plan,
         fingerprint: &Fingerprint,
         stop: &watch::Receiver<bool>,
-        live: &Live,
     ) -> Result<Vec<Pairs>, Failure> {
+        let live = self.live;
         let revision = match &self.args.revision {
             Some(revision) => Some(revision.clone()),
             None => git_revision(&plan.root, &[&self.args.baselines]).await,
@@ -160,6 +169,7 @@ impl Calibrating<'_> {
         spread_invocations(&mut plan, pairs);
         let mut engine = SubjectEngine::new(own_program()?, environment());
         let mut stopped = stop.clone();
+        live.about(&plan.id(), "");
         let observe = |progress| live.observe(progress);
         tokio::select! {
             built = engine.build(&plan, &observe) => {

@@ -78,6 +78,9 @@ pub(super) async fn sessions<E: Engine>(
     mut save: impl AsyncFnMut(&Run) -> Result<(), Failure>,
 ) -> Result<Vec<Pairs>, Failure> {
     let began = Instant::now();
+    if let Some(until) = asked.budget.and_then(|budget| began.checked_add(budget)) {
+        live.until(&sides.head.plan.id(), until);
+    }
     let mut measured = 0;
     let mut done = Vec::new();
     for _ in 0..asked.sessions {

@@ -71,7 +71,7 @@ pub(in crate::harness::cli) fn run(output: &Output, args: &K8sArgs) -> Result<u8
             .into_iter()
             .collect(),
     };
-    output.answer(&json::render(&manifest.render()?))?;
+    output.document(&json::render(&manifest.render()?))?;
     output.say(&next(&manifest, &plan));
     Ok(exit::PASS)
 }

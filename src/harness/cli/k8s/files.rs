@@ -97,11 +97,7 @@ impl Files {
         }
         let copied = copy.path().join(&self.scenario);
         let plans = scenario::check(&copied).map_err(|rejection| {
-            Failure::Scenario(diagnostics::render(
-                &rejection,
-                output.colour_err,
-                output.width,
-            ))
+            Failure::Scenario(diagnostics::render(&rejection, output.style_err()))
         })?;
         match plans.iter().any(|copied| copied.hash == plan.hash) {
             true => Ok(()),

@@ -62,7 +62,7 @@ impl Clerk {
             let sample = own.look(self.clock.now_ns());
             let since_ns = sample.at_ns - std::mem::replace(&mut looked_at_ns, sample.at_ns);
             if second > 0 {
-                report(self.close_second(second - 1, since_ns));
+                report(self.close_second(second - 1, since_ns, sample.cpu_cores));
                 samples.push(sample);
             }
             if abort.is_some()
@@ -79,8 +79,8 @@ impl Clerk {
         load
     }
 
-    /// `since_ns` is the time since the last look.
-    fn close_second(&mut self, number: u64, since_ns: u64) -> LoadTick {
+    /// `since_ns` is the time since the last look, in which this process kept `cpu_cores` busy.
+    fn close_second(&mut self, number: u64, since_ns: u64, cpu_cores: f64) -> LoadTick {
         // The second that ended just now may still be written to by whoever is just ending a
         // request, so it is taken a second later.
         for (number, second) in self.recorder.take_before(number) {
@@ -103,9 +103,13 @@ impl Clerk {
                 .as_ref()
                 .map(|schedule| schedule.mean_rate(number * WINDOW_NS, (number + 1) * WINDOW_NS)),
             response: last.response,
+            failed_rate: per_second(last.newly_failed),
             failed: last.failed,
             dropped: last.dropped,
             in_flight: last.in_flight,
+            lateness_ns_p99: last.lateness.quantile_ns(0.99),
+            cpu_cores,
+            cpu_share: cpu_cores / self.load.generator.cores,
         }
     }
 

@@ -110,6 +110,10 @@ pub(super) struct LastSecond {
     pub(super) ended: u64,
     /// Iterations that ended since the last look.
     pub(super) iterations: u64,
+    /// How late the tickets were that were taken since the last look.
+    pub(super) lateness: LatencyHistogram,
+    /// Requests that failed since the last look.
+    pub(super) newly_failed: u64,
     /// Requests that failed since the start.
     pub(super) failed: u64,
     /// Arrivals that were dropped since the start.
@@ -235,7 +239,7 @@ impl Recorder {
     /// counts among the failures of `request`, without a latency.
     pub(super) fn fault(&self, request: usize, intended_ns: u64, complaint: &Complaint) {
         let mut state = self.lock();
-        state.last.failed += 1;
+        state.last.fail();
         if self.measure.contains(&intended_ns) {
             let series = &mut state.measured.requests[request];
             self.tally(series, complaint);
@@ -313,6 +317,8 @@ impl Recorder {
             response: std::mem::take(&mut last.response),
             ended: std::mem::take(&mut last.ended),
             iterations: std::mem::take(&mut last.iterations),
+            lateness: std::mem::take(&mut last.lateness),
+            newly_failed: std::mem::take(&mut last.newly_failed),
             failed: last.failed,
             dropped: last.dropped,
             in_flight: last.in_flight,
@@ -371,10 +377,11 @@ impl Recorder {
         state.last.in_flight += 1;
         let taken_ns = began.taken_ns;
         let lateness_ns = began.due_ns.map(|due_ns| taken_ns.saturating_sub(due_ns));
-        if let Some(lateness_ns) = lateness_ns
-            && self.measure.contains(&began.intended_ns)
-        {
-            state.measured.lateness.record(lateness_ns);
+        if let Some(lateness_ns) = lateness_ns {
+            state.last.lateness.record(lateness_ns);
+            if self.measure.contains(&began.intended_ns) {
+                state.measured.lateness.record(lateness_ns);
+            }
         }
         let is_late = lateness_ns.is_some_and(|lateness_ns| lateness_ns > self.late_ns);
         self.count(state, began.intended_ns, |counts| {
@@ -429,7 +436,7 @@ impl Recorder {
         if outcome == Outcome::Ok {
             state.last.response.record(response_ns);
         } else {
-            state.last.failed += 1;
+            state.last.fail();
         }
         let names = state.under_way.len();
         let second = state
@@ -481,6 +488,13 @@ impl Recorder {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl LastSecond {
+    fn fail(&mut self) {
+        self.newly_failed += 1;
+        self.failed += 1;
     }
 }
 
@@ -616,6 +630,25 @@ mod tests {
         assert_eq!(errors[&ErrorKind::Cancelled].count, 3);
         assert_eq!(errors[&ErrorKind::Timeout].count, 3);
         assert_eq!(errors[&ErrorKind::Timeout].example, "Timeout {$env.T}");
+    }
+
+    /// Lateness of every phase: whoever watches wants to know it before it counts.
+    #[test]
+    fn a_look_sees_what_came_since_the_last_one() {
+        let recorder = recorder();
+        let look = || {
+            let last = recorder.look();
+            (last.lateness.count(), last.newly_failed, last.failed)
+        };
+        recorder.began_sending(&began(S / 2, Some(S / 2), S / 2 + 3_000_000), 0, S / 2);
+        recorder.began_sending(&began(S, None, S), 0, S);
+        assert_eq!(look(), (1, 0, 0));
+        recorder.ended(&ended(S / 2, S, Some(ErrorKind::Timeout)));
+        assert_eq!(look(), (0, 1, 1));
+        recorder.ended(&ended(S, 2 * S, Some(ErrorKind::Timeout)));
+        recorder.fault(0, S, &(ErrorKind::Check, String::new()));
+        assert_eq!(look(), (0, 2, 3));
+        assert_eq!(look(), (0, 0, 3));
     }
 
     #[test]

@@ -40,9 +40,13 @@ mod tests {
             iteration_rate: 50.0,
             target_rate: Some(60.0),
             response,
+            failed_rate: 1.0,
             failed: 1,
             dropped: 2,
             in_flight: 3,
+            lateness_ns_p99: Some(1),
+            cpu_cores: 0.5,
+            cpu_share: 0.5,
         }
     }
 

@@ -144,7 +144,7 @@ pub(super) fn environment(input: &ReportInput<'_>) -> Table {
     };
     let mut table = Table::new("Under which conditions it was measured", heads);
     for (field, value) in &head {
-        let label = text::one_line(&field.replace('_', " "));
+        let (label, shown) = words::condition(field, value);
         let mut row = vec![name(&label)];
         if both {
             // Where the base is a baseline file, only what differs is handed in; the rest is the same.
@@ -154,14 +154,14 @@ pub(super) fn environment(input: &ReportInput<'_>) -> Table {
                 .map(|(_, value)| value.as_str())
                 .or_else(|| stored.get(field.as_str()).copied())
                 .unwrap_or(value);
-            row.push(prose(of_base));
-            row.push(prose(value));
+            row.push(prose(&words::condition(field, of_base).1));
+            row.push(prose(&shown));
             row.push(match of_base == value {
                 true => judged("same", "plain"),
                 false => judged("different", "bad"),
             });
         } else {
-            row.push(prose(value));
+            row.push(prose(&shown));
         }
         table.rows.push(row);
     }

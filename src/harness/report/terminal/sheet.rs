@@ -4,7 +4,7 @@ use anstyle::{AnsiColor, Style};
 use textwrap::core::display_width;
 use textwrap::{Options, WordSeparator, WordSplitter};
 
-use crate::harness::report::text;
+use crate::harness::report::{format, text};
 
 /// What the terminal can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +13,40 @@ pub struct TerminalStyle {
     pub colour: bool,
     /// Columns; anything below 30 is taken as 30.
     pub width: usize,
+    /// Whether nothing but ASCII can be shown.
+    pub ascii: bool,
+}
+
+impl TerminalStyle {
+    /// `text` on one line, of characters that the terminal can show.
+    pub(super) fn shown(self, text: &str) -> String {
+        let line = text::one_line(text);
+        match self.ascii {
+            true => format::ascii(&line),
+            false => line,
+        }
+    }
+
+    /// [`shown`](Self::shown), cut to `width` columns. A character may take two of them, and the mark of
+    /// the cut too, so it is cut until it fits.
+    pub(super) fn fitted(self, text: &str, width: usize) -> String {
+        let mut cut = self.shown(text);
+        let mut chars = cut.chars().count();
+        while display_width(&cut) > width && chars > 1 {
+            chars = (chars - 1).min(width);
+            cut = self.shown(&text::shown(text, chars));
+        }
+        cut
+    }
+
+    /// `text` in the colour of its tone, where there are colours.
+    pub(super) fn painted(self, text: &str, tone: Tone) -> String {
+        if !self.colour || tone == Tone::Plain || text.is_empty() {
+            return text.to_owned();
+        }
+        let style = style_of(tone);
+        format!("{style}{text}{style:#}")
+    }
 }
 
 /// Narrower than this nothing is legible.
@@ -26,7 +60,7 @@ const MIN_NAME_WIDTH: usize = 26;
 
 /// What a text means, from which its colour follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tone {
+pub enum Tone {
     /// As the terminal writes.
     Plain,
     /// Less important.
@@ -96,13 +130,14 @@ impl Sheet {
 
     /// A wrapped text; `first` stands before its first line and `rest` before the others.
     pub(super) fn paragraph(&mut self, first: &str, rest: &str, text: &str, tone: Tone) {
+        let first = self.style.shown(first);
         // Names, paths and commands are copied: no line ends at a hyphen or a slash of theirs.
         let options = Options::new(self.style.width.min(MAX_PROSE_WIDTH))
             .word_separator(WordSeparator::AsciiSpace)
             .word_splitter(WordSplitter::NoHyphenation)
-            .initial_indent(first)
+            .initial_indent(&first)
             .subsequent_indent(rest);
-        for line in textwrap::wrap(&text::one_line(text), options) {
+        for line in textwrap::wrap(&self.style.shown(text), options) {
             self.painted(&line, tone);
             self.out.push('\n');
         }
@@ -110,14 +145,14 @@ impl Sheet {
 
     /// A text in one line, however long, so that it can be copied.
     pub(super) fn line(&mut self, text: &str) {
-        self.out.push_str(&text::one_line(text));
+        self.out.push_str(&self.style.shown(text));
         self.out.push('\n');
     }
 
     /// A word as a badge with a text behind it.
     pub(super) fn badge(&mut self, word: &str, tone: Tone, text: &str) {
         let word = format!(" {} ", text::one_line(word));
-        let text = text::one_line(text);
+        let text = self.style.shown(text);
         if self.style.colour {
             let style = style_of(tone).invert().bold();
             self.out.push_str(&format!("{style}{word}{style:#}"));
@@ -137,7 +172,7 @@ impl Sheet {
     pub(super) fn block(&mut self, indent: &str, lines: &str) {
         for line in lines.lines() {
             let room = self.style.width.saturating_sub(indent.len());
-            let line = fitted(line, room);
+            let line = self.style.fitted(line, room);
             self.out.push_str(indent);
             self.painted(&line, Tone::Dim);
             self.out.push('\n');
@@ -150,13 +185,13 @@ impl Sheet {
     pub(super) fn table(&mut self, heads: &[&str], rows: &[Vec<Cell>]) {
         let heads: Vec<Cell> = heads
             .iter()
-            .map(|head| toned(text::one_line(head), Tone::Dim))
+            .map(|head| toned(self.style.shown(head), Tone::Dim))
             .collect();
         let rows: Vec<Vec<Cell>> = rows
             .iter()
             .map(|row| {
                 row.iter()
-                    .map(|c| toned(text::one_line(&c.text), c.tone))
+                    .map(|c| toned(self.style.shown(&c.text), c.tone))
                     .collect()
             })
             .collect();
@@ -212,9 +247,9 @@ impl Sheet {
     fn row(&mut self, row: &[Cell], widths: &[usize]) {
         let mut line = String::new();
         for (i, (cell, &width)) in row.iter().zip(widths).enumerate() {
-            let text = fitted(&cell.text, width);
+            let text = self.style.fitted(&cell.text, width);
             let pad = " ".repeat(width.saturating_sub(display_width(&text)));
-            let painted = self.paint(&text, cell.tone);
+            let painted = self.style.painted(&text, cell.tone);
             line.push_str(GAP);
             match i {
                 0 => line.push_str(&format!("{painted}{pad}")),
@@ -244,28 +279,9 @@ impl Sheet {
     }
 
     fn painted(&mut self, line: &str, tone: Tone) {
-        let painted = self.paint(line.trim_end(), tone);
+        let painted = self.style.painted(line.trim_end(), tone);
         self.out.push_str(&painted);
     }
-
-    fn paint(&self, text: &str, tone: Tone) -> String {
-        if !self.style.colour || tone == Tone::Plain || text.is_empty() {
-            return text.to_owned();
-        }
-        let style = style_of(tone);
-        format!("{style}{text}{style:#}")
-    }
-}
-
-/// The text cut to `width` columns. A character may take two of them, so it is cut until it fits.
-fn fitted(text: &str, width: usize) -> String {
-    let mut cut = text::one_line(text);
-    let mut chars = cut.chars().count();
-    while display_width(&cut) > width && chars > 1 {
-        chars = (chars - 1).min(width);
-        cut = text::shown(text, chars);
-    }
-    cut
 }
 
 fn style_of(tone: Tone) -> Style {

@@ -12,11 +12,13 @@ mod limit;
 mod invalid;
 mod run;
 mod load;
+mod condition;
 mod capacity;
 #[cfg(test)]
 mod fixture;
 
 pub(crate) use self::capacity::{capacity, rest_of_search, trial_outcome};
+pub use self::condition::condition;
 pub use self::headline::{Weight, badge, headline, outcome, reasons, title};
 pub use self::invalid::invalid;
 pub use self::limit::{against_limit, demand, limit_outcome};

@@ -6,6 +6,7 @@ use crate::harness::report::text::{self, MAX_SHOWN_CHARS};
 
 use super::base::{Base, saving};
 use super::change::{improved, inconclusive, regressed, waived};
+use super::condition::difference;
 use super::invalid::invalid;
 use super::limit::{against_limit, demand};
 use super::run::ended_by;
@@ -101,17 +102,7 @@ fn broken_limit(metric: &str, verdict: &Verdict) -> Spoken {
 }
 
 fn conditions(differences: &[FingerprintDifference], verdict: &Verdict) -> Spoken {
-    let fields: Vec<String> = differences
-        .iter()
-        .map(|d| {
-            format!(
-                "{} ({} → {})",
-                name(&d.field),
-                text::shown(&d.base, 40),
-                text::shown(&d.head, 40)
-            )
-        })
-        .collect();
+    let fields: Vec<String> = differences.iter().map(difference).collect();
     Spoken::new(
         format!(
             "the two arms were measured under different conditions: {}",

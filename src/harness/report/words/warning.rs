@@ -18,6 +18,26 @@ pub fn warning(warning: &Warning, verdict: &Verdict) -> Spoken {
             margin,
             pairs_needed,
         } => underpowered(metric, (*mde, *margin), *pairs_needed, verdict),
+        Warning::Unproven {
+            metric,
+            requests,
+            ruled_out,
+            limit,
+            needed,
+        } => Spoken::new(
+            format!(
+                "{} holds its limit of {} only because few requests were made: no error in {} says no more than at most {}",
+                name(metric),
+                format::limit(&Unit::Ratio, *limit),
+                format::count(*requests),
+                format::value(&Unit::Ratio, *ruled_out)
+            ),
+            format!(
+                "It takes {} requests: let the runs take longer, or make more of them",
+                format::count(*needed)
+            ),
+        )
+        .named(),
         Warning::Advisory { metric } => Spoken::new(
             format!(
                 "{} is compared for information only: how much it varies between sessions is not known yet",
@@ -118,6 +138,24 @@ mod tests {
         };
         let said = warning(&low, &near);
         assert!(said.next.contains("--pairs 6"), "{}", said.next);
+    }
+
+    #[test]
+    fn what_was_not_proven_says_what_would() {
+        let few = Warning::Unproven {
+            metric: "load.a.error_rate".into(),
+            requests: 1_200,
+            ruled_out: 0.0025,
+            limit: 0.001,
+            needed: 3_000,
+        };
+        let said = warning(&few, &compared("s", Design::Stored, [0.0; 3]));
+        assert_eq!(
+            said.what.replace('\u{202f}', " "),
+            "load.a.error_rate holds its limit of 0.1 % only because few requests were made: no error in 1,200 says no \
+             more than at most 0.25 %"
+        );
+        assert!(said.next.contains("3,000 requests"), "{}", said.next);
     }
 
     #[test]

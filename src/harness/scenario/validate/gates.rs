@@ -14,7 +14,7 @@ use crate::harness::scenario::limits::ABORTS_AFTER_NS;
 use crate::harness::scenario::measurable::{Shortfall, is_asked_for_by_name, shortfall};
 use crate::harness::scenario::plan::{Arrivals, GatePlan, Plan};
 use crate::harness::scenario::problem::{Code, Problems};
-use crate::harness::scenario::quantity;
+use crate::harness::scenario::quantity::{self, written_duration};
 use crate::harness::scenario::raw::{self, Text, Value};
 
 /// Reads the gates of a variant. One on a process or a probe that only other variants have is left
@@ -307,14 +307,14 @@ fn report_too_few(
     plan: &Plan,
     problems: &mut Problems<'_>,
 ) {
-    let needed_s = |ns: u64| enough(ns as f64 / 1e9, shortfall.beyond);
+    let needed = |ns: u64| written_duration(enough(ns as f64 / 1e9, shortfall.beyond));
     let help = match arrivals {
         _ if shortfall.beyond <= 0.0 => {
             "let requests arrive in the measure phase, or gate another metric".to_owned()
         }
         Some(Arrivals::Capacity { hold_ns, .. }) => format!(
-            "`hold` each rate for at least {}s, begin at a higher one, or gate a lower quantile",
-            needed_s(*hold_ns)
+            "`hold` each rate for at least {}, begin at a higher one, or gate a lower quantile",
+            needed(*hold_ns)
         ),
         Some(Arrivals::Trace { .. }) => "record more arrivals, or gate a lower quantile".to_owned(),
         _ => {
@@ -324,15 +324,15 @@ fn report_too_few(
                 "measure"
             };
             format!(
-                "{how} for at least {}s at this rate, or gate a lower quantile",
-                needed_s(plan.phases.measure_ns)
+                "{how} for at least {} at this rate, or gate a lower quantile",
+                needed(plan.phases.measure_ns)
             )
         }
     };
     problems.report(
         Code::NotMeasurable,
         metric.span.clone(),
-        format!("too few requests for {}", shortfall.quantile),
+        format!("too few requests for {}", shortfall.quantile.in_words()),
         shortfall.to_string(),
         help,
     );
