@@ -25,7 +25,7 @@ ARTIFACT_BYTES = 32 << 20
 VERDICTS_BYTES = 8 << 20
 # What GitHub takes as a comment, in characters.
 COMMENT_CHARS = 65_536
-MARKER = re.compile(r"<!-- plimsoll:[A-Za-z0-9 ._:-]{0,100} -->")
+MARKER = re.compile(r"<!-- plimsoll:[A-Za-z0-9._-]{1,64} -->")
 # Who writes with the token of a workflow.
 AUTHOR = "github-actions[bot]"
 
