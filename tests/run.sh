@@ -15,10 +15,8 @@ command -v python3 >/dev/null || packages+=(python3)
 command -v git >/dev/null || packages+=(git)
 command -v cc >/dev/null || packages+=(build-essential)
 command -v shellcheck >/dev/null || packages+=(shellcheck)
-# The linters of the workflows are no Debian packages: actionlint is built, zizmor is a wheel.
-actionlint=target/tools/actionlint-1.7.7 zizmor=target/tools/zizmor-1.32.0
-[ -x $actionlint ] || command -v go >/dev/null || packages+=(golang-go)
-[ -x $zizmor/bin/zizmor ] || python3 -c "import ensurepip" 2>/dev/null || packages+=(python3-venv)
+linters=target/tools/zizmor-1.32.0-check-jsonschema-0.39.0
+[ -e $linters/ready ] || python3 -c "import ensurepip" 2>/dev/null || packages+=(python3-venv)
 if [ ${#packages[@]} -gt 0 ]; then
   sudo=""
   [ "$(id -u)" = 0 ] || sudo=sudo
@@ -30,22 +28,20 @@ if [ ${#packages[@]} -gt 0 ]; then
   $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
 fi
 
-if [ ! -x $actionlint ]; then
-  # The newest that the Go of Debian 12 and Ubuntu 24.04 can build.
-  GOBIN=$PWD/$actionlint.new go install github.com/rhysd/actionlint/cmd/actionlint@v1.7.7
-  mv $actionlint.new/actionlint $actionlint && rmdir $actionlint.new
-fi
-if [ ! -x $zizmor/bin/zizmor ]; then
-  rm -rf $zizmor && python3 -m venv $zizmor && $zizmor/bin/pip install --quiet zizmor==1.32.0
+# What looks at the workflows is in no Debian package.
+if [ ! -e $linters/ready ]; then
+  python3 -m venv --clear $linters
+  $linters/bin/pip install --quiet --disable-pip-version-check zizmor==1.32.0 check-jsonschema==0.39.0
+  touch $linters/ready
 fi
 
 step() { echo; echo "== $* (${SECONDS} s)"; "$@"; }
 
 step cargo fmt --all --check
-step shellcheck .ci/run tests/run.sh .github/actions/*/*.sh .github/scripts/*.sh scenarios/support/*.sh
-# It doesn't know yet how an action of the same repository is named (rhysd/actionlint#711).
-step $actionlint -shellcheck shellcheck -pyflakes "" -ignore 'specifying action "\$/'
-step $zizmor/bin/zizmor --offline --quiet --strict-collection .github
+step shellcheck --severity=warning .ci/run tests/run.sh scenarios/support/*.sh .github/scripts/*.sh .github/actions/*/*.sh
+step $linters/bin/check-jsonschema --builtin-schema github-workflows .github/workflows/*.yml
+step $linters/bin/check-jsonschema --builtin-schema github-actions .github/actions/*/action.yml
+step $linters/bin/zizmor --offline --quiet --strict-collection .github
 step cargo clippy --quiet --all-targets --locked -- -D warnings
 step cargo test --locked
 step env RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps --locked
