@@ -13,6 +13,7 @@ command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || packages+=(nginx-light)
 command -v node >/dev/null || packages+=(nodejs)
 command -v python3 >/dev/null || packages+=(python3)
 command -v git >/dev/null || packages+=(git)
+command -v xmllint >/dev/null || packages+=(libxml2-utils)
 command -v cc >/dev/null || packages+=(build-essential)
 command -v shellcheck >/dev/null || packages+=(shellcheck)
 linters=target/tools/zizmor-1.32.0-check-jsonschema-0.39.0

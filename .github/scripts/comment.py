@@ -130,13 +130,13 @@ def unpack(packed, file):
     try:
         with zipfile.ZipFile(io.BytesIO(packed)) as archive:
             entries = [entry for entry in archive.infolist() if entry.filename == VERDICTS]
-            if not entries:
-                github.say(f"the artifact has no {VERDICTS}: nothing was judged")
-                return False
-            content = content_of(archive, entries)
+            content = content_of(archive, entries) if entries else b""
     # Damaged, encrypted, or of a kind that Python doesn't know.
     except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, ValueError) as error:
         sys.exit(f"the artifact can't be read: {error}")
+    if not content.strip():
+        github.say(f"the artifact has no {VERDICTS}, or nothing in it: nothing was judged")
+        return False
     file.parent.mkdir(parents=True, exist_ok=True)
     with open(file, "xb") as made:
         made.write(content)

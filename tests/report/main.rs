@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod ci;
 mod fixture;
 mod list;
 mod searched;
@@ -613,6 +614,8 @@ fn nothing() -> Example {
         verdict: Verdict {
             schema: VERDICT_FORMAT.into(),
             scenario: String::new(),
+            head_revision: None,
+            base_revision: None,
             verdict: Outcome::Pass,
             advisory: false,
             exit_code: 0,

@@ -249,7 +249,7 @@ fn an_artifact_can_bring_nothing_but_verdicts() -> Tested {
              z.writestr('/tmp/plimsoll-owned.jsonl', 'c')\nz.writestr('verdicts.jsonl/../y.jsonl', 'd')",
         )?,
         None,
-        Nothing("has no verdicts.jsonl"),
+        Nothing("nothing was judged"),
     )?;
     check(
         packed(&format!(
@@ -258,7 +258,9 @@ fn an_artifact_can_bring_nothing_but_verdicts() -> Tested {
         None,
         Ready("{}"),
     )?;
-    check(packed("pass")?, None, Nothing("has no verdicts.jsonl"))?;
+    check(packed("pass")?, None, Nothing("nothing was judged"))?;
+    let empty = "z.writestr('verdicts.jsonl', '\\n')";
+    check(packed(empty)?, None, Nothing("nothing was judged"))?;
     check(
         b"PK but no archive".to_vec(),
         None,

@@ -16,6 +16,7 @@ use crate::harness::report::{text, words};
 use crate::harness::scenario::{self, Overrides, Part, Plan, Target, Template};
 use crate::harness::store::History;
 
+use super::answers::Answers;
 use super::args::{GateArgs, Global, Selection};
 use super::execute::{
     Asked, Label, STOPPED, Session, environment, missing_program, new_session, nothing_left,
@@ -42,6 +43,7 @@ const TARGET_DIRS: [&str; 2] = ["CARGO_TARGET_DIR", "CARGO_BUILD_TARGET_DIR"];
 struct Against<'a> {
     global: &'a Global,
     output: &'a Output,
+    answers: &'a Answers<'a>,
     args: &'a GateArgs,
     /// The revision as it was named.
     named: &'a str,
@@ -80,6 +82,7 @@ pub(super) async fn run(
     args: &GateArgs,
     revision: &str,
 ) -> Result<u8, Failure> {
+    let answers = Answers::new(output, &args.selection.writing)?;
     let budget = args.against.budget.as_deref().map(budget).transpose()?;
     let changes = overrides::parse(&args.selection.overrides)?;
     let here = std::env::current_dir()
@@ -113,6 +116,7 @@ pub(super) async fn run(
     let this = Against {
         global,
         output,
+        answers: &answers,
         args,
         named: revision,
         base,
@@ -130,7 +134,10 @@ pub(super) async fn run(
         codes.push(match this.gate(plan, &stop).await {
             Ok(code) => code,
             // The other scenarios are not to blame.
-            Err(failure) => explain(&failure, output),
+            Err(failure) => {
+                answers.keep_failed(&plan.id(), &failure.to_string());
+                explain(&failure, output)
+            }
         });
         if *stop.borrow() {
             break;
@@ -158,6 +165,9 @@ pub(super) async fn run(
         codes.push(exit::INVALID);
     }
     this.history.close().await;
+    if let Err(failure) = answers.finish() {
+        codes.push(explain(&failure, output));
+    }
     Ok(exit::worst(codes))
 }
 
@@ -311,13 +321,14 @@ impl Against<'_> {
             for why in pairs.base.runs.iter().flat_map(words::unfit) {
                 self.output.warn(&format!("base: {}", why.what));
             }
-            self.output
-                .warn(&format!("{}: no pair was measured", plan.id()));
+            let what = "no pair was measured";
+            self.output.warn(&format!("{}: {what}", plan.id()));
+            self.answers.keep_failed(&plan.id(), what);
             return Ok(exit::INVALID);
         };
         let judged = self.judge(plan, &given, &pairs, &looks, seed);
         let page = page_path(&self.args.selection.reports, run);
-        judged.publish(self.output, Some(&page))
+        judged.publish(self.answers, Some(&page))
     }
 
     async fn pairs_and_looks(
@@ -514,7 +525,7 @@ impl Against<'_> {
         };
         let session = Session {
             global: self.global,
-            output: self.output,
+            answers: self.answers,
             selection: &self.args.selection,
             asked: Asked::Limits,
             label: &label,
@@ -670,6 +681,7 @@ fn below(project: &Path, here: &Path, file: &Path) -> Result<PathBuf, Failure> {
 fn written(global: &Global, selection: &Selection, here: &Path, project: &Path) -> Vec<PathBuf> {
     let mut written = vec![PathBuf::from(OWN_FOLDER), selection.reports.clone()];
     written.extend(selection.out.clone());
+    written.extend(selection.writing.write.iter().map(|one| one.file.clone()));
     if let Some(file) = global.store_file() {
         // SQLite keeps two more beside it.
         written.extend(["", "-wal", "-shm"].map(|end| PathBuf::from(format!("{file}{end}"))));
@@ -727,6 +739,10 @@ mod tests {
         check(
             "--reports /shop/pages --out ../runs",
             &["api/.plimsoll", "pages", "runs"],
+        );
+        check(
+            "--write junit=junit.xml --write json=../out/verdicts.jsonl",
+            &[&usual[..], &["api/junit.xml", "out/verdicts.jsonl"]].concat(),
         );
         // Left out with these, no change would be seen.
         check("--reports . --out /shop", &["api/.plimsoll"]);

@@ -14,6 +14,7 @@ use crate::harness::model::{Arm, Fingerprint, Run, is_committed};
 use crate::harness::scenario::Plan;
 use crate::harness::store::{History, files};
 
+use super::answers::Answers;
 use super::args::{Global, OverrideArgs, Selection, Strictness};
 use super::failure::Failure;
 use super::live::Live;
@@ -56,6 +57,7 @@ pub(super) async fn execute(
     asked: Asked,
     label: &Label,
 ) -> Result<u8, Failure> {
+    let answers = Answers::new(output, &selection.writing)?;
     let plans = runnable(
         &selection.scenarios,
         selection.variant.as_deref(),
@@ -76,7 +78,7 @@ pub(super) async fn execute(
     for (plan, waivers) in plans.iter().zip(waived) {
         let case = Session {
             global,
-            output,
+            answers: &answers,
             selection,
             asked,
             label,
@@ -87,7 +89,10 @@ pub(super) async fn execute(
         match case.run(plan, waivers, &stop).await {
             Ok(code) => codes.push(code),
             // The other scenarios are not to blame.
-            Err(failure) => codes.push(explain(&failure, output)),
+            Err(failure) => {
+                answers.keep_failed(&plan.id(), &failure.to_string());
+                codes.push(explain(&failure, output));
+            }
         }
         if *stop.borrow() {
             output.warn(STOPPED);
@@ -96,6 +101,9 @@ pub(super) async fn execute(
         }
     }
     history.close().await;
+    if let Err(failure) = answers.finish() {
+        codes.push(explain(&failure, output));
+    }
     Ok(exit::worst(codes))
 }
 
@@ -161,8 +169,8 @@ pub(super) async fn measure_here(
 pub(super) struct Session<'a> {
     /// Options of every command.
     pub(super) global: &'a Global,
-    /// How to speak.
-    pub(super) output: &'a Output,
+    /// Where the answers go.
+    pub(super) answers: &'a Answers<'a>,
     /// How it was asked for.
     pub(super) selection: &'a Selection,
     /// What is asked of the runs.
@@ -200,9 +208,11 @@ impl Session<'_> {
         head: &Source,
         commands: Vec<String>,
     ) -> Result<u8, Failure> {
+        let output = self.answers.output;
         let Some(first) = head.runs.first() else {
-            self.output
-                .warn(&format!("{}: stopped before its first run", plan.id()));
+            let what = "stopped before its first run";
+            output.warn(&format!("{}: {what}", plan.id()));
+            self.answers.keep_failed(&plan.id(), what);
             return Ok(exit::INVALID);
         };
         let page = page_path(&self.selection.reports, first);
@@ -214,7 +224,7 @@ impl Session<'_> {
             (Ok(stored), _) => comparable(stored, first, &self.selection.baselines),
             // The limits need no baseline: one that can't be read is no reason to lose the verdict.
             (Err(failure), Asked::Limits) => {
-                explain(&failure, self.output);
+                explain(&failure, output);
                 (None, Vec::new())
             }
             (Err(failure), Asked::Baseline(_)) => return Err(failure),
@@ -253,7 +263,7 @@ impl Session<'_> {
         if self.checkout.is_some() {
             judged.show_only("new in the head: shown, and judged once the base has it too");
         }
-        judged.publish(self.output, Some(&page))
+        judged.publish(self.answers, Some(&page))
     }
 
     /// What a run of this session says of itself.
@@ -266,9 +276,12 @@ impl Session<'_> {
                     reports,
                     baselines,
                     out,
+                    writing,
                     ..
                 } = self.selection;
-                let written = out.iter().chain([reports, baselines]).map(PathBuf::as_path);
+                let written = writing.write.iter().map(|written| &written.file);
+                let written = written.chain(out).chain([reports, baselines]);
+                let written = written.map(PathBuf::as_path);
                 git_revision(&plan.root, &Vec::from_iter(written)).await
             }
         };
@@ -288,8 +301,16 @@ impl Session<'_> {
             Asked::Baseline(_) => plan.runs,
         });
         let keep = async |run: &Run| save(self.history, self.selection, run).await;
-        let runs =
-            measure_here(self.output, plan, runs, &labels, self.checkout, stop, keep).await?;
+        let runs = measure_here(
+            self.answers.output,
+            plan,
+            runs,
+            &labels,
+            self.checkout,
+            stop,
+            keep,
+        )
+        .await?;
         Ok(Source {
             label: format!("session {}", self.session),
             runs,

@@ -6,6 +6,7 @@ use crate::harness::compare::{Design, Settings};
 use crate::harness::gate::exit;
 use crate::harness::model::{Arm, Run};
 
+use super::answers::Answers;
 use super::args::{Global, ReportArgs};
 use super::compare::{
     BASELINE, NOT_JUDGED, design, keep_arm, no_baseline, part_arms, plan_of, policy_of, replaced,
@@ -28,6 +29,7 @@ pub(super) async fn run(
     output: &Output,
     args: &ReportArgs,
 ) -> Result<u8, Failure> {
+    let answers = Answers::new(output, &args.writing)?;
     let history = workspace::existing_history(global).await?;
     let places = Places {
         history: history.as_ref(),
@@ -62,8 +64,8 @@ pub(super) async fn run(
     }
     .judge()
     .beside(&anchors);
-    judged.publish_report(output, &page)?;
-    Ok(exit::PASS)
+    let said = judged.publish_report(&answers, &page);
+    answers.finish_after(said.map(|()| exit::PASS))
 }
 
 /// The command line that makes this again.
@@ -135,6 +137,7 @@ fn without(mut base: Source, runs: &[Run]) -> Option<Source> {
 #[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
     use super::*;
+    use crate::harness::cli::args::WriteArgs;
     use crate::harness::model::{Direction, Metric, RunId, Unit};
     use crate::harness::store::Baseline;
 
@@ -164,6 +167,7 @@ mod tests {
             scenario: None,
             html: None,
             baselines: folder.path().to_owned(),
+            writing: WriteArgs::default(),
         };
         let mut head = Source {
             label: "session gate".to_owned(),

@@ -129,6 +129,8 @@ fn verdict(
     Verdict {
         schema: VERDICT_FORMAT.to_owned(),
         scenario: policy.scenario.clone(),
+        head_revision: revision(evidence.head),
+        base_revision: revision(evidence.base),
         verdict: outcomes().max().unwrap_or(Outcome::Pass),
         advisory: false,
         exit_code: exit::worst(outcomes().map(|outcome| exit::code(outcome, policy))),
@@ -139,6 +141,13 @@ fn verdict(
         comparison: evidence.comparison.cloned(),
         anchors: Vec::new(),
     }
+}
+
+/// The revision of some runs, where all of them name the same.
+fn revision(runs: &[Run]) -> Option<String> {
+    let first = runs.first()?.revision.as_deref()?;
+    let is_same = |run: &Run| run.revision.as_deref() == Some(first);
+    runs.iter().all(is_same).then(|| first.to_owned())
 }
 
 /// By how many times its margin a metric got worse.

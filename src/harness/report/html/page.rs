@@ -112,7 +112,6 @@ impl Page {
             tiles: tiles(&summaries),
             sections: Vec::new(),
             reasons: words::reasons(verdict)
-                .into_iter()
                 .map(|(weight, spoken)| said(spoken, weight))
                 .collect(),
             warnings: verdict
