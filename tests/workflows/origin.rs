@@ -12,23 +12,41 @@ use crate::support::project::{BUSY, Project};
 
 /// Starts the server as the commit's own `behaviour` has it.
 const START: &str = r#"set -eu
-delay=0.010 limit=
 . ./behaviour
-exec env DELAY_S="$delay" $limit python3 "$@"
+exec env DELAY_S="$delay" python3 "$@"
 "#;
 
-/// Answers after 10 ms.
-pub(crate) const STEADY: &str = "delay=0.010\n";
-/// Answers after 30 ms.
-pub(crate) const SLOW: &str = "delay=0.030 # the index is gone\n";
-/// Fast and slow in turn, and never the same in both arms of a pair.
-pub(crate) const FICKLE: &str = r#"echo >> starts.log
-turn=$(wc -l < starts.log)
-case $PWD in */head) turn=$((turn + 1)) ;; esac
-[ $((turn % 2)) = 0 ] || delay=0.030
+/// Runs another program until a server in it has answered 300 times.
+const DYING_PROGRAM: &str = r#"
+import os, runpy, sys
+from http.server import BaseHTTPRequestHandler
+
+answered = 0
+send_response = BaseHTTPRequestHandler.send_response
+
+def counted(self, *args):
+    global answered
+    answered += 1
+    if answered > 300:
+        os._exit(3)
+    send_response(self, *args)
+
+BaseHTTPRequestHandler.send_response = counted
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"#;
+
+/// Answers after 20 ms.
+pub(crate) const STEADY: &str = "delay=0.020\n";
+/// Answers after 60 ms.
+pub(crate) const SLOW: &str = "delay=0.060 # the index is gone\n";
+/// Answers after 20 ms in one run and after 60 ms in the next.
+pub(crate) const FICKLE: &str = r#"delay=0.020
+echo >> starts.log
+[ $(($(wc -l < starts.log) % 2)) = 0 ] || delay=0.060
 "#;
 /// Ends in the middle of a run.
-pub(crate) const DYING: &str = "limit='timeout 0.6'\n";
+pub(crate) const DYING: &str = "delay=0.020\nset -- dying.py \"$@\"\n";
 
 /// The repository, with the branch `main`.
 pub(crate) struct Origin {
@@ -67,15 +85,16 @@ closed = {{ users = 16 }}
 {BUSY}
 [phases]
 warmup = "100ms"
-measure = "700ms"
+measure = "1s"
 [[gate]]
 metric = "load.reads.p50"
-regress = "60%"
+regress = "100%"
 "#
         );
         let write = |name: &str, text: &str| fs::write(folder.path().join(name), text);
         write("scenarios/quickstart.toml", &scenario)?;
         write("start.sh", START)?;
+        write("dying.py", DYING_PROGRAM)?;
         write("behaviour", behaviour)?;
         write(
             ".gitignore",

@@ -130,7 +130,10 @@ fn a_change_never_runs_where_something_may_be_written() -> Tested {
             }
         }
         if on.get("workflow_run").is_some() {
-            for (place, step) in steps()?.iter().filter(|(at, _)| at.starts_with(&format!("{name}/"))) {
+            for (place, step) in steps()?
+                .iter()
+                .filter(|(at, _)| at.starts_with(&format!("{name}/")))
+            {
                 let own = step["uses"].as_str().is_some_and(|it| it.starts_with("$/"));
                 assert!(own, "{place}: {step}");
             }
@@ -153,6 +156,98 @@ fn the_token_is_where_it_is_needed() -> Tested {
         }
     }
     Ok(())
+}
+
+/// What an expression names without being there is empty, and nobody is told: an `if:` is then never true.
+#[test]
+fn what_an_expression_names_is_there() -> Tested {
+    let mut seen = 0;
+    for (name, workflow) in workflows()? {
+        let inputs = &workflow["on"]["workflow_dispatch"]["inputs"];
+        for (job, value) in object(&workflow["jobs"]) {
+            let place = format!("{name}/{job}");
+            seen += references(&place, value, &value["steps"], inputs)?;
+            for text in texts(value) {
+                let needs = Regex::new(r"\bneeds\.([\w-]+)\.outputs\.([\w-]+)")?;
+                for found in needs.captures_iter(&text) {
+                    let of = &workflow["jobs"][&found[1]]["outputs"];
+                    assert!(of.get(&found[2]).is_some(), "{place}: {text}");
+                    assert_eq!(value["needs"], found[1], "{place}: {text}");
+                }
+            }
+        }
+    }
+    for name in ["plimsoll", "comment", "cargo-deny"] {
+        let action = yaml(&format!(".github/actions/{name}/action.yml"))?;
+        seen += references(name, &action, &action["runs"]["steps"], &action["inputs"])?;
+    }
+    assert!(seen > 30, "{seen}");
+    Ok(())
+}
+
+/// Counts the references in a job or an action to its steps and inputs, each of which must be there.
+fn references(
+    place: &str,
+    of: &Value,
+    steps: &Value,
+    inputs: &Value,
+) -> Result<usize, Box<dyn Error>> {
+    let reference = Regex::new(r"\b(steps|inputs)\.([\w-]+)(?:\.outputs\.([\w-]+))?")?;
+    let mut seen = 0;
+    for text in texts(of) {
+        for found in reference.captures_iter(&text) {
+            seen += 1;
+            let known = match &found[1] {
+                "inputs" => inputs.get(&found[2]).is_some(),
+                _ => {
+                    let mut steps = steps.as_array().into_iter().flatten();
+                    let step = steps.find(|step| step["id"] == found[2]);
+                    step.is_some_and(|step| gives(step, found.get(3).map_or("", |it| it.as_str())))
+                }
+            };
+            assert!(known, "{place}: {} in {text}", &found[0]);
+        }
+    }
+    Ok(seen)
+}
+
+/// Whether a step has that output: said by its action, or written by its script. Of actions of others the ones that
+/// are used are known.
+fn gives(step: &Value, output: &str) -> bool {
+    let of_others = ["cache-hit", "page_url"];
+    if let Some(path) = step["uses"].as_str().and_then(|it| it.strip_prefix("$/")) {
+        let action = yaml(&format!("{path}/action.yml"));
+        return action.is_ok_and(|action| action["outputs"].get(output).is_some());
+    }
+    if step["uses"].is_string() {
+        return of_others.contains(&output);
+    }
+    // A script of ours, named in quotes or plainly.
+    let script = step["run"].as_str().unwrap_or_default();
+    let program = script
+        .split(['"', ' '])
+        .find(|word| word.ends_with(".sh") || word.ends_with(".py"));
+    let file = program.map(|word| word.replace("$GITHUB_ACTION_PATH/../..", ".github"));
+    let file = file.map(|word| word.replace("$GITHUB_ACTION_PATH", ".github/actions/plimsoll"));
+    let text = file.and_then(|file| fs::read_to_string(files::repository(&file)).ok());
+    text.is_some_and(|text| {
+        text.contains(&format!("{output}=")) || text.contains(&format!("output(\"{output}\""))
+    })
+}
+
+/// Every text in a document that has an expression in it, or is one.
+fn texts(value: &Value) -> Vec<String> {
+    match value {
+        Value::Array(all) => all.iter().flat_map(texts).collect(),
+        Value::Object(all) => {
+            let conditions = all.get("if").and_then(Value::as_str).map(str::to_owned);
+            let others = all.iter().filter(|(name, _)| *name != "if");
+            let others = others.flat_map(|(_, value)| texts(value));
+            conditions.into_iter().chain(others).collect()
+        }
+        Value::String(text) if text.contains("${{") => vec![text.clone()],
+        _ => Vec::new(),
+    }
 }
 
 /// The README and the documentation show the action with the inputs that it has.

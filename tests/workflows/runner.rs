@@ -209,11 +209,14 @@ impl Runner {
         log: &mut String,
     ) -> Result<(), Box<dyn Error>> {
         for step in steps {
-            let condition = step["if"].as_str().unwrap_or("true == true");
-            // What asks for no status means: where nothing has failed.
-            let anyway = condition.contains("always()") || condition.contains("cancelled()");
-            let goes = (anyway || !standing.is_failed)
-                && is_true(&fill_or_evaluate(condition, &standing.context)?);
+            let goes = match step["if"].as_str() {
+                None => !standing.is_failed,
+                // What asks for no status means: where nothing has failed.
+                Some(condition) => {
+                    (!standing.is_failed || condition.contains("always()"))
+                        && is_true(&fill_or_evaluate(condition, &standing.context)?)
+                }
+            };
             if !goes {
                 continue;
             }
