@@ -49,7 +49,7 @@ pub(crate) struct Ended {
 
 /// Where the steps of a job or of a composite action stand.
 struct Standing {
-    /// What expressions see: `steps`, `inputs`, `env` and what is the same for the whole run.
+    /// What expressions see: `steps`, `inputs`, and what is the same for the whole run.
     context: Value,
     variables: BTreeMap<String, String>,
     is_failed: bool,
