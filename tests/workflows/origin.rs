@@ -38,12 +38,12 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 /// Answers after 20 ms.
 pub(crate) const STEADY: &str = "delay=0.020\n";
-/// Answers after 60 ms.
-pub(crate) const SLOW: &str = "delay=0.060 # the index is gone\n";
-/// Answers after 20 ms in one run and after 60 ms in the next.
+/// Answers after 50 ms.
+pub(crate) const SLOW: &str = "delay=0.050 # the index is gone\n";
+/// Answers after 20 ms in one run and after 50 ms in the next.
 pub(crate) const FICKLE: &str = r#"delay=0.020
 echo >> starts.log
-[ $(($(wc -l < starts.log) % 2)) = 0 ] || delay=0.060
+[ $(($(wc -l < starts.log) % 2)) = 0 ] || delay=0.050
 "#;
 /// Ends in the middle of a run.
 pub(crate) const DYING: &str = "delay=0.020\nset -- dying.py \"$@\"\n";
@@ -71,7 +71,6 @@ impl Origin {
         let scenario = format!(
             r#"schema = 1
 name = "quickstart"
-runs = 2
 [[process]]
 name = "web"
 start = "sh start.sh {server}.py {{port}}"
@@ -81,8 +80,10 @@ target = true
 get = "/"
 [load.reads]
 flow = "get"
-closed = {{ users = 16 }}
+closed = {{ users = 20 }}
 {BUSY}
+[sampling]
+runs = 2
 [phases]
 warmup = "100ms"
 measure = "1s"
