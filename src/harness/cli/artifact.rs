@@ -223,11 +223,15 @@ mod tests {
         check("", "no verdict in it");
         check("\n \n", "no verdict in it");
         check("{}", "missing field `schema`");
-        check("[", "EOF");
-        let nested = "[".repeat(1 << 20);
-        check(&nested, "line 1 is no verdict");
-        let nested = format!("{{\"schema\":\"{VERDICT_FORMAT}\",\"reasons\":{nested}");
-        check(&nested, "recursion limit");
+        check("[", "line 1 is no verdict");
+        let (open, close) = ("[".repeat(1 << 20), "]".repeat(1 << 20));
+        let reasons = format!("\"schema\":\"{VERDICT_FORMAT}\",\"reasons\":");
+        check(&open, "line 1 is no verdict");
+        check(&format!("{{{reasons}{open}"), "line 1 is no verdict");
+        check(
+            &format!("{{{reasons}{open}{close}}}"),
+            "line 1 is no verdict",
+        );
         let newer = line(|it| it.schema = "plimsoll.verdict/2".into());
         check(&newer, "use the newer one");
         let other = line(|it| it.schema = "plimsoll.run/1".into());

@@ -25,8 +25,8 @@ const MAX_WARNINGS: usize = 10;
 const MAX_DETAIL_LINES: usize = 8;
 /// The longest name of a comment.
 const MAX_NAME_CHARS: usize = 64;
-/// What is kept free of each scenario's share for the lines that say what was left out, and between parts.
-const RESERVE: usize = 400;
+/// What is kept free for the line that says what was left out of a scenario.
+const RESERVE: usize = 120;
 /// A cell without anything to say.
 const NOTHING: &str = "–";
 
@@ -68,15 +68,18 @@ pub fn summary(told: &[Told], publication: Publication<'_>, max_bytes: usize) ->
 
 fn document(told: &[Told], publication: Publication<'_>, mut room: Room) -> String {
     let told = worst_first(told);
-    let first = overview(&told, publication);
-    if !room.take(&first) || !room.take(&more_scenarios(told.len())) {
+    let first = overview(&told);
+    // A URL that was parsed holds no space, no quote and no bracket of these.
+    let link = publication
+        .report_url
+        .map_or_else(String::new, |url| format!("\n[The report](<{url}>)\n"));
+    if !room.take(&first) || !room.take(&link) || !room.take(&more_scenarios(told.len())) {
         return String::new();
     }
     let mut heads = Vec::new();
     for one in &told {
         let head = head(one);
-        let needed = format!("{head}{}", " ".repeat(RESERVE));
-        if !room.take(&needed) {
+        if !room.take_with(&head, RESERVE) {
             break;
         }
         heads.push(head);
@@ -92,15 +95,14 @@ fn document(told: &[Told], publication: Publication<'_>, mut room: Room) -> Stri
     if left_out > 0 {
         text.push_str(&more_scenarios(left_out));
     }
-    text
+    text + &link
 }
 
-/// What there is to say of all scenarios together, and where the report is.
-fn overview(told: &[&Told], publication: Publication<'_>) -> String {
-    let mut text = String::new();
+/// What there is to say of all scenarios together.
+fn overview(told: &[&Told]) -> String {
     match told {
-        [] => text.push_str("Plimsoll judged nothing.\n"),
-        [_] => {}
+        [] => "Plimsoll judged nothing.\n".to_owned(),
+        [_] => String::new(),
         [worst, ..] => {
             let mut counts: Vec<(&str, usize)> = Vec::new();
             for one in told {
@@ -113,19 +115,14 @@ fn overview(told: &[&Told], publication: Publication<'_>) -> String {
                 .into_iter()
                 .map(|(badge, count)| format!("{count} {badge}"))
                 .collect();
-            text.push_str(&format!(
+            format!(
                 "## {}\n\nOf {} scenarios: {}.\n",
                 worst.badge(),
                 told.len(),
                 counts.join(", ")
-            ));
+            )
         }
     }
-    if let Some(url) = publication.report_url {
-        // A URL that was parsed holds no space, no quote and no bracket of these.
-        text.push_str(&format!("\n[The report](<{url}>)\n"));
-    }
-    text
 }
 
 fn more_scenarios(count: usize) -> String {
@@ -174,67 +171,65 @@ fn facts(verdict: &Verdict) -> String {
     facts.join(" ")
 }
 
-/// What stands behind the sentence of one scenario, as far as there is room.
+/// What stands behind the sentence of one scenario, as far as there is room, and how much of it is left out.
 fn body(told: &Told, room: &mut Room) -> String {
     let Some(verdict) = told.verdict() else {
-        let lines = told
-            .failure()
-            .map(|said| last_lines(&said))
-            .unwrap_or_default();
-        let lines = format!("\n{lines}");
-        return match room.take(&lines) {
-            true => lines,
-            false => String::new(),
+        let lines = told.failure().map(|said| last_lines(&said));
+        let lines = format!("\n{}", lines.unwrap_or_default());
+        return if room.take(&lines) {
+            lines
+        } else {
+            String::new()
         };
     };
     let reasons = words::reasons(verdict).map(|(_, said)| said);
-    let warnings = verdict
-        .warnings
-        .iter()
-        .map(|warning| words::warning(warning, verdict));
-    let mut text = listing(
-        "Why, and what to do",
-        reasons,
-        (verdict.reasons.len(), MAX_REASONS),
-        room,
-    );
-    text.push_str(&gates(verdict, room));
-    text.push_str(&listing(
-        "Warnings",
-        warnings,
-        (verdict.warnings.len(), MAX_WARNINGS),
-        room,
-    ));
+    let (mut text, said) = listing("Why, and what to do", reasons.take(MAX_REASONS), room);
+    let (table, rows, of_rows) = gates(verdict, room);
+    text.push_str(&table);
+    let warnings = verdict.warnings.iter().take(MAX_WARNINGS);
+    let warnings = warnings.map(|warning| words::warning(warning, verdict));
+    let (warnings, warned) = listing("Warnings", warnings, room);
+    text.push_str(&warnings);
+    let of = |left_out: usize, noun: &str| {
+        (left_out > 0).then(|| format::counted(left_out as u64, noun))
+    };
+    let rows = (of_rows > rows).then(|| {
+        let count = |count: usize| format::count(count as u64);
+        format!("{} of {} rows", count(of_rows - rows), count(of_rows))
+    });
+    let left_out = [
+        of(verdict.reasons.len() - said, "more reason"),
+        rows,
+        of(verdict.warnings.len() - warned, "more warning"),
+    ];
+    let left_out = Vec::from_iter(left_out.into_iter().flatten());
+    if !left_out.is_empty() {
+        text.push_str(&format!("\nLeft out: {}.\n", left_out.join(", ")));
+    }
     text
 }
 
-/// Some sentences, each with what is to be done; of so many in all, at most so many.
-fn listing(
-    title: &str,
-    all: impl Iterator<Item = Spoken>,
-    (of, most): (usize, usize),
-    room: &mut Room,
-) -> String {
+/// Some sentences, each with what is to be done, as far as there is room, and how many those are.
+fn listing(title: &str, all: impl Iterator<Item = Spoken>, room: &mut Room) -> (String, usize) {
     let heading = format!("\n**{title}**\n\n");
-    let mut all = all.take(most).peekable();
-    if all.peek().is_none() || !room.take(&heading) {
-        return String::new();
-    }
-    let (mut text, mut shown) = (heading, 0);
+    let mut all = all.peekable();
+    let (mut text, mut shown) = (String::new(), 0);
     while let Some(said) = all.next() {
         // What is to be done about several in a row is said once, after the last.
         let again = all.peek().is_some_and(|after| after.next == said.next);
         let item = item(&said, !again);
+        let item = if shown == 0 {
+            heading.clone() + &item
+        } else {
+            item
+        };
         if !room.take(&item) {
             break;
         }
         text.push_str(&item);
         shown += 1;
     }
-    match of - shown {
-        0 => text,
-        more => text + &format!("- … and {more} more\n"),
-    }
+    (text, shown)
 }
 
 fn item(said: &Spoken, with_next: bool) -> String {
@@ -307,8 +302,9 @@ impl Gate<'_> {
     }
 }
 
-/// The table of what was judged, and of what moved although nothing was asked of it.
-fn gates(verdict: &Verdict, room: &mut Room) -> String {
+/// The table of what was judged, and of what moved although nothing was asked of it, the worst first, as far as
+/// there is room; how many rows those are, and of how many.
+fn gates(verdict: &Verdict, room: &mut Room) -> (String, usize, usize) {
     let metrics = || {
         let metrics = verdict.metrics.iter();
         metrics.filter(|metric| words::is_worth_showing(metric))
@@ -316,9 +312,6 @@ fn gates(verdict: &Verdict, room: &mut Room) -> String {
     let mut gates: Vec<Gate<'_>> = verdict.limits.iter().map(Gate::Limit).collect();
     gates.extend(metrics().map(Gate::Metric));
     gates.sort_by_key(Gate::concern);
-    if gates.is_empty() {
-        return String::new();
-    }
     let with_waivers = metrics().any(|metric| metric.waiver.is_some());
     let interval = words::interval_name(verdict);
     let mut heads = vec![
@@ -335,37 +328,25 @@ fn gates(verdict: &Verdict, room: &mut Room) -> String {
         heads.push("waiver");
     }
     let head = format!("\n{}", table(&heads, &[]));
-    if !room.take(&head) {
-        return String::new();
-    }
-    let (mut text, mut shown) = (head, 0);
+    let (mut text, mut shown) = (String::new(), 0);
     for gate in &gates {
         let row = row(&gate.cells(with_waivers));
+        let row = if shown == 0 { head.clone() + &row } else { row };
         if !room.take(&row) {
             break;
         }
         text.push_str(&row);
         shown += 1;
     }
-    let left_out = gates.len() - shown;
-    if left_out > 0 {
-        text.push_str(&format!(
-            "\n{} of {}, no worse than these, left out for want of room.\n",
-            format::counted(left_out as u64, "more row"),
-            format::count(gates.len() as u64)
-        ));
-    }
     let others = verdict.metrics.len() - metrics().count();
-    if others > 0 {
-        let others = format!(
-            "\n{} without a margin.\n",
-            format::counted(others as u64, "other metric")
-        );
-        if room.take(&others) {
-            text.push_str(&others);
-        }
+    let others = format!(
+        "\n{} without a margin.\n",
+        format::counted(others as u64, "other metric")
+    );
+    if shown > 0 && verdict.metrics.len() > metrics().count() && room.take(&others) {
+        text.push_str(&others);
     }
-    text
+    (text, shown, gates.len())
 }
 
 fn limit_cells(limit: &LimitVerdict) -> Vec<String> {

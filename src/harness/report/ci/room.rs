@@ -22,7 +22,7 @@ impl Room {
     }
 
     /// How much of it a text takes.
-    pub(super) fn cost(&self, text: &str) -> usize {
+    fn cost(&self, text: &str) -> usize {
         match self.measure {
             Measure::Utf16 => text.encode_utf16().count(),
             Measure::Bytes => text.len(),
@@ -31,7 +31,12 @@ impl Room {
 
     /// Takes the room of a text, if there is as much.
     pub(super) fn take(&mut self, text: &str) -> bool {
-        let fits = self.left.checked_sub(self.cost(text));
+        self.take_with(text, 0)
+    }
+
+    /// The same with so much more, for what will have to be said.
+    pub(super) fn take_with(&mut self, text: &str, more: usize) -> bool {
+        let fits = self.left.checked_sub(self.cost(text) + more);
         self.left = fits.unwrap_or(self.left);
         fits.is_some()
     }
