@@ -5,13 +5,12 @@ mod support;
 use std::error::Error;
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use support::Tested;
 use support::project::{BUSY, Project, wait_until_gone};
+use support::{Tested, git};
 
 /// Starts a server that answers after the time that its build wrote down: the first or the second in
 /// turn, from one start to the next, and never the same in the two arms of a pair.
@@ -94,34 +93,11 @@ metric = "load.reads.p50"
     }
 
     fn git(&self, args: &[&str]) -> Result<String, Box<dyn Error>> {
-        let mut command = Command::new("git");
-        // Called from a hook, git would work in the repository that the hook is of.
-        for name in [
-            "GIT_DIR",
-            "GIT_WORK_TREE",
-            "GIT_INDEX_FILE",
-            "GIT_PREFIX",
-            "GIT_COMMON_DIR",
-        ] {
-            command.env_remove(name);
-        }
-        let output = command
-            .env("GIT_CONFIG_GLOBAL", "/dev/null")
-            .env("GIT_CONFIG_SYSTEM", "/dev/null")
-            .args(["-c", "user.name=t", "-c", "user.email=t@localhost", "-C"])
-            .arg(self.project.path())
-            .args(args)
-            .output()?;
-        if !output.status.success() {
-            return Err(String::from_utf8_lossy(&output.stderr).into());
-        }
-        Ok(String::from_utf8(output.stdout)?)
+        git::git(self.project.path(), args)
     }
 
     fn commit(&self, message: &str) -> Result<String, Box<dyn Error>> {
-        self.git(&["add", "--all"])?;
-        self.git(&["commit", "--quiet", "-m", message])?;
-        Ok(self.git(&["rev-parse", "HEAD"])?.trim().to_owned())
+        git::commit(self.project.path(), message)
     }
 
     /// Gates with two pairs and gives the verdicts and what was said.

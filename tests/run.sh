@@ -15,7 +15,11 @@ command -v npm >/dev/null || packages+=(npm)
 command -v chromium >/dev/null || command -v google-chrome >/dev/null || packages+=(chromium)
 command -v python3 >/dev/null || packages+=(python3)
 command -v git >/dev/null || packages+=(git)
+command -v xmllint >/dev/null || packages+=(libxml2-utils)
 command -v cc >/dev/null || packages+=(build-essential)
+command -v shellcheck >/dev/null || packages+=(shellcheck)
+linters=target/tools/zizmor-1.32.0-check-jsonschema-0.39.0
+[ -e $linters/ready ] || python3 -c "import ensurepip" 2>/dev/null || packages+=(python3-venv)
 if [ ${#packages[@]} -gt 0 ]; then
   sudo=""
   [ "$(id -u)" = 0 ] || sudo=sudo
@@ -27,11 +31,22 @@ if [ ${#packages[@]} -gt 0 ]; then
   $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
 fi
 
+# What looks at the workflows is in no Debian package.
+if [ ! -e $linters/ready ]; then
+  python3 -m venv --clear $linters
+  $linters/bin/pip install --quiet --disable-pip-version-check zizmor==1.32.0 check-jsonschema==0.39.0
+  touch $linters/ready
+fi
+
 step() { echo; echo "== $* (${SECONDS} s)"; "$@"; }
 
 # What the tests look at pages with; tests/browser/package-lock.json has the versions.
 step npm ci --prefix tests/browser --ignore-scripts --no-audit --no-fund --loglevel=error
 step cargo fmt --all --check
+step shellcheck --severity=warning .ci/run tests/run.sh scenarios/support/*.sh .github/scripts/*.sh .github/actions/*/*.sh
+step $linters/bin/check-jsonschema --builtin-schema github-workflows .github/workflows/*.yml
+step $linters/bin/check-jsonschema --builtin-schema github-actions .github/actions/*/action.yml
+step $linters/bin/zizmor --offline --quiet --strict-collection .github
 step cargo clippy --quiet --all-targets --locked -- -D warnings
 step cargo test --locked
 step env RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps --locked

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod browser;
+mod ci;
 mod fixture;
 mod list;
 mod searched;
@@ -727,6 +728,8 @@ fn nothing() -> Example {
         verdict: Verdict {
             schema: VERDICT_FORMAT.into(),
             scenario: String::new(),
+            head_revision: None,
+            base_revision: None,
             verdict: Outcome::Pass,
             advisory: false,
             exit_code: 0,

@@ -5,6 +5,7 @@
 )]
 
 pub(crate) mod files;
+pub(crate) mod git;
 pub(crate) mod h2_server;
 pub(crate) mod hostile;
 pub(crate) mod http_servers;

@@ -16,6 +16,7 @@ use crate::harness::report::text;
 use crate::harness::scenario::{self, Overrides, Part, Plan, Target, Template};
 use crate::harness::store::History;
 
+use super::answers::Answers;
 use super::args::{GateArgs, Global, Selection};
 use super::execute::{
     Asked, Label, STOPPED, Session, environment, missing_program, new_session, nothing_left,
@@ -42,6 +43,7 @@ const TARGET_DIRS: [&str; 2] = ["CARGO_TARGET_DIR", "CARGO_BUILD_TARGET_DIR"];
 struct Against<'a> {
     global: &'a Global,
     output: &'a Output,
+    answers: &'a Answers<'a>,
     args: &'a GateArgs,
     /// The revision as it was named.
     named: &'a str,
@@ -80,6 +82,7 @@ pub(super) async fn run(
     args: &GateArgs,
     revision: &str,
 ) -> Result<u8, Failure> {
+    let answers = Answers::new(output, &args.selection.writing)?;
     let budget = args.against.budget.as_deref().map(budget).transpose()?;
     let changes = overrides::parse(&args.selection.overrides)?;
     let here = std::env::current_dir()
@@ -113,6 +116,7 @@ pub(super) async fn run(
     let this = Against {
         global,
         output,
+        answers: &answers,
         args,
         named: revision,
         base,
@@ -139,6 +143,7 @@ pub(super) async fn run(
             // The other scenarios are not to blame.
             Err(failure) => {
                 live.finish(&plan.id());
+                answers.keep_failed(&plan.id(), &failure.to_string());
                 explain(&failure, output)
             }
         });
@@ -168,6 +173,9 @@ pub(super) async fn run(
         codes.push(exit::INVALID);
     }
     this.history.close().await;
+    if let Err(failure) = answers.finish() {
+        codes.push(explain(&failure, output));
+    }
     Ok(exit::worst(codes))
 }
 
@@ -323,11 +331,11 @@ impl Against<'_> {
         let case = self.case(plan, &given, &pairs, &looks, seed);
         let Some(run) = pairs.head.runs.first() else {
             // Without a run of the head there is nothing to show a page of.
-            return case.unmeasured().publish(self.output, None);
+            return case.unmeasured().publish(self.answers, None);
         };
         let judged = case.judge();
         let page = page_path(&self.args.selection.reports, run);
-        judged.publish(self.output, Some(&page))
+        judged.publish(self.answers, Some(&page))
     }
 
     /// Pairs before the first look.
@@ -540,7 +548,7 @@ impl Against<'_> {
         };
         let session = Session {
             global: self.global,
-            output: self.output,
+            answers: self.answers,
             selection: &self.args.selection,
             asked: Asked::Limits,
             label: &label,
@@ -695,6 +703,7 @@ fn below(project: &Path, here: &Path, file: &Path) -> Result<PathBuf, Failure> {
 fn written(global: &Global, selection: &Selection, here: &Path, project: &Path) -> Vec<PathBuf> {
     let mut written = vec![PathBuf::from(OWN_FOLDER), selection.reports.clone()];
     written.extend(selection.out.clone());
+    written.extend(selection.writing.write.iter().map(|one| one.file.clone()));
     if let Some(file) = global.store_file() {
         // SQLite keeps two more beside it.
         written.extend(["", "-wal", "-shm"].map(|end| PathBuf::from(format!("{file}{end}"))));
@@ -752,6 +761,10 @@ mod tests {
         check(
             "--reports /shop/pages --out ../runs",
             &["api/.plimsoll", "pages", "runs"],
+        );
+        check(
+            "--write junit=junit.xml --write json=../out/verdicts.jsonl",
+            &[&usual[..], &["api/junit.xml", "out/verdicts.jsonl"]].concat(),
         );
         // Left out with these, no change would be seen.
         check("--reports . --out /shop", &["api/.plimsoll"]);

@@ -10,6 +10,7 @@ use jiff::{Timestamp, civil};
 
 use crate::harness::engine::load::{Shard, WORKER_COMMAND};
 use crate::harness::engine::shards::MAX_SHARDS;
+use crate::harness::report::ci;
 use crate::harness::{interchange, scenario};
 
 /// The folder of baselines, unless another is named.
@@ -89,14 +90,68 @@ impl Global {
     }
 }
 
-/// The form of the answer.
+/// The form of the answer. All but the first two are of verdicts: docs/OUTPUTS.md.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
     /// Text.
     Human,
     /// JSON; `plimsoll schema` describes verdicts, reports, runs, histories and calibrations.
     Json,
+    /// Text that a step on GitHub can't mistake for commands, annotations, and the summary of the job.
+    Github,
+    /// JUnit XML: a suite a scenario.
+    Junit,
+    /// Markdown: the comment of a pull request.
+    Markdown,
+    /// SARIF 2.1.0.
+    Sarif,
 }
+
+impl Format {
+    /// Its word on the command line.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Human => "human",
+            Self::Json => "json",
+            Self::Github => "github",
+            Self::Junit => "junit",
+            Self::Markdown => "markdown",
+            Self::Sarif => "sarif",
+        }
+    }
+
+    /// Whether only verdicts have this form.
+    pub(super) fn is_of_verdicts(self) -> bool {
+        !matches!(self, Self::Human | Self::Json)
+    }
+}
+
+/// What is written beside the answer, and how it is published.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct WriteArgs {
+    /// Also write the verdicts of this call into a file: json (one a line), junit, markdown (the comment of a pull
+    /// request), sarif, github (the summary of a job). As often as you like.
+    #[arg(long, value_name = "FORMAT=FILE", value_parser = written, help_heading = "Output")]
+    pub(super) write: Vec<Written>,
+    /// What the comment is called: its first line, by which it is found again, is `<!-- plimsoll:NAME -->`.
+    #[arg(long, value_name = "NAME", default_value = COMMENT_NAME, value_parser = comment_name, help_heading = "Output")]
+    pub(super) comment_name: String,
+    /// Where the report will be read, for a link in the comment and in the summary.
+    #[arg(long, value_name = "URL", value_parser = web_address, help_heading = "Output")]
+    pub(super) report_url: Option<String>,
+}
+
+/// A file to write, and what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Written {
+    /// What; never [`Format::Human`].
+    pub(super) format: Format,
+    /// Where.
+    pub(super) file: PathBuf,
+}
+
+/// The name of a comment, unless another is given.
+const COMMENT_NAME: &str = "gate";
 
 /// When to colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -218,6 +273,15 @@ pub(super) enum Command {
         after_help = "Example:\n  plimsoll merge shard-0.json shard-1.json shard-2.json --scenario shop.toml"
     )]
     Merge(MergeArgs),
+    /// Make the comment of a pull request from verdicts that a stranger's artifact holds.
+    ///
+    /// The files are those of `--write json=FILE`. Nothing in them is believed: they are read with bounds on their size and
+    /// checked, and everything in them is escaped. What they judge must be the revision --head, or nothing is made: exit code 13.
+    /// Files that are something else are exit code 2. Nothing is posted; docs/OUTPUTS.md has the lines that do.
+    #[command(
+        after_help = "Example:\n  plimsoll comment verdicts.jsonl --head \"$HEAD_SHA\" --output comment.md"
+    )]
+    Comment(CommentArgs),
     /// Print the Kubernetes manifest that performs a scenario's loads in shards.
     ///
     /// A ConfigMap with the scenario and the files that it names, and an Indexed Job of one pod a shard, as JSON that
@@ -340,6 +404,9 @@ pub(super) struct Selection {
     /// What is changed of them.
     #[command(flatten)]
     pub(super) overrides: OverrideArgs,
+    /// What is written beside the answer.
+    #[command(flatten)]
+    pub(super) writing: WriteArgs,
 }
 
 /// Options of `run`.
@@ -413,6 +480,29 @@ pub(super) struct MergeArgs {
     /// The folder of baselines.
     #[arg(long, value_name = "DIR", default_value = BASELINES)]
     pub(super) baselines: PathBuf,
+    /// What is written beside the answer.
+    #[command(flatten)]
+    pub(super) writing: WriteArgs,
+}
+
+/// Options of `comment`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct CommentArgs {
+    /// What `--write json=FILE` wrote.
+    #[arg(value_name = "FILE", required = true)]
+    pub(super) files: Vec<PathBuf>,
+    /// The commit that must have been judged: all digits of it, from whoever started this and not from the artifact.
+    #[arg(long, value_name = "SHA", value_parser = commit)]
+    pub(super) head: String,
+    /// Write the comment into this file instead of stdout.
+    #[arg(long, value_name = "FILE")]
+    pub(super) output: Option<PathBuf>,
+    /// What the comment is called: its first line, by which it is found again, is `<!-- plimsoll:NAME -->`.
+    #[arg(long, value_name = "NAME", default_value = COMMENT_NAME, value_parser = comment_name)]
+    pub(super) comment_name: String,
+    /// Where the report will be read, for a link in the comment.
+    #[arg(long, value_name = "URL", value_parser = web_address)]
+    pub(super) report_url: Option<String>,
 }
 
 /// Options of `k8s`.
@@ -595,6 +685,9 @@ pub(super) struct CompareArgs {
     /// The folder of baselines.
     #[arg(long, value_name = "DIR", default_value = BASELINES)]
     pub(super) baselines: PathBuf,
+    /// What is written beside the answer.
+    #[command(flatten)]
+    pub(super) writing: WriteArgs,
 }
 
 /// Which way is better.
@@ -658,6 +751,9 @@ pub(super) struct ReportArgs {
     /// The folder of baselines.
     #[arg(long, value_name = "DIR", default_value = BASELINES)]
     pub(super) baselines: PathBuf,
+    /// What is written beside the answer.
+    #[command(flatten)]
+    pub(super) writing: WriteArgs,
 }
 
 /// What to do with baselines.
@@ -809,6 +905,51 @@ pub(super) struct PruneArgs {
     pub(super) baselines: Option<PathBuf>,
 }
 
+/// A file to write: `junit=results.xml`.
+fn written(text: &str) -> Result<Written, String> {
+    let parts = text.split_once('=').filter(|(_, file)| !file.is_empty());
+    let parts =
+        parts.and_then(|(format, file)| Some((Format::from_str(format, false).ok()?, file)));
+    match parts {
+        Some((Format::Human, _)) | None => Err(
+            "FORMAT=FILE, where FORMAT is json, junit, markdown, sarif or github: junit=results.xml".to_owned(),
+        ),
+        Some((_, "-")) => Err("what goes to stdout is what --format says".to_owned()),
+        Some((format, file)) => Ok(Written {
+            format,
+            file: PathBuf::from(file),
+        }),
+    }
+}
+
+/// The name of a comment.
+fn comment_name(text: &str) -> Result<String, String> {
+    match ci::is_comment_name(text) {
+        true => Ok(text.to_owned()),
+        false => {
+            Err("at most 64 letters, digits and `.`, `_`, `-`, no two hyphens in a row".to_owned())
+        }
+    }
+}
+
+/// A URL that a browser opens.
+fn web_address(text: &str) -> Result<String, String> {
+    let url = url::Url::parse(text).ok();
+    url.filter(|url| matches!(url.scheme(), "http" | "https"))
+        .map(String::from)
+        .ok_or_else(|| "a URL of http or https".to_owned())
+}
+
+/// A commit, in full.
+fn commit(text: &str) -> Result<String, String> {
+    let is_digit = |c: char| matches!(c, '0'..='9' | 'a'..='f');
+    // SHA-1, or SHA-256.
+    match matches!(text.len(), 40 | 64) && text.chars().all(is_digit) {
+        true => Ok(text.to_owned()),
+        false => Err("all 40 (or 64) hexadecimal digits of a commit".to_owned()),
+    }
+}
+
 /// A part of a run: `0/3`.
 fn shard(text: &str) -> Result<Shard, String> {
     let parts = text.split_once('/').and_then(|(index, of)| {
@@ -937,6 +1078,55 @@ mod tests {
         for text in [
             "", "1", "3/3", "0/0", "-1/3", "1/1001", "a/b", "1/2/3", "$JOB/3",
         ] {
+            check(text, None);
+        }
+    }
+
+    #[test]
+    fn what_is_written_has_a_format_and_a_file() {
+        let check = |text: &str, expected: Option<(Format, &str)>| {
+            let found = written(text).ok();
+            let expected = expected.map(|(format, file)| Written {
+                format,
+                file: PathBuf::from(file),
+            });
+            assert_eq!(found, expected, "{text}");
+        };
+        check("json=a", Some((Format::Json, "a")));
+        check("junit=out/a=b.xml", Some((Format::Junit, "out/a=b.xml")));
+        for text in [
+            "", "json", "json=", "=a", "human=a", "xml=a", "JSON=a", "sarif=-",
+        ] {
+            check(text, None);
+        }
+    }
+
+    #[test]
+    fn a_commit_has_all_of_its_digits() {
+        let check =
+            |text: &str, expected: bool| assert_eq!(commit(text).is_ok(), expected, "{text}");
+        check(&"a1".repeat(20), true);
+        check(&"a1".repeat(32), true);
+        for text in [
+            "",
+            "main",
+            "9be01d7",
+            &"A1".repeat(20),
+            &"g1".repeat(20),
+            &"a1".repeat(21),
+        ] {
+            check(text, false);
+        }
+    }
+
+    #[test]
+    fn a_link_leads_to_the_web_and_no_further_than_its_brackets() {
+        let check = |text: &str, expected: Option<&str>| {
+            assert_eq!(web_address(text).ok().as_deref(), expected, "{text}");
+        };
+        check("https://a.b/c?d=1#e", Some("https://a.b/c?d=1#e"));
+        check("http://a.b/c> <d", Some("http://a.b/c%3E%20%3Cd"));
+        for text in ["", "page.html", "javascript:alert(1)", "file:///etc/passwd"] {
             check(text, None);
         }
     }

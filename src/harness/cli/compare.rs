@@ -10,6 +10,7 @@ use crate::harness::model::{Arm, Direction, Reading, Run};
 use crate::harness::report::format;
 use crate::harness::scenario::{self, GatePlan, Plan};
 
+use super::answers::Answers;
 use super::args::{BetterArg, CompareArgs, Global};
 use super::failure::Failure;
 use super::output::Output;
@@ -36,6 +37,7 @@ pub(super) async fn run(
     output: &Output,
     args: &CompareArgs,
 ) -> Result<u8, Failure> {
+    let answers = Answers::new(output, &args.writing)?;
     let history = workspace::existing_history(global).await?;
     let places = Places {
         history: history.as_ref(),
@@ -85,7 +87,8 @@ pub(super) async fn run(
     }
     .judge()
     .beside(&anchors);
-    judged.publish(output, args.html.as_deref())
+    let code = judged.publish(&answers, args.html.as_deref());
+    answers.finish_after(code)
 }
 
 /// What the arguments mean by base and head.

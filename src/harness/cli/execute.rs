@@ -14,6 +14,7 @@ use crate::harness::model::{Arm, Fingerprint, Run, is_committed};
 use crate::harness::scenario::Plan;
 use crate::harness::store::{History, files};
 
+use super::answers::Answers;
 use super::args::{Global, OverrideArgs, Selection, Strictness};
 use super::failure::Failure;
 use super::live::Live;
@@ -66,6 +67,7 @@ pub(super) async fn execute(
     asked: Asked,
     label: &Label,
 ) -> Result<u8, Failure> {
+    let answers = Answers::new(output, &selection.writing)?;
     let plans = runnable(
         &selection.scenarios,
         selection.variant.as_deref(),
@@ -90,7 +92,7 @@ pub(super) async fn execute(
     for (plan, waivers) in plans.iter().zip(waived) {
         let case = Session {
             global,
-            output,
+            answers: &answers,
             selection,
             asked,
             label,
@@ -101,7 +103,10 @@ pub(super) async fn execute(
         match case.run(plan, waivers, &stop, &live).await {
             Ok(code) => codes.push(code),
             // The other scenarios are not to blame.
-            Err(failure) => codes.push(explain(&failure, output)),
+            Err(failure) => {
+                answers.keep_failed(&plan.id(), &failure.to_string());
+                codes.push(explain(&failure, output));
+            }
         }
         if *stop.borrow() {
             output.warn(STOPPED);
@@ -110,6 +115,9 @@ pub(super) async fn execute(
         }
     }
     history.close().await;
+    if let Err(failure) = answers.finish() {
+        codes.push(explain(&failure, output));
+    }
     Ok(exit::worst(codes))
 }
 
@@ -174,8 +182,8 @@ pub(super) async fn measure_here(
 pub(super) struct Session<'a> {
     /// Options of every command.
     pub(super) global: &'a Global,
-    /// How to speak.
-    pub(super) output: &'a Output,
+    /// Where the answers go.
+    pub(super) answers: &'a Answers<'a>,
     /// How it was asked for.
     pub(super) selection: &'a Selection,
     /// What is asked of the runs.
@@ -216,6 +224,7 @@ impl Session<'_> {
         head: &Source,
         commands: Vec<String>,
     ) -> Result<u8, Failure> {
+        let output = self.answers.output;
         let Some(first) = head.runs.first() else {
             let case = Case {
                 policy: Policy::of(plan),
@@ -226,7 +235,7 @@ impl Session<'_> {
                 notes: Vec::new(),
                 commands,
             };
-            return case.unmeasured().publish(self.output, None);
+            return case.unmeasured().publish(self.answers, None);
         };
         let page = page_path(&self.selection.reports, first);
         let places = Places {
@@ -237,7 +246,7 @@ impl Session<'_> {
             (Ok(stored), _) => comparable(stored, first, &self.selection.baselines),
             // The limits need no baseline: one that can't be read is no reason to lose the verdict.
             (Err(failure), Asked::Limits) => {
-                explain(&failure, self.output);
+                explain(&failure, output);
                 (None, Vec::new())
             }
             (Err(failure), Asked::Baseline(_)) => return Err(failure),
@@ -276,7 +285,7 @@ impl Session<'_> {
         if self.checkout.is_some() {
             judged.show_only("new in the head: shown, and judged once the base has it too");
         }
-        judged.publish(self.output, Some(&page))
+        judged.publish(self.answers, Some(&page))
     }
 
     /// What a run of this session says of itself.
@@ -289,9 +298,12 @@ impl Session<'_> {
                     reports,
                     baselines,
                     out,
+                    writing,
                     ..
                 } = self.selection;
-                let written = out.iter().chain([reports, baselines]).map(PathBuf::as_path);
+                let written = writing.write.iter().map(|written| &written.file);
+                let written = written.chain(out).chain([reports, baselines]);
+                let written = written.map(PathBuf::as_path);
                 git_revision(&plan.root, &Vec::from_iter(written)).await
             }
         };

@@ -11,6 +11,8 @@ pub(super) enum Failure {
     Scenario(String),
     /// The tool failed: exit code 1.
     Tool(String),
+    /// What was to be told of is not what was measured: exit code 13. The second text says what to do.
+    Invalid(String, String),
     /// There is nothing to compare with, because the base can't be built or run: exit code 12.
     NoBase(String),
     /// Whoever read our output went away: success.
@@ -52,9 +54,25 @@ impl Failure {
         }
     }
 
+    /// Both, where one call failed at two things.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self::Tool(format!("{self}\n{other}"))
+    }
+
     /// Wrong usage with a remedy.
     pub(super) fn usage(what: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self::Usage(what.into(), remedy.into())
+    }
+}
+
+/// What failed, in a sentence without its remedy.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Usage(what, _) | Self::Invalid(what, _) => what,
+            Self::Scenario(what) | Self::Tool(what) | Self::NoBase(what) => what,
+            Self::BrokenPipe => "the reader of the answer went away",
+        })
     }
 }
 

@@ -299,11 +299,7 @@ fn check(draft: &Draft, output: &Output) -> Result<(), Failure> {
     let checked = scenario::check(&scratch.path().join(&draft.scenario));
     checked.map(drop).map_err(|mut rejection| {
         rejection.file = PathBuf::from(&draft.scenario);
-        Failure::Scenario(diagnostics::render(
-            &rejection,
-            output.colour_err,
-            output.width,
-        ))
+        Failure::Scenario(diagnostics::render(&rejection, output.style_err()))
     })
 }
 

@@ -12,6 +12,7 @@ use crate::harness::model::{Run, RunId};
 use crate::harness::report::text;
 use crate::harness::scenario::Plan;
 
+use super::answers::Answers;
 use super::args::{Global, MergeArgs, OverrideArgs, Selection};
 use super::compare::plan_named;
 use super::execute::{Asked, Label, Session, new_session, save};
@@ -26,6 +27,8 @@ use super::workspace;
 
 /// Puts the shards together, keeps the run, judges and answers.
 pub(super) async fn run(global: &Global, output: &Output, args: &MergeArgs) -> Result<u8, Failure> {
+    let selection = selection(args);
+    let answers = Answers::new(output, &selection.writing)?;
     let files = read(&args.files, output)?;
     let plan = plan(args, &files, output)?;
     let gathered = gather(&plan, files)
@@ -33,7 +36,6 @@ pub(super) async fn run(global: &Global, output: &Output, args: &MergeArgs) -> R
     if let Some(text) = not_judged(&plan, &gathered.plan) {
         output.warn(&text);
     }
-    let selection = selection(args);
     let label = Label {
         arm: args.arm.map(arm),
         pair: args.pair,
@@ -42,7 +44,7 @@ pub(super) async fn run(global: &Global, output: &Output, args: &MergeArgs) -> R
     let history = workspace::history(global).await?;
     let case = Session {
         global,
-        output,
+        answers: &answers,
         selection: &selection,
         asked: Asked::Limits,
         label: &label,
@@ -61,7 +63,7 @@ pub(super) async fn run(global: &Global, output: &Output, args: &MergeArgs) -> R
     };
     let code = case.judged(&plan, Waivers::default(), &head, commands);
     history.close().await;
-    code
+    answers.finish_after(code)
 }
 
 /// The shards that can be read. What can't be is said: its shard is then missing, which makes the run
@@ -140,6 +142,7 @@ fn selection(args: &MergeArgs) -> Selection {
         reports: args.reports.clone(),
         baselines: args.baselines.clone(),
         overrides: OverrideArgs::default(),
+        writing: args.writing.clone(),
     }
 }
 

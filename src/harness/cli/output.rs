@@ -6,6 +6,7 @@ use std::io::{IsTerminal, Write};
 use serde::Serialize;
 use terminal_size::{Height, Width};
 
+use crate::harness::report::ci;
 use crate::harness::report::format;
 use crate::harness::report::terminal::TerminalStyle;
 
@@ -59,7 +60,8 @@ impl Output {
             format: global.format,
             quiet: global.quiet,
             is_silent: false,
-            colour: wanted(stdout),
+            // Of what a step on GitHub says, its log is all that anybody sees.
+            colour: wanted(stdout) && global.format != Format::Github,
             colour_err: wanted(stderr),
             // A file and a pipe are read somewhere else, where another locale may hold.
             ascii: global.ascii || (stdout && is_foreign),
@@ -164,9 +166,19 @@ impl Output {
     /// Says on stderr what the reader of the answer must know: what was left out, and why there is none.
     pub(super) fn warn(&self, text: &str) {
         if !self.is_silent {
-            // stderr that went away is nobody's loss.
-            let _ = writeln!(std::io::stderr().lock(), "{}", self.readable(text));
+            self.complain(text);
         }
+    }
+
+    /// Says on stderr why there is no answer, to whoever else is to hear nothing as well.
+    pub(super) fn complain(&self, text: &str) {
+        // Words of other programs are among it, and a step on GitHub looks for commands in both streams.
+        let text = match self.format {
+            Format::Github => Cow::Owned(ci::defused(text)),
+            _ => self.readable(text),
+        };
+        // stderr that went away is nobody's loss; the exit code has to be enough then.
+        let _ = writeln!(std::io::stderr().lock(), "{text}");
     }
 }
 

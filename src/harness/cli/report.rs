@@ -7,6 +7,7 @@ use crate::harness::gate::{Policy, exit};
 use crate::harness::model::{Arm, Run};
 use crate::harness::scenario::Plan;
 
+use super::answers::Answers;
 use super::args::{Global, ReportArgs};
 use super::compare::{
     BASELINE, NOT_JUDGED, design, keep_arm, no_baseline, part_arms, plan_of, policy_of, replaced,
@@ -32,6 +33,7 @@ pub(super) async fn run(
     if let Some(folder) = &args.site {
         return site::run(global, output, args, folder).await;
     }
+    let answers = Answers::new(output, &args.writing)?;
     let history = workspace::existing_history(global).await?;
     let places = Places {
         history: history.as_ref(),
@@ -48,8 +50,8 @@ pub(super) async fn run(
     let note = if plan.is_some() { ANEW } else { NOT_JUDGED };
     let command = command(global, args);
     let judged = saved.judge(plan.as_ref(), policy, note, command);
-    judged.publish_report(output, &page)?;
-    Ok(exit::PASS)
+    let said = judged.publish_report(&answers, &page);
+    answers.finish_after(said.map(|()| exit::PASS))
 }
 
 /// Saved runs with what they are shown beside.

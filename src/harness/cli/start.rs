@@ -11,12 +11,12 @@ use crate::harness::engine::process::supervise_main;
 use crate::harness::gate::exit;
 use crate::harness::report::text;
 
-use super::args::{Cli, Command};
+use super::args::{Cli, Command, Format};
 use super::failure::Failure;
 use super::output::Output;
 use super::{
-    baseline, calibrate, check, compare, doctor, export, gate, history, init, k8s, list, merge,
-    report, run, worker,
+    baseline, calibrate, check, comment, compare, doctor, export, gate, history, init, k8s, list,
+    merge, report, run, worker,
 };
 
 /// The whole program.
@@ -45,8 +45,36 @@ pub fn main() -> ExitCode {
     }
     log_to_stderr(cli.global.verbose);
     let output = Output::new(&cli.global);
-    let code = dispatch(&cli, &output).unwrap_or_else(|failure| explain(&failure, &output));
+    let code = refuse_format(&cli)
+        .and_then(|()| dispatch(&cli, &output))
+        .unwrap_or_else(|failure| explain(&failure, &output));
     ExitCode::from(code)
+}
+
+/// Says where the answer of a command has no such form.
+fn refuse_format(cli: &Cli) -> Result<(), Failure> {
+    let format = cli.global.format;
+    let fits = match &cli.command {
+        Command::Run(_)
+        | Command::Gate(_)
+        | Command::Compare(_)
+        | Command::Report(_)
+        | Command::Merge(_) => true,
+        Command::Comment(_) => matches!(format, Format::Human | Format::Markdown),
+        _ => !format.is_of_verdicts(),
+    };
+    match fits {
+        true => Ok(()),
+        false => Err(Failure::usage(
+            format!("the answer of this command has no form {}", format.name()),
+            match &cli.command {
+                Command::Comment(_) => "it is Markdown: leave --format out",
+                _ => {
+                    "leave --format out, or write --format json; the others are forms of verdicts: run, gate, compare, report and merge"
+                }
+            },
+        )),
+    }
 }
 
 fn dispatch(cli: &Cli, output: &Output) -> Result<u8, Failure> {
@@ -76,6 +104,7 @@ fn dispatch(cli: &Cli, output: &Output) -> Result<u8, Failure> {
             }
             Command::Worker(args) => worker::run(output, args).await,
             Command::Merge(args) => merge::run(global, output, args).await,
+            Command::Comment(args) => comment::run(output, args),
             Command::K8s(args) => k8s::run(output, args),
             Command::LoadWorker | Command::Supervise => Ok(exit::PASS),
         }
@@ -95,24 +124,24 @@ pub(super) fn explain(failure: &Failure, output: &Output) -> u8 {
         ),
         false => (String::new(), String::new()),
     };
-    let mut stderr = std::io::stderr().lock();
-    let said = |text: &str| output.readable(&text::block(text)).into_owned();
+    let said = |text: &str| text::block(text);
     // Names of a shared store and words of other programs are among it: nothing of them may steer a
-    // terminal. Where stderr is gone too, the exit code has to be enough.
-    let _ = match failure {
-        Failure::Usage(what, remedy) => {
+    // terminal.
+    match failure {
+        Failure::Usage(what, remedy) | Failure::Invalid(what, remedy) => {
             let (what, remedy) = (said(what), said(remedy));
-            writeln!(stderr, "{open}error{close}: {what}\n  help: {remedy}")
+            output.complain(&format!("{open}error{close}: {what}\n  help: {remedy}"));
         }
-        Failure::Scenario(rendered) => writeln!(stderr, "{rendered}"),
+        Failure::Scenario(rendered) => output.complain(rendered),
         Failure::Tool(what) | Failure::NoBase(what) => {
-            writeln!(stderr, "{open}error{close}: {}", said(what))
+            output.complain(&format!("{open}error{close}: {}", said(what)));
         }
-        Failure::BrokenPipe => Ok(()),
-    };
+        Failure::BrokenPipe => {}
+    }
     match failure {
         Failure::Usage(..) | Failure::Scenario(_) => exit::USAGE,
         Failure::Tool(_) => exit::FAILURE,
+        Failure::Invalid(..) => exit::INVALID,
         Failure::NoBase(_) => exit::NO_BASELINE,
         Failure::BrokenPipe => exit::PASS,
     }

@@ -3,19 +3,26 @@
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use uuid::Uuid;
 
 use crate::harness::compare::{Comparison, Design, Settings, compare};
 use crate::harness::gate::{Evidence, Policy, Verdict, Warning, exit, judge, unmeasured};
 use crate::harness::model::{LatencyHistogram, Run};
+use crate::harness::report::ci::{self, Answer, Place, Told};
 use crate::harness::report::terminal;
 use crate::harness::report::{BaseLatency, ReportInput, html, json, text, words};
-use crate::harness::scenario::Plan;
+use crate::harness::scenario::{self, Plan};
 use crate::harness::store::{Baseline, BaselineLoad, files};
 
+use super::answers::Answers;
+use super::args::Format;
 use super::failure::Failure;
 use super::noise;
 use super::output::Output;
 use super::sources::{Anchored, Source, in_words, nearest};
+
+/// The variables in which CI systems name the top of the repository: GitHub's and GitLab's.
+const TOPS: [&str; 2] = ["GITHUB_WORKSPACE", "CI_PROJECT_DIR"];
 
 /// Two arms, or one, with what judges them.
 pub(super) struct Case<'a> {
@@ -117,16 +124,21 @@ impl Judged<'_> {
         });
     }
 
-    /// Writes the page and answers on stdout: the summary for a person, or the verdict as one line of
-    /// JSON. Gives the exit code.
-    pub(super) fn publish(&self, output: &Output, page: Option<&Path>) -> Result<u8, Failure> {
-        self.page_and(page, |page| self.say(output, page))?;
+    /// Writes the page and answers on stdout what there is to say of one scenario: the summary for a person, or
+    /// the verdict as one line of JSON. The rest is kept until all of them are judged. Gives the exit code.
+    pub(super) fn publish(
+        &self,
+        answers: &Answers<'_>,
+        page: Option<&Path>,
+    ) -> Result<u8, Failure> {
+        self.page_and(answers, page, |page| self.say(answers.output, page))?;
         Ok(self.verdict.exit_code)
     }
 
     /// As [`publish`](Self::publish), with everything that the page shows as one JSON document.
-    pub(super) fn publish_report(&self, output: &Output, page: &Path) -> Result<(), Failure> {
-        self.page_and(Some(page), |page| match output.is_json() {
+    pub(super) fn publish_report(&self, answers: &Answers<'_>, page: &Path) -> Result<(), Failure> {
+        let output = answers.output;
+        self.page_and(answers, Some(page), |page| match output.is_json() {
             true => output.answer_json(&json::Report::new(&self.shown())),
             false => self.say(output, page),
         })
@@ -136,17 +148,38 @@ impl Judged<'_> {
     /// with it: what was measured for an hour may have no other.
     fn page_and(
         &self,
+        answers: &Answers<'_>,
         page: Option<&Path>,
         say: impl FnOnce(Option<&Path>) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let written = page.map_or(Ok(()), |page| self.write_page(page));
-        Failure::unless_gone(say(page.filter(|_| written.is_ok())))?;
+        let page = page.filter(|_| written.is_ok());
+        answers.keep(self.told(page));
+        Failure::unless_gone(say(page))?;
         written
     }
 
     /// What a report of it is made from, without a place for the page.
     pub(super) fn shown(&self) -> ReportInput<'_> {
         self.input(None)
+    }
+
+    /// What is kept of it.
+    fn told(&self, page: Option<&Path>) -> Told {
+        let head = &self.case.head.runs;
+        let base = self.case.base.map_or(&[][..], |base| &base.runs);
+        let durations = head.iter().chain(base).map(|run| run.duration_ns);
+        Told {
+            scenario: self.verdict.scenario.clone(),
+            answer: Answer::Verdict(Box::new(self.verdict.clone())),
+            place: self.case.plan.map(|plan| place(&plan.file)),
+            at: head
+                .first()
+                .and_then(Run::start)
+                .unwrap_or_else(Timestamp::now),
+            measured_ns: durations.fold(0, u64::saturating_add),
+            page: page.map(|page| page.display().to_string()),
+        }
     }
 
     /// The HTML page, written as a whole or not at all.
@@ -156,25 +189,33 @@ impl Judged<'_> {
     }
 
     fn say(&self, output: &Output, page: Option<&Path>) -> Result<(), Failure> {
-        if output.is_json() {
-            return output.answer_json(&self.verdict);
+        match output.format {
+            Format::Human => output.answer(&self.in_words(output, page)),
+            Format::Json => output.answer_json(&self.verdict),
+            Format::Github => {
+                let token = Uuid::new_v4().simple().to_string();
+                output.answer(&ci::enclosed(&self.in_words(output, page), &token))
+            }
+            // One document of all scenarios.
+            Format::Junit | Format::Markdown | Format::Sarif => Ok(()),
         }
+    }
+
+    /// The answer as people read it.
+    fn in_words(&self, output: &Output, page: Option<&Path>) -> String {
         if output.quiet {
             let of = match text::one_line(&self.verdict.scenario) {
                 scenario if scenario.is_empty() => String::new(),
                 scenario => format!("{scenario}: "),
             };
-            return output.answer(&format!(
+            return format!(
                 "[{}] {of}{}",
                 words::badge(&self.verdict),
                 words::headline(&self.verdict)
-            ));
+            );
         }
         let page = page.map(|page| page.display().to_string());
-        output.answer(&terminal::render(
-            &self.input(page.as_deref()),
-            output.style(),
-        ))
+        terminal::render(&self.input(page.as_deref()), output.style())
     }
 
     fn input<'s>(&'s self, page: Option<&'s str>) -> ReportInput<'s> {
@@ -233,6 +274,27 @@ pub(super) fn comparable(
         head.scenario
     );
     (None, vec![note])
+}
+
+/// Where a scenario is written, as whoever shows the repository names it.
+fn place(file: &Path) -> Place {
+    let top = TOPS.iter().find_map(|name| {
+        let top = std::env::var_os(name).filter(|top| !top.is_empty())?;
+        Path::new(&top).canonicalize().ok()
+    });
+    let below = top.and_then(|top| {
+        let file = file.canonicalize().ok()?;
+        Some(file.strip_prefix(&top).ok()?.to_owned())
+    });
+    Place {
+        file: below
+            .as_deref()
+            .unwrap_or(file)
+            .to_string_lossy()
+            .into_owned(),
+        // In the tree as it is here, which is what its reader sees; what judges may be the base's.
+        gates: scenario::gate_lines(file),
+    }
 }
 
 /// The latencies of a baseline file, a load at a time.

@@ -1,5 +1,7 @@
 //! Everything that is known → the verdict.
 
+use std::collections::BTreeMap;
+
 use super::exit;
 use super::limit::{Judged, hopeless, limits};
 use super::metric::metrics;
@@ -134,8 +136,9 @@ fn verdict(
     limits: Vec<LimitVerdict>,
 ) -> Verdict {
     warnings.extend(of_runs(evidence));
+    let excesses = excesses(&metrics);
     let excess = |reason: &Reason| match reason {
-        Reason::Regressed { metric } => excess(&metrics, metric),
+        Reason::Regressed { metric } => excesses.get(&**metric).copied().unwrap_or(0.0),
         // In the order of the scenario, and before what is held against the base.
         _ => f64::INFINITY,
     };
@@ -154,6 +157,8 @@ fn verdict(
     Verdict {
         schema: VERDICT_FORMAT.to_owned(),
         scenario: policy.scenario.clone(),
+        head_revision: revision(evidence.head),
+        base_revision: revision(evidence.base),
         verdict: outcomes().max().unwrap_or(Outcome::Pass),
         advisory: false,
         exit_code: exit::worst(outcomes().map(|outcome| exit::code(outcome, policy))),
@@ -166,12 +171,20 @@ fn verdict(
     }
 }
 
-/// By how many times its margin a metric got worse.
-fn excess(metrics: &[MetricVerdict], name: &str) -> f64 {
-    let mut metrics = metrics.iter();
-    let found = metrics.find(|metric| metric.name == name);
-    let excess = found.and_then(|metric| Some(metric.effect? / metric.margin?));
-    excess.unwrap_or(0.0)
+/// The revision of some runs, where all of them name the same.
+fn revision(runs: &[Run]) -> Option<String> {
+    let first = runs.first()?.revision.as_deref()?;
+    let is_same = |run: &Run| run.revision.as_deref() == Some(first);
+    runs.iter().all(is_same).then(|| first.to_owned())
+}
+
+/// By how many times its margin each metric got worse, by name.
+fn excesses(metrics: &[MetricVerdict]) -> BTreeMap<&str, f64> {
+    let excess = |metric: &MetricVerdict| Some(metric.effect? / metric.margin?);
+    let metrics = metrics.iter();
+    metrics
+        .map(|metric| (metric.name.as_str(), excess(metric).unwrap_or(0.0)))
+        .collect()
 }
 
 /// Why nothing may be judged, if so.

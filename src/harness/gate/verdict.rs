@@ -19,6 +19,12 @@ pub struct Verdict {
     pub schema: String,
     /// The scenario's id; empty for numbers that come from no scenario.
     pub scenario: String,
+    /// What was judged: the revision that every run of the head names. `None` where they name none, or several.
+    #[serde(default)]
+    pub head_revision: Option<String>,
+    /// What it was held against: the revision that every run of the base names, likewise.
+    #[serde(default)]
+    pub base_revision: Option<String>,
     /// In one word.
     pub verdict: Outcome,
     /// Whether it is for information only and can't fail anything: the base doesn't have the scenario.

@@ -8,6 +8,8 @@ const WORD_JOINER: char = '\u{2060}';
 /// A name as code: nothing in it is markup, nor ends the cell of a table.
 pub fn code(name: &str) -> String {
     let shown = text::shown(name, MAX_SHOWN_CHARS);
+    // Two backticks with nothing between them would begin code that ends somewhere else.
+    let shown = if shown.is_empty() { " " } else { &shown };
     format!("`{}`", shown.replace('`', "'").replace('|', "\\|"))
 }
 
@@ -17,7 +19,7 @@ pub fn plain(sentence: &str) -> String {
     let line = text::one_line(sentence);
     let mut escaped = String::with_capacity(line.len());
     for (at, char) in line.char_indices() {
-        if r"\`*_[]<>|#~&".contains(char) {
+        if r"\`*_[]<>|#~&$".contains(char) {
             escaped.push('\\');
         }
         escaped.push(char);
@@ -26,7 +28,9 @@ pub fn plain(sentence: &str) -> String {
         let is_linked = match char {
             '@' | '#' | '!' => is_followed,
             ':' => rest.starts_with("//"),
-            '.' => is_followed && line[..at].to_ascii_lowercase().ends_with("www"),
+            '.' => is_followed && ends_with(&line[..at], "www"),
+            // An issue by its number: GH-12.
+            '-' => is_followed && ends_with(&line[..at], "gh"),
             _ => false,
         };
         if is_linked {
@@ -36,19 +40,26 @@ pub fn plain(sentence: &str) -> String {
     escaped
 }
 
+fn ends_with(text: &str, lower_case: &str) -> bool {
+    let end = text.len().checked_sub(lower_case.len());
+    end.and_then(|end| text.get(end..))
+        .is_some_and(|end| end.eq_ignore_ascii_case(lower_case))
+}
+
 /// A table; cells are Markdown already. The first column is text, the last too, those between are
 /// numbers.
 pub fn table(heads: &[&str], rows: &[Vec<String>]) -> String {
-    let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
     let heads: Vec<String> = heads.iter().map(|head| (*head).to_owned()).collect();
     let last = heads.len().saturating_sub(1);
     let rule = |at| if at == 0 || at == last { "---" } else { "---:" };
     let rules: Vec<String> = (0..heads.len()).map(|at| rule(at).to_owned()).collect();
-    let mut table = line(&heads) + &line(&rules);
-    for row in rows {
-        table.push_str(&line(row));
-    }
-    table
+    let first = [heads, rules];
+    first.iter().chain(rows).map(|cells| row(cells)).collect()
+}
+
+/// One more row of such a table.
+pub fn row(cells: &[String]) -> String {
+    format!("| {} |\n", cells.join(" | "))
 }
 
 #[cfg(test)]
@@ -60,6 +71,7 @@ mod tests {
         let check = |found: String, expected: &str| assert_eq!(found, expected);
         check(code("load.a.p95"), "`load.a.p95`");
         check(code("a`|<b>\n"), "`a'\\|<b> `");
+        check(code("\u{202e}"), "` `");
         check(plain("is *slower*|<img>"), r"is \*slower\*\|\<img\>");
         check(plain("a\u{1b}[31m\nb"), "a b");
         check(
@@ -70,6 +82,8 @@ mod tests {
             plain("https://a.b Www.c.d e.f"),
             "https:\u{2060}//a.b Www.\u{2060}c.d e.f",
         );
+        check(plain("$x$"), r"\$x\$");
+        check(plain("GH-7 ö-1 a-b"), "GH-\u{2060}7 ö-1 a-b");
     }
 
     #[test]

@@ -8,7 +8,8 @@ use toml::de::DeTable;
 
 use super::keys::{self, TableSpec};
 use super::plan::Plan;
-use super::problem::{Code, Problem, Problems};
+use super::problem::{Code, Problem, Problems, position};
+use super::raw;
 use super::structure;
 use super::validate::{self, Place};
 
@@ -69,6 +70,20 @@ pub fn looks_like_one(file: &Path) -> bool {
         let (table, _) = DeTable::parse_recoverable(&text);
         table.get_ref().contains_key("schema")
     })
+}
+
+/// The metric of each gate of a scenario file, as it names it, and its line, counted from 1. Nothing where the
+/// file can't be read.
+pub fn gate_lines(file: &Path) -> Vec<(String, usize)> {
+    let Ok(text) = read(file, &REMEDIES) else {
+        return Vec::new();
+    };
+    let (table, _) = DeTable::parse_recoverable(&text);
+    let gates = raw::tables(table.get_ref(), "gate").into_iter();
+    let metrics = gates.filter_map(|(gate, _)| raw::text(gate, "metric"));
+    metrics
+        .map(|metric| (metric.text.to_owned(), position(&text, metric.span.start).0))
+        .collect()
 }
 
 /// The root of the project that a scenario file belongs to: the nearest folder above it with a

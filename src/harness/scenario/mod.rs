@@ -31,7 +31,9 @@ pub mod waivers;
 
 pub use self::durations::NoDurations;
 pub(crate) use self::durations::each_duration;
-pub use self::file::{Rejection, Scenario, check, load, looks_like_one, parse, root_of};
+pub use self::file::{
+    Rejection, Scenario, check, gate_lines, load, looks_like_one, parse, root_of,
+};
 pub(crate) use self::label::quoted;
 pub(crate) use self::limits::ABORTS_AFTER_NS;
 pub use self::limits::{

@@ -47,7 +47,7 @@ struct Head {
 
 /// Checks what `text` says of itself against `known`, such as `plimsoll.run/1`, before the rest of
 /// it is looked at: a newer version may have another shape.
-pub(super) fn check(text: &str, known: &'static str) -> Result<(), DecodeError> {
+pub fn check(text: &str, known: &'static str) -> Result<(), DecodeError> {
     let Head { schema } = serde_json::from_str(text)?;
     Ok(check_name(&schema, known)?)
 }

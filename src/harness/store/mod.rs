@@ -27,7 +27,7 @@ pub use self::baseline::{
 pub use self::calibration::{Calibration, CalibrationMetric, CalibrationSession};
 pub use self::error::StoreError;
 pub use self::files::FileError;
-pub use self::format::{DecodeError, FormatError};
+pub use self::format::{DecodeError, FormatError, check as check_format};
 pub use self::history::{History, Saved};
 pub use self::lineage::{LineageSummary, MetricSeries, SeriesPoint};
 pub use self::prune::{Expired, Retention, Space};

@@ -115,15 +115,15 @@ impl Page {
             tiles: tiles(&summaries),
             sections: Vec::new(),
             reasons: listed(
-                words::reasons(verdict)
-                    .into_iter()
-                    .map(|(weight, spoken)| said(spoken, weight)),
+                words::reasons(verdict).map(|(weight, spoken)| said(spoken, weight)),
+                verdict.reasons.len(),
             ),
             warnings: listed(
                 verdict
                     .warnings
                     .iter()
                     .map(|warning| said(words::warning(warning, verdict), Weight::Counts)),
+                verdict.warnings.len(),
             ),
             validity: conditions::validity(input),
             judged: Judged::new(input),
@@ -281,8 +281,8 @@ fn said(spoken: Spoken, weight: Weight) -> Said {
 }
 
 /// As many as somebody reads, and how many more there are.
-fn listed(all: impl ExactSizeIterator<Item = Said>) -> Vec<Said> {
-    let more = all.len().saturating_sub(MAX_SAID) as u64;
+fn listed(all: impl Iterator<Item = Said>, total: usize) -> Vec<Said> {
+    let more = total.saturating_sub(MAX_SAID) as u64;
     let mut listed: Vec<Said> = all.take(MAX_SAID).collect();
     if more > 0 {
         let what = format!("{} more are in the JSON report", format::count(more));

@@ -161,6 +161,7 @@ fn x_axis(points: &[TrendPoint]) -> Axis {
         from: -0.5,
         to: points.len() as f64 - 0.5,
         ticks,
+        scale: None,
     }
 }
 

@@ -162,6 +162,8 @@ mod tests {
             limits: Vec::new(),
             comparison: None,
             anchors: Vec::new(),
+            base_revision: None,
+            head_revision: None,
         };
         assert_eq!(Standing::of(&verdict), Standing::NotJudged);
         verdict.verdict = Outcome::Invalid;

@@ -44,12 +44,13 @@ fn verdict(input: &ReportInput<'_>, sheet: &mut Sheet) {
 }
 
 fn reasons(input: &ReportInput<'_>, sheet: &mut Sheet) {
-    let all = words::reasons(input.verdict);
+    let all: Vec<Spoken> = words::reasons(input.verdict)
+        .map(|(_, said)| said)
+        .collect();
     if all.is_empty() {
         return;
     }
     sheet.heading("Why, and what to do");
-    let all: Vec<Spoken> = all.into_iter().map(|(_, said)| said).collect();
     list("  · ", &all, Tone::Plain, sheet);
 }
 

@@ -11,6 +11,8 @@ pub(super) fn verdict(outcome: Outcome, reasons: Vec<Reason>) -> Verdict {
     Verdict {
         schema: VERDICT_FORMAT.into(),
         scenario: "s".into(),
+        head_revision: None,
+        base_revision: None,
         verdict: outcome,
         advisory: false,
         exit_code: 0,

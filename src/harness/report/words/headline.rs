@@ -56,13 +56,10 @@ pub fn headline(verdict: &Verdict) -> String {
 }
 
 fn in_a_sentence(verdict: &Verdict) -> String {
-    let all = reasons(verdict);
-    let weightiest = all.first().map(|(_, said)| said);
-    let more = match all
-        .iter()
-        .filter(|(weight, _)| *weight == Weight::Decides)
-        .count()
-    {
+    // Of thousands of reasons only one is put into words here.
+    let weightiest = reasons(verdict).next().map(|(_, said)| said);
+    let decides = |given: &&Reason| weight(given, verdict.verdict) == Weight::Decides;
+    let more = match verdict.reasons.iter().filter(decides).count() {
         0 | 1 => String::new(),
         n => format!(", and {}", format::counted(n as u64 - 1, "other reason")),
     };
@@ -135,10 +132,10 @@ fn passed(verdict: &Verdict) -> String {
     }
 }
 
-/// The reasons in their order.
-pub fn reasons(verdict: &Verdict) -> Vec<(Weight, Spoken)> {
+/// The reasons in their order, each put into words when it is asked for: a verdict may have thousands.
+pub fn reasons(verdict: &Verdict) -> impl Iterator<Item = (Weight, Spoken)> {
     let said = |given| (weight(given, verdict.verdict), reason(given, verdict));
-    verdict.reasons.iter().map(said).collect()
+    verdict.reasons.iter().map(said)
 }
 
 fn weight(reason: &Reason, outcome: Outcome) -> Weight {
