@@ -289,7 +289,9 @@ impl Maker<'_> {
             let shown: Vec<_> = shown.map(|run| (run.id, pages.get(&run.id))).collect();
             // What the others differ in is told on the scenario's own page.
             let others = scenario.lineages.iter().filter(|_| nth == 0);
-            let others: Vec<_> = others.map(|one| (one.newest().id, one.runs.len())).collect();
+            let others: Vec<_> = others
+                .map(|one| (one.newest().id, one.runs.len()))
+                .collect();
             let count = runs.map(|runs| runs.runs.len());
             let from = digest(&format!(
                 "{:?}",
