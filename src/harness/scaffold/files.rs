@@ -39,8 +39,8 @@ pub(super) fn workflow(scenario: &str, secrets: &[&str]) -> String {
             let lines = secrets
                 .iter()
                 .map(|name| format!("      {name}: ${{{{ secrets.{name} }}}}\n"));
-            // A pull request from a fork gets none: there they are empty.
-            format!("    env:\n{}", lines.collect::<String>())
+            let lines: String = lines.collect();
+            format!("    # A pull request from a fork gets none of them.\n    env:\n{lines}")
         }
     };
     format!(
