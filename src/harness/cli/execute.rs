@@ -97,6 +97,7 @@ pub(super) async fn execute(
         if *stop.borrow() {
             output.warn(STOPPED);
             codes.push(exit::INVALID);
+            answers.keep_stopped(&plans);
             break;
         }
     }
@@ -210,9 +211,8 @@ impl Session<'_> {
     ) -> Result<u8, Failure> {
         let output = self.answers.output;
         let Some(first) = head.runs.first() else {
-            let what = "stopped before its first run";
-            output.warn(&format!("{}: {what}", plan.id()));
-            self.answers.keep_failed(&plan.id(), what);
+            output.warn(&format!("{}: stopped before its first run", plan.id()));
+            self.answers.keep_stopped([plan]);
             return Ok(exit::INVALID);
         };
         let page = page_path(&self.selection.reports, first);
