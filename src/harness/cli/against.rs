@@ -171,6 +171,7 @@ pub(super) async fn run(
     if *stop.borrow() {
         output.warn(STOPPED);
         codes.push(exit::INVALID);
+        answers.keep_stopped(&work.gated);
     }
     this.history.close().await;
     if let Err(failure) = answers.finish() {

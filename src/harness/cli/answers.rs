@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use crate::harness::gate::Verdict;
 use crate::harness::report::ci::{self, Answer, Publication, SUMMARY_BYTES, Told};
+use crate::harness::scenario::Plan;
 use crate::harness::store::files;
 
 use super::args::{Format, WriteArgs, Written};
@@ -72,6 +73,13 @@ impl<'a> Answers<'a> {
             measured_ns: 0,
             page: None,
         });
+    }
+
+    /// Keeps of each of these scenarios on which nothing was said that the call ended before.
+    pub(super) fn keep_stopped<'p>(&self, plans: impl IntoIterator<Item = &'p Plan>) {
+        for plan in plans {
+            self.keep_failed(&plan.id(), "stopped before its first run");
+        }
     }
 
     /// Says what is said of all scenarios together, and writes the files. One that can't be written keeps no other

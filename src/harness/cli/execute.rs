@@ -111,6 +111,7 @@ pub(super) async fn execute(
         if *stop.borrow() {
             output.warn(STOPPED);
             codes.push(exit::INVALID);
+            answers.keep_stopped(&plans);
             break;
         }
     }

@@ -248,12 +248,12 @@ impl Scenario<'_> {
         // An iteration of a flow with pauses has to come to its end several times.
         let least_s = MIN_MEASURE_S.max(3 * pauses_s.unwrap_or(0));
         let seconds = |needed: f64| ((needed / slowest / 5.0).ceil() * 5.0) as u64;
-        let possible = NEEDED
+        let mut possible = NEEDED
             .into_iter()
             .map(|(quantile, needed)| (quantile, seconds(needed).max(least_s)));
         let patient = possible.clone().find(|(_, seconds)| *seconds <= PATIENCE_S);
         patient
-            .or_else(|| possible.last())
+            .or_else(|| possible.next_back())
             .unwrap_or(("p50", least_s))
     }
 }
@@ -336,7 +336,6 @@ fn step_lines(step: &Step, common: Option<&Auth>, indent: &str, text: &mut Strin
             .map(|(name, value)| (name.as_str(), value)),
     );
     if !headers.is_empty() {
-        let headers = headers.into_iter().map(|(name, value)| (name, value));
         let _ = writeln!(text, "{indent}headers = {{ {} }}", pairs(headers));
     }
     let _ = match &step.body {

@@ -198,7 +198,7 @@ mod tests {
         let check = |seconds: f64, expected: &str| {
             let written = written_duration(seconds);
             assert_eq!(written, expected);
-            let read = duration_ns(&written).unwrap() as f64 / 1e9;
+            let read = duration_ns(&written).expect("what is written can be read") as f64 / 1e9;
             assert!(read >= seconds && read < seconds + 60.0, "{written}");
         };
         check(2.0, "2s");

@@ -5,7 +5,6 @@
 //! could not tell what failed before.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 
 use jiff::tz::TimeZone;
 use quick_xml::Writer;
@@ -16,6 +15,9 @@ use super::told::{Answer, Told};
 use crate::harness::gate::{self, MetricOutcome, MetricVerdict, Reason, Verdict};
 use crate::harness::report::text;
 use crate::harness::report::words::{self, Spoken};
+
+/// Writing into memory, which can't fail.
+type Writing = Result<(), std::io::Error>;
 
 /// Longer names are cut in the middle.
 const MAX_NAME_CHARS: usize = 300;
@@ -79,7 +81,7 @@ impl Said {
     }
 }
 
-fn written(writer: &mut Writer<Vec<u8>>, told: &[Told]) -> io::Result<()> {
+fn written(writer: &mut Writer<Vec<u8>>, told: &[Told]) -> Writing {
     writer.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
     writer
         .create_element("testsuites")
@@ -92,7 +94,7 @@ fn written(writer: &mut Writer<Vec<u8>>, told: &[Told]) -> io::Result<()> {
     Ok(())
 }
 
-fn suite(writer: &mut Writer<Vec<u8>>, id: usize, told: &Told) -> io::Result<()> {
+fn suite(writer: &mut Writer<Vec<u8>>, id: usize, told: &Told) -> Writing {
     let cases = distinct(cases(told));
     let count = |is: fn(&Outcome) -> bool| {
         let cases = cases.iter().filter(|case| is(&case.outcome));
@@ -131,7 +133,7 @@ fn suite(writer: &mut Writer<Vec<u8>>, id: usize, told: &Told) -> io::Result<()>
     Ok(())
 }
 
-fn properties(writer: &mut Writer<Vec<u8>>, told: &Told) -> io::Result<()> {
+fn properties(writer: &mut Writer<Vec<u8>>, told: &Told) -> Writing {
     let mut properties = vec![("verdict", told.badge().to_lowercase())];
     if let Some(verdict) = told.verdict() {
         let revisions = [
@@ -160,7 +162,7 @@ fn properties(writer: &mut Writer<Vec<u8>>, told: &Told) -> io::Result<()> {
     Ok(())
 }
 
-fn write_case(writer: &mut Writer<Vec<u8>>, of: &str, case: &Case) -> io::Result<()> {
+fn write_case(writer: &mut Writer<Vec<u8>>, of: &str, case: &Case) -> Writing {
     let attributes = [("name", &*case.name), ("classname", of), ("time", "0")];
     let element = writer
         .create_element("testcase")
@@ -191,7 +193,7 @@ fn write_case(writer: &mut Writer<Vec<u8>>, of: &str, case: &Case) -> io::Result
     Ok(())
 }
 
-fn text_element(writer: &mut Writer<Vec<u8>>, name: &str, content: &str) -> io::Result<()> {
+fn text_element(writer: &mut Writer<Vec<u8>>, name: &str, content: &str) -> Writing {
     let element = writer.create_element(name);
     element.write_text_content(BytesText::new(&xml_block(content)))?;
     Ok(())

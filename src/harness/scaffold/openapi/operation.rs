@@ -340,12 +340,10 @@ impl<'a> Operations<'a> {
                 ((*name).to_owned(), said.value().clone())
             })
             .collect();
-        (!fields.is_empty()).then(|| {
-            (
-                "application/x-www-form-urlencoded",
-                Said::Kind(Value::Object(fields)),
-            )
-        })
+        (!fields.is_empty()).then_some((
+            "application/x-www-form-urlencoded",
+            Said::Kind(Value::Object(fields)),
+        ))
     }
 
     fn form(&self, value: &Value) -> Result<(Body, Vec<String>), NoStep> {
