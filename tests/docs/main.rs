@@ -74,9 +74,6 @@ const GITHUB: &str = "asks GitHub for the comments of a pull request";
 const CLUSTER: &str = "a cluster of Kubernetes; tests/k8s.rs does by hand what it does";
 const PEERS: &str = "installs other load generators, and measures for half an hour";
 
-/// Pages that are being written beside this one. To be emptied when they are there.
-const COMING: [&str; 3] = ["docs/CI.md", "docs/OUTPUTS.md", "docs/SITE.md"];
-
 /// Commands that are executed where a program is installed, which the tests don't ask for: it is large.
 const ONLY_WITH: &[(&str, &str, &str)] = &[
     ("docs/RECIPES.md", "plimsoll run go.toml", "go"),
@@ -134,7 +131,6 @@ fn what_is_not_executed_is_understood() -> Tested {
             }
         }
     }
-    unused.retain(|(name, _)| !COMING.contains(name));
     assert!(unused.is_empty(), "listed, and in no page: {unused:?}");
     assert!(executed > 30, "only {executed} commands are executed");
     Ok(())
@@ -162,10 +158,7 @@ fn every_link_leads_somewhere() -> Tested {
             };
             let at = format!("{}, line {}: {}", page.name, link.line, link.to);
             let is_there = files::repository(&leads_to).exists();
-            assert!(
-                is_there || COMING.contains(&leads_to.as_str()),
-                "{at}: there is no {leads_to}"
-            );
+            assert!(is_there, "{at}: there is no {leads_to}");
             if !anchor.is_empty() {
                 let known = anchors.get(leads_to.as_str());
                 assert!(

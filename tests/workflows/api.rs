@@ -156,7 +156,8 @@ fn answer(state: &mut State, request: &Request) -> Reply {
         }
         ("PATCH", ["pulls", number]) => change(&mut state.pulls, "number", number, &body),
         ("GET", ["issues", number, "comments"]) => {
-            let of_pull = |one: &&Value| one["pull"].to_string() == *number;
+            let number: u64 = number.parse().unwrap_or(0);
+            let of_pull = |one: &&Value| one["pull"] == number;
             let found = state.comments.iter().filter(of_pull);
             reply(200, &page(found.cloned(), &url))
         }
@@ -212,7 +213,8 @@ fn page(all: impl Iterator<Item = Value>, url: &Url) -> Value {
 }
 
 fn change(all: &mut [Value], key: &str, wanted: &str, by: &Value) -> Reply {
-    let Some(found) = all.iter_mut().find(|one| one[key].to_string() == wanted) else {
+    let wanted: u64 = wanted.parse().unwrap_or(0);
+    let Some(found) = all.iter_mut().find(|one| one[key] == wanted) else {
         return reply(404, &json!({ "message": "Not Found" }));
     };
     for (name, value) in crate::runner::object(by) {

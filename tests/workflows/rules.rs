@@ -161,6 +161,7 @@ fn the_token_is_where_it_is_needed() -> Tested {
 /// What an expression names without being there is empty, and nobody is told: an `if:` is then never true.
 #[test]
 fn what_an_expression_names_is_there() -> Tested {
+    let needs = Regex::new(r"\bneeds\.([\w-]+)\.outputs\.([\w-]+)")?;
     let mut seen = 0;
     for (name, workflow) in workflows()? {
         let inputs = &workflow["on"]["workflow_dispatch"]["inputs"];
@@ -168,7 +169,6 @@ fn what_an_expression_names_is_there() -> Tested {
             let place = format!("{name}/{job}");
             seen += references(&place, value, &value["steps"], inputs)?;
             for text in texts(value) {
-                let needs = Regex::new(r"\bneeds\.([\w-]+)\.outputs\.([\w-]+)")?;
                 for found in needs.captures_iter(&text) {
                     let of = &workflow["jobs"][&found[1]]["outputs"];
                     assert!(of.get(&found[2]).is_some(), "{place}: {text}");

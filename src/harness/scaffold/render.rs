@@ -336,7 +336,11 @@ fn step_lines(step: &Step, common: Option<&Auth>, indent: &str, text: &mut Strin
             .map(|(name, value)| (name.as_str(), value)),
     );
     if !headers.is_empty() {
-        let _ = writeln!(text, "{indent}headers = {{ {} }}", pairs(headers));
+        let _ = writeln!(
+            text,
+            "{indent}headers = {{ {} }}",
+            pairs(headers.into_iter())
+        );
     }
     let _ = match &step.body {
         None => Ok(()),
