@@ -48,7 +48,11 @@ impl Scale {
 fn quantile(at: f64) -> String {
     let decimals = (at.ceil() - 1.0).clamp(0.0, 8.0) as usize;
     let percent = 100.0 * (1.0 - 10_f64.powf(-at));
-    format!("p{percent:.decimals$}")
+    let told = format!("p{percent:.decimals$}");
+    match told.contains('.') {
+        true => told.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        false => told,
+    }
 }
 
 /// Rates that an axis can hold. No search has others, but a file may.
@@ -287,7 +291,8 @@ mod tests {
         check(Scale::Log10(Unit::Nanoseconds), 6.0, "1.00 ms");
         check(Scale::Quantile, 2_f64.log10(), "p50");
         check(Scale::Quantile, 1.0, "p90");
-        check(Scale::Quantile, 20_f64.log10(), "p95.0");
+        check(Scale::Quantile, 20_f64.log10(), "p95");
+        check(Scale::Quantile, 800_f64.log10(), "p99.88");
         check(Scale::Quantile, 2.0, "p99");
         check(Scale::Quantile, 3.0, "p99.9");
     }
