@@ -178,10 +178,7 @@ fn a_document_becomes_requests_that_a_server_gets() -> Tested {
     let seen = server.seen();
     let paths: Vec<&str> = seen.iter().map(|request| request.path()).collect();
     for path in ["/v1/pets/41", "/v1/pets/42", "/v1/orders/a/items/7"] {
-        assert!(
-            paths.iter().any(|seen| *seen == path),
-            "{path} was not asked for"
-        );
+        assert!(paths.contains(&path), "{path} was not asked for");
     }
     Ok(())
 }
