@@ -6,6 +6,8 @@ use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, Value
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
+use crate::harness::report::text::escaped;
+
 use super::axis::Axis;
 use super::role::{Role, classed};
 
@@ -159,6 +161,7 @@ impl Scene {
             };
             told.push_str(&rest[..at]);
             if role.is_curve() {
+                // The unit of a probe is its author's.
                 told.push_str(&format!(" data-told=\"{}\"", escaped(&values.join(";"))));
             }
             rest = &rest[at..];
@@ -318,14 +321,6 @@ fn find_polyline(svg: &str, class: &str) -> Option<usize> {
         tag.contains(class)
     });
     found.map(|(at, _)| at + TAG.len())
-}
-
-/// A text within the quotes of an attribute: a unit of a probe is its author's.
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('"', "&quot;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
 }
 
 fn units(pixels: f64) -> i32 {
