@@ -532,6 +532,47 @@ pub fn of_load(path: &str) -> Option<(&str, LoadMetric)> {
     Some((load, LoadMetric::parse(rest)?))
 }
 
+/// What a path is a metric of, without a plan, so that it need not exist. `None` where nothing has such
+/// a path, and where only a plan can tell: `load.a.request.b.service.p95` is the service time of `b` or
+/// the response time of `b.service`.
+pub fn of_path(path: &str) -> Option<MetricKey> {
+    let (kind, rest) = path.split_once('.')?;
+    match kind {
+        "load" => {
+            let (load, rest) = rest.split_once('.')?;
+            of_path_of_load(load.to_owned(), rest)
+        }
+        "process" => {
+            let (process, what) = rest.split_once('.')?;
+            let process = process.to_owned();
+            ProcessMetric::parse(what).map(|what| MetricKey::Process { process, what })
+        }
+        "probe" => Some(MetricKey::Probe(rest.to_owned())),
+        BENCH => Some(MetricKey::Bench(rest.to_owned())),
+        _ => None,
+    }
+}
+
+fn of_path_of_load(load: String, rest: &str) -> Option<MetricKey> {
+    if let Some(rest) = rest.strip_prefix("request.") {
+        let (request, what) = rest.rsplit_once('.')?;
+        let is_either = request == "service" || request.ends_with(".service");
+        let what = RequestMetric::parse(what).filter(|_| !is_either)?;
+        let request = request.to_owned();
+        return Some(MetricKey::Request {
+            load,
+            request,
+            what,
+        });
+    }
+    if let Some(rest) = rest.strip_prefix("group.") {
+        let (group, stat) = rest.rsplit_once('.')?;
+        let (group, stat) = (group.to_owned(), LatencyStat::parse(stat)?);
+        return Some(MetricKey::Group { load, group, stat });
+    }
+    LoadMetric::parse(rest).map(|what| MetricKey::Load { load, what })
+}
+
 /// Every metric that a run of the plan has, apart from those of benches, whose ids are known only
 /// after the build: in the order of the plan, each path once. Besides the default quantiles there are
 /// those that a gate names. A load that looks for its capacity has what it found and nothing else: over
@@ -882,6 +923,19 @@ mod tests {
             max_in_flight: None,
         };
         plan
+    }
+
+    #[test]
+    fn a_path_tells_without_a_plan_what_it_is_of() {
+        for spec in nameable(&plan()) {
+            let path = spec.path();
+            let is_either = path.contains(".request.") && path.contains(".service.");
+            let expected = (!is_either).then_some(spec.key);
+            assert_eq!(of_path(&path), expected, "{path}");
+        }
+        for other in ["load.reads", "load.reads.p9", "latency_ms", "http.p95", ""] {
+            assert_eq!(of_path(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -1,12 +1,15 @@
 //! How a metric changed: worse, better, or nobody knows.
 
 use crate::harness::gate::{MetricVerdict, Verdict};
+use crate::harness::model::path::is_bench;
 use crate::harness::model::{Direction, Unit};
+use crate::harness::report::format;
 use crate::harness::report::text::{self, MAX_SHOWN_CHARS};
 use crate::harness::scenario::waivers::WAIVERS_FILE;
 
 use super::base::Base;
 use super::metric::{effect_of, interval_name, interval_of, is_of_the_base, margin, waiver};
+use super::plainly::plainly;
 use super::spoken::{Spoken, name};
 
 pub(super) fn regressed(metric: &str, verdict: &Verdict) -> Spoken {
@@ -54,13 +57,30 @@ pub(super) fn waived(metric: &str, verdict: &Verdict) -> Spoken {
     .named()
 }
 
+/// How much worse a metric is and how sure that is, for a reader who knows neither its path nor what
+/// an interval is.
+pub(super) fn regressed_plainly(metric: &str, verdict: &Verdict) -> String {
+    let subject = plainly(metric);
+    let Some((judged, effect)) = known(metric, verdict) else {
+        return format!("{subject} got worse");
+    };
+    let higher = match is_bench(metric) {
+        true => "slower",
+        false => "higher",
+    };
+    let alpha = verdict.comparison.as_ref().map(|made| made.alpha);
+    let lower = judged.lower.filter(|&lower| lower > 0.0);
+    let sure = lower.zip(alpha).map(|(lower, alpha)| {
+        let level = format::margin(1.0 - alpha);
+        format!(" ({level} sure of at least {})", unsigned(judged, lower))
+    });
+    let how = compared_with_base(judged, effect, &format!("{higher} than the base's"));
+    format!("{subject} {how}{}", sure.unwrap_or_default())
+}
+
 /// How much worse a metric is, as a clause.
 fn got_worse(judged: &MetricVerdict, effect: f64, verdict: &Verdict) -> String {
-    let change = unsigned(judged, effect);
-    let how = match is_of_the_base(judged) {
-        true => format!("got worse: the base's is {change} higher"),
-        false => format!("is {change} {} than the base", worse(judged)),
-    };
+    let how = compared_with_base(judged, effect, &format!("{} than the base", worse(judged)));
     format!(
         "{} {how} ({} {}; margin {})",
         name(&judged.name),
@@ -70,8 +90,21 @@ fn got_worse(judged: &MetricVerdict, effect: f64, verdict: &Verdict) -> String {
     )
 }
 
+/// `is 8.0 % slower than the base`; `than_base` says all but how much.
+fn compared_with_base(judged: &MetricVerdict, effect: f64, than_base: &str) -> String {
+    let change = unsigned(judged, effect);
+    match is_of_the_base(judged) {
+        true => format!("got worse: the base's is {change} higher"),
+        false => format!("is {change} {than_base}"),
+    }
+}
+
 pub(super) fn inconclusive(metric: &str, verdict: &Verdict) -> Spoken {
-    let shown = name(metric);
+    undecided(metric, &name(metric), verdict)
+}
+
+/// Why nobody knows whether a metric got worse, which the sentence calls `shown`.
+pub(super) fn undecided(metric: &str, shown: &str, verdict: &Verdict) -> Spoken {
     let whether = format!("whether {shown} got worse can't be told");
     let Some((judged, _)) = known(metric, verdict) else {
         return Spoken::new(whether, "Make more runs");

@@ -4,9 +4,11 @@ use crate::harness::gate::{MetricOutcome, Outcome, Reason, Verdict};
 use crate::harness::model::Arm;
 use crate::harness::report::{format, text};
 
+use super::change::{regressed_plainly, undecided};
 use super::limit::{against_limit, demand};
-use super::reason::reason;
-use super::spoken::{Spoken, capitalised, name};
+use super::plainly::{has_words, plainly};
+use super::reason::{broken_limit, reason};
+use super::spoken::{Spoken, capitalised};
 
 /// What a reason has to do with the verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,25 +58,74 @@ pub fn headline(verdict: &Verdict) -> String {
 }
 
 fn in_a_sentence(verdict: &Verdict) -> String {
-    // Of thousands of reasons only one is put into words here.
-    let weightiest = reasons(verdict).next().map(|(_, said)| said);
-    let decides = |given: &&Reason| weight(given, verdict.verdict) == Weight::Decides;
-    let more = match verdict.reasons.iter().filter(decides).count() {
-        0 | 1 => String::new(),
-        n => format!(", and {}", format::counted(n as u64 - 1, "other reason")),
+    let mut deciding = verdict
+        .reasons
+        .iter()
+        .filter(|given| weight(given, verdict.verdict) == Weight::Decides);
+    let Some(weightiest) = deciding.next() else {
+        return without_a_reason(verdict);
     };
-    match (verdict.verdict, weightiest) {
-        (Outcome::Pass, _) => passed(verdict),
-        (Outcome::NoBaseline, _) => {
-            "There is no comparable baseline, so nothing can be said about a regression".to_owned()
-        }
-        (Outcome::Inconclusive, Some(said)) => format!("No answer yet: {}{more}", said.what),
-        (Outcome::Fail, Some(said)) => format!("{}{more}", said.sentence()),
-        (Outcome::Invalid, Some(said)) => format!("Nothing is judged: {}{more}", said.what),
-        (Outcome::Inconclusive, None) => "No answer yet".to_owned(),
-        (Outcome::Fail, None) => "A gate failed".to_owned(),
-        (Outcome::Invalid, None) => "Nothing is judged: the measurement is invalid".to_owned(),
+    let said = in_short(weightiest, verdict);
+    let others: Vec<&Reason> = deciding.collect();
+    let more = match others.len() {
+        0 => String::new(),
+        n => format!(", and {}", others_like(weightiest, &others, n as u64)),
+    };
+    match verdict.verdict {
+        Outcome::Inconclusive => format!("No answer yet: {said}{more}"),
+        Outcome::Invalid => format!("Nothing is judged: {said}{more}"),
+        Outcome::Fail => format!("{}{more}", begun(weightiest, &said)),
+        Outcome::Pass | Outcome::NoBaseline => without_a_reason(verdict),
     }
+}
+
+/// A reason as a clause for who doesn't know the paths of metrics.
+fn in_short(given: &Reason, verdict: &Verdict) -> String {
+    match given {
+        Reason::Regressed { metric } => regressed_plainly(metric, verdict),
+        Reason::Inconclusive { metric } => undecided(metric, &plainly(metric), verdict).what,
+        Reason::LimitBroken { metric } => broken_limit(metric, &plainly(metric), verdict),
+        _ => reason(given, verdict).what,
+    }
+}
+
+/// A clause as the beginning of a sentence; the name of a metric stays as it is written.
+fn begun(given: &Reason, said: &str) -> String {
+    let is_named = match given {
+        Reason::Regressed { metric } | Reason::LimitBroken { metric } => !has_words(metric),
+        Reason::NothingInOrder { .. } | Reason::NoRateHeld { .. } => true,
+        _ => false,
+    };
+    match is_named {
+        true => said.to_owned(),
+        false => capitalised(said),
+    }
+}
+
+/// The reasons beside the first: what they are, where all are of its kind.
+fn others_like(first: &Reason, others: &[&Reason], count: u64) -> String {
+    let are = |kind: fn(&Reason) -> bool| kind(first) && others.iter().all(|other| kind(other));
+    if are(|given| matches!(given, Reason::Regressed { .. })) {
+        format!("{} got worse", format::counted(count, "other metric"))
+    } else if are(|given| matches!(given, Reason::LimitBroken { .. })) {
+        let verb = if count == 1 { "is" } else { "are" };
+        format!("{} {verb} broken", format::counted(count, "other limit"))
+    } else {
+        format::counted(count, "other reason")
+    }
+}
+
+fn without_a_reason(verdict: &Verdict) -> String {
+    let said = match verdict.verdict {
+        Outcome::Pass => return passed(verdict),
+        Outcome::NoBaseline => {
+            "There is no comparable baseline, so nothing can be said about a regression"
+        }
+        Outcome::Inconclusive => "No answer yet",
+        Outcome::Fail => "A gate failed",
+        Outcome::Invalid => "Nothing is judged: the measurement is invalid",
+    };
+    said.to_owned()
 }
 
 fn passed(verdict: &Verdict) -> String {
@@ -107,7 +158,7 @@ fn passed(verdict: &Verdict) -> String {
         [] => None,
         [one] if margins.is_none() => Some(format!(
             "the limit holds: {} is {}, and must be {}",
-            name(&one.metric),
+            plainly(&one.metric),
             against_limit(one),
             demand(one)
         )),
@@ -165,8 +216,9 @@ fn weight(reason: &Reason, outcome: Outcome) -> Weight {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{broken, check, verdict};
+    use super::super::fixture::{broken, check, compared, verdict};
     use super::*;
+    use crate::harness::compare::Design;
     use crate::harness::model::InvalidReason;
 
     #[test]
@@ -184,7 +236,17 @@ mod tests {
         check(
             Outcome::Fail,
             vec![broken("a.p95"), broken("b.p95"), Reason::NoBaseline],
-            "a.p95 breaks its limit, and 1 other reason",
+            "a.p95 breaks its limit, and 1 other limit is broken",
+        );
+        check(
+            Outcome::Fail,
+            vec![
+                Reason::Regressed {
+                    metric: "load.reads.p95".into(),
+                },
+                broken("b.p95"),
+            ],
+            "The p95 latency of reads got worse, and 1 other reason",
         );
         check(
             Outcome::Inconclusive,
@@ -203,6 +265,35 @@ mod tests {
             }],
             "Nothing is judged: head run 2 is invalid: load reads ended without one iteration in the measure phase",
         );
+    }
+
+    #[test]
+    fn a_regression_says_what_got_worse_by_how_much_and_how_sure_that_is() {
+        let mut judged = compared("s", Design::Paired, [0.1, 0.15, 0.2]);
+        let check = |judged: &Verdict, expected: &str| {
+            assert_eq!(headline(judged).replace('\u{202f}', " "), expected);
+        };
+        let regressed = |metric: &str| Reason::Regressed {
+            metric: metric.into(),
+        };
+        judged.verdict = Outcome::Fail;
+        judged.metrics[0].name = "load.reads.p95".into();
+        judged.reasons = vec![regressed("load.reads.p95")];
+        let said = "The p95 latency of reads is 15.0 % higher than the base's (95 % sure of at least 10.0 %)";
+        check(&judged, said);
+        judged.reasons.extend([regressed("a"), regressed("b")]);
+        check(&judged, &format!("{said}, and 2 other metrics got worse"));
+        judged.reasons.truncate(1);
+        judged.metrics[0].lower = Some(-0.01);
+        let unsure = "The p95 latency of reads is 15.0 % higher than the base's";
+        check(&judged, unsure);
+        judged.verdict = Outcome::Inconclusive;
+        judged.reasons = vec![Reason::Inconclusive {
+            metric: "load.reads.p95".into(),
+        }];
+        let said = headline(&judged);
+        let whether = "No answer yet: whether the p95 latency of reads got worse can't be told: ";
+        assert!(said.starts_with(whether), "{said}");
     }
 
     #[test]

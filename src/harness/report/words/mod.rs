@@ -8,6 +8,7 @@ mod change;
 mod base;
 mod warning;
 mod metric;
+mod plainly;
 mod limit;
 mod invalid;
 mod run;

@@ -28,7 +28,11 @@ pub fn reason(reason: &Reason, verdict: &Verdict) -> Spoken {
         ),
         Reason::Aborted { run, aborted } => ended_by(&text::shown(run, 40), aborted),
         Reason::NotComparable { differences } => conditions(differences, verdict),
-        Reason::LimitBroken { metric } => broken_limit(metric, verdict),
+        Reason::LimitBroken { metric } => Spoken::new(
+            broken_limit(metric, &name(metric), verdict),
+            "See when it happened in the curves of the run, or change the limit if it asks too much",
+        )
+        .named(),
         Reason::NothingInOrder { metric } => Spoken::new(
             format!(
                 "{} has no value because no request behind it was in order",
@@ -80,25 +84,20 @@ pub fn reason(reason: &Reason, verdict: &Verdict) -> Spoken {
     }
 }
 
-fn broken_limit(metric: &str, verdict: &Verdict) -> Spoken {
+/// What a metric is and what its limit demands; the clause calls it `shown`.
+pub(super) fn broken_limit(metric: &str, shown: &str, verdict: &Verdict) -> String {
     let limit = verdict
         .limits
         .iter()
         .find(|limit| limit.metric == metric && limit.holds == Some(false));
-    let what = match limit {
+    match limit {
         Some(limit) => format!(
-            "{} is {}; it must be {}",
-            name(metric),
+            "{shown} is {}; it must be {}",
             against_limit(limit),
             demand(limit)
         ),
-        None => format!("{} breaks its limit", name(metric)),
-    };
-    Spoken::new(
-        what,
-        "See when it happened in the curves of the run, or change the limit if it asks too much",
-    )
-    .named()
+        None => format!("{shown} breaks its limit"),
+    }
 }
 
 fn conditions(differences: &[FingerprintDifference], verdict: &Verdict) -> Spoken {
