@@ -2,6 +2,8 @@
 
 use crate::harness::model::{Unit, median};
 
+use crate::harness::report::format;
+
 use super::axis::{self, Axis};
 use super::role::Role;
 use super::scene::{Mark, Scene};
@@ -9,6 +11,8 @@ use super::scene::{Mark, Scene};
 /// The usual size in pixels with one arm, and what a second one adds to the height.
 const SIZE_PX: (u32, u32) = (560, 150);
 const SECOND_ARM_PX: u32 = 30;
+/// The radius of a point in pixels.
+const POINT_PX: f64 = 4.0;
 /// Bins of a distribution.
 const BINS: usize = 48;
 /// The distribution is cut here on both sides; a sample during a hiccup would flatten the rest.
@@ -90,8 +94,17 @@ pub(crate) fn bench(head: &BenchArm, base: Option<&BenchArm>) -> Option<String> 
         let points: Vec<f64> = finite(&arm.points_ns).collect();
         marks.extend(points.iter().map(|x| Mark::Dot {
             at: (*x, y),
-            radius: 4.0,
+            radius: POINT_PX,
             role: *role,
+        }));
+        let reach = (high - low) * POINT_PX / f64::from(SIZE_PX.0);
+        marks.extend(points.iter().enumerate().map(|(nth, x)| Mark::Note {
+            corners: [(x - reach, y - row / 4.0), (x + reach, y + row / 4.0)],
+            text: format!(
+                "{label}, invocation {}: {}",
+                nth + 1,
+                format::value(&Unit::Nanoseconds, *x)
+            ),
         }));
         if let Some(median) = median(&points) {
             marks.push(Mark::Line {
@@ -158,6 +171,14 @@ mod tests {
         };
         let svg = bench(&head, Some(&base)).unwrap_or_default();
         assert_eq!(svg.matches("<circle").count(), 3, "{svg}");
+        let told = svg.replace('\u{202f}', " ");
+        for title in [
+            "base, invocation 1: 9.00 ns",
+            "head, invocation 1: 10.0 ns",
+            "head, invocation 2: 11.0 ns",
+        ] {
+            assert!(told.contains(&format!("<title>{title}</title>")), "{svg}");
+        }
         assert!(
             svg.contains("f-head-area") && !svg.contains("f-base-area"),
             "{svg}"

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::harness::model::{LatencyHistogram, LoadMeasurement, Unit};
+use crate::harness::report::format;
 
 use super::axis;
 use super::role::Role;
@@ -70,14 +71,20 @@ pub(crate) fn latency_over_time(
             .map(|(x, ns)| (*x, ns.log10()))
             .collect::<Vec<_>>()
     };
-    let mut marks: Vec<Mark> = log(&largest)
-        .into_iter()
-        .map(|at| Mark::Dot {
+    let largest = log(&largest);
+    let mut marks: Vec<Mark> = largest
+        .iter()
+        .map(|&at| Mark::Dot {
             at,
             radius: 1.5,
             role: Role::Max,
         })
         .collect();
+    // Not seen: it tells the values of the points to who points at them.
+    marks.push(Mark::Line {
+        points: largest.clone(),
+        role: Role::Max,
+    });
     // By the windows and not by the points of one curve: a curve is not drawn across windows that
     // had too few requests for it.
     let gap = usual_step(&largest) * 1.5;
@@ -153,6 +160,19 @@ pub(crate) fn latency_density(
                 }),
         );
     }
+    marks.extend(columns.iter().filter_map(|(from, to, histogram)| {
+        let (low, high) = (histogram.quantile_ns(0.0)?, histogram.max_ns()?);
+        Some(Mark::Note {
+            corners: [(from.max(0.0), y.from), (*to, y.to)],
+            text: format!(
+                "{} to {}: {} in order, {}",
+                format::clock_ns((from.max(0.0) * 1e9) as i64),
+                format::clock_ns((to * 1e9) as i64),
+                format::count(histogram.count()),
+                format::range(&Unit::Nanoseconds, low as f64, high as f64),
+            ),
+        })
+    }));
     Some(timeline.scene(HEIGHT_PX, y, marks).svg())
 }
 
@@ -186,4 +206,30 @@ fn merged_windows(load: &LoadMeasurement) -> Vec<(f64, LatencyHistogram)> {
         .filter(|(_, histogram)| !histogram.is_empty())
         .map(|(bin, histogram)| (bins[bin], histogram))
         .collect()
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use super::*;
+    use crate::harness::model::{Run, RunId};
+
+    const MS: u64 = 1_000_000;
+
+    #[test]
+    fn a_column_of_the_density_tells_what_it_stands_for() {
+        let run = Run::imported(RunId::now(), "s".into(), Vec::new());
+        let mut of_a_second = LatencyHistogram::new();
+        for ns in [MS, 2 * MS, 64 * MS] {
+            of_a_second.record(ns);
+        }
+        let windows = LatencyWindows(vec![(0.5, of_a_second.clone()), (1.5, of_a_second)]);
+        let svg = latency_density(&Timeline::of(&run), &windows).unwrap();
+        let told = svg.replace('\u{202f}', " ");
+        assert!(
+            told.contains("<title>0 to 1 s: 3 in order, 1.00 … 64.0 ms</title>"),
+            "{svg}"
+        );
+        assert_eq!(told.matches("<title>").count(), 2, "{svg}");
+    }
 }
