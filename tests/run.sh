@@ -16,6 +16,8 @@ command -v chromium >/dev/null || command -v google-chrome >/dev/null || package
 command -v python3 >/dev/null || packages+=(python3)
 command -v git >/dev/null || packages+=(git)
 command -v xmllint >/dev/null || packages+=(libxml2-utils)
+command -v go >/dev/null || packages+=(golang-go)
+command -v javac >/dev/null || packages+=(default-jdk-headless)
 command -v cc >/dev/null || packages+=(build-essential)
 command -v shellcheck >/dev/null || packages+=(shellcheck)
 linters=target/tools/zizmor-1.32.0-check-jsonschema-0.39.0

@@ -10,7 +10,6 @@ mod shell;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Write as _;
 use std::path::Path;
 use std::sync::Mutex;
 use std::thread;
@@ -74,12 +73,6 @@ const GITHUB: &str = "asks GitHub for the comments of a pull request";
 const CLUSTER: &str = "a cluster of Kubernetes; tests/k8s.rs does by hand what it does";
 const PEERS: &str = "installs other load generators, and measures for half an hour";
 
-/// Commands that are executed where a program is installed, which the tests don't ask for: it is large.
-const ONLY_WITH: &[(&str, &str, &str)] = &[
-    ("docs/RECIPES.md", "plimsoll run go.toml", "go"),
-    ("docs/RECIPES.md", "plimsoll run jvm.toml", "javac"),
-];
-
 #[test]
 fn every_command_does_what_its_page_says() -> Tested {
     let pages = pages::all()?;
@@ -109,8 +102,7 @@ fn every_command_does_what_its_page_says() -> Tested {
 
 #[test]
 fn what_is_not_executed_is_understood() -> Tested {
-    let lists = [NOT_EXECUTED, ONLY_WITH].concat();
-    let mut unused: BTreeSet<_> = lists
+    let mut unused: BTreeSet<_> = NOT_EXECUTED
         .iter()
         .map(|(page, begins, _)| (page, begins))
         .collect();
@@ -121,7 +113,7 @@ fn what_is_not_executed_is_understood() -> Tested {
                 continue;
             };
             for typed in shell::commands(*line, text)? {
-                if listed(&lists, &page, &typed).is_none() {
+                if !is_left_out(&page, &typed) {
                     executed += 1;
                     continue;
                 }
@@ -207,24 +199,9 @@ fn the_contents_name_every_page() -> Tested {
     Ok(())
 }
 
-/// Whether a command is not executed. Where only a program is missing for that, it is said.
 fn is_left_out(page: &Page, typed: &Typed) -> bool {
-    let missing = listed(ONLY_WITH, page, typed).filter(|program| !shell::is_here(program));
-    if let Some(program) = missing {
-        let _ = writeln!(
-            std::io::stderr(),
-            "SKIPPED {}: {}: no {program} here",
-            page.name,
-            typed.text
-        );
-    }
-    missing.is_some() || listed(NOT_EXECUTED, page, typed).is_some()
-}
-
-/// What a list says of a command.
-fn listed<'a>(list: &[(&str, &str, &'a str)], page: &Page, typed: &Typed) -> Option<&'a str> {
-    let of = |(name, begins, _): &&(&str, &str, &str)| *name == page.name && typed.begins(begins);
-    list.iter().find(of).map(|(.., why)| *why)
+    let mut left_out = NOT_EXECUTED.iter();
+    left_out.any(|(name, begins, _)| *name == page.name && typed.begins(begins))
 }
 
 /// A path without `..`.

@@ -164,12 +164,6 @@ pub(crate) fn perform(acts: &[Act], project: &Path, notes: &Path) -> Tested {
     Err(format!("line {line}: {text}\n{why}{said}").into())
 }
 
-/// Whether there is such a program.
-pub(crate) fn is_here(program: &str) -> bool {
-    let places = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&places).any(|folder| folder.join(program).is_file())
-}
-
 /// bash as a reader has it: plimsoll is found, and nothing of the caller's own settings.
 fn command() -> Command {
     let bin = Path::new(env!("CARGO_BIN_EXE_plimsoll")).parent();
