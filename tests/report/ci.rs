@@ -10,9 +10,7 @@ use jiff::Timestamp;
 use plimsoll::harness::compare::{Design, Settings, compare};
 use plimsoll::harness::gate::{Evidence, MetricOutcome, Outcome, Policy, Reason, Verdict, judge};
 use plimsoll::harness::model::{Arm, Direction, Metric, Run, RunId, Unit};
-use plimsoll::harness::report::ci::{
-    self, Answer, COMMENT_CHARS, Place, Publication, SUMMARY_BYTES, Told,
-};
+use plimsoll::harness::report::ci::{self, Answer, COMMENT_CHARS, Place, SUMMARY_BYTES, Told};
 use plimsoll::harness::report::format;
 use plimsoll::harness::scenario::GatePlan;
 use pulldown_cmark::{Event, Options, Parser, Tag};
@@ -23,8 +21,6 @@ use serde_json::Value;
 use super::fixture::{self, Example};
 use super::support::files;
 use super::{hostile, invalid, nothing, only_benches, searched, waived};
-
-const PLAIN: Publication<'_> = Publication { report_url: None };
 
 /// Names as bad as names can be.
 const BAD: [&str; 9] = [
@@ -43,27 +39,25 @@ const BAD: [&str; 9] = [
 fn what_is_read_by_whom() {
     let all = all_outcomes();
     let redacted = |text: String| text.replace('\u{202f}', " ");
-    insta::assert_snapshot!("ci_comment", redacted(ci::comment(&all, "gate", PLAIN)));
+    insta::assert_snapshot!("ci_comment", redacted(ci::comment(&all, "gate", None)));
     insta::assert_snapshot!("ci_annotations", redacted(ci::annotations(&all)));
     insta::assert_snapshot!("ci_junit", redacted(ci::junit(&all)));
     insta::assert_snapshot!("ci_sarif", redacted(ci::sarif(&all, "0.1.0")));
     let one = [told(&fixture::regression())];
-    let linked = Publication {
-        report_url: Some("https://example.org/page"),
-    };
+    let url = Some("https://example.org/page");
     insta::assert_snapshot!(
         "ci_comment_of_one",
-        redacted(ci::comment(&one, "nightly", linked))
+        redacted(ci::comment(&one, "nightly", url))
     );
 }
 
 #[test]
 fn a_summary_is_the_comment_without_its_marker() {
     for told in [&all_outcomes()[..], &[]] {
-        let comment = ci::comment(told, "gate", PLAIN);
+        let comment = ci::comment(told, "gate", None);
         let (marker, rest) = comment.split_once('\n').unwrap();
         assert_eq!(marker, "<!-- plimsoll:gate -->");
-        assert_eq!(ci::summary(told, PLAIN, SUMMARY_BYTES), rest);
+        assert_eq!(ci::summary(told, None, SUMMARY_BYTES), rest);
     }
 }
 
@@ -235,7 +229,7 @@ fn what_is_void_is_no_result() {
 #[test]
 fn nothing_hostile_is_markup() {
     for (name, told) in sets() {
-        let comment = ci::comment(&told, "gate", PLAIN);
+        let comment = ci::comment(&told, "gate", None);
         let seen = Seen::of(&comment);
         assert_eq!(seen.html, ["<!-- plimsoll:gate -->\n"], "{name}");
         assert_eq!(seen.active, Vec::<String>::new(), "{name}");
@@ -260,7 +254,7 @@ fn nothing_hostile_is_markup() {
 #[test]
 fn every_row_has_every_column() {
     for (name, told) in sets() {
-        let comment = ci::comment(&told, "gate", PLAIN);
+        let comment = ci::comment(&told, "gate", None);
         let mut columns = 0;
         for line in comment.lines() {
             let pipes = line.replace("\\|", "").matches('|').count();
@@ -287,7 +281,7 @@ fn a_comment_is_never_too_long() {
         (&many, 0.6, false),
         (&several, 0.95, true),
     ] {
-        let comment = ci::comment(told, "gate", PLAIN);
+        let comment = ci::comment(told, "gate", None);
         let units = comment.encode_utf16().count();
         assert!(units <= COMMENT_CHARS, "{units}");
         // What fits is there.
@@ -295,12 +289,12 @@ fn a_comment_is_never_too_long() {
         assert!(comment.contains("eft out"), "{comment}");
         assert!(comment.contains("\n| metric |") || !has_rows);
         for max in [0, 10, 100, 1000, 20_000, SUMMARY_BYTES] {
-            let bytes = ci::summary(told, PLAIN, max).len();
+            let bytes = ci::summary(told, None, max).len();
             assert!(bytes <= max, "{bytes} of {max}");
         }
     }
     // Of metrics by the thousand the worst are those that are shown, and how many are not is right.
-    let comment = ci::comment(&big, "gate", PLAIN);
+    let comment = ci::comment(&big, "gate", None);
     let rows: Vec<&str> = comment
         .lines()
         .filter(|line| line.starts_with("| `m."))
@@ -320,7 +314,7 @@ fn the_worst_comes_first() {
             .filter_map(|head| Some(head.split_once(':')?.0.to_owned()))
             .collect()
     };
-    let comment = ci::comment(&all_outcomes(), "gate", PLAIN);
+    let comment = ci::comment(&all_outcomes(), "gate", None);
     assert_eq!(
         badges(&comment),
         [

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::harness::gate::{Verdict, exit};
 use crate::harness::model::is_committed;
-use crate::harness::report::ci::{self, Answer, Publication, Told};
+use crate::harness::report::ci::{self, Answer, Told};
 use crate::harness::report::text;
 use crate::harness::store::files;
 
@@ -29,10 +29,7 @@ pub(super) fn run(output: &Output, args: &CommentArgs) -> Result<u8, Failure> {
         .into_iter()
         .map(|verdict| told(verdict, at))
         .collect();
-    let publication = Publication {
-        report_url: args.report_url.as_deref(),
-    };
-    let comment = ci::comment(&told, &args.comment_name, publication);
+    let comment = ci::comment(&told, &args.comment_name, args.report_url.as_deref());
     match &args.output {
         None => output.answer(&comment)?,
         Some(file) => write(file, &comment)?,
