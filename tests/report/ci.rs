@@ -23,7 +23,7 @@ use super::support::files;
 use super::{hostile, invalid, nothing, only_benches, searched, waived};
 
 /// Names as bad as names can be.
-const BAD: [&str; 9] = [
+const BAD: [&str; 12] = [
     "\"quotes\" 'and' `ticks` \\",
     "<img src=x onerror=alert(1)><!-- plimsoll:gate --><script>",
     "🚀 émoji \u{202e}\u{1b}[31m\0\u{fffe}",
@@ -33,6 +33,9 @@ const BAD: [&str; 9] = [
     "]]>&amp;</testcase>",
     "@ada #7 GH-7 https://a.b www.a.b ![x](y) [x](javascript:y) $x$ |",
     "{0} {clients.id}",
+    "    - 1. [ ] one\u{2028}two\u{200b}\u{e0041}\u{feff}",
+    "12) a@b.co ~label %1 &2 $3 a\\|b",
+    "\r::error::a\r\n::b ##[error]c",
 ];
 
 #[test]
@@ -203,7 +206,17 @@ fn an_alert_is_known_again_and_leads_to_its_gate() {
         place["artifactLocation"]["uri"],
         "scenarios/mixed%20workload%23.toml"
     );
+    assert_eq!(place["artifactLocation"]["uriBaseId"], "%SRCROOT%");
     assert_eq!(place["region"]["startLine"], 42);
+    // A file that is nowhere in the repository.
+    let mut elsewhere = told(&fixture::regression());
+    if let Some(place) = &mut elsewhere.place {
+        place.file = "/tmp/a b.toml".into();
+    }
+    let document: Value = serde_json::from_str(&ci::sarif(&[elsewhere], "0.1.0")).unwrap();
+    let place = &document["runs"][0]["results"][0]["locations"][0]["physicalLocation"];
+    let expected = serde_json::json!({ "uri": "file:///tmp/a%20b.toml" });
+    assert_eq!(place["artifactLocation"], expected);
 }
 
 #[test]
@@ -242,12 +255,14 @@ fn nothing_hostile_is_markup() {
                 );
             }
             let lower = text.to_lowercase();
-            for linked in ["://", "www.a", "gh-7"] {
+            // That of GitHub needs no more than these to begin one.
+            for linked in ["://", "www.", "gh-7"] {
                 assert!(!lower.contains(linked), "{name}: a link in {text}");
             }
         }
-        let control = comment.chars().find(|c| c.is_control() && *c != '\n');
-        assert_eq!(control, None, "{name}");
+        let unseen = ['\u{200b}', '\u{2028}', '\u{e0041}', '\u{feff}', '\u{202e}'];
+        let control = |c: &char| (c.is_control() && *c != '\n') || unseen.contains(c);
+        assert_eq!(comment.chars().find(control), None, "{name}");
     }
 }
 
@@ -304,6 +319,82 @@ fn a_comment_is_never_too_long() {
     let left_out = format::count((5000 - rows.len()) as u64);
     let said = format!("Left out: 4,980 more reasons, {left_out} of 5,000 rows");
     assert!(comment.contains(&said), "no {said:?}");
+}
+
+/// Whoever wrote an artifact may have put any number anywhere.
+#[test]
+fn no_number_is_too_much() {
+    let extremes = [
+        serde_json::json!(0),
+        serde_json::json!(-1),
+        serde_json::json!(u64::MAX),
+        serde_json::json!(5e-324),
+        serde_json::json!(f64::MAX),
+        serde_json::json!(f64::MIN),
+    ];
+    let (mut read, mut keys) = (0, BTreeSet::new());
+    for told in all_outcomes() {
+        let Answer::Verdict(verdict) = &told.answer else {
+            continue;
+        };
+        let value = serde_json::to_value(&**verdict).unwrap();
+        number_keys(&value, &mut keys);
+        for (key, extreme) in keys
+            .iter()
+            .flat_map(|key| extremes.iter().map(move |it| (key, it)))
+        {
+            let mut value = value.clone();
+            set_numbers(&mut value, key, extreme);
+            // No count is negative, and nothing reads one that is.
+            let Ok(verdict) = serde_json::from_value(value) else {
+                continue;
+            };
+            read += 1;
+            let told = [Told {
+                answer: Answer::Verdict(Box::new(verdict)),
+                ..told.clone()
+            }];
+            let comment = ci::comment(&told, "gate", None);
+            assert!(comment.contains("\n### "), "{key} = {extreme}: {comment}");
+            assert!(comment.len() < 20_000, "{key} = {extreme}: {comment}");
+        }
+    }
+    assert!(keys.len() > 20 && read > 500, "{read} with {keys:?}");
+}
+
+/// The keys of a document whose values are numbers.
+fn number_keys(value: &Value, keys: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (key, field) in fields {
+                match field {
+                    Value::Number(_) => {
+                        keys.insert(key.clone());
+                    }
+                    other => number_keys(other, keys),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| number_keys(item, keys)),
+        _ => {}
+    }
+}
+
+fn set_numbers(value: &mut Value, of: &str, number: &Value) {
+    match value {
+        Value::Object(fields) => {
+            for (key, field) in fields {
+                match field {
+                    Value::Number(_) if key == of => *field = number.clone(),
+                    other => set_numbers(other, of, number),
+                }
+            }
+        }
+        Value::Array(items) => items
+            .iter_mut()
+            .for_each(|item| set_numbers(item, of, number)),
+        _ => {}
+    }
 }
 
 #[test]
@@ -647,6 +738,7 @@ impl Seen {
                 | Event::InlineMath(text)
                 | Event::DisplayMath(text) => seen.active.push(text.into_string()),
                 Event::TaskListMarker(_) => seen.active.push("a task".into()),
+                Event::Start(Tag::List(Some(_))) => seen.active.push("a numbered list".into()),
                 Event::Text(text) => seen.texts.push(text.into_string()),
                 _ => {}
             }
