@@ -167,12 +167,20 @@ fn a_step_on_github_reads_our_commands_alone() -> Tested {
         assert!(stdout.contains("[FAIL]") || code == 0, "{stdout}");
         assert!(!stdout.contains('\u{1b}'), "{stdout}");
     }
-    // What is said on stderr is no command either.
+    // What is said on stderr is no command either, nor is anything where no form was asked for.
     let project = Project::new()?;
     let name = "a\n::error::b";
     let (_, _, stderr) = project.output(&["report", name, "--format", "github"], 2)?;
     assert_eq!(commands(&stderr), [], "{stderr}");
     assert!(stderr.contains("::error::b"), "{stderr}");
+    let in_a_step = project.with_env("GITHUB_ACTIONS", "true");
+    let (_, _, stderr) = in_a_step.output(&["report", name], 2)?;
+    assert_eq!(commands(&stderr), [], "{stderr}");
+    let in_a_step = compared(hostile, 1.2)?.with_env("GITHUB_ACTIONS", "true");
+    let (_, stdout, stderr) = in_a_step.output(&COMPARE, 10)?;
+    assert!(stdout.contains("[FAIL]"), "{stdout}");
+    assert_eq!(commands(&stdout), [], "{stdout}");
+    assert_eq!(commands(&stderr), [], "{stderr}");
     Ok(())
 }
 

@@ -63,14 +63,15 @@ pub fn enclosed(text: &str, token: &str) -> String {
 
 /// Text in which the runner finds no command, for a stream that nothing encloses.
 pub fn defused(text: &str) -> String {
-    let lines = text.split('\n').map(|line| {
-        let line = line.replace("##[", "## [");
-        match line.trim_start().starts_with("::") {
-            true => format!("| {line}"),
-            false => line,
+    let mut defused = String::with_capacity(text.len());
+    // For the runner a line ends with either of them.
+    for line in text.split_inclusive(['\n', '\r']) {
+        if line.trim_start().starts_with("::") {
+            defused.push_str("| ");
         }
-    });
-    lines.collect::<Vec<_>>().join("\n")
+        defused.push_str(&line.replace("##[", "## ["));
+    }
+    defused
 }
 
 fn of_one(told: &Told) -> Vec<Annotation> {
@@ -177,6 +178,10 @@ mod tests {
         check("a\n \u{a0}::error::b\n", "a\n|  \u{a0}::error::b\n");
         check("x ##[set-env name=a]b", "x ## [set-env name=a]b");
         check("####[[", "#### [[");
+        check(
+            "building\r::error::a\r\n::b",
+            "building\r| ::error::a\r\n| ::b",
+        );
     }
 
     #[test]
