@@ -378,6 +378,32 @@ fn a_comment_is_of_the_head_it_is_for() -> Tested {
     check(json!("\u{1b}[31m<!-- a -->"), Some("it judges <!-- a -->"))
 }
 
+/// A gate whose other scenario could not be built is red, and the verdict that it left is not.
+#[test]
+fn a_comment_tells_of_a_failure_that_no_verdict_explains() -> Tested {
+    let told = "### NOT JUDGED: `gate`";
+    for (factor, code, conclusion, expected) in [
+        (1.0, 0, "failure", true),
+        (1.0, 0, "timed_out", true),
+        (1.0, 0, "success", false),
+        (1.2, 10, "failure", false),
+    ] {
+        let project = compared("shop.p95", factor)?;
+        let (_, json, _) = project.output(&[&COMPARE[..], &["--format", "json"]].concat(), code)?;
+        project.write("verdicts.jsonl", &of(&json, SHA)?)?;
+        let args = ["comment", "verdicts.jsonl", "--head", SHA];
+        let (_, comment, _) =
+            project.output(&[&args[..], &["--conclusion", conclusion]].concat(), 0)?;
+        assert_eq!(comment.contains(told), expected, "{conclusion}: {comment}");
+        let (_, comment, _) = project.output(&args, 0)?;
+        assert!(
+            !comment.contains(told),
+            "nobody said how it ended: {comment}"
+        );
+    }
+    Ok(())
+}
+
 /// An artifact that is meant to do harm is refused at once.
 #[test]
 fn a_hostile_artifact_is_refused() -> Tested {
