@@ -167,12 +167,20 @@ fn a_step_on_github_reads_our_commands_alone() -> Tested {
         assert!(stdout.contains("[FAIL]") || code == 0, "{stdout}");
         assert!(!stdout.contains('\u{1b}'), "{stdout}");
     }
-    // What is said on stderr is no command either.
+    // What is said on stderr is no command either, nor is anything where no form was asked for.
     let project = Project::new()?;
     let name = "a\n::error::b";
     let (_, _, stderr) = project.output(&["report", name, "--format", "github"], 2)?;
     assert_eq!(commands(&stderr), [], "{stderr}");
     assert!(stderr.contains("::error::b"), "{stderr}");
+    let in_a_step = project.with_env("GITHUB_ACTIONS", "true");
+    let (_, _, stderr) = in_a_step.output(&["report", name], 2)?;
+    assert_eq!(commands(&stderr), [], "{stderr}");
+    let in_a_step = compared(hostile, 1.2)?.with_env("GITHUB_ACTIONS", "true");
+    let (_, stdout, stderr) = in_a_step.output(&COMPARE, 10)?;
+    assert!(stdout.contains("[FAIL]"), "{stdout}");
+    assert_eq!(commands(&stdout), [], "{stdout}");
+    assert_eq!(commands(&stderr), [], "{stderr}");
     Ok(())
 }
 
@@ -368,6 +376,32 @@ fn a_comment_is_of_the_head_it_is_for() -> Tested {
     )?;
     check(json!(format!("{SHA}0")), Some("it judges"))?;
     check(json!("\u{1b}[31m<!-- a -->"), Some("it judges <!-- a -->"))
+}
+
+/// A gate whose other scenario could not be built is red, and the verdict that it left is not.
+#[test]
+fn a_comment_tells_of_a_failure_that_no_verdict_explains() -> Tested {
+    let told = "### NOT JUDGED: `gate`";
+    for (factor, code, conclusion, expected) in [
+        (1.0, 0, "failure", true),
+        (1.0, 0, "timed_out", true),
+        (1.0, 0, "success", false),
+        (1.2, 10, "failure", false),
+    ] {
+        let project = compared("shop.p95", factor)?;
+        let (_, json, _) = project.output(&[&COMPARE[..], &["--format", "json"]].concat(), code)?;
+        project.write("verdicts.jsonl", &of(&json, SHA)?)?;
+        let args = ["comment", "verdicts.jsonl", "--head", SHA];
+        let (_, comment, _) =
+            project.output(&[&args[..], &["--conclusion", conclusion]].concat(), 0)?;
+        assert_eq!(comment.contains(told), expected, "{conclusion}: {comment}");
+        let (_, comment, _) = project.output(&args, 0)?;
+        assert!(
+            !comment.contains(told),
+            "nobody said how it ended: {comment}"
+        );
+    }
+    Ok(())
 }
 
 /// An artifact that is meant to do harm is refused at once.

@@ -77,7 +77,7 @@ def body_of(text):
 def git(*args, env=None):
     done = subprocess.run(["git", *args], env=env, check=False)
     if done.returncode != 0:
-        sys.exit(f"git {args[0]} failed")
+        github.fail(f"git {args[0]} failed")
 
 
 if __name__ == "__main__":

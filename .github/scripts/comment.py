@@ -55,9 +55,9 @@ def post(file):
     text = file.read_text(encoding="utf-8")
     marker = text.partition("\n")[0]
     if not MARKER.fullmatch(marker):
-        sys.exit(f"{file} does not begin with the marker of a comment of plimsoll")
+        github.fail(f"{file} does not begin with the marker of a comment of plimsoll")
     if len(text) > COMMENT_CHARS:
-        sys.exit(f"{file} has {len(text)} characters; a comment has {COMMENT_CHARS} at most")
+        github.fail(f"{file} has {len(text)} characters; a comment has {COMMENT_CHARS} at most")
     event = github.event()
     # Once more: a commit may have come while the text was made.
     pull = pull_request(event)
@@ -121,7 +121,7 @@ def artifact(event):
         return None
     newest = max(there, key=lambda one: one["id"])
     if newest["size_in_bytes"] > ARTIFACT_BYTES:
-        sys.exit(f"the artifact has {newest['size_in_bytes']} bytes, more than {ARTIFACT_BYTES}")
+        github.fail(f"the artifact has {newest['size_in_bytes']} bytes, more than {ARTIFACT_BYTES}")
     return github.download(f"{run}/artifacts/{newest['id']}/zip", ARTIFACT_BYTES)
 
 
@@ -133,7 +133,7 @@ def unpack(packed, file):
             content = content_of(archive, entries) if entries else b""
     # Damaged, encrypted, or of a kind that Python doesn't know.
     except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, ValueError) as error:
-        sys.exit(f"the artifact can't be read: {error}")
+        github.fail(f"the artifact can't be read: {error}")
     if not content.strip():
         github.say(f"the artifact has no {VERDICTS}, or nothing in it: nothing was judged")
         return False
@@ -145,15 +145,15 @@ def unpack(packed, file):
 
 def content_of(archive, entries):
     if len(entries) > 1:
-        sys.exit(f"the artifact has {len(entries)} files {VERDICTS}")
+        github.fail(f"the artifact has {len(entries)} files {VERDICTS}")
     [entry] = entries
     # Zero where the archive was not made on a system that has kinds of files.
     kind = stat.S_IFMT(entry.external_attr >> 16)
     if kind not in (0, stat.S_IFREG):
-        sys.exit(f"{VERDICTS} of the artifact is no regular file")
+        github.fail(f"{VERDICTS} of the artifact is no regular file")
     # Others may need gigabytes of memory to be unpacked.
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        sys.exit(f"{VERDICTS} of the artifact is packed in a way that GitHub does not use")
+        github.fail(f"{VERDICTS} of the artifact is packed in a way that GitHub does not use")
     # What the archive says of the size is its own claim.
     with archive.open(entry) as stream:
         return github.bounded(stream, VERDICTS_BYTES, f"{VERDICTS} of the artifact")

@@ -4,6 +4,7 @@ Answers are bounded, and the token goes to the API's own address only. Where som
 script ends with a sentence.
 """
 
+import http.client
 import json
 import os
 import sys
@@ -47,8 +48,18 @@ def download(path, limit):
 
 
 def say(words):
-    """One line for the log; what others wrote can't become a command of the runner in it."""
-    print(" ".join(str(words).split()).replace("::", ": :"))
+    """One line for the log."""
+    print(harmless(words))
+
+
+def fail(words):
+    """Ends the script with a sentence."""
+    sys.exit(harmless(words))
+
+
+def harmless(words):
+    """The words in one line in which what others wrote is no command of the runner's: `::name::`, `##[name]`."""
+    return " ".join(str(words).split()).replace("::", ": :").replace("##[", "## [")
 
 
 def output(name, value):
@@ -75,17 +86,21 @@ def request(method, path, body=None):
 
 
 def opened(made):
+    asked = f"{made.get_method()} {made.full_url}"
     try:
         return urllib.request.urlopen(made, timeout=TIMEOUT_S)
     except urllib.error.HTTPError as error:
         words = error.read(500).decode("utf-8", "replace")
-        sys.exit(f"{made.get_method()} {made.full_url}: {error.code} {words!r}")
-    except urllib.error.URLError as error:
-        sys.exit(f"{made.get_method()} {made.full_url}: {error.reason}")
+        fail(f"{asked}: {error.code} {words!r}")
+    except (OSError, http.client.HTTPException) as error:
+        fail(f"{asked}: {error}")
 
 
 def bounded(response, limit, what):
-    content = response.read(limit + 1)
+    try:
+        content = response.read(limit + 1)
+    except (OSError, http.client.HTTPException) as error:
+        fail(f"{what}: {error}")
     if len(content) > limit:
-        sys.exit(f"{what}: more than {limit} bytes")
+        fail(f"{what}: more than {limit} bytes")
     return content

@@ -10,9 +10,7 @@ use jiff::Timestamp;
 use plimsoll::harness::compare::{Design, Settings, compare};
 use plimsoll::harness::gate::{Evidence, MetricOutcome, Outcome, Policy, Reason, Verdict, judge};
 use plimsoll::harness::model::{Arm, Direction, Metric, Run, RunId, Unit};
-use plimsoll::harness::report::ci::{
-    self, Answer, COMMENT_CHARS, Place, Publication, SUMMARY_BYTES, Told,
-};
+use plimsoll::harness::report::ci::{self, Answer, COMMENT_CHARS, Place, SUMMARY_BYTES, Told};
 use plimsoll::harness::report::format;
 use plimsoll::harness::scenario::GatePlan;
 use pulldown_cmark::{Event, Options, Parser, Tag};
@@ -24,10 +22,8 @@ use super::fixture::{self, Example};
 use super::support::files;
 use super::{hostile, invalid, nothing, only_benches, searched, waived};
 
-const PLAIN: Publication<'_> = Publication { report_url: None };
-
 /// Names as bad as names can be.
-const BAD: [&str; 9] = [
+const BAD: [&str; 12] = [
     "\"quotes\" 'and' `ticks` \\",
     "<img src=x onerror=alert(1)><!-- plimsoll:gate --><script>",
     "🚀 émoji \u{202e}\u{1b}[31m\0\u{fffe}",
@@ -37,33 +33,34 @@ const BAD: [&str; 9] = [
     "]]>&amp;</testcase>",
     "@ada #7 GH-7 https://a.b www.a.b ![x](y) [x](javascript:y) $x$ |",
     "{0} {clients.id}",
+    "    - 1. [ ] one\u{2028}two\u{200b}\u{e0041}\u{feff}",
+    "12) a@b.co ~label %1 &2 $3 a\\|b",
+    "\r::error::a\r\n::b ##[error]c",
 ];
 
 #[test]
 fn what_is_read_by_whom() {
     let all = all_outcomes();
     let redacted = |text: String| text.replace('\u{202f}', " ");
-    insta::assert_snapshot!("ci_comment", redacted(ci::comment(&all, "gate", PLAIN)));
+    insta::assert_snapshot!("ci_comment", redacted(ci::comment(&all, "gate", None)));
     insta::assert_snapshot!("ci_annotations", redacted(ci::annotations(&all)));
     insta::assert_snapshot!("ci_junit", redacted(ci::junit(&all)));
     insta::assert_snapshot!("ci_sarif", redacted(ci::sarif(&all, "0.1.0")));
     let one = [told(&fixture::regression())];
-    let linked = Publication {
-        report_url: Some("https://example.org/page"),
-    };
+    let url = Some("https://example.org/page");
     insta::assert_snapshot!(
         "ci_comment_of_one",
-        redacted(ci::comment(&one, "nightly", linked))
+        redacted(ci::comment(&one, "nightly", url))
     );
 }
 
 #[test]
 fn a_summary_is_the_comment_without_its_marker() {
     for told in [&all_outcomes()[..], &[]] {
-        let comment = ci::comment(told, "gate", PLAIN);
+        let comment = ci::comment(told, "gate", None);
         let (marker, rest) = comment.split_once('\n').unwrap();
         assert_eq!(marker, "<!-- plimsoll:gate -->");
-        assert_eq!(ci::summary(told, PLAIN, SUMMARY_BYTES), rest);
+        assert_eq!(ci::summary(told, None, SUMMARY_BYTES), rest);
     }
 }
 
@@ -209,7 +206,17 @@ fn an_alert_is_known_again_and_leads_to_its_gate() {
         place["artifactLocation"]["uri"],
         "scenarios/mixed%20workload%23.toml"
     );
+    assert_eq!(place["artifactLocation"]["uriBaseId"], "%SRCROOT%");
     assert_eq!(place["region"]["startLine"], 42);
+    // A file that is nowhere in the repository.
+    let mut elsewhere = told(&fixture::regression());
+    if let Some(place) = &mut elsewhere.place {
+        place.file = "/tmp/a b.toml".into();
+    }
+    let document: Value = serde_json::from_str(&ci::sarif(&[elsewhere], "0.1.0")).unwrap();
+    let place = &document["runs"][0]["results"][0]["locations"][0]["physicalLocation"];
+    let expected = serde_json::json!({ "uri": "file:///tmp/a%20b.toml" });
+    assert_eq!(place["artifactLocation"], expected);
 }
 
 #[test]
@@ -235,7 +242,7 @@ fn what_is_void_is_no_result() {
 #[test]
 fn nothing_hostile_is_markup() {
     for (name, told) in sets() {
-        let comment = ci::comment(&told, "gate", PLAIN);
+        let comment = ci::comment(&told, "gate", None);
         let seen = Seen::of(&comment);
         assert_eq!(seen.html, ["<!-- plimsoll:gate -->\n"], "{name}");
         assert_eq!(seen.active, Vec::<String>::new(), "{name}");
@@ -248,19 +255,21 @@ fn nothing_hostile_is_markup() {
                 );
             }
             let lower = text.to_lowercase();
-            for linked in ["://", "www.a", "gh-7"] {
+            // That of GitHub needs no more than these to begin one.
+            for linked in ["://", "www.", "gh-7"] {
                 assert!(!lower.contains(linked), "{name}: a link in {text}");
             }
         }
-        let control = comment.chars().find(|c| c.is_control() && *c != '\n');
-        assert_eq!(control, None, "{name}");
+        let unseen = ['\u{200b}', '\u{2028}', '\u{e0041}', '\u{feff}', '\u{202e}'];
+        let control = |c: &char| (c.is_control() && *c != '\n') || unseen.contains(c);
+        assert_eq!(comment.chars().find(control), None, "{name}");
     }
 }
 
 #[test]
 fn every_row_has_every_column() {
     for (name, told) in sets() {
-        let comment = ci::comment(&told, "gate", PLAIN);
+        let comment = ci::comment(&told, "gate", None);
         let mut columns = 0;
         for line in comment.lines() {
             let pipes = line.replace("\\|", "").matches('|').count();
@@ -287,7 +296,7 @@ fn a_comment_is_never_too_long() {
         (&many, 0.6, false),
         (&several, 0.95, true),
     ] {
-        let comment = ci::comment(told, "gate", PLAIN);
+        let comment = ci::comment(told, "gate", None);
         let units = comment.encode_utf16().count();
         assert!(units <= COMMENT_CHARS, "{units}");
         // What fits is there.
@@ -295,12 +304,12 @@ fn a_comment_is_never_too_long() {
         assert!(comment.contains("eft out"), "{comment}");
         assert!(comment.contains("\n| metric |") || !has_rows);
         for max in [0, 10, 100, 1000, 20_000, SUMMARY_BYTES] {
-            let bytes = ci::summary(told, PLAIN, max).len();
+            let bytes = ci::summary(told, None, max).len();
             assert!(bytes <= max, "{bytes} of {max}");
         }
     }
     // Of metrics by the thousand the worst are those that are shown, and how many are not is right.
-    let comment = ci::comment(&big, "gate", PLAIN);
+    let comment = ci::comment(&big, "gate", None);
     let rows: Vec<&str> = comment
         .lines()
         .filter(|line| line.starts_with("| `m."))
@@ -312,6 +321,82 @@ fn a_comment_is_never_too_long() {
     assert!(comment.contains(&said), "no {said:?}");
 }
 
+/// Whoever wrote an artifact may have put any number anywhere.
+#[test]
+fn no_number_is_too_much() {
+    let extremes = [
+        serde_json::json!(0),
+        serde_json::json!(-1),
+        serde_json::json!(u64::MAX),
+        serde_json::json!(5e-324),
+        serde_json::json!(f64::MAX),
+        serde_json::json!(f64::MIN),
+    ];
+    let (mut read, mut keys) = (0, BTreeSet::new());
+    for told in all_outcomes() {
+        let Answer::Verdict(verdict) = &told.answer else {
+            continue;
+        };
+        let value = serde_json::to_value(&**verdict).unwrap();
+        number_keys(&value, &mut keys);
+        for (key, extreme) in keys
+            .iter()
+            .flat_map(|key| extremes.iter().map(move |it| (key, it)))
+        {
+            let mut value = value.clone();
+            set_numbers(&mut value, key, extreme);
+            // No count is negative, and nothing reads one that is.
+            let Ok(verdict) = serde_json::from_value(value) else {
+                continue;
+            };
+            read += 1;
+            let told = [Told {
+                answer: Answer::Verdict(Box::new(verdict)),
+                ..told.clone()
+            }];
+            let comment = ci::comment(&told, "gate", None);
+            assert!(comment.contains("\n### "), "{key} = {extreme}: {comment}");
+            assert!(comment.len() < 20_000, "{key} = {extreme}: {comment}");
+        }
+    }
+    assert!(keys.len() > 20 && read > 500, "{read} with {keys:?}");
+}
+
+/// The keys of a document whose values are numbers.
+fn number_keys(value: &Value, keys: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (key, field) in fields {
+                match field {
+                    Value::Number(_) => {
+                        keys.insert(key.clone());
+                    }
+                    other => number_keys(other, keys),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| number_keys(item, keys)),
+        _ => {}
+    }
+}
+
+fn set_numbers(value: &mut Value, of: &str, number: &Value) {
+    match value {
+        Value::Object(fields) => {
+            for (key, field) in fields {
+                match field {
+                    Value::Number(_) if key == of => *field = number.clone(),
+                    other => set_numbers(other, of, number),
+                }
+            }
+        }
+        Value::Array(items) => items
+            .iter_mut()
+            .for_each(|item| set_numbers(item, of, number)),
+        _ => {}
+    }
+}
+
 #[test]
 fn the_worst_comes_first() {
     let badges = |text: &str| -> Vec<String> {
@@ -320,7 +405,7 @@ fn the_worst_comes_first() {
             .filter_map(|head| Some(head.split_once(':')?.0.to_owned()))
             .collect()
     };
-    let comment = ci::comment(&all_outcomes(), "gate", PLAIN);
+    let comment = ci::comment(&all_outcomes(), "gate", None);
     assert_eq!(
         badges(&comment),
         [
@@ -653,6 +738,7 @@ impl Seen {
                 | Event::InlineMath(text)
                 | Event::DisplayMath(text) => seen.active.push(text.into_string()),
                 Event::TaskListMarker(_) => seen.active.push("a task".into()),
+                Event::Start(Tag::List(Some(_))) => seen.active.push("a numbered list".into()),
                 Event::Text(text) => seen.texts.push(text.into_string()),
                 _ => {}
             }

@@ -285,6 +285,10 @@ fn an_artifact_can_bring_nothing_but_verdicts() -> Tested {
     check(packed(slow)?, None, Refused("does not use"))?;
     let locked = format!("{fine}\nz.filelist[0].flag_bits |= 1");
     check(packed(&locked)?, None, Refused("can't be read"))?;
+    // Its own header has another name than the list, one that the runner would obey if it were said as it is.
+    let two_names =
+        "z.writestr('##[error]::error::x', '{}')\nz.filelist[0].filename = 'verdicts.jsonl'";
+    check(packed(two_names)?, None, Refused("## [error]: :error: :x"))?;
 
     // What GitHub says is too much is not even asked for; what it doesn't say is not read to its end.
     let asked = api.asked_of_the_store().len();
@@ -292,6 +296,32 @@ fn an_artifact_can_bring_nothing_but_verdicts() -> Tested {
     assert_eq!(api.asked_of_the_store().len(), asked);
     api.make_endless();
     check(vec![0; 1 << 20], None, Refused("more than 33554432 bytes"))
+}
+
+/// What is refused is told in words that are partly a stranger's.
+#[test]
+fn what_is_said_of_an_artifact_is_no_command() -> Tested {
+    let origin = Origin::new(STEADY)?;
+    let api = Api::new();
+    api.add_pull(7, SHA, FORK, BRANCH);
+    let check = |verdict: Value, expected: &str| -> Tested {
+        let packed = packed_verdict(&verdict)?;
+        api.set_artifact(packed.clone(), packed.len());
+        let runner = after_a_gate(&origin, &api, SHA)?;
+        let rendered = runner.job("comment", "render")?;
+        let log = &rendered.log;
+        assert!(!rendered.is_success, "{log}");
+        assert!(log.contains(expected), "{log}");
+        let is_command = |line: &str| line.trim_start().starts_with("::") || line.contains("##[");
+        assert_eq!(log.lines().find(|line| is_command(line)), None, "{log}");
+        Ok(())
+    };
+    let hostile = "x\n::add-mask::e ##[error]owned";
+    check(
+        json!({ "schema": "plimsoll.verdict/1", "verdict": hostile }),
+        "unknown variant",
+    )?;
+    check(json!({ "schema": hostile }), "plimsoll.verdict/1")
 }
 
 /// Where the commit is not the newest one of exactly one open pull request, nothing is said to anybody.
@@ -361,6 +391,17 @@ fn what_is_no_comment_of_plimsoll_is_not_posted() -> Tested {
     let long = format!("<!-- plimsoll:a -->\n{}", "x".repeat(65_536));
     check(&long, "65536 at most")?;
     assert_eq!(api.comments(), [] as [Value; 0]);
+    Ok(())
+}
+
+/// A part that is misspelled would say nothing to nobody, and be green.
+#[test]
+fn the_action_has_two_parts() -> Tested {
+    let origin = Origin::new(STEADY)?;
+    let runner = after_a_gate(&origin, &Api::new(), SHA)?;
+    let ended = runner.action(ACTION, &json!({ "part": "comment" }))?;
+    assert!(!ended.is_success, "{}", ended.log);
+    assert!(ended.log.contains("render or post"), "{}", ended.log);
     Ok(())
 }
 

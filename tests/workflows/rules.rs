@@ -32,11 +32,23 @@ fn steps() -> Result<Vec<(String, Value)>, Box<dyn Error>> {
             add(&format!("{name}/{job}"), &value["steps"]);
         }
     }
-    for name in ["plimsoll", "comment", "cargo-deny"] {
-        let action = yaml(&format!(".github/actions/{name}/action.yml"))?;
-        add(name, &action["runs"]["steps"]);
+    for (name, action) in actions()? {
+        add(&name, &action["runs"]["steps"]);
     }
     assert!(all.len() > 40, "{}", all.len());
+    Ok(all)
+}
+
+/// Every action by its name.
+fn actions() -> Result<Vec<(String, Value)>, Box<dyn Error>> {
+    let mut all = Vec::new();
+    for folder in fs::read_dir(files::repository(".github/actions"))? {
+        let name = folder?.file_name().into_string();
+        let name = name.map_err(|name| format!("{}", name.display()))?;
+        let action = yaml(&format!(".github/actions/{name}/action.yml"))?;
+        all.push((name, action));
+    }
+    assert!(all.len() >= 3, "{all:?}");
     Ok(all)
 }
 
@@ -177,9 +189,8 @@ fn what_an_expression_names_is_there() -> Tested {
             }
         }
     }
-    for name in ["plimsoll", "comment", "cargo-deny"] {
-        let action = yaml(&format!(".github/actions/{name}/action.yml"))?;
-        seen += references(name, &action, &action["runs"]["steps"], &action["inputs"])?;
+    for (name, action) in actions()? {
+        seen += references(&name, &action, &action["runs"]["steps"], &action["inputs"])?;
     }
     assert!(seen > 30, "{seen}");
     Ok(())
@@ -250,40 +261,72 @@ fn texts(value: &Value) -> Vec<String> {
     }
 }
 
-/// The README and the documentation show the action with the inputs that it has.
+/// The YAML that a file of the documentation shows.
+fn shown(file: &str) -> Result<Vec<Value>, Box<dyn Error>> {
+    let text = fs::read_to_string(files::repository(file))?;
+    let blocks = text.split("```yaml\n").skip(1);
+    let blocks = blocks.filter_map(|rest| rest.split("```").next());
+    blocks
+        .map(|block| {
+            serde_saphyr::from_str(block)
+                .map_err(|error| format!("{file}: {error}\n{block}").into())
+        })
+        .collect()
+}
+
+/// The README and the documentation show actions with the inputs that they have.
 #[test]
 fn what_the_documentation_shows_is_there() -> Tested {
-    let action = yaml(".github/actions/plimsoll/action.yml")?;
     for file in ["README.md", "docs/CI.md"] {
-        let text = fs::read_to_string(files::repository(file))?;
-        let blocks = text.split("```yaml\n").skip(1);
         let mut used = 0;
-        for block in blocks.filter_map(|rest| rest.split("```").next()) {
-            let shown: Value = serde_saphyr::from_str(block)
-                .map_err(|error| format!("{file}: {error}\n{block}"))?;
+        for document in shown(file)? {
             let mut found = Vec::new();
-            collect(&shown, &mut found);
-            for step in found {
+            collect(&document, &mut found);
+            for (name, step) in found {
                 used += 1;
-                for (name, _) in object(&step["with"]) {
-                    assert!(action["inputs"].get(name).is_some(), "{file} shows {name}");
+                let action = yaml(&format!("{name}/action.yml"))?;
+                for (input, _) in object(&step["with"]) {
+                    assert!(
+                        action["inputs"].get(input).is_some(),
+                        "{file} shows {input}"
+                    );
                 }
             }
         }
-        assert!(used > 0, "{file} shows no use of the action");
+        assert!(used > 0, "{file} shows no use of an action");
     }
     Ok(())
 }
 
-/// The steps anywhere in a document that use the action.
-fn collect<'a>(value: &'a Value, found: &mut Vec<&'a Value>) {
+/// The actions of ours that the steps of a document use, with the steps.
+fn collect<'a>(value: &'a Value, found: &mut Vec<(&'a str, &'a Value)>) {
     let uses = value["uses"].as_str().unwrap_or_default();
-    if uses.contains(".github/actions/plimsoll") {
-        found.push(value);
+    if let Some(action) = uses.strip_prefix("OWNER/plimsoll/") {
+        found.push((action.split('@').next().unwrap_or_default(), value));
     }
     match value {
         Value::Array(all) => all.iter().for_each(|one| collect(one, found)),
         Value::Object(all) => all.values().for_each(|one| collect(one, found)),
         _ => {}
     }
+}
+
+/// Whoever copies a workflow from the documentation gives its jobs no more rights than they have here, and begins them as
+/// they begin here.
+#[test]
+fn the_documentation_shows_the_workflows_of_here() -> Tested {
+    let shown = shown("docs/CI.md")?;
+    for name in ["gate", "comment"] {
+        let is_it = |it: &&Value| it["name"] == name;
+        let shown = shown.iter().find(is_it).ok_or(format!("no {name}"))?;
+        let ours = workflow_file(name)?;
+        assert_eq!(shown["permissions"], ours["permissions"], "{name}");
+        for (job, value) in object(&ours["jobs"]) {
+            for key in ["permissions", "if", "needs", "outputs"] {
+                let shown = &shown["jobs"][job][key];
+                assert_eq!(shown, &value[key], "{name}/{job}/{key}");
+            }
+        }
+    }
+    Ok(())
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use crate::harness::gate::Verdict;
-use crate::harness::report::ci::{self, Answer, Publication, SUMMARY_BYTES, Told};
+use crate::harness::report::ci::{self, Answer, SUMMARY_BYTES, Told};
 use crate::harness::scenario::Plan;
 use crate::harness::store::files;
 
@@ -65,14 +65,7 @@ impl<'a> Answers<'a> {
         if self.told.borrow().iter().any(is_told) {
             return;
         }
-        self.keep(Told {
-            scenario: scenario.to_owned(),
-            answer: Answer::Failed(why.to_owned()),
-            place: None,
-            at: Timestamp::now(),
-            measured_ns: 0,
-            page: None,
-        });
+        self.keep(Told::failed(scenario, why, Timestamp::now()));
     }
 
     /// Keeps of each of these scenarios on which nothing was said that the call ended before.
@@ -126,9 +119,9 @@ impl<'a> Answers<'a> {
     fn rendered(&self, format: Format, told: &[Told]) -> Result<String, Failure> {
         Ok(match format {
             Format::Junit => ci::junit(told),
-            Format::Markdown => ci::comment(told, &self.writing.comment_name, self.publication()),
+            Format::Markdown => ci::comment(told, &self.writing.comment_name, self.report_url()),
             Format::Sarif => ci::sarif(told, env!("CARGO_PKG_VERSION")),
-            Format::Github => ci::summary(told, self.publication(), SUMMARY_BYTES),
+            Format::Github => ci::summary(told, self.report_url(), SUMMARY_BYTES),
             Format::Human | Format::Json => {
                 let verdicts = told.iter().filter_map(|told| match &told.answer {
                     Answer::Verdict(verdict) => Some(line(verdict)),
@@ -139,10 +132,8 @@ impl<'a> Answers<'a> {
         })
     }
 
-    fn publication(&self) -> Publication<'_> {
-        Publication {
-            report_url: self.writing.report_url.as_deref(),
-        }
+    fn report_url(&self) -> Option<&str> {
+        self.writing.report_url.as_deref()
     }
 
     /// Adds to the summary of the job, where there is one, as much as it still takes.
@@ -159,7 +150,7 @@ impl<'a> Answers<'a> {
             .create(true)
             .open(&path)
             .map_err(failed)?;
-        let text = ci::summary(told, self.publication(), room(&file).map_err(failed)?);
+        let text = ci::summary(told, self.report_url(), room(&file).map_err(failed)?);
         if text.is_empty() {
             self.output
                 .warn("the summary of the job is full: nothing was added to it");

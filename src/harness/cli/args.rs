@@ -494,6 +494,10 @@ pub(super) struct CommentArgs {
     /// The commit that must have been judged: all digits of it, from whoever started this and not from the artifact.
     #[arg(long, value_name = "SHA", value_parser = commit)]
     pub(super) head: String,
+    /// How the gate ended that left the files: `success`, or something else, as whoever ran it says and not the artifact. A
+    /// gate that failed although no verdict did is told as such.
+    #[arg(long, value_name = "CONCLUSION")]
+    pub(super) conclusion: Option<String>,
     /// Write the comment into this file instead of stdout.
     #[arg(long, value_name = "FILE")]
     pub(super) output: Option<PathBuf>,

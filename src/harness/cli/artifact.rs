@@ -11,6 +11,7 @@ use std::path::Path;
 use nix::fcntl::OFlag;
 
 use crate::harness::gate::{VERDICT_FORMAT, Verdict};
+use crate::harness::report::text;
 use crate::harness::store::check_format;
 
 use super::failure::Failure;
@@ -21,6 +22,8 @@ const MAX_BYTES: u64 = 32 << 20;
 const MAX_VERDICTS: usize = 200;
 /// Metrics, limits, reasons and warnings of all verdicts together.
 const MAX_PARTS: usize = 50_000;
+/// What is wrong with a file is told in no more characters: they may be a stranger's.
+const MAX_WHY_CHARS: usize = 400;
 /// What to do about any of it.
 const REMEDY: &str =
     "name the files that `--write json=FILE` wrote, and distrust whoever changed them";
@@ -32,8 +35,11 @@ pub(super) fn verdicts<'f>(
     let mut left_bytes = MAX_BYTES;
     let (mut verdicts, mut parts) = (Vec::new(), 0);
     for file in files {
-        let refused = |why: String| Failure::usage(format!("{}: {why}", file.display()), REMEDY);
-        let text = text(file, left_bytes).map_err(refused)?;
+        let refused = |why: String| {
+            let why = text::shown(&why, MAX_WHY_CHARS);
+            Failure::usage(format!("{}: {why}", file.display()), REMEDY)
+        };
+        let text = text_of(file, left_bytes).map_err(refused)?;
         left_bytes = left_bytes.saturating_sub(text.len() as u64);
         let lines = (1..)
             .zip(text.lines())
@@ -57,7 +63,7 @@ pub(super) fn verdicts<'f>(
 }
 
 /// The text of a regular file of at most so many bytes.
-fn text(path: &Path, limit: u64) -> Result<String, String> {
+fn text_of(path: &Path, limit: u64) -> Result<String, String> {
     let too_large =
         || format!("larger than the {MAX_BYTES} bytes that all files may have together");
     let file = open(path).map_err(|error| match error.raw_os_error() {
@@ -194,7 +200,7 @@ mod tests {
             "not UTF-8",
         );
         // Of a file that grows, as those in /proc do from nothing, no more is read than is allowed.
-        let said = text(Path::new("/proc/self/maps"), 100).unwrap_err();
+        let said = text_of(Path::new("/proc/self/maps"), 100).unwrap_err();
         assert!(said.contains("larger than"), "{said}");
     }
 
@@ -240,6 +246,13 @@ mod tests {
         check(
             &line(|_| {}).replace("\"pass\"", "\"wonderful\""),
             "wonderful",
+        );
+        // What is refused is not repeated at any length, nor in lines of its own.
+        let long = "\\n::error::".repeat(100_000);
+        let said = refused_text(&line(|_| {}).replace("\"pass\"", &format!("\"{long}\"")));
+        assert!(
+            said.chars().count() < 1000 && !said.contains('\n'),
+            "{said}"
         );
     }
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::harness::gate::{Verdict, exit};
 use crate::harness::model::is_committed;
-use crate::harness::report::ci::{self, Answer, Publication, Told};
+use crate::harness::report::ci::{self, Answer, Told};
 use crate::harness::report::text;
 use crate::harness::store::files;
 
@@ -18,6 +18,12 @@ use super::output::Output;
 /// Fewer digits name no commit for sure; plimsoll writes twelve.
 const MIN_DIGITS: usize = 12;
 
+/// How a gate ends that found nothing, as GitHub calls it.
+const SUCCESS: &str = "success";
+/// What is said of one that ended otherwise although no verdict did.
+const UNEXPLAINED: &str =
+    "the gate failed, and none of these verdicts says why: its log and its summary do";
+
 /// Reads, checks, and writes the comment. Whatever the verdicts are, having told them is a success.
 pub(super) fn run(output: &Output, args: &CommentArgs) -> Result<u8, Failure> {
     let verdicts = artifact::verdicts(args.files.iter().map(PathBuf::as_path))?;
@@ -25,14 +31,19 @@ pub(super) fn run(output: &Output, args: &CommentArgs) -> Result<u8, Failure> {
         of_head(verdict, &args.head)?;
     }
     let at = Timestamp::now();
-    let told: Vec<Told> = verdicts
+    let is_red = args.conclusion.as_ref().is_some_and(|it| it != SUCCESS);
+    let is_explained = verdicts
+        .iter()
+        .any(|verdict| verdict.exit_code != exit::PASS);
+    let mut told: Vec<Told> = verdicts
         .into_iter()
         .map(|verdict| told(verdict, at))
         .collect();
-    let publication = Publication {
-        report_url: args.report_url.as_deref(),
-    };
-    let comment = ci::comment(&told, &args.comment_name, publication);
+    // Of a scenario that could not be built, for example, there is no verdict that could be read.
+    if is_red && !is_explained {
+        told.push(Told::failed("gate", UNEXPLAINED, at));
+    }
+    let comment = ci::comment(&told, &args.comment_name, args.report_url.as_deref());
     match &args.output {
         None => output.answer(&comment)?,
         Some(file) => write(file, &comment)?,

@@ -1,7 +1,7 @@
 //! Streams: stdout is the answer, stderr has progress, warnings and logs.
 
 use std::borrow::Cow;
-use std::io::{IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
 use terminal_size::{Height, Width};
@@ -30,6 +30,8 @@ pub(super) struct Output {
     ascii: bool,
     /// The same of stderr.
     ascii_err: bool,
+    /// Whether a runner of GitHub looks for commands in what is said.
+    on_github: bool,
     /// Whether a live view makes sense.
     pub(super) live: bool,
     /// Columns of the terminal.
@@ -38,6 +40,8 @@ pub(super) struct Output {
 
 /// Columns where there is no terminal to ask.
 const DEFAULT_WIDTH: usize = 100;
+/// What the runner of GitHub sets to `true`.
+const ON_GITHUB: &str = "GITHUB_ACTIONS";
 
 impl Output {
     /// Asks the options, the environment and the streams.
@@ -66,6 +70,9 @@ impl Output {
             // A file and a pipe are read somewhere else, where another locale may hold.
             ascii: global.ascii || (stdout && is_foreign),
             ascii_err: global.ascii || (stderr && is_foreign),
+            // A command may say something else there than verdicts.
+            on_github: global.format == Format::Github
+                || std::env::var_os(ON_GITHUB).is_some_and(|value| value == "true"),
             // A view moves the cursor, which nobody knows of a terminal without a name.
             live: stderr && !global.quiet && term.is_some() && !dumb,
             width,
@@ -82,6 +89,7 @@ impl Output {
         colour_err: false,
         ascii: false,
         ascii_err: false,
+        on_github: false,
         live: false,
         width: 80,
     };
@@ -135,7 +143,12 @@ impl Output {
 
     /// Writes text for a person to stdout.
     pub(super) fn answer(&self, text: &str) -> Result<(), Failure> {
-        self.document(&readable(text, self.ascii))
+        let text = readable(text, self.ascii);
+        // Of what is said in GitHub's own form, the commands are ours.
+        match self.on_github && self.format == Format::Human {
+            true => self.document(&ci::defused(&text)),
+            false => self.document(&text),
+        }
     }
 
     /// Writes text for a program, or for another place, to stdout as it is.
@@ -173,12 +186,44 @@ impl Output {
     /// Says on stderr why there is no answer, to whoever else is to hear nothing as well.
     pub(super) fn complain(&self, text: &str) {
         // Words of other programs are among it, and a step on GitHub looks for commands in both streams.
-        let text = match self.format {
-            Format::Github => Cow::Owned(ci::defused(text)),
-            _ => self.readable(text),
+        let text = match self.on_github {
+            true => Cow::Owned(ci::defused(&self.readable(text))),
+            false => self.readable(text),
         };
         // stderr that went away is nobody's loss; the exit code has to be enough then.
         let _ = writeln!(std::io::stderr().lock(), "{text}");
+    }
+
+    /// What writes logs to a stream: they are read by whoever reads what is said there.
+    pub(super) fn log_to<W: Write>(&self, stream: W) -> Log<W> {
+        Log {
+            stream,
+            on_github: self.on_github,
+        }
+    }
+}
+
+/// Logs on their way to a stream.
+pub(super) struct Log<W> {
+    stream: W,
+    on_github: bool,
+}
+
+impl<W: Write> Write for Log<W> {
+    /// Takes one event, as a whole: so tracing-subscriber writes them.
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        match self.on_github {
+            true => {
+                let text = ci::defused(&String::from_utf8_lossy(event));
+                self.stream.write_all(text.as_bytes())?;
+            }
+            false => self.stream.write_all(event)?,
+        }
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
     }
 }
 
@@ -210,7 +255,51 @@ fn is_foreign(variable: impl Fn(&str) -> Option<String>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use super::*;
+
+    /// A stream whose text can be looked at.
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no test panics here").write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What others wrote gets into logs too, such as a statement of many lines.
+    #[test]
+    fn a_log_has_no_command_where_somebody_looks_for_one() {
+        let check = |on_github: bool, expected: &str| {
+            let output = Output {
+                on_github,
+                ..Output::SILENT
+            };
+            let kept = Kept::default();
+            let stream = kept.clone();
+            let logs = tracing_subscriber::fmt()
+                .without_time()
+                .with_ansi(false)
+                .with_target(false)
+                .with_writer(move || output.log_to(stream.clone()))
+                .finish();
+            tracing::subscriber::with_default(logs, || {
+                let error = "a\n::add-mask::b ##[error]c";
+                tracing::warn!(%error, "it failed");
+            });
+            let written = kept.0.lock().expect("no test panics here").clone();
+            assert_eq!(String::from_utf8_lossy(&written), expected);
+        };
+        let said = " WARN it failed error=a\n";
+        check(false, &format!("{said}::add-mask::b ##[error]c\n"));
+        check(true, &format!("{said}| ::add-mask::b ## [error]c\n"));
+    }
 
     #[test]
     fn a_locale_that_is_not_utf_8_is_foreign() {

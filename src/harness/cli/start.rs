@@ -9,7 +9,7 @@ use tracing_subscriber::EnvFilter;
 use crate::harness::engine::load::worker_main;
 use crate::harness::engine::process::supervise_main;
 use crate::harness::gate::exit;
-use crate::harness::report::text;
+use crate::harness::report::{ci, text};
 
 use super::args::{Cli, Command, Format};
 use super::failure::Failure;
@@ -22,11 +22,12 @@ use super::{
 /// The whole program.
 pub fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|info| {
-        let _ = writeln!(
-            std::io::stderr(),
+        let said = format!(
             "BUG: {info}\nThis is a mistake in plimsoll {}, not in what you did; please report it with the command line.",
             env!("CARGO_PKG_VERSION")
         );
+        // A panic may tell a text of others, and before the options are read nobody knows who reads this.
+        let _ = writeln!(std::io::stderr(), "{}", ci::defused(&said));
     }));
     let cli = Cli::parse();
     match &cli.command {
@@ -43,8 +44,8 @@ pub fn main() -> ExitCode {
         Command::Supervise => return supervise_main(),
         _ => {}
     }
-    log_to_stderr(cli.global.verbose);
     let output = Output::new(&cli.global);
+    log_to_stderr(cli.global.verbose, output);
     let code = refuse_format(&cli)
         .and_then(|()| dispatch(&cli, &output))
         .unwrap_or_else(|failure| explain(&failure, &output));
@@ -148,7 +149,7 @@ pub(super) fn explain(failure: &Failure, output: &Output) -> u8 {
 }
 
 /// Logs are for finding out what happens inside: silent unless asked for with -v or PLIMSOLL_LOG.
-fn log_to_stderr(verbose: u8) {
+fn log_to_stderr(verbose: u8, output: Output) {
     let level = match verbose {
         0 => "error",
         1 => "plimsoll=info,warn",
@@ -158,6 +159,7 @@ fn log_to_stderr(verbose: u8) {
     let filter = EnvFilter::try_from_env("PLIMSOLL_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_ansi(output.colour_err)
+        .with_writer(move || output.log_to(std::io::stderr()))
         .init();
 }

@@ -6,17 +6,24 @@ pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
 }
 
 /// Whether a character could make a terminal or a page show something else than what is there: a
-/// control character, or one that turns the direction of text (Unicode's `Bidi_Control`). Line
-/// breaks and tabs are among them; whoever wants those excepts them.
+/// control character, a separator of lines, one that turns the direction of text (Unicode's `Bidi_Control`), or
+/// one that nobody sees, by which two names look the same or a text hides in another. What is invisible and
+/// joins others, as in emoji, is none. Line breaks and tabs are among them; whoever wants those excepts them.
 pub(crate) fn steers(char: char) -> bool {
     char.is_control()
         || matches!(
             char,
             '\u{61c}'
+                | '\u{180e}'
+                | '\u{200b}'
                 | '\u{200e}'
                 | '\u{200f}'
-                | '\u{202a}'..='\u{202e}'
-                | '\u{2066}'..='\u{2069}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{fff9}'..='\u{fffb}'
+                // Tags, which spell a text of ASCII.
+                | '\u{e0000}'..='\u{e007f}'
         )
 }
 
@@ -41,7 +48,10 @@ mod tests {
         for char in "\0\u{1b}\n\t\u{7f}\u{9b}\u{61c}\u{200e}\u{200f}\u{202e}\u{2066}".chars() {
             assert!(steers(char), "{char:?}");
         }
-        for char in "a é\u{200d}ش🚀".chars() {
+        for char in "\u{200b}\u{2028}\u{2029}\u{2060}\u{feff}\u{fffa}\u{e0041}".chars() {
+            assert!(steers(char), "{char:?}");
+        }
+        for char in "a é\u{200d}\u{fe0f}ش🚀".chars() {
             assert!(!steers(char), "{char:?}");
         }
     }

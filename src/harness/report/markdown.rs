@@ -17,20 +17,27 @@ pub fn code(name: &str) -> String {
 /// for those in what is left when the escapes are gone.
 pub fn plain(sentence: &str) -> String {
     let line = text::one_line(sentence);
+    let line = line.trim_start();
     let mut escaped = String::with_capacity(line.len());
     for (at, char) in line.char_indices() {
-        if r"\`*_[]<>|#~&$".contains(char) {
+        let (before, after) = (&line[..at], &line[at + char.len_utf8()..]);
+        let is_followed = after.starts_with(|next: char| next.is_ascii_alphanumeric());
+        // Www.example.org, of which the name alone would be a link too.
+        if char == '.' && is_followed && ends_with(before, "www") {
+            escaped.push(WORD_JOINER);
+        }
+        if r"\`*_[]<>|#~&$".contains(char) || begins_list(before, char, after) {
             escaped.push('\\');
         }
         escaped.push(char);
-        let rest = &line[at + char.len_utf8()..];
-        let is_followed = rest.starts_with(|next: char| next.is_ascii_alphanumeric());
         let is_linked = match char {
-            '@' | '#' | '!' => is_followed,
-            ':' => rest.starts_with("//"),
-            '.' => is_followed && ends_with(&line[..at], "www"),
+            // A user; also what makes an address of mail.
+            '@' => after.starts_with(|next: char| !next.is_whitespace()),
+            // What has a number or a name: #12, and on GitLab !12, ~label, %milestone, &epic, $snippet.
+            '#' | '!' | '~' | '%' | '&' | '$' => is_followed,
+            ':' => after.starts_with("//"),
             // An issue by its number: GH-12.
-            '-' => is_followed && ends_with(&line[..at], "gh"),
+            '-' => is_followed && ends_with(before, "gh"),
             _ => false,
         };
         if is_linked {
@@ -38,6 +45,16 @@ pub fn plain(sentence: &str) -> String {
         }
     }
     escaped
+}
+
+/// Whether a character ends what would make the line an item of a list: `- `, `+ `, `1. `, `1) `.
+fn begins_list(before: &str, char: char, after: &str) -> bool {
+    let is_marker = match char {
+        '-' | '+' => before.is_empty(),
+        '.' | ')' => !before.is_empty() && before.bytes().all(|byte| byte.is_ascii_digit()),
+        _ => false,
+    };
+    is_marker && (after.is_empty() || after.starts_with(' '))
 }
 
 fn ends_with(text: &str, lower_case: &str) -> bool {
@@ -80,10 +97,27 @@ mod tests {
         );
         check(
             plain("https://a.b Www.c.d e.f"),
-            "https:\u{2060}//a.b Www.\u{2060}c.d e.f",
+            "https:\u{2060}//a.b Www\u{2060}.c.d e.f",
         );
-        check(plain("$x$"), r"\$x\$");
+        check(plain("a@b.c @-d @ e"), "a@\u{2060}b.c @\u{2060}-d @ e");
+        check(
+            plain("$1 &2 %3 ~four 5 %, 6 &"),
+            "\\$\u{2060}1 \\&\u{2060}2 %\u{2060}3 \\~\u{2060}four 5 %, 6 \\&",
+        );
+        check(plain("$x$"), "\\$\u{2060}x\\$");
         check(plain("GH-7 ö-1 a-b"), "GH-\u{2060}7 ö-1 a-b");
+        for (sentence, expected) in [
+            ("- a", r"\- a"),
+            ("+ a", r"\+ a"),
+            ("12. a", r"12\. a"),
+            ("1) a", r"1\) a"),
+            ("-", r"\-"),
+            ("    code", "code"),
+            ("+1 % … −2 - 3. 4", "+1 % … −2 - 3. 4"),
+            ("1.5 ms", "1.5 ms"),
+        ] {
+            check(plain(sentence), expected);
+        }
     }
 
     #[test]

@@ -73,7 +73,7 @@ pub(super) fn quoted(text: &str) -> String {
     let mut shown = String::new();
     for char in builder.as_basic().to_toml_value().chars() {
         match steers(char) {
-            true => shown.push_str(&format!("\\u{:04X}", u32::from(char))),
+            true => shown.push_str(&format!("\\U{:08X}", u32::from(char))),
             false => shown.push(char),
         }
     }

@@ -4,7 +4,7 @@
 //! older `##[name …]` (actions/runner, `ActionCommand.cs`). What is escaped, and how, is what its toolkit does
 //! (`@actions/core`, `command.ts`).
 
-use super::finding::{Gravity, findings, kind, metric, sentences, warnings};
+use super::finding::{Gravity, findings, kind, last_lines, metric, sentences, warnings};
 use super::told::{Answer, Told, worst_first};
 use crate::harness::report::text;
 use crate::harness::report::words::Spoken;
@@ -15,8 +15,6 @@ const MAX_OF_A_KIND: usize = 10;
 const MAX_MESSAGE_CHARS: usize = 2048;
 /// GitHub cuts a title at 255.
 const MAX_TITLE_CHARS: usize = 120;
-/// A process's last lines that are repeated in a message.
-const MAX_DETAIL_LINES: usize = 8;
 
 /// One annotation.
 struct Annotation {
@@ -65,14 +63,15 @@ pub fn enclosed(text: &str, token: &str) -> String {
 
 /// Text in which the runner finds no command, for a stream that nothing encloses.
 pub fn defused(text: &str) -> String {
-    let lines = text.split('\n').map(|line| {
-        let line = line.replace("##[", "## [");
-        match line.trim_start().starts_with("::") {
-            true => format!("| {line}"),
-            false => line,
+    let mut defused = String::with_capacity(text.len());
+    // For the runner a line ends with either of them.
+    for line in text.split_inclusive(['\n', '\r']) {
+        if line.trim_start().starts_with("::") {
+            defused.push_str("| ");
         }
-    });
-    lines.collect::<Vec<_>>().join("\n")
+        defused.push_str(&line.replace("##[", "## ["));
+    }
+    defused
 }
 
 fn of_one(told: &Told) -> Vec<Annotation> {
@@ -107,10 +106,9 @@ fn of_one(told: &Told) -> Vec<Annotation> {
 
 /// What is said, with the last lines of a process below it.
 fn message(said: &Spoken) -> String {
-    let lines: Vec<&str> = said.detail.lines().collect();
-    let last = &lines[lines.len().saturating_sub(MAX_DETAIL_LINES)..];
-    let last: String = last.iter().map(|line| format!("\n{line}")).collect();
-    sentences(said) + &last
+    let mut lines = vec![sentences(said)];
+    lines.extend(last_lines(said).into_iter().map(str::to_owned));
+    lines.join("\n")
 }
 
 fn command(annotation: &Annotation) -> String {
@@ -180,6 +178,10 @@ mod tests {
         check("a\n \u{a0}::error::b\n", "a\n|  \u{a0}::error::b\n");
         check("x ##[set-env name=a]b", "x ## [set-env name=a]b");
         check("####[[", "#### [[");
+        check(
+            "building\r::error::a\r\n::b",
+            "building\r| ::error::a\r\n| ::b",
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! [`markdown`]. What doesn't fit is left out in whole lines and rows, the least worrying first, and a line says how
 //! many were. Words are made of no more than is shown, so that a verdict of thousands of reasons costs no time.
 
+use super::finding::last_lines;
 use super::room::{Measure, Room};
 use super::told::{Told, worst_first};
 use crate::harness::gate::{LimitVerdict, MetricOutcome, MetricVerdict, Verdict};
@@ -21,21 +22,12 @@ pub const SUMMARY_BYTES: usize = 1_000_000;
 const MAX_REASONS: usize = 20;
 /// More warnings of a scenario than this are counted.
 const MAX_WARNINGS: usize = 10;
-/// A process's last lines that are repeated here.
-const MAX_DETAIL_LINES: usize = 8;
 /// The longest name of a comment.
 const MAX_NAME_CHARS: usize = 64;
 /// What is kept free for the line that says what was left out of a scenario.
 const RESERVE: usize = 120;
 /// A cell without anything to say.
 const NOTHING: &str = "–";
-
-/// Where the text will stand.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Publication<'a> {
-    /// Where the report can be read, as a URL of http or https.
-    pub report_url: Option<&'a str>,
-}
 
 /// The first line of a comment, by which it is found again to be updated.
 pub fn marker(name: &str) -> String {
@@ -52,27 +44,25 @@ pub fn is_comment_name(name: &str) -> bool {
 }
 
 /// The comment of a pull request, with the marker of that name in its first line; at most
-/// [`COMMENT_CHARS`].
-pub fn comment(told: &[Told], name: &str, publication: Publication<'_>) -> String {
+/// [`COMMENT_CHARS`]. It ends with a link to the report, where that can be read at a URL of http or https.
+pub fn comment(told: &[Told], name: &str, report_url: Option<&str>) -> String {
     let mut room = Room::new(Measure::Utf16, COMMENT_CHARS);
     let first = marker(name) + "\n";
     room.take(&first);
-    first + &document(told, publication, room)
+    first + &document(told, report_url, room)
 }
 
 /// The summary of a job: the same without a marker, of at most so many bytes; empty where not even the
 /// verdicts would fit.
-pub fn summary(told: &[Told], publication: Publication<'_>, max_bytes: usize) -> String {
-    document(told, publication, Room::new(Measure::Bytes, max_bytes))
+pub fn summary(told: &[Told], report_url: Option<&str>, max_bytes: usize) -> String {
+    document(told, report_url, Room::new(Measure::Bytes, max_bytes))
 }
 
-fn document(told: &[Told], publication: Publication<'_>, mut room: Room) -> String {
+fn document(told: &[Told], report_url: Option<&str>, mut room: Room) -> String {
     let told = worst_first(told);
     let first = overview(&told);
     // A URL that was parsed holds no space, no quote and no bracket of these.
-    let link = publication
-        .report_url
-        .map_or_else(String::new, |url| format!("\n[The report](<{url}>)\n"));
+    let link = report_url.map_or_else(String::new, |url| format!("\n[The report](<{url}>)\n"));
     if !room.take(&first) || !room.take(&link) || !room.take(&more_scenarios(told.len())) {
         return String::new();
     }
@@ -174,12 +164,11 @@ fn facts(verdict: &Verdict) -> String {
 /// What stands behind the sentence of one scenario, as far as there is room, and how much of it is left out.
 fn body(told: &Told, room: &mut Room) -> String {
     let Some(verdict) = told.verdict() else {
-        let lines = told.failure().map(|said| last_lines(&said));
+        let lines = told.failure().map(|said| output(&said));
         let lines = format!("\n{}", lines.unwrap_or_default());
-        return if room.take(&lines) {
-            lines
-        } else {
-            String::new()
+        return match room.take(&lines) {
+            true => lines,
+            false => String::new(),
         };
     };
     let reasons = words::reasons(verdict).map(|(_, said)| said);
@@ -238,17 +227,13 @@ fn item(said: &Spoken, with_next: bool) -> String {
         item.push_str(&format!(" → {}.", plain(&said.next)));
     }
     item.push('\n');
-    item + &last_lines(said)
+    item + &output(said)
 }
 
 /// The last lines of a process, as a list in a list.
-fn last_lines(said: &Spoken) -> String {
-    let is_blank = |line: &&str| text::one_line(line).trim().is_empty();
-    let lines: Vec<&str> = said.detail.lines().filter(|line| !is_blank(line)).collect();
-    let last = &lines[lines.len().saturating_sub(MAX_DETAIL_LINES)..];
-    last.iter()
-        .map(|line| format!("  - {}\n", code(line)))
-        .collect()
+fn output(said: &Spoken) -> String {
+    let lines = last_lines(said).into_iter();
+    lines.map(|line| format!("  - {}\n", code(line))).collect()
 }
 
 /// One judged thing.
@@ -305,14 +290,15 @@ impl Gate<'_> {
 /// The table of what was judged, and of what moved although nothing was asked of it, the worst first, as far as
 /// there is room; how many rows those are, and of how many.
 fn gates(verdict: &Verdict, room: &mut Room) -> (String, usize, usize) {
-    let metrics = || {
-        let metrics = verdict.metrics.iter();
-        metrics.filter(|metric| words::is_worth_showing(metric))
-    };
+    let metrics = verdict.metrics.iter();
+    let metrics: Vec<_> = metrics
+        .filter(|metric| words::is_worth_showing(metric))
+        .collect();
+    let with_waivers = metrics.iter().any(|metric| metric.waiver.is_some());
+    let others = verdict.metrics.len() - metrics.len();
     let mut gates: Vec<Gate<'_>> = verdict.limits.iter().map(Gate::Limit).collect();
-    gates.extend(metrics().map(Gate::Metric));
+    gates.extend(metrics.into_iter().map(Gate::Metric));
     gates.sort_by_key(Gate::concern);
-    let with_waivers = metrics().any(|metric| metric.waiver.is_some());
     let interval = words::interval_name(verdict);
     let mut heads = vec![
         "metric",
@@ -338,13 +324,12 @@ fn gates(verdict: &Verdict, room: &mut Room) -> (String, usize, usize) {
         text.push_str(&row);
         shown += 1;
     }
-    let others = verdict.metrics.len() - metrics().count();
-    let others = format!(
-        "\n{} without a margin.\n",
-        format::counted(others as u64, "other metric")
-    );
-    if shown > 0 && verdict.metrics.len() > metrics().count() && room.take(&others) {
-        text.push_str(&others);
+    if shown > 0 && others > 0 {
+        let others = format::counted(others as u64, "other metric");
+        let others = format!("\n{others} without a margin.\n");
+        if room.take(&others) {
+            text.push_str(&others);
+        }
     }
     (text, shown, gates.len())
 }

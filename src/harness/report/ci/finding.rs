@@ -1,7 +1,11 @@
 //! What a verdict says, thing by thing, with how bad each is.
 
 use crate::harness::gate::{Outcome, Reason, Verdict, Warning};
+use crate::harness::report::text;
 use crate::harness::report::words::{self, Spoken, Weight};
+
+/// A process's last lines that are repeated beside what is said of it.
+const MAX_DETAIL_LINES: usize = 8;
 
 /// How bad something is, the worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -118,6 +122,13 @@ pub(super) fn sentences(said: &Spoken) -> String {
         true => format!("{}.", said.sentence()),
         false => format!("{}. {}.", said.sentence(), said.next),
     }
+}
+
+/// The last lines of a process that stand behind what is said, without those that show nothing.
+pub(super) fn last_lines(said: &Spoken) -> Vec<&str> {
+    let is_blank = |line: &&str| text::one_line(line).trim().is_empty();
+    let lines: Vec<&str> = said.detail.lines().filter(|line| !is_blank(line)).collect();
+    lines[lines.len().saturating_sub(MAX_DETAIL_LINES)..].to_vec()
 }
 
 #[cfg(test)]

@@ -14,9 +14,7 @@ mod junit;
 mod sarif;
 
 pub use self::annotations::{annotations, defused, enclosed};
-pub use self::comment::{
-    COMMENT_CHARS, Publication, SUMMARY_BYTES, comment, is_comment_name, marker, summary,
-};
+pub use self::comment::{COMMENT_CHARS, SUMMARY_BYTES, comment, is_comment_name, marker, summary};
 pub use self::junit::junit;
 pub use self::sarif::sarif;
 pub use self::told::{Answer, Place, Told};

@@ -195,9 +195,12 @@ fn locations(place: Option<&Place>, metric: Option<&str>) -> Value {
     let mut location = json!({});
     if let Some(place) = place {
         let uri = utf8_percent_encode(&place.file, PATH).to_string();
-        location["physicalLocation"] = json!({
-            "artifactLocation": { "uri": uri, "uriBaseId": "%SRCROOT%" },
-        });
+        // What lies outside of the repository is not below its root (§3.4.4).
+        let artifact = match place.file.starts_with('/') {
+            true => json!({ "uri": format!("file://{uri}") }),
+            false => json!({ "uri": uri, "uriBaseId": "%SRCROOT%" }),
+        };
+        location["physicalLocation"] = json!({ "artifactLocation": artifact });
         if let Some(line) = metric.and_then(|metric| place.line_of(metric)) {
             location["physicalLocation"]["region"] = json!({ "startLine": line });
         }

@@ -58,6 +58,18 @@ impl Place {
 }
 
 impl Told {
+    /// That there is no verdict on a scenario, and why.
+    pub fn failed(scenario: &str, why: &str, at: Timestamp) -> Self {
+        Self {
+            scenario: scenario.to_owned(),
+            answer: Answer::Failed(why.to_owned()),
+            place: None,
+            at,
+            measured_ns: 0,
+            page: None,
+        }
+    }
+
     /// What the gate says, where it says anything.
     pub(super) fn verdict(&self) -> Option<&Verdict> {
         match &self.answer {
