@@ -388,7 +388,7 @@ impl Against<'_> {
                 true => None,
                 false => looks.next(),
             };
-            if let Some(told) = looks.tell(&open, batch) {
+            for told in looks.tell(&open, batch) {
                 live.line(&format!("{}: {told}", plan.id()));
             }
             live.expect(plan, batch.unwrap_or(0).saturating_mul(2));

@@ -80,12 +80,12 @@ impl Open {
     }
 }
 
-/// Open metrics for a line that stays, those beyond a few counted.
-pub(in crate::harness::cli) fn in_full(open: &[Open]) -> String {
+/// Open metrics for lines that stay, those beyond a few counted.
+pub(in crate::harness::cli) fn in_full(open: &[Open]) -> Vec<String> {
     let named = open.iter().take(MAX_NAMED).map(Open::in_full);
     let rest = open.len().saturating_sub(MAX_NAMED);
     let rest = (rest > 0).then(|| format!("and {rest} more"));
-    named.chain(rest).collect::<Vec<_>>().join(", ")
+    named.chain(rest).collect()
 }
 
 impl Standing {
@@ -166,9 +166,15 @@ pub(in crate::harness::cli) mod tests {
             open("load.a.p95", 0.031, Some(12)),
             open("bench.b", -0.02, None),
         ];
-        let two = "load.a.p95 +3.1 % (-1.9 … +8.1 %, margin 5 %, which needs about 12 pairs), \
-                   bench.b -2.0 % (-7.0 … +3.0 %, margin 5 %)";
-        assert_eq!(plain(&in_full(&all)), two);
+        let told = |open: &[Open]| -> Vec<String> {
+            let lines = in_full(open).into_iter();
+            lines.map(|line| plain(&line)).collect()
+        };
+        let two = [
+            "load.a.p95 +3.1 % (-1.9 … +8.1 %, margin 5 %, which needs about 12 pairs)",
+            "bench.b -2.0 % (-7.0 … +3.0 %, margin 5 %)",
+        ];
+        assert_eq!(told(&all), two);
         all.extend([
             Open {
                 so_far: None,
@@ -177,8 +183,8 @@ pub(in crate::harness::cli) mod tests {
             open("d", 0.1, None),
             open("e", 0.1, None),
         ]);
-        let rest = ", c (margin 5 %, which needs about 1 pair), and 2 more";
-        assert_eq!(plain(&in_full(&all)), format!("{two}{rest}"));
+        let rest = ["c (margin 5 %, which needs about 1 pair)", "and 2 more"];
+        assert_eq!(told(&all), [two, rest].concat());
     }
 
     #[test]
