@@ -205,11 +205,13 @@ async fn a_real_crate_is_built_and_measured() -> Checked {
                 target,
                 invocation,
                 of,
+                done,
+                all,
             },
             Ok(mut seen),
         ) = (progress, seen.lock())
         {
-            seen.push((target, invocation, of));
+            seen.push((target, [invocation, of], [done, all]));
         }
     };
     let (_stop, stopped) = watch::channel(false);
@@ -223,7 +225,10 @@ async fn a_real_crate_is_built_and_measured() -> Checked {
     assert!(measured.failed.is_none(), "{:?}", measured.failed);
     assert_eq!(
         *seen.lock().map_err(|_| "poisoned")?,
-        [("tiny".into(), 1, 2), ("tiny".into(), 2, 2)]
+        [
+            ("tiny".into(), [1, 2], [0, 2]),
+            ("tiny".into(), [2, 2], [1, 2])
+        ]
     );
     assert!(!measured.partial);
     let ids: Vec<&str> = measured.benches.iter().map(|one| one.id.as_str()).collect();

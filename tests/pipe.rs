@@ -190,7 +190,8 @@ fn a_second_ctrl_c_ends_it_at_once() -> Tested {
     let mut running = project.spawn(&["run", "stubborn.toml"])?;
     project.wait_until_said("measure")?;
     running.interrupt()?;
-    project.wait_until_said("stopping")?;
+    project.wait_until_said("stopping: what was measured is kept")?;
+    project.wait_until_said("stopping processes")?;
     running.interrupt()?;
     let (code, _) = running.finish(Duration::from_secs(10))?;
     assert_eq!(code, Some(130));

@@ -21,7 +21,7 @@ use support::runs::light_run;
 const P95: &str = "load.reads.p95";
 const HOSTILE: &str = "../<script>alert('1')</script>\"&\u{1b}[31m\u{202e}\u{ffff}🚀";
 /// What the pages of a site demand of the browser.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
 
 /// What the tool keeps beside the pages; the last only while it writes.
 const OWN: [&str; 3] = [

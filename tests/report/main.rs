@@ -93,7 +93,7 @@ fn ascii() {
     ];
     let questions = |text: &str| text.matches('?').count();
     for example in ours.iter().chain([&hostile()]) {
-        for width in (30..=130).step_by(10) {
+        for width in (20..=130).step_by(10) {
             let text = terminal::render(&example.input(), ascii(width));
             assert!(text.is_ascii(), "{text}");
             for line in text.lines().filter(|line| !line.starts_with("Report: ")) {
@@ -114,6 +114,26 @@ fn ascii() {
 }
 
 #[test]
+fn no_line_ends_between_a_number_and_its_unit() {
+    let torn = Regex::new(r"(?m)^ *(%|pp|ns|us|µs|ms|s|MiB|cores?)([ ;,.)]|$)").unwrap();
+    for example in [fixture::regression(), searched::searched(), waived()] {
+        for (width, ascii) in (40..=130)
+            .step_by(9)
+            .flat_map(|width| [(width, false), (width, true)])
+        {
+            let style = TerminalStyle {
+                width,
+                ascii,
+                ..PLAIN
+            };
+            let text = terminal::render(&example.input(), style);
+            let found = torn.find(&text).map(|found| found.as_str());
+            assert_eq!(found, None, "{width}: {text}");
+        }
+    }
+}
+
+#[test]
 fn a_terminal_line_fits_its_terminal() {
     let examples = [
         fixture::regression(),
@@ -122,7 +142,7 @@ fn a_terminal_line_fits_its_terminal() {
         invalid(),
         waived(),
     ];
-    for width in (30..=130).step_by(10) {
+    for width in (20..=130).step_by(10) {
         for example in &examples {
             let text = terminal::render(&example.input(), TerminalStyle { width, ..PLAIN });
             let (page, lines): (Vec<&str>, Vec<&str>) =
@@ -422,6 +442,16 @@ pub(crate) fn page_of_many_names() -> &'static str {
         html::render(&example.input())
     });
     &PAGE
+}
+
+#[test]
+fn many_runs_make_no_long_page() {
+    let mut example = only_benches();
+    example.head[0].measurement.benches.clear();
+    example.head = vec![example.head[0].clone(); 5000];
+    let page = html::render(&example.input());
+    assert!(page.contains("<p class=\"note\">4,800 more are in the JSON report.</p>"));
+    assert!(page.len() < 300_000, "{} bytes", page.len());
 }
 
 #[test]

@@ -128,10 +128,11 @@ pub(super) async fn run(
         executable: own_program()?,
     };
     let work = this.work(&here, checkouts.project())?;
-    let stop = stop_on_signal()?;
     let live = Live::new(*output);
+    let stop = stop_on_signal(&live)?;
     for plan in &work.gated {
         live.expect(plan, this.first(plan).saturating_mul(2));
+        live.may_go_on(&plan.id(), budget.is_some());
     }
     for plan in &work.new {
         live.expect(plan, args.selection.runs.unwrap_or(1));
@@ -370,6 +371,7 @@ impl Against<'_> {
                 open: std::mem::take(&mut open),
                 until: looks.left().and_then(|left| began.checked_add(left)),
             });
+            live.may_go_on(&plan.id(), looks.may_go_on());
             let orders = Batch {
                 pairs: size,
                 seed: seed.wrapping_add(u64::from(looks.taken)),
@@ -386,7 +388,7 @@ impl Against<'_> {
                 true => None,
                 false => looks.next(),
             };
-            if let Some(told) = looks.tell(&open, batch) {
+            for told in looks.tell(&open, batch) {
                 live.line(&format!("{}: {told}", plan.id()));
             }
             live.expect(plan, batch.unwrap_or(0).saturating_mul(2));

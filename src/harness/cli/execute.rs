@@ -26,6 +26,8 @@ use super::start::explain;
 use super::verdicts::{Case, comparable, page_path};
 use super::{overrides, waivers, workspace};
 
+/// Said when a stop is asked for.
+const STOPPING: &str = "stopping: what was measured is kept; once more, and it ends at once";
 /// Said after a stop, which no call survives as a success: not all that was asked for was done.
 pub(super) const STOPPED: &str = "stopped before the end: what was measured is in the history";
 
@@ -83,8 +85,8 @@ pub(super) async fn execute(
             .collect::<Result<_, _>>()?,
     };
     let history = workspace::history(global).await?;
-    let stop = stop_on_signal()?;
     let live = Live::new(*output);
+    let stop = stop_on_signal(&live)?;
     for plan in &plans {
         live.expect(plan, asked.runs(selection, plan));
     }
@@ -384,14 +386,15 @@ pub(super) fn new_session() -> String {
     format!("{now}-{}", &random[..4])
 }
 
-/// Ctrl-C and SIGTERM end the run early and keep what was measured; a second Ctrl-C ends us at once,
-/// and the supervisors take everything down.
-pub(super) fn stop_on_signal() -> Result<watch::Receiver<bool>, Failure> {
+/// Ctrl-C and SIGTERM end the run early and keep what was measured, which is said at once; a second Ctrl-C ends us
+/// at once, and the supervisors take everything down.
+pub(super) fn stop_on_signal(live: &Live) -> Result<watch::Receiver<bool>, Failure> {
     use tokio::signal::unix::{SignalKind, signal};
     let listen = |kind| signal(kind).map_err(|error| Failure::tool("listening to signals", &error));
     let mut interrupt = listen(SignalKind::interrupt())?;
     let mut terminate = listen(SignalKind::terminate())?;
     let (sender, receiver) = watch::channel(false);
+    let live = live.clone();
     tokio::spawn(async move {
         loop {
             tokio::select! {
@@ -399,8 +402,10 @@ pub(super) fn stop_on_signal() -> Result<watch::Receiver<bool>, Failure> {
                 _ = terminate.recv() => {}
             }
             if sender.send_replace(true) {
+                live.clear();
                 std::process::exit(130);
             }
+            live.line(STOPPING);
         }
     });
     Ok(receiver)

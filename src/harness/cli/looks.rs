@@ -62,31 +62,46 @@ impl Looks {
         Some(self.pairs.min(fitting)).filter(|pairs| *pairs > 0)
     }
 
+    /// Whether a look may follow the next one.
+    pub(super) fn may_go_on(&self) -> bool {
+        self.budget.is_some() && self.taken + 1 < LOOKS
+    }
+
     /// What is left of the budget; `None` where there is none.
     pub(super) fn left(&self) -> Option<Duration> {
         Some(self.budget?.saturating_sub(self.spent))
     }
 
-    /// What a person who watches hears after a look: what is `open`, and how it goes on. Nothing where
+    /// What a person who watches hears after a look, in lines: how it goes on, and what is `open`. None where
     /// nothing is open.
-    pub(super) fn tell(&self, open: &[Open], next: Option<u32>) -> Option<String> {
+    pub(super) fn tell(&self, open: &[Open], next: Option<u32>) -> Vec<String> {
         if open.is_empty() {
-            return None;
+            return Vec::new();
         }
         let of = self.budget.map_or(1, |_| LOOKS);
         let left = whole(self.left().unwrap_or_default());
         let then = match (next, self.budget) {
-            (Some(next), _) => format!("{} more follow, {left} of the budget left", pairs(next)),
+            (Some(next), _) => {
+                let follow = if next == 1 { "follows" } else { "follow" };
+                format!(
+                    "{} more {follow}, with {left} of the budget left",
+                    pairs(next)
+                )
+            }
             (None, None) => "no further look was planned: --budget 15m allows some".to_owned(),
             (None, Some(_)) if self.taken >= LOOKS => "this was the last look".to_owned(),
             (None, Some(_)) => "the budget has no time for more".to_owned(),
         };
-        Some(format!(
-            "look {} of {of} after {}: open is {}; {then}",
+        let look = format!(
+            "look {} of {of} after {}: {} open; {then}",
             self.taken,
             pairs(self.pairs),
-            in_full(open)
-        ))
+            format::counted(open.len() as u64, "metric"),
+        );
+        let open = in_full(open).into_iter();
+        std::iter::once(look)
+            .chain(open.map(|open| format!("open: {open}")))
+            .collect()
     }
 
     /// What the reader of the verdict should know of it.
@@ -107,7 +122,6 @@ fn pairs(number: u32) -> String {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
     use super::*;
     use crate::harness::cli::live::open;
@@ -144,6 +158,20 @@ mod tests {
     }
 
     #[test]
+    fn another_look_may_follow_until_the_last() {
+        let may_go_on = |budget| {
+            let mut looks = Looks::new(5, budget);
+            std::array::from_fn(|_| {
+                let may_go_on = looks.may_go_on();
+                looks.take(MINUTE, 5);
+                may_go_on
+            })
+        };
+        assert_eq!(may_go_on(None), [false; 3]);
+        assert_eq!(may_go_on(Some(MINUTE * 60)), [true, true, false]);
+    }
+
+    #[test]
     fn the_level_is_shared_only_where_looks_are() {
         assert_eq!(Looks::new(5, None).alpha(), ALPHA);
         assert_eq!(Looks::new(5, Some(MINUTE)).alpha() * 3.0, ALPHA);
@@ -153,19 +181,21 @@ mod tests {
     fn what_is_open_is_said_with_what_it_needs() {
         let mut looks = Looks::new(5, Some(MINUTE * 60));
         looks.take(MINUTE * 5, 5);
-        let open = [open("load.a.p95", 0.071, Some(12))];
-        let told = looks.tell(&open, looks.next()).map(plain);
+        let open = [open("load.a.p95", 0.061, Some(12))];
+        let told = |looks: &Looks| {
+            let lines = looks.tell(&open, looks.next()).into_iter();
+            lines.map(plain).collect::<Vec<String>>()
+        };
         assert_eq!(
-            told.as_deref(),
-            Some(
-                "look 1 of 3 after 5 pairs: open is load.a.p95 (MDE 7.1 %, margin 5 %, about 12 pairs); 5 pairs more \
-                 follow, 55 min of the budget left"
-            )
+            told(&looks),
+            [
+                "look 1 of 3 after 5 pairs: 1 metric open; 5 pairs more follow, with 55 min of the budget left",
+                "open: load.a.p95 +6.1 % (+1.1 … +11.1 %, margin 5 %, which needs about 12 pairs)",
+            ]
         );
-        assert_eq!(looks.tell(&[], None), None);
+        assert!(looks.tell(&[], None).is_empty());
         looks.take(MINUTE * 57, 5);
         assert_eq!(looks.left(), Some(Duration::ZERO));
-        let told = looks.tell(&open, looks.next()).map(plain);
-        assert!(told.unwrap().ends_with("the budget has no time for more"));
+        assert!(told(&looks)[0].ends_with("the budget has no time for more"));
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
-use terminal_size::{Height, Width};
+use terminal_size::{Height, Width, terminal_size, terminal_size_of};
 
 use crate::harness::report::ci;
 use crate::harness::report::format;
@@ -34,14 +34,14 @@ pub(super) struct Output {
     on_github: bool,
     /// Whether a live view makes sense.
     pub(super) live: bool,
-    /// Columns of the terminal.
-    pub(super) width: usize,
 }
 
 /// Columns where there is no terminal to ask.
 const DEFAULT_WIDTH: usize = 100;
 /// What the runner of GitHub sets to `true`.
 const ON_GITHUB: &str = "GITHUB_ACTIONS";
+/// Columns and rows of a terminal that doesn't tell its size.
+const USUAL_SIZE: (Width, Height) = (Width(80), Height(24));
 
 impl Output {
     /// Asks the options, the environment and the streams.
@@ -59,7 +59,6 @@ impl Output {
         let is_foreign = is_foreign(|name| std::env::var(name).ok());
         let stdout = std::io::stdout().is_terminal();
         let stderr = std::io::stderr().is_terminal();
-        let width = columns(terminal_size::terminal_size()).unwrap_or(DEFAULT_WIDTH);
         Self {
             format: global.format,
             quiet: global.quiet,
@@ -73,9 +72,14 @@ impl Output {
             // A command may say something else there than verdicts.
             on_github: global.format == Format::Github
                 || std::env::var_os(ON_GITHUB).is_some_and(|value| value == "true"),
-            // A view moves the cursor, which nobody knows of a terminal without a name.
-            live: stderr && !global.quiet && term.is_some() && !dumb,
-            width,
+            // A view moves the cursor, which nobody knows of a terminal without a name. A log keeps whatever was drawn,
+            // also where its CI system lends a terminal; and ours would stand between the lines of a view.
+            live: stderr
+                && !global.quiet
+                && term.is_some()
+                && !dumb
+                && !is_ci()
+                && !is_logging(global),
         }
     }
 
@@ -91,7 +95,6 @@ impl Output {
         ascii_err: false,
         on_github: false,
         live: false,
-        width: 80,
     };
 
     /// The same, saying nothing beside its answers.
@@ -108,7 +111,7 @@ impl Output {
     pub(super) fn style(&self) -> TerminalStyle {
         TerminalStyle {
             colour: self.colour,
-            width: self.width,
+            width: width(),
             ascii: self.ascii,
         }
     }
@@ -117,23 +120,23 @@ impl Output {
     pub(super) fn style_err(&self) -> TerminalStyle {
         TerminalStyle {
             colour: self.colour_err,
-            width: self.width,
+            width: width(),
             ascii: self.ascii_err,
         }
     }
 
-    /// The same now: the terminal may have got another width since the start.
-    pub(super) fn style_live(&self) -> TerminalStyle {
-        TerminalStyle {
-            width: columns(terminal_size::terminal_size_of(std::io::stderr()))
-                .unwrap_or(self.width),
-            ..self.style_err()
-        }
-    }
-
-    /// Text for a person on stderr, in characters that can be shown there.
-    pub(super) fn readable<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        readable(text, self.ascii_err)
+    /// How the live view is drawn on stderr, and in how many rows. A line that is wider than the terminal would
+    /// take two of them, so here COLUMNS can only make it narrower.
+    pub(super) fn style_live(&self) -> (TerminalStyle, usize) {
+        let (Width(columns), Height(rows)) =
+            terminal_size_of(std::io::stderr()).unwrap_or(USUAL_SIZE);
+        let columns = usize::from(columns);
+        let style = TerminalStyle {
+            colour: self.colour_err,
+            width: named_columns().map_or(columns, |named| named.min(columns)),
+            ascii: self.ascii_err,
+        };
+        (style, rows.into())
     }
 
     /// Whether the answer is JSON.
@@ -186,12 +189,19 @@ impl Output {
     /// Says on stderr why there is no answer, to whoever else is to hear nothing as well.
     pub(super) fn complain(&self, text: &str) {
         // Words of other programs are among it, and a step on GitHub looks for commands in both streams.
+        let text = readable(text, self.ascii_err);
         let text = match self.on_github {
-            true => Cow::Owned(ci::defused(&self.readable(text))),
-            false => self.readable(text),
+            true => Cow::Owned(ci::defused(&text)),
+            false => text,
         };
         // stderr that went away is nobody's loss; the exit code has to be enough then.
         let _ = writeln!(std::io::stderr().lock(), "{text}");
+    }
+
+    /// Writes a part of the live view to stderr, in one go so that it doesn't flicker.
+    pub(super) fn draw(&self, text: &str) {
+        // A terminal that went away is nobody's loss.
+        let _ = std::io::stderr().lock().write_all(text.as_bytes());
     }
 
     /// What writes logs to a stream: they are read by whoever reads what is said there.
@@ -227,12 +237,25 @@ impl<W: Write> Write for Log<W> {
     }
 }
 
-/// The width of the terminal, that of a size; COLUMNS beats it.
-fn columns(size: Option<(Width, Height)>) -> Option<usize> {
-    let columns = std::env::var("COLUMNS")
-        .ok()
-        .and_then(|text| text.parse().ok());
-    columns.or_else(|| size.map(|(width, _)| usize::from(width.0)))
+/// The columns that an answer has now: the terminal may have got another width since the start. COLUMNS beats it.
+fn width() -> usize {
+    let asked = || terminal_size().map(|(Width(columns), _)| columns.into());
+    named_columns().or_else(asked).unwrap_or(DEFAULT_WIDTH)
+}
+
+fn named_columns() -> Option<usize> {
+    let columns: usize = std::env::var("COLUMNS").ok()?.parse().ok()?;
+    Some(columns).filter(|columns| *columns > 0)
+}
+
+/// Whether this is a job of a CI system, as all of them say.
+fn is_ci() -> bool {
+    std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false")
+}
+
+/// Whether a log of what happens inside was asked for.
+fn is_logging(global: &Global) -> bool {
+    global.verbose > 0 || std::env::var_os("PLIMSOLL_LOG").is_some()
 }
 
 fn readable(text: &str, ascii: bool) -> Cow<'_, str> {

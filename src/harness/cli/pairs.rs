@@ -100,7 +100,6 @@ impl Pairs {
         live: &Live,
         mut save: impl AsyncFnMut(&Run) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        let id = sides.head.plan.id();
         let planned = self.len().saturating_add(batch.pairs);
         let mut repeats = 0;
         for order in alternation(batch.pairs, batch.seed) {
@@ -117,7 +116,8 @@ impl Pairs {
                     if self.is_over || *stop.borrow() {
                         break;
                     }
-                    live.begin(&id, &format!("pair {number}/{planned}, {}", arm.name()));
+                    let part = format!("pair {number}/{planned}, {}", arm.name());
+                    live.begin(&sides.head.plan, &part);
                     let (side, slot) = match arm {
                         Arm::Base => (&mut sides.base, &mut base),
                         Arm::Head => (&mut sides.head, &mut head),

@@ -61,7 +61,7 @@ pub(super) async fn measure<E: Engine>(
             1 => String::new(),
             _ => format!("run {number}/{runs}"),
         };
-        live.begin(&id, &part);
+        live.begin(plan, &part);
         let pair = labels.pair.map(|first| first.saturating_add(number - 1));
         let run = execute_once(engine, plan, labels, pair, stop, live).await?;
         save(&run).await?;

@@ -46,7 +46,8 @@ pub(super) async fn run(output: &Output, args: &WorkerArgs) -> Result<u8, Failur
         })?;
     }
     let engine = SubjectEngine::new(own_program()?, environment());
-    let stop = stop_on_signal()?;
+    let live = Live::new(*output);
+    let stop = stop_on_signal(&live)?;
     output.say(&format!(
         "shard {} of {}: the loads begin at {}, in {}",
         args.shard,
@@ -54,8 +55,8 @@ pub(super) async fn run(output: &Output, args: &WorkerArgs) -> Result<u8, Failur
         args.start_at,
         format::duration_ns(ahead_ns(args.start_at)),
     ));
-    let live = Live::new(*output);
-    live.begin(&plan.id(), &format!("shard {}", args.shard));
+    let alone = loads_alone(&plan, &assignment.target);
+    live.begin(&alone, &format!("shard {}", args.shard));
     let performed = engine
         .run_shard(&plan, &assignment, stop, &|progress| live.observe(progress))
         .await;

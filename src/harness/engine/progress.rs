@@ -44,6 +44,10 @@ pub enum Progress {
         invocation: u32,
         /// Of how many.
         of: u32,
+        /// How many invocations of all targets have ended.
+        done: u32,
+        /// Of how many.
+        all: u32,
     },
     /// A fault of the scenario was carried out.
     Fault {

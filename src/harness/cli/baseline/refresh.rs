@@ -45,8 +45,8 @@ pub(super) async fn refresh(
         ));
     }
     let history = workspace::history(global).await?;
-    let stop = stop_on_signal()?;
     let live = Live::new(*output);
+    let stop = stop_on_signal(&live)?;
     if args.measured.is_empty() {
         for plan in &plans {
             let runs = args.runs.unwrap_or(plan.runs);

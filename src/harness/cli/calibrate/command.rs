@@ -51,8 +51,8 @@ pub(in crate::harness::cli) async fn run(
         output,
     )?;
     let history = workspace::history(global).await?;
-    let stop = stop_on_signal()?;
     let live = Live::new(*output);
+    let stop = stop_on_signal(&live)?;
     for plan in &plans {
         let pairs = asked.pairs.saturating_mul(asked.sessions);
         live.expect(plan, pairs.saturating_mul(2));

@@ -31,6 +31,8 @@ struct Stretch {
     took: Duration,
     /// When no more of them is begun.
     until: Option<Instant>,
+    /// Whether more may follow than these.
+    may_go_on: bool,
 }
 
 /// The time that is left of everything.
@@ -61,6 +63,7 @@ impl Agenda {
             ended: 0,
             took: Duration::ZERO,
             until: None,
+            may_go_on: false,
         });
     }
 
@@ -68,6 +71,13 @@ impl Agenda {
     pub(super) fn until(&mut self, scenario: &str, until: Instant) {
         if let Some(stretch) = self.of(scenario) {
             stretch.until = Some(until);
+        }
+    }
+
+    /// Whether more runs of the scenario may follow than are expected.
+    pub(super) fn may_go_on(&mut self, scenario: &str, may_go_on: bool) {
+        if let Some(stretch) = self.of(scenario) {
+            stretch.may_go_on = may_go_on;
         }
     }
 
@@ -120,7 +130,7 @@ impl Agenda {
                 time = time.min(until.saturating_duration_since(now).max(load_left));
             }
             left.time = left.time.saturating_add(time);
-            left.is_least |= is_open && !is_known;
+            left.is_least |= is_open && (!is_known || stretch.may_go_on);
         }
         Some(left)
     }
@@ -225,5 +235,21 @@ mod tests {
         // A call of one scenario that is measured further.
         agenda.expect(&of("b", 10), 2);
         assert_eq!(left(&agenda, zero + S * 64, 0), Some((36, true)));
+    }
+
+    #[test]
+    fn pairs_that_may_follow_make_it_the_least() {
+        let zero = Instant::now();
+        let mut agenda = Agenda::default();
+        agenda.expect(&of("a", 10), 2);
+        agenda.expect(&of("b", 10), 1);
+        agenda.may_go_on("a", true);
+        assert_eq!(left(&agenda, zero, 0), Some((36, false)));
+        // The last of them are under way.
+        agenda.may_go_on("a", false);
+        assert_eq!(left(&agenda, zero, 0), Some((36, true)));
+        agenda.may_go_on("a", true);
+        agenda.close("a");
+        assert_eq!(left(&agenda, zero, 0), Some((12, true)));
     }
 }

@@ -6,6 +6,7 @@
 mod agenda;
 mod standing;
 mod words;
+mod screen;
 mod view;
 
 #[cfg(test)]

@@ -12,6 +12,8 @@ use super::words::whole;
 const MAX_NAMED: usize = 3;
 /// Names of metrics are cut to this.
 const NAME_CHARS: usize = 60;
+/// The fewest columns of the first.
+const LEAST_NAME: usize = 12;
 
 /// What is known between two looks.
 #[derive(Debug, Clone, Default)]
@@ -27,10 +29,9 @@ pub(in crate::harness::cli) struct Standing {
 pub(in crate::harness::cli) struct Open {
     /// Its path.
     metric: String,
-    /// The smallest effect that the pairs so far would find, beside the margin.
-    found_and_asked: Option<(String, String)>,
-    /// Whether that is more than the margin.
-    is_blunt: bool,
+    /// Its effect so far, with the interval that is still too wide.
+    so_far: Option<(String, String)>,
+    margin: Option<String>,
     /// The pairs that the margin would need.
     needed: Option<u32>,
 }
@@ -38,49 +39,53 @@ pub(in crate::harness::cli) struct Open {
 impl Open {
     /// That of a metric.
     pub(in crate::harness::cli) fn of(metric: &MetricVerdict) -> Self {
-        let found_and_asked = metric.mde.zip(metric.margin);
-        let told = |fraction| words::margin_of(metric, fraction);
+        let effect = metric.effect.map(|effect| words::effect_of(metric, effect));
         Self {
             metric: text::shown(&metric.name, NAME_CHARS),
-            is_blunt: found_and_asked.is_some_and(|(mde, margin)| mde > margin),
-            found_and_asked: found_and_asked.map(|(mde, margin)| (told(mde), told(margin))),
+            so_far: effect.map(|effect| (effect, words::interval_of(metric))),
+            margin: metric.margin.map(|margin| words::margin_of(metric, margin)),
             needed: metric.pairs_needed,
         }
     }
 
-    /// For a line that stays: `load.a.p95 (MDE 7.1 %, margin 5 %, about 12 pairs)`.
+    /// For a line that stays: `load.a.p95 +3.1 % (−1.2 … +7.4 %, margin 5 %, which needs about 12 pairs)`.
     fn in_full(&self) -> String {
-        let found = self.found_and_asked.as_ref();
-        let parts = [
-            found.map(|(mde, margin)| format!("MDE {mde}, margin {margin}")),
-            self.needed
-                .map(|needed| format!("about {}", format::counted(needed.into(), "pair"))),
-        ];
-        let parts: Vec<String> = parts.into_iter().flatten().collect();
-        match parts.is_empty() {
-            true => self.metric.clone(),
-            false => format!("{} ({})", self.metric, parts.join(", ")),
-        }
+        let needed = self.needed.map(|needed| {
+            let pairs = format::counted(needed.into(), "pair");
+            format!("which needs about {pairs}")
+        });
+        self.with(needed)
     }
 
-    /// For a line that changes: `load.a.p95 (MDE 7.1 % > 5 %)`.
-    fn in_short(&self) -> String {
-        match &self.found_and_asked {
-            Some((mde, margin)) if self.is_blunt => {
-                format!("{} (MDE {mde} > {margin})", self.metric)
-            }
-            Some((mde, margin)) => format!("{} (MDE {mde} of {margin})", self.metric),
-            None => self.metric.clone(),
-        }
+    fn with(&self, needed: Option<String>) -> String {
+        let parts = [
+            Some(self.metric.clone()),
+            self.effect(),
+            self.bounds(needed),
+        ];
+        parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
+    }
+
+    fn effect(&self) -> Option<String> {
+        self.so_far.as_ref().map(|(effect, _)| effect.clone())
+    }
+
+    /// `(−1.2 … +7.4 %, margin 5 %)`.
+    fn bounds(&self, needed: Option<String>) -> Option<String> {
+        let interval = self.so_far.as_ref().map(|(_, interval)| interval.clone());
+        let margin = self.margin.as_ref();
+        let margin = margin.map(|margin| format!("margin {margin}"));
+        let parts: Vec<String> = [interval, margin, needed].into_iter().flatten().collect();
+        (!parts.is_empty()).then(|| format!("({})", parts.join(", ")))
     }
 }
 
-/// Open metrics for a line that stays, those beyond a few counted.
-pub(in crate::harness::cli) fn in_full(open: &[Open]) -> String {
+/// Open metrics for lines that stay, those beyond a few counted.
+pub(in crate::harness::cli) fn in_full(open: &[Open]) -> Vec<String> {
     let named = open.iter().take(MAX_NAMED).map(Open::in_full);
     let rest = open.len().saturating_sub(MAX_NAMED);
     let rest = (rest > 0).then(|| format!("and {rest} more"));
-    named.chain(rest).collect::<Vec<_>>().join(", ")
+    named.chain(rest).collect()
 }
 
 impl Standing {
@@ -90,16 +95,22 @@ impl Standing {
         if !self.open.is_empty() {
             line = line.toned(0, Tone::Caution, "open");
         }
-        for (rank, open) in (1..).zip(self.open.iter().take(MAX_NAMED)) {
-            // The first is cut before it goes.
-            line = match rank {
-                1 => line.name(1, open.in_short(), 30),
-                _ => line.text(2 + rank, open.in_short()),
-            };
+        let (first, others) = self.open.split_at(self.open.len().min(1));
+        for open in first {
+            line = line.name(1, &open.metric, LEAST_NAME);
+            for (rank, part) in [(1, open.effect()), (3, open.bounds(None))] {
+                line = match part {
+                    Some(part) => line.text(rank, part),
+                    None => line,
+                };
+            }
+        }
+        for open in others.iter().take(MAX_NAMED - 1) {
+            line = line.text(4, open.with(None));
         }
         let rest = self.open.len().saturating_sub(MAX_NAMED);
         if rest > 0 {
-            line = line.text(3, format!("and {rest} more"));
+            line = line.text(2, format!("and {rest} more"));
         }
         if let Some(budget) = self.budget(now) {
             line = line.toned(2, Tone::Dim, budget);
@@ -134,36 +145,46 @@ pub(in crate::harness::cli) mod tests {
     use super::*;
     use crate::harness::report::terminal::TerminalStyle;
 
-    /// One whose margin is 5 %.
-    pub(in crate::harness::cli) fn open(metric: &str, mde: f64, needed: Option<u32>) -> Open {
+    /// One whose margin is 5 %, and whose interval is that much to both sides.
+    pub(in crate::harness::cli) fn open(metric: &str, effect: f64, needed: Option<u32>) -> Open {
+        let interval = format::interval(effect - 0.05, effect + 0.05);
         Open {
             metric: metric.to_owned(),
-            found_and_asked: Some((format::margin(mde), format::margin(0.05))),
-            is_blunt: mde > 0.05,
+            so_far: Some((format::effect(effect), interval)),
+            margin: Some(format::margin(0.05)),
             needed,
         }
     }
 
     fn plain(text: &str) -> String {
-        text.replace('\u{202f}', " ")
+        text.replace('\u{202f}', " ").replace('\u{2212}', "-")
     }
 
     #[test]
     fn a_few_are_named_and_the_rest_counted() {
         let mut all = vec![
-            open("load.a.p95", 0.071, Some(12)),
-            open("bench.b", 0.03, None),
+            open("load.a.p95", 0.031, Some(12)),
+            open("bench.b", -0.02, None),
         ];
-        let two =
-            "load.a.p95 (MDE 7.1 %, margin 5 %, about 12 pairs), bench.b (MDE 3 %, margin 5 %)";
-        assert_eq!(plain(&in_full(&all)), two);
+        let told = |open: &[Open]| -> Vec<String> {
+            let lines = in_full(open).into_iter();
+            lines.map(|line| plain(&line)).collect()
+        };
+        let two = [
+            "load.a.p95 +3.1 % (-1.9 … +8.1 %, margin 5 %, which needs about 12 pairs)",
+            "bench.b -2.0 % (-7.0 … +3.0 %, margin 5 %)",
+        ];
+        assert_eq!(told(&all), two);
         all.extend([
-            open("c", 0.1, Some(1)),
+            Open {
+                so_far: None,
+                ..open("c", 0.1, Some(1))
+            },
             open("d", 0.1, None),
             open("e", 0.1, None),
         ]);
-        let rest = ", c (MDE 10 %, margin 5 %, about 1 pair), and 2 more";
-        assert_eq!(plain(&in_full(&all)), format!("{two}{rest}"));
+        let rest = ["c (margin 5 %, which needs about 1 pair)", "and 2 more"];
+        assert_eq!(told(&all), [two, rest].concat());
     }
 
     #[test]
@@ -171,8 +192,8 @@ pub(in crate::harness::cli) mod tests {
         let now = Instant::now();
         let standing = Standing {
             open: vec![
-                open("load.a.p95", 0.071, Some(12)),
-                open("bench.b", 0.03, None),
+                open("load.a.p95", 0.031, Some(12)),
+                open("bench.b", -0.02, None),
             ],
             until: Some(now + Duration::from_millis(549_200)),
         };
@@ -184,13 +205,15 @@ pub(in crate::harness::cli) mod tests {
             };
             assert_eq!(plain(&standing.line(now).unwrap().render(style)), expected);
         };
-        let first = "  open  load.a.p95 (MDE 7.1 % > 5 %)";
-        check(
-            100,
-            &format!("{first}  bench.b (MDE 3 % of 5 %)  budget 9 min 10 s left"),
-        );
-        check(80, &format!("{first}  budget 9 min 10 s left"));
+        let first = "  open  load.a.p95  +3.1 %";
+        let bounds = "(-1.9 … +8.1 %, margin 5 %)";
+        let second = "bench.b -2.0 % (-7.0 … +3.0 %, margin 5 %)";
+        let budget = "budget 9 min 10 s left";
+        check(130, &format!("{first}  {bounds}  {second}  {budget}"));
+        check(80, &format!("{first}  {bounds}  {budget}"));
+        check(60, &format!("{first}  {budget}"));
         check(40, first);
+        check(22, "  open  load…p95");
         assert_eq!(
             plain(&standing.short(now).unwrap()),
             "2 open, budget 9 min 10 s left"

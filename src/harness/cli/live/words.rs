@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::harness::engine::{GeneratorState, GeneratorTick, LoadTick, Tick};
+use crate::harness::model::{ProcessSample, Unit};
 use crate::harness::report::terminal::{Line, Tone};
 use crate::harness::report::{format, text, words};
 
@@ -10,12 +11,16 @@ use super::agenda::Left;
 
 /// Names of loads are cut to this.
 const NAME_CHARS: usize = 24;
-/// A rate below this share of what is asked for stands out. In a single second less is chance.
+/// A rate below this share of what is asked for stands out.
 const SLOW: f64 = 0.9;
+/// But not where so many standard deviations of arrivals at random reach as far: in a single second that is chance.
+const CHANCE: f64 = 3.0;
 /// The columns of the bar of progress.
 const BAR: usize = 26;
 /// The fewest columns of a name.
 const LEAST_NAME: usize = 8;
+/// The fewest columns of what is being done.
+const LEAST_DOING: usize = 16;
 /// The fewest values of a curve.
 const LEAST_CURVE: usize = 6;
 
@@ -26,6 +31,8 @@ pub(super) struct Heading {
     pub(super) scenario: String,
     /// `run 2/5`, `pair 3/5, head`; empty where there is one run.
     pub(super) part: String,
+    /// Whether the load is not all of the run.
+    pub(super) benches_follow: bool,
 }
 
 impl Heading {
@@ -43,29 +50,46 @@ impl Heading {
         }
     }
 
-    /// While something else goes on than a load.
-    pub(super) fn step(&self, what: &str, left: Option<Left>) -> Line {
+    /// While something goes on of which nobody knows how long it takes. What is left of the call is `in_all`.
+    pub(super) fn step(&self, what: &str, in_all: Option<Left>) -> Line {
         let line = match (self.scenario.is_empty(), what.is_empty()) {
             (true, _) => Line::new("").name(0, what, LEAST_NAME),
             (false, true) => self.line(),
             (false, false) => self.line().name(2, what, LEAST_NAME),
         };
-        match left {
-            Some(left) => line.toned(3, Tone::Dim, in_all(left)),
+        match in_all {
+            Some(in_all) => line.toned(3, Tone::Dim, format!("{} left in all", told(in_all))),
+            None => line,
+        }
+    }
+
+    /// While something goes on of which that share is done.
+    pub(super) fn on_the_way(
+        &self,
+        what: &str,
+        share: f64,
+        left: Duration,
+        in_all: Option<Left>,
+    ) -> Line {
+        let line = self
+            .line()
+            .name(3, what, LEAST_DOING)
+            .bar(4, share, BAR)
+            .text(1, format!("{} left", whole(left)));
+        match in_all {
+            Some(in_all) => line.toned(2, Tone::Dim, format!("{} in all", told(in_all))),
             None => line,
         }
     }
 
     /// While a load goes on.
-    pub(super) fn load(&self, tick: &Tick, left: Option<Left>) -> Line {
-        let line = self
-            .line()
-            .text(3, words::phase(tick.phase))
-            .bar(4, tick.at_ns as f64 / tick.of_ns.max(1) as f64, BAR)
-            .text(1, format!("{} left", whole(load_left(tick))));
-        match left {
-            Some(left) => line.toned(2, Tone::Dim, in_all(left).replace(" left in ", " in ")),
-            None => line,
+    pub(super) fn load(&self, tick: &Tick, in_all: Option<Left>) -> Line {
+        let share = tick.at_ns as f64 / tick.of_ns.max(1) as f64;
+        let phase = words::phase(tick.phase);
+        let line = self.on_the_way(phase, share, load_left(tick), in_all);
+        match self.benches_follow {
+            true => line.toned(5, Tone::Dim, "then benches"),
+            false => line,
         }
     }
 }
@@ -85,46 +109,54 @@ pub(in crate::harness::cli) fn whole(duration: Duration) -> String {
     }
 }
 
-/// `1 min 40 s left in all`.
-pub(super) fn in_all(left: Left) -> String {
+/// `at least 1 min 40 s`.
+fn told(left: Left) -> String {
     let least = if left.is_least { "at least " } else { "" };
-    format!("{least}{} left in all", whole(left.time))
+    format!("{least}{}", whole(left.time))
 }
 
 /// A load in a line, with the rates of the last seconds. Its name takes at least `name_width` columns, so that
 /// the numbers of several loads stand below each other.
 pub(super) fn load_line(load: &LoadTick, rates: &[f64], name_width: usize) -> Line {
     let name = format!("{:name_width$}", text::shown(&load.load, NAME_CHARS));
-    let slow = match load.target_rate {
-        Some(target) if load.iteration_rate < SLOW * target => Tone::Caution,
-        _ => Tone::Plain,
-    };
-    let latency = |quantile| {
-        let ns = load.response.quantile_ns(quantile);
-        format::or_dash(ns, format::duration_ns)
-    };
-    let mut line = Line::new("  ")
-        .name(0, name, LEAST_NAME)
-        .toned(1, slow, rate(load))
-        .text(5, format!("p50 {}", latency(0.5)))
-        .text(2, format!("p95 {}", latency(0.95)))
-        .text(3, format!("p99 {}", latency(0.99)));
-    if load.failed_rate > 0.0 {
-        line = line.toned(1, Tone::Bad, errors(load));
-    }
-    if load.failed > 0 {
-        line = line.toned(
-            4,
-            Tone::Bad,
-            format!("{} failed", format::count(load.failed)),
-        );
-    }
-    if load.dropped > 0 {
-        let dropped = format!("{} dropped", format::count(load.dropped));
-        line = line.toned(2, Tone::Bad, dropped);
+    let mut line = Line::new("  ").name(0, name, LEAST_NAME);
+    for (rank, tone, fact) in facts(load) {
+        line = line.toned(rank, tone, fact);
     }
     line.toned(7, Tone::Dim, format!("{} in flight", load.in_flight))
         .curve(6, rates, LEAST_CURVE)
+}
+
+/// What there is to say of a second of a load, each with its rank in a line and what it means.
+fn facts(load: &LoadTick) -> Vec<(u8, Tone, String)> {
+    let slow = if is_slow(load) {
+        Tone::Caution
+    } else {
+        Tone::Plain
+    };
+    let mut facts = vec![(1, slow, rate(load))];
+    for (rank, name, quantile) in [(5, "p50", 0.5), (2, "p95", 0.95), (3, "p99", 0.99)] {
+        let ns = load.response.quantile_ns(quantile);
+        let latency = format::or_dash(ns, format::duration_ns);
+        facts.push((rank, Tone::Plain, format!("{name} {latency}")));
+    }
+    if load.failed_rate > 0.0 {
+        facts.push((1, Tone::Bad, errors(load)));
+    }
+    for (rank, count, what) in [(4, load.failed, "failed"), (2, load.dropped, "dropped")] {
+        if count > 0 {
+            facts.push((rank, Tone::Bad, format!("{} {what}", format::count(count))));
+        }
+    }
+    facts
+}
+
+/// Whether a load has fallen behind what is asked of it.
+fn is_slow(load: &LoadTick) -> bool {
+    load.target_rate.is_some_and(|target| {
+        let missing = target - load.iteration_rate;
+        load.iteration_rate < SLOW * target && missing > CHANCE * target.sqrt()
+    })
 }
 
 /// The columns that the names of all loads take.
@@ -136,8 +168,23 @@ pub(super) fn name_width(loads: &[LoadTick]) -> usize {
 /// What is asked for are iterations, of which each can have several requests.
 fn rate(load: &LoadTick) -> String {
     match load.target_rate {
-        Some(target) => format!("{:.0} of {target:.0}/s", load.iteration_rate),
-        None => format!("{:.0}/s", load.rate),
+        Some(target) => {
+            let achieved = per_second(load.iteration_rate);
+            format!(
+                "{} of {}",
+                achieved.trim_end_matches("/s"),
+                per_second(target)
+            )
+        }
+        None => per_second(load.rate),
+    }
+}
+
+/// A rate without the digits that change each second: `1,204/s`, `0.5/s`.
+fn per_second(rate: f64) -> String {
+    match rate {
+        rate if rate >= 10.0 => format!("{}/s", format::count(rate.round() as u64)),
+        rate => format::tick(&Unit::PerSecond, (rate * 100.0).round() / 100.0),
     }
 }
 
@@ -164,7 +211,7 @@ pub(super) fn generator_line(generator: &GeneratorTick) -> Line {
 }
 
 /// How the generator fares, in a word.
-pub(super) fn generator_word(generator: &GeneratorTick) -> String {
+fn generator_word(generator: &GeneratorTick) -> String {
     match generator.state {
         GeneratorState::Ok => "generator ok".to_owned(),
         GeneratorState::Late { lateness_ns_p99 } => {
@@ -172,6 +219,17 @@ pub(super) fn generator_word(generator: &GeneratorTick) -> String {
         }
         GeneratorState::AtItsCores => "generator at its cores".to_owned(),
     }
+}
+
+/// What the processes use of the machine, in a line; `None` without any.
+pub(super) fn processes_line(processes: &[(String, ProcessSample)]) -> Option<Line> {
+    let mut line = Line::new("  ");
+    for (rank, (name, sample)) in (0..=u8::MAX).zip(processes) {
+        let cores = format::tick(&Unit::Cores, (sample.cpu_cores * 100.0).round() / 100.0);
+        let memory = format::value(&Unit::Bytes, sample.rss_bytes as f64);
+        line = line.toned(rank, Tone::Dim, format!("{name} {cores}, {memory}"));
+    }
+    (!processes.is_empty()).then_some(line)
 }
 
 /// A second of the load as a line of a log.
@@ -183,7 +241,7 @@ pub(super) fn plain(
 ) -> String {
     let at = whole(Duration::from_nanos(tick.at_ns));
     let of = whole(Duration::from_nanos(tick.of_ns));
-    let in_all = left.map_or_else(String::new, |left| format!(", {}", in_all(left)));
+    let in_all = left.map_or_else(String::new, |left| format!(", {} left in all", told(left)));
     let loads = tick.loads.iter().map(plain_load);
     let parts: Vec<String> = loads
         .chain([generator_word(&tick.generator)])
@@ -199,27 +257,12 @@ pub(super) fn plain(
 }
 
 fn plain_load(load: &LoadTick) -> String {
-    let latency = |quantile| {
-        let ns = load.response.quantile_ns(quantile);
-        format::or_dash(ns, format::duration_ns)
-    };
-    let mut text = format!(
-        "{}: {}, p50 {}, p95 {}, p99 {}",
+    let facts: Vec<String> = facts(load).into_iter().map(|(.., fact)| fact).collect();
+    format!(
+        "{}: {}",
         text::shown(&load.load, NAME_CHARS),
-        rate(load),
-        latency(0.5),
-        latency(0.95),
-        latency(0.99),
-    );
-    if load.failed_rate > 0.0 {
-        text.push_str(&format!(", {}", errors(load)));
-    }
-    for (count, what) in [(load.failed, "failed"), (load.dropped, "dropped")] {
-        if count > 0 {
-            text.push_str(&format!(", {} {what}", format::count(count)));
-        }
-    }
-    text
+        facts.join(", ")
+    )
 }
 
 #[cfg(test)]
@@ -262,6 +305,17 @@ mod tests {
         }
     }
 
+    fn process(name: &str, cpu_cores: f64, rss_mib: u64) -> (String, ProcessSample) {
+        let sample = ProcessSample {
+            at_ns: 12 * S as i64,
+            cpu_cores,
+            rss_bytes: rss_mib << 20,
+            threads: 4,
+            fds: 20,
+        };
+        (name.to_owned(), sample)
+    }
+
     fn tick() -> Tick {
         Tick {
             at_ns: 12 * S,
@@ -272,7 +326,7 @@ mod tests {
                 cpu_share: 0.12,
             },
             loads: vec![load("reads"), failing()],
-            processes: Vec::new(),
+            processes: vec![process("service", 1.254, 129), process("redis", 0.031, 12)],
         }
     }
 
@@ -280,6 +334,7 @@ mod tests {
         Heading {
             scenario: "mixed-workload@servers".to_owned(),
             part: part.to_owned(),
+            benches_follow: false,
         }
     }
 
@@ -307,6 +362,7 @@ mod tests {
                 .map(|load| load_line(load, &rates, columns)),
         );
         lines.push(generator_line(&tick.generator));
+        lines.extend(processes_line(&tick.processes));
         let late = GeneratorTick {
             state: GeneratorState::Late {
                 lateness_ns_p99: 12 * MS,
@@ -315,6 +371,18 @@ mod tests {
         };
         lines.push(generator_line(&late));
         lines.push(heading("pair 3/5, head").step("starting service", left(600, true)));
+        let then_benches = Heading {
+            benches_follow: true,
+            ..heading("")
+        };
+        lines.push(then_benches.load(&tick, None));
+        let bench = "bench cache 3/5";
+        lines.push(heading("run 2/5").on_the_way(
+            bench,
+            0.4,
+            Duration::from_secs(42),
+            left(142, false),
+        ));
         let lines: Vec<String> = lines.iter().map(|line| line.render(style)).collect();
         for line in &lines {
             assert!(textwrap::core::display_width(line) <= width, "{line:?}");
@@ -367,6 +435,36 @@ mod tests {
             ..load("a")
         };
         assert_eq!(rate(&closed), "300/s");
+        let check = |iteration_rate: f64, target: f64, expected: &str| {
+            let load = LoadTick {
+                iteration_rate,
+                target_rate: Some(target),
+                ..load("a")
+            };
+            assert_eq!(rate(&load), expected);
+        };
+        check(0.998, 0.5, "1 of 0.5/s");
+        check(0.0, 1.0 / 60.0, "0 of 0.02/s");
+        check(12_340.6, 12_345.0, "12,341 of 12,345/s");
+    }
+
+    #[test]
+    fn what_chance_does_in_a_second_does_not_stand_out() {
+        let check = |iteration_rate: f64, target: f64, expected: bool| {
+            let load = LoadTick {
+                iteration_rate,
+                target_rate: Some(target),
+                ..load("a")
+            };
+            assert_eq!(is_slow(&load), expected, "{iteration_rate} of {target}");
+        };
+        check(0.0, 0.5, false);
+        check(8.0, 20.0, false);
+        check(5.0, 20.0, true);
+        check(71.0, 100.0, false);
+        check(69.0, 100.0, true);
+        check(9_500.0, 10_000.0, false);
+        check(8_900.0, 10_000.0, true);
     }
 
     #[test]

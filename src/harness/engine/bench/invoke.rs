@@ -60,6 +60,9 @@ async fn invoke_all(
     observe: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<(), BenchError> {
     let rounds = built.iter().map(|one| one.invocations).max().unwrap_or(0);
+    let of_one = |one: &Built| one.invocations.saturating_mul(one.executables.len() as u32);
+    let all = built.iter().map(of_one).fold(0, u32::saturating_add);
+    let mut done = 0;
     for invocation in 1..=rounds {
         for (plan, built) in built.iter().enumerate() {
             if invocation > built.invocations {
@@ -70,6 +73,8 @@ async fn invoke_all(
                     target: executable.target.clone(),
                     invocation,
                     of: built.invocations,
+                    done,
+                    all,
                 });
                 let results = invoke(exe, executable, built, invocation).await?;
                 if results.is_empty() && built.filter.is_none() {
@@ -78,6 +83,7 @@ async fn invoke_all(
                     });
                 }
                 collected.add(plan, executable, invocation, results)?;
+                done += 1;
             }
             if let (Some(filter), false) = (&built.filter, collected.has(plan)) {
                 return Err(BenchError::NothingMatches {

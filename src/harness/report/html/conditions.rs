@@ -10,10 +10,12 @@ use crate::harness::report::input::ReportInput;
 use crate::harness::report::text;
 use crate::harness::report::words;
 
-use super::table::{Anchors, Cell, Table, count, judged, name, num, num_of, prose};
+use super::table::{Cell, RowIds, Table, count, judged, name, num, num_of, prose};
 
 /// Rows of the table of all metrics.
 const MAX_METRICS: usize = 1000;
+/// Rows of an arm in the table of all runs: imported files may hold any number.
+const MAX_RUNS: usize = 200;
 
 /// The section on validity.
 #[derive(Debug, Serialize)]
@@ -35,9 +37,14 @@ pub(super) fn validity(input: &ReportInput<'_>) -> Validity {
     );
     let arms = [("base", input.base), ("head", input.head)];
     for (arm, runs) in arms {
-        for (number, run) in (1..).zip(runs) {
+        for (number, run) in (1..).zip(runs).take(MAX_RUNS) {
             table.rows.push(run_row(&format!("{arm} {number}"), run));
         }
+    }
+    let left_out = arms.map(|(_, runs)| runs.len().saturating_sub(MAX_RUNS));
+    let left_out = left_out.iter().sum::<usize>() as u64;
+    if left_out > 0 {
+        table.note = format!("{} more are in the JSON report.", format::count(left_out));
     }
     let all = || input.base.iter().chain(input.head);
     let invalid = all().filter(|run| !run.is_valid()).count() as u64;
@@ -205,7 +212,7 @@ pub(super) fn raw_metrics(input: &ReportInput<'_>) -> Table {
     for metric in input.shown_head().into_iter().flat_map(|run| &run.metrics) {
         by_name.entry(&metric.name).or_default().push(metric);
     }
-    let mut anchors = Anchors::new("metric");
+    let mut ids = RowIds::new("metric");
     let more = by_name.len().saturating_sub(MAX_METRICS);
     if more > 0 {
         table.note = format!("{more} more are in the JSON report.");
@@ -216,7 +223,7 @@ pub(super) fn raw_metrics(input: &ReportInput<'_>) -> Table {
         .map(|(path, metrics)| {
             let mut row = metric_row(path, &metrics);
             if let Some(first) = row.first_mut() {
-                first.id = anchors.of(path);
+                first.id = ids.of(path);
             }
             row
         })

@@ -6,7 +6,7 @@ use crate::harness::report::format::{self, value};
 use crate::harness::report::text;
 use crate::harness::report::words;
 
-use super::table::{Anchors, Cell, Table, judged, name, num, num_of, prose};
+use super::table::{Cell, RowIds, Table, judged, name, num, num_of, prose};
 
 /// Rows of the table, what needs a look first; a page isn't a database.
 const MAX_GATES: usize = 200;
@@ -34,12 +34,12 @@ pub(super) fn gates(verdict: &Verdict) -> Option<Table> {
             "Values", "Verdict", "Waiver",
         ],
     );
-    let mut anchors = Anchors::new("gate");
+    let mut ids = RowIds::new("gate");
     let rows = gates.iter().take(MAX_GATES);
     table.rows = rows
         .map(|gate| {
             let mut row = gate.row(verdict.comparison.as_ref());
-            row[0].id = anchors.of(gate.name());
+            row[0].id = ids.of(gate.name());
             row
         })
         .collect();

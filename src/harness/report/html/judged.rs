@@ -11,7 +11,7 @@ use crate::harness::report::text;
 use crate::harness::report::words;
 
 use super::gates::{effect, gates, outcome_class, why};
-use super::table::{Anchors, Cell, Figure, Table, judged, key, name, num, num_of};
+use super::table::{Cell, Figure, RowIds, Table, judged, key, name, num, num_of};
 
 /// Rows of the forest plot; the table has the rest.
 const MAX_FOREST_ROWS: usize = 24;
@@ -205,7 +205,7 @@ fn margins(
             "Metric", "Base", "Head", "Effect", &interval, "Margin", "MDE", "Values", "Verdict",
         ],
     );
-    let mut links = links.map(Anchors::new);
+    let mut links = links.map(RowIds::new);
     table.rows = metrics
         .iter()
         .take(MAX_FOLDED_ROWS)

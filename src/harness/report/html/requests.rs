@@ -144,33 +144,6 @@ pub(super) fn connections(load: &LoadSummary) -> Option<Table> {
     Some(table)
 }
 
-/// All of them in their order, or the busiest of many and a sentence that says so.
-fn busiest<T>(all: &[T], times: impl Fn(&T) -> u64) -> (Vec<&T>, String) {
-    let mut shown: Vec<&T> = all.iter().collect();
-    if shown.len() <= MAX_NAMES {
-        return (shown, String::new());
-    }
-    shown.sort_by_key(|one| std::cmp::Reverse(times(one)));
-    shown.truncate(MAX_NAMES);
-    let note = format!(
-        "The {MAX_NAMES} busiest of {} names; the JSON report has all of them.",
-        format::count(all.len() as u64)
-    );
-    (shown, note)
-}
-
-fn bytes(n: u64) -> Cell {
-    num_of(n as f64, value(&Unit::Bytes, n as f64))
-}
-
-fn failures(failed: u64) -> Cell {
-    let mut cell = count(failed);
-    if failed > 0 {
-        cell.class = "num bad";
-    }
-    cell
-}
-
 /// The failures by kind, the most frequent first; `None` without any.
 pub(super) fn errors(load: &LoadSummary) -> Option<Table> {
     let mut rows: Vec<(u64, Vec<Cell>)> = load
@@ -211,6 +184,33 @@ pub(super) fn errors(load: &LoadSummary) -> Option<Table> {
         .map(|(_, row)| row)
         .collect();
     Some(table)
+}
+
+/// All of them in their order, or the busiest of many and a sentence that says so.
+fn busiest<T>(all: &[T], times: impl Fn(&T) -> u64) -> (Vec<&T>, String) {
+    let mut shown: Vec<&T> = all.iter().collect();
+    if shown.len() <= MAX_NAMES {
+        return (shown, String::new());
+    }
+    shown.sort_by_key(|one| std::cmp::Reverse(times(one)));
+    shown.truncate(MAX_NAMES);
+    let note = format!(
+        "The {MAX_NAMES} busiest of {} names; the JSON report has all of them.",
+        format::count(all.len() as u64)
+    );
+    (shown, note)
+}
+
+fn bytes(n: u64) -> Cell {
+    num_of(n as f64, value(&Unit::Bytes, n as f64))
+}
+
+fn failures(failed: u64) -> Cell {
+    let mut cell = count(failed);
+    if failed > 0 {
+        cell.class = "num bad";
+    }
+    cell
 }
 
 /// Below one request beyond it a quantile other than the last is just the slowest one over again.

@@ -30,7 +30,7 @@ pub(super) struct Cell {
     pub(super) text: String,
     /// All of it, where it was cut short; else empty.
     pub(super) title: String,
-    /// `num`, `name`, `text`, `code` or the name of a verdict, for the style sheet.
+    /// `num`, `name`, `text` or what to think of it, for the style sheet.
     pub(super) class: &'static str,
     /// What a link to its row names; empty where nothing links to it.
     pub(super) id: String,
@@ -64,12 +64,12 @@ impl Table {
 /// Names of rows for links: what a metric's path has of letters, digits, dots and dashes, so that a link that was
 /// sent around still leads there in the next report.
 #[derive(Debug)]
-pub(super) struct Anchors {
+pub(super) struct RowIds {
     prefix: &'static str,
     taken: BTreeSet<String>,
 }
 
-impl Anchors {
+impl RowIds {
     pub(super) fn new(prefix: &'static str) -> Self {
         Self {
             prefix,
@@ -208,8 +208,8 @@ mod tests {
 
     #[test]
     fn a_row_has_a_name_of_its_own() {
-        let mut anchors = Anchors::new("gate");
-        let mut check = |hostile: &str, expected: &str| assert_eq!(anchors.of(hostile), expected);
+        let mut ids = RowIds::new("gate");
+        let mut check = |hostile: &str, expected: &str| assert_eq!(ids.of(hostile), expected);
         check("load.reads.p95", "gate-load.reads.p95");
         check("bench.cache/get hot", "gate-bench.cache-get-hot");
         check("bench.cache/get_hot", "gate-bench.cache-get_hot");

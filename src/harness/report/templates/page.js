@@ -170,8 +170,9 @@
   window.addEventListener("afterprint", () => {
     for (const details of opened) details.open = false;
   });
+  // What a link leads to may be folded away. Names of rows have nothing in them that an address would write in another way.
   const reveal = () => {
-    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const target = document.getElementById(location.hash.slice(1));
     const folded = target && target.closest("details:not([open])");
     if (folded) {
       folded.open = true;

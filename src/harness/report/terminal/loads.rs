@@ -24,10 +24,10 @@ pub(super) fn loads(input: &ReportInput<'_>, sheet: &mut Sheet) {
     if loads.is_empty() {
         return;
     }
-    sheet.heading(&format!(
-        "Load, {} together",
-        format::counted(runs.len() as u64, "run")
-    ));
+    sheet.heading(&match runs.len() {
+        1 => "Load".to_owned(),
+        runs => format!("Load, {} together", format::counted(runs as u64, "run")),
+    });
     if let Some(said) = words::cut_short(&runs) {
         sheet.paragraph("  ! ", "    ", &said, Tone::Caution);
     }

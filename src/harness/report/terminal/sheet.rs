@@ -11,7 +11,7 @@ use crate::harness::report::{format, text};
 pub struct TerminalStyle {
     /// Whether ANSI colours are written.
     pub colour: bool,
-    /// Columns; anything below 30 is taken as 30.
+    /// Columns; a summary takes anything below 20 as 20.
     pub width: usize,
     /// Whether nothing but ASCII can be shown.
     pub ascii: bool,
@@ -25,6 +25,15 @@ impl TerminalStyle {
             true => format::ascii(&line),
             false => line,
         }
+    }
+
+    /// [`shown`](Self::shown), with the spaces that hold a number and its unit, or the ends of an interval, together
+    /// still told from those at which a line may end.
+    fn unbroken(self, text: &str) -> String {
+        let line = text::one_line(text).replace(" … ", &format!("{NO_BREAK}…{NO_BREAK}"));
+        let words = line.split(' ').map(|word| self.shown(word));
+        let words: Vec<String> = words.map(|word| word.replace(' ', NO_BREAK)).collect();
+        words.join(" ")
     }
 
     /// [`shown`](Self::shown), cut to `width` columns. A character may take two of them, and the mark of
@@ -50,9 +59,11 @@ impl TerminalStyle {
 }
 
 /// Narrower than this nothing is legible.
-const MIN_WIDTH: usize = 30;
+const MIN_WIDTH: usize = 20;
 /// Wider than this, lines are hard to read.
 const MAX_PROSE_WIDTH: usize = 100;
+/// A space at which no line ends.
+const NO_BREAK: &str = "\u{a0}";
 /// Between two columns of a table.
 pub(super) const GAP: &str = "  ";
 /// Names are cut to this width before a table gives them a line of their own.
@@ -82,6 +93,13 @@ pub enum Tone {
 pub(super) struct Cell {
     text: String,
     tone: Tone,
+}
+
+impl Cell {
+    /// Whether it says nothing, or that there is nothing to say.
+    fn is_empty(&self) -> bool {
+        matches!(self.text.as_str(), "" | "–" | "-")
+    }
 }
 
 /// A cell without a colour of its own.
@@ -137,8 +155,8 @@ impl Sheet {
             .word_splitter(WordSplitter::NoHyphenation)
             .initial_indent(&first)
             .subsequent_indent(rest);
-        for line in textwrap::wrap(&self.style.shown(text), options) {
-            self.painted(&line, tone);
+        for line in textwrap::wrap(&self.style.unbroken(text), options) {
+            self.painted(&line.replace(NO_BREAK, " "), tone);
             self.out.push('\n');
         }
     }
@@ -181,7 +199,8 @@ impl Sheet {
 
     /// A table. The first column, the name, is aligned to the left and the others to the right.
     /// Where it doesn't fit, a name gets a line of its own with the last cell, the numbers below it
-    /// stay columns; where these don't fit either, every cell gets a line.
+    /// stay columns; where these don't fit either, they are told one after the other. What an outcome is needs no head:
+    /// a last cell without one is a word on the name.
     pub(super) fn table(&mut self, heads: &[&str], rows: &[Vec<Cell>]) {
         let heads: Vec<Cell> = heads
             .iter()
@@ -230,17 +249,23 @@ impl Sheet {
             let middle = row.iter().skip(1).take(widths.len() - 1).cloned();
             std::iter::once(plain("")).chain(middle).collect()
         };
+        if heads.last().is_some_and(|head| !head.text.is_empty()) {
+            self.ends(heads, widths);
+        }
         self.row(&numbers(heads), widths);
         for row in rows {
-            let (Some(name), Some(last)) = (row.first(), row.last()) else {
-                continue;
-            };
-            // The verdict ends where the numbers end.
-            let line: usize = widths.iter().map(|width| width + GAP.len()).sum();
-            let verdict = display_width(&last.text);
-            let width = line.saturating_sub(2 * GAP.len() + verdict);
-            self.row(&[name.clone(), last.clone()], &[width, verdict]);
+            self.ends(row, widths);
             self.row(&numbers(row), widths);
+        }
+    }
+
+    /// The first cell of a row and the last, which ends where the numbers end.
+    fn ends(&mut self, row: &[Cell], widths: &[usize]) {
+        if let (Some(name), Some(last)) = (row.first(), row.last()) {
+            let line: usize = widths.iter().map(|width| width + GAP.len()).sum();
+            let cell = display_width(&last.text);
+            let width = line.saturating_sub(2 * GAP.len() + cell);
+            self.row(&[name.clone(), last.clone()], &[width, cell]);
         }
     }
 
@@ -265,15 +290,28 @@ impl Sheet {
             let Some((name, cells)) = row.split_first() else {
                 continue;
             };
-            self.paragraph(GAP, GAP, &name.text, name.tone);
-            for (head, cell) in heads.iter().skip(1).zip(cells) {
-                if !cell.text.is_empty() {
-                    let text = match head.text.as_str() {
-                        "" => cell.text.clone(),
-                        head => format!("{head}: {}", cell.text),
-                    };
-                    self.paragraph("    ", "      ", &text, cell.tone);
+            let (word, cells) = match (heads.last(), cells) {
+                (Some(head), [cells @ .., word]) if head.text.is_empty() => (Some(word), cells),
+                _ => (None, cells),
+            };
+            match word.filter(|word| !word.text.is_empty()) {
+                Some(word) => {
+                    let text = format!("{}: {}", name.text, word.text);
+                    self.paragraph(GAP, "    ", &text, word.tone);
                 }
+                None => self.paragraph(GAP, "    ", &name.text, name.tone),
+            }
+            let told = heads
+                .iter()
+                .skip(1)
+                .zip(cells)
+                .filter(|(_, cell)| !cell.is_empty());
+            let told: Vec<String> = told
+                .map(|(head, cell)| format!("{} {}", head.text, cell.text))
+                .map(|told| told.trim().replace(' ', NO_BREAK))
+                .collect();
+            if !told.is_empty() {
+                self.paragraph("    ", "    ", &told.join(", "), Tone::Plain);
             }
         }
     }

@@ -136,7 +136,7 @@ fn margins(input: &ReportInput<'_>, sheet: &mut Sheet) {
             .collect();
         let interval = words::interval_name(input.verdict);
         let heads = [
-            "metric", "base", "head", "effect", &interval, "margin", "MDE", "verdict",
+            "metric", "base", "head", "effect", &interval, "margin", "MDE", "",
         ];
         sheet.table(&heads, &rows);
     }
@@ -170,7 +170,7 @@ fn anchors(input: &ReportInput<'_>, sheet: &mut Sheet) {
             .collect();
         let interval = words::interval_name(input.verdict);
         let heads = [
-            "metric", "anchor", "head", "effect", &interval, "margin", "MDE", "verdict",
+            "metric", "anchor", "head", "effect", &interval, "margin", "MDE", "",
         ];
         if !rows.is_empty() {
             sheet.table(&heads, &rows);
