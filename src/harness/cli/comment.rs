@@ -22,7 +22,7 @@ const MIN_DIGITS: usize = 12;
 const SUCCESS: &str = "success";
 /// What is said of one that ended otherwise although no verdict did.
 const UNEXPLAINED: &str =
-    "the gate failed, and none of these verdicts says why: its log and its summary do";
+    "The gate failed, and none of these verdicts says why: its log and its summary do";
 
 /// Reads, checks, and writes the comment. Whatever the verdicts are, having told them is a success.
 pub(super) fn run(output: &Output, args: &CommentArgs) -> Result<u8, Failure> {
