@@ -213,7 +213,7 @@ pub(in crate::harness::cli) mod tests {
         check(80, &format!("{first}  {bounds}  {budget}"));
         check(60, &format!("{first}  {budget}"));
         check(40, first);
-        check(22, "  open  load…p95");
+        check(22, "  open  load.a.p95");
         assert_eq!(
             plain(&standing.short(now).unwrap()),
             "2 open, budget 9 min 10 s left"
