@@ -26,6 +26,8 @@ use crate::harness::scenario::UNWRITTEN;
 pub const MAX_HAR_BYTES: usize = 64 << 20;
 const MAX_PAGES: usize = 10;
 const MAX_STEPS: usize = 100;
+/// So many hosts are told apart.
+const MAX_HOSTS: usize = 100;
 const MAX_PATH_BYTES: usize = 2000;
 /// A larger body is left out, and its request with it.
 const MAX_BODY_BYTES: usize = 8 << 10;
@@ -204,7 +206,7 @@ impl Reader<'_> {
         let origin = url.origin().ascii_serialization();
         if self.origin.as_ref().is_some_and(|known| *known != origin) {
             let hosts = &mut self.left.hosts;
-            if hosts.len() < 100 || hosts.contains_key(&origin) {
+            if hosts.len() < MAX_HOSTS || hosts.contains_key(&origin) {
                 *hosts.entry(origin).or_default() += 1;
             }
             return None;
@@ -574,27 +576,47 @@ fn is_sent(value: &str) -> bool {
             .all(|byte| byte.is_ascii_graphic() || byte == b' ')
 }
 
-/// The host that was visited: that of the first page that was shown. What only leads there (from http to https,
-/// from a domain to its `www`) is often another, and so is what was asked before.
+/// The host that was visited: that of the first page that was shown, or else the one that answered most. What only
+/// leads to a page (from http to https, from a domain to its `www`) is often another, and so is what a page has in
+/// its frames.
 fn visited(entries: &[Entry]) -> Option<String> {
     let origin = |entry: &Entry| {
         let url = Url::parse(&entry.request.url).ok()?;
         let is_http = matches!(url.scheme(), "http" | "https") && url.has_host();
         is_http.then(|| url.origin().ascii_serialization())
     };
-    let is_page = |entry: &&Entry| {
-        entry.resource_type.as_deref() == Some("document")
-            || entry.response.content.mime_type.starts_with("text/html")
-    };
     let is_shown = |entry: &&Entry| {
         let status = entry.response.status;
         (200.0..300.0).contains(&status) || status == 304.0
     };
-    let mut pages = entries.iter().filter(is_page).filter(is_shown);
-    pages
-        .find_map(origin)
-        .or_else(|| entries.iter().filter(is_shown).find_map(origin))
+    let mut pages = entries
+        .iter()
+        .filter(is_shown)
+        .filter(|entry| is_page(entry));
+    if let Some(page) = pages.find_map(origin) {
+        return Some(page);
+    }
+    let mut answers: Vec<(String, usize)> = Vec::new();
+    for origin in entries.iter().filter(is_shown).filter_map(origin) {
+        match answers.iter().position(|(known, _)| *known == origin) {
+            Some(index) => answers[index].1 += 1,
+            None if answers.len() < MAX_HOSTS => answers.push((origin, 1)),
+            None => {}
+        }
+    }
+    // Of several that answered as often, the first.
+    let most = answers.into_iter().rev().max_by_key(|(_, count)| *count);
+    most.map(|(origin, _)| origin)
         .or_else(|| entries.iter().find_map(origin))
+}
+
+/// Whether a browser showed the answer as a page, and not in a frame of one, which it says where it can.
+fn is_page(entry: &Entry) -> bool {
+    let mut headers = entry.request.headers.iter();
+    let place = headers.find(|header| header.name.eq_ignore_ascii_case("sec-fetch-dest"));
+    let is_document = entry.resource_type.as_deref() == Some("document")
+        || entry.response.content.mime_type.starts_with("text/html");
+    is_document && place.is_none_or(|place| place.value == "document")
 }
 
 /// Whether the client says this type of such a body by itself.

@@ -38,14 +38,17 @@ static VARIABLE: LazyLock<Regex> = LazyLock::new(|| {
           | env:{{2}}var(?:_os)?\( \s* "
           | env!\( \s* "
           | \.port \s* = \s* \$\{{
-          | \{{ [^{{}}]{{0,80}} \b
         )
         ({VARIABLES}) \b"#
     ))
 });
 
-/// An assignment without which the last branch above says nothing.
-static DESTRUCTURED: LazyLock<Regex> = LazyLock::new(|| expression(r"\}\s*=\s*process\.env"));
+/// `const { PORT } = process.env`.
+static DESTRUCTURED: LazyLock<Regex> = LazyLock::new(|| {
+    expression(&format!(
+        r"\{{[^{{}}]{{0,200}}?\b({VARIABLES})\b[^{{}}]{{0,200}}\}}\s*=\s*process\.env\b"
+    ))
+});
 
 static FIXED: LazyLock<Regex> = LazyLock::new(|| {
     expression(
@@ -94,11 +97,8 @@ static OTHER_METHOD: LazyLock<Regex> = LazyLock::new(|| {
 /// The variable that tells the service its port. Of sources: their paths and texts.
 pub(super) fn port_variable(sources: &[(&str, &str)]) -> Option<Found<String>> {
     sources.iter().find_map(|(path, text)| {
-        let is_destructured = DESTRUCTURED.is_match(text);
-        let found = VARIABLE.captures_iter(text).find(|found| {
-            let opening = &found[0];
-            !opening.starts_with('{') || is_destructured
-        })?;
+        let found = VARIABLE.captures(text);
+        let found = found.or_else(|| DESTRUCTURED.captures(text))?;
         Some(Found::new(found[1].to_owned(), *path))
     })
 }
@@ -195,6 +195,11 @@ mod tests {
         check("a.go", "port := os.Getenv(\"PORT\")", Some("PORT"));
         check("a.go", "port, ok := os.LookupEnv(\"PORT\")", Some("PORT"));
         check("a.rs", "std::env::var(\"PORT\")", Some("PORT"));
+        check(
+            "a.rs",
+            "fn main() {\n    let port = std::env::var(\"APP_PORT\")",
+            Some("APP_PORT"),
+        );
         check("a.java", "System.getenv(\"PORT\")", Some("PORT"));
         check("a.properties", "server.port=${PORT:8080}", Some("PORT"));
     }

@@ -224,6 +224,30 @@ fn the_page_that_was_shown_says_which_host_is_visited() {
     }
 }
 
+/// A recording that begins behind the page has the pages of its frames alone.
+#[test]
+fn a_frame_is_not_what_was_visited() {
+    let entry = |url: &str, place: &str| {
+        format!(
+            r#"{{"request": {{"method": "GET", "url": "{url}", "headers": [{{"name": "Sec-Fetch-Dest", "value": "{place}"}}]}}, "response": {{"status": 200, "content": {{"mimeType": "text/html"}}}}}}"#
+        )
+    };
+    let check = |entries: &[String], expected: &str| {
+        let text = format!(r#"{{"log": {{"entries": [{}]}}}}"#, entries.join(","));
+        let imported = read_har(&text, "shop", false, false).expect("a recording");
+        assert_eq!(imported.server.as_deref(), Some(expected));
+    };
+    let frame = entry("https://ads.example/", "iframe");
+    let call = entry("https://api.example/", "empty");
+    let page = entry("https://shop.example/", "document");
+    check(
+        &[frame.clone(), call.clone(), call.clone()],
+        "https://api.example",
+    );
+    check(&[frame.clone(), call.clone()], "https://ads.example");
+    check(&[frame, call.clone(), call, page], "https://shop.example");
+}
+
 /// As some recorders write what they don't know.
 #[test]
 fn what_is_null_is_not_there() {
