@@ -133,7 +133,8 @@ fn a_python_service_is_found_started_and_measured() -> Tested {
 
 #[test]
 fn a_rust_service_is_found_built_started_and_measured() -> Tested {
-    let project = Project::new()?.with_env("CARGO_TARGET_DIR", "target");
+    // Where cargo builds is not for the environment to say, or what was built would not be found.
+    let project = Project::new()?.with_env("CARGO_TARGET_DIR", "elsewhere");
     project.write(
         "Cargo.toml",
         "[package]\nname = \"orders\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[workspace]\n",
@@ -248,12 +249,50 @@ fn no_file_is_changed() -> Tested {
         (read("scenarios/shop.toml")?, read("baselines/README.md")?),
         ("mine".to_owned(), "mine".to_owned())
     );
-    let (_, _, said) = project.output(&["init", "--yes", "--name", "shop"], 2)?;
+    // What was wished is done, or refused: never passed over.
+    for wish in [
+        ["--name", "shop"],
+        ["--url", "http://127.0.0.1:1"],
+        ["--rate", "5/s"],
+    ] {
+        let (_, _, said) = project.output(&[&["init", "--yes"], &wish[..]].concat(), 2)?;
+        assert!(
+            said.contains("scenarios/shop.toml is there already"),
+            "{said}"
+        );
+    }
+    let (_, _, said) = project.output(&["init", "--yes", "--action", ACTION], 2)?;
     assert!(
-        said.contains("scenarios/shop.toml is there already"),
+        said.contains(".github/workflows/plimsoll.yml is there already")
+            && said.contains("remove it"),
         "{said}"
     );
     Ok(())
+}
+
+const ACTION: &str = "acme/plimsoll@0123456789abcdef0123456789abcdef01234567";
+
+/// Nobody's repository is named that was not said.
+#[test]
+fn a_workflow_says_where_plimsoll_is_or_that_nobody_said_it() -> Tested {
+    let start = ["init", "--yes", "--start", "./shop --port {port}"];
+    let check = |more: &[&str], uses: &str, is_told: bool| -> Tested {
+        let project = Project::new()?;
+        let (_, said, _) = project.output(&[&start[..], more].concat(), 0)?;
+        let workflow = fs::read_to_string(project.path().join(".github/workflows/plimsoll.yml"))?;
+        let line = format!("      - uses: {uses}\n");
+        assert!(workflow.contains(&line), "{workflow}");
+        assert_eq!(workflow.contains("# FILL IN"), is_told, "{workflow}");
+        assert_eq!(said.contains("fill that in"), is_told, "{said}");
+        Ok(())
+    };
+    let path = ".github/actions/plimsoll";
+    check(
+        &["--action", ACTION],
+        &ACTION.replace("@", &format!("/{path}@")),
+        false,
+    )?;
+    check(&[], &format!("<OWNER>/<REPOSITORY>/{path}@<COMMIT>"), true)
 }
 
 #[test]
@@ -286,6 +325,23 @@ fn what_can_not_be_done_is_said_with_a_remedy() -> Tested {
         &["--url", "http://127.0.0.1:1", "--name", "../shop"],
         "--name ../shop",
     )?;
+    check(
+        &[
+            "--start",
+            "./shop --port {port}",
+            "--action",
+            "acme/plimsoll@v1",
+        ],
+        "--action acme/plimsoll@v1",
+    )?;
+    // A folder that leads out of the project.
+    let elsewhere = tempfile::tempdir()?;
+    std::os::unix::fs::symlink(elsewhere.path(), project.path().join("baselines"))?;
+    check(
+        &["--start", "./shop --port {port}"],
+        "baselines is no folder of this project",
+    )?;
+    assert_eq!(fs::read_dir(elsewhere.path())?.count(), 0);
     project.write(
         "bomb.yaml",
         "openapi: 3.0.0\npaths:\n  /\u{202e}a:\n    post: {}\n",

@@ -336,6 +336,9 @@ pub(super) struct InitArgs {
     /// Also take scripts, styles and pictures of a recording.
     #[arg(long, help_heading = "Documents")]
     pub(super) assets: bool,
+    /// Where the workflow for GitHub gets Plimsoll's action from; without, its line has to be filled in.
+    #[arg(long, value_name = "OWNER/REPOSITORY@COMMIT")]
+    pub(super) action: Option<String>,
     /// Ask nothing.
     #[arg(long, short)]
     pub(super) yes: bool,

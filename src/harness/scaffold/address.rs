@@ -1,39 +1,14 @@
-//! Addresses as a scenario writes them: what others wrote is percent-encoded, and what is encoded already
-//! stays.
+//! Addresses as a scenario writes them: values of others are percent-encoded, so that each stays one value.
 
-use percent_encoding::{AsciiSet, CONTROLS};
+use percent_encoding::AsciiSet;
 
-/// What can't stand in a path: RFC 3986, section 3.3; braces and `%` would mean something else.
-pub(super) const PATH: &AsciiSet = &CONTROLS
-    .add(b' ')
-    .add(b'"')
-    .add(b'#')
-    .add(b'%')
-    .add(b'<')
-    .add(b'>')
-    .add(b'?')
-    .add(b'[')
-    .add(b'\\')
-    .add(b']')
-    .add(b'^')
-    .add(b'`')
-    .add(b'{')
-    .add(b'|')
-    .add(b'}');
+use crate::harness::scenario::UNWRITTEN;
+
+/// What would end a value in an address, or be taken for something that is encoded already.
+const VALUE: &AsciiSet = &UNWRITTEN.add(b'%').add(b'?').add(b'[').add(b']');
+
+/// What can't stand in a value that is one segment of a path.
+pub(super) const SEGMENT: &AsciiSet = &VALUE.add(b'/');
 
 /// What can't stand in a name or a value of a query.
-pub(super) const QUERY: &AsciiSet = &PATH.add(b'&').add(b'+').add(b'=').add(b'\'');
-
-/// What can't stand in an address that is encoded already.
-pub(super) const ENCODED: &AsciiSet = &CONTROLS
-    .add(b' ')
-    .add(b'"')
-    .add(b'#')
-    .add(b'<')
-    .add(b'>')
-    .add(b'\\')
-    .add(b'^')
-    .add(b'`')
-    .add(b'{')
-    .add(b'|')
-    .add(b'}');
+pub(super) const QUERY: &AsciiSet = &VALUE.add(b'&').add(b'+').add(b'=').add(b'\'');

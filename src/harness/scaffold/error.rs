@@ -63,7 +63,7 @@ impl ScaffoldError {
                 _ => "OpenAPI 3.0 and 3.1 and Swagger 2.0 are read".to_owned(),
             },
             Self::NothingToDrive { .. } => {
-                "only GET and HEAD are taken unless --writes says so".to_owned()
+                "name another document, or take along what writes: --writes".to_owned()
             }
             Self::NoTarget { reasons } => {
                 let found = reasons.iter().map(|reason| format!("{reason}\n        "));
@@ -82,6 +82,9 @@ impl ScaffoldError {
                 "--url" => "write scheme, host and port: --url http://127.0.0.1:8080".to_owned(),
                 "--rate" => "write iterations per time: --rate 100/s".to_owned(),
                 "--name" => "use letters, digits, `_` and `-`, at most 40 of them".to_owned(),
+                "--action" => {
+                    "write where Plimsoll's repository is on GitHub, and the hash of a commit: --action OWNER/REPOSITORY@COMMIT".to_owned()
+                }
                 "--path" => "write a path such as --path /products".to_owned(),
                 _ => "--port PORT is a variable's name, --port 8080 the port that stands in --start".to_owned(),
             },

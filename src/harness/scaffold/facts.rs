@@ -43,6 +43,21 @@ pub struct Service {
     pub port: Port,
     /// A path that answers as soon as it is ready, which its framework promises.
     pub ready: Option<String>,
+    /// The folder of its sources, with `/` at its end; empty where that is the top.
+    pub folder: String,
+}
+
+impl Service {
+    /// A service whose command line takes `{port}`.
+    pub(super) fn told(start: String, from: impl Into<String>, build: Option<String>) -> Self {
+        Self {
+            build,
+            start: Found::new(start, from),
+            port: Port::InStart,
+            ready: None,
+            folder: String::new(),
+        }
+    }
 }
 
 /// What was found in a repository.
@@ -66,8 +81,6 @@ pub struct Facts {
     pub har: Vec<String>,
     /// The port that its container shows.
     pub exposed: Option<Found<u16>>,
-    /// Whether its pipelines run on GitLab.
-    pub is_gitlab: bool,
     /// Whether git leaves out what Plimsoll keeps here.
     pub ignores: bool,
     /// What is there and was not used.

@@ -1,10 +1,6 @@
 //! What is written beside the scenario, and lines for other pipelines.
 
-/// Where the composite action is, as GitHub names repositories, until `repository` of Cargo.toml says it.
-const ACTION_REPOSITORY: &str = "plimsoll-dev/plimsoll";
-const REPOSITORY: &str = env!("CARGO_PKG_REPOSITORY");
-/// The version of this program, as its releases are tagged.
-const TAG: &str = concat!("v", env!("CARGO_PKG_VERSION"));
+use super::action::Action;
 
 pub(super) const WORKFLOW: &str = ".github/workflows/plimsoll.yml";
 pub(super) const BASELINES: &str = "baselines/README.md";
@@ -21,18 +17,15 @@ measures the same. A gate against another revision (`plimsoll gate --against`) n
 known regression until a day.
 ";
 
-/// `owner/name` of Plimsoll, and whether that is only a stand-in.
-pub(super) fn repository() -> (&'static str, bool) {
-    let path = REPOSITORY.strip_prefix("https://github.com/");
-    match path.map(|path| path.trim_end_matches('/').trim_end_matches(".git")) {
-        Some(path) if !path.is_empty() => (path, false),
-        _ => (ACTION_REPOSITORY, true),
-    }
-}
-
 /// The workflow that gates pull requests on GitHub. `scenario` is its path from the top of the repository.
-pub(super) fn workflow(scenario: &str, secrets: &[&str]) -> String {
-    let (repository, _) = repository();
+pub(super) fn workflow(scenario: &str, secrets: &[&str], action: &Action) -> String {
+    let missing = match action.is_known() {
+        true => "",
+        false => {
+            "      # FILL IN: where Plimsoll's repository is on GitHub, and the whole hash of the commit that you want. Until then this fails.\n"
+        }
+    };
+    let uses = action.uses();
     let env = match secrets {
         [] => String::new(),
         secrets => {
@@ -66,17 +59,15 @@ jobs:
           fetch-depth: 0
           persist-credentials: false
       # What your service is built with (setup-node, setup-python, …) goes here.
-      # Pin it: write the commit of {TAG} in the place of the tag.
-      - uses: {repository}/.github/actions/plimsoll@{TAG}
+{missing}      - uses: {uses}
         with:
           scenarios: {scenario}
 "
     )
 }
 
-/// The job that gates merge requests on GitLab.
+/// The job that gates merge requests on GitLab. Variables of the project say which Plimsoll, as in docs/CI.md.
 pub(super) fn gitlab(scenario: &str) -> String {
-    let (repository, _) = repository();
     format!(
         "\
 plimsoll:
@@ -86,11 +77,12 @@ plimsoll:
   variables:
     GIT_DEPTH: 0
   script:
-    - cargo install --locked --git https://github.com/{repository} --tag {TAG} plimsoll --no-default-features
-    - plimsoll gate --against \"$CI_MERGE_REQUEST_DIFF_BASE_SHA\" {scenario}
+    - cargo install --locked --git \"$PLIMSOLL_GIT\" --rev \"$PLIMSOLL_COMMIT\" --bin plimsoll --no-default-features plimsoll
+    - git config --global --add safe.directory \"$PWD\"
+    - plimsoll gate --against \"$CI_MERGE_REQUEST_DIFF_BASE_SHA\" --worktrees \"$CI_BUILDS_DIR/plimsoll\" {scenario}
   artifacts:
     when: always
-    paths: [reports/]
+    paths: [reports]
 "
     )
 }
@@ -101,23 +93,35 @@ mod tests {
 
     #[test]
     fn the_workflow_is_yaml_that_only_reads() {
-        let text = workflow("scenarios/shop.toml", &["SHOP_TOKEN"]);
+        let wish = "acme/plimsoll@0123456789abcdef0123456789abcdef01234567";
+        let action = Action::new(Some(wish)).expect("an action");
+        let text = workflow("scenarios/shop.toml", &["SHOP_TOKEN"], &action);
+        assert!(!text.contains("FILL IN"), "{text}");
         let read: serde_json::Value = serde_saphyr::from_str(&text).expect("YAML");
         assert_eq!(read["permissions"], serde_json::json!({"contents": "read"}));
         let gate = &read["jobs"]["gate"];
         assert_eq!(gate["env"]["SHOP_TOKEN"], "${{ secrets.SHOP_TOKEN }}");
         let steps = gate["steps"].as_array().expect("steps");
-        let action = steps.last().expect("a step");
-        assert_eq!(action["with"]["scenarios"], "scenarios/shop.toml");
-        assert!(
-            action["uses"]
-                .as_str()
-                .is_some_and(|uses| uses.starts_with(repository().0))
-        );
+        let last = steps.last().expect("a step");
+        assert_eq!(last["with"]["scenarios"], "scenarios/shop.toml");
+        assert_eq!(last["uses"], action.uses());
         let checkout = steps[0]["uses"].as_str().expect("a text");
         assert_eq!(checkout.split_once('@').expect("pinned").1.len(), 40);
         let job: serde_json::Value =
             serde_saphyr::from_str(&gitlab("scenarios/shop.toml")).expect("YAML");
         assert_eq!(job["plimsoll"]["variables"]["GIT_DEPTH"], 0);
+    }
+
+    /// What nobody filled in is seen, and leads to no repository of somebody else.
+    #[test]
+    fn a_workflow_without_an_action_says_so() {
+        let text = workflow("scenarios/shop.toml", &[], &Action::default());
+        let read: serde_json::Value = serde_saphyr::from_str(&text).expect("YAML");
+        let uses = &read["jobs"]["gate"]["steps"][1]["uses"];
+        assert_eq!(
+            uses,
+            "<OWNER>/<REPOSITORY>/.github/actions/plimsoll@<COMMIT>"
+        );
+        assert!(text.contains("# FILL IN"), "{text}");
     }
 }

@@ -3,28 +3,36 @@
 //! Only requests to one host are taken, without what browsers keep (scripts, styles, pictures), and what
 //! writes only where the caller asks for it. No cookie, credential or token of the recording is kept.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod left;
+mod recording;
+
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use percent_encoding::utf8_percent_encode;
-use serde::Deserialize;
 use url::Url;
 
-use super::address::{ENCODED, QUERY};
+use self::left::Left;
+use self::recording::{Entry, Har, Log, Pair, PostData, Request};
+use super::address::QUERY;
 use super::error::ScaffoldError;
 use super::json;
 use super::secret::{is_secret, is_secret_name, looks_secret};
 use super::sketch::{Auth, Body, Course, Flow, Imported, Method, Step, request_name};
 use super::text::{Template, name, shown, variable};
+use crate::harness::scenario::UNWRITTEN;
 
 /// Recordings hold what was answered, which is not looked at.
 pub const MAX_HAR_BYTES: usize = 64 << 20;
 const MAX_PAGES: usize = 10;
 const MAX_STEPS: usize = 100;
+/// So many hosts are told apart.
+const MAX_HOSTS: usize = 100;
 const MAX_PATH_BYTES: usize = 2000;
 /// A larger body is left out, and its request with it.
 const MAX_BODY_BYTES: usize = 8 << 10;
 const MAX_HEADER_BYTES: usize = 500;
+const MAX_HEADERS: usize = 20;
 /// A shorter gap is that of the page, not of the person.
 const MIN_THINK_MS: u64 = 200;
 /// Whoever fetched a coffee is not waited for.
@@ -75,85 +83,6 @@ const ASSET_TYPES: [&str; 8] = [
     "application/javascript",
     "application/wasm",
 ];
-
-/// The part of a recording that is read here.
-#[derive(Debug, Deserialize)]
-struct Har {
-    log: Log,
-}
-
-#[derive(Debug, Deserialize)]
-struct Log {
-    #[serde(default)]
-    pages: Vec<Page>,
-    entries: Vec<Entry>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(default)]
-#[derive(Default)]
-struct Page {
-    id: String,
-    title: String,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Entry {
-    #[serde(default)]
-    pageref: Option<String>,
-    #[serde(default)]
-    started_date_time: String,
-    /// In ms.
-    #[serde(default)]
-    time: f64,
-    request: Request,
-    #[serde(default)]
-    response: Response,
-    #[serde(default, rename = "_resourceType")]
-    resource_type: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Request {
-    method: String,
-    url: String,
-    #[serde(default)]
-    headers: Vec<Pair>,
-    #[serde(default)]
-    post_data: Option<PostData>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Pair {
-    name: String,
-    value: String,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct PostData {
-    mime_type: String,
-    text: Option<String>,
-    params: Vec<Pair>,
-    /// Not of the standard; some write bytes so.
-    encoding: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Response {
-    status: f64,
-    content: Content,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Content {
-    mime_type: String,
-}
 
 /// Turns a recording into flows of a scenario named `scenario`. `writes`: also what changes something;
 /// `assets`: also scripts, styles and pictures.
@@ -213,6 +142,8 @@ pub fn read_har(
             reasons: reader.left.notes(),
         });
     }
+    let steps = flows.iter().flat_map(|(_, steps)| steps);
+    let secrets = steps.flat_map(|timed| timed.secrets.clone()).collect();
     let mut names = BTreeSet::new();
     let mut shortened = false;
     let flows = flows.into_iter().map(|(page, timed)| {
@@ -235,7 +166,7 @@ pub fn read_har(
         flows,
         columns: Vec::new(),
         server: reader.origin,
-        secrets: reader.secrets,
+        secrets,
         notes,
     })
 }
@@ -243,24 +174,12 @@ pub fn read_har(
 /// A step and when it was.
 struct Timed {
     step: Step,
-    path: String,
+    /// Its path without a query and secrets.
+    plain: String,
+    /// The variables that it needs.
+    secrets: BTreeSet<String>,
     start_ms: Option<i64>,
     end_ms: Option<i64>,
-}
-
-/// What was left out, and how often.
-#[derive(Default)]
-struct Left {
-    hosts: BTreeMap<String, usize>,
-    assets: usize,
-    writes: usize,
-    unusable: usize,
-    bodies: usize,
-    pages: usize,
-    steps: usize,
-    cookies: bool,
-    headers: BTreeSet<String>,
-    replaced: usize,
 }
 
 struct Reader<'a> {
@@ -269,6 +188,7 @@ struct Reader<'a> {
     assets: bool,
     /// The only host whose requests count.
     origin: Option<String>,
+    /// The variables that the request needs which is being read.
     secrets: BTreeSet<String>,
     left: Left,
 }
@@ -286,7 +206,7 @@ impl Reader<'_> {
         let origin = url.origin().ascii_serialization();
         if self.origin.as_ref().is_some_and(|known| *known != origin) {
             let hosts = &mut self.left.hosts;
-            if hosts.len() < 100 || hosts.contains_key(&origin) {
+            if hosts.len() < MAX_HOSTS || hosts.contains_key(&origin) {
                 *hosts.entry(origin).or_default() += 1;
             }
             return None;
@@ -296,17 +216,25 @@ impl Reader<'_> {
             return None;
         }
         let status = entry.response.status;
-        let method = Method::named(&request.method).filter(|method| *method != Method::Options);
-        // Without a status it was never answered. A preflight is the browser's own.
-        let (Some(method), true) = (method, (100.0..600.0).contains(&status)) else {
+        // Without a status it was never answered. A preflight (OPTIONS) is the browser's own.
+        let (Some(method), true) = (
+            Method::named(&request.method),
+            (100.0..600.0).contains(&status),
+        ) else {
             self.left.unusable += 1;
             return None;
         };
+        // What went wrong once is nothing to demand of each run.
+        if status >= 500.0 {
+            self.left.failed += 1;
+            return None;
+        }
         if !method.is_safe() && !self.writes {
             self.left.writes += 1;
             return None;
         }
-        let path = self.path(&url);
+        self.secrets.clear();
+        let (path, plain) = self.path(&url);
         if path.as_str().len() > MAX_PATH_BYTES {
             self.left.unusable += 1;
             return None;
@@ -322,12 +250,6 @@ impl Reader<'_> {
             _ => None,
         };
         let (headers, auth) = self.head(request, body.as_ref());
-        let plain = url.path().to_owned();
-        let plain = match plain.split('/').any(looks_secret) {
-            // The name in metrics is no place for it either.
-            true => "(path with a secret)".to_owned(),
-            false => plain,
-        };
         let start_ms = entry
             .started_date_time
             .parse::<Timestamp>()
@@ -352,32 +274,60 @@ impl Reader<'_> {
                 }],
                 think_ms: 0,
             },
-            path: url.path().to_owned(),
+            plain,
+            secrets: std::mem::take(&mut self.secrets),
             start_ms,
             end_ms: start_ms.map(|start| start.saturating_add(took_ms)),
         })
     }
 
-    /// The path with its query, secrets replaced.
-    fn path(&mut self, url: &Url) -> Template {
+    /// The path with its query, secrets replaced; and the path alone, to be shown, without any.
+    fn path(&mut self, url: &Url) -> (Template, String) {
         let mut path = Template::default();
+        let mut plain = String::new();
+        // Whatever follows is named after it.
+        let mut before = "path";
         for segment in url.path().split('/').skip(1) {
             path.push_literal("/");
-            match looks_secret(segment) {
-                true => path.push(&self.secret("path")),
-                false => path.push_literal(&utf8_percent_encode(segment, ENCODED).to_string()),
+            plain.push('/');
+            // Such as `cart;jsessionid=…`.
+            let mut parts = segment.split(';');
+            let first = parts.next().unwrap_or_default();
+            match looks_secret(first) {
+                true => {
+                    path.push(&self.secret(before));
+                    plain.push_str("(secret)");
+                }
+                false => {
+                    path.push_literal(&utf8_percent_encode(first, UNWRITTEN).to_string());
+                    plain.push_str(first);
+                    before = first;
+                }
+            }
+            for part in parts {
+                path.push_literal(";");
+                match part.split_once('=') {
+                    Some((name, value)) if is_secret(name, value) => {
+                        path.push_literal(&utf8_percent_encode(name, UNWRITTEN).to_string());
+                        path.push_literal("=");
+                        path.push(&self.secret(name));
+                    }
+                    _ if looks_secret(part) => path.push(&self.secret(before)),
+                    _ => path.push_literal(&utf8_percent_encode(part, UNWRITTEN).to_string()),
+                }
             }
         }
+        let encoded = |text: &str| utf8_percent_encode(text, QUERY).to_string();
         for (index, (name, value)) in url.query_pairs().enumerate() {
             path.push_literal(if index == 0 { "?" } else { "&" });
-            path.push_literal(&utf8_percent_encode(&name, QUERY).to_string());
-            path.push_literal("=");
-            match is_secret(&name, &value) && !value.is_empty() {
-                true => path.push(&self.secret(&name)),
-                false => path.push_literal(&utf8_percent_encode(&value, QUERY).to_string()),
+            match looks_secret(&name) {
+                true => path.push(&self.secret("query")),
+                false => path.push_literal(&encoded(&name)),
             }
+            path.push_literal("=");
+            path.push(&self.value(&name, &value, encoded));
         }
-        path
+        (path, plain)
     }
 
     /// The headers that are kept, and who sends the request.
@@ -390,18 +340,20 @@ impl Reader<'_> {
         let mut auth = None;
         for Pair { name, value } in &request.headers {
             let name = name.to_ascii_lowercase();
-            let is_known =
-                |headers: &[(String, Template)]| headers.iter().any(|(other, _)| *other == name);
+            // Those of HTTP/2 begin with a colon; `sec-websocket-key` and the like are of the connection.
+            let is_of_connection = name.starts_with("sec-") || name.starts_with("proxy-");
+            if is_of_connection
+                || http::HeaderName::from_bytes(name.as_bytes()).is_err()
+                || headers.iter().any(|(known, _)| *known == name)
+            {
+                continue;
+            }
             if name == "cookie" {
                 self.left.cookies = true;
             } else if name == "authorization" {
                 auth = auth.or_else(|| self.authorization(value));
-            } else if name.starts_with(':')
-                || http::HeaderName::from_bytes(name.as_bytes()).is_err()
-            {
-            } else if is_secret_name(&name) && !is_known(&headers) {
-                // `sec-websocket-key` and the like are of the connection.
-                if !name.starts_with("sec-") && !name.starts_with("proxy-") && headers.len() < 20 {
+            } else if is_secret_name(&name) {
+                if headers.len() < MAX_HEADERS {
                     let secret = self.secret(&name);
                     headers.push((name, secret));
                 }
@@ -412,10 +364,10 @@ impl Reader<'_> {
                     "content-type" => body.is_some_and(|body| !is_implied(body, value)),
                     _ => true,
                 };
-                if is_sent(value) && says_something && !is_known(&headers) && !looks_secret(value) {
+                if is_sent(value) && says_something && !looks_secret(value) {
                     headers.push((name, Template::literal(value)));
                 }
-            } else if name.starts_with("x-") && self.left.headers.len() < 20 {
+            } else if name.starts_with("x-") && self.left.headers.len() < MAX_HEADERS {
                 self.left.headers.insert(name);
             }
         }
@@ -437,20 +389,15 @@ impl Reader<'_> {
     fn authorization(&mut self, value: &str) -> Option<Auth> {
         self.left.replaced += 1;
         let scheme = value.split(' ').next().unwrap_or_default();
-        let mut named = |name: &str| {
-            let variable = variable(self.scenario, name);
-            self.secrets.insert(variable.clone());
-            variable
-        };
         Some(match scheme.to_ascii_lowercase().as_str() {
-            "bearer" => Auth::Bearer(named("token")),
+            "bearer" => Auth::Bearer(self.variable("token")),
             "basic" => Auth::Basic {
-                user: named("user"),
-                password: named("password"),
+                user: self.variable("user"),
+                password: self.variable("password"),
             },
             _ => Auth::Header {
                 name: "authorization".to_owned(),
-                value: Template::secret(&named("authorization")),
+                value: Template::secret(&self.variable("authorization")),
             },
         })
     }
@@ -496,7 +443,7 @@ impl Reader<'_> {
                         .collect()
                 }
             };
-            return Some(self.form(pairs));
+            return self.form(&pairs);
         }
         if media == "application/json" || media.ends_with("+json") {
             if let Ok(value) = serde_json::from_str(text) {
@@ -519,114 +466,51 @@ impl Reader<'_> {
         (is_textual && is_shown && !has_secret).then(|| Some(Body::Text(Template::literal(text))))
     }
 
-    fn form(&mut self, pairs: Vec<(String, String)>) -> Option<Body> {
-        let mut names = BTreeSet::new();
-        let is_each_once = pairs.iter().all(|(name, _)| names.insert(name.as_str()));
-        if pairs.is_empty() {
+    /// The same of fields.
+    fn form(&mut self, pairs: &[(String, String)]) -> Option<Option<Body>> {
+        // Nothing could stand in the place of a name.
+        if pairs.iter().any(|(name, _)| looks_secret(name)) {
             return None;
         }
-        let mut fields = Vec::new();
-        for (name, value) in &pairs {
-            let value = match is_secret(name, value) && !value.is_empty() {
-                true => self.secret(name),
-                false => Template::literal(value),
-            };
-            fields.push((name.clone(), value));
+        if pairs.is_empty() {
+            return Some(None);
         }
-        if is_each_once {
-            return Some(Body::Form(fields));
+        let mut names = BTreeSet::new();
+        if pairs.iter().all(|(name, _)| names.insert(name)) {
+            let fields = pairs.iter().map(|(name, value)| {
+                let value = self.value(name, value, str::to_owned);
+                (name.clone(), value)
+            });
+            return Some(Some(Body::Form(fields.collect())));
         }
+        let encoded = |text: &str| utf8_percent_encode(text, QUERY).to_string();
         let mut text = Template::default();
-        for (index, ((name, value), (_, template))) in pairs.iter().zip(&fields).enumerate() {
+        for (index, (name, value)) in pairs.iter().enumerate() {
             text.push_literal(if index == 0 { "" } else { "&" });
-            text.push_literal(&utf8_percent_encode(name, QUERY).to_string());
+            text.push_literal(&encoded(name));
             text.push_literal("=");
-            match is_secret(name, value) && !value.is_empty() {
-                true => text.push(template),
-                false => text.push_literal(&utf8_percent_encode(value, QUERY).to_string()),
-            }
+            text.push(&self.value(name, value, encoded));
         }
-        Some(Body::Text(text))
+        Some(Some(Body::Text(text)))
+    }
+
+    /// A value as `written` writes it, or the secret that stands in its place.
+    fn value(&mut self, name: &str, value: &str, written: impl Fn(&str) -> String) -> Template {
+        match !value.is_empty() && is_secret(name, value) {
+            true => self.secret(name),
+            false => Template::literal(&written(value)),
+        }
     }
 
     fn secret(&mut self, name: &str) -> Template {
-        let variable = variable(self.scenario, name);
-        let template = Template::secret(&variable);
-        self.secrets.insert(variable);
         self.left.replaced += 1;
-        template
+        Template::secret(&self.variable(name))
     }
-}
 
-impl Left {
-    fn notes(&self) -> Vec<String> {
-        let mut notes = Vec::new();
-        let mut say = |count: usize, text: String| {
-            if count > 0 {
-                notes.push(text);
-            }
-        };
-        let n = self.replaced;
-        say(
-            n,
-            format!("replaced by variables of the environment: secrets of the recording ({n})"),
-        );
-        say(
-            usize::from(self.cookies),
-            "left out: cookies; those that the server sets are kept by themselves, and where a login sets them, make it a step".to_owned(),
-        );
-        let n = self.writes;
-        say(
-            n,
-            format!("left out: requests that write ({n}; --writes takes them along)"),
-        );
-        let n = self.assets;
-        say(
-            n,
-            format!("left out: scripts, styles and pictures ({n}; --assets takes them along)"),
-        );
-        let hosts: Vec<String> = self.hosts.keys().take(5).map(|host| shown(host)).collect();
-        let n: usize = self.hosts.values().sum();
-        let more = if self.hosts.len() > 5 {
-            " and others"
-        } else {
-            ""
-        };
-        say(
-            n,
-            format!(
-                "left out: requests to other hosts ({n}): {}{more}",
-                hosts.join(", ")
-            ),
-        );
-        let n = self.bodies;
-        say(
-            n,
-            format!(
-                "left out: requests whose bodies are too long, no text, or hold a secret ({n})"
-            ),
-        );
-        let n = self.unusable;
-        say(
-            n,
-            format!("left out: what was never answered, or is not HTTP ({n})"),
-        );
-        let n = self.pages + self.steps;
-        say(
-            n,
-            format!("left out: requests beyond {MAX_PAGES} pages of {MAX_STEPS} requests ({n})"),
-        );
-        let headers: Vec<String> = self
-            .headers
-            .iter()
-            .take(8)
-            .map(|name| shown(name))
-            .collect();
-        say(
-            headers.len(),
-            format!("left out: headers {}", headers.join(", ")),
-        );
-        notes
+    fn variable(&mut self, name: &str) -> String {
+        let variable = variable(self.scenario, name);
+        self.secrets.insert(variable.clone());
+        variable
     }
 }
 
@@ -661,17 +545,11 @@ fn flow(
     for (timed, gap) in timed.iter_mut().zip(&gaps) {
         timed.step.think_ms = gap / 100 * 100;
     }
-    let first = timed.first().map_or("", |timed| timed.path.as_str());
-    let place = match first.trim_matches('/') {
-        "" => "home",
-        place => place,
+    let first = timed.first().map_or("", |timed| timed.plain.as_str());
+    let base = match first.trim_matches('/').trim_end_matches(".html") {
+        "" => "home".to_owned(),
+        place => name(place).unwrap_or_else(|| "page".to_owned()),
     };
-    let is_safe = !looks_secret(place) && !place.split('/').any(looks_secret);
-    let base = Some(place)
-        .filter(|_| is_safe)
-        .and_then(name)
-        .unwrap_or_else(|| "page".to_owned());
-    let base = base.trim_end_matches(".html").to_owned();
     let mut unique = base.clone();
     let mut number = 2;
     while !names.insert(unique.clone()) {
@@ -698,21 +576,47 @@ fn is_sent(value: &str) -> bool {
             .all(|byte| byte.is_ascii_graphic() || byte == b' ')
 }
 
-/// The host that was visited: that of the first page, before it or after it others may have been asked.
+/// The host that was visited: that of the first page that was shown, or else the one that answered most. What only
+/// leads to a page (from http to https, from a domain to its `www`) is often another, and so is what a page has in
+/// its frames.
 fn visited(entries: &[Entry]) -> Option<String> {
     let origin = |entry: &Entry| {
         let url = Url::parse(&entry.request.url).ok()?;
         let is_http = matches!(url.scheme(), "http" | "https") && url.has_host();
         is_http.then(|| url.origin().ascii_serialization())
     };
-    let is_page = |entry: &&Entry| {
-        entry.resource_type.as_deref() == Some("document")
-            || entry.response.content.mime_type.starts_with("text/html")
+    let is_shown = |entry: &&Entry| {
+        let status = entry.response.status;
+        (200.0..300.0).contains(&status) || status == 304.0
     };
-    let mut pages = entries.iter().filter(is_page);
-    pages
-        .find_map(origin)
+    let mut pages = entries
+        .iter()
+        .filter(is_shown)
+        .filter(|entry| is_page(entry));
+    if let Some(page) = pages.find_map(origin) {
+        return Some(page);
+    }
+    let mut answers: Vec<(String, usize)> = Vec::new();
+    for origin in entries.iter().filter(is_shown).filter_map(origin) {
+        match answers.iter().position(|(known, _)| *known == origin) {
+            Some(index) => answers[index].1 += 1,
+            None if answers.len() < MAX_HOSTS => answers.push((origin, 1)),
+            None => {}
+        }
+    }
+    // Of several that answered as often, the first.
+    let most = answers.into_iter().rev().max_by_key(|(_, count)| *count);
+    most.map(|(origin, _)| origin)
         .or_else(|| entries.iter().find_map(origin))
+}
+
+/// Whether a browser showed the answer as a page, and not in a frame of one, which it says where it can.
+fn is_page(entry: &Entry) -> bool {
+    let mut headers = entry.request.headers.iter();
+    let place = headers.find(|header| header.name.eq_ignore_ascii_case("sec-fetch-dest"));
+    let is_document = entry.resource_type.as_deref() == Some("document")
+        || entry.response.content.mime_type.starts_with("text/html");
+    is_document && place.is_none_or(|place| place.value == "document")
 }
 
 /// Whether the client says this type of such a body by itself.

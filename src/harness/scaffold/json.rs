@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::secret::{is_secret, looks_secret};
+use super::secret::{is_secret, is_secret_name, looks_secret};
 use super::text::{Template, variable};
 
 /// Deeper than this nobody writes; servers refuse not much more.
@@ -20,60 +20,100 @@ pub(super) struct JsonText {
 /// `value` as JSON text with the secrets in it replaced; `None` where it is too deep, or a name in it is a
 /// secret itself.
 pub(super) fn text(value: &Value, scenario: &str) -> Option<JsonText> {
-    let mut written = JsonText::default();
-    write(value, "", scenario, MAX_DEPTH, &mut written)?;
-    Some(written)
+    let mut writer = Writer {
+        scenario,
+        written: JsonText::default(),
+    };
+    writer.write(value, &Place::default(), MAX_DEPTH)?;
+    Some(writer.written)
 }
 
-fn write(
-    value: &Value,
-    name: &str,
-    scenario: &str,
-    levels: usize,
-    to: &mut JsonText,
-) -> Option<()> {
-    match value {
-        Value::Object(object) => {
-            to.template.push(&Template::structure("{"));
-            for (index, (key, value)) in object.iter().enumerate() {
-                to.template
-                    .push(&Template::structure(if index > 0 { "," } else { "" }));
-                // A table of tokens: nothing could stand in the place of its keys.
-                if looks_secret(key) {
-                    return None;
-                }
-                to.template
-                    .push_literal(&Value::from(key.as_str()).to_string());
-                to.template.push(&Template::structure(":"));
-                write(value, key, scenario, levels.checked_sub(1)?, to)?;
-            }
-            to.template.push(&Template::structure("}"));
+/// Where a value stands.
+#[derive(Debug, Clone, Default)]
+struct Place {
+    /// Its name; in an object that is a secret, behind that of the object.
+    name: String,
+    /// Whether an object or a list around it has the name of a secret, so that all in it is one.
+    is_within: bool,
+}
+
+impl Place {
+    fn below(&self, key: &str) -> Self {
+        match self.is_within || is_secret_name(&self.name) {
+            true => Self {
+                name: format!("{}_{key}", self.name),
+                is_within: true,
+            },
+            false => Self {
+                name: key.to_owned(),
+                is_within: false,
+            },
         }
-        Value::Array(array) => {
-            to.template.push(&Template::structure("["));
-            for (index, value) in array.iter().enumerate() {
-                to.template
-                    .push(&Template::structure(if index > 0 { "," } else { "" }));
-                write(value, name, scenario, levels.checked_sub(1)?, to)?;
-            }
-            to.template.push(&Template::structure("]"));
-        }
-        Value::String(text) if is_secret(name, text) => push_secret(name, scenario, to),
-        Value::Number(number) if is_secret(name, &number.to_string()) => {
-            push_secret(name, scenario, to);
-        }
-        plain => to.template.push_literal(&plain.to_string()),
     }
-    Some(())
 }
 
-fn push_secret(name: &str, scenario: &str, to: &mut JsonText) {
-    let name = if name.is_empty() { "secret" } else { name };
-    let variable = variable(scenario, name);
-    to.template.push_literal("\"");
-    to.template.push(&Template::secret(&variable));
-    to.template.push_literal("\"");
-    to.secrets.push(variable);
+struct Writer<'a> {
+    scenario: &'a str,
+    written: JsonText,
+}
+
+impl Writer<'_> {
+    fn write(&mut self, value: &Value, place: &Place, levels: usize) -> Option<()> {
+        match value {
+            Value::Object(object) => {
+                self.structure("{");
+                for (index, (key, value)) in object.iter().enumerate() {
+                    self.structure(if index > 0 { "," } else { "" });
+                    // A table of tokens: nothing could stand in the place of its keys.
+                    if looks_secret(key) {
+                        return None;
+                    }
+                    self.literal(&Value::from(key.as_str()));
+                    self.structure(":");
+                    self.write(value, &place.below(key), levels.checked_sub(1)?)?;
+                }
+                self.structure("}");
+            }
+            Value::Array(array) => {
+                self.structure("[");
+                for (index, value) in array.iter().enumerate() {
+                    self.structure(if index > 0 { "," } else { "" });
+                    self.write(value, place, levels.checked_sub(1)?)?;
+                }
+                self.structure("]");
+            }
+            Value::String(text) if place.is_within || is_secret(&place.name, text) => {
+                self.secret(place);
+            }
+            Value::Number(number)
+                if place.is_within || is_secret(&place.name, &number.to_string()) =>
+            {
+                self.secret(place);
+            }
+            plain => self.literal(plain),
+        }
+        Some(())
+    }
+
+    fn structure(&mut self, text: &str) {
+        self.written.template.push(&Template::structure(text));
+    }
+
+    fn literal(&mut self, value: &Value) {
+        self.written.template.push_literal(&value.to_string());
+    }
+
+    fn secret(&mut self, place: &Place) {
+        let name = match place.name.as_str() {
+            "" => "secret",
+            name => name,
+        };
+        let variable = variable(self.scenario, name);
+        self.structure("\"");
+        self.written.template.push(&Template::secret(&variable));
+        self.structure("\"");
+        self.written.secrets.push(variable);
+    }
 }
 
 #[cfg(test)]
@@ -106,5 +146,14 @@ mod tests {
             deep = json!([deep]);
         }
         assert_eq!(text(&deep, "s"), None);
+    }
+
+    #[test]
+    fn all_of_a_secret_is_one() {
+        let value = json!({"credentials": {"user": "ada", "of": [{"n": 7}], "kept": true}});
+        assert_eq!(
+            text(&value, "s").unwrap().template.as_str(),
+            r#"{"credentials":{"kept":true,"of":[{"n":"{$env.S_CREDENTIALS_OF_N}"}],"user":"{$env.S_CREDENTIALS_USER}"}}"#
+        );
     }
 }

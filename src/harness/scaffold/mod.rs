@@ -10,6 +10,7 @@ mod text;
 mod secret;
 mod json;
 mod address;
+mod action;
 mod tree;
 mod sources;
 mod facts;

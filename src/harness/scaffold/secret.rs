@@ -6,20 +6,30 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 /// What a name holds whose value is a secret, without case and separators.
-const NAMES: [&str; 21] = [
+const NAMES: [&str; 31] = [
     "password",
     "passwd",
     "passphrase",
+    "passcode",
+    "passkey",
     "pwd",
     "secret",
     "token",
+    "bearer",
     "apikey",
+    "appkey",
+    "authkey",
     "accesskey",
     "privatekey",
+    "sharedkey",
+    "licensekey",
+    "functionskey",
+    "subscriptionkey",
     "authoriz",
     "authent",
     "oauth",
     "session",
+    "sessid",
     "csrf",
     "xsrf",
     "jwt",
@@ -30,8 +40,9 @@ const NAMES: [&str; 21] = [
     "assertion",
 ];
 /// Names that are a secret's as they stand.
-const WHOLE_NAMES: [&str; 11] = [
-    "auth", "key", "sid", "sig", "pin", "otp", "cvv", "cvc", "ssn", "iban", "xauth",
+const WHOLE_NAMES: [&str; 13] = [
+    "auth", "key", "sid", "sig", "pin", "otp", "cvv", "cvc", "ssn", "iban", "xauth", "pass",
+    "ticket",
 ];
 /// Nobody types so many characters without a gap; a UUID, which has hyphens, is known.
 const RANDOM_CHARS: usize = 32;
@@ -39,7 +50,7 @@ const RANDOM_CHARS: usize = 32;
 const LOGIN_CODE_CHARS: usize = 16;
 
 static LOOKS: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(
+    expression(
         r"(?x)
         eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}          # JSON Web Token
         | \b(sk|pk|rk)_(live|test)_[A-Za-z0-9]{8,}       # Stripe
@@ -47,16 +58,20 @@ static LOOKS: LazyLock<Regex> = LazyLock::new(|| {
         | \b(gh[pousr]_|github_pat_|glpat-|xox[abeprs]-)[A-Za-z0-9_-]{10,}
         | \b(AKIA|ASIA)[0-9A-Z]{16}\b                    # Amazon
         | \bAIza[0-9A-Za-z_-]{30,}                       # Google
-        | (?i:\bbearer\ +[A-Za-z0-9._~+/-]{8,})
+        | \bya29\.[0-9A-Za-z_-]{10,}
+        | \bhooks\.slack\.com/services/
+        | ://[^/\s:@]+:[^/\s@]+@                         # credentials in a URL
+        | (?i:\bbearer\ +[A-Za-z0-9._~+/=-]{8,})
         | -----BEGIN\ ",
     )
-    .expect("BUG: a constant expression")
 });
 
-static UUID: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"^(?i)[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
-        .expect("BUG: a constant expression")
-});
+/// Names with their values, as queries and JSON have them, which stand in other values.
+static NAMED: LazyLock<Regex> =
+    LazyLock::new(|| expression(r#"([A-Za-z0-9_.\[\]-]+)(?:=|["']\s*:)\s*["']?[^\s"'&,;}\]]"#));
+
+static UUID: LazyLock<Regex> =
+    LazyLock::new(|| expression(r"(?i)\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"));
 
 /// Whether a value under this name, or with these looks, is a secret.
 pub(super) fn is_secret(name: &str, value: &str) -> bool {
@@ -75,24 +90,34 @@ pub(super) fn is_secret_name(name: &str) -> bool {
     WHOLE_NAMES.contains(&name.as_str()) || NAMES.iter().any(|part| name.contains(part))
 }
 
-/// Whether a text holds something that only a secret looks like.
+/// Whether a text holds something that only a secret looks like, or a name of a secret with its value.
 pub(super) fn looks_secret(text: &str) -> bool {
-    LOOKS.is_match(text) || is_random(text)
+    let is_of_a_word = |char: char| char.is_ascii_alphanumeric() || "_-+/=.%~".contains(char);
+    LOOKS.is_match(text)
+        || text.split(|char| !is_of_a_word(char)).any(is_random)
+        || NAMED
+            .captures_iter(text)
+            .any(|found| is_secret_name(&found[1]))
 }
 
-/// Whether a text is one long word of letters and digits mixed, as tokens are.
-fn is_random(text: &str) -> bool {
-    text.len() >= RANDOM_CHARS
-        && !UUID.is_match(text)
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"_-+/=.%~".contains(&byte))
-        && text.bytes().filter(u8::is_ascii_digit).count() >= 4
-        && text.bytes().filter(u8::is_ascii_alphabetic).count() >= 4
-        // A path or a sentence in hyphens has words in it.
-        && text
-            .split(|char: char| !char.is_ascii_alphanumeric())
-            .any(|word| word.len() >= RANDOM_CHARS / 2)
+/// Whether a word mixes letters and digits as tokens do. What is written for people, a path or a title in
+/// hyphens, has words in it and numbers beside them.
+fn is_random(word: &str) -> bool {
+    if word.len() < RANDOM_CHARS {
+        return false;
+    }
+    let rest = UUID.replace_all(word, "");
+    let is_mixed = |piece: &&str| {
+        piece.bytes().any(|byte| byte.is_ascii_digit())
+            && piece.bytes().any(|byte| byte.is_ascii_alphabetic())
+    };
+    let pieces = rest.split(|char: char| !char.is_ascii_alphanumeric());
+    let mixed: usize = pieces.filter(is_mixed).map(str::len).sum();
+    mixed >= RANDOM_CHARS / 2
+}
+
+fn expression(pattern: &str) -> Regex {
+    Regex::new(pattern).expect("BUG: a constant expression")
 }
 
 #[cfg(test)]
@@ -114,6 +139,10 @@ mod tests {
             "X-Amz-Signature",
             "Set-Cookie",
             "xsrf",
+            "PHPSESSID",
+            "JSESSIONID",
+            "Ocp-Apim-Subscription-Key",
+            "pass",
         ] {
             assert!(is_secret_name(name), "{name}");
         }
@@ -126,6 +155,8 @@ mod tests {
             "description",
             "code",
             "assign",
+            "passenger",
+            "sort_key",
         ] {
             assert!(!is_secret_name(name), "{name}");
         }
@@ -145,8 +176,32 @@ mod tests {
         check("9b1deb4d-3b7d-4bad-9bdd-2b0d7b3dcb6d", false);
         check("a-very-long-slug-of-an-article-about-2024-and-2025", false);
         check("2026-11-22T18:00:00.000+00:00", false);
+        check("/items/9b1deb4d-3b7d-4bad-9bdd-2b0d7b3dcb6d/of/2026", false);
+        check("/catalogue/summercollection/2024", false);
         check("shoes", false);
         check("", false);
+        check("12|Vd1xJ0qLw9Zr3tYbNc8mKp5sGh2fAe7u", true);
+        // Of random characters, some have hardly a digit, and gaps anywhere.
+        check("kXbqWd-ZpLmR7tYcVn_sGhJfAeUiOwQz4xTrBkMvDyEl", true);
+    }
+
+    #[test]
+    fn secrets_within_other_values_are_known() {
+        let check = |text: &str, expected: bool| assert_eq!(looks_secret(text), expected, "{text}");
+        check("https://shop.example/callback?token=abc123", true);
+        check("/after?next=%2F#access_token=abc123", true);
+        check("https://ada:lovelace@shop.example/", true);
+        check(r#"{"query": "x", "password": "abc123"}"#, true);
+        check("https://hooks.slack.com/services/T0/B0/x", true);
+        check("https://shop.example/products?page=2&sort=name", false);
+        check(r#"{"author": "Ada", "token": ""}"#, false);
+        check("token=", false);
+        check("text/html;q=0.9,*/*;q=0.8", false);
+        check("The session begins at 12:30", false);
+    }
+
+    #[test]
+    fn a_login_code_is_a_long_one() {
         assert!(is_secret("code", "4f3a8b9c0d1e2f3a4b"));
         assert!(!is_secret("code", "DE"));
     }

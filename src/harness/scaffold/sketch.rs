@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::text::Template;
+use super::text::{Template, shown};
 
 /// Names stand in metric paths and in tables; the scenario format allows a few more bytes.
 const MAX_NAME_BYTES: usize = 150;
@@ -12,7 +12,6 @@ const MAX_NAME_BYTES: usize = 150;
 pub(super) enum Method {
     Get,
     Head,
-    Options,
     Post,
     Put,
     Patch,
@@ -20,18 +19,24 @@ pub(super) enum Method {
 }
 
 impl Method {
+    pub(super) const ALL: [Self; 6] = [
+        Self::Get,
+        Self::Head,
+        Self::Post,
+        Self::Put,
+        Self::Patch,
+        Self::Delete,
+    ];
+
     /// By its name, in any case.
     pub(super) fn named(name: &str) -> Option<Self> {
-        Some(match name.to_ascii_uppercase().as_str() {
-            "GET" => Self::Get,
-            "HEAD" => Self::Head,
-            "OPTIONS" => Self::Options,
-            "POST" => Self::Post,
-            "PUT" => Self::Put,
-            "PATCH" => Self::Patch,
-            "DELETE" => Self::Delete,
-            _ => return None,
-        })
+        let is_named = |method: &Self| method.key().eq_ignore_ascii_case(name);
+        Self::ALL.into_iter().find(is_named)
+    }
+
+    /// As it is sent.
+    pub(super) fn name(self) -> String {
+        self.key().to_ascii_uppercase()
     }
 
     /// The key of a step.
@@ -39,7 +44,6 @@ impl Method {
         match self {
             Self::Get => "get",
             Self::Head => "head",
-            Self::Options => "options",
             Self::Post => "post",
             Self::Put => "put",
             Self::Patch => "patch",
@@ -49,7 +53,7 @@ impl Method {
 
     /// Whether it asks for nothing to be changed: RFC 9110, section 9.2.1.
     pub(super) fn is_safe(self) -> bool {
-        matches!(self, Self::Get | Self::Head | Self::Options)
+        matches!(self, Self::Get | Self::Head)
     }
 }
 
@@ -168,9 +172,8 @@ pub(super) fn request_name(method: Method, path: &str, written: &Template) -> Op
     if written.as_str() == path && path.len() <= MAX_NAME_BYTES && !path.ends_with(".service") {
         return None;
     }
-    let method = method.key().to_ascii_uppercase();
     let mut name = String::new();
-    for char in super::text::shown(&format!("{method} {path}")).chars() {
+    for char in shown(&format!("{} {path}", method.name())).chars() {
         if name.len() + char.len_utf8() > MAX_NAME_BYTES {
             break;
         }

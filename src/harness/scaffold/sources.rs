@@ -6,7 +6,6 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::facts::Found;
-use super::tree::Tree;
 
 /// The variables that say on which port a service listens, and no database's.
 const VARIABLES: &str =
@@ -39,14 +38,17 @@ static VARIABLE: LazyLock<Regex> = LazyLock::new(|| {
           | env:{{2}}var(?:_os)?\( \s* "
           | env!\( \s* "
           | \.port \s* = \s* \$\{{
-          | \{{ [^{{}}]{{0,80}} \b
         )
         ({VARIABLES}) \b"#
     ))
 });
 
-/// The same through a destructuring assignment only, which the last branch above needs.
-static DESTRUCTURED: LazyLock<Regex> = LazyLock::new(|| expression(r"\}\s*=\s*process\.env"));
+/// `const { PORT } = process.env`.
+static DESTRUCTURED: LazyLock<Regex> = LazyLock::new(|| {
+    expression(&format!(
+        r"\{{[^{{}}]{{0,200}}?\b({VARIABLES})\b[^{{}}]{{0,200}}\}}\s*=\s*process\.env\b"
+    ))
+});
 
 static FIXED: LazyLock<Regex> = LazyLock::new(|| {
     expression(
@@ -54,6 +56,7 @@ static FIXED: LazyLock<Regex> = LazyLock::new(|| {
         (?: \.listen\( \s*
           | ListenAndServe\( \s* "[^":]* :
           | \b[bB]ind\( \s* (?:&)? "[^"]* :
+          | \b[bB]ind\( \s* \( \s* "[^"]*" \s* , \s*
           | Server\( \s* \( \s* ['"][^'"]*['"] \s* , \s*
           | \.run\( [^)]{0,80} \bport \s* = \s*
           | from\( \s* \( \s* \[ [\d,\s]+ \] \s* , \s*
@@ -80,58 +83,65 @@ static ROUTE: LazyLock<Regex> = LazyLock::new(|| {
     )
 });
 
-/// The variable that tells the service its port, in sources with one of these extensions.
-pub(super) fn port_variable(tree: &Tree, extensions: &[&str]) -> Option<Found<String>> {
-    tree.sources(extensions)
-        .into_iter()
-        .find_map(|(path, text)| {
-            let is_destructured = DESTRUCTURED.is_match(text);
-            let found = VARIABLE.captures_iter(text).find(|found| {
-                let opening = &found[0];
-                !opening.starts_with('{') || is_destructured
-            })?;
-            Some(Found::new(found[1].to_owned(), path))
-        })
+/// What stands behind a route that answers no GET, up to the end of its line.
+static OTHER_METHOD: LazyLock<Regex> = LazyLock::new(|| {
+    expression(
+        r#"(?x)
+        ^ \s* , \s* (?:\w+::)* (?:post|put|patch|delete) \(
+        | ^ [^\n]* methods \s* = \s* [\[(] [^\])G]* [\])]
+        | ^ \) \s* \. (?:post|put|patch|delete) \(
+        "#,
+    )
+});
+
+/// The variable that tells the service its port. Of sources: their paths and texts.
+pub(super) fn port_variable(sources: &[(&str, &str)]) -> Option<Found<String>> {
+    sources.iter().find_map(|(path, text)| {
+        let found = VARIABLE.captures(text);
+        let found = found.or_else(|| DESTRUCTURED.captures(text))?;
+        Some(Found::new(found[1].to_owned(), *path))
+    })
 }
 
 /// The port on which the service always listens.
-pub(super) fn fixed_port(tree: &Tree, extensions: &[&str]) -> Option<Found<u16>> {
-    tree.sources(extensions)
-        .into_iter()
-        .find_map(|(path, text)| {
-            let mut ports = FIXED.captures_iter(text);
-            let port = ports.find_map(|found| found[1].parse().ok().filter(|port| *port >= 80))?;
-            Some(Found::new(port, path))
-        })
+pub(super) fn fixed_port(sources: &[(&str, &str)]) -> Option<Found<u16>> {
+    sources.iter().find_map(|(path, text)| {
+        let mut ports = FIXED.captures_iter(text);
+        let port = ports.find_map(|found| found[1].parse().ok().filter(|port| *port >= 80))?;
+        Some(Found::new(port, *path))
+    })
 }
 
 /// A path that the service answers to a GET: the first that takes no values and is not there for its
 /// health, `/` only where there is no other.
-pub(super) fn path(tree: &Tree, extensions: &[&str]) -> Option<Found<String>> {
-    let mut routes = routes(tree, extensions);
+pub(super) fn path(sources: &[(&str, &str)]) -> Option<Found<String>> {
+    let mut routes = routes(sources);
     routes.retain(|route| !HEALTH.contains(&route.value.as_str()));
     routes.sort_by_key(|route| route.value == "/");
     routes.into_iter().next()
 }
 
 /// A path that says whether the service is ready.
-pub(super) fn health(tree: &Tree, extensions: &[&str]) -> Option<Found<String>> {
-    let mut routes = routes(tree, extensions);
+pub(super) fn health(sources: &[(&str, &str)]) -> Option<Found<String>> {
+    let mut routes = routes(sources);
     let rank = |route: &Found<String>| HEALTH.iter().position(|known| *known == route.value);
     routes.retain(|route| rank(route).is_some());
     routes.into_iter().min_by_key(rank)
 }
 
-fn routes(tree: &Tree, extensions: &[&str]) -> Vec<Found<String>> {
+fn routes(sources: &[(&str, &str)]) -> Vec<Found<String>> {
     let mut routes = Vec::new();
-    for (path, text) in tree.sources(extensions) {
+    for (path, text) in sources {
         // Its routes lie below a path that stands elsewhere.
         if text.contains("@RequestMapping(") {
             continue;
         }
-        let found = ROUTE.captures_iter(text).map(|found| found[1].to_owned());
-        let fixed = found.filter(|route| is_fixed(route));
-        routes.extend(fixed.map(|route| Found::new(route, path)));
+        for found in ROUTE.captures_iter(text) {
+            let behind = &text[found.get_match().end()..];
+            if is_fixed(&found[1]) && !OTHER_METHOD.is_match(behind) {
+                routes.push(Found::new(found[1].to_owned(), *path));
+            }
+        }
     }
     routes
 }
@@ -151,16 +161,10 @@ fn expression(pattern: &str) -> Regex {
 mod tests {
     use super::*;
 
-    const ALL: [&str; 6] = ["js", "py", "go", "rs", "java", "properties"];
-
-    fn tree(path: &str, text: &str) -> Tree {
-        [(path, text)].into_iter().collect()
-    }
-
     #[test]
     fn variables_that_hold_the_port() {
         let check = |path: &str, text: &str, expected: Option<&str>| {
-            let found = port_variable(&tree(path, text), &ALL);
+            let found = port_variable(&[(path, text)]);
             assert_eq!(
                 found.map(|found| found.value).as_deref(),
                 expected,
@@ -191,20 +195,28 @@ mod tests {
         check("a.go", "port := os.Getenv(\"PORT\")", Some("PORT"));
         check("a.go", "port, ok := os.LookupEnv(\"PORT\")", Some("PORT"));
         check("a.rs", "std::env::var(\"PORT\")", Some("PORT"));
+        check(
+            "a.rs",
+            "fn main() {\n    let port = std::env::var(\"APP_PORT\")",
+            Some("APP_PORT"),
+        );
         check("a.java", "System.getenv(\"PORT\")", Some("PORT"));
         check("a.properties", "server.port=${PORT:8080}", Some("PORT"));
-        check("a.txt", "process.env.PORT", None);
     }
 
     #[test]
     fn ports_that_never_change() {
         let check = |text: &str, expected: Option<u16>| {
-            let found = fixed_port(&tree("a.js", text), &ALL);
+            let found = fixed_port(&[("a.js", text)]);
             assert_eq!(found.map(|found| found.value), expected, "{text}");
         };
         check("app.listen(3000, () => {})", Some(3000));
         check("http.ListenAndServe(\":8080\", nil)", Some(8080));
         check("TcpListener::bind(\"0.0.0.0:3000\")", Some(3000));
+        check(
+            "HttpServer::new(a).bind((\"127.0.0.1\", 8080))?",
+            Some(8080),
+        );
         check("HTTPServer(('127.0.0.1', 8000), Handler)", Some(8000));
         check("app.run(debug=True, port=5000)", Some(5000));
         check("SocketAddr::from(([127, 0, 0, 1], 3000))", Some(3000));
@@ -215,10 +227,10 @@ mod tests {
     #[test]
     fn paths_that_are_answered() {
         let check = |text: &str, path: Option<&str>, health: Option<&str>| {
-            let tree = tree("a.js", text);
-            let found = super::path(&tree, &ALL).map(|found| found.value);
+            let sources = [("a.js", text)];
+            let found = super::path(&sources).map(|found| found.value);
             assert_eq!(found.as_deref(), path, "{text}");
-            let found = super::health(&tree, &ALL).map(|found| found.value);
+            let found = super::health(&sources).map(|found| found.value);
             assert_eq!(found.as_deref(), health, "{text}");
         };
         check(
@@ -245,6 +257,21 @@ mod tests {
         check(
             "Router::new().route(\"/orders\", get(orders))",
             Some("/orders"),
+            None,
+        );
+        check(
+            "router.route(\"/in\", post(a)).route(\"/out\", routing::get(b).post(a))",
+            Some("/out"),
+            None,
+        );
+        check(
+            "@app.route('/in', methods=['POST'])\ndef a(): ...\n@app.route('/both', methods=['GET', 'POST'])",
+            Some("/both"),
+            None,
+        );
+        check(
+            "app.route('/in').post(a); app.get('/out', b)",
+            Some("/out"),
             None,
         );
         check("#[get(\"/a b\")]", None, None);

@@ -24,10 +24,9 @@ const PASSED_OVER: [&str; 16] = [
     "coverage",
 ];
 /// Manifests, and what else says how a service is built, starts and is told its port.
-const MANIFESTS: [&str; 22] = [
+const MANIFESTS: [&str; 15] = [
     "Cargo.toml",
     "package.json",
-    "package-lock.json",
     "go.mod",
     "pom.xml",
     "build.gradle",
@@ -40,12 +39,6 @@ const MANIFESTS: [&str; 22] = [
     "Containerfile",
     "Procfile",
     "yarn.lock",
-    "pnpm-lock.yaml",
-    "bun.lock",
-    "uv.lock",
-    "poetry.lock",
-    "mvnw",
-    "gradlew",
     ".gitignore",
 ];
 /// Sources, by extension.
@@ -62,15 +55,6 @@ const SOURCES: [&str; 11] = [
     "kt",
     "properties",
 ];
-/// Locks are long and looked at for their names alone.
-const LOCKS: [&str; 5] = [
-    "package-lock.json",
-    "pnpm-lock.yaml",
-    "bun.lock",
-    "uv.lock",
-    "poetry.lock",
-];
-
 /// What is done with something in a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Entry {
@@ -109,7 +93,6 @@ impl Tree {
         let name = path.rsplit('/').next().unwrap_or(path);
         let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
         match () {
-            () if LOCKS.contains(&name) => Entry::Name,
             () if MANIFESTS.contains(&name) => Entry::Read,
             () if is_test(name) => Entry::PassOver,
             () if SOURCES.contains(&extension) => Entry::Read,

@@ -13,6 +13,7 @@ pub mod catalogue;
 mod keys;
 mod raw;
 mod quantity;
+mod address;
 mod template;
 mod trace;
 mod rows;
@@ -29,6 +30,7 @@ mod overrides;
 mod schema;
 pub mod waivers;
 
+pub(crate) use self::address::UNWRITTEN;
 pub use self::durations::NoDurations;
 pub(crate) use self::durations::each_duration;
 pub use self::file::{

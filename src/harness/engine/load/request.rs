@@ -10,28 +10,14 @@ use http::header::{
     AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
 };
 use http::uri::PathAndQuery;
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
 use url::{Position, Url};
 
 use super::body::{Body, BodyError};
 use super::feed::Feed;
 use super::template::{Compiled, Names, Place, TemplateError, Values, form};
 use crate::harness::engine::http::basic;
-use crate::harness::scenario::{AddressPlan, AuthPlan, BodyPlan, Part, Template};
-
-/// What can't stand in a path or a query as it is. `%` can: a scenario may have encoded already.
-const UNWRITTEN: &AsciiSet = &CONTROLS
-    .add(b' ')
-    .add(b'"')
-    .add(b'#')
-    .add(b'<')
-    .add(b'>')
-    .add(b'\\')
-    .add(b'^')
-    .add(b'`')
-    .add(b'{')
-    .add(b'|')
-    .add(b'}');
+use crate::harness::scenario::{AddressPlan, AuthPlan, BodyPlan, Part, Template, UNWRITTEN};
 
 /// A compiled request.
 #[derive(Debug)]

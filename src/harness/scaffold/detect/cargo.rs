@@ -7,7 +7,7 @@ use regex::Regex;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::{Found, Port, Service};
+use crate::harness::scaffold::facts::{Found, Port, Service};
 use crate::harness::scaffold::tree::Tree;
 
 /// A package with one of these is one that serves.
@@ -38,6 +38,7 @@ static OPTION: LazyLock<Regex> = LazyLock::new(|| {
 #[serde(default, rename_all = "kebab-case")]
 struct Manifest {
     package: Option<Package>,
+    workspace: Option<Workspace>,
     bin: Vec<Target>,
     bench: Vec<Target>,
     dependencies: BTreeMap<String, IgnoredAny>,
@@ -49,6 +50,12 @@ struct Manifest {
 struct Package {
     name: String,
     default_run: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Workspace {
+    exclude: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -85,13 +92,7 @@ pub(super) fn benches(tree: &Tree) -> Option<(Option<String>, Vec<String>)> {
             .iter()
             .map(|bench| bench.name.clone())
             .collect();
-        let is_plain = |name: &String| {
-            !name.is_empty()
-                && name
-                    .chars()
-                    .all(|char| char.is_ascii_alphanumeric() || "_-".contains(char))
-        };
-        let is_usable = uses && !targets.is_empty() && targets.iter().all(is_plain);
+        let is_usable = uses && !targets.is_empty() && targets.iter().all(|name| is_plain(name));
         is_usable.then(|| {
             (
                 (!member.folder.is_empty()).then(|| member.name.clone()),
@@ -148,40 +149,55 @@ fn of_member(tree: &Tree, member: &Member) -> Option<Service> {
         }
         _ => (program, Port::Unknown),
     };
+    // In a member of a workspace, and where the environment says so, cargo would build elsewhere.
+    let build = format!("cargo build --release{package} --bin {binary} --target-dir target");
     Some(Service {
-        build: Some(format!("cargo build --release{package} --bin {binary}")),
+        build: Some(build),
         start: Found::new(start, source.clone()),
         port,
         ready: None,
+        folder: member.folder.clone(),
     })
 }
 
-/// The package of the top and those below it, as far as they can be read.
+/// The package of the top, and of a workspace those below it, as far as they can be read.
 fn members(tree: &Tree) -> Vec<Member> {
-    let manifests = tree
-        .paths()
-        .into_iter()
-        .filter(|path| path.rsplit('/').next() == Some("Cargo.toml"));
-    let read = manifests.filter_map(|path| {
-        let manifest: Manifest = toml::from_str(tree.text(path)?).ok()?;
+    let read = |path: &str| toml::from_str::<Manifest>(tree.text(path)?).ok();
+    let Some(top) = read("Cargo.toml") else {
+        return Vec::new();
+    };
+    let is_member = |folder: &str| match &top.workspace {
+        None => folder.is_empty(),
+        Some(workspace) => workspace.exclude.iter().all(|excluded| {
+            let below = folder.strip_prefix(excluded.trim_matches('/'));
+            !below.is_some_and(|below| below.starts_with('/'))
+        }),
+    };
+    let manifests = tree.paths().into_iter().filter_map(|path| {
+        let folder = path.strip_suffix("Cargo.toml")?;
+        let is_whole_name = folder.is_empty() || folder.ends_with('/');
+        (is_whole_name && is_member(folder)).then_some((path, folder))
+    });
+    let read = manifests.filter_map(|(path, folder)| {
+        let manifest = read(path)?;
         let name = manifest.package.as_ref()?.name.clone();
         // Names stand in command lines as they are.
-        let is_plain = name
-            .chars()
-            .all(|char| char.is_ascii_alphanumeric() || "_-".contains(char));
-        is_plain.then(|| Member {
-            folder: path
-                .strip_suffix("Cargo.toml")
-                .unwrap_or_default()
-                .to_owned(),
+        is_plain(&name).then(|| Member {
+            folder: folder.to_owned(),
             manifest,
             name,
         })
     });
-    match tree.has("Cargo.toml") {
-        true => read.collect(),
-        false => Vec::new(),
-    }
+    read.collect()
+}
+
+/// Whether a name is one for cargo, and nothing else for anybody.
+fn is_plain(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with('-')
+        && name
+            .chars()
+            .all(|char| char.is_ascii_alphanumeric() || "_-".contains(char))
 }
 
 /// The binaries of a package, by name, with their sources.
@@ -212,11 +228,7 @@ fn binaries(tree: &Tree, member: &Member) -> Vec<(String, String)> {
             binaries.push((name.to_owned(), path.to_owned()));
         }
     }
-    let is_plain = |name: &str| {
-        name.chars()
-            .all(|char| char.is_ascii_alphanumeric() || "_-".contains(char))
-    };
-    binaries.retain(|(name, _)| !name.is_empty() && is_plain(name));
+    binaries.retain(|(name, _)| is_plain(name));
     binaries
 }
 
@@ -242,7 +254,7 @@ mod tests {
             "Cargo.toml",
             "[package]\nname = \"shop\"\n[dependencies]\naxum = \"0.8\"\n",
         );
-        let built = "cargo build --release --bin shop";
+        let built = "cargo build --release --bin shop --target-dir target";
         check(
             &[shop, ("src/main.rs", "fn main() {}")],
             Some((built, "target/release/shop")),
@@ -264,7 +276,7 @@ mod tests {
                 ("src/bin/server.rs", "TcpListener::bind(addr)"),
             ],
             Some((
-                "cargo build --release --bin server",
+                "cargo build --release --bin server --target-dir target",
                 "target/release/server",
             )),
         );
@@ -281,7 +293,10 @@ mod tests {
                 ("Cargo.toml", "[package]\nname = \"plain\"\n"),
                 ("src/main.rs", "TcpListener::bind(a)"),
             ],
-            Some(("cargo build --release --bin plain", "target/release/plain")),
+            Some((
+                "cargo build --release --bin plain --target-dir target",
+                "target/release/plain",
+            )),
         );
         check(
             &[
@@ -294,10 +309,22 @@ mod tests {
                 ("crates/api/src/main.rs", ""),
             ],
             Some((
-                "cargo build --release --package api --bin api",
+                "cargo build --release --package api --bin api --target-dir target",
                 "target/release/api",
             )),
         );
+        // Packages that cargo doesn't know from the top.
+        let tool = (
+            "fuzz/Cargo.toml",
+            "[package]\nname = \"tool\"\n[dependencies]\naxum = \"0.8\"\n",
+        );
+        let main = ("fuzz/src/main.rs", "");
+        for top in [
+            "[package]\nname = \"lib\"\n",
+            "[workspace]\nmembers = [\"*\"]\nexclude = [\"fuzz\"]\n",
+        ] {
+            check(&[("Cargo.toml", top), tool, main], None);
+        }
         check(
             &[("Cargo.toml", "not toml"), ("src/main.rs", "TcpListener")],
             None,

@@ -4,7 +4,8 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::{Found, Port, Service, line, with_port, words};
+use super::words::{line, with_port, words};
+use crate::harness::scaffold::facts::{Found, Port, Service};
 use crate::harness::scaffold::tree::Tree;
 
 static EXPOSE: LazyLock<Regex> = LazyLock::new(|| expression(r"(?mi)^\s*EXPOSE\s+(\d{1,5})\b"));
@@ -41,6 +42,7 @@ pub(super) fn procfile(tree: &Tree) -> Option<Service> {
             false => Port::Variable(Found::new("PORT".to_owned(), "Procfile")),
         },
         ready: None,
+        folder: String::new(),
     })
 }
 

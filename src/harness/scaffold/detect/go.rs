@@ -4,7 +4,8 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::{Found, Port, Service, line};
+use super::words::line;
+use crate::harness::scaffold::facts::{Found, Port, Service};
 use crate::harness::scaffold::text::name as as_name;
 use crate::harness::scaffold::tree::Tree;
 
@@ -58,6 +59,7 @@ pub(super) fn service(tree: &Tree) -> Option<Service> {
         start: Found::new(start, path),
         port,
         ready: None,
+        folder: String::new(),
     })
 }
 

@@ -1,7 +1,7 @@
 //! `pom.xml` and `build.gradle`: frameworks that say themselves where their program is and how it is
 //! told its port.
 
-use super::{Service, told};
+use crate::harness::scaffold::facts::Service;
 use crate::harness::scaffold::tree::Tree;
 
 pub(super) fn service(tree: &Tree) -> Option<Service> {
@@ -49,7 +49,7 @@ fn of_framework(
         }
         () => return None,
     };
-    let mut service = told(start, file, Some(build));
+    let mut service = Service::told(start, file, Some(build));
     if text.contains("spring-boot-starter-actuator") {
         service.ready = Some("/actuator/health".to_owned());
     } else if text.contains("quarkus-smallrye-health") {

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::{Found, Port, Service, line, with_port, words};
+use super::words::{line, with_port, words};
+use crate::harness::scaffold::facts::{Found, Port, Service};
 use crate::harness::scaffold::tree::Tree;
 
 /// Where the server is that no script starts.
@@ -76,6 +77,7 @@ pub(super) fn service(tree: &Tree) -> Option<Service> {
             false => Port::Unknown,
         },
         ready: None,
+        folder: String::new(),
     })
 }
 
@@ -114,10 +116,10 @@ impl Manager {
             () if is("pnpm@", "pnpm-lock.yaml") => Self::Pnpm,
             () if is("bun@", "bun.lock") || is("bun@", "bun.lockb") => Self::Bun,
             () if is("yarn@", "yarn.lock") => {
-                // The lock of later versions begins with a block of that name.
+                // Later versions have a file of settings, and a lock that begins with a block of that name.
                 let lock = tree.text("yarn.lock").unwrap_or_default();
-                let is_classic = named.starts_with("yarn@1")
-                    || (named.is_empty() && !lock.contains("__metadata:"));
+                let is_later = tree.has(".yarnrc.yml") || lock.contains("__metadata:");
+                let is_classic = named.starts_with("yarn@1") || (named.is_empty() && !is_later);
                 Self::Yarn { is_classic }
             }
             () => Self::Npm {

@@ -4,7 +4,9 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::{Found, Port, Service, container, told};
+use super::container;
+use super::words::line;
+use crate::harness::scaffold::facts::{Found, Port, Service};
 use crate::harness::scaffold::tree::Tree;
 
 /// Where a program without a framework may be.
@@ -23,6 +25,10 @@ static ASGI: LazyLock<Regex> = LazyLock::new(|| {
     expression(r"(?m)^(\w+)(?:\s*:\s*\w+)?\s*=\s*(?:\w+\.)?(?:FastAPI|Starlette|Litestar|Quart)\(")
 });
 static FLASK: LazyLock<Regex> = LazyLock::new(|| expression(r"(?m)^(\w+)\s*=\s*(?:\w+\.)?Flask\("));
+/// A function that makes the application, which flask looks for by these names.
+static FACTORY: LazyLock<Regex> = LazyLock::new(|| {
+    expression(r"(?m)^def (create_app|make_app)\((?:\s*\w+[^,)=]*=[^,)]*,?)*\s*\)(?s:.)*\bFlask\(")
+});
 static NAME: LazyLock<Regex> = LazyLock::new(|| expression(r#"(?m)^name\s*=\s*["']([^"']+)["']"#));
 static DEPENDS: LazyLock<Regex> = LazyLock::new(|| expression(r#"(?mi)^\s*["']?([a-z][\w.-]*)"#));
 
@@ -42,27 +48,30 @@ pub(super) fn service(tree: &Tree) -> Option<Service> {
             "{} {module}:{app} --host 127.0.0.1 --port {{port}}{folder}",
             installed.program("uvicorn")
         );
-        return Some(told(start, path, build));
+        return Some(Service::told(start, path, build));
     }
-    if let Some((path, app)) = app(tree, &FLASK) {
+    let made = app(tree, &FACTORY).map(|(path, name)| (path, format!("{name}()")));
+    if let Some((path, app)) = app(tree, &FLASK).or(made) {
         let (module, folder) = module(path);
         let start = match has_gunicorn {
             true => {
                 let folder = folder.map_or_else(String::new, |folder| format!(" --chdir {folder}"));
                 format!(
-                    "{} --bind 127.0.0.1:{{port}}{folder} {module}:{app}",
-                    installed.program("gunicorn")
+                    "{} --bind 127.0.0.1:{{port}}{folder} {}",
+                    installed.program("gunicorn"),
+                    line(&[format!("{module}:{app}")])
                 )
             }
             false => {
                 let file = path.strip_suffix(".py").unwrap_or(path);
                 format!(
-                    "{} --app {file}:{app} run --port {{port}}",
-                    installed.program("flask")
+                    "{} --app {} run --port {{port}}",
+                    installed.program("flask"),
+                    line(&[format!("{file}:{app}")])
                 )
             }
         };
-        return Some(told(start, path, build));
+        return Some(Service::told(start, path, build));
     }
     if tree.has("manage.py") {
         let wsgi = tree
@@ -80,7 +89,7 @@ pub(super) fn service(tree: &Tree) -> Option<Service> {
                 installed.program("python")
             ),
         };
-        return Some(told(start, "manage.py", build));
+        return Some(Service::told(start, "manage.py", build));
     }
     if let Some(mut service) = container::procfile(tree) {
         service.build = build;
@@ -103,6 +112,7 @@ pub(super) fn service(tree: &Tree) -> Option<Service> {
         start: Found::new(format!("{} {entry}", installed.program("python")), *entry),
         port: Port::Unknown,
         ready: None,
+        folder: String::new(),
     })
 }
 
@@ -252,6 +262,23 @@ mod tests {
                 ("shop.py", "app = Flask(__name__)"),
             ],
             ".plimsoll/venv/bin/gunicorn --bind 127.0.0.1:{port} shop:app",
+            Some(venv),
+        );
+        let factory = "def create_app(config=None):\n    app = Flask(__name__)\n    return app\n";
+        check(
+            &[
+                ("requirements.txt", "Flask\n"),
+                ("shop/__init__.py", factory),
+            ],
+            ".plimsoll/venv/bin/flask --app 'shop/__init__:create_app()' run --port {port}",
+            Some(venv),
+        );
+        check(
+            &[
+                ("requirements.txt", "Flask\ngunicorn\n"),
+                ("shop/__init__.py", factory),
+            ],
+            ".plimsoll/venv/bin/gunicorn --bind 127.0.0.1:{port} 'shop:create_app()'",
             Some(venv),
         );
         check(

@@ -18,6 +18,8 @@ fn place() -> Place {
         folder: "Shop".to_owned(),
         below: String::new(),
         is_root: true,
+        is_in_git: true,
+        is_on_gitlab: false,
     }
 }
 
@@ -308,12 +310,61 @@ fn what_a_first_scenario_is_written_beside() {
             "{hostile}"
         );
     }
-    let gitlab = Facts {
-        is_gitlab: true,
+    let on_gitlab = Place {
+        is_on_gitlab: true,
+        ..place()
+    };
+    let found = draft(&facts, &wishes, &on_gitlab, None).expect("a draft");
+    assert!(found.gitlab.is_some() && found.files.iter().all(|file| !file.is_at_top));
+}
+
+#[test]
+fn what_comes_next_can_be_typed() {
+    let next = |facts: &Facts, wishes: &Wishes, place: &Place, document: Option<&Document>| {
+        let draft = draft(facts, wishes, place, document).expect("a draft");
+        let lines: Vec<String> = draft.next.into_iter().map(|(_, line)| line).collect();
+        lines
+    };
+    let start = |action: Option<&str>| Wishes {
+        start: Some("./shop --port {port}".into()),
+        action: action.map(str::to_owned),
+        ..Wishes::default()
+    };
+    let outside = Place {
+        is_in_git: false,
+        ..place()
+    };
+    let facts = Facts::default();
+    assert_eq!(
+        next(&facts, &start(None), &outside, None),
+        [
+            "plimsoll run scenarios/shop.toml",
+            "printf '\\n/.plimsoll/\\n/reports/\\n' >> .gitignore",
+            "git init",
+            "plimsoll gate --against HEAD scenarios/shop.toml",
+            "plimsoll calibrate scenarios/shop.toml",
+            ".github/workflows/plimsoll.yml",
+        ]
+    );
+    let ignores = Facts {
+        ignores: true,
         ..Facts::default()
     };
-    let found = draft(&gitlab, &wishes, &place(), None).expect("a draft");
-    assert!(found.gitlab.is_some() && found.files.iter().all(|file| !file.is_at_top));
+    let action = "acme/plimsoll@0123456789abcdef0123456789abcdef01234567";
+    assert_eq!(
+        next(&ignores, &start(Some(action)), &place(), None),
+        [
+            "plimsoll run scenarios/shop.toml",
+            "plimsoll gate --against HEAD scenarios/shop.toml",
+            "plimsoll calibrate scenarios/shop.toml",
+        ]
+    );
+    // The server of a document is typed behind a command.
+    let hostile = openapi(
+        r#"{"openapi": "3.0.0", "servers": [{"url": "http://$(id);x.example/"}], "paths": {"/a": {"get": {}}}}"#,
+    );
+    let lines = next(&facts, &Wishes::default(), &place(), Some(&hostile));
+    assert_eq!(lines[0], "curl -i 'http://$(id);x.example'");
 }
 
 /// Texts that mean something to whoever reads a scenario, and others.

@@ -2,18 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use percent_encoding::utf8_percent_encode;
+use percent_encoding::{AsciiSet, utf8_percent_encode};
 use serde_json::Value;
 
+use super::dialect::Dialect;
+use super::security;
 use super::server::{self, Server};
 use super::value::{self, Said};
-use super::{Dialect, security};
-use crate::harness::scaffold::address::{ENCODED, PATH, QUERY};
+use crate::harness::scaffold::address::{QUERY, SEGMENT};
 use crate::harness::scaffold::document::{Document, NoReference};
 use crate::harness::scaffold::json;
 use crate::harness::scaffold::secret::is_secret;
 use crate::harness::scaffold::sketch::{Auth, Body, Column, FEED, Method, Step, request_name};
 use crate::harness::scaffold::text::{Template, joined, variable};
+use crate::harness::scenario::UNWRITTEN;
 
 /// A longer path is no path.
 const MAX_PATH_BYTES: usize = 2000;
@@ -21,6 +23,8 @@ const MAX_PATH_BYTES: usize = 2000;
 const MAX_PARAMETERS: usize = 100;
 /// A longer value of a parameter is no example.
 const MAX_VALUE_BYTES: usize = 500;
+/// A list in a query has not more items.
+const MAX_ITEMS: usize = 20;
 /// A body is shown in the scenario.
 const MAX_BODY_BYTES: usize = 8 << 10;
 /// Names that say nothing without what stands before them in the path.
@@ -44,6 +48,8 @@ pub(super) enum NoStep {
     Reference(#[from] NoReference),
     #[error("its path is longer than {MAX_PATH_BYTES} bytes")]
     Path,
+    #[error("it has a server of its own")]
+    Server,
     #[error("its body is no JSON and no form")]
     Body,
     #[error("its body is longer than {} KiB", MAX_BODY_BYTES >> 10)]
@@ -60,6 +66,8 @@ pub(super) struct Operations<'a> {
     pub(super) secrets: BTreeSet<String>,
     /// Whether some operation asks for a way of saying who it is that can't be written.
     has_unknown_security: bool,
+    /// Whether some operation asks for a cookie.
+    has_cookies: bool,
 }
 
 impl<'a> Operations<'a> {
@@ -72,6 +80,7 @@ impl<'a> Operations<'a> {
             columns: Vec::new(),
             secrets: BTreeSet::new(),
             has_unknown_security: false,
+            has_cookies: false,
         }
     }
 
@@ -81,6 +90,12 @@ impl<'a> Operations<'a> {
         if self.has_unknown_security {
             notes.push(
                 "some operations say who asks in a way that is not known here; add their headers"
+                    .to_owned(),
+            );
+        }
+        if self.has_cookies {
+            notes.push(
+                "left out: cookies that operations ask for; where a login sets them, make it a step in front"
                     .to_owned(),
             );
         }
@@ -96,9 +111,14 @@ impl<'a> Operations<'a> {
         operation: &'a Value,
     ) -> Result<Step, NoStep> {
         let parameters = parameters(self.document, item, operation)?;
+        let own = server::of_one(&[operation, item]);
+        let server = own.unwrap_or_else(|| self.server.clone());
+        if server.origin.is_some() && server.origin != self.server.origin {
+            return Err(NoStep::Server);
+        }
         // Nothing is kept of an operation that turns out to be none.
         let columns = self.columns.len();
-        let step = self.made(method, path, &parameters, operation);
+        let step = self.made(method, &server.base, path, &parameters, operation);
         if step.is_err() {
             self.columns.truncate(columns);
         }
@@ -108,34 +128,43 @@ impl<'a> Operations<'a> {
     fn made(
         &mut self,
         method: Method,
+        base: &str,
         path: &str,
         parameters: &Parameters<'_>,
         operation: &Value,
     ) -> Result<Step, NoStep> {
         let needed = security::of(self.document, self.dialect, operation, self.scenario);
-        let body = self.body(method, parameters, operation)?;
         let mut secrets = needed.secrets;
-        let mut address = Template::literal(&self.server.base);
-        address.push(&self.path(path, parameters, &mut secrets));
+        let body = self.body(method, parameters, operation, &mut secrets)?;
+        let mut address = Template::literal(base);
+        address.push(&self.path(path, parameters));
         let mut query = Vec::new();
         let mut headers = Vec::new();
         for (place, parameter) in parameters.required() {
             let name = name(parameter);
             match place {
-                "query" => {
-                    let value = self.value(name, "", parameter, QUERY, &mut secrets);
-                    query.push((name.to_owned(), value));
+                // What says who asks is written below.
+                "query" if needed.query.iter().all(|(other, _)| other != name) => {
+                    query.extend(self.query(name, parameter, &mut secrets));
                 }
                 "header" if is_header(name) => {
                     let value = self.header(name, parameter, &mut secrets);
                     headers.push((name.to_ascii_lowercase(), value));
                 }
+                "cookie" => self.has_cookies = true,
                 _ => {}
             }
         }
         query.extend(needed.query);
         // In front: of two of one name, that of the credentials counts.
         headers.splice(0..0, needed.headers);
+        let body = body.map(|(body, media)| {
+            let is_implied = media.eq_ignore_ascii_case("application/json");
+            if matches!(body, Body::Json(_)) && !is_implied && is_sent(&media) {
+                headers.push(("content-type".to_owned(), Template::literal(&media)));
+            }
+            body
+        });
         for (index, (name, value)) in query.iter().enumerate() {
             // Some documents have a query in their paths.
             let is_first = index == 0 && !path.contains('?');
@@ -146,13 +175,9 @@ impl<'a> Operations<'a> {
         if address.as_str().len() > MAX_PATH_BYTES {
             return Err(NoStep::Path);
         }
-        let body = body.map(|(body, of_body)| {
-            secrets.extend(of_body);
-            body
-        });
         self.secrets.extend(secrets);
         self.has_unknown_security |= needed.is_unknown;
-        let plain = format!("{}{path}", self.server.base);
+        let plain = format!("{base}{path}");
         Ok(Step {
             method,
             name: request_name(method, &plain, &address),
@@ -165,12 +190,7 @@ impl<'a> Operations<'a> {
         })
     }
 
-    fn path(
-        &mut self,
-        path: &str,
-        parameters: &Parameters<'_>,
-        secrets: &mut BTreeSet<String>,
-    ) -> Template {
+    fn path(&mut self, path: &str, parameters: &Parameters<'_>) -> Template {
         let mut filled = Template::default();
         let mut before = "";
         let mut rest = path;
@@ -178,52 +198,48 @@ impl<'a> Operations<'a> {
             let Some((name, after)) = behind.split_once('}') else {
                 break;
             };
-            filled.push_literal(&utf8_percent_encode(front, ENCODED).to_string());
+            filled.push_literal(&utf8_percent_encode(front, UNWRITTEN).to_string());
             before = front
                 .rsplit('/')
                 .find(|part| !part.is_empty())
                 .unwrap_or(before);
-            let nothing = Value::Null;
-            let parameter = parameters
-                .0
-                .get(&("path", name))
-                .copied()
-                .unwrap_or(&nothing);
-            filled.push(&self.value(name, before, parameter, PATH, secrets));
+            let parameter = parameters.0.get(&("path", name)).copied();
+            let said = value::of_parameter(self.document, parameter.unwrap_or(&Value::Null));
+            let text = plain(said.value());
+            // What stands in a path says which, whatever it is called: several of it can be asked for.
+            let is_shown = !is_secret(name, &text);
+            let written = in_address(&text, SEGMENT).filter(|_| said.is_said() && is_shown);
+            match written {
+                Some(written) => filled.push_literal(&written),
+                None => {
+                    let placeholder = if is_shown { text.as_str() } else { "" };
+                    filled.push_column(FEED, &self.column(name, before, placeholder));
+                }
+            }
             rest = after;
         }
-        filled.push_literal(&utf8_percent_encode(rest, ENCODED).to_string());
+        filled.push_literal(&utf8_percent_encode(rest, UNWRITTEN).to_string());
         filled
     }
 
-    /// The value of a parameter of the address, encoded for its place: what the document says, or a column
-    /// of the feed, whose values are encoded when they are drawn.
-    fn value(
+    /// A parameter of the query: as many names and values as its list has items, where it is written so.
+    fn query(
         &mut self,
         name: &str,
-        before: &str,
         parameter: &Value,
-        encode: &'static percent_encoding::AsciiSet,
         secrets: &mut BTreeSet<String>,
-    ) -> Template {
+    ) -> Vec<(String, Template)> {
         let said = value::of_parameter(self.document, parameter);
-        let text = plain(said.value());
-        if is_secret(name, &text) {
-            let secret = variable(self.scenario, name);
-            let template = Template::secret(&secret);
-            secrets.insert(secret);
-            return template;
-        }
-        match said {
-            Said::Value(_) if !text.is_empty() && text.len() <= MAX_VALUE_BYTES => {
-                Template::literal(&utf8_percent_encode(&text, encode).to_string())
-            }
-            _ => {
-                let mut template = Template::default();
-                template.push_column(FEED, &self.column(name, before, &text));
-                template
-            }
-        }
+        let values = match said.value() {
+            Value::Array(items) if !items.is_empty() && is_spread(self.dialect, parameter) => items,
+            whole => std::slice::from_ref(whole),
+        };
+        let values = values.iter().take(MAX_ITEMS).map(|value| {
+            let written = |text: &str| in_address(text, QUERY);
+            let value = self.value(name, value, said.is_said(), secrets, written);
+            (name.to_owned(), value)
+        });
+        values.collect()
     }
 
     fn header(
@@ -233,25 +249,39 @@ impl<'a> Operations<'a> {
         secrets: &mut BTreeSet<String>,
     ) -> Template {
         let said = value::of_parameter(self.document, parameter);
-        let text = plain(said.value());
+        let written = |text: &str| is_sent(text).then(|| text.to_owned());
+        self.value(name, said.value(), said.is_said(), secrets, written)
+    }
+
+    /// What stands in the scenario for a value of the parameter `name`: what the document says, as `written` writes
+    /// it for its place; a variable of the environment where that is a secret; else a column of the feed, whose
+    /// values are encoded when they are drawn.
+    fn value(
+        &mut self,
+        name: &str,
+        value: &Value,
+        is_said: bool,
+        secrets: &mut BTreeSet<String>,
+        written: impl Fn(&str) -> Option<String>,
+    ) -> Template {
+        let text = plain(value);
         if is_secret(name, &text) {
-            let secret = variable(self.scenario, name);
-            let template = Template::secret(&secret);
-            secrets.insert(secret);
-            return template;
+            return self.secret(name, secrets);
         }
-        let is_sent = text.len() <= MAX_VALUE_BYTES
-            && text
-                .bytes()
-                .all(|byte| byte.is_ascii_graphic() || byte == b' ');
-        match said {
-            Said::Value(_) if is_sent => Template::literal(&text),
-            _ => {
-                let mut template = Template::default();
-                template.push_column(FEED, &self.column(name, "", &text));
-                template
-            }
+        if let Some(written) = written(&text).filter(|_| is_said) {
+            return Template::literal(&written);
         }
+        let mut template = Template::default();
+        template.push_column(FEED, &self.column(name, "", &text));
+        template
+    }
+
+    /// The variable of the environment that stands in the place of a secret.
+    fn secret(&self, name: &str, secrets: &mut BTreeSet<String>) -> Template {
+        let variable = variable(self.scenario, name);
+        let template = Template::secret(&variable);
+        secrets.insert(variable);
+        template
     }
 
     /// The column of the feed for this parameter, which is made where it is not there.
@@ -281,13 +311,14 @@ impl<'a> Operations<'a> {
         column
     }
 
-    /// The body, and the variables that it needs.
+    /// The body and its media type.
     fn body(
         &self,
         method: Method,
         parameters: &Parameters<'_>,
         operation: &Value,
-    ) -> Result<Option<(Body, Vec<String>)>, NoStep> {
+        secrets: &mut BTreeSet<String>,
+    ) -> Result<Option<(Body, String)>, NoStep> {
         if method.is_safe() {
             return Ok(None);
         }
@@ -310,15 +341,18 @@ impl<'a> Operations<'a> {
                 None => return Ok(None),
             },
         };
-        let value = said.value();
-        if is_form(media) {
-            return self.form(value).map(Some);
-        }
-        let written = json::text(value, self.scenario).ok_or(NoStep::Body)?;
-        if written.template.as_str().len() > MAX_BODY_BYTES {
-            return Err(NoStep::LongBody);
-        }
-        Ok(Some((Body::Json(written.template), written.secrets)))
+        let body = match is_form(media) {
+            true => self.form(said.value(), secrets)?,
+            false => {
+                let written = json::text(said.value(), self.scenario).ok_or(NoStep::Body)?;
+                if written.template.as_str().len() > MAX_BODY_BYTES {
+                    return Err(NoStep::LongBody);
+                }
+                secrets.extend(written.secrets);
+                Body::Json(written.template)
+            }
+        };
+        Ok(Some((body, media.to_owned())))
     }
 
     /// The parameter `body`, or those of a form.
@@ -346,28 +380,22 @@ impl<'a> Operations<'a> {
         ))
     }
 
-    fn form(&self, value: &Value) -> Result<(Body, Vec<String>), NoStep> {
+    fn form(&self, value: &Value, secrets: &mut BTreeSet<String>) -> Result<Body, NoStep> {
         let fields = value.as_object().ok_or(NoStep::Body)?;
-        let mut secrets = Vec::new();
         let mut bytes = 0;
         let form = fields.iter().map(|(name, value)| {
             let text = plain(value);
             bytes += name.len() + text.len();
             let template = match is_secret(name, &text) {
-                true => {
-                    let secret = variable(self.scenario, name);
-                    let template = Template::secret(&secret);
-                    secrets.push(secret);
-                    template
-                }
+                true => self.secret(name, secrets),
                 false => Template::literal(&text),
             };
             (name.clone(), template)
         });
-        let form: Vec<_> = form.collect();
+        let form = form.collect();
         match bytes > MAX_BODY_BYTES {
             true => Err(NoStep::LongBody),
-            false => Ok((Body::Form(form), secrets)),
+            false => Ok(Body::Form(form)),
         }
     }
 }
@@ -425,6 +453,32 @@ fn is_header(name: &str) -> bool {
         && !OWN_HEADERS.contains(&name.to_ascii_lowercase().as_str())
 }
 
+/// Whether a list in the query is written as one value for each item, by default or by what the parameter says.
+fn is_spread(dialect: Dialect, parameter: &Value) -> bool {
+    let text = |key: &str| parameter.get(key).and_then(Value::as_str);
+    match dialect {
+        Dialect::Two => text("collectionFormat") == Some("multi"),
+        Dialect::Three => match parameter.get("explode") {
+            Some(explode) => explode == &Value::Bool(true),
+            None => matches!(text("style"), None | Some("form")),
+        },
+    }
+}
+
+/// A value as it stands in an address, `None` where it is none that can.
+fn in_address(text: &str, encode: &'static AsciiSet) -> Option<String> {
+    let is_one = !text.is_empty() && text.len() <= MAX_VALUE_BYTES;
+    is_one.then(|| utf8_percent_encode(text, encode).to_string())
+}
+
+/// Whether a text can be sent as the value of a header.
+fn is_sent(text: &str) -> bool {
+    text.len() <= MAX_VALUE_BYTES
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() || byte == b' ')
+}
+
 fn is_json(media: &str) -> bool {
     let media = media
         .split(';')
@@ -441,13 +495,13 @@ fn is_form(media: &str) -> bool {
         .starts_with("application/x-www-form-urlencoded")
 }
 
-/// A value as it stands in an address: lists with commas, as the default styles have them.
+/// A value as text: lists with commas, as paths, headers and forms have them.
 fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Array(list) => list
             .iter()
-            .take(20)
+            .take(MAX_ITEMS)
             .map(plain)
             .collect::<Vec<_>>()
             .join(","),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::Dialect;
+use super::dialect::Dialect;
 use crate::harness::scaffold::document::Document;
 use crate::harness::scaffold::sketch::Auth;
 use crate::harness::scaffold::text::{Template, variable};

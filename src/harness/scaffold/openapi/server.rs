@@ -3,7 +3,7 @@
 use serde_json::Value;
 use url::Url;
 
-use super::Dialect;
+use super::dialect::Dialect;
 use crate::harness::scaffold::document::Document;
 
 /// A server, in two parts.
@@ -18,14 +18,16 @@ pub(super) struct Server {
 /// The first server of the document.
 pub(super) fn of(document: &Document, dialect: Dialect) -> Server {
     let root = document.root();
-    let text = match dialect {
-        Dialect::Three => root
-            .get("servers")
-            .and_then(|servers| servers.get(0))
-            .map(with_defaults),
-        Dialect::Two => Some(of_swagger(root)),
-    };
-    split(&text.unwrap_or_default())
+    match dialect {
+        Dialect::Three => of_one(&[root]).unwrap_or_default(),
+        Dialect::Two => split(&of_swagger(root)),
+    }
+}
+
+/// The first server that one of these names, such as an operation or its path.
+pub(super) fn of_one(holders: &[&Value]) -> Option<Server> {
+    let server = |holder: &&Value| Some(with_defaults(holder.get("servers")?.get(0)?));
+    holders.iter().find_map(server).map(|text| split(&text))
 }
 
 /// The URL of a server with the defaults of its variables.

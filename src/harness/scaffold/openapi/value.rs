@@ -8,6 +8,8 @@ use crate::harness::scaffold::document::Document;
 const MAX_DEPTH: usize = 8;
 /// A body of more values is no example any more.
 const MAX_VALUES: usize = 300;
+/// The same of what a document says itself: bytes of texts and names, and one for each value.
+const MAX_SAID_BYTES: usize = 16 << 10;
 
 /// What the document says of a value.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +26,11 @@ impl Said {
         match self {
             Self::Value(value) | Self::Kind(value) => value,
         }
+    }
+
+    /// Whether the document says it.
+    pub(super) fn is_said(&self) -> bool {
+        matches!(self, Self::Value(_))
     }
 }
 
@@ -61,17 +68,41 @@ pub(super) fn of_schema(document: &Document, schema: &Value) -> Said {
 /// What `example` or the first of `examples` says.
 fn example(document: &Document, holder: &Value) -> Option<Value> {
     if let Some(example) = holder.get("example").or_else(|| holder.get("x-example")) {
-        return Some(example.clone());
+        return kept(example);
     }
     match holder.get("examples")? {
         // Of a schema of 3.1.
-        Value::Array(examples) => examples.first().cloned(),
+        Value::Array(examples) => kept(examples.first()?),
         Value::Object(examples) => {
             let first = document.resolve(examples.values().next()?).ok()?;
-            first.get("value").cloned()
+            kept(first.get("value")?)
         }
         _ => None,
     }
+}
+
+/// The value, if it is as short as those are that somebody reads: one of megabytes would be copied for each
+/// parameter that refers to it.
+fn kept(value: &Value) -> Option<Value> {
+    let mut left = MAX_SAID_BYTES;
+    let mut waiting = vec![value];
+    while let Some(value) = waiting.pop() {
+        let bytes = match value {
+            Value::String(text) => text.len(),
+            Value::Array(items) if items.len() < left => {
+                waiting.extend(items);
+                0
+            }
+            Value::Object(fields) if fields.len() < left => {
+                waiting.extend(fields.values());
+                fields.keys().map(String::len).sum()
+            }
+            Value::Array(_) | Value::Object(_) => return None,
+            _ => 0,
+        };
+        left = left.checked_sub(bytes + 1)?;
+    }
+    Some(value.clone())
 }
 
 /// Makes values of schemas, as many and as deep as somebody reads.
@@ -102,9 +133,9 @@ impl<'a> Maker<'a> {
     fn of(&mut self, schema: &'a Value) -> Said {
         let first = |key: &str| schema.get(key).and_then(Value::as_array)?.first();
         let said = example(self.document, schema)
-            .or_else(|| schema.get("default").cloned())
-            .or_else(|| schema.get("const").cloned())
-            .or_else(|| first("enum").cloned());
+            .or_else(|| kept(schema.get("default")?))
+            .or_else(|| kept(schema.get("const")?))
+            .or_else(|| kept(first("enum")?));
         if let Some(value) = said {
             return Said::Value(value);
         }
@@ -147,17 +178,20 @@ impl<'a> Maker<'a> {
         Said::Kind(Value::Object(whole))
     }
 
-    /// An object with what it must have.
+    /// An object with what it must have, but for what only an answer has.
     fn object(&mut self, schema: &'a Value) -> Map<String, Value> {
         let required = schema.get("required").and_then(Value::as_array);
         let required = required.into_iter().flatten().filter_map(Value::as_str);
-        let required: Vec<&str> = required.collect();
         let properties = schema.get("properties").and_then(Value::as_object);
         let mut object = Map::new();
-        for (name, property) in properties.into_iter().flatten() {
-            if required.contains(&name.as_str()) {
-                let value = self.made(property);
-                object.insert(name.clone(), value.value().clone());
+        for name in required.take(MAX_VALUES) {
+            let Some(property) = properties.and_then(|properties| properties.get(name)) else {
+                continue;
+            };
+            let is_of_answers = |property: &Value| property.get("readOnly") == Some(&true.into());
+            if !self.document.resolve(property).is_ok_and(is_of_answers) {
+                let said = self.made(property);
+                object.insert(name.to_owned(), said.value().clone());
             }
         }
         object
@@ -280,6 +314,43 @@ mod tests {
         check(
             r##"{"$ref": "http://evil.example/schema"}"##,
             Said::Kind(Value::Null),
+        );
+    }
+
+    #[test]
+    fn what_nobody_would_read_is_not_taken() {
+        let long = "x".repeat(MAX_SAID_BYTES);
+        let check = |schema: Value, expected: Said| check(&schema.to_string(), expected);
+        let text = |text: &str| json!({"type": "string", "example": text});
+        check(text(&long), Said::Kind(json!("1")));
+        check(text(&long[..100]), Said::Value(json!(long[..100])));
+        let list = vec![0; MAX_SAID_BYTES];
+        check(
+            json!({"type": "integer", "enum": [list]}),
+            Said::Kind(json!(1)),
+        );
+    }
+
+    /// Names are looked up among the properties, not compared with each of them.
+    #[test]
+    fn an_object_that_must_have_a_hundred_thousand_names_is_made_soon() {
+        let names: Vec<String> = (0..100_000).map(|number| format!("n{number}")).collect();
+        let properties: Map<String, Value> = names
+            .iter()
+            .map(|name| (format!("x{name}"), json!({})))
+            .collect();
+        let schema = json!({"type": "object", "required": names, "properties": properties});
+        let document = Document::read(&schema.to_string(), 10 << 20).unwrap();
+        let begun = std::time::Instant::now();
+        assert_eq!(of_schema(&document, document.root()), Said::Kind(json!({})));
+        assert!(begun.elapsed().as_secs() < 5, "{:?}", begun.elapsed());
+    }
+
+    #[test]
+    fn what_only_answers_have_is_not_sent() {
+        check(
+            r#"{"required": ["id", "name"], "properties": {"id": {"type": "integer", "readOnly": true}, "name": {"type": "string"}}}"#,
+            Said::Kind(json!({"name": "1"})),
         );
     }
 

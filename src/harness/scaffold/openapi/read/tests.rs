@@ -2,8 +2,8 @@ use super::*;
 use crate::harness::scaffold::sketch::{Auth, Body, Step};
 use crate::harness::scaffold::text::Template;
 
-const PETSTORE: &str = include_str!("../../../../tests/data/init/petstore.yaml");
-const SWAGGER: &str = include_str!("../../../../tests/data/init/swagger.json");
+const PETSTORE: &str = include_str!("../../../../../tests/data/init/petstore.yaml");
+const SWAGGER: &str = include_str!("../../../../../tests/data/init/swagger.json");
 
 fn steps(imported: &Imported) -> Vec<(String, Vec<String>)> {
     let line = |step: &Step| {
@@ -37,7 +37,7 @@ fn what_reads_is_taken_with_the_values_of_the_document() {
                 status("200")
             ),
             (
-                "GET /v1/pets?limit=20&tags=cat,dog".to_owned(),
+                "GET /v1/pets?limit=20&tags=cat&tags=dog".to_owned(),
                 status("200")
             ),
             ("GET /v1/pets/{values.petId}".to_owned(), status("200")),
@@ -136,6 +136,95 @@ fn swagger_2_is_read_too() {
     };
     assert_eq!(steps[2].auth, Some(key));
     assert_eq!(imported.server.as_deref(), Some("http://petstore.example"));
+}
+
+/// The steps of an OpenAPI 3 document with these paths, in YAML.
+fn of_paths(paths: &str) -> Imported {
+    let text = format!(
+        "openapi: 3.1.0\nservers: [{{url: 'https://api.example/v1'}}]\npaths:\n{paths}\ncomponents:\n  securitySchemes:\n    key: {{type: apiKey, in: query, name: appid}}\n"
+    );
+    read_openapi(&text, "shop", true).expect("a document")
+}
+
+#[test]
+fn a_list_is_written_as_its_parameter_says() {
+    let check = |parameter: &str, expected: &str| {
+        let imported = of_paths(&format!(
+            "  /a/{{p}}:\n    get:\n      parameters:\n        - {{name: p, required: true, {parameter}}}\n"
+        ));
+        assert_eq!(lines(&imported)[0], expected, "{parameter}");
+    };
+    let query = |more: &str| format!("in: query, example: [a b, c]{more}");
+    let column = "{values.p}";
+    check(&query(""), &format!("GET /v1/a/{column}?p=a%20b&p=c"));
+    check(
+        &query(", explode: false"),
+        &format!("GET /v1/a/{column}?p=a%20b,c"),
+    );
+    check(
+        &query(", style: pipeDelimited"),
+        &format!("GET /v1/a/{column}?p=a%20b,c"),
+    );
+    check(
+        "in: query, schema: {type: array, items: {type: string}}",
+        &format!("GET /v1/a/{column}?p={column}"),
+    );
+    check("in: path, example: [a, c/d?]", "GET /v1/a/a,c%2Fd%3F");
+    let swagger = r#"{"swagger": "2.0", "paths": {"/a": {"get": {"parameters": [
+        {"name": "p", "in": "query", "required": true, "type": "array", "x-example": [1, 2]},
+        {"name": "q", "in": "query", "required": true, "type": "array", "x-example": [1, 2], "collectionFormat": "multi"}
+    ]}}}}"#;
+    let imported = read_openapi(swagger, "shop", false).expect("a document");
+    assert_eq!(lines(&imported), ["GET /a?p=1,2&q=1&q=2"]);
+}
+
+/// Which one it is, is no credential; what the document gives as one is not kept all the same.
+#[test]
+fn what_a_path_asks_for_is_drawn_from_the_feed() {
+    let imported = of_paths(
+        "  /sessions/{session}/{key}:\n    get:\n      parameters: [{name: session, in: path, required: true, example: hunter2}, \
+         {name: key, in: path, required: true}]\n",
+    );
+    assert_eq!(
+        lines(&imported),
+        ["GET /v1/sessions/{values.session}/{values.sessions_key}"]
+    );
+    assert_eq!(imported.columns[0].placeholder, "1");
+    assert!(imported.secrets.is_empty());
+}
+
+#[test]
+fn a_request_goes_to_the_server_of_the_document_or_nowhere() {
+    let imported = of_paths(
+        "  /a:\n    servers: [{url: 'https://api.example/v2'}]\n    get: {}\n    put: {servers: [{url: /v3}]}\n    \
+         delete: {servers: [{url: 'https://other.example/v1'}]}\n",
+    );
+    assert_eq!(lines(&imported), ["GET /v2/a", "PUT /v3/a"]);
+    assert_eq!(
+        imported.notes,
+        ["left out: DELETE /a: it has a server of its own"]
+    );
+}
+
+#[test]
+fn a_key_stands_once_and_a_media_type_is_kept() {
+    let imported = of_paths(
+        "  /a:\n    post:\n      security: [{key: []}]\n      parameters: [{name: appid, in: query, required: true}, \
+         {name: sid, in: cookie, required: true}]\n      requestBody: {content: {application/vnd.api+json: {example: {}}}}\n",
+    );
+    assert_eq!(lines(&imported), ["POST /v1/a?appid={$env.SHOP_APPID}"]);
+    assert_eq!(
+        imported.flows[0].steps[0].headers,
+        [(
+            "content-type".to_owned(),
+            Template::literal("application/vnd.api+json")
+        )]
+    );
+    assert!(
+        imported.notes[0].starts_with("left out: cookies that operations ask for"),
+        "{:?}",
+        imported.notes
+    );
 }
 
 #[test]
