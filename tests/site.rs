@@ -10,13 +10,16 @@ use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
 use plimsoll::harness::model::*;
-use plimsoll::harness::store::{AcceptedDrift, Anchor, Baseline};
+use plimsoll::harness::store::{AcceptedDrift, Anchor, Baseline, History};
+use regex::Regex;
 use scraper::{Html, Selector};
 use serde_json::Value;
+use sqlx::Connection as _;
 
-use support::Tested;
 use support::project::Project;
 use support::runs::light_run;
+use support::servers::Postgres;
+use support::{Tested, browser};
 
 const P95: &str = "load.reads.p95";
 const HOSTILE: &str = "../<script>alert('1')</script>\"&\u{1b}[31m\u{202e}\u{ffff}🚀";
@@ -338,7 +341,7 @@ fn a_scenario_shows_where_it_changed() -> Tested {
     }
     // A point a run, with its words; the table says the same.
     let plot = page.split("<figure id=").nth(1).ok_or("no plot")?;
-    assert_eq!(plot.matches("</title></circle>").count(), 40);
+    assert_eq!(plot.matches("</title></rect>").count(), 40);
     assert!(
         plot.replace('\u{202f}', " ")
             .contains("2026-09-21 14:13 UTC · 50.0 ms · 000000000000")
@@ -657,6 +660,14 @@ fn what_makes_no_sense_is_wrong_usage() -> Tested {
             &["report", "--site", "public", "--html", "x.html"],
             "--html",
         ),
+        (
+            &["report", "--site", "public", "--write", "junit=x.xml"],
+            "--write",
+        ),
+        (
+            &["report", "--site", "public", "--format", "junit"],
+            "no form junit",
+        ),
         (&["report", "--keep-sessions", "3"], "--site"),
         (&["report", "--keep-days", "3"], "--site"),
         (
@@ -672,6 +683,138 @@ fn what_makes_no_sense_is_wrong_usage() -> Tested {
     let (_, _, stderr) = empty.output(&["report", "--site", "public"], 2)?;
     assert!(stderr.contains("no history"), "{stderr}");
     assert_eq!(fs::read_dir(empty.path())?.count(), 0);
+    Ok(())
+}
+
+/// One page of each kind, as a reader's browser shows it.
+#[test]
+fn pages_are_in_order_in_a_browser() -> Tested {
+    let runs = everything();
+    let site = Site::new(&runs)?;
+    let baselines = site.project.path().join("baselines");
+    Anchor::pin(&baselines, Baseline::from_runs(&runs[9..10])?, "v1.0")?;
+    site.publish(&[])?;
+    let names = site.names()?;
+    let one_of = |begins: &str, ends: &str| -> Result<PathBuf, Box<dyn Error>> {
+        let mut names = names.iter();
+        let found = names.find(|name| name.starts_with(begins) && name.ends_with(ends));
+        Ok(site
+            .root()
+            .join(found.ok_or(format!("no {begins}…{ends}"))?))
+    };
+    browser::assert_in_order([
+        one_of("index.html", "")?,
+        one_of("scenarios/mixed/index", "")?,
+        one_of("scenarios/mixed/trends/", ".html")?,
+        one_of("scenarios/mixed/archive/", ".html")?,
+        one_of("scenarios/_.._", "/index.html")?,
+        one_of("archive/", ".html")?,
+        one_of("sessions/", "/mixed~night-39.html")?,
+        one_of("sessions/", "/mixed~gate.html")?,
+    ]);
+    Ok(())
+}
+
+/// What one store holds, another one shows; and nobody learns how it is opened.
+#[test]
+fn a_shared_store_makes_the_same_site() -> Tested {
+    let runs = everything();
+    let site = Site::new(&runs)?;
+    site.publish(&[])?;
+    let before = site.files()?;
+
+    let server = Postgres::start()?;
+    let url = server.url().replace("postgres@", "postgres:s3cret@");
+    // The wrong database is no reason to take the site away.
+    let args = ["report", "--site", "public", "--store", &url];
+    let (_, _, stderr) = site.project.output(&args, 2)?;
+    assert!(stderr.contains("holds no runs"), "{stderr}");
+    assert!(!stderr.contains("s3cret"), "{stderr}");
+    assert_eq!(site.files()?, before);
+
+    tokio::runtime::Runtime::new()?.block_on(async {
+        let history = History::open(&url).await?;
+        for run in &runs {
+            history.save(run).await?;
+        }
+        history.close().await;
+        Ok::<_, Box<dyn Error>>(())
+    })?;
+    fs::remove_dir_all(site.root())?;
+    let published = site.publish(&["--store", &url])?;
+    assert_eq!(published["sessions"], 48);
+    site.is_whole()?;
+    // The feed has another id, as each site has.
+    let when = Regex::new("Rendered [0-9-]+ [0-9:]+ UTC")?;
+    let shown = |files: Files| -> Result<BTreeMap<String, String>, Box<dyn Error>> {
+        let pages = files.into_iter().filter(|(name, _)| name != "feed.xml");
+        let shown = pages.map(|(name, (_, bytes))| {
+            let text = String::from_utf8(bytes)?;
+            assert!(!text.contains("s3cret"), "{name}");
+            Ok((name, when.replace(&text, "").into_owned()))
+        });
+        shown.collect()
+    };
+    let (before, after) = (shown(before)?, shown(site.files()?)?);
+    assert!(before.keys().eq(after.keys()));
+    for (name, text) in &before {
+        assert_eq!(Some(text), after.get(name), "{name}");
+    }
+    let again = site.publish(&["--store", &url])?;
+    assert_eq!(count(&again, "kept"), before.len() as u64 + 1, "{again}");
+    Ok(())
+}
+
+/// A run that can't be read takes its own page away and nothing else.
+#[test]
+fn a_damaged_run_takes_nothing_along() -> Tested {
+    let site = Site::new(&nights())?;
+    let place = site.project.path().join(".plimsoll/history.db");
+    tokio::runtime::Runtime::new()?.block_on(async {
+        let mut history = sqlx::SqliteConnection::connect(&place.display().to_string()).await?;
+        let damage = "UPDATE runs SET payload = '{' WHERE session = 'night-39'";
+        sqlx::raw_sql(damage).execute(&mut history).await?;
+        history.close().await
+    })?;
+    let (_, _, stderr) = site.project.output(&["report", "--site", "public"], 0)?;
+    assert!(
+        stderr.contains("session night-39 of mixed has no page"),
+        "{stderr}"
+    );
+    site.is_whole()?;
+    let page = site.page("scenarios/mixed/index.html")?;
+    assert!(!page.contains("night-39.html") && page.contains("night-38.html"));
+    // Its values are in columns of their own, and the conditions are those of the run before it.
+    assert_eq!(page.matches("<figure").count(), 3, "{page}");
+    assert!(page.contains("AMD EPYC, 2 CPUs"), "{page}");
+    Ok(())
+}
+
+/// What a page says of how it is made again works also where a session is of several scenarios.
+#[test]
+fn what_a_page_says_to_reproduce_it_does() -> Tested {
+    let (first, mut second, mut third) = (night(1, 50.0), night(2, 5.0), night(3, 6.0));
+    second.scenario = "other".into();
+    second.session = first.session.clone();
+    third.scenario = "third".into();
+    let also = Run {
+        id: night(4, 6.0).id,
+        ..third.clone()
+    };
+    let site = Site::new(&[first, second, third, also])?;
+    site.publish(&[])?;
+    let commands = Selector::parse("#reproduce code").map_err(|error| error.to_string())?;
+    let pages = site.names()?.into_iter();
+    let pages: Vec<String> = pages.filter(|it| it.starts_with("sessions/")).collect();
+    assert_eq!(pages.len(), 3);
+    for path in pages {
+        let page = Html::parse_document(&site.page(&path)?);
+        let command: String = page.select(&commands).flat_map(|it| it.text()).collect();
+        let words = shell_words::split(&command)?;
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        assert_eq!(words[..2], ["plimsoll", "report"], "{path}");
+        site.project.output(&words[1..], 0)?;
+    }
     Ok(())
 }
 

@@ -2,7 +2,8 @@
 //
 // Each page is opened from disk in light and dark, wide and narrow, and its findings are written to stdout as JSON:
 // messages of the console, requests for anything else than the page, violations that axe-core calls serious or
-// critical, a page that is wider than its window, and what its script doesn't do. No findings: [].
+// critical, a page that is wider than its window, a keyboard that has to pass everything to reach the content, and
+// what its script doesn't do. No findings: [].
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
@@ -55,6 +56,8 @@ async function lookAt(path, { scheme, width, isChecked }) {
     if (took > MOST_MS) found.push(`took ${Math.round(took)} ms to load`);
     const [content, window] = await page.evaluate(() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]);
     if (content > window) found.push(`is ${content} wide in a window of ${window}`);
+    await page.keyboard.press("Tab");
+    if (!(await page.evaluate(isAtSkipLink))) found.push("the first stop of the keyboard is no visible way to the content");
     if (isChecked) found.push(...(await violations(page)));
     found.push(...(await page.evaluate(behaves)));
     // An address that was cut off in its middle leads nowhere, and that is no error.
@@ -90,6 +93,13 @@ async function withoutScript(path) {
   } finally {
     await page.close();
   }
+}
+
+// Runs in the page.
+function isAtSkipLink() {
+  const stop = document.activeElement;
+  const { left, top } = stop.getBoundingClientRect();
+  return stop.matches("a.skip") && left >= 0 && top >= 0;
 }
 
 // Runs in the page. Whatever it opens or sorts, the next page begins anew.

@@ -4,6 +4,7 @@
     reason = "every test executable compiles this folder and uses its own part of it"
 )]
 
+pub(crate) mod browser;
 pub(crate) mod files;
 pub(crate) mod git;
 pub(crate) mod h2_server;

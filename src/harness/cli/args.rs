@@ -745,7 +745,7 @@ pub(super) struct ReportArgs {
     #[arg(
         long,
         value_name = "DIR",
-        conflicts_with_all = ["runs", "base", "paired", "scenario", "html"],
+        conflicts_with_all = ["runs", "base", "paired", "scenario", "html", "write", "report_url"],
         help_heading = "A site"
     )]
     pub(super) site: Option<PathBuf>,

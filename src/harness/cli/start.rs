@@ -56,6 +56,7 @@ pub fn main() -> ExitCode {
 fn refuse_format(cli: &Cli) -> Result<(), Failure> {
     let format = cli.global.format;
     let fits = match &cli.command {
+        Command::Report(args) if args.site.is_some() => !format.is_of_verdicts(),
         Command::Run(_)
         | Command::Gate(_)
         | Command::Compare(_)

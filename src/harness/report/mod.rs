@@ -21,6 +21,7 @@ pub mod json;
 pub mod renewal;
 pub mod ci;
 mod plots;
+mod layout;
 pub mod html;
 pub mod site;
 

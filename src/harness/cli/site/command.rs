@@ -12,11 +12,11 @@ use crate::harness::cli::output::Output;
 use crate::harness::cli::workspace::{self, reading};
 use crate::harness::gate::exit;
 use crate::harness::report::format;
-use crate::harness::store::{History, Query, StoreError};
+use crate::harness::store::{History, Query};
 
 use super::folder::Folder;
 use super::judge::{Baselines, Judge};
-use super::pages::{Maker, Published};
+use super::pages::{Maker, Published, found};
 use super::places;
 use super::sittings::{Retention, Sitting, kept};
 
@@ -30,13 +30,24 @@ pub(in crate::harness::cli) async fn run(
     args: &ReportArgs,
     root: &Path,
 ) -> Result<u8, Failure> {
-    // From the wrong folder it would look like a history of nothing, and take the whole site away.
-    let Some(history) = workspace::existing_history(global).await? else {
-        return Err(Failure::usage(
-            "there is no history here, so there is nothing to make a site of",
+    // A history of nothing, in the wrong folder or the wrong database, would take the whole site away.
+    let nothing = |what: String| {
+        Failure::usage(
+            format!("{what}, so there is nothing to make a site of"),
             "run a scenario first: plimsoll run; or name the history: --store",
-        ));
+        )
     };
+    let Some(history) = workspace::existing_history(global).await? else {
+        return Err(nothing("there is no history here".to_owned()));
+    };
+    let one = Query {
+        limit: Some(1),
+        ..Query::default()
+    };
+    if history.find(&one).await.map_err(reading)?.is_empty() {
+        let place = history.location();
+        return Err(nothing(format!("the history {place} holds no runs")));
+    }
     let retention = retention(args)?;
     // Whoever waits for another call sees what the history holds after it.
     let folder = Folder::open(root, output)?;
@@ -82,13 +93,9 @@ async fn judges(
         if judges.contains_key(&sitting.scenario) {
             continue;
         }
-        match history.get(newest.id).await {
-            Ok(run) => {
-                judges.insert(sitting.scenario.clone(), Judge::of(&run, output)?);
-            }
-            // The next one may know the scenario's file; of this one its session's page will tell.
-            Err(StoreError::Corrupt { .. }) => {}
-            Err(error) => return Err(reading(error)),
+        // Where it is damaged, the session before it may know the scenario's file.
+        if let Some(run) = found(history.get(newest.id).await)? {
+            judges.insert(sitting.scenario.clone(), Judge::of(&run, output)?);
         }
     }
     Ok(judges)

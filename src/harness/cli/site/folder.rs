@@ -2,19 +2,24 @@
 //!
 //! A manifest names every file that Plimsoll wrote, and is written before the first of them: what it doesn't
 //! name is somebody else's, and is neither overwritten nor removed. Whoever stops a call half-way leaves
-//! files that the next call makes anew. A lock keeps two calls apart. All files are written beside their
-//! place first, so that who reads them sees the old or the new one, never a part.
+//! files of which the manifest says what they were before, so that the next call looks into them. A lock keeps
+//! two calls apart. All files are written beside their place first, so that who reads them sees the old or the
+//! new one, never a part.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::harness::cli::failure::Failure;
 use crate::harness::cli::output::Output;
+use crate::harness::model::hexadecimal;
 use crate::harness::report::site::{ChangeLine, SessionLine};
 
 use super::places;
@@ -41,6 +46,8 @@ pub(super) struct Folder {
     /// What the site has from now on.
     wanted: BTreeSet<String>,
     done: Done,
+    /// Whether the call before this one was stopped: files may be others than its manifest says.
+    is_doubtful: bool,
     since_checkpoint: usize,
     /// Locked as long as it is open.
     _lock: File,
@@ -77,6 +84,9 @@ struct Manifest {
     schema: String,
     /// Tells the entries of this site's feed from those of others.
     id: Uuid,
+    /// Whether the call that wrote it came to its end.
+    #[serde(default)]
+    is_done: bool,
     /// By the path from the root.
     files: BTreeMap<String, Entry>,
 }
@@ -87,16 +97,20 @@ struct Entry {
     /// What it was made from, as a digest; empty where it is about to be made.
     from: String,
     bytes: u64,
+    /// What is in it, as a digest.
     #[serde(default)]
-    memo: Memo,
+    content: String,
+    /// A [`Memo`], as the version that wrote it knows it.
+    #[serde(default)]
+    memo: Value,
 }
 
 impl Folder {
     /// Takes a folder that is new, empty or a site already, and waits for others who write there.
     pub(super) fn open(root: &Path, output: &Output) -> Result<Self, Failure> {
         // Before anything is made there.
-        if root.exists() && !root.join(MANIFEST).exists() {
-            check_empty(root)?;
+        if root.exists() {
+            check_free(root)?;
         }
         fs::create_dir_all(root).map_err(writing(root))?;
         let lock = lock(&root.join(LOCK), output)?;
@@ -104,6 +118,7 @@ impl Folder {
         let is_new = found.is_none();
         let folder = Self {
             root: root.to_owned(),
+            is_doubtful: found.as_ref().is_some_and(|before| !before.is_done),
             manifest: found.unwrap_or_else(Manifest::new),
             wanted: BTreeSet::new(),
             done: Done::default(),
@@ -111,7 +126,7 @@ impl Folder {
             _lock: lock,
         };
         if is_new {
-            check_empty(root)?;
+            check_free(root)?;
             folder.save()?;
         }
         Ok(folder)
@@ -145,20 +160,26 @@ impl Folder {
                 .insert(path.to_owned(), Entry::default());
             claimed = true;
         }
-        match claimed {
-            true => self.save(),
-            false => Ok(()),
+        if claimed {
+            self.manifest.is_done = false;
+            self.save()?;
         }
+        Ok(())
     }
 
     /// What is kept of the file at `path` if it is there and was made from just this; it stays then.
     pub(super) fn current(&mut self, path: &str, from: &str) -> Option<Memo> {
         let entry = self.manifest.files.get(path)?;
-        let there = fs::symlink_metadata(self.root.join(path)).ok()?;
+        let place = self.root.join(path);
+        let there = fs::symlink_metadata(&place).ok()?;
         if entry.from != from || !there.is_file() || there.len() != entry.bytes {
             return None;
         }
-        let memo = entry.memo.clone();
+        // All of them would be gigabytes in a large site, which only doubt is worth.
+        if self.is_doubtful && content(&fs::read(&place).ok()?) != entry.content {
+            return None;
+        }
+        let memo = Memo::deserialize(&entry.memo).ok()?;
         if self.wanted.insert(path.to_owned()) {
             self.done.kept += 1;
         }
@@ -173,6 +194,13 @@ impl Folder {
         from: String,
         memo: Memo,
     ) -> Result<(), Failure> {
+        let memo = serde_json::to_value(memo)
+            .map_err(|error| Failure::tool("writing the site's manifest", &error))?;
+        // From here on a file may be another than its entry says.
+        if self.manifest.is_done {
+            self.manifest.is_done = false;
+            self.save()?;
+        }
         let place = self.root.join(path);
         let was_there = fs::symlink_metadata(&place).is_ok();
         if let Some(folder) = place.parent() {
@@ -183,8 +211,12 @@ impl Folder {
             true => self.done.renewed += 1,
             false => self.done.made += 1,
         }
-        let bytes = text.len() as u64;
-        let entry = Entry { from, bytes, memo };
+        let entry = Entry {
+            from,
+            bytes: text.len() as u64,
+            content: content(text.as_bytes()),
+            memo,
+        };
         self.manifest.files.insert(path.to_owned(), entry);
         self.wanted.insert(path.to_owned());
         self.since_checkpoint += 1;
@@ -207,7 +239,8 @@ impl Folder {
             self.remove(path)?;
             self.manifest.files.remove(path);
         }
-        if self.since_checkpoint > 0 || !gone.is_empty() {
+        if !self.manifest.is_done || !gone.is_empty() {
+            self.manifest.is_done = true;
             self.checkpoint()?;
         }
         Ok(self.done)
@@ -280,6 +313,7 @@ impl Manifest {
         Self {
             schema: FORMAT.to_owned(),
             id: Uuid::new_v4(),
+            is_done: false,
             files: BTreeMap::new(),
         }
     }
@@ -350,25 +384,33 @@ fn lock(path: &Path, output: &Output) -> Result<File, Failure> {
     Ok(file)
 }
 
-/// A folder that holds something is somebody's, but for what a call that was stopped at once left behind,
-/// and for a repository of git, in which pages are published.
-fn check_empty(root: &Path) -> Result<(), Failure> {
+/// A folder that holds something and is no site is somebody's, but for what a call that was stopped at once
+/// left behind, and for a repository of git, in which pages are published.
+fn check_free(root: &Path) -> Result<(), Failure> {
     let entries = fs::read_dir(root).map_err(reading(root))?;
-    for entry in entries {
-        let name = entry.map_err(reading(root))?.file_name();
-        let is_ours = [LOCK, TEMPORARY, ".git"].iter().any(|ours| name == *ours);
-        if !is_ours {
-            return Err(Failure::usage(
-                format!(
-                    "{} holds {} and is no site that plimsoll made",
-                    root.display(),
-                    name.display()
-                ),
-                "name a new or empty folder: plimsoll report --site DIR",
-            ));
-        }
+    // One look, since another call may be making a site of it.
+    let names = entries.map(|entry| Ok(entry?.file_name()));
+    let names: BTreeSet<OsString> = names.collect::<io::Result<_>>().map_err(reading(root))?;
+    if names.contains(OsStr::new(MANIFEST)) {
+        return Ok(());
     }
-    Ok(())
+    let is_ours = |name: &&OsString| [LOCK, TEMPORARY, ".git"].iter().any(|ours| *name == ours);
+    match names.iter().find(|name| !is_ours(name)) {
+        None => Ok(()),
+        Some(name) => Err(Failure::usage(
+            format!(
+                "{} holds {} and is no site that plimsoll made",
+                root.display(),
+                name.display()
+            ),
+            "name a new or empty folder: plimsoll report --site DIR",
+        )),
+    }
+}
+
+/// What is in a file, as a digest.
+fn content(bytes: &[u8]) -> String {
+    hexadecimal(&Sha256::digest(bytes)[..16])
 }
 
 fn taken(place: &Path) -> Failure {
@@ -462,6 +504,59 @@ mod tests {
         put(&mut second, &[(a, "whole")]);
         assert_eq!(second.finish().unwrap(), done(0, 1, 0, 0));
         assert!(!root.path().join(TEMPORARY).exists());
+    }
+
+    /// A page that was renewed just before its call was killed is not the one that the manifest knows, be it as
+    /// long.
+    #[test]
+    fn what_a_call_was_killed_over_is_not_taken_for_what_it_was() {
+        let root = tempfile::tempdir().unwrap();
+        let (a, b) = ("badges/a.svg", "badges/b.svg");
+        let mut first = open(root.path());
+        put(&mut first, &[(a, "55 ms"), (b, "same")]);
+        first.finish().unwrap();
+        let mut killed = open(root.path());
+        killed.claim([a, b]).unwrap();
+        killed
+            .write(a, "56 ms", "56 ms".into(), Memo::None)
+            .unwrap();
+        drop(killed);
+
+        let mut third = open(root.path());
+        put(&mut third, &[(a, "55 ms"), (b, "same")]);
+        assert_eq!(third.finish().unwrap(), done(0, 1, 1, 0));
+        assert_eq!(fs::read_to_string(root.path().join(a)).unwrap(), "55 ms");
+        // In doubt, it was looked into; then nobody doubts any more.
+        assert!(!open(root.path()).is_doubtful);
+    }
+
+    /// A version that keeps something else of a page has made another page.
+    #[test]
+    fn what_another_version_kept_of_a_page_is_no_reason_to_refuse_the_site() {
+        let root = tempfile::tempdir().unwrap();
+        let (a, b) = ("badges/a.svg", "badges/b.svg");
+        let mut first = open(root.path());
+        put(&mut first, &[(a, "one"), (b, "two")]);
+        first.finish().unwrap();
+        let place = root.path().join(MANIFEST);
+        let mut manifest: Value = serde_json::from_slice(&fs::read(&place).unwrap()).unwrap();
+        manifest["files"][a]["memo"] = serde_json::json!({ "session": { "verdict": "fine" } });
+        fs::write(&place, manifest.to_string()).unwrap();
+
+        let mut second = open(root.path());
+        put(&mut second, &[(a, "one"), (b, "two")]);
+        assert_eq!(second.finish().unwrap(), done(0, 1, 1, 0));
+    }
+
+    /// Another call may make the site between the first look and the lock.
+    #[test]
+    fn a_folder_that_has_become_a_site_is_free() {
+        let root = tempfile::tempdir().unwrap();
+        let mut first = open(root.path());
+        put(&mut first, &[("index.html", "one")]);
+        assert!(check_free(root.path()).is_ok());
+        fs::remove_file(root.path().join(MANIFEST)).unwrap();
+        assert!(check_free(root.path()).is_err());
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::harness::store::{Anchor, Baseline, files};
 use super::sittings::Sitting;
 
 /// Raised whenever pages change without a new version of Plimsoll.
-const PAGES: u32 = 1;
+const PAGES: u32 = 2;
 
 /// A scenario as it is now, with the waivers of its project.
 #[derive(Debug)]
@@ -134,14 +134,13 @@ impl Baselines {
         Ok(digest)
     }
 
-    /// What they have to say of a scenario's trends under a fingerprint, oldest first: when they were measured,
-    /// and what somebody accepted of what got worse.
+    /// What they have to say of a scenario's trends, by the fingerprint's id and oldest first: when they were
+    /// measured, and what somebody accepted of what got worse.
     pub(super) fn annotations(
         &self,
         scenario: &str,
-        fingerprint: &str,
-    ) -> Result<Vec<Annotation>, Failure> {
-        let mut annotations = Vec::new();
+    ) -> Result<BTreeMap<String, Vec<Annotation>>, Failure> {
+        let mut all: BTreeMap<String, Vec<Annotation>> = BTreeMap::new();
         for path in self
             .files
             .iter()
@@ -153,9 +152,10 @@ impl Baselines {
             let Some(at) = runs.map(|run| run.started_at).max() else {
                 continue;
             };
-            if found.scenario != scenario || found.fingerprint.id() != fingerprint {
+            if found.scenario != scenario {
                 continue;
             }
+            let annotations = all.entry(found.fingerprint.id()).or_default();
             let anchor = path.parent().and_then(Path::file_name);
             annotations.push(Annotation {
                 at,
@@ -171,8 +171,10 @@ impl Baselines {
                 text: format!("accepted: {}", drift.reason),
             }));
         }
-        annotations.sort_by(|a, b| (a.at, &a.text).cmp(&(b.at, &b.text)));
-        Ok(annotations)
+        for annotations in all.values_mut() {
+            annotations.sort_by(|a, b| (a.at, &a.text).cmp(&(b.at, &b.text)));
+        }
+        Ok(all)
     }
 
     fn is_of(&self, path: &Path, scenario: &str, machine: Option<&str>) -> bool {

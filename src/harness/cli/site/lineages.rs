@@ -31,8 +31,8 @@ pub(super) struct Runs<'a> {
     pub(super) runs: Vec<&'a RunSummary>,
 }
 
-/// The lineages of a scenario whose runs are given newest first: the newest first, and only those whose
-/// newest run has a page.
+/// The lineages of a scenario whose runs are given newest first: the newest first, and only those with a run
+/// that has a page.
 pub(super) fn lineages<'a>(
     runs: impl IntoIterator<Item = &'a RunSummary>,
     pages: &BTreeMap<RunId, String>,
@@ -52,7 +52,8 @@ pub(super) fn lineages<'a>(
         });
         found[place].runs.push(run);
     }
-    found.retain(|one| pages.contains_key(&one.newest().id));
+    // Any of them: one damaged run, which has no page, must not take the trends of the others along.
+    found.retain(|one| one.runs.iter().any(|run| pages.contains_key(&run.id)));
     found.truncate(MAX_LINEAGES);
     found
 }

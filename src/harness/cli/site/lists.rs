@@ -49,16 +49,16 @@ pub(super) fn lists<'a>(scenario: Option<&str>, sessions: &[&'a SessionLine]) ->
     pages
 }
 
-/// The pages of the lists as text, in the order in which they are written: each leads to one that was written
-/// before it, or that was there.
-pub(super) fn rendered(pages: &[ListPage<'_>], above: &Page) -> Vec<(String, String)> {
+/// The pages of the lists as text, below the pages of `way`, in the order in which they are written: each leads to
+/// one that was written before it, or that was there.
+pub(super) fn rendered(pages: &[ListPage<'_>], way: &[Page]) -> Vec<(String, String)> {
     let rendered = pages.iter().enumerate().map(|(nth, one)| {
         let newer = nth.checked_sub(1).and_then(|newer| pages.get(newer));
         let text = list(&ListView {
             path: &one.page.path,
             title: &one.title,
             sessions: &one.sessions,
-            above,
+            way,
             older: pages.get(nth + 1).map(|older| &older.page),
             newer: newer.map(|newer| &newer.page),
         });
@@ -94,13 +94,9 @@ mod tests {
     #[test]
     fn a_new_session_changes_the_newest_list_only() {
         let all: Vec<SessionLine> = (0..701).map(line).collect();
-        let above = Page {
-            label: "all".into(),
-            path: places::INDEX.into(),
-        };
         let of = |count: usize| {
             let newest_first: Vec<&SessionLine> = all[..count].iter().rev().collect();
-            rendered(&lists(None, &newest_first), &above)
+            rendered(&lists(None, &newest_first), &[])
         };
         let (before, after) = (of(700), of(701));
         let paths: Vec<&str> = after.iter().map(|(path, _)| path.as_str()).collect();

@@ -14,8 +14,8 @@ use crate::harness::cli::sources::{Places, Source};
 use crate::harness::cli::workspace::reading;
 use crate::harness::model::{Fingerprint, Run, RunId};
 use crate::harness::report::site::{
-    ChangeLine, IndexView, LineageView, Page, ScenarioLine, ScenarioView, SessionLine, Way, badge,
-    feed, index, scenario as scenario_page, session_page,
+    Annotation, ChangeLine, IndexView, LineageView, Page, ScenarioLine, ScenarioView, SessionLine,
+    badge, feed, index, scenario as scenario_page, session_page,
 };
 use crate::harness::report::{format, text};
 use crate::harness::store::{History, RunSummary, StoreError};
@@ -60,6 +60,16 @@ pub(super) struct Published {
     pub(super) sessions: u64,
     /// Their scenarios.
     pub(super) scenarios: u64,
+}
+
+/// What the pages of a scenario's lineages have in common.
+struct About<'a> {
+    /// The metrics that its gates are on.
+    gated: Vec<String>,
+    /// By the fingerprint's id.
+    annotations: BTreeMap<String, Vec<Annotation>>,
+    /// The pages of the sessions by their runs.
+    pages: &'a BTreeMap<RunId, String>,
 }
 
 /// A scenario with the places of its pages.
@@ -119,11 +129,7 @@ impl Maker<'_> {
         for scenario in &scenarios {
             changes.extend(self.scenario(scenario, &pages).await?);
         }
-        let above = Page {
-            label: ALL_RUNS.to_owned(),
-            path: places::INDEX.to_owned(),
-        };
-        for (path, text) in rendered(&archive, &above) {
+        for (path, text) in rendered(&archive, &[first_page()]) {
             self.put(&path, &text)?;
         }
         changes.sort_by_key(|change| Reverse(change.at));
@@ -159,7 +165,7 @@ impl Maker<'_> {
     }
 
     /// The page of a session: what the other pages say of it, and whether it was rendered. `None` where a run
-    /// of it is damaged: one session takes no site along.
+    /// of it is damaged or was just removed.
     async fn session(&mut self, sitting: &Sitting) -> Result<Option<(SessionLine, bool)>, Failure> {
         let machine = sitting.runs.first().map_or("", |run| &run.machine_id);
         let baselines = self.baselines.digest(&sitting.scenario, machine)?;
@@ -169,22 +175,22 @@ impl Maker<'_> {
             (
                 judge.map(|judge| judge.digest(sitting)),
                 baselines,
+                sitting.name(),
                 sitting.ids()
             )
         ));
         if let Some(Memo::Session(line)) = self.folder.current(&sitting.page, &from) {
             return Ok(Some((line, false)));
         }
-        let runs = match self.history.load(&sitting.ids()).await {
-            Ok(runs) => runs,
-            Err(error @ (StoreError::Corrupt { .. } | StoreError::CorruptColumn { .. })) => {
-                self.output.warn(&text::one_line(&format!(
-                    "session {} of {} has no page: {error}",
-                    sitting.session, sitting.scenario
-                )));
-                return Ok(None);
-            }
-            Err(error) => return Err(reading(error)),
+        let loaded = self.history.load(&sitting.ids()).await;
+        if let Err(error @ StoreError::Corrupt { .. }) = &loaded {
+            self.output.warn(&text::one_line(&format!(
+                "session {} of {} has no page: {error}",
+                sitting.session, sitting.scenario
+            )));
+        }
+        let Some(runs) = found(loaded)? else {
+            return Ok(None);
         };
         let (page, line) = self.rendered(sitting, runs).await?;
         let memo = Memo::Session(line.clone());
@@ -210,27 +216,19 @@ impl Maker<'_> {
         let judge = self.judges.get(&sitting.scenario);
         let plan = judge.and_then(|judge| judge.plan.as_ref());
         let policy = judge.map(|judge| judge.policy(sitting)).unwrap_or_default();
-        let command = CommandLine::new("report")
-            .words([&sitting.session])
-            .baselines(&self.args.baselines)
-            .store(self.global)
-            .line();
+        let command = match sitting.name() {
+            Some(name) => CommandLine::new("report")
+                .words([name])
+                .baselines(&self.args.baselines),
+            // Its runs, to be named one by one.
+            None => CommandLine::new("list").option("--runs", [&sitting.session]),
+        };
+        let command = command.store(self.global).line();
         let note = if plan.is_some() { ANEW } else { NOT_JUDGED };
         let judged = saved.judge(plan, policy, note, command);
         let input = judged.shown();
         let line = SessionLine::new(&input, &sitting.session, &sitting.page);
-        let over_time = format!("{} over time", sitting.scenario);
-        let own = places::scenario(&sitting.scenario);
-        let way = [
-            Way {
-                label: ALL_RUNS,
-                path: places::INDEX,
-            },
-            Way {
-                label: &over_time,
-                path: &own,
-            },
-        ];
+        let way = [first_page(), page_of(&sitting.scenario)];
         Ok((session_page(&input, &sitting.page, &way), line))
     }
 
@@ -241,112 +239,142 @@ impl Maker<'_> {
         pages: &BTreeMap<RunId, String>,
     ) -> Result<Vec<ChangeLine>, Failure> {
         self.put(&scenario.badge, &badge(scenario.name, scenario.latest()))?;
-        for (path, text) in rendered(&scenario.lists, &scenario.page) {
+        let way = [first_page(), scenario.page.clone()];
+        for (path, text) in rendered(&scenario.lists, &way) {
             self.put(&path, &text)?;
         }
         let judge = self.judges.get(scenario.name);
-        let gated = judge.map(Judge::gated).unwrap_or_default();
+        let about = About {
+            gated: judge.map(Judge::gated).unwrap_or_default(),
+            annotations: self.baselines.annotations(scenario.name)?,
+            pages,
+        };
         let description = judge.map_or_else(String::new, |judge| judge.description().to_owned());
+        let paths = scenario.lineage_paths();
+        for (nth, path) in paths.iter().enumerate().skip(1) {
+            let older = ScenarioView {
+                path,
+                way: &way,
+                scenario: scenario.name,
+                ..ScenarioView::default()
+            };
+            let lineages = &scenario.lineages[nth..=nth];
+            self.trends(older, lineages, &[], &about).await?;
+        }
+        // It leads to the others.
         let lists: Vec<Page> = scenario
             .lists
             .iter()
             .map(|list| list.page.clone())
             .collect();
-        let sessions = &scenario.sessions[..scenario.sessions.len().min(NEWEST_OF_SCENARIO)];
-        // The newest lineage is on the scenario's own page, which leads to the others.
         let own = ScenarioView {
             path: &scenario.page.path,
+            way: &way[..1],
             scenario: scenario.name,
             description: &description,
             badge: &scenario.badge,
             latest: Some(scenario.latest()),
-            sessions,
+            sessions: &scenario.sessions[..scenario.sessions.len().min(NEWEST_OF_SCENARIO)],
             all_sessions: scenario.sessions.len() as u64,
             lists: &lists,
             ..ScenarioView::default()
         };
-        let paths = scenario.lineage_paths();
-        let mut fingerprints: Option<Vec<Option<Fingerprint>>> = None;
-        let mut changes = Vec::new();
-        for nth in (0..paths.len().max(1)).rev() {
-            let view = match paths.get(nth) {
-                Some(path) if nth > 0 => ScenarioView {
-                    path: path.as_str(),
-                    scenario: scenario.name,
-                    ..ScenarioView::default()
-                },
-                _ => own,
-            };
-            let runs = scenario.lineages.get(nth);
-            let annotations = match runs {
-                Some(runs) => self
-                    .baselines
-                    .annotations(scenario.name, runs.fingerprint)?,
-                None => Vec::new(),
-            };
-            // Runs never change, so that their ids stand for them, their values and their conditions.
-            let shown = runs.iter().flat_map(|runs| runs.shown());
-            let shown: Vec<_> = shown.map(|run| (run.id, pages.get(&run.id))).collect();
-            // What the others differ in is told on the scenario's own page.
-            let others = scenario.lineages.iter().filter(|_| nth == 0);
-            let others: Vec<_> = others
-                .map(|one| (one.newest().id, one.runs.len()))
-                .collect();
-            let count = runs.map(|runs| runs.runs.len());
-            let from = digest(&format!(
-                "{:?}",
-                (&view, &gated, &annotations, shown, count, others)
-            ));
-            if let Some(Memo::Changes(known)) = self.folder.current(view.path, &from) {
-                changes = known;
-                continue;
-            }
-            if fingerprints.is_none() {
-                fingerprints = Some(self.fingerprints(&scenario.lineages).await?);
-            }
-            let fingerprints = fingerprints.as_deref().unwrap_or_default();
-            let lineage = match runs {
-                Some(runs) => Some(runs.read(self.history, &gated).await?),
-                None => None,
-            };
-            let lineage = lineage.as_ref().map(|lineage| LineageView {
-                lineage,
-                gated: &gated,
-                pages,
-                annotations: &annotations,
-            });
-            let others = match nth {
-                0 => links(&scenario.lineages, &paths, fingerprints),
-                _ => Vec::new(),
-            };
-            changes = lineage.map_or_else(Vec::new, |it| ChangeLine::of(&it, view.path));
-            let known = fingerprints.get(nth).and_then(Option::as_ref);
-            let text = scenario_page(&ScenarioView {
-                conditions: &conditions(known),
-                lineage,
-                others: &others,
-                ..view
-            });
-            let memo = Memo::Changes(changes.clone());
-            self.folder.write(view.path, &text, from, memo)?;
+        self.trends(own, &scenario.lineages, &paths, &about).await
+    }
+
+    /// A page with the trends of the first of these lineages, if there is one, and links to the others, whose pages
+    /// are at `paths`; gives the changes of what gates are on.
+    async fn trends(
+        &mut self,
+        view: ScenarioView<'_>,
+        lineages: &[Runs<'_>],
+        paths: &[String],
+        about: &About<'_>,
+    ) -> Result<Vec<ChangeLine>, Failure> {
+        let own = lineages.first();
+        let annotations = own.and_then(|own| about.annotations.get(own.fingerprint));
+        let annotations = annotations.map_or(&[][..], Vec::as_slice);
+        // Runs never change, so that their ids stand for them, their values and their conditions.
+        let shown = own.iter().flat_map(|own| own.shown());
+        let shown: Vec<_> = shown
+            .map(|run| (run.id, about.pages.get(&run.id)))
+            .collect();
+        let newest: Vec<_> = lineages
+            .iter()
+            .map(|one| (one.newest().id, one.runs.len()))
+            .collect();
+        let from = digest(&format!(
+            "{:?}",
+            (&view, &about.gated, annotations, shown, newest)
+        ));
+        if let Some(Memo::Changes(changes)) = self.folder.current(view.path, &from) {
+            return Ok(changes);
         }
+        let lineage = match own {
+            Some(own) => Some(own.read(self.history, &about.gated).await?),
+            None => None,
+        };
+        let lineage = lineage.as_ref().map(|lineage| LineageView {
+            lineage,
+            gated: &about.gated,
+            pages: about.pages,
+            annotations,
+        });
+        let fingerprints = self.fingerprints(lineages, about.pages).await?;
+        let known = fingerprints.first().and_then(Option::as_ref);
+        let text = scenario_page(&ScenarioView {
+            conditions: &conditions(known),
+            lineage,
+            others: &links(lineages, paths, &fingerprints),
+            ..view
+        });
+        let changes = lineage.map_or_else(Vec::new, |it| ChangeLine::of(&it, view.path));
+        let memo = Memo::Changes(changes.clone());
+        self.folder.write(view.path, &text, from, memo)?;
         Ok(changes)
     }
 
-    /// The conditions of each lineage, where its newest run can be read.
+    /// The conditions of each lineage, as its newest run that has a page says them.
     async fn fingerprints(
         &self,
         lineages: &[Runs<'_>],
+        pages: &BTreeMap<RunId, String>,
     ) -> Result<Vec<Option<Fingerprint>>, Failure> {
         let mut fingerprints = Vec::with_capacity(lineages.len());
         for lineage in lineages {
-            fingerprints.push(match self.history.get(lineage.newest().id).await {
-                Ok(run) => Some(run.fingerprint),
-                Err(StoreError::Corrupt { .. }) => None,
-                Err(error) => return Err(reading(error)),
-            });
+            let mut runs = lineage.runs.iter();
+            let readable = runs.find(|run| pages.contains_key(&run.id));
+            let run = match readable {
+                Some(run) => found(self.history.get(run.id).await)?,
+                None => None,
+            };
+            fingerprints.push(run.map(|run| run.fingerprint));
         }
         Ok(fingerprints)
+    }
+}
+
+/// What the history says of runs that it has just named. `None` where one of them is damaged, which takes no site
+/// along, or was removed meanwhile.
+pub(super) fn found<T>(asked: Result<T, StoreError>) -> Result<Option<T>, Failure> {
+    match asked {
+        Ok(found) => Ok(Some(found)),
+        Err(StoreError::Corrupt { .. } | StoreError::NotFound { .. }) => Ok(None),
+        Err(error) => Err(reading(error)),
+    }
+}
+
+fn first_page() -> Page {
+    Page {
+        label: ALL_RUNS.to_owned(),
+        path: places::INDEX.to_owned(),
+    }
+}
+
+fn page_of(scenario: &str) -> Page {
+    Page {
+        label: scenario.to_owned(),
+        path: places::scenario(scenario),
     }
 }
 
@@ -367,10 +395,7 @@ fn scenarios<'a>(
     of.into_iter()
         .map(|(name, sessions)| Scenario {
             name,
-            page: Page {
-                label: name.to_owned(),
-                path: places::scenario(name),
-            },
+            page: page_of(name),
             badge: places::badge(name),
             lists: lists(Some(name), &sessions),
             sessions,
@@ -412,5 +437,24 @@ impl<'a> Scenario<'a> {
         let lists = self.lists.iter().map(|list| list.page.path.clone());
         let lineages = self.lineage_paths();
         own.into_iter().chain(lists).chain(lineages).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Somebody may prune the history while pages are made of it.
+    #[test]
+    fn a_run_that_was_removed_meanwhile_is_no_failure() {
+        let (id, location) = ("7".to_owned(), "h.db".to_owned());
+        let gone = found::<()>(Err(StoreError::NotFound { id, location }));
+        assert!(matches!(gone, Ok(None)));
+        let lost = found::<()>(Err(StoreError::Database {
+            location: "h.db".to_owned(),
+            doing: "reading runs",
+            source: sqlx::Error::PoolClosed,
+        }));
+        assert!(lost.is_err());
     }
 }

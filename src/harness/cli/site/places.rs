@@ -1,10 +1,11 @@
 //! Where the pages of a site lie, from its root. Names are hostile and come out as names of files; folders
-//! stay small however many sessions there are.
+//! stay small however many sessions there are; names that differ in their case only are two files also where
+//! the site is unpacked on a system that takes them for one.
 
 use sha2::{Digest as _, Sha256};
 
 use crate::harness::model::hexadecimal;
-use crate::harness::store::files::component;
+use crate::harness::store::files;
 
 /// The first page.
 pub(super) const INDEX: &str = "index.html";
@@ -54,6 +55,17 @@ pub(super) fn list(scenario: Option<&str>, month: &str, part: usize) -> String {
     match scenario {
         None => format!("archive/{file}"),
         Some(scenario) => format!("scenarios/{}/archive/{file}", component(scenario)),
+    }
+}
+
+/// A name as a file or folder, as for baselines; one with a capital has its hash as well, because `Mixed` and
+/// `mixed` are one file on half of all desks.
+fn component(name: &str) -> String {
+    let component = files::component(name);
+    let is_alike = component == name && name.contains(|c: char| c.is_ascii_uppercase());
+    match is_alike {
+        true => format!("{component}-{}", hexadecimal(&Sha256::digest(name)[..4])),
+        false => component,
     }
 }
 
@@ -110,6 +122,9 @@ mod tests {
             .collect();
         pages.push(session("a", "b~c"));
         pages.push(session("a~b", "c"));
+        pages.extend(["mixed", "Mixed", "MIXED", "a/b", "A/b"].map(scenario));
+        // As a system that knows no case has them.
+        let mut pages: Vec<String> = pages.iter().map(|page| page.to_lowercase()).collect();
         let all = pages.len();
         pages.sort();
         pages.dedup();

@@ -1,7 +1,7 @@
 //! The sessions of the history that have a page.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -17,6 +17,8 @@ pub(super) struct Sitting {
     pub(super) scenario: String,
     /// The session.
     pub(super) session: String,
+    /// Whether the session has runs of other scenarios, too.
+    pub(super) is_shared: bool,
     /// Its page, from the site's root.
     pub(super) page: String,
     /// Oldest first, at least one.
@@ -39,6 +41,16 @@ impl Sitting {
         newest.unwrap_or(Timestamp::UNIX_EPOCH)
     }
 
+    /// What it is called where a session or a run is meant; `None` where no name means all of its runs and only
+    /// those.
+    pub(super) fn name(&self) -> Option<String> {
+        match self.runs.as_slice() {
+            _ if !self.is_shared => Some(self.session.clone()),
+            [only] => Some(only.id.to_string()),
+            _ => None,
+        }
+    }
+
     /// Its runs, oldest first.
     pub(super) fn ids(&self) -> Vec<RunId> {
         self.runs.iter().map(|run| run.id).collect()
@@ -48,15 +60,20 @@ impl Sitting {
 /// The sessions of these runs that are kept, newest first, and how many are not.
 pub(super) fn kept(runs: &[RunSummary], retention: Retention) -> (Vec<Sitting>, u64) {
     let mut all: BTreeMap<(&str, &str), Vec<RunSummary>> = BTreeMap::new();
+    let mut scenarios: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for run in runs {
-        let of = (run.scenario.as_str(), run.session.as_str());
-        all.entry(of).or_default().push(run.clone());
+        let (scenario, session) = (run.scenario.as_str(), run.session.as_str());
+        all.entry((scenario, session))
+            .or_default()
+            .push(run.clone());
+        scenarios.entry(session).or_default().insert(scenario);
     }
     let mut sittings: Vec<Sitting> = all
         .into_iter()
         .map(|((scenario, session), mut runs)| {
             runs.sort_by_key(|run| (run.started_at, run.id));
             Sitting {
+                is_shared: scenarios[session].len() > 1,
                 page: places::session(scenario, session),
                 scenario: scenario.to_owned(),
                 session: session.to_owned(),
@@ -135,6 +152,13 @@ mod tests {
         );
         assert_eq!((all.len(), left_out), (12, 0));
         assert_eq!(all[0].runs.len(), 2);
+        // By a name that would mean both scenarios neither of them can be shown.
+        let names: Vec<Option<String>> = all[..3].iter().map(Sitting::name).collect();
+        let id = all[1].runs[0].id.to_string();
+        assert_eq!(names[..2], [Some("s0".to_owned()), Some(id)]);
+        let mut both = all[2].clone();
+        both.runs.push(run("often", "s9", 2001));
+        assert_eq!(both.name(), None);
         assert!(all[0].runs[0].started_at < all[0].runs[1].started_at);
     }
 }

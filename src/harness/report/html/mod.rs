@@ -22,34 +22,24 @@ mod conditions;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
-use tera::{Context, Tera};
 
 use super::input::ReportInput;
-
-/// The templates by name. Only names that end in `.html` are escaped, so all that show anything do.
-const TEMPLATES: [(&str, &str); 4] = [
-    ("page.html", include_str!("../templates/page.html")),
-    ("sections.html", include_str!("../templates/sections.html")),
-    (
-        "components.html",
-        include_str!("../templates/components.html"),
-    ),
-    ("style.css", include_str!("../templates/style.css")),
-];
+use super::layout::{self, Link};
 
 /// What the page does beyond being read.
 const SCRIPT: &str = include_str!("../templates/page.js");
 
 /// The page as HTML text.
 pub fn render(input: &ReportInput<'_>) -> String {
-    let mut tera = Tera::default();
-    tera.add_raw_templates(TEMPLATES)
-        .expect("BUG: the page's templates are valid");
-    let mut context =
-        Context::from_serialize(&page::Page::new(input)).expect("BUG: a page is a map of texts");
+    render_within(input, &[])
+}
+
+/// The same as a page among others, with the way that leads to it.
+pub(super) fn render_within(input: &ReportInput<'_>, way: &[Link]) -> String {
+    let mut context = layout::context(&page::Page::new(input));
+    context.insert("way", way);
     context.insert("script", SCRIPT);
     let hash = STANDARD.encode(Sha256::digest(SCRIPT));
     context.insert("script_hash", &format!("sha256-{hash}"));
-    tera.render("page.html", &context)
-        .expect("BUG: the templates use what a page has")
+    layout::render("page.html", &context)
 }

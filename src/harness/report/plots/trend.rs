@@ -4,13 +4,11 @@
 //! Runs stand side by side in their order, whatever time lies between them: a sitting of ten runs and a
 //! quiet month would otherwise hide each other.
 
-use std::fmt::Write as _;
 use std::ops::Range;
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::harness::model::Unit;
-use crate::harness::report::text;
 
 use super::axis::{self, Axis};
 use super::role::Role;
@@ -51,7 +49,7 @@ pub(crate) struct TrendPoint {
     pub(crate) at: Timestamp,
     /// The value; finite.
     pub(crate) value: f64,
-    /// What is said where a pointer rests on it.
+    /// What a pointer is told that rests on the run.
     pub(crate) title: String,
 }
 
@@ -125,14 +123,21 @@ pub(crate) fn trend(trend: &Trend<'_>) -> Option<String> {
             side,
         });
     }
+    // All of a run's height tells of it: a point is too small to be found with a finger. Above everything else.
+    for (nth, point) in trend.points.iter().enumerate() {
+        let at = nth as f64;
+        marks.push(Mark::Note {
+            corners: [(at - 0.5, y.from), (at + 0.5, y.to)],
+            text: point.title.clone(),
+        });
+    }
     let scene = Scene {
         size_px: SIZE_PX,
         x,
         y,
         marks,
     };
-    let titles = trend.points.iter().map(|point| point.title.as_str());
-    Some(titled(&scene.svg(), titles))
+    Some(scene.svg())
 }
 
 /// Half a run of room on both sides; days, or hours where there are few of them.
@@ -177,25 +182,6 @@ fn y_axis(unit: &Unit, low: f64, high: f64) -> Axis {
     axis::linear(unit, low - room - missing, high + room + missing)
 }
 
-/// The circles of a drawing with a title each, in their order.
-fn titled<'a>(svg: &str, mut titles: impl Iterator<Item = &'a str>) -> String {
-    let mut parts = svg.split("<circle");
-    let mut drawn = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        drawn.push_str("<circle");
-        match (part.split_once("/>"), titles.next()) {
-            (Some((attributes, rest)), Some(title)) => {
-                drawn.push_str(attributes);
-                // A String takes everything.
-                let _ = write!(drawn, "><title>{}</title></circle>", text::escaped(title));
-                drawn.push_str(rest);
-            }
-            _ => drawn.push_str(part),
-        }
-    }
-    drawn
-}
-
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
@@ -227,7 +213,7 @@ mod tests {
     fn each_run_has_its_point_with_its_own_words() {
         let svg = plot(&[5e6, 7e6, 6e6], Vec::new());
         assert_eq!(svg.matches("<circle").count(), 3, "{svg}");
-        assert_eq!(svg.matches("</title></circle>").count(), 3, "{svg}");
+        assert_eq!(svg.matches("</title></rect>").count(), 3, "{svg}");
         let at = |text: &str| svg.find(text).unwrap();
         assert!(at("run 0 &lt;b&gt;&amp;") < at("run 1 ") && at("run 1 ") < at("run 2 "));
         assert!(!svg.contains("<b>"), "{svg}");

@@ -5,11 +5,10 @@
 
 use serde::Serialize;
 
-use crate::harness::report::text;
+use crate::harness::report::{layout, text};
 
 use super::feed::xml;
-use super::frame::render;
-use super::list::named;
+use super::frame::named;
 use super::session::SessionLine;
 use super::standing::Mark;
 
@@ -53,20 +52,18 @@ pub fn badge(scenario: &str, line: &SessionLine) -> String {
     let (label_length, message_length) = (length(&label), length(&message));
     let label_width = label_length + 2.0 * PADDING_PX;
     let shape_at = label_width + PADDING_PX;
-    render(
-        "site/badge.svg",
-        &Badge {
-            width: shape_at + SHAPE_PX + message_length + PADDING_PX,
-            label_width,
-            label_length,
-            message_at: shape_at + SHAPE_PX,
-            message_length,
-            shape_at,
-            label,
-            message,
-            mark,
-        },
-    )
+    let badge = Badge {
+        width: shape_at + SHAPE_PX + message_length + PADDING_PX,
+        label_width,
+        label_length,
+        message_at: shape_at + SHAPE_PX,
+        message_length,
+        shape_at,
+        label,
+        message,
+        mark,
+    };
+    layout::render("site/badge.svg", &layout::context(&badge))
 }
 
 /// What a metric is called where there is little room: `p95` of `load.reads.p95`, and of a bench all

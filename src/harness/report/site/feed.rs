@@ -5,15 +5,14 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use uuid::{Builder, Uuid};
 
-use crate::harness::report::text;
+use crate::harness::report::{layout, text};
 
-use super::frame::render;
-use super::list::named;
+use super::frame::named;
 use super::session::SessionLine;
 use super::trends::ChangeLine;
 
-/// The most entries.
-const MAX_ENTRIES: usize = 60;
+/// Sessions that are entries, the newest.
+const MAX_SESSIONS: usize = 50;
 
 #[derive(Debug, Serialize)]
 struct Feed {
@@ -34,26 +33,25 @@ struct Entry {
     page: String,
 }
 
-/// The feed of the site that is known as `site`: of these sessions and changes the newest. Its links lead
-/// from the site's root.
+/// The feed of the site that is known as `site`: the newest of these sessions, which are given newest first, and
+/// all of these changes: a change is found some runs after the one that it is dated by, and newer sessions would
+/// keep it from ever being told. Its links lead from the site's root.
 pub fn feed(site: Uuid, sessions: &[&SessionLine], changes: &[&ChangeLine]) -> String {
-    let sessions = sessions.iter().map(|line| session(site, line));
+    let sessions = sessions.iter().take(MAX_SESSIONS);
+    let sessions = sessions.map(|line| session(site, line));
     let changes = changes.iter().map(|line| change(site, line));
     let mut entries: Vec<Entry> = sessions.chain(changes).collect();
     entries.sort_by(|a, b| (b.at, &b.id).cmp(&(a.at, &a.id)));
-    entries.truncate(MAX_ENTRIES);
     let newest = entries
         .first()
         .map_or(Timestamp::UNIX_EPOCH, |entry| entry.at);
-    render(
-        "site/feed.xml",
-        &Feed {
-            id: urn(site, &[]),
-            updated: rfc3339(newest),
-            version: env!("CARGO_PKG_VERSION"),
-            entries,
-        },
-    )
+    let feed = Feed {
+        id: urn(site, &[]),
+        updated: rfc3339(newest),
+        version: env!("CARGO_PKG_VERSION"),
+        entries,
+    };
+    layout::render("site/feed.xml", &layout::context(&feed))
 }
 
 /// Without what XML can't hold. [`text`] takes the control characters out; these two are none.
@@ -65,6 +63,10 @@ fn session(site: Uuid, line: &SessionLine) -> Entry {
     let mut title = format!("{}: {}", line.standing.mark().word, named(&line.scenario));
     if let Some(revision) = &line.revision {
         title.push_str(&format!(" ({})", text::shown(revision, 20)));
+    }
+    // Or what somebody tried would be read as what happened to the main branch.
+    if line.is_proposal {
+        title.push_str(", a proposal");
     }
     let mut summary = format!("{}.", text::shown(&line.headline, 300));
     if let Some(figure) = &line.figure {
@@ -166,13 +168,21 @@ mod tests {
 
     #[test]
     fn the_newest_entries_are_there_once() {
-        let lines: Vec<SessionLine> = (0..100).map(|hours| session("mixed", hours)).collect();
+        let lines: Vec<SessionLine> = (0..100)
+            .rev()
+            .map(|hours| session("mixed", hours))
+            .collect();
         let lines: Vec<&SessionLine> = lines.iter().collect();
         let of = |site| feed(Uuid::from_u128(site), &lines, &[&change()]);
         let text = of(1);
-        assert_eq!(text.matches("<entry>").count(), MAX_ENTRIES);
-        // The oldest: the change is as old as the first session.
-        assert!(!text.contains("changed by"), "{text}");
+        assert_eq!(text.matches("<entry>").count(), MAX_SESSIONS + 1);
+        assert!(!text.contains("s~49.html"), "{text}");
+        // The change is as old as the first session, and was found just now.
+        let told = text.find("changed by").unwrap_or_default();
+        assert!(
+            told > text.find("s~50.html").unwrap_or(usize::MAX),
+            "{text}"
+        );
         let first = text.find("s~99.html").unwrap_or(usize::MAX);
         assert!(first < text.find("s~98.html").unwrap_or_default(), "{text}");
         // The same session is the same entry, and another one in another site.
@@ -188,6 +198,12 @@ mod tests {
         all.sort();
         all.dedup();
         assert_eq!(all.len(), count);
+        let proposal = SessionLine {
+            is_proposal: true,
+            ..session("mixed", 1)
+        };
+        let proposed = feed(Uuid::nil(), &[&proposal], &[]);
+        assert!(proposed.contains("<title>PASS: mixed (1a2b3c4), a proposal</title>"));
         let few = feed(Uuid::nil(), &[], &[&change()]);
         assert!(few.contains("From 50 ms to 60 ms since a run."), "{few}");
     }

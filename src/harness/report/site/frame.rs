@@ -1,42 +1,28 @@
-//! What every page has: the engine that lays it out, its place, and the way to the others.
-
-use std::sync::LazyLock;
+//! What every page has: its name, its place, and the way that leads to it.
 
 use serde::Serialize;
-use tera::{Context, Tera};
 
+use crate::harness::report::layout::{self, Link};
 use crate::harness::report::text;
 
-/// The templates by name. Names that end otherwise than in `.html`, `.xml` and `.svg` are not escaped.
-const TEMPLATES: [(&str, &str); 9] = [
-    ("style.css", include_str!("../templates/style.css")),
-    ("site/site.css", include_str!("../templates/site/site.css")),
-    (
-        "site/base.html",
-        include_str!("../templates/site/base.html"),
-    ),
-    (
-        "site/components.html",
-        include_str!("../templates/site/components.html"),
-    ),
-    (
-        "site/index.html",
-        include_str!("../templates/site/index.html"),
-    ),
-    (
-        "site/scenario.html",
-        include_str!("../templates/site/scenario.html"),
-    ),
-    (
-        "site/list.html",
-        include_str!("../templates/site/list.html"),
-    ),
-    ("site/feed.xml", include_str!("../templates/site/feed.xml")),
-    (
-        "site/badge.svg",
-        include_str!("../templates/site/badge.svg"),
-    ),
-];
+/// A page of the site.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Page {
+    /// What a link to it says; hostile.
+    pub label: String,
+    /// Where it is, from the site's root.
+    pub path: String,
+}
+
+impl Page {
+    /// The same, fit to be shown.
+    pub(super) fn shown(&self) -> Self {
+        Self {
+            label: named(&self.label),
+            path: self.path.clone(),
+        }
+    }
+}
 
 /// Where a page lies and what it is called.
 #[derive(Debug, Serialize)]
@@ -44,77 +30,49 @@ pub(super) struct Frame {
     title: String,
     /// The way from the page to the site's root: nothing, or `../` as often as it needs.
     root: String,
+    way: Vec<Link>,
     version: &'static str,
 }
 
 impl Frame {
-    /// That of the page at `path`, from the site's root.
-    pub(super) fn new(path: &str, title: &str) -> Self {
+    /// That of the page at `path`, from the site's root; `way` are the pages above it, the first one first.
+    pub(super) fn new(path: &str, title: &str, way: &[Page]) -> Self {
         Self {
             title: text::shown(title, 120),
             root: up(path),
+            way: links(path, way),
             version: env!("CARGO_PKG_VERSION"),
         }
     }
 }
 
-/// A link to another page of the site.
-#[derive(Debug, Clone, Copy)]
-pub struct Way<'a> {
-    /// What it says; hostile.
-    pub label: &'a str,
-    /// Where it leads, from the site's root.
-    pub path: &'a str,
+/// The page that a template makes of this.
+pub(super) fn render(template: &str, frame: &Frame, page: &impl Serialize) -> String {
+    let mut context = layout::context(page);
+    context.extend(layout::context(frame));
+    layout::render(template, &context)
+}
+
+/// Links from the page at `from` to these.
+pub(super) fn links(from: &str, pages: &[Page]) -> Vec<Link> {
+    let link = |page: &Page| Link {
+        label: named(&page.label),
+        href: format!("{}{}", up(from), page.path),
+    };
+    pages.iter().map(link).collect()
+}
+
+/// A scenario's name, or a page's. Numbers of other tools have none.
+pub(super) fn named(name: &str) -> String {
+    match text::shown(name, 60) {
+        empty if empty.trim().is_empty() => "(no scenario)".to_owned(),
+        name => name,
+    }
 }
 
 /// The way from the page at `path` to the site's root.
-pub(super) fn up(path: &str) -> String {
+fn up(path: &str) -> String {
     "../".repeat(path.matches('/').count())
-}
-
-/// What a template makes of a page.
-pub(super) fn render(template: &str, page: &impl Serialize) -> String {
-    // A site has hundreds of pages, and reading the templates takes as long as one of them.
-    static TERA: LazyLock<Tera> = LazyLock::new(|| {
-        let mut tera = Tera::default();
-        tera.autoescape_on([".html", ".xml", ".svg"]);
-        tera.add_raw_templates(TEMPLATES)
-            .expect("BUG: the site's templates are valid");
-        tera
-    });
-    let context = Context::from_serialize(page).expect("BUG: a page is a map of texts");
-    TERA.render(template, &context)
-        .expect("BUG: the templates use what a page has")
-}
-
-/// A report's page with links to the rest of the site before everything else in it. The page is made for
-/// itself and knows of no site.
-pub(super) fn with_way_back(page: &str, path: &str, way: &[Way<'_>]) -> String {
-    let body = page.find("<body").and_then(|body| {
-        let end = page[body..].find('>')?;
-        Some(body + end + 1)
-    });
-    let Some(body) = body else {
-        return page.to_owned();
-    };
-    let links: Vec<String> = way
-        .iter()
-        .map(|way| {
-            format!(
-                "<a style=\"color:inherit;border:0;background:none;padding:.3rem 0\" href=\"{}{}\">{}</a>",
-                up(path),
-                text::escaped(way.path),
-                text::escaped(&text::shown(way.label, 60))
-            )
-        })
-        .collect();
-    format!(
-        "{}\n<nav aria-label=\"Site\" style=\"display:flex;flex-wrap:wrap;gap:0 1.5rem;max-width:84rem;margin:0 auto;\
-         padding:.3rem 1.5rem;font-size:.875rem\">{}</nav>{}",
-        &page[..body],
-        links.concat(),
-        &page[body..]
-    )
 }
 
 #[cfg(test)]
@@ -122,31 +80,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_way_back_is_the_first_thing_of_a_page() {
-        let page =
-            "<html><head><title>x</title></head><body class=\"pass\"><main>…</main></body></html>";
-        let way = [Way {
-            label: "<b>\u{1b}[31m",
-            path: "a\"b",
-        }];
-        let linked = with_way_back(page, "sessions/x.html", &way);
-        let (head, rest) = linked
-            .split_once("<body class=\"pass\">")
-            .unwrap_or_default();
-        assert!(head.ends_with("</head>") && rest.trim_start().starts_with("<nav "));
-        assert!(
-            rest.contains("href=\"../a&quot;b\">&lt;b&gt;</a>"),
-            "{rest}"
-        );
-        assert!(
-            rest.ends_with("</nav><main>…</main></body></html>"),
-            "{rest}"
-        );
-    }
-
-    #[test]
     fn a_page_knows_how_deep_it_lies() {
         assert_eq!(up("index.html"), "");
         assert_eq!(up("scenarios/mixed/index.html"), "../../");
+        let way = [
+            ("a", "index.html"),
+            ("\u{1b}[31mb", "scenarios/b/index.html"),
+        ];
+        let way = way.map(|(label, path)| Page {
+            label: label.to_owned(),
+            path: path.to_owned(),
+        });
+        let links = links("sessions/00/x.html", &way);
+        let shown: Vec<_> = links
+            .iter()
+            .map(|link| (link.label.as_str(), link.href.as_str()))
+            .collect();
+        let expected = [
+            ("a", "../../index.html"),
+            ("b", "../../scenarios/b/index.html"),
+        ];
+        assert_eq!(shown, expected);
     }
 }

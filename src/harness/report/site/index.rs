@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use crate::harness::report::format;
 
-use super::frame::{Frame, render};
-use super::list::{Page, Row, cleaned, named, row, rows};
+use super::frame::{Frame, Page, named, render};
+use super::list::{Row, row, rows};
 use super::session::SessionLine;
 use super::trends::{ChangeLine, ChangeRow};
 
@@ -46,7 +46,6 @@ pub struct ScenarioLine<'a> {
 
 #[derive(Debug, Serialize)]
 struct Index {
-    frame: Frame,
     about: String,
     /// The first of them, for the links.
     links: Vec<Page>,
@@ -68,19 +67,17 @@ struct Scenario {
 
 /// The page.
 pub fn index(view: &IndexView<'_>) -> String {
-    let link = |line: &ScenarioLine<'_>| {
-        cleaned(&Page {
-            label: line.scenario.to_owned(),
-            path: line.page.to_owned(),
-        })
+    let link = |line: &ScenarioLine<'_>| Page {
+        label: named(line.scenario),
+        path: line.page.to_owned(),
     };
     let mut scenarios = view.scenarios.to_vec();
     scenarios.sort_by_key(|line| (line.latest.standing.rank(), line.scenario));
     let counted = |n: u64, noun| format::counted(n, noun);
     render(
         "site/index.html",
+        &Frame::new(view.path, "Runs", &[]),
         &Index {
-            frame: Frame::new(view.path, "Runs"),
             about: match view.all_sessions {
                 0 => "The history holds no runs.".to_owned(),
                 n => format!(
@@ -98,7 +95,7 @@ pub fn index(view: &IndexView<'_>) -> String {
                 .collect(),
             rows: rows(view.sessions),
             all_sessions: counted(view.all_sessions, "session"),
-            lists: view.lists.iter().map(cleaned).collect(),
+            lists: view.lists.iter().map(Page::shown).collect(),
         },
     )
 }

@@ -5,18 +5,9 @@ use serde::Serialize;
 
 use crate::harness::report::{format, text};
 
-use super::frame::{Frame, render};
+use super::frame::{Frame, Page, named, render};
 use super::session::{SessionLine, revision};
 use super::standing::Mark;
-
-/// A page of the site.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Page {
-    /// What a link to it says; hostile.
-    pub label: String,
-    /// Where it is, from the site's root.
-    pub path: String,
-}
 
 /// Some of the sessions, of all scenarios or of one.
 #[derive(Debug, Clone, Copy)]
@@ -27,8 +18,8 @@ pub struct ListView<'a> {
     pub title: &'a str,
     /// Newest first.
     pub sessions: &'a [&'a SessionLine],
-    /// The page that it belongs to.
-    pub above: &'a Page,
+    /// The pages above it, the first one first.
+    pub way: &'a [Page],
     /// The list of the sessions before these.
     pub older: Option<&'a Page>,
     /// The list of the sessions after these.
@@ -53,11 +44,8 @@ pub(super) struct Row {
 
 #[derive(Debug, Serialize)]
 struct List {
-    frame: Frame,
-    title: String,
     about: String,
     rows: Vec<Row>,
-    above: Page,
     older: Option<Page>,
     newer: Option<Page>,
 }
@@ -67,14 +55,12 @@ pub fn list(view: &ListView<'_>) -> String {
     let count = view.sessions.len() as u64;
     render(
         "site/list.html",
+        &Frame::new(view.path, view.title, view.way),
         &List {
-            frame: Frame::new(view.path, view.title),
-            title: text::shown(view.title, 120),
             about: format!("{}, newest first.", format::counted(count, "session")),
             rows: rows(view.sessions),
-            above: cleaned(view.above),
-            older: view.older.map(cleaned),
-            newer: view.newer.map(cleaned),
+            older: view.older.map(Page::shown),
+            newer: view.newer.map(Page::shown),
         },
     )
 }
@@ -82,22 +68,6 @@ pub fn list(view: &ListView<'_>) -> String {
 /// Sessions as rows.
 pub(super) fn rows(sessions: &[&SessionLine]) -> Vec<Row> {
     sessions.iter().map(|line| row(line)).collect()
-}
-
-/// A link whose words may be shown.
-pub(super) fn cleaned(page: &Page) -> Page {
-    Page {
-        label: named(&page.label),
-        path: page.path.clone(),
-    }
-}
-
-/// A scenario's name. Numbers of other tools have none.
-pub(super) fn named(scenario: &str) -> String {
-    match text::shown(scenario, 60) {
-        empty if empty.trim().is_empty() => "(no scenario)".to_owned(),
-        name => name,
-    }
 }
 
 /// A session as a row.

@@ -21,9 +21,9 @@ mod fixture;
 
 pub use self::badge::badge;
 pub use self::feed::feed;
-pub use self::frame::Way;
+pub use self::frame::Page;
 pub use self::index::{IndexView, ScenarioLine, index};
-pub use self::list::{ListView, Page, list};
+pub use self::list::{ListView, list};
 pub use self::scenario::{LineageLink, ScenarioView, scenario};
 pub use self::session::{Figure, SessionLine, session_page};
 pub use self::standing::Standing;

@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use crate::harness::report::{format, text};
 
-use super::frame::{Frame, render};
-use super::list::{Page, Row, cleaned, named, row, rows};
+use super::frame::{Frame, Page, named, render};
+use super::list::{Row, row, rows};
 use super::session::{SessionLine, minute, revision};
 use super::trends::{LineageView, Trends};
 
@@ -14,6 +14,8 @@ use super::trends::{LineageView, Trends};
 pub struct ScenarioView<'a> {
     /// Where the page is, from the site's root.
     pub path: &'a str,
+    /// The pages above it, the first one first.
+    pub way: &'a [Page],
     /// The scenario's id; may be empty.
     pub scenario: &'a str,
     /// Its description; may be empty.
@@ -55,7 +57,6 @@ pub struct LineageLink {
 
 #[derive(Debug, Serialize)]
 struct Shown {
-    frame: Frame,
     scenario: String,
     description: String,
     badge: String,
@@ -66,10 +67,6 @@ struct Shown {
     all_sessions: String,
     lists: Vec<Page>,
     others: Vec<Other>,
-    /// Whether it is the page of another lineage than the newest.
-    is_other: bool,
-    /// The page of the scenario itself.
-    up: &'static str,
 }
 
 #[derive(Debug, Serialize)]
@@ -97,8 +94,8 @@ pub fn scenario(view: &ScenarioView<'_>) -> String {
     };
     render(
         "site/scenario.html",
+        &Frame::new(view.path, &title, view.way),
         &Shown {
-            frame: Frame::new(view.path, &title),
             scenario: name,
             description: text::shown(view.description, 600),
             badge: view.badge.to_owned(),
@@ -114,10 +111,8 @@ pub fn scenario(view: &ScenarioView<'_>) -> String {
             trends: view.lineage.as_ref().map(Trends::new),
             rows: rows(view.sessions),
             all_sessions: format::counted(view.all_sessions, "session"),
-            lists: view.lists.iter().map(cleaned).collect(),
+            lists: view.lists.iter().map(Page::shown).collect(),
             others: view.others.iter().map(other).collect(),
-            is_other: view.latest.is_none(),
-            up: "../index.html",
         },
     )
 }
@@ -247,8 +242,13 @@ mod tests {
         let gated = ["m0039".to_owned(), "m003*".to_owned()];
         let pages = BTreeMap::from([(RunId(uuid::Uuid::from_u128(29)), "sessions/x".to_owned())]);
         let view = view(&lineage, &gated, &pages, &[]);
+        let own = Page {
+            label: "m".to_owned(),
+            path: "scenarios/m/index.html".to_owned(),
+        };
         let page = scenario(&ScenarioView {
             path: "scenarios/m/trends/f.html",
+            way: &[own],
             scenario: "m",
             lineage: Some(view),
             ..ScenarioView::default()
@@ -261,7 +261,8 @@ mod tests {
         assert_eq!(titles[..3], ["m0039", "m0030", "m0031"]);
         assert!(page.contains("href=\"../../../sessions/x\""), "{page}");
         // Its page is not the scenario's own.
-        assert!(page.contains("href=\"../index.html\"") && page.contains("under other conditions"));
+        let up = "href=\"../../../scenarios/m/index.html\"";
+        assert!(page.contains(up) && page.contains("under other conditions"));
 
         let changes = ChangeLine::of(&view, "page");
         assert_eq!(changes.len(), 10);

@@ -8,7 +8,7 @@ use crate::harness::report::input::ReportInput;
 use crate::harness::report::{format, html, text, words};
 use crate::harness::scenario::catalogue::{self, LatencyStat, LoadMetric};
 
-use super::frame::{Way, with_way_back};
+use super::frame::{Page, links};
 use super::standing::Standing;
 
 /// The quantile that stands for a load where no gate says what matters.
@@ -76,9 +76,9 @@ impl SessionLine {
     }
 }
 
-/// The page of a report, which lies at `path` from the site's root, with a way to other pages.
-pub fn session_page(input: &ReportInput<'_>, path: &str, way: &[Way<'_>]) -> String {
-    with_way_back(&html::render(input), path, way)
+/// The page of a report, which lies at `path` from the site's root; `way` are the pages above it.
+pub fn session_page(input: &ReportInput<'_>, path: &str, way: &[Page]) -> String {
+    html::render_within(input, &links(path, way))
 }
 
 /// A time to the minute, in UTC; a dash where none is known.

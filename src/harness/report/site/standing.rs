@@ -62,7 +62,7 @@ impl Standing {
         let (class, shape, sign, colour) = match self {
             Self::Judged(Outcome::Pass) => ("pass", CIRCLE, TICK, GREEN),
             Self::Judged(Outcome::Fail) => ("fail", OCTAGON, CROSS, RED),
-            Self::Judged(Outcome::Inconclusive) => ("inconclusive", DIAMOND, QUESTION, ORANGE),
+            Self::Judged(Outcome::Inconclusive) => ("inconclusive", DIAMOND, DOTS, ORANGE),
             Self::Judged(Outcome::NoBaseline) => ("no-baseline", DIAMOND, DASH, ORANGE),
             Self::Judged(Outcome::Invalid) => ("invalid", TRIANGLE, EXCLAMATION, PURPLE),
             Self::Advisory => ("advisory", SQUARE, LETTER_I, ORANGE),
@@ -98,7 +98,8 @@ const SQUARE: &str = "M2 2h12v12h-12z";
 
 const TICK: &str = "M4.8 8.2l2.3 2.3l4.1-4.6";
 const CROSS: &str = "M5.4 5.4l5.2 5.2M10.6 5.4l-5.2 5.2";
-const QUESTION: &str = "M6.2 6.2a1.9 1.9 0 1 1 2.8 1.7q-1 .6-1 1.5M8 11.4v.2";
+/// No question mark: in a diamond it is what a browser shows for a character that it can't read.
+const DOTS: &str = "M5 8v.1M8 8v.1M11 8v.1";
 const EXCLAMATION: &str = "M8 6v4M8 12.2v.2";
 const DASH: &str = "M5.2 8h5.6";
 const LETTER_I: &str = "M8 7.4v3.6M8 4.9v.2";

@@ -14,7 +14,7 @@ use crate::harness::report::plots::{Level, Line, Role, Trend, TrendPoint, trend}
 use crate::harness::report::text;
 use crate::harness::scenario::catalogue;
 
-use super::list::named;
+use super::frame::named;
 use super::session::{minute, revision};
 
 /// So many metrics are drawn: with a table each, more would be a page of megabytes.
