@@ -50,7 +50,36 @@ step $linters/bin/check-jsonschema --builtin-schema github-workflows .github/wor
 step $linters/bin/check-jsonschema --builtin-schema github-actions .github/actions/*/action.yml
 step $linters/bin/zizmor --offline --quiet --strict-collection .github
 step cargo clippy --quiet --all-targets --locked -- -D warnings
-step cargo test --locked
+
+# What measures has the machine for itself. The others wait for servers and clocks more than they compute: two halves
+# of them are run at a time.
+measures=" against arrivals baselines bench_reader calibrate capacity docs hostile hostile_tls init journeys load outputs
+  overrides pipe process progress shards site targets workflows "
+measuring=() one_half=(--lib --bins) other_half=()
+for file in tests/*.rs tests/*/main.rs; do
+  name=${file#tests/}
+  name=${name%/main.rs}
+  name=${name%.rs}
+  if [[ $measures =~ [[:space:]]${name}[[:space:]] ]]; then
+    measuring+=(--test "$name")
+  elif [ ${#one_half[@]} -lt ${#other_half[@]} ]; then
+    one_half+=(--test "$name")
+  else
+    other_half+=(--test "$name")
+  fi
+done
+beside() {
+  cargo test --locked "${one_half[@]}" >target/one-half.log 2>&1 &
+  local failed=0
+  cargo test --locked "${other_half[@]}" || failed=1
+  wait $! || failed=1
+  cat target/one-half.log
+  return $failed
+}
+step cargo test --locked --no-run
+step cargo test --locked "${measuring[@]}"
+step beside
+step cargo test --locked --doc
 step env RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps --locked
 # Who installs the harness alone compiles no Redis, no moka and no axum.
 step cargo check --quiet --locked --no-default-features --bin plimsoll --tests
