@@ -47,7 +47,13 @@ pub(crate) fn latency_over_time(
         .map(|(_, role)| (*role, Vec::new()))
         .collect();
     let mut largest = Vec::new();
+    let due_s = timeline.due_ns().map(|due_ns| seconds(due_ns as i64));
     for (at_s, histogram) in merged {
+        largest.extend(histogram.max_ns().map(|ns| (*at_s, ns.max(1) as f64)));
+        // The few that come late are the slowest ones; a percentile of them would look like a rise.
+        if due_s.is_some_and(|due_s| *at_s > due_s) {
+            continue;
+        }
         for ((quantile, _), (_, points)) in QUANTILES.iter().zip(&mut curves) {
             if histogram.beyond(*quantile) >= MIN_BEYOND
                 && let Some(ns) = histogram.quantile_ns(*quantile)
@@ -55,7 +61,6 @@ pub(crate) fn latency_over_time(
                 points.push((*at_s, ns.max(1) as f64));
             }
         }
-        largest.extend(histogram.max_ns().map(|ns| (*at_s, ns.max(1) as f64)));
     }
     let all = || {
         curves
@@ -212,9 +217,32 @@ fn merged_windows(load: &LoadMeasurement) -> Vec<(f64, LatencyHistogram)> {
 #[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
     use super::*;
-    use crate::harness::model::{Run, RunId};
+    use crate::harness::model::{Phase, PhaseSpan, Run, RunId};
 
     const MS: u64 = 1_000_000;
+
+    /// What ended after the last phase is a few slow ones: points, and no rise of a percentile.
+    #[test]
+    fn no_curve_leads_through_what_came_late() {
+        let mut run = Run::imported(RunId::now(), "s".into(), Vec::new());
+        run.measurement.phases = vec![PhaseSpan {
+            phase: Phase::Measure,
+            start_ns: 0,
+            end_ns: 2000 * MS,
+        }];
+        let mut histogram = LatencyHistogram::new();
+        histogram.record(MS);
+        histogram.record(2 * MS);
+        let at = |at_s| (at_s, histogram.clone());
+        let windows = LatencyWindows(vec![at(0.5), at(1.5), at(2.5)]);
+        let svg = latency_over_time(&Timeline::of(&run), &windows).unwrap();
+        let curves = svg.split("<polyline").skip(1);
+        let of_p50 = curves.filter(|curve| curve.contains("s-p50"));
+        let told = of_p50.filter_map(|curve| curve.split("data-told=\"").nth(1)?.split('"').next());
+        let points: Vec<usize> = told.map(|told| told.split(';').count()).collect();
+        assert_eq!(points, [2], "{svg}");
+        assert_eq!(svg.matches("<circle").count(), 3, "{svg}");
+    }
 
     #[test]
     fn a_column_of_the_density_tells_what_it_stands_for() {

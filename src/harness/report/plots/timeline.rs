@@ -89,6 +89,12 @@ impl<'a> Timeline<'a> {
         }
     }
 
+    /// Until when something is due: the end of the last phase. A window after it has what ended late. `None`
+    /// without phases.
+    pub(super) fn due_ns(&self) -> Option<u64> {
+        self.phases.iter().map(|span| span.end_ns).max()
+    }
+
     pub(super) fn axis(&self) -> Axis {
         axis::time(0.0, self.to_s)
     }
@@ -198,9 +204,8 @@ pub(crate) fn curves(
 pub(crate) fn rate_over_time(timeline: &Timeline<'_>, load: &LoadMeasurement) -> String {
     let mut target = Vec::new();
     let (mut done, mut failed, mut dropped) = (Vec::new(), Vec::new(), Vec::new());
-    // After the last phase nothing is due any more; a window there has what ended late.
-    let ends_ns = timeline.phases.iter().map(|span| span.end_ns).max();
-    let due = |window: &LoadWindow| ends_ns.is_none_or(|end_ns| window.start_ns < end_ns);
+    let due_ns = timeline.due_ns();
+    let due = |window: &LoadWindow| due_ns.is_none_or(|due_ns| window.start_ns < due_ns);
     let windows = &load.windows[..load.windows.partition_point(due)];
     for windows in windows.chunks(stride(windows.len())) {
         let length_s: f64 = windows
