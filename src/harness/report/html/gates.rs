@@ -30,8 +30,8 @@ pub(super) fn gates(verdict: &Verdict) -> Option<Table> {
     let mut table = Table::new(
         "What is demanded, and what became of it",
         &[
-            "Metric", "Limit", "Base", "Head", "Spread", "Effect", &interval, "Margin", "MDE",
-            "Values", "Verdict", "Waiver",
+            "Metric", "Verdict", "Limit", "Base", "Head", "Spread", "Effect", &interval, "Margin",
+            "MDE", "Values", "Waiver",
         ],
     );
     let mut ids = RowIds::new("gate");
@@ -139,6 +139,8 @@ impl<'v> Gate<'v> {
         let waiver = margin.and_then(|margin| Some(words::waiver(margin, margin.waiver.as_ref()?)));
         vec![
             name(self.name()),
+            // Seen without scrolling, however many columns there are.
+            self.verdict(comparison),
             prose(&limit.map_or_else(|| "–".to_owned(), words::demand)),
             told(margin.and_then(|margin| margin.base)),
             head,
@@ -148,7 +150,6 @@ impl<'v> Gate<'v> {
             share(|margin| margin.margin),
             share(|margin| margin.mde),
             num(values),
-            self.verdict(comparison),
             prose(&waiver.unwrap_or_else(|| "–".to_owned())),
         ]
     }

@@ -82,7 +82,7 @@ struct Said {
 }
 
 /// A piece of a sentence.
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Serialize)]
 struct Piece {
     text: String,
     /// Whether it is something to type.
@@ -229,15 +229,17 @@ fn facts(input: &ReportInput<'_>) -> Vec<Fact> {
         }
     };
     let first = input.head.first();
+    // The label of the fact says already which arm it is.
+    let label = |arm: &str, label: &str| text::shown(label.strip_prefix(arm).unwrap_or(label), 80);
     let head = match &input.verdict.comparison {
-        Some(comparison) => text::shown(&comparison.head_label, 80),
+        Some(comparison) => label("head ", &comparison.head_label),
         None => first
             .and_then(|run| run.revision.as_deref())
             .map_or_else(String::new, |r| text::shown(r, 80)),
     };
     add("Head", head);
     if let Some(comparison) = &input.verdict.comparison {
-        add("Base", text::shown(&comparison.base_label, 80));
+        add("Base", label("base ", &comparison.base_label));
     }
     let runs = match (input.head.len(), input.base.len()) {
         (0, 0) => String::new(),
@@ -284,6 +286,12 @@ fn said(spoken: Spoken, weight: Weight) -> Said {
 fn listed(all: impl Iterator<Item = Said>, total: usize) -> Vec<Said> {
     let more = total.saturating_sub(MAX_SAID) as u64;
     let mut listed: Vec<Said> = all.take(MAX_SAID).collect();
+    // What is to be done about several in a row is said once, after the last.
+    for at in 1..listed.len() {
+        if listed[at - 1].next == listed[at].next {
+            listed[at - 1].next.clear();
+        }
+    }
     if more > 0 {
         let what = format!("{} more are in the JSON report", format::count(more));
         listed.push(said(Spoken::new(what, ""), Weight::Counts));

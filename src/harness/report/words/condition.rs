@@ -8,11 +8,19 @@ use super::spoken::name;
 /// Values of conditions are cut to this.
 const VALUE_CHARS: usize = 40;
 
+/// Digits of a hash that tell it apart from all others that somebody has.
+const HASH_DIGITS: usize = 12;
+
 /// What a field of a fingerprint is called, and its value with its unit.
 pub fn condition(field: &str, value: &str) -> (String, String) {
     match field {
         // The only one whose name ends with a unit.
         "memory_class_gib" => ("memory".to_owned(), format!("{value}\u{202f}GiB")),
+        // As long as those of revisions; the JSON report has all of it.
+        "scenario_hash" => (
+            "scenario hash".to_owned(),
+            value.chars().take(HASH_DIGITS).collect(),
+        ),
         _ => (text::one_line(&field.replace('_', " ")), value.to_owned()),
     }
 }
@@ -46,6 +54,13 @@ mod tests {
         };
         check("memory_class_gib", "memory (24 GiB → 32 GiB)");
         check("logical_cpus", "logical cpus (24 → 32)");
+        let given = FingerprintDifference {
+            field: "scenario_hash".to_owned(),
+            base: "0123456789abcdef".repeat(4),
+            head: "f".repeat(64),
+        };
+        let said = difference(&given);
+        assert_eq!(said, "scenario hash (0123456789ab → ffffffffffff)");
         check("kernel", "kernel (24 → 32)");
         // What a file of anyone's says.
         check("a\u{1b}[31m_b", "a b (24 → 32)");
