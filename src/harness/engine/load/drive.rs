@@ -125,6 +125,7 @@ async fn attend(
         return Ok(Err("BUG: a pipe to the worker is missing".to_owned()));
     };
     let mut last_lines = VecDeque::with_capacity(LAST_LINES);
+    let (listens, listening) = watch::channel(false);
     let conversation = async {
         let mut line = serde_json::to_vec(job).map_err(|error| error.to_string())?;
         line.push(b'\n');
@@ -135,13 +136,13 @@ async fn attend(
         let on_abort = || {
             all_stop.send_replace(true);
         };
-        let listening = listen(stdout, on_tick, on_abort);
-        let (finished, ()) = tokio::join!(listening, remember(stderr, &mut last_lines));
+        let heard = listen(stdout, &listens, on_tick, on_abort);
+        let (finished, ()) = tokio::join!(heard, remember(stderr, &mut last_lines));
         Ok::<_, String>(finished)
     };
     let ended = tokio::select! {
         ended = conversation => ended,
-        overdue = terminate_when(&child, job, all_stop.subscribe()) => Err(overdue),
+        overdue = terminate_when(&child, job, all_stop.subscribe(), listening) => Err(overdue),
     };
     // The pipe stays open until here, because the worker dies with it.
     drop(stdin);
@@ -165,6 +166,7 @@ async fn attend(
 /// Hands on what the worker says; whether it said that it finished.
 async fn listen(
     output: impl AsyncRead + Unpin,
+    listens: &watch::Sender<bool>,
     on_tick: &(dyn Fn(LoadTick) + Send + Sync),
     on_abort: impl Fn(),
 ) -> bool {
@@ -172,6 +174,9 @@ async fn listen(
     let mut finished = false;
     while let Ok(Some(line)) = lines.next_line().await {
         match serde_json::from_str(&line) {
+            Ok(WorkerEvent::Listening) => {
+                listens.send_replace(true);
+            }
             Ok(WorkerEvent::Tick(tick)) => on_tick(tick),
             Ok(WorkerEvent::Abort(_)) => on_abort(),
             Ok(WorkerEvent::Finished) => finished = true,
@@ -192,19 +197,29 @@ async fn remember(output: ChildStderr, last: &mut VecDeque<String>) {
     }
 }
 
-/// Asks the worker to end when `stop` becomes true. Returns only when it is overdue, with a message.
-async fn terminate_when(child: &Child, job: &WorkerJob, mut stop: watch::Receiver<bool>) -> String {
+/// Asks the worker to end when `stop` becomes true and it listens: before, it would be killed and look as if it had
+/// failed. Returns only when it is overdue, with a message.
+async fn terminate_when(
+    child: &Child,
+    job: &WorkerJob,
+    mut stop: watch::Receiver<bool>,
+    mut listening: watch::Receiver<bool>,
+) -> String {
     let clock = LoadClock::starting_at(job.start_at_ns);
     let drain = Duration::from_nanos(job.phases.drain_ns);
     let whole = clock.until(job.phases.total_ns()) + drain + GRACE;
-    let stopped = async {
-        became_true(&mut stop).await;
+    let asked = async {
+        became_true(&mut listening).await;
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
         if let Some(pid) = pid {
             // It may have ended by itself just now.
             let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
         }
-        tokio::time::sleep(drain + GRACE).await;
+        std::future::pending::<()>().await;
+    };
+    let stopped = async {
+        became_true(&mut stop).await;
+        let _ = tokio::time::timeout(drain + GRACE, asked).await;
     };
     tokio::select! {
         () = tokio::time::sleep(whole) => {}

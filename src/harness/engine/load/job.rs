@@ -129,6 +129,8 @@ impl fmt::Debug for Secrets {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum WorkerEvent {
+    /// From here on SIGTERM ends it in order; before, it would kill it.
+    Listening,
     /// A second of the load passed.
     Tick(LoadTick),
     /// A limit ends the run: the worker ends by itself, and so should all others.

@@ -92,6 +92,7 @@ pub fn worker_main() -> Result<(), WorkerError> {
         let _inside = runtime.enter();
         signal(SignalKind::terminate())?
     };
+    say(&WorkerEvent::Listening);
     raise_open_files();
     let mut input = BufReader::new(std::io::stdin());
     let job = read_job(&mut input)?;
