@@ -30,8 +30,8 @@ pub(super) fn gates(verdict: &Verdict) -> Option<Table> {
     let mut table = Table::new(
         "What is demanded, and what became of it",
         &[
-            "Metric", "Verdict", "Limit", "Base", "Head", "Spread", "Effect", &interval, "Margin",
-            "MDE", "Values", "Waiver",
+            "Metric", "Verdict", "Limit", "Base", "Head", "Effect", &interval, "Margin", "MDE",
+            "Spread", "Values", "Waiver",
         ],
     );
     let mut ids = RowIds::new("gate");
@@ -144,11 +144,11 @@ impl<'v> Gate<'v> {
             prose(&limit.map_or_else(|| "–".to_owned(), words::demand)),
             told(margin.and_then(|margin| margin.base)),
             head,
-            num(spread),
             effect(margin),
             num(margin.map_or_else(|| "–".to_owned(), words::interval_of)),
             share(|margin| margin.margin),
             share(|margin| margin.mde),
+            num(spread),
             num(values),
             prose(&waiver.unwrap_or_else(|| "–".to_owned())),
         ]

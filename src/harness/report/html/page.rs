@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::harness::compare::Comparison;
 use crate::harness::gate::{Outcome, Verdict};
 use crate::harness::model::Run;
 use crate::harness::report::format;
@@ -229,17 +230,16 @@ fn facts(input: &ReportInput<'_>) -> Vec<Fact> {
         }
     };
     let first = input.head.first();
-    // The label of the fact says already which arm it is.
-    let label = |arm: &str, label: &str| text::shown(label.strip_prefix(arm).unwrap_or(label), 80);
-    let head = match &input.verdict.comparison {
-        Some(comparison) => label("head ", &comparison.head_label),
-        None => first
-            .and_then(|run| run.revision.as_deref())
-            .map_or_else(String::new, |r| text::shown(r, 80)),
-    };
-    add("Head", head);
-    if let Some(comparison) = &input.verdict.comparison {
-        add("Base", label("base ", &comparison.base_label));
+    match &input.verdict.comparison {
+        Some(comparison) => {
+            let (head, base) = arms(comparison, input.verdict);
+            add("Head", text::shown(head, 80));
+            add("Base", text::shown(base, 80));
+        }
+        None => {
+            let revision = first.and_then(|run| run.revision.as_deref());
+            add("Head", text::shown(revision.unwrap_or_default(), 80));
+        }
     }
     let runs = match (input.head.len(), input.base.len()) {
         (0, 0) => String::new(),
@@ -262,6 +262,19 @@ fn facts(input: &ReportInput<'_>) -> Vec<Fact> {
         add("Machine", text::shown(&machine, 80));
     }
     facts
+}
+
+/// What was measured in the head and in the base: by their labels, or by their revisions where both are of one session.
+fn arms<'v>(comparison: &'v Comparison, verdict: &'v Verdict) -> (&'v str, &'v str) {
+    let (head, base) = (&comparison.head_label, &comparison.base_label);
+    match (&verdict.head_revision, &verdict.base_revision) {
+        (Some(of_head), Some(of_base)) if head == base => (of_head, of_base),
+        // The fact says already which arm it is.
+        _ => (
+            head.strip_prefix("head ").unwrap_or(head),
+            base.strip_prefix("base ").unwrap_or(base),
+        ),
+    }
 }
 
 fn said(spoken: Spoken, weight: Weight) -> Said {
