@@ -53,7 +53,7 @@ step cargo clippy --quiet --all-targets --locked -- -D warnings
 
 # What measures has the machine for itself. The others wait for servers and clocks more than they compute: two halves
 # of them are run at a time.
-measures=" against arrivals baselines bench_reader calibrate capacity docs hostile hostile_tls init journeys load outputs
+measures=" against arrivals baselines bench_reader calibrate capacity datalayer docs hostile hostile_tls init journeys load outputs
   overrides pipe process progress shards site targets workflows "
 measuring=() one_half=(--lib --bins) other_half=()
 for file in tests/*.rs tests/*/main.rs; do
