@@ -942,3 +942,27 @@ fn hostile() -> Example {
         .push(Warning::Note { text: bad.into() });
     example
 }
+
+/// A service that got slower moves dozens of metrics; the terminal says what its gates say.
+#[test]
+fn what_no_gate_names_fills_no_terminal() {
+    let mut example = fixture::regression();
+    let mut moved = example.verdict.metrics[0].clone();
+    (moved.gating, moved.advisory, moved.margin) = (false, false, None);
+    moved.verdict = MetricOutcome::Regressed;
+    example.verdict.metrics.extend((0..30).map(|n| {
+        let mut another = moved.clone();
+        another.name = format!("load.reads.moved{n}");
+        another
+    }));
+    let style = TerminalStyle {
+        width: 120,
+        ..PLAIN
+    };
+    let text = terminal::render(&example.input(), style);
+    let told = text.matches("(regressed)").count() + text.matches("(improved)").count();
+    assert_eq!(told, 6, "{text}");
+    for metric in example.verdict.metrics.iter().filter(|it| it.gating) {
+        assert!(text.contains(&metric.name), "{}: {text}", metric.name);
+    }
+}

@@ -10,6 +10,9 @@ use crate::harness::report::words::{self, Spoken};
 use super::loads::loads;
 use super::sheet::{Cell, GAP, Sheet, TerminalStyle, Tone, plain, toned};
 
+/// Metrics that moved and that no gate names, which a slower service has by the dozen.
+const MAX_MOVED: usize = 6;
+
 /// More reasons, or warnings, than this are counted; the page has all of them.
 const MAX_REASONS: usize = 12;
 /// More benches than this are counted; the page has all of them.
@@ -122,6 +125,8 @@ fn margins(input: &ReportInput<'_>, sheet: &mut Sheet) {
         .filter(|metric| words::is_worth_showing(metric))
         .collect();
     told.sort_by_key(|metric| words::reading_order(metric));
+    let named = told.partition_point(|metric| metric.gating || metric.advisory);
+    told.truncate(named + MAX_MOVED);
     match &input.verdict.comparison {
         Some(comparison) => sheet.heading(&format!(
             "Against {} (+ is worse)",
