@@ -10,15 +10,14 @@ use crate::harness::report::words::{self, Spoken};
 use super::loads::loads;
 use super::sheet::{Cell, GAP, Sheet, TerminalStyle, Tone, plain, toned};
 
-/// Metrics that moved and that no gate names, which a slower service has by the dozen.
-const MAX_MOVED: usize = 6;
-
 /// More reasons, or warnings, than this are counted; the page has all of them.
 const MAX_REASONS: usize = 12;
 /// More benches than this are counted; the page has all of them.
 const MAX_BENCHES: usize = 20;
 /// A process's last lines that are repeated here.
 const MAX_DETAIL_LINES: usize = 8;
+/// Metrics that moved and that no gate names, which a slower service has by the dozen.
+const MAX_MOVED: usize = 6;
 
 /// The summary as text that ends with a line break, with ANSI colours if the style asks for them.
 pub fn render(input: &ReportInput<'_>, style: TerminalStyle) -> String {
