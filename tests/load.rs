@@ -748,7 +748,10 @@ async fn a_worker_that_fails_is_named_and_stops_the_others() {
 }
 
 /// A worker started by hand. Killed when dropped.
-struct Worker(Child);
+struct Worker {
+    child: Child,
+    output: std::io::Lines<BufReader<std::process::ChildStdout>>,
+}
 
 impl Worker {
     fn start(job: &WorkerJob) -> Self {
@@ -757,60 +760,51 @@ impl Worker {
         worker
     }
 
+    /// One that says that it listens, and waits for its job.
     fn without_a_job() -> Self {
         let child = Command::new(worker())
             .arg("load-worker")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn();
-        Self(child.expect("the worker starts"))
+        let mut child = child.expect("the worker starts");
+        let output = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        let mut worker = Self { child, output };
+        assert_eq!(worker.event(), WorkerEvent::Listening);
+        worker
     }
 
     fn take(&mut self, job: &WorkerJob) {
         let line = serde_json::to_string(job).expect("a job is JSON");
-        let input = self.0.stdin.as_mut().expect("a pipe");
+        let input = self.child.stdin.as_mut().expect("a pipe");
         writeln!(input, "{line}").expect("the worker reads");
     }
 
     fn signal(&self, signal: &str) {
         let killed = Command::new("kill")
-            .args([format!("-{signal}"), self.0.id().to_string()])
+            .args([format!("-{signal}"), self.child.id().to_string()])
             .status();
         assert!(killed.expect("kill exists").success());
     }
 
-    /// Waits until SIGTERM no longer kills it.
-    fn listens_for_sigterm(&self) {
-        let status = format!("/proc/{}/status", self.0.id());
-        let until = Instant::now() + Duration::from_secs(5);
-        let caught = || {
-            let status = std::fs::read_to_string(&status).expect("it runs");
-            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
-            u64::from_str_radix(caught.expect("a line").trim(), 16).expect("a mask")
-        };
-        while caught() & (1 << (15 - 1)) == 0 {
-            assert!(Instant::now() < until, "it does not listen without a job");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+    /// What it says next: nothing but events is on its standard output.
+    fn event(&mut self) -> WorkerEvent {
+        let line = self.output.next().expect("it goes on").expect("a pipe");
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
     }
 
     /// Waits until the load has gone on for a while.
     fn ticks(&mut self, count: usize) {
-        let output = self.0.stdout.as_mut().expect("a pipe");
-        let mut lines = BufReader::new(output).lines();
         for _ in 0..count {
-            // Nothing but events is on the standard output.
-            let line = lines.next().expect("it goes on").expect("a pipe");
-            let event = serde_json::from_str(&line);
-            let is_tick = matches!(event, Ok(WorkerEvent::Tick(_)));
-            assert!(is_tick, "{line}");
+            let event = self.event();
+            assert!(matches!(event, WorkerEvent::Tick(_)), "{event:?}");
         }
     }
 
     fn wait(&mut self, at_most: Duration) -> std::process::ExitStatus {
         let until = Instant::now() + at_most;
         loop {
-            if let Some(status) = self.0.try_wait().expect("a child of ours") {
+            if let Some(status) = self.child.try_wait().expect("a child of ours") {
                 return status;
             }
             assert!(Instant::now() < until, "the worker is still there");
@@ -821,8 +815,8 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -840,7 +834,7 @@ fn a_worker_dies_with_whoever_started_it() {
     );
     let mut worker = Worker::start(&job);
     worker.ticks(1);
-    drop(worker.0.stdin.take());
+    drop(worker.child.stdin.take());
     assert!(!worker.wait(Duration::from_secs(2)).success());
     assert!(!job.result.exists());
 }
@@ -883,7 +877,6 @@ fn a_worker_that_is_told_to_end_before_it_begins_does_so_in_order() {
     let mut job = job(folder.path(), "early", &server.url(), closed(2), 60 * S);
     job.phases.drain_ns = 60 * S;
     let mut worker = Worker::without_a_job();
-    worker.listens_for_sigterm();
     worker.signal("TERM");
     worker.take(&job);
     // Nobody is in the middle of anything, so nothing drains.
