@@ -219,6 +219,8 @@ mod tests {
     /// How long the life of a user lasts whose load ends after so long and is stopped after so long.
     async fn lived(arrivals: Arrivals, end_ms: u64, stop_ms: u64) -> Duration {
         let site = Site::start(|_, _| answer(200, "", "ok")).await;
+        // Before the trip, which has the clock that says when the end is.
+        let began = Instant::now();
         let Trip {
             mut journey, stop, ..
         } = Trip::new(&site, |_| ());
@@ -233,7 +235,6 @@ mod tests {
             first: 0,
             begun: AtomicU64::new(0),
         };
-        let began = Instant::now();
         let stopping = async {
             tokio::time::sleep(Duration::from_millis(stop_ms)).await;
             let _ = stop.send(true);

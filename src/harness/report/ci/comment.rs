@@ -171,7 +171,8 @@ fn body(told: &Told, room: &mut Room) -> String {
             false => String::new(),
         };
     };
-    let reasons = words::reasons(verdict).map(|(_, said)| said);
+    let reasons = words::reasons(verdict).map(|because| because.said);
+    let of_reasons = reasons.len();
     let (mut text, said) = listing("Why, and what to do", reasons.take(MAX_REASONS), room);
     let (table, rows, of_rows) = gates(verdict, room);
     text.push_str(&table);
@@ -187,7 +188,7 @@ fn body(told: &Told, room: &mut Room) -> String {
         format!("{} of {} rows", count(of_rows - rows), count(of_rows))
     });
     let left_out = [
-        of(verdict.reasons.len() - said, "more reason"),
+        of(of_reasons - said, "more reason"),
         rows,
         of(verdict.warnings.len() - warned, "more warning"),
     ];
@@ -201,12 +202,11 @@ fn body(told: &Told, room: &mut Room) -> String {
 /// Some sentences, each with what is to be done, as far as there is room, and how many those are.
 fn listing(title: &str, all: impl Iterator<Item = Spoken>, room: &mut Room) -> (String, usize) {
     let heading = format!("\n**{title}**\n\n");
-    let mut all = all.peekable();
+    let mut all = Vec::from_iter(all);
+    words::remedy_once(&mut all);
     let (mut text, mut shown) = (String::new(), 0);
-    while let Some(said) = all.next() {
-        // What is to be done about several in a row is said once, after the last.
-        let again = all.peek().is_some_and(|after| after.next == said.next);
-        let item = item(&said, !again);
+    for said in &all {
+        let item = item(said);
         let item = if shown == 0 {
             heading.clone() + &item
         } else {
@@ -221,9 +221,9 @@ fn listing(title: &str, all: impl Iterator<Item = Spoken>, room: &mut Room) -> (
     (text, shown)
 }
 
-fn item(said: &Spoken, with_next: bool) -> String {
+fn item(said: &Spoken) -> String {
     let mut item = format!("- {}.", plain(&said.sentence()));
-    if with_next && !said.next.is_empty() {
+    if !said.next.is_empty() {
         item.push_str(&format!(" → {}.", plain(&said.next)));
     }
     item.push('\n');

@@ -27,11 +27,10 @@ pub(super) struct Finding<'v> {
 
 /// The reasons of a verdict, in their order, the weightiest first.
 pub(super) fn findings(verdict: &Verdict) -> impl Iterator<Item = Finding<'_>> {
-    let reasons = verdict.reasons.iter().zip(words::reasons(verdict));
-    reasons.map(|(reason, (weight, said))| Finding {
-        reason,
-        gravity: gravity(reason, weight, verdict),
-        said,
+    words::reasons(verdict).map(|because| Finding {
+        reason: because.reason,
+        gravity: gravity(because.reason, because.weight, verdict),
+        said: because.said,
     })
 }
 

@@ -30,8 +30,8 @@ pub(super) fn gates(verdict: &Verdict) -> Option<Table> {
     let mut table = Table::new(
         "What is demanded, and what became of it",
         &[
-            "Metric", "Verdict", "Limit", "Base", "Head", "Effect", &interval, "Margin", "MDE",
-            "Spread", "Values", "Waiver",
+            "Metric", "Verdict", "Limit", "Base", "Head", "Spread", "Effect", &interval, "Margin",
+            "MDE", "Values", "Waiver",
         ],
     );
     let mut ids = RowIds::new("gate");
@@ -46,6 +46,9 @@ pub(super) fn gates(verdict: &Verdict) -> Option<Table> {
     table.is_stacked = true;
     table.without_empty_columns();
     table.note = note(gates.len().saturating_sub(MAX_GATES), &table);
+    for head in ["Spread", &interval, "MDE"] {
+        table.put_below(head);
+    }
     Some(table)
 }
 
@@ -144,11 +147,11 @@ impl<'v> Gate<'v> {
             prose(&limit.map_or_else(|| "–".to_owned(), words::demand)),
             told(margin.and_then(|margin| margin.base)),
             head,
+            num(spread),
             effect(margin),
             num(margin.map_or_else(|| "–".to_owned(), words::interval_of)),
             share(|margin| margin.margin),
             share(|margin| margin.mde),
-            num(spread),
             num(values),
             prose(&waiver.unwrap_or_else(|| "–".to_owned())),
         ]

@@ -115,16 +115,12 @@ impl Page {
             facts: facts(input),
             tiles: tiles(&summaries),
             sections: Vec::new(),
-            reasons: listed(
-                words::reasons(verdict).map(|(weight, spoken)| said(spoken, weight)),
-                verdict.reasons.len(),
-            ),
+            reasons: listed(words::reasons(verdict).map(|because| (because.said, because.weight))),
             warnings: listed(
                 verdict
                     .warnings
                     .iter()
-                    .map(|warning| said(words::warning(warning, verdict), Weight::Counts)),
-                verdict.warnings.len(),
+                    .map(|warning| (words::warning(warning, verdict), Weight::Counts)),
             ),
             validity: conditions::validity(input),
             judged: Judged::new(input),
@@ -296,20 +292,18 @@ fn said(spoken: Spoken, weight: Weight) -> Said {
 }
 
 /// As many as somebody reads, and how many more there are.
-fn listed(all: impl Iterator<Item = Said>, total: usize) -> Vec<Said> {
-    let more = total.saturating_sub(MAX_SAID) as u64;
-    let mut listed: Vec<Said> = all.take(MAX_SAID).collect();
-    // What is to be done about several in a row is said once, after the last.
-    for at in 1..listed.len() {
-        if listed[at - 1].next == listed[at].next {
-            listed[at - 1].next.clear();
-        }
-    }
+fn listed(all: impl ExactSizeIterator<Item = (Spoken, Weight)>) -> Vec<Said> {
+    let more = all.len().saturating_sub(MAX_SAID) as u64;
+    let mut listed: Vec<(Spoken, Weight)> = all.take(MAX_SAID).collect();
+    words::remedy_once(listed.iter_mut().map(|(spoken, _)| spoken));
     if more > 0 {
         let what = format!("{} more are in the JSON report", format::count(more));
-        listed.push(said(Spoken::new(what, ""), Weight::Counts));
+        listed.push((Spoken::new(what, ""), Weight::Counts));
     }
     listed
+        .into_iter()
+        .map(|(spoken, weight)| said(spoken, weight))
+        .collect()
 }
 
 /// Our sentences put what is to be typed between backticks; every second piece is that.

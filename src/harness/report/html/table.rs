@@ -47,17 +47,47 @@ impl Table {
         }
     }
 
+    /// Puts what is in a column below what is in the one before it, to which it belongs: columns of their own would
+    /// make the table wider than the page.
+    pub(super) fn put_below(&mut self, head: &str) {
+        let Some(at) = self.heads.iter().position(|known| known == head) else {
+            return;
+        };
+        let Some(before) = at.checked_sub(1) else {
+            return;
+        };
+        let below = self.heads.remove(at);
+        self.heads[before] = format!("{}\n{below}", self.heads[before]);
+        for row in self.rows.iter_mut().filter(|row| at < row.len()) {
+            let below = row.remove(at);
+            let above = &mut row[before];
+            if !below.is_empty() {
+                above.text = format!("{}\n{}", above.text, below.text);
+                above.class = "num two";
+            }
+        }
+    }
+
     /// Takes away the columns in which no row has anything.
     pub(super) fn without_empty_columns(&mut self) {
-        let is_empty = |cell: &Cell| matches!(cell.text.as_str(), "" | "–");
         for at in (0..self.heads.len()).rev() {
-            if self.rows.iter().all(|row| row.get(at).is_none_or(is_empty)) {
+            if self
+                .rows
+                .iter()
+                .all(|row| row.get(at).is_none_or(Cell::is_empty))
+            {
                 self.heads.remove(at);
                 for row in self.rows.iter_mut().filter(|row| at < row.len()) {
                     row.remove(at);
                 }
             }
         }
+    }
+}
+
+impl Cell {
+    fn is_empty(&self) -> bool {
+        matches!(self.text.as_str(), "" | "–")
     }
 }
 
@@ -217,6 +247,34 @@ mod tests {
         check("\"><script>", "gate----script-");
         check("", "gate-");
         check(&"x".repeat(10_000), &format!("gate-{}", "x".repeat(80)));
+    }
+
+    #[test]
+    fn what_belongs_to_a_column_stands_below_it() {
+        let mut table = Table::new("t", &["a", "b", "c", "d"]);
+        table.rows = vec![
+            vec![name("m"), num_of(1.0, "1"), num("2"), num("3")],
+            vec![name("n"), num_of(1.0, "1"), num("–"), num("3")],
+            vec![name("o"), num("–"), num("2"), num("3")],
+        ];
+        table.put_below("c");
+        table.put_below("not there");
+        assert_eq!(table.heads, ["a", "b\nc", "d"]);
+        let shown = |row: &Vec<Cell>| {
+            let cells = row.iter().map(|cell| (cell.text.clone(), cell.class));
+            cells.collect::<Vec<_>>()
+        };
+        let cell = |text: &str, class| (text.to_owned(), class);
+        assert_eq!(
+            shown(&table.rows[0]),
+            [cell("m", "name"), cell("1\n2", "num two"), cell("3", "num")]
+        );
+        assert_eq!(
+            shown(&table.rows[1]),
+            [cell("n", "name"), cell("1", "num"), cell("3", "num")]
+        );
+        assert_eq!(table.rows[2][1].text, "–\n2");
+        assert!(!table.rows[0][1].sort.is_empty());
     }
 
     #[test]

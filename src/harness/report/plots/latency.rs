@@ -95,7 +95,8 @@ pub(crate) fn latency_over_time(
     let gap = usual_step(&largest) * 1.5;
     for (role, points) in curves {
         let drawn = lines(&log(&points), gap);
-        marks.extend(drawn.into_iter().map(|points| Mark::Line { points, role }));
+        let drawn = drawn.into_iter();
+        marks.extend(drawn.flat_map(|points| Mark::curve(points, role)));
     }
     Some(
         timeline

@@ -17,6 +17,8 @@ const UNITS_PER_PIXEL: u32 = 2;
 const LABEL_PX: f64 = 11.5;
 /// Room for the labels of the y axis, in pixels.
 const Y_LABELS_PX: u32 = 66;
+/// The radius of what stands for a curve of one point, in pixels.
+const LONE_PX: f64 = 2.5;
 /// Room for the labels of the x axis, in pixels.
 const X_LABELS_PX: u32 = 22;
 /// plotters sizes a font by its box, 1.24 times what SVG calls its size.
@@ -283,6 +285,21 @@ impl Scene {
     }
 }
 
+impl Mark {
+    /// A curve through points, and a ring where it has but one: of a line of no length nothing would be seen.
+    pub(super) fn curve(points: Vec<(f64, f64)>, role: Role) -> impl Iterator<Item = Self> {
+        let lone = match points.as_slice() {
+            [at] => Some(Self::Ring {
+                at: *at,
+                radius: LONE_PX,
+                role,
+            }),
+            _ => None,
+        };
+        std::iter::once(Self::Line { points, role }).chain(lone)
+    }
+}
+
 impl Ranged for Axis {
     type FormatOption = NoDefaultFormatting;
     type ValueType = f64;
@@ -436,6 +453,17 @@ mod tests {
         assert_eq!(told(&svg), [format!("0=1.00 {quoted};9 s=2.00 {quoted}")]);
         scene.y.scale = None;
         assert!(told(&scene.svg()).is_empty());
+    }
+
+    #[test]
+    fn a_curve_of_one_point_is_seen() {
+        let rings = |points: &[(f64, f64)]| {
+            let svg = scene(Mark::curve(points.to_vec(), Role::Head).collect()).svg();
+            svg.matches("<circle").count()
+        };
+        assert_eq!(rings(&[(1.0, 2.0)]), 1);
+        assert_eq!(rings(&[(1.0, 2.0), (2.0, 2.0)]), 0);
+        assert_eq!(rings(&[]), 0);
     }
 
     #[test]

@@ -39,9 +39,9 @@ pub(crate) fn spectrum(distributions: &[SpectrumLine<'_>]) -> Option<String> {
     let furthest = all().map(|(x, _)| *x).reduce(f64::max)?;
     let marks = curves
         .into_iter()
-        .map(|(role, points)| Mark::Line {
-            points: points.into_iter().map(|(x, ns)| (x, ns.log10())).collect(),
-            role,
+        .flat_map(|(role, points)| {
+            let points = points.into_iter().map(|(x, ns)| (x, ns.log10()));
+            Mark::curve(points.collect(), role)
         })
         .collect();
     let scene = Scene {

@@ -190,7 +190,7 @@ pub(crate) fn curves(
             let gap = usual_step(&points) * 3.5;
             lines(&points, gap)
                 .into_iter()
-                .map(move |points| Mark::Line { points, role })
+                .flat_map(move |points| Mark::curve(points, role))
         })
         .collect();
     let y = match low < 0.0 {

@@ -46,30 +46,28 @@ fn verdict(input: &ReportInput<'_>, sheet: &mut Sheet) {
 }
 
 fn reasons(input: &ReportInput<'_>, sheet: &mut Sheet) {
-    let all: Vec<Spoken> = words::reasons(input.verdict)
-        .map(|(_, said)| said)
-        .collect();
-    if all.is_empty() {
+    if input.verdict.reasons.is_empty() {
         return;
     }
     sheet.heading("Why, and what to do");
-    list("  · ", &all, Tone::Plain, sheet);
+    let reasons = words::reasons(input.verdict).map(|because| because.said);
+    list("  · ", reasons, Tone::Plain, sheet);
 }
 
 /// Some sentences, each with its mark and what is to be done.
-fn list(mark: &str, all: &[Spoken], tone: Tone, sheet: &mut Sheet) {
-    for (at, said) in all.iter().enumerate().take(MAX_REASONS) {
+fn list(mark: &str, all: impl ExactSizeIterator<Item = Spoken>, tone: Tone, sheet: &mut Sheet) {
+    let more = all.len().saturating_sub(MAX_REASONS);
+    let mut listed: Vec<Spoken> = all.take(MAX_REASONS).collect();
+    words::remedy_once(&mut listed);
+    for said in &listed {
         sheet.paragraph(mark, "    ", &said.sentence(), tone);
         let lines: Vec<&str> = said.detail.lines().collect();
         let last = &lines[lines.len().saturating_sub(MAX_DETAIL_LINES)..];
         sheet.block("      | ", &last.join("\n"));
-        // What is to be done about several in a row is said once, after the last.
-        let again = all.get(at + 1).is_some_and(|after| after.next == said.next);
-        if !said.next.is_empty() && (!again || at + 1 == MAX_REASONS) {
+        if !said.next.is_empty() {
             sheet.paragraph("    → ", "      ", &said.next, Tone::Dim);
         }
     }
-    let more = all.len().saturating_sub(MAX_REASONS);
     if more > 0 {
         sheet.paragraph(mark, "    ", &format!("… and {more} more"), Tone::Dim);
     }
@@ -259,10 +257,8 @@ fn warnings(input: &ReportInput<'_>, sheet: &mut Sheet) {
     }
     sheet.heading("Warnings");
     let warnings = input.verdict.warnings.iter();
-    let all: Vec<Spoken> = warnings
-        .map(|warning| words::warning(warning, input.verdict))
-        .collect();
-    list("  ! ", &all, Tone::Caution, sheet);
+    let warnings = warnings.map(|warning| words::warning(warning, input.verdict));
+    list("  ! ", warnings, Tone::Caution, sheet);
 }
 
 fn place(input: &ReportInput<'_>, sheet: &mut Sheet) {

@@ -7,7 +7,7 @@ use crate::harness::report::{format, text};
 use super::change::{regressed_plainly, undecided};
 use super::limit::{against_limit, demand};
 use super::plainly::{has_words, plainly};
-use super::reason::{broken_limit, reason};
+use super::reason::{alike, broken_limit, reason_of_all};
 use super::spoken::{Spoken, capitalised};
 
 /// What a reason has to do with the verdict.
@@ -58,15 +58,15 @@ pub fn headline(verdict: &Verdict) -> String {
 }
 
 fn in_a_sentence(verdict: &Verdict) -> String {
-    let mut deciding = verdict
-        .reasons
-        .iter()
-        .filter(|given| weight(given, verdict.verdict) == Weight::Decides);
+    let mut deciding = alike(verdict)
+        .into_iter()
+        .filter(|alike| weight(alike[0], verdict.verdict) == Weight::Decides);
     let Some(weightiest) = deciding.next() else {
         return without_a_reason(verdict);
     };
-    let said = in_short(weightiest, verdict);
-    let others: Vec<&Reason> = deciding.collect();
+    let said = in_short(&weightiest, verdict);
+    let weightiest = weightiest[0];
+    let others: Vec<&Reason> = deciding.map(|alike| alike[0]).collect();
     let more = match others.len() {
         0 => String::new(),
         n => format!(", and {}", others_like(weightiest, &others, n as u64)),
@@ -80,12 +80,12 @@ fn in_a_sentence(verdict: &Verdict) -> String {
 }
 
 /// A reason as a clause for who doesn't know the paths of metrics.
-fn in_short(given: &Reason, verdict: &Verdict) -> String {
-    match given {
+fn in_short(alike: &[&Reason], verdict: &Verdict) -> String {
+    match alike[0] {
         Reason::Regressed { metric } => regressed_plainly(metric, verdict),
         Reason::Inconclusive { metric } => undecided(metric, &plainly(metric), verdict).what,
         Reason::LimitBroken { metric } => broken_limit(metric, &plainly(metric), verdict),
-        _ => reason(given, verdict).what,
+        _ => reason_of_all(alike, verdict).what,
     }
 }
 
@@ -183,10 +183,24 @@ fn passed(verdict: &Verdict) -> String {
     }
 }
 
-/// The reasons in their order, each put into words when it is asked for: a verdict may have thousands.
-pub fn reasons(verdict: &Verdict) -> impl Iterator<Item = (Weight, Spoken)> {
-    let said = |given| (weight(given, verdict.verdict), reason(given, verdict));
-    verdict.reasons.iter().map(said)
+/// A reason of a verdict in words.
+pub struct Because<'v> {
+    /// It, or the first of several that say the same of one run each.
+    pub reason: &'v Reason,
+    /// What it has to do with the verdict.
+    pub weight: Weight,
+    /// It and what to do about it.
+    pub said: Spoken,
+}
+
+/// The reasons in their order, what is alike said once, each put into words when it is asked for: a verdict may have
+/// thousands.
+pub fn reasons(verdict: &Verdict) -> impl ExactSizeIterator<Item = Because<'_>> {
+    alike(verdict).into_iter().map(|alike| Because {
+        reason: alike[0],
+        weight: weight(alike[0], verdict.verdict),
+        said: reason_of_all(&alike, verdict),
+    })
 }
 
 fn weight(reason: &Reason, outcome: Outcome) -> Weight {

@@ -20,7 +20,7 @@ mod fixture;
 
 pub(crate) use self::capacity::{capacity, rest_of_search, trial_outcome};
 pub use self::condition::condition;
-pub use self::headline::{Weight, badge, headline, outcome, reasons, title};
+pub use self::headline::{Because, Weight, badge, headline, outcome, reasons, title};
 pub use self::invalid::invalid;
 pub use self::limit::{against_limit, demand, limit_outcome};
 pub use self::load::{error_kind, phase};
@@ -30,5 +30,5 @@ pub use self::metric::{
 };
 pub use self::reason::reason;
 pub use self::run::{cut_short, unfit};
-pub use self::spoken::{Spoken, capitalised};
+pub use self::spoken::{Spoken, capitalised, remedy_once};
 pub use self::warning::warning;

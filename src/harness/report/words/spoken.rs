@@ -46,6 +46,17 @@ impl Spoken {
     }
 }
 
+/// Leaves what is to be done about several in a row to the last of them.
+pub fn remedy_once<'s>(listed: impl IntoIterator<Item = &'s mut Spoken>) {
+    let mut before: Option<&mut Spoken> = None;
+    for said in listed {
+        if let Some(before) = before.filter(|before| before.next == said.next) {
+            before.next.clear();
+        }
+        before = Some(said);
+    }
+}
+
 /// The first letter as a capital, where the first word is one: a name with dots, digits or underscores
 /// stays as it is written.
 pub fn capitalised(sentence: &str) -> String {
@@ -77,6 +88,16 @@ pub(super) fn moment(at_ns: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_remedy_of_several_stands_behind_the_last() {
+        let said = |next: &str| Spoken::new("it is slow", next);
+        let mut listed = ["a", "a", "a", "b", "a", "", ""].map(said);
+        remedy_once(&mut listed);
+        let left: Vec<&str> = listed.iter().map(|said| said.next.as_str()).collect();
+        assert_eq!(left, ["", "", "a", "b", "a", "", ""]);
+        remedy_once(&mut []);
+    }
 
     #[test]
     fn a_sentence_begins_with_a_capital_and_a_path_does_not() {
