@@ -750,7 +750,7 @@ async fn a_worker_that_fails_is_named_and_stops_the_others() {
 /// A worker started by hand. Killed when dropped.
 struct Worker {
     child: Child,
-    output: std::io::Lines<BufReader<std::process::ChildStdout>>,
+    lines: std::sync::mpsc::Receiver<String>,
 }
 
 impl Worker {
@@ -768,8 +768,14 @@ impl Worker {
             .stdout(Stdio::piped())
             .spawn();
         let mut child = child.expect("the worker starts");
-        let output = BufReader::new(child.stdout.take().expect("a pipe")).lines();
-        let mut worker = Self { child, output };
+        let output = BufReader::new(child.stdout.take().expect("a pipe"));
+        let (said, lines) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                let _ = said.send(line);
+            }
+        });
+        let worker = Self { child, lines };
         assert_eq!(worker.event(), WorkerEvent::Listening);
         worker
     }
@@ -788,13 +794,14 @@ impl Worker {
     }
 
     /// What it says next: nothing but events is on its standard output.
-    fn event(&mut self) -> WorkerEvent {
-        let line = self.output.next().expect("it goes on").expect("a pipe");
+    fn event(&self) -> WorkerEvent {
+        let line = self.lines.recv_timeout(Duration::from_secs(5));
+        let line = line.expect("it goes on");
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
     }
 
     /// Waits until the load has gone on for a while.
-    fn ticks(&mut self, count: usize) {
+    fn ticks(&self, count: usize) {
         for _ in 0..count {
             let event = self.event();
             assert!(matches!(event, WorkerEvent::Tick(_)), "{event:?}");

@@ -49,6 +49,7 @@ step shellcheck --severity=warning .ci/run tests/run.sh scenarios/support/*.sh .
 step $linters/bin/check-jsonschema --builtin-schema github-workflows .github/workflows/*.yml
 step $linters/bin/check-jsonschema --builtin-schema github-actions .github/actions/*/action.yml
 step $linters/bin/zizmor --offline --quiet --strict-collection .github
+step cargo clippy --quiet --all-targets --locked -- -D warnings
 
 # What measures has the machine for itself. The others wait for servers and clocks more than they compute: two halves
 # of them are run at a time.
@@ -67,32 +68,22 @@ for file in tests/*.rs tests/*/main.rs; do
     other_half+=(--test "$name")
   fi
 done
-# cargo gives its lock to who asked first and keeps it until it has compiled, so the lints come last.
 beside() {
   cargo test --locked "${one_half[@]}" >target/one-half.log 2>&1 &
-  local one=$!
-  cargo test --locked "${other_half[@]}" >target/other-half.log 2>&1 &
-  local other=$! failed=0
-  sleep 15
-  lints || failed=1
-  wait $one || failed=1
+  local failed=0
+  cargo test --locked "${other_half[@]}" || failed=1
+  wait $! || failed=1
   cat target/one-half.log
-  wait $other || failed=1
-  cat target/other-half.log
   return $failed
-}
-# In what the tests leave of the processors.
-lints() {
-  step nice cargo clippy --quiet --all-targets --locked -- -D warnings || return 1
-  step env RUSTDOCFLAGS="-D warnings" nice cargo doc --quiet --no-deps --locked || return 1
-  # Who installs the harness alone compiles no Redis, no moka and no axum.
-  step nice cargo check --quiet --locked --no-default-features --bin plimsoll --tests || return 1
-  # A package of its own, so that the peer's features are not the binaries'.
-  step nice cargo check --quiet --locked --benches --manifest-path benches/two_tiers/Cargo.toml --target-dir "${CARGO_TARGET_DIR:-target}"
 }
 step cargo test --locked --no-run
 step cargo test --locked "${measuring[@]}"
 step beside
 step cargo test --locked --doc
+step env RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps --locked
+# Who installs the harness alone compiles no Redis, no moka and no axum.
+step cargo check --quiet --locked --no-default-features --bin plimsoll --tests
+# A package of its own, so that the peer's features are not the binaries'.
+step cargo check --quiet --locked --benches --manifest-path benches/two_tiers/Cargo.toml --target-dir "${CARGO_TARGET_DIR:-target}"
 echo
 echo "all passed after ${SECONDS} s"

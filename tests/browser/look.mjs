@@ -2,8 +2,8 @@
 //
 // Each page is opened from disk in light and dark, wide and narrow, and its findings are written to stdout as JSON:
 // messages of the console, requests for anything else than the page, violations that axe-core calls serious or
-// critical, a page that is wider than its window, a keyboard that has to pass everything to reach the content, and
-// what its script doesn't do. No findings: [].
+// critical, a page that is wider than its window, gates that are wider than the page, a keyboard that has to pass
+// everything to reach the content, and what its script doesn't do. No findings: [].
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
@@ -56,6 +56,11 @@ async function lookAt(path, { scheme, width, isChecked }) {
     if (took > MOST_MS) found.push(`took ${Math.round(took)} ms to load`);
     const [content, window] = await page.evaluate(() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]);
     if (content > window) found.push(`is ${content} wide in a window of ${window}`);
+    const [gates, seen] = await page.evaluate(() => {
+      const { scrollWidth, clientWidth } = document.querySelector("#gates .scroll") ?? {};
+      return [scrollWidth, clientWidth];
+    });
+    if (gates > seen) found.push(`only ${seen} of ${gates} pixels of the gates are seen`);
     await page.keyboard.press("Tab");
     if (!(await page.evaluate(isAtSkipLink))) found.push("the first stop of the keyboard is no visible way to the content");
     if (isChecked) found.push(...(await violations(page)));

@@ -25,7 +25,7 @@ pub(super) struct Finding<'v> {
     pub(super) said: Spoken,
 }
 
-/// The reasons of a verdict, in their order, the weightiest first.
+/// The reasons of a verdict, in their order, the weightiest first; what is true of many runs is one.
 pub(super) fn findings(verdict: &Verdict) -> impl Iterator<Item = Finding<'_>> {
     words::reasons(verdict).map(|because| Finding {
         reason: because.reason,

@@ -46,9 +46,9 @@ pub(super) fn gates(verdict: &Verdict) -> Option<Table> {
     table.is_stacked = true;
     table.without_empty_columns();
     table.note = note(gates.len().saturating_sub(MAX_GATES), &table);
-    for head in ["Spread", &interval, "MDE"] {
-        table.put_below(head);
-    }
+    table.put_below("Head", "Spread");
+    table.put_below("Effect", &interval);
+    table.put_below("Margin", "MDE");
     Some(table)
 }
 

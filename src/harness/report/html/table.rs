@@ -47,17 +47,16 @@ impl Table {
         }
     }
 
-    /// Puts what is in a column below what is in the one before it, to which it belongs: columns of their own would
-    /// make the table wider than the page.
-    pub(super) fn put_below(&mut self, head: &str) {
-        let Some(at) = self.heads.iter().position(|known| known == head) else {
+    /// Puts what is in a column below what is in the one before it, where that is the one to which it belongs: columns
+    /// of their own would make the table wider than the page.
+    pub(super) fn put_below(&mut self, above: &str, below: &str) {
+        let is_next = |pair: &[String]| pair[0] == above && pair[1] == below;
+        let Some(before) = self.heads.windows(2).position(is_next) else {
             return;
         };
-        let Some(before) = at.checked_sub(1) else {
-            return;
-        };
-        let below = self.heads.remove(at);
-        self.heads[before] = format!("{}\n{below}", self.heads[before]);
+        let at = before + 1;
+        self.heads.remove(at);
+        self.heads[before] = format!("{above}\n{below}");
         for row in self.rows.iter_mut().filter(|row| at < row.len()) {
             let below = row.remove(at);
             let above = &mut row[before];
@@ -257,8 +256,8 @@ mod tests {
             vec![name("n"), num_of(1.0, "1"), num("–"), num("3")],
             vec![name("o"), num("–"), num("2"), num("3")],
         ];
-        table.put_below("c");
-        table.put_below("not there");
+        table.put_below("b", "c");
+        table.put_below("a", "d");
         assert_eq!(table.heads, ["a", "b\nc", "d"]);
         let shown = |row: &Vec<Cell>| {
             let cells = row.iter().map(|cell| (cell.text.clone(), cell.class));

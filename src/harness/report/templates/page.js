@@ -20,7 +20,7 @@
     if (!cell) return null;
     if (cell.dataset.v !== undefined) return Number(cell.dataset.v);
     const text = cell.textContent.trim();
-    return text === "" || text === "–" ? null : text;
+    return text === "" || text.startsWith("–") ? null : text;
   };
   const compare = (a, b) =>
     typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), "en", { numeric: true });

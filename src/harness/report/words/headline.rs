@@ -4,10 +4,11 @@ use crate::harness::gate::{MetricOutcome, Outcome, Reason, Verdict};
 use crate::harness::model::Arm;
 use crate::harness::report::{format, text};
 
+use super::alike::{alike, reason_of_all};
 use super::change::{regressed_plainly, undecided};
 use super::limit::{against_limit, demand};
 use super::plainly::{has_words, plainly};
-use super::reason::{alike, broken_limit, reason_of_all};
+use super::reason::broken_limit;
 use super::spoken::{Spoken, capitalised};
 
 /// What a reason has to do with the verdict.
@@ -185,7 +186,7 @@ fn passed(verdict: &Verdict) -> String {
 
 /// A reason of a verdict in words.
 pub struct Because<'v> {
-    /// It, or the first of several that say the same of one run each.
+    /// It, or the worst of several that say the same of other runs.
     pub reason: &'v Reason,
     /// What it has to do with the verdict.
     pub weight: Weight,

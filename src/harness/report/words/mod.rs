@@ -4,6 +4,7 @@
 mod spoken;
 mod headline;
 mod reason;
+mod alike;
 mod change;
 mod base;
 mod warning;

@@ -1,12 +1,7 @@
 //! Why a verdict is what it is, reason by reason, and what to do next.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::mem::{Discriminant, discriminant};
-
 use crate::harness::gate::{Reason, Verdict};
-use crate::harness::model::{FingerprintDifference, InvalidReason};
-use crate::harness::report::format;
+use crate::harness::model::FingerprintDifference;
 use crate::harness::report::text::{self, MAX_SHOWN_CHARS};
 
 use super::base::{Base, saving};
@@ -89,90 +84,6 @@ pub fn reason(reason: &Reason, verdict: &Verdict) -> Spoken {
     }
 }
 
-/// The reasons in their order, each with those that say the same of other runs, or of other loads: word for word and
-/// right behind it, or but for the figures where it is the machine's doing, which no two runs have alike.
-pub(super) fn alike(verdict: &Verdict) -> Vec<Vec<&Reason>> {
-    let mut all: Vec<Vec<&Reason>> = Vec::new();
-    let mut of_kind = HashMap::new();
-    for given in &verdict.reasons {
-        let same = match kind_for_all(given) {
-            Some(kind) => match of_kind.entry(kind) {
-                Entry::Occupied(first) => all.get_mut(*first.get()),
-                Entry::Vacant(none) => {
-                    none.insert(all.len());
-                    None
-                }
-            },
-            None => all.last_mut().filter(|last| is_same(last[0], given)),
-        };
-        match same {
-            Some(same) => same.push(given),
-            None => all.push(vec![given]),
-        }
-    }
-    all
-}
-
-/// What a reason has in common with all that are told with it, whatever stands between them.
-fn kind_for_all(
-    reason: &Reason,
-) -> Option<(Discriminant<Reason>, Option<Discriminant<InvalidReason>>)> {
-    let of_run = discriminant(reason);
-    match reason {
-        Reason::PartialRun { .. } => Some((of_run, None)),
-        Reason::InvalidRun { reason, .. } if is_of_the_machine(reason) => {
-            Some((of_run, Some(discriminant(reason))))
-        }
-        _ => None,
-    }
-}
-
-fn is_same(one: &Reason, other: &Reason) -> bool {
-    match (one, other) {
-        (Reason::InvalidRun { reason: one, .. }, Reason::InvalidRun { reason: other, .. }) => {
-            one == other
-        }
-        _ => false,
-    }
-}
-
-/// What a machine that has too little left, or a target too slow for the load, does to every run.
-fn is_of_the_machine(reason: &InvalidReason) -> bool {
-    matches!(
-        reason,
-        InvalidReason::Dropped { .. }
-            | InvalidReason::GeneratorLate { .. }
-            | InvalidReason::GeneratorSaturated { .. }
-            | InvalidReason::GeneratorsCrowded { .. }
-            | InvalidReason::GeneratorExhausted { .. }
-    )
-}
-
-/// The first of several that are [alike], and of how many more runs, or loads, it is true.
-pub(super) fn reason_of_all(alike: &[&Reason], verdict: &Verdict) -> Spoken {
-    let said = reason(alike[0], verdict);
-    let others = alike
-        .windows(2)
-        .filter(|two| run_of(two[0]) != run_of(two[1]))
-        .count() as u64;
-    let more = match (alike.len() as u64 - 1, others) {
-        (0, _) => return said,
-        (loads, 0) => format::counted(loads, "other load"),
-        (_, runs) => format::counted(runs, "other run"),
-    };
-    Spoken {
-        what: format!("{}; the same goes for {more}", said.what),
-        ..said
-    }
-}
-
-fn run_of(reason: &Reason) -> Option<&str> {
-    match reason {
-        Reason::InvalidRun { run, .. } | Reason::PartialRun { run } => Some(run),
-        _ => None,
-    }
-}
-
 /// What a metric is and what its limit demands; the clause calls it `shown`.
 pub(super) fn broken_limit(metric: &str, shown: &str, verdict: &Verdict) -> String {
     let limit = verdict
@@ -205,12 +116,12 @@ fn conditions(differences: &[FingerprintDifference], verdict: &Verdict) -> Spoke
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{broken, compared, verdict};
-    use super::super::{headline, reasons, warning};
+    use super::super::fixture::{broken, compared};
+    use super::super::{headline, warning};
     use super::*;
     use crate::harness::compare::Design;
     use crate::harness::gate::{Outcome, Warning};
-    use crate::harness::model::{Arm, ShardFault};
+    use crate::harness::model::Arm;
 
     #[test]
     fn a_remedy_helps_what_was_compared() {
@@ -255,87 +166,6 @@ mod tests {
             "",
             Design::Stored,
             ["12 runs in each arm", "12 runs in each arm", "Find", ""],
-        );
-    }
-
-    #[test]
-    fn what_is_true_of_many_runs_is_said_once() {
-        let late = |run: &str, load: &str, lateness_ns_p99| Reason::InvalidRun {
-            run: run.to_owned(),
-            reason: InvalidReason::GeneratorLate {
-                load: load.to_owned(),
-                lateness_ns_p99,
-                tolerance_ns: 1_000_000,
-            },
-        };
-        let broke = |run: &str, step: &str, message: &str| Reason::InvalidRun {
-            run: run.to_owned(),
-            reason: InvalidReason::SetupFailed {
-                step: step.to_owned(),
-                message: message.to_owned(),
-            },
-        };
-        let check = |given: Vec<Reason>, expected: &[&str]| {
-            let judged = verdict(Outcome::Invalid, given);
-            let said =
-                reasons(&judged).map(|because| because.said.sentence().replace('\u{202f}', " "));
-            assert_eq!(said.collect::<Vec<_>>(), expected);
-            assert_eq!(reasons(&judged).len(), expected.len());
-            let first = headline(&judged).replace('\u{202f}', " ");
-            let rest = first.strip_prefix("Nothing is judged: ").expect("it is");
-            assert!(capitalised(rest).starts_with(expected[0]), "{first}");
-            assert_eq!(first.contains("other reason"), expected.len() > 1);
-        };
-        let missing = |index| Reason::InvalidRun {
-            run: "head run 1".to_owned(),
-            reason: InvalidReason::Shard {
-                index,
-                of: 3,
-                fault: ShardFault::Missing,
-            },
-        };
-        check(
-            vec![missing(1), missing(2)],
-            &[
-                "Head run 1 is invalid: shard 1/3 is missing",
-                "Head run 1 is invalid: shard 2/3 is missing",
-            ],
-        );
-        const LATE: &str = "Base run 1 is invalid: load a started 1 % of its iterations more than 3.00 ms late (1.00 ms tolerated)";
-        check(vec![late("base run 1", "a", 3_000_000)], &[LATE]);
-        check(
-            vec![
-                late("base run 1", "a", 3_000_000),
-                late("base run 1", "b", 5_000_000),
-            ],
-            &[&format!("{LATE}; the same goes for 1 other load")],
-        );
-        check(
-            vec![
-                late("base run 1", "a", 3_000_000),
-                late("base run 1", "b", 5_000_000),
-                late("head run 2", "b", 5_000_000),
-            ],
-            &[&format!("{LATE}; the same goes for 1 other run")],
-        );
-        let mut many = vec![
-            late("base run 1", "a", 3_000_000),
-            broke("head run 1", "login", "401"),
-            broke("head run 2", "login", "401"),
-            broke("head run 3", "login", "500"),
-        ];
-        many.extend((1..=11).map(|at| late(&format!("head run {at}"), "a", 2_000_000)));
-        many.push(Reason::PartialRun {
-            run: "head run 3".to_owned(),
-        });
-        check(
-            many,
-            &[
-                &format!("{LATE}; the same goes for 11 other runs"),
-                "Head run 1 is invalid: the setup failed at login; the same goes for 1 other run",
-                "Head run 3 is invalid: the setup failed at login",
-                "Head run 3 was stopped before its time",
-            ],
         );
     }
 
