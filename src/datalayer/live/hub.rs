@@ -304,3 +304,84 @@ async fn check(shared: Arc<Shared>) {
         }
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use async_trait::async_trait;
+    use serde_json::{Value, json};
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// A log whose first answer to somebody who resumes is late.
+    struct Late {
+        log: MemoryBus,
+        gate: Arc<Gate>,
+    }
+
+    #[derive(Default)]
+    struct Gate {
+        is_late: AtomicBool,
+        asked: Notify,
+        answer: Notify,
+        look: Notify,
+    }
+
+    #[async_trait]
+    impl Bus for Late {
+        async fn publish(&self, drafts: &[Draft]) -> Result<(), LiveError> {
+            self.log.publish(drafts).await
+        }
+
+        async fn since(&self, tenant: &str, after: Option<&Position>) -> Result<Replay, LiveError> {
+            let found = self.log.since(tenant, after).await;
+            if after.is_some() && !self.gate.is_late.swap(true, Ordering::Relaxed) {
+                self.gate.asked.notify_one();
+                self.gate.answer.notified().await;
+            }
+            found
+        }
+
+        async fn interrupted(&self) {
+            self.gate.look.notified().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_look_that_overtakes_who_resumes_loses_nothing() {
+        let (said, mut published) = mpsc::channel(8);
+        let (events, heard) = mpsc::channel(8);
+        let gate = Arc::new(Gate::default());
+        let bus = Late {
+            log: MemoryBus::new(8, said),
+            gate: Arc::clone(&gate),
+        };
+        let hub = Hub::new(Box::new(bus), heard, Arc::default(), Arc::default());
+        let after = hub.shared.since("t", None).await.unwrap().head;
+        let mut subscription = hub.connect("t").unwrap();
+        let meanwhile = async {
+            gate.asked.notified().await;
+            hub.publish("t", "a", &json!("between"));
+            let between = published.recv().await.unwrap();
+            gate.look.notify_one();
+            while !hub.shared.tenant("t").unwrap().lock().is_placed() {
+                tokio::task::yield_now().await;
+            }
+            gate.answer.notify_one();
+            between
+        };
+        let rooms = || BTreeSet::from(["a".to_owned()]);
+        let (resumed, between) = tokio::join!(subscription.resume(rooms(), &after), meanwhile);
+        resumed.unwrap();
+        events.send(between).await.unwrap();
+        let next = timeout(Duration::from_secs(60), subscription.next()).await;
+        let message: Value = serde_json::from_slice(&next.unwrap().unwrap().text).unwrap();
+        assert_eq!(message["updates"][0]["data"], json!("between"), "{message}");
+        assert_ne!(message["gap"], json!(true), "{message}");
+        let again = timeout(Duration::from_millis(100), subscription.next()).await;
+        assert!(again.is_err(), "it was told already");
+    }
+}

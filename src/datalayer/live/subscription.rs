@@ -62,7 +62,15 @@ impl Subscription {
     pub async fn resume(&self, rooms: BTreeSet<String>, after: &Position) -> Result<(), NotFirst> {
         // From here on nothing passes it by, so that it has what comes while the log is asked.
         self.tenant.lock().hold(self.id, &rooms)?;
-        let replay = self.shared.since(&self.tenant.name, Some(after)).await;
+        let since = || self.shared.since(&self.tenant.name, Some(after));
+        let mut replay = since().await;
+        // Whoever came, or looked, meanwhile may have had a later answer sooner. What lies between the two is not
+        // heard here any more, so the log is asked for that too.
+        if let Some(found) = &replay
+            && !self.tenant.lock().hears_all_after(&found.head)
+        {
+            replay = since().await;
+        }
         let counters = &self.shared.counters;
         self.tenant.lock().release(self.id, replay, counters);
         Ok(())

@@ -51,6 +51,8 @@ pub(super) enum Heard {
 pub(super) struct State {
     /// The place in the log up to which everything is known here; none before the log could be asked.
     seen: Option<Position>,
+    /// The place in the log after which everything is heard here: what lies before it is not.
+    begun: Option<Position>,
     /// The place up to which it was sent.
     sent: Option<Position>,
     /// What is known and not sent.
@@ -154,9 +156,18 @@ impl State {
     pub(super) fn place(&mut self, at: Position) {
         if self.seen.is_none() {
             self.sent = Some(at.clone());
+            self.begun = Some(at.clone());
             self.seen = Some(at);
             self.gap |= std::mem::take(&mut self.blind);
         }
+    }
+
+    /// Whether everything after a place in the log is heard here, which may begin there. It is not where somebody
+    /// else has meanwhile begun at a later one.
+    pub(super) fn hears_all_after(&mut self, at: &Position) -> bool {
+        self.place(at.clone());
+        let begun = self.begun.as_ref();
+        begun.is_none_or(|begun| begun.epoch != at.epoch || begun.seq <= at.seq)
     }
 
     fn hear(&mut self, epoch: &str, entry: Entry, remembered: usize) -> Heard {
@@ -212,6 +223,7 @@ impl State {
             None if self.seen.as_ref() == asked => {
                 // What is known is of the time before.
                 self.send(settings, counters);
+                self.begun = Some(head.clone());
                 self.seen = Some(head);
                 self.gap = true;
                 for subscriber in self.subscribers.values_mut() {
@@ -374,11 +386,11 @@ impl State {
 
     /// Sends what a connection missed, of the log and then of what came meanwhile. Without an answer of the
     /// log that is a gap; and with one of another log than the one that is known here, since what the two
-    /// have in common is not known.
+    /// have in common is not known; and with one that ends before what is heard here begins.
     pub(super) fn release(&mut self, id: u64, replay: Option<Replay>, counters: &Counters) {
-        if let Some(replay) = &replay {
-            self.place(replay.head.clone());
-        }
+        let hears_rest = replay
+            .as_ref()
+            .is_some_and(|replay| self.hears_all_after(&replay.head));
         self.blind |= self.seen.is_none();
         let Some(subscriber) = self.subscribers.get_mut(&id) else {
             return;
@@ -386,7 +398,7 @@ impl State {
         let held = subscriber.held.take().unwrap_or_default();
         let known = self.seen.as_ref().map(|seen| &seen.epoch);
         let head = replay.as_ref().map(|replay| &replay.head);
-        let head = head.filter(|head| Some(&head.epoch) == known);
+        let head = head.filter(|head| hears_rest && Some(&head.epoch) == known);
         subscriber.floor = head.map_or(0, |head| head.seq);
         let entries = replay.as_ref().and_then(|replay| replay.entries.as_ref());
         let is_mark = |entry: &Entry| entry.body.change.is_none();
@@ -614,6 +626,28 @@ mod tests {
         };
         back.state.release(1, Some(replay), &back.counters);
         assert_eq!(back.told(), Some((11, true, vec![11])));
+    }
+
+    #[test]
+    fn an_answer_that_ends_before_all_is_heard_is_a_gap() {
+        let check = |seq: u64, hears_all: bool| {
+            let mut scene = Scene::new();
+            scene.state.hold(1, &rooms()).unwrap();
+            assert_eq!(scene.state.hears_all_after(&at("e", seq)), hears_all);
+            let replay = Replay {
+                head: at("e", seq),
+                entries: Some(Vec::new()),
+            };
+            scene.state.release(1, Some(replay), &scene.counters);
+            assert_eq!(scene.told(), Some((9.max(seq), !hears_all, vec![])));
+        };
+        check(8, false);
+        check(9, true);
+        check(12, true);
+        let mut new = State::default();
+        assert!(new.hears_all_after(&at("e", 8)));
+        assert!(!new.hears_all_after(&at("e", 7)));
+        assert!(new.hears_all_after(&at("f", 7)));
     }
 
     #[test]
