@@ -1,6 +1,6 @@
 //! What must hold of an answer.
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderName, HeaderValue};
 use regex::Regex;
 use serde_json::Value;
 use serde_json_path::JsonPath;
@@ -8,7 +8,7 @@ use serde_json_path::JsonPath;
 use super::content::Content;
 use super::extract::Extract;
 use super::template::Values;
-use super::transport::Keep;
+use super::transport::{Headers, Keep};
 use crate::harness::model::ErrorKind;
 use crate::harness::scenario::{CheckPlan, ExtractPlan};
 
@@ -69,7 +69,7 @@ pub(super) type Complaint = (ErrorKind, String);
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Head<'a> {
     pub(super) status: u16,
-    pub(super) headers: &'a HeaderMap,
+    pub(super) headers: &'a Headers,
     /// Of the body, decompressed, whether it was kept or not.
     pub(super) body_bytes: u64,
     pub(super) service_ns: u64,
@@ -267,6 +267,7 @@ fn same(a: &Value, b: &Value) -> bool {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
+    use http::HeaderMap;
     use serde_json::json;
 
     use super::*;
@@ -289,7 +290,7 @@ mod tests {
         headers.append("vary", "Origin".parse().unwrap());
         let head = Head {
             status: 201,
-            headers: &headers,
+            headers: &headers.into(),
             body_bytes: body.len() as u64,
             service_ns: 2_000_000,
         };

@@ -8,7 +8,6 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::SET_COOKIE;
 use http::uri::PathAndQuery;
 use tokio::time::Instant;
 
@@ -77,7 +76,7 @@ impl Journey {
         let checked = result.and_then(|()| {
             let body = match step.keep {
                 Keep::Nothing => Bytes::new(),
-                Keep::Length | Keep::All => answer.body().map_err(Complaint::from)?,
+                Keep::Length | Keep::All => answer.take_body().map_err(Complaint::from)?,
             };
             let head = Head {
                 status: answer.status.unwrap_or_default(),
@@ -323,7 +322,7 @@ impl Journey {
 
     fn keep_cookies(&self, user: &mut User, path: Option<&PathAndQuery>, answer: &Answer) {
         if let Some(path) = path
-            && answer.headers.contains_key(SET_COOKIE)
+            && answer.headers.sets_cookies()
         {
             user.jar.take(&answer.headers, &self.flow.url(path));
         }

@@ -12,11 +12,13 @@ use hyper::body::{Body as _, Incoming};
 
 use super::content::{decoded, is_encoded};
 use super::failure::Failure;
+use super::headers::Headers;
+use super::http1::{Broken, Http1};
 use super::target::{Purpose, Target};
 use super::wire::Sender;
 use crate::harness::engine::nanoseconds::nanoseconds;
 use crate::harness::model::ErrorKind;
-use crate::harness::scenario::{MAX_SEEN_BYTES, Reuse};
+use crate::harness::scenario::{HttpVersion, MAX_SEEN_BYTES, Reuse};
 
 /// So much of a body is kept for checks, and so much at most of a message; more is counted, but a
 /// step that has to look at it fails.
@@ -28,15 +30,23 @@ pub(crate) struct Connection {
     pub(super) target: Arc<Target>,
     /// The connection over which the next request goes. One of HTTP/1.1 is not here while it is used:
     /// an exchange that fails, or that nobody waits for any more, takes it along.
-    idle: Option<Sender>,
+    idle: Option<Idle>,
     /// Whether the last exchange over it timed out before anything came back.
     is_suspect: bool,
 }
 
+/// An open connection that may be used again.
+#[derive(Debug)]
+enum Idle {
+    One(Http1),
+    Two(Sender),
+}
+
 /// How much of an answer's body is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Keep {
     /// None: nothing looks at it.
+    #[default]
     Nothing,
     /// What its length has to be told from: all of it where it is compressed, else none.
     Length,
@@ -62,12 +72,13 @@ pub(crate) struct Request {
 pub(crate) struct Answer {
     /// `None` until the head of the answer has come.
     pub(crate) status: Option<u16>,
-    pub(crate) headers: HeaderMap,
+    pub(crate) headers: Headers,
     /// The length of the body as it came over the wire.
     pub(crate) body_bytes: u64,
     pub(crate) timings: Timings,
     /// As it came over the wire, where it is kept.
-    body: Bytes,
+    body: Vec<u8>,
+    keep: Keep,
     is_kept: bool,
 }
 
@@ -142,22 +153,66 @@ impl Connection {
     }
 
     async fn perform(&mut self, request: Request, answer: &mut Answer) -> Result<(), Failure> {
-        let keep = request.keep;
-        let mut outgoing = self.target.outgoing(Purpose::Exchange, request)?;
-        let (sender, response) = loop {
-            // One of HTTP/1.1 that is not ready was closed by the server, or still sends what the
-            // server answered before it had come.
-            let idle = self.idle.take().filter(Sender::is_ready);
+        answer.keep = request.keep;
+        match self.target.version {
+            HttpVersion::One => self.perform_one(request, answer).await,
+            // Such a request carries more room with it.
+            HttpVersion::Two => Box::pin(self.perform_two(request, answer)).await,
+        }
+    }
+
+    async fn perform_one(&mut self, request: Request, answer: &mut Answer) -> Result<(), Failure> {
+        loop {
+            let idle = match self.idle.take() {
+                Some(Idle::One(mut idle)) => match idle.is_fit().await {
+                    true => Some(idle),
+                    false => None,
+                },
+                _ => None,
+            };
             let is_new = idle.is_none();
-            let mut sender = match idle {
-                Some(sender) => sender,
+            let mut connection = match idle {
+                Some(connection) => connection,
                 // Few exchanges connect; in a box, the others don't carry the room for a handshake.
                 None => {
                     let timings = &mut answer.timings;
-                    Box::pin(self.target.connect(Purpose::Exchange, timings)).await?
+                    let wire = Box::pin(self.target.open(Purpose::Exchange, timings));
+                    Http1::new(wire.await?)
                 }
             };
-            self.idle = sender.shared();
+            let write = |head: &mut Vec<u8>| self.target.write_head(&request, head);
+            let body = request.body.clone();
+            let exchanged = connection.exchange(&request.method, write, body, answer);
+            match exchanged.await {
+                Ok(true) => self.idle = Some(Idle::One(connection)),
+                Ok(false) => connection.end(),
+                // A connection that had been idle came to its end just now. Over a new one, the request
+                // is sent for the first time.
+                Err(Broken {
+                    is_unsent: true, ..
+                }) if !is_new => continue,
+                Err(broken) => return Err(broken.failure),
+            }
+            return Ok(());
+        }
+    }
+
+    async fn perform_two(&mut self, request: Request, answer: &mut Answer) -> Result<(), Failure> {
+        let mut outgoing = self.target.outgoing(Purpose::Exchange, request)?;
+        let (sender, response) = loop {
+            let idle = match self.idle.take() {
+                Some(Idle::Two(idle)) => Some(idle).filter(Sender::is_ready),
+                _ => None,
+            };
+            let is_new = idle.is_none();
+            let mut sender = match idle {
+                Some(sender) => sender,
+                None => {
+                    let timings = &mut answer.timings;
+                    self.target.connect(Purpose::Exchange, timings).await?
+                }
+            };
+            self.idle = sender.shared().map(Idle::Two);
             let sent = Instant::now();
             match sender.send(outgoing).await {
                 Ok(response) => {
@@ -176,31 +231,43 @@ impl Connection {
             }
         };
         let (head, mut body) = response.into_parts();
-        answer.status = Some(head.status.as_u16());
-        answer.headers = head.headers;
-        answer.is_kept = match keep {
-            Keep::Nothing => false,
-            Keep::Length => is_encoded(&answer.headers),
-            Keep::All => true,
-        };
-        let mut kept = Kept::default();
+        answer.begin(head.status.as_u16(), head.headers.into());
         while let Some(part) = next_part(&mut body).await? {
-            answer.body_bytes += part.len() as u64;
-            if answer.is_kept && answer.body_bytes <= MAX_KEPT_BYTES as u64 {
-                kept.push(part);
-            }
+            answer.take(&part);
         }
-        answer.body = kept.finish();
-        self.idle = Some(sender);
+        self.idle = Some(Idle::Two(sender));
         Ok(())
     }
 }
 
 impl Answer {
+    /// The head has come.
+    pub(super) fn begin(&mut self, status: u16, headers: Headers) {
+        self.status = Some(status);
+        self.headers = headers;
+        self.is_kept = match self.keep {
+            Keep::Nothing => false,
+            Keep::Length => self.headers.say_encoding() && is_encoded(&self.headers),
+            Keep::All => true,
+        };
+    }
+
+    /// A part of the body has come.
+    pub(super) fn take(&mut self, part: &[u8]) {
+        self.body_bytes += part.len() as u64;
+        if self.is_kept && self.body_bytes <= MAX_KEPT_BYTES as u64 {
+            self.body.extend_from_slice(part);
+        }
+    }
+
     /// The body where it was asked for, decompressed. That is the generator's work and no part of
     /// the exchange, so it belongs after the moment at which the exchange ended.
-    pub(crate) fn body(&self) -> Result<Bytes, Failure> {
-        decoded(&self.headers, &self.body)
+    pub(crate) fn take_body(&mut self) -> Result<Bytes, Failure> {
+        let body = Bytes::from(std::mem::take(&mut self.body));
+        match self.headers.say_encoding() {
+            true => decoded(&self.headers, &body),
+            false => Ok(body),
+        }
     }
 
     /// The length of that body, which needs to be kept for this only where it is compressed.
@@ -241,34 +308,6 @@ pub(super) async fn next_part(body: &mut Incoming) -> Result<Option<Bytes>, Fail
 /// The time since then, in ns.
 pub(super) fn since_ns(then: Instant) -> u64 {
     nanoseconds(then.elapsed())
-}
-
-/// A body while it comes. One of a single part, as most are, is kept without a copy.
-#[derive(Default)]
-struct Kept {
-    first: Bytes,
-    all: Vec<u8>,
-}
-
-impl Kept {
-    fn push(&mut self, part: Bytes) {
-        if self.all.is_empty() && self.first.is_empty() {
-            self.first = part;
-        } else {
-            if self.all.is_empty() {
-                self.all.extend_from_slice(&self.first);
-            }
-            self.all.extend_from_slice(&part);
-        }
-    }
-
-    fn finish(self) -> Bytes {
-        if self.all.is_empty() {
-            self.first
-        } else {
-            self.all.into()
-        }
-    }
 }
 
 #[cfg(test)]
@@ -544,7 +583,7 @@ mod tests {
         };
         let mut answer = Answer::default();
         connection.exchange(sized, &mut answer).await.unwrap();
-        let body = answer.body().unwrap();
+        let body = answer.take_body().unwrap();
         assert_eq!((body.len(), answer.length(&body)), (0, bytes as u64));
     }
 
@@ -572,7 +611,7 @@ mod tests {
             };
             let mut answer = Answer::default();
             connection.exchange(sized, &mut answer).await.unwrap();
-            let body = answer.body().unwrap();
+            let body = answer.take_body().unwrap();
             assert_eq!(answer.length(&body), length);
         }
     }

@@ -164,7 +164,7 @@ pub(super) async fn exchange_or_why(
 ) -> Result<(u16, String), (ErrorKind, String)> {
     let mut answer = Answer::default();
     let exchanged = connection.exchange(request, &mut answer).await;
-    let body = exchanged.and_then(|()| answer.body());
+    let body = exchanged.and_then(|()| answer.take_body());
     let body = body.map_err(|failure| (failure.kind, failure.message))?;
     let body = String::from_utf8(body.to_vec()).unwrap();
     Ok((answer.status.unwrap(), body))

@@ -9,7 +9,8 @@
 //! ```text
 //! Transport ──▶ Connection ──exchange──▶ Answer        target   where requests lead, what each says
 //!  (target)          │                                 dial     names, sockets, proxy, tls
-//!                    └──open──▶ Stream ──▶ Message     wire     HTTP/1.1 and HTTP/2
+//!                    └──open──▶ Stream ──▶ Message     http1    HTTP/1.1, our own
+//!                                                      wire     HTTP/2 and streams, hyper's
 //! ```
 
 mod target;
@@ -18,6 +19,8 @@ mod dial;
 mod proxy;
 mod tls;
 mod wire;
+mod http1;
+mod headers;
 mod content;
 mod stream;
 mod websocket;
@@ -27,6 +30,7 @@ mod failure;
 mod fixture;
 
 pub(super) use self::exchange::{Answer, Connection, Keep, Request, Timings};
+pub(super) use self::headers::Headers;
 pub(super) use self::stream::{Message, Stream};
 pub(super) use self::target::Transport;
 pub use self::target::TransportError;

@@ -217,7 +217,7 @@ mod tests {
         let mut connection = transport.connection();
         let mut answer = super::super::Answer::default();
         connection.exchange(get("/a"), &mut answer).await.unwrap();
-        assert_eq!(&*answer.body().unwrap(), b"/a");
+        assert_eq!(&*answer.take_body().unwrap(), b"/a");
         assert!(answer.timings.connect_ns.is_some() && answer.timings.dns_ns.is_none());
         assert_eq!(exchange(&mut connection, get("/b")).await, ok("/b"));
         let asked = asked.lock().unwrap();

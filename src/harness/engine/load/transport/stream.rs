@@ -153,7 +153,7 @@ async fn ask(
     let mut response = response.map_err(|unanswered| Failure::broken(&unanswered.error))?;
     answer.timings.first_byte_ns = Some(since_ns(sent));
     answer.status = Some(response.status().as_u16());
-    answer.headers = std::mem::take(response.headers_mut());
+    answer.headers = std::mem::take(response.headers_mut()).into();
     Ok((sender, response))
 }
 

@@ -1,4 +1,8 @@
-//! HTTP/1.1 and HTTP/2 over an open connection.
+//! An open connection, and what hyper does over it: HTTP/2, and the requests that open streams.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -6,7 +10,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
@@ -27,6 +31,64 @@ pub(super) enum Wire {
     Secured(Box<TlsStream<TcpStream>>),
 }
 
+impl AsyncRead for Wire {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Secured(stream) => Pin::new(stream).poll_read(context, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Secured(stream) => Pin::new(stream).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(context, parts),
+            Self::Secured(stream) => Pin::new(stream).poll_write_vectored(context, parts),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(stream) => stream.is_write_vectored(),
+            Self::Secured(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(context),
+            Self::Secured(stream) => Pin::new(stream).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Secured(stream) => Pin::new(stream).poll_shutdown(context),
+        }
+    }
+}
+
 /// What sends requests over a connection. The connection ends with the last of its senders.
 #[derive(Debug)]
 pub(super) enum Sender {
@@ -45,11 +107,9 @@ pub(super) struct Unanswered {
 impl Sender {
     /// Has both sides agree on a connection of that version.
     pub(super) async fn new(wire: Wire, version: HttpVersion) -> hyper::Result<Self> {
-        match (wire, version) {
-            (Wire::Plain(stream), HttpVersion::One) => one(stream).await,
-            (Wire::Secured(stream), HttpVersion::One) => one(*stream).await,
-            (Wire::Plain(stream), HttpVersion::Two) => two(stream).await,
-            (Wire::Secured(stream), HttpVersion::Two) => two(*stream).await,
+        match version {
+            HttpVersion::One => one(wire).await,
+            HttpVersion::Two => two(wire).await,
         }
     }
 
@@ -100,26 +160,20 @@ impl Unanswered {
     }
 }
 
-async fn one<T>(stream: T) -> hyper::Result<Sender>
-where
-    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+async fn one(wire: Wire) -> hyper::Result<Sender> {
     let (sender, driver) = http1::Builder::new()
         .max_buf_size(MAX_HEAD_BYTES)
-        .handshake(TokioIo::new(stream))
+        .handshake(TokioIo::new(wire))
         .await?;
     // How it ends, whoever waits for an answer is told.
     tokio::spawn(driver.with_upgrades());
     Ok(Sender::One(sender))
 }
 
-async fn two<T>(stream: T) -> hyper::Result<Sender>
-where
-    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+async fn two(wire: Wire) -> hyper::Result<Sender> {
     let (sender, driver) = http2::Builder::new(TokioExecutor::new())
         .max_header_list_size(MAX_HEAD_BYTES as u32)
-        .handshake(TokioIo::new(stream))
+        .handshake(TokioIo::new(wire))
         .await?;
     tokio::spawn(driver);
     Ok(Sender::Two(sender))
