@@ -119,7 +119,7 @@ impl Connection {
             within(timeout, "no whole answer", performing).await
         };
         if self.target.reuse == Reuse::Request {
-            self.idle = None;
+            self.give_up();
         }
         self.suspect(&performed, answer);
         performed?;
@@ -136,7 +136,14 @@ impl Connection {
     /// Closes the connection where the next iteration is to have its own.
     pub(crate) fn end_iteration(&mut self) {
         if self.target.reuse != Reuse::User {
-            self.idle = None;
+            self.give_up();
+        }
+    }
+
+    /// Ends the connection that nothing is under way over.
+    fn give_up(&mut self) {
+        if let Some(Idle::One(idle)) = self.idle.take() {
+            idle.end();
         }
     }
 
@@ -171,7 +178,7 @@ impl Connection {
                 _ => None,
             };
             let is_new = idle.is_none();
-            let mut connection = match idle {
+            let connection = match idle {
                 Some(connection) => connection,
                 // Few exchanges connect; in a box, the others don't carry the room for a handshake.
                 None => {
@@ -184,8 +191,7 @@ impl Connection {
             let body = request.body.clone();
             let exchanged = connection.exchange(&request.method, write, body, answer);
             match exchanged.await {
-                Ok(true) => self.idle = Some(Idle::One(connection)),
-                Ok(false) => connection.end(),
+                Ok(again) => self.idle = again.map(Idle::One),
                 // A connection that had been idle came to its end just now. Over a new one, the request
                 // is sent for the first time.
                 Err(Broken {
@@ -237,6 +243,12 @@ impl Connection {
         }
         self.idle = Some(Idle::Two(sender));
         Ok(())
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.give_up();
     }
 }
 

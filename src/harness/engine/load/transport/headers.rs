@@ -84,3 +84,27 @@ fn read(head: &[u8]) -> HeaderMap {
     }
     map
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_read_when_they_are_asked_for() {
+        let head = "HTTP/1.1 200 X\r\nX-Id: 7\r\nset-cookie: a=b\r\nSet-Cookie: \r\n\r\n";
+        let mut parsed = [httparse::EMPTY_HEADER; MAX_HEADERS];
+        let mut response = httparse::Response::new(&mut parsed);
+        assert!(response.parse(head.as_bytes()).is_ok());
+        let headers = Headers::new(head.as_bytes(), response.headers);
+        assert!(headers.sets_cookies() && !headers.say_encoding());
+        assert!(headers.read.get().is_none());
+        let cookies: Vec<_> = headers.get_all("set-cookie").iter().collect();
+        assert_eq!(cookies, ["a=b", ""]);
+        assert_eq!(headers["x-id"], "7");
+        assert_eq!(headers.len(), 3);
+        // Those that somebody else has read.
+        let of_map = Headers::from((*headers).clone());
+        assert!(of_map.sets_cookies() && !of_map.say_encoding());
+        assert_eq!(*of_map, *headers);
+    }
+}

@@ -5,17 +5,21 @@
 //! for its answer it is most of what a request costs (docs/COST.md). Here whoever waits for an answer writes
 //! the request and reads the answer. HTTP/2 and streams are hyper's as before.
 
+use std::fmt;
 use std::future::{Future as _, poll_fn};
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::Method;
 use httparse::{Header, ParserConfig, Status};
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
+use tokio::runtime::Handle;
+use tokio::task::coop::unconstrained;
+use tokio::time::timeout;
 
 use super::exchange::{Answer, since_ns};
 use super::failure::Failure;
@@ -25,15 +29,20 @@ use crate::harness::model::ErrorKind;
 
 /// A read has at least so much room; most answers come whole.
 const LEAST_ROOM: usize = 4 << 10;
-/// As much room as a read ever gets: it doubles while there is more to be read than it takes.
+/// A read gets twice the room of the one before, up to about this, while there is more to be read than it
+/// takes.
 const MOST_ROOM: usize = 64 << 10;
 /// The line that tells the length of a chunk has a few bytes; it may have so many.
 const MAX_LINE_BYTES: usize = 4 << 10;
+/// A longer name is none for the crate `http`.
+const MAX_NAME_BYTES: usize = (64 << 10) - 1;
 /// Nobody looks at what comes after a body.
 const MAX_TRAILER_BYTES: usize = 16 << 10;
 
+/// So long a server is waited for that has to be told of the end of its connection.
+const FAREWELL: Duration = Duration::from_secs(1);
+
 /// An open connection over which nothing is under way.
-#[derive(Debug)]
 pub(super) struct Http1 {
     wire: Wire,
     /// What came and was not taken yet.
@@ -59,6 +68,15 @@ pub(super) struct Broken {
     pub(super) failure: Failure,
     /// Whether not a byte of the request was sent.
     pub(super) is_unsent: bool,
+}
+
+/// How far the end of a head was looked for.
+#[derive(Debug, Default)]
+struct Search {
+    /// In so many of the bytes there is none.
+    seen: usize,
+    /// How many bytes of empty lines came before it.
+    blank: usize,
 }
 
 /// What the head of an answer says.
@@ -113,21 +131,21 @@ impl Http1 {
     /// Whether a request can be sent: the server has not ended the connection, nor said anything that it
     /// was not asked for.
     pub(super) async fn is_fit(&mut self) -> bool {
-        // There is nothing to be read, of which the runtime knows in most cases without asking the kernel.
-        let is_silent =
-            poll_fn(|context| Poll::Ready(self.unread.poll(&mut self.wire, context).is_pending()));
-        is_silent.await
+        // There is nothing to be read, of which the runtime knows in most cases without asking the kernel. It
+        // must not say so only because it is somebody else's turn.
+        let look = poll_fn(|context| Poll::Ready(self.unread.poll(&mut self.wire, context)));
+        unconstrained(look).await.is_pending()
     }
 
-    /// Sends a request, whose head `write` appends, and reads the answer to its end; each part of its body
-    /// goes to `take`. Whether another request may follow.
+    /// Sends a request, whose head `write` appends, and reads the answer to its end. Returns the connection
+    /// where another request may follow over it.
     pub(super) async fn exchange(
-        &mut self,
+        mut self,
         method: &Method,
         write: impl FnOnce(&mut Vec<u8>),
         body: Option<Bytes>,
         answer: &mut Answer,
-    ) -> Result<bool, Broken> {
+    ) -> Result<Option<Self>, Broken> {
         let mut head = std::mem::take(&mut self.head);
         head.clear();
         write(&mut head);
@@ -141,18 +159,30 @@ impl Http1 {
         let answered = self.answered(method, &mut outgoing, answer).await;
         let stays_open = answered.map_err(|failure| Broken {
             failure,
-            is_unsent: outgoing.written == 0,
+            // What is secured may have been sent in part though it was not taken.
+            is_unsent: outgoing.written == 0 && matches!(self.wire, Wire::Plain(_)),
         })?;
+        if !outgoing.is_sent {
+            // The server has answered without the rest.
+            return Ok(None);
+        }
+        if !stays_open || !self.unread.bytes().is_empty() {
+            self.end();
+            return Ok(None);
+        }
         self.head = outgoing.head;
         self.unread.shrink();
-        Ok(stays_open && outgoing.is_sent && self.unread.bytes().is_empty())
+        Ok(Some(self))
     }
 
     /// Ends the connection in good order: who listens at the end of one that is secured is told of it.
     pub(super) fn end(mut self) {
-        if matches!(self.wire, Wire::Secured(_)) {
-            tokio::spawn(async move {
-                let _ = self.wire.shutdown().await;
+        // At the end of a load there is nobody left to do so.
+        if matches!(self.wire, Wire::Secured(_))
+            && let Ok(runtime) = Handle::try_current()
+        {
+            runtime.spawn(async move {
+                let _ = timeout(FAREWELL, self.wire.shutdown()).await;
             });
         }
     }
@@ -177,30 +207,35 @@ impl Http1 {
 
     /// The head of the answer, after those that only say that there will be one (RFC 9110, section 15.2).
     async fn head(&mut self, method: &Method, outgoing: &mut Outgoing) -> Result<Head, Failure> {
-        // In so much of it there is no end of a head. Bytes that come one at a time are not parsed again
-        // and again.
-        let mut seen = 0;
+        let mut search = Search::default();
         loop {
+            if search.seen == 0 {
+                // Empty lines before it are no part of it (RFC 9112, section 2.2).
+                let bytes = self.unread.bytes().iter();
+                let blank = bytes.take_while(|byte| matches!(byte, b'\r' | b'\n'));
+                let blank = blank.count();
+                search.blank += blank;
+                self.unread.take(blank);
+            }
             let bytes = self.unread.bytes();
-            // What is no HTTP is so from its beginning on.
-            let is_worth_it = seen == 0 || has_end(&bytes[seen..]);
-            if is_worth_it
-                && !bytes.is_empty()
+            if search.is_worth_it(bytes)
                 && let Some((head, length)) = parse(bytes, method)?
             {
+                if outgoing.written == 0 {
+                    return Err(broken("there was an answer before there was a request"));
+                }
                 self.unread.take(length);
                 if !(100..=199).contains(&head.status) || head.status == 101 {
                     return Ok(head);
                 }
-                seen = 0;
+                search = Search::default();
                 continue;
             }
-            if bytes.len() > MAX_HEAD_BYTES {
+            if search.blank + bytes.len() > MAX_HEAD_BYTES {
                 return Err(broken(format!(
                     "the head of the answer has more than {MAX_HEAD_BYTES} bytes"
                 )));
             }
-            seen = bytes.len().saturating_sub(2);
             self.more(outgoing, "its answer").await?;
         }
     }
@@ -269,13 +304,36 @@ impl Http1 {
             self.unread.poll(&mut self.wire, context)
         });
         match read.await {
-            // What is missing of the request is why there is no answer.
-            Ok(0) | Err(_) if outgoing.failed.is_some() => Err(outgoing
+            // What is missing of the request is why there is no answer. Where there is an error, it may be what
+            // the server said of the handshake.
+            Ok(0) if outgoing.failed.is_some() => Err(outgoing
                 .failed
                 .take()
                 .unwrap_or_else(|| io::ErrorKind::BrokenPipe.into())),
             read => read,
         }
+    }
+}
+
+impl fmt::Debug for Http1 {
+    /// Without the last request, which may hold secrets.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = formatter.debug_struct("Http1");
+        debug.field("wire", &self.wire).finish_non_exhaustive()
+    }
+}
+
+impl Search {
+    /// Whether more can be said of these bytes than the last time: what is no HTTP is so from its beginning
+    /// on; else a head has to have its end. So one that comes byte by byte is not parsed again for each.
+    fn is_worth_it(&mut self, bytes: &[u8]) -> bool {
+        let is_worth_it = match self.seen {
+            0 => !bytes.is_empty(),
+            seen => has_end(&bytes[seen..]),
+        };
+        // The line before the empty one may have come already.
+        self.seen = bytes.len().saturating_sub(2);
+        is_worth_it
     }
 }
 
@@ -372,6 +430,10 @@ impl Chunk {
                 Err(broken("a chunk of the body has no length"))
             }
             Self::Length => match httparse::parse_chunk_size(bytes) {
+                // Only its end may be one.
+                Ok(Status::Complete((length, _))) if bytes[..length - 2].contains(&b'\n') => {
+                    Err(broken("the length of a chunk has several lines"))
+                }
                 Ok(Status::Complete((length, 0))) => Ok(Some((length, Some(Self::Trailers)))),
                 Ok(Status::Complete((length, size))) => Ok(Some((length, Some(Self::Data(size))))),
                 Ok(Status::Partial) if bytes.len() <= MAX_LINE_BYTES => none,
@@ -435,6 +497,12 @@ fn parse(bytes: &[u8], method: &Method) -> Result<Option<(Head, usize)>, Failure
         return Err(broken("the answer has no status"));
     };
     let headers = &*response.headers;
+    let is_too_long = |header: &Header<'_>| header.name.len() > MAX_NAME_BYTES;
+    if headers.iter().any(is_too_long) {
+        return Err(broken(format!(
+            "the name of a header has more than {MAX_NAME_BYTES} bytes"
+        )));
+    }
     let body = Body::of(status, version, headers, method)?;
     let head = Head {
         status,
@@ -579,12 +647,21 @@ mod tests {
 
     /// The same of an answer that comes at once, and of one in two parts wherever it is cut.
     async fn check(answer: &str, expected: Result<&str, ErrorKind>, is_kept: bool) {
+        check_of(answer, !is_kept, expected, is_kept).await;
+    }
+
+    async fn check_of(
+        answer: &str,
+        closes: bool,
+        expected: Result<&str, ErrorKind>,
+        is_kept: bool,
+    ) {
         let bytes = answer.as_bytes();
         let cuts = (0..bytes.len()).step_by(1 + bytes.len() / 40);
         for cut in cuts {
             let (before, after) = bytes.split_at(cut);
             let parts = vec![before.to_vec(), after.to_vec()];
-            let (found, kept) = exchanged(parts, !is_kept, || get("/")).await;
+            let (found, kept) = exchanged(parts, closes, || get("/")).await;
             let found = found.map(|(_, body)| body).map_err(|(kind, _)| kind);
             assert_eq!(found, expected.map(str::to_owned), "{answer:?} at {cut}");
             assert_eq!(kept, is_kept, "{answer:?} at {cut}");
@@ -647,7 +724,8 @@ mod tests {
             ("HTTP/1.0", "keep-alive", true),
             ("HTTP/1.0", "x", false),
         ] {
-            check(&answer(line, connection), Ok("ok"), is_kept).await;
+            // The server would keep it.
+            check_of(&answer(line, connection), false, Ok("ok"), is_kept).await;
         }
         // Another protocol begins; what comes over it is no answer.
         let (found, is_kept) = exchanged(
@@ -680,6 +758,9 @@ mod tests {
             chunk("2\r\nokay\r\n"),
             chunk("fffffffffffffffff\r\no"),
             chunk(&format!("1;{long}")),
+            chunk("2;a\nb\r\nok\r\n0\r\n\r\n"),
+            "\r\n".repeat(MAX_HEAD_BYTES),
+            format!("HTTP/1.1 200 X\r\n{}: b\r\n\r\n", "a".repeat(64 << 10)),
             chunk(&format!("0\r\n{endless}")),
             chunk("0\r\nno trailer\r\n\r\n"),
             "HTTP/1.1 099 X\r\n\r\n".to_owned(),
@@ -696,19 +777,18 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_head_that_comes_byte_by_byte_is_not_parsed_again_for_each() {
-        let head = format!("HTTP/1.1 200 X\r\na: {}\r\n", "b".repeat(60_000));
-        let answer = format!("{head}content-length: 2\r\n\r\nok");
-        let mut seen = 0;
-        let looks = (1..=answer.len()).filter(|length| {
-            let bytes = &answer.as_bytes()[..*length];
-            let looked = has_end(&bytes[seen..]);
-            seen = bytes.len().saturating_sub(2);
-            looked
-        });
-        // Where the head ends, and nowhere else.
-        assert_eq!(looks.count(), 1);
+    #[test]
+    fn a_head_that_comes_byte_by_byte_is_not_parsed_again_for_each() {
+        for end in ["\r\n", "\n"] {
+            let head = format!("HTTP/1.1 200 X{end}a: {}{end}", "b".repeat(6_000));
+            let head = format!("{head}{end}");
+            let mut search = Search::default();
+            let looks: Vec<_> = (1..=head.len())
+                .filter(|length| search.is_worth_it(&head.as_bytes()[..*length]))
+                .collect();
+            // At its beginning, and then only where it ends.
+            assert_eq!(looks, [1, 2, 3, head.len()]);
+        }
     }
 
     #[tokio::test]
@@ -758,18 +838,5 @@ mod tests {
             let _ = was_reset.recv();
         }
         server.join().unwrap();
-    }
-
-    #[tokio::test]
-    async fn headers_are_read_when_they_are_asked_for() {
-        let head = "HTTP/1.1 200 X\r\nX-Id: 7\r\nset-cookie: a=b\r\nSet-Cookie: c=d\r\n\r\n";
-        let (parsed, length) = parse(head.as_bytes(), &Method::GET).unwrap().unwrap();
-        assert_eq!(length, head.len());
-        let head = parsed;
-        assert!(head.headers.sets_cookies() && !head.headers.say_encoding());
-        let cookies: Vec<_> = head.headers.get_all("set-cookie").iter().collect();
-        assert_eq!(cookies, ["a=b", "c=d"]);
-        assert_eq!(head.headers["x-id"], "7");
-        assert_eq!(head.headers.len(), 3);
     }
 }

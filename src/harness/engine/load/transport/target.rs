@@ -1,5 +1,6 @@
 //! The server that every request goes to, and what each of them says unless its step says otherwise.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -89,7 +90,7 @@ pub(super) struct Target {
     /// What each kind of request says unless the step says otherwise.
     for_exchanges: HeaderMap,
     /// The same as lines.
-    lines_for_exchanges: Vec<u8>,
+    lines_for_exchanges: Lines,
     for_events: HeaderMap,
     for_web_sockets: HeaderMap,
 }
@@ -173,7 +174,7 @@ impl Target {
             authority,
             is_tunnelled,
             is_absolute: is_read_by_proxy || http.version == HttpVersion::Two,
-            lines_for_exchanges: lines(&for_exchanges),
+            lines_for_exchanges: Lines::of(&for_exchanges),
             for_exchanges,
             for_events,
             for_web_sockets,
@@ -256,7 +257,7 @@ impl Target {
             write_line(head, name, value);
         }
         if request.headers.is_empty() {
-            head.extend_from_slice(&self.lines_for_exchanges);
+            head.extend_from_slice(&self.lines_for_exchanges.0);
         } else {
             for (name, value) in &self.for_exchanges {
                 if !request.headers.contains_key(name) {
@@ -285,13 +286,23 @@ impl Target {
     }
 }
 
-/// Headers as lines of a head.
-fn lines(headers: &HeaderMap) -> Vec<u8> {
-    let mut lines = Vec::new();
-    for (name, value) in headers {
-        write_line(&mut lines, name, value);
+/// Headers as lines of a head. They may hold a proxy's password, and so are never printed.
+struct Lines(Vec<u8>);
+
+impl Lines {
+    fn of(headers: &HeaderMap) -> Self {
+        let mut lines = Vec::new();
+        for (name, value) in headers {
+            write_line(&mut lines, name, value);
+        }
+        Self(lines)
     }
-    lines
+}
+
+impl fmt::Debug for Lines {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Lines").finish_non_exhaustive()
+    }
 }
 
 fn write_line(head: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
@@ -328,7 +339,29 @@ mod tests {
         change(&mut http);
         let proxy = http.proxy.take().map(|_| "http://u:p@127.0.0.1:3128");
         let target = Target::new(&Url::parse(url).unwrap(), &http, proxy).unwrap();
-        target.outgoing(purpose, get("/a?b=c")).unwrap()
+        asked(&target, purpose, get("/a?b=c"))
+    }
+
+    /// The request as it goes over the wire, also where that is written as text.
+    fn asked(target: &Target, purpose: Purpose, request: Request) -> Outgoing {
+        if (purpose, target.version) != (Purpose::Exchange, HttpVersion::One) {
+            return target.outgoing(purpose, request).unwrap();
+        }
+        let mut head = Vec::new();
+        target.write_head(&request, &mut head);
+        let mut headers = [httparse::EMPTY_HEADER; 20];
+        let mut read = httparse::Request::new(&mut headers);
+        assert_eq!(
+            read.parse(&head),
+            Ok(httparse::Status::Complete(head.len()))
+        );
+        let mut outgoing = http::Request::builder()
+            .method(read.method.unwrap())
+            .uri(read.path.unwrap());
+        for header in read.headers {
+            outgoing = outgoing.header(header.name, header.value);
+        }
+        outgoing.body(Full::default()).unwrap()
     }
 
     #[test]
@@ -387,10 +420,11 @@ mod tests {
             let mut request = get("/a");
             let other = HeaderValue::from_static("other.example");
             request.headers.insert(HOST, other);
-            let outgoing = target.outgoing(Purpose::Exchange, request).unwrap();
+            let outgoing = asked(&target, Purpose::Exchange, request);
             assert_eq!(outgoing.uri().to_string(), uri);
-            let found = outgoing.headers().get(HOST);
-            assert_eq!(found.map(|host| host.to_str().unwrap()), host);
+            let found = outgoing.headers().get_all(HOST).iter();
+            let found: Vec<_> = found.map(|host| host.to_str().unwrap()).collect();
+            assert_eq!(found, host.into_iter().collect::<Vec<_>>());
         };
         let other = Some("other.example");
         check(HttpVersion::One, None, "/a", other);

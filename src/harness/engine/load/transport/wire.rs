@@ -17,8 +17,7 @@ use tokio_rustls::client::TlsStream;
 use super::failure::is_unprocessed;
 use crate::harness::scenario::HttpVersion;
 
-/// The head of an answer may have so many bytes, several times what servers allow. A connection's
-/// buffers don't grow beyond that.
+/// The head of an answer may have so many bytes, several times what servers allow.
 pub(super) const MAX_HEAD_BYTES: usize = 128 << 10;
 
 /// A request as it goes over the wire.
