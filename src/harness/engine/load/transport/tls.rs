@@ -295,7 +295,7 @@ mod tests {
     use super::super::fixture::{OK, answer, answer_h2, exchange_or_why, get, listen};
     use super::super::stream::Stream;
     use super::super::target::Transport;
-    use super::super::{Answer, Connection};
+    use super::super::{Answer, Connection, Request};
     use super::*;
     use crate::harness::model::hexadecimal;
     use crate::harness::scenario::{ClientCertificate, HttpPlan, StreamKind};
@@ -520,6 +520,16 @@ mod tests {
             refused("demands a client's certificate"),
         )
         .await;
+        // It says so while it is still sent a request.
+        let (url, _) = start(demanding(signed(), &ours)).await;
+        let upload = Request {
+            method: http::Method::POST,
+            body: Some("x".repeat(64 << 20).into()),
+            ..get("/")
+        };
+        let found = exchange_or_why(&mut connection(&url, &http), upload).await;
+        let (kind, message) = found.unwrap_err();
+        assert_eq!(kind, ErrorKind::Tls, "{message}");
         let (client, _files) = other.client();
         http.tls.client = Some(client);
         check(
@@ -584,6 +594,34 @@ mod tests {
             protocol("does not negotiate HTTP/1.1"),
         )
         .await;
+    }
+
+    /// What a server whose client is gone finds at the end of the connection.
+    #[tokio::test]
+    async fn a_server_is_told_of_the_end_of_a_connection() {
+        use crate::harness::scenario::Reuse;
+        for reuse in [Reuse::User, Reuse::Iteration, Reuse::Request] {
+            let authority = Authority::new();
+            let acceptor = TlsAcceptor::from(Arc::new(server(authority.sign(HOST, |_| {}))));
+            let (listener, url) = listen("https").await;
+            let served = tokio::spawn(async move {
+                let (stream, _) = listener.accept().await.unwrap();
+                let mut stream = acceptor.accept(stream).await.unwrap();
+                answer(&mut stream, &[OK], |_| {}).await;
+                let mut rest = Vec::new();
+                stream.read_to_end(&mut rest).await
+            });
+            let http = HttpPlan {
+                reuse,
+                ..authority.trusted()
+            };
+            let mut connection = connection(&url, &http);
+            assert!(exchange_or_why(&mut connection, get("/")).await.is_ok());
+            connection.end_iteration();
+            drop(connection);
+            // One that is cut is an error.
+            assert_eq!(served.await.unwrap().unwrap(), 0, "{reuse:?}");
+        }
     }
 
     #[tokio::test]
