@@ -18,7 +18,7 @@ use http::Method;
 use httparse::{Header, ParserConfig, Status};
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
 use tokio::runtime::Handle;
-use tokio::task::coop::unconstrained;
+use tokio::task::coop::{consume_budget, unconstrained};
 use tokio::time::timeout;
 
 use super::exchange::{Answer, since_ns};
@@ -229,6 +229,8 @@ impl Http1 {
                     return Ok(head);
                 }
                 search = Search::default();
+                // A server that sends nothing else must not keep the thread from others, nor from the timeout.
+                consume_budget().await;
                 continue;
             }
             if search.blank + bytes.len() > MAX_HEAD_BYTES {
@@ -269,6 +271,8 @@ impl Http1 {
                             Some(next) => *chunk = next,
                             None => return Ok(None),
                         }
+                        // As many small chunks as there is room for may have come at once.
+                        consume_budget().await;
                         continue;
                     }
                 }
@@ -303,14 +307,12 @@ impl Http1 {
             outgoing.poll(&mut self.wire, context);
             self.unread.poll(&mut self.wire, context)
         });
-        match read.await {
-            // What is missing of the request is why there is no answer. Where there is an error, it may be what
-            // the server said of the handshake.
-            Ok(0) if outgoing.failed.is_some() => Err(outgoing
-                .failed
-                .take()
-                .unwrap_or_else(|| io::ErrorKind::BrokenPipe.into())),
-            read => read,
+        let read = read.await;
+        // What is missing of the request is why there is no answer. Where there is an error, it may be what the
+        // server said of the handshake.
+        match outgoing.failed.take_if(|_| matches!(read, Ok(0))) {
+            Some(error) => Err(error),
+            None => read,
         }
     }
 }
