@@ -13,15 +13,16 @@ use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
 
 use super::exchange::MAX_KEPT_BYTES;
 use super::failure::Failure;
+use super::headers::Headers;
 use crate::harness::model::ErrorKind;
 
 /// What a body of zstd may have its decoder remember (RFC 9659).
 const MAX_ZSTD_WINDOW_BYTES: u64 = 8 << 20;
 
 /// The body of an answer with these headers, decompressed.
-pub(super) fn decoded(headers: &HeaderMap, body: &Bytes) -> Result<Bytes, Failure> {
+pub(super) fn decoded(headers: &Headers, body: &Bytes) -> Result<Bytes, Failure> {
     // An answer to HEAD names the coding of the body that it doesn't have.
-    if body.is_empty() || !headers.contains_key(CONTENT_ENCODING) {
+    if body.is_empty() || !headers.say_encoding() {
         return Ok(body.clone());
     }
     let coding = coding(headers);
@@ -52,8 +53,8 @@ pub(super) fn decoded(headers: &HeaderMap, body: &Bytes) -> Result<Bytes, Failur
 }
 
 /// Whether the body of an answer with these headers is compressed, in whatever way.
-pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
-    headers.contains_key(CONTENT_ENCODING) && !coding(headers).is_empty()
+pub(super) fn is_encoded(headers: &Headers) -> bool {
+    headers.say_encoding() && !coding(headers).is_empty()
 }
 
 /// The name of the coding, in small letters; empty where there is none. Several are given as they
@@ -193,7 +194,7 @@ mod tests {
         for encoding in encodings {
             headers.append(CONTENT_ENCODING, HeaderValue::from_static(encoding));
         }
-        decoded(&headers, &Bytes::copy_from_slice(body)).map_err(|failure| {
+        decoded(&headers.into(), &Bytes::copy_from_slice(body)).map_err(|failure| {
             assert_eq!(failure.kind, ErrorKind::Protocol);
             failure.message
         })

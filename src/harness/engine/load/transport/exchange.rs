@@ -259,7 +259,7 @@ impl Answer {
         self.headers = headers;
         self.is_kept = match self.keep {
             Keep::Nothing => false,
-            Keep::Length => self.headers.say_encoding() && is_encoded(&self.headers),
+            Keep::Length => is_encoded(&self.headers),
             Keep::All => true,
         };
     }
@@ -275,11 +275,7 @@ impl Answer {
     /// The body where it was asked for, decompressed. That is the generator's work and no part of
     /// the exchange, so it belongs after the moment at which the exchange ended.
     pub(crate) fn take_body(&mut self) -> Result<Bytes, Failure> {
-        let body = Bytes::from(std::mem::take(&mut self.body));
-        match self.headers.say_encoding() {
-            true => decoded(&self.headers, &body),
-            false => Ok(body),
-        }
+        decoded(&self.headers, &std::mem::take(&mut self.body).into())
     }
 
     /// The length of that body, which needs to be kept for this only where it is compressed.
